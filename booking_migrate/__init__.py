@@ -1,0 +1,18 @@
+r"""Migrate one-document-per-booking MongoDB data to one document per client.
+
+The data flow in one picture; each word is a package or module of this folder::
+
+    stores                  domain                                        stores
+    place --scan by client--> booking --convert--> session | rejection
+    (file: sorted by spool)               \--consolidate--> client document --write--> place
+
+    engine/stream     drives that picture, batch by batch, and knows ports only
+    engine/plan       what is to be done, as a value: dry-run prints it, migrate executes it
+    events            what engines tell a listener: progress, warnings
+    reports           one report model; terminal text, JSON, Markdown, HTML, JUnit from it
+    cli               parse, wire, call one engine function, render, exit
+
+Imports run one way: ``cli -> reports -> engine -> stores -> domain -> errors, events``.
+"""
+
+__version__ = "0.1.0"

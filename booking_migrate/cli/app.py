@@ -1,0 +1,80 @@
+"""The program: its commands, what holds for all of them, and where it starts."""
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from booking_migrate import __version__
+from booking_migrate.cli import migrate
+from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
+from booking_migrate.cli.secrecy import redact
+
+
+class DiscreetGroup(TyperGroup):
+    """A group whose usage errors repeat no password: a connection string may stand where none belongs."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """As typer, with messages redacted."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except typer.TyperException as error:
+            error.message = redact(error.message)
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer, with messages redacted."""
+        try:
+            return super().invoke(ctx)
+        except typer.TyperException as error:
+            error.message = redact(error.message)
+            raise
+
+
+app = typer.Typer(
+    name="booking-migrate",
+    cls=DiscreetGroup,
+    help=PROGRAM,
+    epilog=EXIT_STATUS,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # Tracebacks are for --verbose, and cli/run.py takes secrets out of them.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"booking-migrate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda value: _print_version(wanted=value),
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of the program as a whole."""
+
+
+app.command("migrate", help=migrate.HELP, epilog=EXIT_STATUS)(migrate.migrate)
+
+
+def main() -> None:
+    """Run the command line and exit with one of `booking_migrate.errors.ExitCode`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks must not end the run.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="booking-migrate")

@@ -1,0 +1,140 @@
+"""The config file: TOML whose keys are the options' names with underscores, and ``[contract]``.
+
+Keys at the top are for all commands that have such an option, those in a table named as a command for that command
+alone. Paths in it are relative to the folder in which the command runs. Values rank below options and environment.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from booking_migrate.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    from booking_migrate.domain.contract import Contract
+
+_CONTRACT = "contract"
+_NOT_IN_FILE = frozenset({"config", "help"})
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A config file that was read; the values of its options are in the context's ``default_map``."""
+
+    path: Path
+    contract: Table
+
+
+def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Read the config file as soon as ``--config`` is parsed, so that it gives the other options their defaults.
+
+    A problem is kept for `config_of`: told there, it appears in the JSON report like any other.
+    """
+    if path is not None and not ctx.resilient_parsing:
+        try:
+            ctx.default_map, ctx.obj = _load(path, ctx)
+        except BadConfiguration as problem:
+            ctx.obj = problem
+    return path
+
+
+def contract_of(ctx: typer.Context) -> "Contract":
+    """The contract with the new application: the default one, as far as the config file does not change it.
+
+    Raises:
+        BadConfiguration: the config file cannot be read or says something that makes no sense.
+    """
+    # Here and not above: pydantic's part of the contract is not needed to print help.
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from booking_migrate.domain.contract import Contract  # noqa: PLC0415
+
+    if isinstance(ctx.obj, BadConfiguration):
+        raise ctx.obj
+    if not isinstance(ctx.obj, ConfigFile):
+        return Contract()
+    try:
+        return Contract.model_validate(ctx.obj.contract)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise _problem(ctx.obj.path, f"[{_CONTRACT}] {key}: {first['msg']}") from error
+
+
+def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
+    """The options' values by the names of the command's parameters, and the rest of the file."""
+    content = _read(path)
+    contract = content.pop(_CONTRACT, {})
+    if not isinstance(contract, dict):
+        raise _problem(path, f"{_CONTRACT} is not a table")
+    commands = _commands(ctx)
+    own = content.pop(ctx.command.name or "", {})
+    others = {name: content.pop(name) for name in commands if name in content}
+    for name, table in {**others, ctx.command.name or "": own}.items():
+        if not isinstance(table, dict):
+            raise _problem(path, f"{name} is not a table")
+        _check_keys(path, table, set(_parameters(commands.get(name, ctx.command))), f"[{name}] ")
+    _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
+    parameters = _parameters(ctx.command)
+    values = {
+        parameters[key].name: _value(path, key, value, parameters[key], ctx)
+        for key, value in {**content, **own}.items()
+        if key in parameters
+    }
+    return values, ConfigFile(path, contract)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise _problem(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _problem(path, f"is not TOML: {error}") from error
+
+
+def _commands(ctx: typer.Context) -> dict[str, Any]:
+    return dict(getattr(ctx.find_root().command, "commands", {}))
+
+
+def _parameters(command: Any) -> dict[str, Any]:
+    """A command's options by their keys in the file: ``batch_size`` for ``--batch-size``."""
+    keys = {parameter.opts[0].removeprefix("--").replace("-", "_"): parameter for parameter in command.params}
+    return {key: parameter for key, parameter in keys.items() if key not in _NOT_IN_FILE}
+
+
+def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise _problem(path, f"{where}{key} is no option")
+
+
+def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:
+    """The value if it is of the option's type; it is converted again where it is used."""
+    if parameter.multiple:
+        fits, wanted = _is_list_of_strings(value), "a list of strings"
+    elif parameter.is_flag:
+        fits, wanted = isinstance(value, bool), "true or false"
+    else:
+        fits, wanted = type(value) in (str, int), "a string or a whole number"
+    if not fits:
+        raise _problem(path, f"{key} is not {wanted}")
+    try:
+        parameter.process_value(ctx, value)
+    except typer.BadParameter as error:
+        raise _problem(path, f"{key}: {error.message.removesuffix('.')}") from error
+    return value
+
+
+def _is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _problem(path: Path, problem: str) -> BadConfiguration:
+    return BadConfiguration(str(path), problem)

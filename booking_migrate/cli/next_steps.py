@@ -1,0 +1,33 @@
+"""What to suggest when a command is done."""
+
+import shlex
+from collections.abc import Iterator
+
+from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.reports.model import NextStep
+
+
+def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterator[NextStep]:
+    """What to do after a migration; commands name no server, so that no report holds a connection string.
+
+    Args:
+        outcome: what the migration came to.
+        into_file: whether the target is a file, which is replaced whole and only with ``--overwrite``.
+    """
+    again = ["--overwrite"] if into_file else []
+    if outcome.counts.rejected:
+        yield NextStep(
+            text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
+        )
+        flags = f" with {again[0]}" if again else ""
+        yield NextStep(text=f"Mend them in the source and run the same command again{flags}.")
+        waivable = [group.reason.value for group in outcome.rejections if group.reason in WAIVABLE]
+        if waivable:
+            accepted = [part for reason in waivable for part in ("--accept", reason)]
+            yield NextStep(
+                text="Or, if the new application may hold such values, run the same command again with",
+                command=shlex.join(accepted + again),
+            )
+    elif outcome.changed:
+        yield NextStep(text="Run the same command again at any time: it changes nothing that is already there.")

@@ -1,0 +1,250 @@
+"""The options that commands share, and how their values are read.
+
+Each option is also read from the environment (``BOOKING_MIGRATE_`` and its name) and from the config file. The order is:
+option, environment, config file, default.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from booking_migrate.cli.config_file import read_config_option
+from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.stores.locate import JsonFormat
+
+MEBIBYTE = 1024 * 1024
+LARGEST_DOCUMENT = 16 * MEBIBYTE
+"""MongoDB's limit on a document's size (manual, reference/limits)."""
+
+_SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
+_UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
+
+_PLACES = "Places"
+_CONNECTION = "Connection"
+_PEOPLE = "Users and experts, for bookings without user ids and emails"
+_RULES = "What may pass"
+_WRITING = "Writing"
+_OUTPUT = "Output"
+
+
+def option(flag: str, *, panel: str, help: str, also_from: str | None = None, **settings: Any) -> Any:  # noqa: A002 - typer's own name for it
+    """A typer option that is also read from the environment.
+
+    Args:
+        flag: the option as typed, such as ``--batch-size``, or with its negation, ``--overwrite/--no-overwrite``.
+        panel: the heading under which ``--help`` shows it.
+        help: what it means.
+        also_from: a second environment variable, asked after the option's own.
+        **settings: anything else for `typer.Option`.
+    """
+    name = "BOOKING_MIGRATE_" + flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    variables = [name] if also_from is None else [name, also_from]
+    return typer.Option(
+        flag, help=help, rich_help_panel=panel, envvar=variables, show_envvar=False, **settings
+    )
+
+
+def parse_size(text: str | int) -> int:
+    """Read a size such as ``8MiB``, ``500 KB`` or ``1000000``, in bytes.
+
+    Raises:
+        typer.BadParameter: it is no size, is zero, or is larger than MongoDB takes.
+    """
+    match = _SIZE.fullmatch(str(text))
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no size; write bytes, or a number with KB, KiB, MB or MiB.")
+    size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
+    if not 0 < size <= LARGEST_DOCUMENT:
+        raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
+    return size
+
+
+def parse_waiver(text: str) -> Reason:
+    """Read a reason that may be waived.
+
+    Raises:
+        typer.BadParameter: it is none; the message lists those that are.
+    """
+    if text not in WAIVABLE:
+        raise typer.BadParameter(
+            f"{text!r} is no reason that can be waived; those are: {', '.join(waivable())}."
+        )
+    return Reason(text)
+
+
+def waivable() -> list[str]:
+    """The reasons that may be waived, for messages and for the shell's completion."""
+    return sorted(WAIVABLE)
+
+
+Source = Annotated[
+    str,
+    option(
+        "--source", panel=_PLACES, metavar="PLACE", help="Where the bookings are: a collection, a file, or -."
+    ),
+]
+Target = Annotated[
+    str,
+    option(
+        "--target",
+        panel=_PLACES,
+        metavar="PLACE",
+        help="Where client documents go: a collection, a file, or -.",
+    ),
+]
+Rejects = Annotated[
+    Path | None,
+    option(
+        "--rejects",
+        panel=_PLACES,
+        metavar="FILE",
+        help="Where rejected bookings go.",
+        show_default="TARGET.rejected.jsonl, or collection booking_migrate_rejected",
+    ),
+]
+JsonFormatOption = Annotated[
+    JsonFormat | None,
+    option(
+        "--json-format",
+        panel=_PLACES,
+        help="How JSON files are read: as Extended JSON, or as plain JSON.",
+        show_default="by the first document",
+    ),
+]
+Uri = Annotated[
+    str | None,
+    option(
+        "--uri",
+        panel=_CONNECTION,
+        metavar="URI",
+        also_from="MONGODB_URI",
+        show_default=False,
+        help="The MongoDB server, as mongodb://... Better given as MONGODB_URI: other users of a machine see options.",
+    ),
+]
+Db = Annotated[
+    str | None,
+    option(
+        "--db",
+        panel=_CONNECTION,
+        metavar="NAME",
+        help="The database.",
+        show_default="the one in the connection string",
+    ),
+]
+Users = Annotated[
+    str | None,
+    option(
+        "--users",
+        panel=_PEOPLE,
+        metavar="PLACE",
+        help="Where users are.",
+        show_default="users, if there is a server",
+    ),
+]
+Experts = Annotated[
+    str | None,
+    option(
+        "--experts",
+        panel=_PEOPLE,
+        metavar="PLACE",
+        help="Where experts are.",
+        show_default="experts, if there is a server",
+    ),
+]
+UserIdField = Annotated[
+    str,
+    option("--user-id-field", panel=_PEOPLE, metavar="FIELD", help="A user's field with the four-digit id."),
+]
+UserEmailField = Annotated[
+    str, option("--user-email-field", panel=_PEOPLE, metavar="FIELD", help="A user's field with the email.")
+]
+ExpertUserField = Annotated[
+    str,
+    option(
+        "--expert-user-field",
+        panel=_PEOPLE,
+        metavar="FIELD",
+        help="An expert's field with the _id of its user.",
+    ),
+]
+Accept = Annotated[
+    list[Reason] | None,
+    option(
+        "--accept",
+        panel=_RULES,
+        metavar="REASON",
+        parser=parse_waiver,
+        autocompletion=waivable,
+        show_default=False,
+        help="Migrate bookings that break this rule; REASON as listed above. May be repeated.",
+    ),
+]
+MaxDocumentSize = Annotated[
+    int,
+    option(
+        "--max-document-size",
+        panel=_RULES,
+        metavar="SIZE",
+        parser=parse_size,
+        show_default="8MiB",
+        help="Reject the bookings of a client whose document would be larger.",
+    ),
+]
+MergeClientDocuments = Annotated[
+    bool,
+    option(
+        "--merge-client-documents/--no-merge-client-documents",
+        show_default=False,
+        panel=_RULES,
+        help="Join two client documents of one client into the older one, instead of refusing.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    option(
+        "--overwrite/--no-overwrite",
+        show_default=False,
+        panel=_WRITING,
+        help="Replace a target file that holds something else.",
+    ),
+]
+BatchSize = Annotated[
+    int,
+    option(
+        "--batch-size",
+        panel=_WRITING,
+        min=1,
+        max=100_000,
+        help="Bookings per batch. It changes speed and memory, never the result.",
+    ),
+]
+Json = Annotated[
+    bool, option("--json", panel=_OUTPUT, help="Print one JSON report on standard output, also on failure.")
+]
+Reports = Annotated[
+    list[Path] | None,
+    option(
+        "--report",
+        panel=_OUTPUT,
+        metavar="PATH",
+        show_default=False,
+        help="Write a report too; .json, .md, .html or .xml (JUnit) by suffix. May be repeated.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    option(
+        "--config",
+        panel=_OUTPUT,
+        metavar="FILE",
+        is_eager=True,
+        callback=read_config_option,
+        show_default=False,
+        help="A TOML file: options with underscores, such as batch_size = 500, and a table \\[contract].",
+    ),
+]
+Quiet = Annotated[bool, option("--quiet", panel=_OUTPUT, help="No progress, no table; errors only.")]
+Verbose = Annotated[bool, option("--verbose", panel=_OUTPUT, help="Show the traceback of an error.")]

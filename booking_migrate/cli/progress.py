@@ -1,0 +1,137 @@
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere, nothing when asked for quiet."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from booking_migrate.events import Advanced, Event, Listener, PhaseEnded, PhaseStarted, Silence, Warned
+from booking_migrate.reports.wording import duration, grouped
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+HEARTBEAT_SECONDS = 30.0
+
+
+class Bar:
+    """A tqdm bar with rate and time left; warnings go above it."""
+
+    def __init__(self, stream: TextIO, redact: Callable[[str], str]) -> None:
+        self._stream = stream
+        self._redact = redact
+        self._bar: tqdm[NoReturn] | None = None
+
+    def notify(self, event: Event) -> None:
+        """Draw what the event says."""
+        match event:
+            case PhaseStarted(label, total):
+                self.close()
+                self._bar = self._start(self._redact(label), total)
+            case Advanced(documents):
+                if self._bar is not None:
+                    self._bar.update(documents)
+            case PhaseEnded():
+                self.close()
+            case Warned(message):
+                self._warn(f"warning: {self._redact(message)}")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _start(self, label: str, total: int | None) -> "tqdm[NoReturn]":
+        from tqdm import tqdm  # noqa: PLC0415 - not needed to print help
+
+        return tqdm(
+            desc=label,
+            total=total,
+            file=self._stream,
+            unit=" bookings",
+            unit_scale=True,
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def _warn(self, line: str) -> None:
+        if self._bar is None:
+            _write_line(self._stream, line)
+        else:
+            self._bar.write(line, file=self._stream)
+
+
+class Heartbeat:
+    """A line when work began more than `HEARTBEAT_SECONDS` ago and none came since; for logs and CI."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        redact: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._redact = redact
+        self._clock = clock
+        self._spoke = clock()
+        self._phase = PhaseStarted("working", None)
+        self._began = self._spoke
+        self._done = 0
+
+    def notify(self, event: Event) -> None:
+        """Say something if it is time to."""
+        match event:
+            case PhaseStarted():
+                self._phase, self._began, self._done = event, self._clock(), 0
+            case Advanced(documents):
+                self._done += documents
+            case Warned(message):
+                self._say(f"warning: {message}")
+            case PhaseEnded():
+                pass
+        now = self._clock()
+        if now - self._spoke >= HEARTBEAT_SECONDS:
+            self._spoke = now
+            self._say(self._line(now - self._began))
+
+    def _line(self, seconds: float) -> str:
+        total = self._phase.total
+        line = f"{self._phase.label}: {grouped(self._done)}"
+        line += " bookings" if total is None else f" of about {grouped(total)} bookings"
+        rate = self._done / seconds if seconds > 0 else 0
+        if rate >= 1:
+            line += f", {grouped(round(rate))}/s"
+            if total is not None and total > self._done:
+                line += f", about {duration((total - self._done) / rate)} left"
+        return line
+
+    def _say(self, line: str) -> None:
+        _write_line(self._stream, self._redact(line))
+
+
+def _write_line(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+@contextmanager
+def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> Iterator[Listener]:
+    """A listener that fits the stream, for as long as a command runs.
+
+    Args:
+        stream: where to write: standard error.
+        quiet: say nothing at all.
+        redact: takes secrets out of a text.
+    """
+    if quiet:
+        yield Silence()
+    elif stream.isatty() and os.environ.get("TERM") != "dumb":
+        bar = Bar(stream, redact)
+        try:
+            yield bar
+        finally:
+            bar.close()
+    else:
+        yield Heartbeat(stream, redact)

@@ -1,0 +1,197 @@
+"""The one place where a command runs: its errors become messages, reports and exit codes."""
+
+import secrets
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+import typer
+
+from booking_migrate.cli.identity import is_same_file
+from booking_migrate.cli.secrecy import redact, secrets_of
+from booking_migrate.errors import (
+    BadConfiguration,
+    BookingMigrateError,
+    Interrupted,
+    Terminated,
+    exit_code_of,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from booking_migrate.events import Listener
+    from booking_migrate.reports.model import ErrorReport, Report
+
+STANDARD_STREAM = "-"
+"""The place that is standard input or output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What is the same for every command: what was asked for, and how to answer."""
+
+    command: str
+    source: str
+    target: str
+    places: Sequence[str]
+    """Everything that it reads or writes, as the user wrote it; no report may be one of them."""
+
+    uri: str | None
+    json: bool
+    reports: Sequence[Path]
+    quiet: bool
+    verbose: bool
+
+    def redact(self, text: str) -> str:
+        """A text without anything secret of the connection string."""
+        return redact(text, secrets_of(self.uri))
+
+
+class _Termination(KeyboardInterrupt):
+    """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so nobody on the way takes it for a fault of their own."""
+
+
+def execute(asked: Invocation, body: "Callable[[str, Listener], Report]") -> NoReturn:
+    """Run a command's body, tell what came of it, and exit.
+
+    Args:
+        asked: what was asked for.
+        body: does the work; it takes the run's id and a listener, and returns the report.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
+    # Here and not above: none of this is needed to print help.
+    from booking_migrate.cli.progress import progress  # noqa: PLC0415
+    from booking_migrate.reports.files import check_report_path  # noqa: PLC0415
+
+    if asked.json and asked.target == STANDARD_STREAM:
+        raise typer.BadParameter(
+            "standard output is taken by --target -; use --report report.json.", param_hint="--json"
+        )
+    run_id = new_run_id()
+    writable: Sequence[Path] = ()
+    try:
+        with _sigterm_raises(), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
+            for path in asked.reports:
+                check_report_path(path)
+                _check_no_clash(path, asked.places)
+            writable = asked.reports
+            report = body(run_id, listener)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
+        report = _failed(asked, run_id, error)
+    report = _write_reports(asked, report, writable)
+    _show(asked, report)
+    raise typer.Exit(report.exit_code)
+
+
+def _check_no_clash(report: Path, places: Sequence[str]) -> None:
+    """Refuse a report that would overwrite what the command reads or writes."""
+    for place in places:
+        if is_same_file(report, place):
+            raise BadConfiguration("--report", f"{str(report)!r} is also read or written as {place!r}")
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time and that no other run has, such as ``20261123T151100Z-ab12cd``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """While a command runs, SIGTERM unwinds it like Ctrl-C; by default no ``finally`` would run."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise _Termination
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
+    from booking_migrate.reports.model import report_of_failure  # noqa: PLC0415 - not needed to print help
+
+    return report_of_failure(
+        _tell(asked, error),
+        command=asked.command,
+        run_id=run_id,
+        source=asked.redact(asked.source),
+        target=asked.redact(asked.target),
+        exit_code=exit_code_of(_translated(error)),
+    )
+
+
+def _translated(error: BaseException) -> BaseException:
+    """Signals as the errors that stand for them."""
+    if isinstance(error, _Termination):
+        return Terminated()
+    return Interrupted() if isinstance(error, KeyboardInterrupt) else error
+
+
+def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
+    """Say on standard error what went wrong, and return the same for the report."""
+    from booking_migrate.reports.model import ErrorReport  # noqa: PLC0415 - not needed to print help
+
+    error = _translated(raised)
+    if isinstance(error, BookingMigrateError):
+        message, hint = error.message, error.hint
+    else:
+        message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
+        hint = "" if asked.verbose else "--verbose shows the traceback."
+    told = ErrorReport(kind=type(error).__name__, message=asked.redact(message), hint=asked.redact(hint))
+    if asked.verbose:
+        trace = "".join(traceback.format_exception(raised))
+        sys.stderr.write(asked.redact(trace))
+    console = _console(sys.stderr)
+    console.print("[bold red]error:[/] ", end="", soft_wrap=True)
+    console.print(told.message, markup=False, soft_wrap=True)
+    if told.hint:
+        console.print(told.hint, markup=False, soft_wrap=True)
+    return told
+
+
+def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -> "Report":
+    """Write the report files; if one cannot be written, the report says so from then on."""
+    from booking_migrate.reports.files import write_report  # noqa: PLC0415 - not needed to print help
+
+    for path in paths:
+        try:
+            write_report(path, report)
+        except BookingMigrateError as error:
+            told = _tell(asked, error)
+            if report.error is None:
+                report = report.model_copy(update={"error": told, "exit_code": exit_code_of(error)})
+    return report
+
+
+def _show(asked: Invocation, report: "Report") -> None:
+    if asked.json:
+        from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
+
+        sys.stdout.write(render_json(report))
+    elif report.counts is not None and not asked.quiet:
+        from booking_migrate.reports.text import render_text  # noqa: PLC0415 - as above
+
+        console = _console(sys.stderr if asked.target == STANDARD_STREAM else sys.stdout)
+        console.print(render_text(report, console.width))
+
+
+def _console(stream: TextIO) -> "Console":
+    from rich.console import Console  # noqa: PLC0415 - not needed to print help
+
+    console = Console(file=stream, highlight=False, emoji=False)
+    # rich takes NO_COLOR to the letter and keeps bold; whoever sets it wants no escape codes at all.
+    return (
+        Console(file=stream, highlight=False, emoji=False, color_system=None) if console.no_color else console
+    )

@@ -1,0 +1,70 @@
+"""One old document, read once: its first level decoded, its bytes kept."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bson.code import Code
+
+from booking_migrate.domain.bson_document import Document, elements, read_exactly, read_fields
+
+_NOT_FLAT = frozenset({dict, list, Code})
+
+CLIENT_FIELDS = ("clientUserId", "clientEmail")
+EXPERT_FIELDS = ("expertUserId", "expertEmail")
+
+
+@dataclass(slots=True)
+class Booking:
+    """A document of the source. Not frozen, because a million of these are made; nobody changes one."""
+
+    raw: bytes
+    """The BSON bytes as they stand in the source."""
+
+    fields: Document
+    """The first level, decoded; values that Python cannot hold unchanged are `Opaque`."""
+
+    exact: bool
+    """Whether encoding ``fields`` gives ``raw`` again."""
+
+    flat: bool
+    """Whether certainly no field holds a document or an array."""
+
+    @property
+    def document_id(self) -> Any:
+        """The `_id`, or None if there is none."""
+        return self.fields.get("_id")
+
+    @property
+    def is_client_document(self) -> bool:
+        """Whether this is a client document, not a booking (DESIGN.md, section 2: a document with `sessions`)."""
+        return "sessions" in self.fields
+
+    def lacks_client(self) -> bool:
+        """Whether `clientUserId` or `clientEmail` has to be looked up: null counts as absent."""
+        fields = self.fields
+        return fields.get("clientUserId") is None or fields.get("clientEmail") is None
+
+    def lacks_expert(self) -> bool:
+        """Whether `expertUserId` or `expertEmail` has to be looked up: null counts as absent."""
+        fields = self.fields
+        return fields.get("expertUserId") is None or fields.get("expertEmail") is None
+
+    def repeated_names(self) -> list[str]:
+        """The names that occur more than once on the first level."""
+        if self.exact:
+            return []
+        names = [element.name for element in elements(self.raw)]
+        return sorted({name.decode("utf-8", "replace") for name in names if names.count(name) > 1})
+
+
+def read_booking(raw: bytes) -> Booking:
+    """Read one document.
+
+    Raises:
+        MalformedBson: if the bytes are no BSON document.
+    """
+    fields = read_exactly(raw)
+    if fields is not None and _NOT_FLAT.isdisjoint(map(type, fields.values())):
+        return Booking(raw, fields, exact=True, flat=True)
+    exact = fields is not None and Code not in map(type, fields.values())
+    return Booking(raw, fields if fields is not None and exact else read_fields(raw), exact=exact, flat=False)

@@ -1,0 +1,249 @@
+"""Reading and writing BSON so that no value is ever re-typed (https://bsonspec.org/spec.html).
+
+``bson.decode`` followed by ``bson.encode`` changes some documents: deprecated types (symbol, undefined, DBPointer)
+become other types, invalid UTF-8 raises, a name that occurs twice collapses, regex flags are sorted. So a document
+counts as *exact* when it comes back from that round trip byte for byte, and any other one is taken apart element by
+element (`elements`), where each value that does not survive the trip becomes an `Opaque`.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bson import decode, encode
+from bson.code import Code
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+
+Document = dict[str, Any]
+
+CODEC: CodecOptions[Document] = CodecOptions(
+    # Milliseconds as they stand in BSON: Python's datetime ends in the year 9999 and knows no year 0.
+    datetime_conversion=DatetimeConversion.DATETIME_MS,
+)
+
+MAXIMUM_DEPTH = 180
+"""How deep a document may nest, itself included; a real mongod 6.0.5 refuses 181 (measured)."""
+
+MAXIMUM_SIZE = 16 * 1024 * 1024
+"""The largest document that MongoDB stores, in bytes (manual: reference/limits, BSON Document Size)."""
+
+_FIXED_SIZES = {
+    0x01: 8,  # double
+    0x06: 0,  # undefined
+    0x07: 12,  # ObjectId
+    0x08: 1,  # bool
+    0x09: 8,  # date
+    0x0A: 0,  # null
+    0x10: 4,  # int32
+    0x11: 8,  # timestamp
+    0x12: 8,  # int64
+    0x13: 16,  # Decimal128
+    0x7F: 0,  # MaxKey
+    0xFF: 0,  # MinKey
+}
+_STRING_KINDS = frozenset({0x02, 0x0D, 0x0E})  # string, code, symbol
+_REGEX = 0x0B
+_OVERHEADS = {
+    # What a value takes beyond the length that stands at its start, and the least that this length may be.
+    0x02: (4, 1),  # string
+    0x03: (0, 5),  # document: its length counts itself
+    0x04: (0, 5),  # array
+    0x05: (5, 0),  # binary: length, subtype, bytes
+    0x0C: (16, 1),  # DBPointer: string, ObjectId
+    0x0D: (4, 1),  # code
+    0x0E: (4, 1),  # symbol
+    0x0F: (0, 14),  # code with scope: length, string, document
+}
+_INT32 = struct.Struct("<i")
+
+
+class MalformedBson(ValueError):
+    """Bytes that are no BSON document."""
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(f"byte {position}: {problem}")
+        self.position = position
+        self.problem = problem
+
+
+class Element(NamedTuple):
+    """One element of a BSON document, as bytes."""
+
+    kind: int
+    """The BSON type byte."""
+
+    name: bytes
+    value: bytes
+    """The value without type byte and name."""
+
+    @property
+    def raw(self) -> bytes:
+        """The whole element: type byte, name, NUL, value."""
+        return b"%c%b\x00%b" % (self.kind, self.name, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A value that Python cannot hold without changing it; it is only ever passed on."""
+
+    kind: int
+    """The BSON type byte."""
+
+    value: bytes
+    """The value's bytes as they stood."""
+
+
+def elements(raw: bytes) -> Iterator[Element]:
+    """Take a BSON document (or array) apart, one level deep, without decoding any value.
+
+    Raises:
+        MalformedBson: if the bytes are no BSON document.
+    """
+    end = len(raw) - 1
+    if len(raw) < 5 or _INT32.unpack_from(raw)[0] != len(raw) or raw[end] != 0:  # noqa: PLR2004
+        raise MalformedBson(0, "no BSON document: its length or its end is wrong")
+    position = 4
+    while position < end:
+        kind = raw[position]
+        name_end = raw.find(0, position + 1, end)
+        if name_end < 0:
+            raise MalformedBson(position, "a field name has no end")
+        start = name_end + 1
+        stop = start + _size(kind, raw, start, end)
+        if stop > end:
+            raise MalformedBson(start, "a value reaches past the end of its document")
+        yield Element(kind, raw[position + 1 : name_end], raw[start:stop])
+        position = stop
+
+
+def _size(kind: int, raw: bytes, start: int, end: int) -> int:
+    """How many bytes the value of this type at ``start`` takes."""
+    fixed = _FIXED_SIZES.get(kind)
+    if fixed is not None:
+        return fixed
+    if kind == _REGEX:
+        return _regex_size(raw, start, end)
+    if kind not in _OVERHEADS:
+        raise MalformedBson(start, f"no BSON type has the number {kind}")
+    if start + 4 > end:
+        raise MalformedBson(start, "a value reaches past the end of its document")
+    length: int = _INT32.unpack_from(raw, start)[0]
+    overhead, smallest = _OVERHEADS[kind]
+    if length < smallest:
+        raise MalformedBson(start, "a value's length is too small")
+    if kind in _STRING_KINDS and (start + 4 + length > end or raw[start + 3 + length] != 0):
+        raise MalformedBson(start, "a string does not end where its length says")
+    return overhead + length
+
+
+def _regex_size(raw: bytes, start: int, end: int) -> int:
+    """A regular expression is two C strings: pattern and flags."""
+    pattern_end = raw.find(0, start, end)
+    flags_end = raw.find(0, pattern_end + 1, end) if pattern_end >= 0 else -1
+    if flags_end < 0:
+        raise MalformedBson(start, "a regular expression has no end")
+    return flags_end + 1 - start
+
+
+def check_structure(raw: bytes) -> None:
+    """Check every level of a document for sound lengths, without judging its values.
+
+    Raises:
+        MalformedBson: with the position inside ``raw``, if the bytes are no BSON document.
+    """
+    pending = [(0, raw)]
+    while pending:
+        offset, document = pending.pop()
+        position = offset + 4
+        try:
+            for element in elements(document):
+                position += 2 + len(element.name)
+                if element.kind in (0x03, 0x04):
+                    pending.append((position, element.value))
+                position += len(element.value)
+        except MalformedBson as error:
+            raise MalformedBson(offset + error.position, error.problem) from None
+
+
+def depth(raw: bytes) -> int:
+    """How deep a document nests: 1 for one without embedded documents or arrays."""
+    deepest = 0
+    pending = [(1, raw)]
+    while pending:
+        level, document = pending.pop()
+        deepest = max(deepest, level)
+        for element in elements(document):
+            if element.kind in (0x03, 0x04):
+                pending.append((level + 1, element.value))
+            elif element.kind == 0x0F:  # noqa: PLR2004 - code with scope: length, string, document
+                scope = 8 + _INT32.unpack_from(element.value, 4)[0]
+                pending.append((level + 1, element.value[scope:]))
+    return deepest
+
+
+def read_exactly(raw: bytes) -> Document | None:
+    """Decode a document if nothing in it changes on the way, else None.
+
+    Beware: JavaScript code comes as `bson.code.Code`, which passes for a string in Python. `read_fields` makes it opaque.
+    """
+    try:
+        document = decode(raw, CODEC)
+        return document if encode(document, False, CODEC) == raw else None
+    except (BSONError, OverflowError, RecursionError, UnicodeError):
+        return None
+
+
+def read_fields(raw: bytes) -> Document:
+    """Decode a document's first level; values that would change on the way become `Opaque`.
+
+    Of a name that occurs twice the last value counts. Names that are no UTF-8 come as surrogate escapes.
+    """
+    document = read_exactly(raw)
+    if document is not None and Code not in map(type, document.values()):
+        return document
+    return {element.name.decode("utf-8", "surrogateescape"): read_value(element) for element in elements(raw)}
+
+
+def read_value(element: Element) -> Any:
+    """Decode one element's value, or make it `Opaque` if it would change on the way."""
+    document = read_exactly(wrap([Element(element.kind, b"", element.value)]))
+    if document is None or type(document[""]) is Code:
+        return Opaque(element.kind, element.value)
+    return document[""]
+
+
+def wrap(parts: list[Element]) -> bytes:
+    """Make a document of elements."""
+    return wrap_bytes(b"".join([part.raw for part in parts]))
+
+
+def wrap_bytes(body: bytes) -> bytes:
+    """Make a document of the bytes of its elements."""
+    return b"%b%b\x00" % (_INT32.pack(len(body) + 5), body)
+
+
+def element_of(name: str, value: Any) -> Element:
+    """Make an element of a value, which may be `Opaque`."""
+    key = name.encode("utf-8", "surrogateescape")
+    if isinstance(value, Opaque):
+        return Element(value.kind, key, value.value)
+    return next(elements(encode({"": value}, codec_options=CODEC)))._replace(name=key)
+
+
+def body_of(fields: Mapping[str, Any]) -> bytes:
+    """The bytes of a document's elements, without length and end, in the mapping's own order."""
+    # bson.encode moves `_id` to the front, so a document that has it elsewhere is built element by element.
+    id_elsewhere = "_id" in fields and next(iter(fields)) != "_id"
+    if not id_elsewhere and Opaque not in map(type, fields.values()):
+        try:
+            return encode(fields, codec_options=CODEC)[4:-1]
+        except UnicodeEncodeError:  # A field name that is no UTF-8.
+            pass
+    return b"".join([element_of(name, value).raw for name, value in fields.items()])
+
+
+def write_fields(fields: Mapping[str, Any]) -> bytes:
+    """Encode a document whose values may be `Opaque`, in the mapping's own order."""
+    return wrap_bytes(body_of(fields))

@@ -1,0 +1,210 @@
+"""The new structure's document: one per client, with its `sessions` and totals (DESIGN.md, section 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.booking import CLIENT_FIELDS
+from booking_migrate.domain.bson_document import (
+    Document,
+    Element,
+    body_of,
+    element_of,
+    elements,
+    read_fields,
+    wrap,
+    wrap_bytes,
+)
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.conversion import Session
+from booking_migrate.domain.description import describe
+from booking_migrate.domain.ids import client_document_id, time_of
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.rejection import Fault, Reason
+from booking_migrate.domain.totals import total
+
+FIELDS = (
+    "_id",
+    "clientId",
+    "clientUserId",
+    "clientEmail",
+    "sessions",
+    "totalSessions",
+    "totalSpent",
+    "createdAt",
+    "updatedAt",
+)
+"""A client document's fields in their order."""
+
+
+_ARRAY = 0x04
+_DOCUMENT = 0x03
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """An element of `sessions` in a client document that is already there."""
+
+    element: Element
+    """The array element; its name is its index."""
+
+    @cached_property
+    def fields(self) -> Document:
+        """The session's first level, decoded; empty if the element is no document."""
+        return read_fields(self.element.value) if self.element.kind == _DOCUMENT else {}
+
+    @property
+    def legacy_key(self) -> bytes | None:
+        """The sort key of `legacyBookingId`; None if the new application booked this session."""
+        return sort_key(self.fields["legacyBookingId"]) if "legacyBookingId" in self.fields else None
+
+    @property
+    def identity(self) -> bytes:
+        """What tells the session from others: the sort key of `sessionId`, or its bytes if it has none."""
+        return sort_key(self.fields["sessionId"]) if "sessionId" in self.fields else self.element.value
+
+    def time(self, name: str) -> int | None:
+        """`createdAt` or `updatedAt` in milliseconds since 1970; if absent, the time in an ObjectId it came from."""
+        value, legacy_id = self.fields.get(name), self.fields.get("legacyBookingId")
+        if type(value) is DatetimeMS:
+            return int(value)
+        return time_of(legacy_id) if type(legacy_id) is ObjectId else None
+
+
+@dataclass(frozen=True)
+class ClientDocument:
+    """A client document that is already there: the application wrote it, or an earlier run."""
+
+    raw: bytes
+    parts: tuple[Element, ...]
+    """Its elements, in order. No name occurs twice, and `sessions` is an array."""
+
+    @cached_property
+    def fields(self) -> Document:
+        """Its first level but `sessions`, decoded."""
+        return read_fields(wrap([part for part in self.parts if part.name != b"sessions"]))
+
+    @cached_property
+    def sessions(self) -> tuple[StoredSession, ...]:
+        """Its sessions, in order."""
+        array = next(part.value for part in self.parts if part.name == b"sessions")
+        return tuple(StoredSession(element) for element in elements(array))
+
+    @property
+    def document_id(self) -> Any:
+        """The `_id`, decoded."""
+        return self.fields.get("_id")
+
+    @property
+    def client_id(self) -> Any:
+        """The `clientId`, decoded."""
+        return self.fields.get("clientId")
+
+    def time(self, name: str) -> int | None:
+        """A date of the document in milliseconds since 1970; None if it is absent or no date."""
+        value = self.fields.get(name)
+        return int(value) if type(value) is DatetimeMS else None
+
+
+def read_client_document(raw: bytes) -> ClientDocument | Fault:
+    """Read a client document, or say why it is none that can be carried.
+
+    Raises:
+        MalformedBson: if the bytes are no BSON document.
+    """
+    parts = tuple(elements(raw))
+    kinds = {part.name: part.kind for part in parts}
+    if kinds.get(b"sessions") != _ARRAY:
+        return Fault(Reason.SESSIONS_NOT_AN_ARRAY, "sessions", "not an array")
+    if len(kinds) != len(parts):
+        return Fault(Reason.DUPLICATE_FIELD, None, "a field occurs more than once")
+    document = ClientDocument(raw, parts)
+    if b"_id" not in kinds:
+        return Fault(Reason.ID_MISSING, "_id", "absent")
+    if b"clientId" not in kinds:
+        return Fault(Reason.CLIENT_ID_MISSING, "clientId", "absent")
+    if not is_client_id(document.client_id):
+        return Fault(
+            Reason.CLIENT_ID_INVALID, "clientId", f"{describe(document.client_id)} is no client's id"
+        )
+    return document
+
+
+def compose(base: ClientDocument | None, added: Sequence[StoredSession | Session]) -> bytes:
+    """Write a client document.
+
+    Args:
+        base: the document that the client has already; it keeps its `_id`, its sessions, its own client fields, its
+            unknown fields and the order of its fields. None if the client has none.
+        added: the sessions to put behind those of ``base``, in order; at least one.
+
+    Returns:
+        The BSON bytes. Totals and dates are taken over all sessions (DESIGN.md, section 2).
+    """
+    kept = base.sessions if base else ()
+    sessions = [*kept, *added]
+    made = [session for session in added if isinstance(session, Session)]
+    values: Document = _client_fields(base, made)
+    values["totalSessions"] = len(sessions)
+    values["totalSpent"] = total(_price(session) for session in sessions)
+    for name, choose in (("createdAt", min), ("updatedAt", max)):
+        times = [base.time(name) if base else None, *(_time(session, name) for session in sessions)]
+        known = [time for time in times if time is not None]
+        if known:
+            values[name] = DatetimeMS(choose(known))
+    array = Element(_ARRAY, b"sessions", _array(kept, added))
+    if base is None:
+        names = [name for name in FIELDS if name in values]
+        before, after = names[: names.index("totalSessions")], names[names.index("totalSessions") :]
+        body = [body_of({name: values[name] for name in before}), array.raw]
+        return wrap_bytes(b"".join([*body, body_of({name: values[name] for name in after})]))
+    fields = {part.name: part for part in base.parts}
+    fields[b"sessions"] = array
+    for name in FIELDS:
+        if name in values:
+            fields[name.encode()] = element_of(name, values[name])
+    return wrap(list(fields.values()))
+
+
+def _client_fields(base: ClientDocument | None, made: Sequence[Session]) -> Document:
+    """The fields that say whose document it is: the base's own, else those of the last session that has them."""
+    values: Document = {}
+    if base is None:
+        client_id = made[-1].client_id
+        values = {"_id": client_document_id(client_id), "clientId": client_id}
+    own = base.fields if base else {}
+    found = {
+        "clientUserId": [session.client_user_id for session in made],
+        "clientEmail": [session.client_email for session in made],
+    }
+    for name in CLIENT_FIELDS:
+        if own.get(name) is None and found[name]:
+            values[name] = found[name][-1]
+    return values
+
+
+def _array(kept: Sequence[StoredSession], added: Sequence[StoredSession | Session]) -> bytes:
+    """The array's bytes: what was there as it stood, then the new elements under the next indexes."""
+    body = [session.element.raw for session in kept]
+    for index, session in enumerate(added, start=len(kept)):
+        kind, value = (
+            (_DOCUMENT, session.raw)
+            if isinstance(session, Session)
+            else (session.element.kind, session.element.value)
+        )
+        body.append(b"%c%d\x00%b" % (kind, index, value))
+    return wrap_bytes(b"".join(body))
+
+
+def _price(session: StoredSession | Session) -> Any:
+    return session.price if isinstance(session, Session) else session.fields.get("price")
+
+
+def _time(session: StoredSession | Session, name: str) -> int | None:
+    if isinstance(session, Session):
+        return session.created_at if name == "createdAt" else session.updated_at
+    return session.time(name)

@@ -1,0 +1,194 @@
+"""From a client's sessions and the documents it has already to one client document (DESIGN.md, section 2).
+
+Everything about one client comes in and one `Consolidation` comes out: the document as it must be, and what became of
+each booking. Nothing here knows places or batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
+from booking_migrate.domain.comparison import differences
+from booking_migrate.domain.conversion import Session
+from booking_migrate.domain.description import display_id
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.rejection import Fault, Reason, Rejection
+
+DEFAULT_MAXIMUM_DOCUMENT_SIZE = 8 * 1024 * 1024
+"""Half of MongoDB's limit: the document can still grow, and change streams can still carry it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCase:
+    """All that is known of one client."""
+
+    sessions: Sequence[Session]
+    """Its bookings, converted, in any order. A booking that occurs twice with the same bytes is in here twice."""
+
+    in_source: Sequence[ClientDocument] = ()
+    """Its client documents in the source."""
+
+    in_target: ClientDocument | None = None
+    """Its client document in the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidation:
+    """What became of one client."""
+
+    document: bytes | None
+    """The client document as the target must have it; None if the client gets none."""
+
+    session_count: int
+    """How many sessions that document has."""
+
+    migrated: Sequence[Session]
+    """The bookings that are new in the document."""
+
+    already_migrated: Sequence[Session]
+    """The bookings that were in it before, or that came twice."""
+
+    rejected: Sequence[Rejection]
+    """The bookings that cannot be in it."""
+
+    contradicting: Sequence[Rejection]
+    """Client documents of the source that have a session of another one with other content."""
+
+    disagreement: bool
+    """Whether the client's bookings name different client fields."""
+
+
+def consolidate(case: ClientCase, maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE) -> Consolidation:
+    """Bring a client's bookings and documents together.
+
+    Args:
+        case: the client.
+        maximum_size: the largest document, in bytes; bookings that would make it larger are rejected.
+    """
+    base, joined, contradicting = _base(case)
+    present = [*(base.sessions if base else ()), *joined]
+    fates = _sort_out(sorted(case.sessions, key=Session.order), present, base)
+    document = _compose(base, joined, fates.new)
+    if fates.new and document is not None and len(document) > maximum_size:
+        fates = _refuse_new(fates, len(document), maximum_size)
+        document = _compose(base, joined, ())
+    return Consolidation(
+        document=document,
+        session_count=len(present) + len(fates.new),
+        migrated=fates.new,
+        already_migrated=[*fates.already, *fates.copies],
+        rejected=fates.rejected,
+        contradicting=contradicting,
+        disagreement=len({(session.client_user_id, session.client_email) for session in case.sessions}) > 1,
+    )
+
+
+def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession], list[Rejection]]:
+    """The document to go on from, what the client's other documents have beyond it, and what contradicts it.
+
+    The target's document is the base, as it came from the source; among documents to be joined the oldest is it.
+    """
+    target = [case.in_target] if case.in_target else []
+    documents = sorted([*target, *case.in_source], key=_age)
+    if not documents:
+        return None, [], []
+    target_id = sort_key(target[0].document_id) if target else None
+    carried_before = [document for document in documents if sort_key(document.document_id) == target_id]
+    base = target[0] if len(carried_before) == len(documents) else documents[0]
+    seen = {session.identity: session for session in base.sessions}
+    joined: list[StoredSession] = []
+    rejected: list[Rejection] = []
+    for document in documents:
+        if document is base:
+            continue
+        clash = next((one for one in document.sessions if _clashes(one, seen.get(one.identity))), None)
+        if clash:
+            rejected.append(_clash(document, clash, seen[clash.identity]))
+            continue
+        further = [session for session in document.sessions if session.identity not in seen]
+        seen.update((session.identity, session) for session in further)
+        joined += further
+    return base, joined, rejected
+
+
+def _age(document: ClientDocument) -> tuple[bool, int, bytes]:
+    created_at = document.time("createdAt")
+    return created_at is None, created_at or 0, sort_key(document.document_id)
+
+
+def _clashes(session: StoredSession, there: StoredSession | None) -> bool:
+    return there is not None and there.element.value != session.element.value
+
+
+def _clash(document: ClientDocument, session: StoredSession, there: StoredSession) -> Rejection:
+    unlike = differences(expected=session.element.value, found=there.element.value)
+    detail = f"session {display_id(session.fields.get('sessionId'))}: {unlike[0]}"
+    return Rejection(document.raw, (Fault(Reason.CONFLICT, "sessions", detail),), document.document_id)
+
+
+def _compose(
+    base: ClientDocument | None, joined: Sequence[StoredSession], new: Sequence[Session]
+) -> bytes | None:
+    """The document; with nothing to add it is carried byte for byte, even with wrong totals."""
+    if joined or new:
+        return compose(base, [*joined, *new])
+    return base.raw if base else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fates:
+    """What becomes of a client's bookings."""
+
+    new: Sequence[Session] = ()
+    already: Sequence[Session] = ()
+    copies: Sequence[Session] = ()
+    """Bookings of ``new`` that came again with the same bytes."""
+
+    rejected: Sequence[Rejection] = ()
+
+
+def _refuse_new(fates: _Fates, size: int, maximum_size: int) -> _Fates:
+    """The same fates, but with the new bookings rejected because they make the document too large."""
+    detail = f"the client document would have {size} bytes, more than {maximum_size}"
+    fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
+    refused = [_rejection(session, fault) for session in (*fates.new, *fates.copies)]
+    return _Fates(already=fates.already, rejected=[*fates.rejected, *refused])
+
+
+def _sort_out(
+    ordered: Sequence[Session], present: Sequence[StoredSession], base: ClientDocument | None
+) -> _Fates:
+    """Find out which bookings are new, which are there already, and which are there with other content."""
+    unique = [
+        session
+        for before, session in zip([None, *ordered], ordered, strict=False)
+        if before is None or before.id_key != session.id_key
+    ]
+    if base and unique and compose(None, unique) == base.raw:
+        # The usual case of a second run, told without taking the document apart.
+        return _Fates(already=ordered)
+    stored = {session.legacy_key: session for session in present if session.legacy_key is not None}
+    new: list[Session] = []
+    already: list[Session] = []
+    copies: list[Session] = []
+    rejected: list[Rejection] = []
+    for session in ordered:
+        there = stored.get(session.id_key)
+        if there is not None and there.element.value == session.raw:
+            already.append(session)
+        elif there is not None:
+            rejected.append(_rejection(session, _conflict(session, there)))
+        elif new and new[-1].id_key == session.id_key:
+            copies.append(session)
+        else:
+            new.append(session)
+    return _Fates(new, already, copies, rejected)
+
+
+def _conflict(session: Session, there: StoredSession) -> Fault:
+    unlike = differences(expected=session.raw, found=there.element.value)
+    return Fault(Reason.CONFLICT, unlike[0].field, "; ".join(map(str, unlike[:3])))
+
+
+def _rejection(session: Session, fault: Fault) -> Rejection:
+    return Rejection(session.booking, (fault,), session.legacy_id)

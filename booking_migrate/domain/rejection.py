@@ -1,0 +1,97 @@
+"""Why a booking cannot be converted, as values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Reason(StrEnum):
+    """Every reason for which a booking is rejected (DESIGN.md, section 2). The values are an API."""
+
+    # What the document is.
+    ID_MISSING = "id-missing"
+    DUPLICATE_ID = "duplicate-id"
+    DUPLICATE_FIELD = "duplicate-field"
+    RESERVED_FIELD = "reserved-field"
+    SESSIONS_NOT_AN_ARRAY = "sessions-not-an-array"
+    NESTED_TOO_DEEP = "nested-too-deep"
+    CREATION_TIME_MISSING = "creation-time-missing"
+    # Types: never waived.
+    CLIENT_ID_MISSING = "client-id-missing"
+    CLIENT_ID_INVALID = "client-id-invalid"
+    FIELD_MISSING = "field-missing"
+    WRONG_TYPE = "wrong-type"
+    NUMBER_NOT_FINITE = "number-not-finite"
+    # What has to be looked up.
+    CLIENT_USER_NOT_FOUND = "client-user-not-found"
+    EXPERT_NOT_FOUND = "expert-not-found"
+    EXPERT_USER_NOT_FOUND = "expert-user-not-found"
+    # Value rules of the contract: may be waived with --accept.
+    USER_ID_INVALID = "user-id-invalid"
+    EMAIL_INVALID = "email-invalid"
+    SESSION_TYPE_NOT_ALLOWED = "session-type-not-allowed"
+    DURATION_TOO_SHORT = "duration-too-short"
+    TIME_INVALID = "time-invalid"
+    STATUS_NOT_ALLOWED = "status-not-allowed"
+    PRICE_NEGATIVE = "price-negative"
+    CURRENCY_NOT_ALLOWED = "currency-not-allowed"
+    PAYMENT_STATUS_NOT_ALLOWED = "payment-status-not-allowed"
+    NOTES_TOO_LONG = "notes-too-long"
+    CANCELLATION_REASON_TOO_LONG = "cancellation-reason-too-long"
+    CANCELLED_BY_NOT_ALLOWED = "cancelled-by-not-allowed"
+    REFUND_AMOUNT_NEGATIVE = "refund-amount-negative"
+    # What the target holds, or can hold.
+    CONFLICT = "conflict"
+    CLIENT_DOCUMENT_TOO_LARGE = "client-document-too-large"
+    NOT_EXTENDED_JSON = "not-extended-json"
+
+
+WAIVABLE = frozenset(
+    {
+        Reason.USER_ID_INVALID,
+        Reason.EMAIL_INVALID,
+        Reason.SESSION_TYPE_NOT_ALLOWED,
+        Reason.DURATION_TOO_SHORT,
+        Reason.TIME_INVALID,
+        Reason.STATUS_NOT_ALLOWED,
+        Reason.PRICE_NEGATIVE,
+        Reason.CURRENCY_NOT_ALLOWED,
+        Reason.PAYMENT_STATUS_NOT_ALLOWED,
+        Reason.NOTES_TOO_LONG,
+        Reason.CANCELLATION_REASON_TOO_LONG,
+        Reason.CANCELLED_BY_NOT_ALLOWED,
+        Reason.REFUND_AMOUNT_NEGATIVE,
+    }
+)
+"""The value rules of the contract: ``--accept`` lets a booking pass that breaks one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One reason why one booking cannot be converted."""
+
+    reason: Reason
+    field: str | None
+    """The field at fault; None when it is the document as a whole."""
+
+    detail: str
+    """What was found and what is allowed, for people. Never longer than a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A document that is not migrated, kept whole with every reason."""
+
+    raw: bytes
+    """The document's BSON bytes as they stood in the source."""
+
+    faults: tuple[Fault, ...]
+    """All reasons, in the contract's order of fields; never empty. The first one counts in reports."""
+
+    document_id: Any
+    """Its `_id` as decoded, or None if it has none."""
+
+    @property
+    def reason(self) -> Reason:
+        """The reason under which the booking is counted."""
+        return self.faults[0].reason

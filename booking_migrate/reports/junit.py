@@ -1,0 +1,59 @@
+"""The report as JUnit XML: what CI systems show as tests, one per promise, never one per booking."""
+
+from xml.etree import ElementTree as ET
+
+from booking_migrate.reports.model import Report
+from booking_migrate.reports.wording import plural, samples, verdict
+
+_LINES_SHOWN = 10
+_SAMPLES_SHOWN = 3
+
+
+def render_junit(report: Report) -> str:
+    """One test suite with a test case for each promise that the command can keep or break."""
+    cases = [_accounted(report), _none_rejected(report)]
+    tally = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": str(sum(case.find("error") is not None for case in cases)),
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+        "time": f"{report.seconds:.3f}",
+    }
+    root = ET.Element("testsuites", tally)
+    suite = ET.SubElement(root, "testsuite", {"name": f"booking-migrate {report.command}", **tally})
+    properties = ET.SubElement(suite, "properties")
+    for name in ("tool_version", "run_id", "source", "target"):
+        ET.SubElement(properties, "property", {"name": name, "value": getattr(report, name)})
+    suite.extend(cases)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _case(report: Report, name: str) -> ET.Element:
+    return ET.Element("testcase", {"classname": f"booking-migrate.{report.command}", "name": name})
+
+
+def _accounted(report: Report) -> ET.Element:
+    case = _case(report, "every-booking-accounted-for")
+    if report.error is not None:
+        error = ET.SubElement(
+            case, "error", {"type": report.error.kind, "message": verdict(report).explanation}
+        )
+        error.text = report.error.hint
+    return case
+
+
+def _none_rejected(report: Report) -> ET.Element:
+    case = _case(report, "no-booking-rejected")
+    if report.counts is None:
+        ET.SubElement(case, "skipped", {"message": "the command failed"})
+    elif report.counts.rejected:
+        said = f"{plural(report.counts.rejected, 'booking')} rejected"
+        failure = ET.SubElement(case, "failure", {"type": "rejected", "message": said})
+        failure.text = "\n".join(
+            f"{group.reason}: {group.count} ({samples(group.sample_ids, group.count, _SAMPLES_SHOWN)})"
+            for group in report.rejections[:_LINES_SHOWN]
+        )
+        if more := len(report.rejections) - _LINES_SHOWN:
+            failure.text += f"\nand {plural(more, 'more reason')}" if more > 0 else ""
+    return case

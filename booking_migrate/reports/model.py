@@ -1,0 +1,181 @@
+"""The one report that all formats are made of. Its JSON form is an API: fields are only ever added.
+
+Texts that come from data (ids, names of places, messages) are made harmless when a report is built, so no renderer has
+to: cut to one short line, with everything that does not print written as an escape.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from booking_migrate import __version__
+from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.errors import ExitCode
+
+LONGEST_ID = 80
+LONGEST_LINE = 1000
+
+
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    r"""Make a text fit for a report: one line, nothing that does not print, at most ``longest`` characters.
+
+    Control characters, lone surrogates and directional marks become escapes such as ``\x1b``: they could drive a
+    terminal, break XML, or make a line read other than it is. A longer text keeps its beginning and its end.
+    """
+    half = (longest - 1) // 2
+    # Cut before escaping too: escaping a megabyte only to throw it away would be slow.
+    shortened = text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+    printable = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in shortened
+    )
+    return printable if len(printable) <= longest else f"{printable[:half]}…{printable[-half:]}"
+
+
+def _short(value: str) -> str:
+    return one_line(value, LONGEST_ID)
+
+
+Id = Annotated[str, BeforeValidator(_short)]
+"""An id as text, at most `LONGEST_ID` characters."""
+
+Line = Annotated[str, BeforeValidator(one_line)]
+"""One line of text, at most `LONGEST_LINE` characters."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CountsReport(_Part):
+    """Numbers of documents (DESIGN.md, section 4). ``scanned = migrated + already_migrated + rejected``."""
+
+    scanned: int = Field(description="bookings in the source")
+    migrated: int = Field(description="bookings that became sessions in this run")
+    already_migrated: int = Field(description="bookings that were sessions before this run")
+    rejected: int = Field(description="bookings that cannot be converted")
+    clients: int = Field(description="clients with at least one booking migrated or already migrated")
+    sessions: int = Field(description="sessions in the documents of those clients")
+    client_documents: int = Field(description="client documents that were already in the source")
+
+
+class RejectionReport(_Part):
+    """The bookings rejected for one reason."""
+
+    reason: str
+    count: int
+    sample_ids: tuple[Id, ...] = Field(description="the first few of their ids")
+
+
+class FindingReport(_Part):
+    """Something that is no reason to reject but that somebody should know."""
+
+    kind: str = Field(description="a stable name")
+    title: Line
+    count: int
+    sample_ids: tuple[Id, ...]
+    advice: Line
+
+
+class ErrorReport(_Part):
+    """Why the command did not do what it was asked to."""
+
+    kind: str = Field(description="the error's name, such as PlaceNotFound")
+    message: Line
+    hint: Line = Field(description="what to do next, or empty")
+
+
+class NextStep(_Part):
+    """Something worth doing after this run."""
+
+    text: Line
+    command: Line | None = Field(default=None, description="what to type, if there is something to type")
+
+
+class Report(_Part):
+    """What one command did. A connection string never stands in it."""
+
+    schema_version: Literal[1] = 1
+    tool_version: str = __version__
+    command: str
+    run_id: str = Field(description="made of the time and chance; it stands in reports, never in data")
+    source: Line
+    target: Line
+    exit_code: ExitCode
+    error: ErrorReport | None = Field(default=None, description="null if the command came to its end")
+    counts: CountsReport | None = Field(default=None, description="null if the command failed")
+    rejections: tuple[RejectionReport, ...] = Field(default=(), description="by falling count")
+    rejects: Line | None = Field(default=None, description="where the rejected bookings are kept")
+    spent: dict[str, str] = Field(
+        default_factory=dict, description="decimal sums of the sessions' prices, by currency"
+    )
+    findings: tuple[FindingReport, ...] = ()
+    documents_written: int = Field(default=0, description="client documents new in the target")
+    documents_changed: int = Field(
+        default=0, description="client documents of the target that got more sessions"
+    )
+    changed: bool = Field(default=False, description="whether the target is other than before")
+    seconds: float = Field(default=0.0, description="how long it took")
+    next_steps: tuple[NextStep, ...] = ()
+
+
+def report_of_migration(
+    outcome: MigrationOutcome, *, run_id: str, source: str, target: str, next_steps: Sequence[NextStep]
+) -> Report:
+    """Make the report of a migration that came to its end.
+
+    Args:
+        outcome: what the engine did.
+        run_id: the run's name.
+        source: the source place as the user wrote it.
+        target: the target place as the user wrote it.
+        next_steps: what to suggest to the user.
+    """
+    counts = outcome.counts
+    return Report(
+        command="migrate",
+        run_id=run_id,
+        source=source,
+        target=target,
+        exit_code=ExitCode.REJECTED if counts.rejected else ExitCode.DONE,
+        counts=CountsReport(
+            scanned=counts.scanned,
+            migrated=counts.migrated,
+            already_migrated=counts.already_migrated,
+            rejected=counts.rejected,
+            clients=counts.clients,
+            sessions=counts.sessions,
+            client_documents=counts.client_documents,
+        ),
+        rejections=tuple(
+            RejectionReport(reason=group.reason.value, count=group.count, sample_ids=group.sample_ids)
+            for group in outcome.rejections
+        ),
+        rejects=outcome.rejects_name,
+        spent={_short(currency): f"{total:f}" for currency, total in sorted(outcome.spent.items())},
+        findings=tuple(
+            FindingReport(
+                kind=finding.kind,
+                title=finding.title,
+                count=finding.count,
+                sample_ids=finding.sample_ids,
+                advice=finding.advice,
+            )
+            for finding in outcome.findings
+        ),
+        documents_written=outcome.documents_written,
+        documents_changed=outcome.documents_changed,
+        changed=outcome.changed,
+        seconds=round(outcome.seconds, 3),
+        next_steps=tuple(next_steps),
+    )
+
+
+def report_of_failure(
+    error: ErrorReport, *, command: str, run_id: str, source: str, target: str, exit_code: ExitCode
+) -> Report:
+    """Make the report of a command that failed; what it had counted until then is not known."""
+    return Report(
+        command=command, run_id=run_id, source=source, target=target, exit_code=exit_code, error=error
+    )

@@ -1,0 +1,59 @@
+"""Which server and which database a run is about, known early and connected to late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from booking_migrate.errors import MissingUri
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+    from booking_migrate.domain.bson_document import Document
+    from booking_migrate.stores.mongo.connection import DriverCollection
+
+
+class Connection:
+    """One client, shared by everything that a run reads and writes; made when the first collection is asked for.
+
+    The driver is not imported before that, and no server is contacted before the collection is used.
+    """
+
+    def __init__(self, uri: str | None = None, database: str | None = None) -> None:
+        """Remember what the user gave.
+
+        Args:
+            uri: the connection string, if any.
+            database: the database's name, if any; else the one in the connection string's path counts.
+        """
+        self._uri = uri
+        self._database = database
+        self._client: MongoClient[Document] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is a connection string."""
+        return bool(self._uri)
+
+    def collection(self, name: str) -> DriverCollection:
+        """A collection of the database.
+
+        Raises:
+            MissingUri: no server, or no database, is given.
+            BadConfiguration: the connection string or the database's name cannot be used.
+        """
+        if not self._uri:
+            raise MissingUri(name, "uri")
+        from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415 - the driver is slow to import
+
+        if not self._database:
+            self._database = driver.find_database_name(self._uri, name)
+        if self._client is None:
+            self._client = driver.make_client(self._uri)
+        return driver.open_collection(self._client, self._database, name)
+
+    def close(self) -> None:
+        """Close the client, if there is one. May be called twice."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,133 @@
+"""From what the user wrote to an open place (DESIGN.md, section 4).
+
+Importing this module is cheap: the driver, sqlite3 and `bson` are imported when a place of their kind is opened.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from booking_migrate.events import Listener, Silence
+from booking_migrate.stores.base import DocumentReader, TargetWriter
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.places import (
+    CollectionPlace,
+    FileFormat,
+    FilePlace,
+    JsonFormat,
+    Place,
+    StreamPlace,
+    parse_place,
+)
+
+__all__ = [
+    "CollectionPlace",
+    "Connection",
+    "FileFormat",
+    "FilePlace",
+    "JsonFormat",
+    "Place",
+    "StreamPlace",
+    "open_reader",
+    "open_target",
+    "parse_place",
+]
+
+STREAM_REJECTS = Path("booking_migrate_rejected.jsonl")
+"""Where rejected bookings go when the target is standard output."""
+
+_SILENCE = Silence()
+
+
+def open_reader(
+    place: Place,
+    connection: Connection,
+    *,
+    json_format: JsonFormat | None = None,
+    required: bool = True,
+    listener: Listener = _SILENCE,
+) -> DocumentReader:
+    """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
+
+    Args:
+        place: what to read.
+        connection: the server and database of collections.
+        json_format: how a JSON file is to be understood; None: as its first document says.
+        required: whether a collection has to exist. One that need not, and does not, has no documents; neither has
+            one for which no server is given. A file that is named has to exist in any case.
+        listener: told about the reading of files, which takes a while.
+
+    Raises:
+        MissingUri: a collection that is required, but no server or no database for it.
+        BadConfiguration: the connection string cannot be used.
+    """
+    if isinstance(place, CollectionPlace):
+        if not required and not connection.is_given:
+            from booking_migrate.stores.file_reader import AbsentReader  # noqa: PLC0415 - see the module's docstring
+
+            return AbsentReader(place.name)
+        collection = connection.collection(place.name)
+        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415 - see the module's docstring
+
+        return MongoReader(collection, required=required)
+    from booking_migrate.stores.file_reader import FileReader  # noqa: PLC0415 - see the module's docstring
+
+    return FileReader(place, json_format, listener)
+
+
+def open_target(
+    place: Place,
+    connection: Connection,
+    *,
+    source_name: str,
+    rejects: Path | None = None,
+    overwrite: bool = False,
+) -> TargetWriter:
+    """Open a place for writing. Nothing is written before `TargetWriter.prepare`.
+
+    Args:
+        place: what to write.
+        connection: the server and database of collections.
+        source_name: the name of the source; rejected bookings are kept with it.
+        rejects: a file for rejected bookings; None: beside a target file, or in the collection
+            `booking_migrate_rejected` of a target database.
+        overwrite: whether a target or rejects file with other content may be replaced.
+
+    Raises:
+        MissingUri: a collection, but no server or no database for it.
+        BadConfiguration: the connection string cannot be used.
+    """
+    if isinstance(place, CollectionPlace):
+        return _open_collection_target(place, connection, source_name, rejects, overwrite=overwrite)
+    from booking_migrate.stores.file_target import FileTarget  # noqa: PLC0415 - see the module's docstring
+    from booking_migrate.stores.output import StandardOutput, open_output  # noqa: PLC0415
+    from booking_migrate.stores.rejects import FileRejects  # noqa: PLC0415
+
+    if isinstance(place, StreamPlace):
+        kept = FileRejects(
+            rejects or STREAM_REJECTS, source=source_name, target=place.name, overwrite=overwrite
+        )
+        return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
+    kept = FileRejects(
+        rejects or Path(f"{place.name}.rejected.jsonl"),
+        source=source_name,
+        target=place.name,
+        overwrite=overwrite,
+    )
+    output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+    return FileTarget(place.name, place.format, output, kept)
+
+
+def _open_collection_target(
+    place: CollectionPlace, connection: Connection, source_name: str, rejects: Path | None, *, overwrite: bool
+) -> TargetWriter:
+    collection = connection.collection(place.name)
+    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
+    from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
+
+    kept: RejectsKeeper
+    if rejects:
+        kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
+    else:
+        kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
+    return MongoTarget(collection, kept)

@@ -1,0 +1,87 @@
+"""The unique index on `clientId`, which a target has before its first write (DESIGN.md, invariant 6)."""
+
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from booking_migrate.domain.description import display_id
+from booking_migrate.errors import DuplicateClientDocuments
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.raw import SIMPLE
+
+_USUAL_NAME = "clientId_1"
+_OTHER_NAME = "clientId_1_unique"
+_SHOWN = 5
+_SHOWN_IDS = 3
+
+
+def ensure_client_index(collection: DriverCollection) -> bool:
+    """Create the index unless one that does the same is there; whether it was created.
+
+    Raises:
+        DuplicateClientDocuments: clients have more than one document already.
+        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
+    """
+    indexes = _indexes(collection)
+    if any(_does(index) for index in indexes):
+        return False
+    # The usual name is what the application's own declaration of this index would choose, and then finds.
+    taken = any(index["name"] == _USUAL_NAME for index in indexes)
+    with writing(collection):
+        try:
+            collection.create_index(
+                [("clientId", 1)],
+                unique=True,
+                collation=SIMPLE,
+                name=_OTHER_NAME if taken else _USUAL_NAME,
+            )
+        except DuplicateKeyError:
+            raise _duplicates(collection) from None
+    return True
+
+
+def _indexes(collection: DriverCollection) -> list[Any]:
+    if describe(collection) is None:
+        return []
+    with reading(collection):
+        return list(collection.list_indexes())
+
+
+def _does(index: Any) -> bool:
+    """Whether an index keeps a client from having two documents."""
+    return (
+        dict(index["key"]) in ({"clientId": 1}, {"clientId": -1})
+        and bool(index.get("unique"))
+        and "partialFilterExpression" not in index
+        and not index.get("sparse")
+        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
+    )
+
+
+def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
+    """Name the first few clients with more than one document, in MongoDB's order of their ids."""
+    group = {
+        "$group": {
+            "_id": "$clientId",
+            "n": {"$sum": 1},
+            "ids": {"$firstN": {"input": "$_id", "n": _SHOWN_IDS}},
+        }
+    }
+    several = {"$match": {"n": {"$gt": 1}}}
+    with reading(collection):
+        shown = list(
+            collection.aggregate(
+                [{"$sort": {"_id": 1}}, group, several, {"$sort": {"_id": 1}}, {"$limit": _SHOWN}],
+                collation=SIMPLE,
+                allowDiskUse=True,
+            )
+        )
+        counted = list(
+            collection.aggregate([group, several, {"$count": "n"}], collation=SIMPLE, allowDiskUse=True)
+        )
+    lines = [
+        f"{display_id(client['_id'])} ({', '.join(display_id(each) for each in client['ids'])})"
+        for client in shown
+    ]
+    return DuplicateClientDocuments(lines, counted[0]["n"] if counted else len(lines))

@@ -1,0 +1,95 @@
+"""One client for a run, and the collections behind it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import MongoClient, ReadPreference
+from pymongo.collection import Collection
+from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+
+from booking_migrate.domain.bson_document import CODEC, Document
+from booking_migrate.errors import BadConfiguration, MissingUri
+from booking_migrate.stores.mongo.failures import reading
+
+DriverCollection = Collection[Document]
+
+_SELECTION_TIMEOUT = 5000
+"""How long to look for a server unless the connection string says otherwise, in milliseconds."""
+
+
+def make_client(uri: str) -> MongoClient[Document]:
+    """Make a client that connects when it is first used.
+
+    Raises:
+        BadConfiguration: the connection string cannot be used. The string is not quoted.
+    """
+    options: dict[str, Any] = {"appname": "booking-migrate"}
+    if "serverselectiontimeoutms" not in uri.lower():
+        options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
+    try:
+        return MongoClient(uri, connect=False, **options)
+    except (PyMongoError, ValueError, TypeError) as error:
+        raise BadConfiguration("--uri", _uri_problem(uri, error)) from None
+
+
+def _uri_problem(uri: str, error: Exception) -> str:
+    # The driver quotes parts of a string that it cannot take apart, and with them perhaps the password.
+    if "@" in uri:
+        hint = "percent-encode special characters in user and password"
+        return f"no valid connection string ({hint})"
+    kind = (
+        "no valid connection string" if isinstance(error, InvalidURI | ConfigurationError) else "a bad value"
+    )
+    return f"{kind}: {error}"
+
+
+def find_database_name(uri: str, place: str) -> str:
+    """The database in a connection string's path.
+
+    Raises:
+        MissingUri: there is none.
+        BadConfiguration: the connection string cannot be used.
+    """
+    try:
+        # The scheme with +srv would ask a name server, which the database's name does not depend on.
+        parsed = parse_uri(uri.replace("mongodb+srv://", "mongodb://", 1), validate=False, warn=False)
+    except (PyMongoError, ValueError) as error:
+        raise BadConfiguration("--uri", _uri_problem(uri, error)) from None
+    database = parsed["database"]
+    if not database:
+        raise MissingUri(place, "db")
+    return str(database)
+
+
+def open_collection(client: MongoClient[Document], database: str, name: str) -> DriverCollection:
+    """A collection with majority read and write concern on the primary.
+
+    Raises:
+        BadConfiguration: the database's name is not valid.
+    """
+    try:
+        return client.get_database(database).get_collection(
+            name,
+            codec_options=CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern("majority"),
+        )
+    except InvalidName as error:
+        raise BadConfiguration("--db", str(error)) from None
+
+
+def describe(collection: DriverCollection) -> Mapping[str, Any] | None:
+    """What the server lists about a collection or view (``type``, ``options``), or None if there is none.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    with reading(collection):
+        listed = collection.database.list_collections(
+            filter={"name": collection.name}, authorizedCollections=True
+        )
+        return next(iter(listed), None)

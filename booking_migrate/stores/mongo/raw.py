@@ -1,0 +1,97 @@
+"""Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.collation import Collation
+
+from booking_migrate.domain.bson_document import CODEC, Element, element_of, elements, wrap
+from booking_migrate.stores.mongo.connection import DriverCollection
+
+SIMPLE = Collation("simple")
+"""MongoDB's binary comparison, whatever the collection's default is."""
+
+_ARRAY, _DOCUMENT = 0x04, 0x03
+_BATCH_SIZE = 4000
+_LENGTH = struct.Struct("<i")
+_RAW_OPTIONS = CODEC.with_options(document_class=RawBSONDocument)
+
+
+def as_driver_document(raw: bytes) -> RawBSONDocument:
+    """A document that the driver sends as it stands, without decoding it."""
+    return RawBSONDocument(raw, _RAW_OPTIONS)
+
+
+def find_raw(
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Sequence[str] = (),
+    by_client: bool = False,
+) -> Iterator[bytes]:
+    """The documents of a collection that meet a condition, as raw BSON.
+
+    Args:
+        collection: where to look.
+        condition: a query.
+        fields: cut the documents down to these fields; all of them if empty.
+        by_client: in the order of `clientId`; the server sorts on its disk if it has to.
+    """
+    cursor = collection.find_raw_batches(
+        condition,
+        projection=dict.fromkeys(fields, 1) if fields else None,
+        sort=[("clientId", 1)] if by_client else None,
+        collation=SIMPLE,
+        allow_disk_use=by_client or None,
+        batch_size=_BATCH_SIZE,
+    )
+    with cursor:
+        for batch in cursor:
+            # The driver's annotation says document; what comes is the bytes of a whole batch.
+            yield from _split(cast("bytes", batch))
+
+
+def _split(batch: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(batch):
+        end = position + _LENGTH.unpack_from(batch, position)[0]
+        yield batch[position:end]
+        position = end
+
+
+def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
+    """The query for documents whose field equals one of these values, which may be `Opaque`."""
+    listed = wrap([element_of(str(index), value) for index, value in enumerate(values)])
+    return _query([(field, Element(_ARRAY, b"$in", listed))])
+
+
+def same_version(before: bytes) -> RawBSONDocument:
+    """The query for a client document that still is this version: its `_id`, `sessions` and `updatedAt`."""
+    fields = {element.name: element for element in elements(before)}
+    return _query(
+        [(name, _unchanged(fields.get(name.encode()))) for name in ("_id", "sessions", "updatedAt")]
+    )
+
+
+def same_version_roughly(before: bytes) -> RawBSONDocument:
+    """As `same_version` for a document too large to be asked for whole: only the number of its sessions is compared."""
+    fields = {element.name: element for element in elements(before)}
+    count = sum(1 for _session in elements(fields[b"sessions"].value))
+    return _query(
+        [
+            ("_id", _unchanged(fields[b"_id"])),
+            ("sessions", element_of("$size", count)),
+            ("updatedAt", _unchanged(fields.get(b"updatedAt"))),
+        ]
+    )
+
+
+def _unchanged(element: Element | None) -> Element:
+    return element_of("$exists", value=False) if element is None else element._replace(name=b"$eq")
+
+
+def _query(conditions: Sequence[tuple[str, Element]]) -> RawBSONDocument:
+    parts = [Element(_DOCUMENT, name.encode(), wrap([condition])) for name, condition in conditions]
+    return as_driver_document(wrap(parts))

@@ -1,0 +1,104 @@
+"""A collection as a `DocumentReader`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from booking_migrate.errors import PlaceNotFound
+from booking_migrate.stores.base import ScannedDocument
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import any_of, find_raw
+
+HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
+"""The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""
+
+CLIENT_DOCUMENT_FIELDS = ("_id", "clientId", "createdAt", "sessions")
+
+
+class FindRaw(Protocol):
+    """How documents are fetched; the conformance suite puts mongomock here, which has no raw batches."""
+
+    def __call__(
+        self,
+        collection: DriverCollection,
+        condition: Mapping[str, Any],
+        *,
+        fields: Sequence[str] = (),
+        by_client: bool = False,
+    ) -> Iterator[bytes]:
+        """See `raw.find_raw`."""
+
+
+class MongoReader:
+    """Reads a collection or a view; see `DocumentReader` for the promises."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        *,
+        required: bool,
+        fetch: FindRaw = find_raw,
+        exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
+    ) -> None:
+        """Take the parts; nothing is sent to the server yet.
+
+        Args:
+            collection: what to read.
+            required: whether it has to exist; if not, an absent one has no documents.
+            fetch: how documents are fetched.
+            exists: how to ask whether the collection exists.
+        """
+        self._collection = collection
+        self._required = required
+        self._fetch = fetch
+        self._exists = exists
+        self._is_checked = False
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection.name
+
+    def check(self) -> None:
+        """See `DocumentReader.check`."""
+        self._check_exists()
+        with reading(self._collection):
+            self._collection.find_one({}, {"_id": 1})
+
+    def estimate_count(self) -> int | None:
+        """What the server's own count says.
+
+        Raises:
+            PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: it cannot be read.
+        """
+        self._check_exists()
+        with reading(self._collection):
+            return self._collection.estimated_document_count()
+
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        """See `DocumentReader.scan_by_client`. A collection has no two documents of one `_id`."""
+        for raw in self._find({}, by_client=True):
+            yield ScannedDocument(raw)
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `DocumentReader.scan_client_documents`."""
+        return self._find(HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `DocumentReader.find`."""
+        return self._find(any_of("_id", ids))
+
+    def close(self) -> None:
+        """Nothing is held: cursors close with their scans, the client with its `Connection`."""
+
+    def _find(
+        self, condition: Mapping[str, Any], *, fields: Sequence[str] = (), by_client: bool = False
+    ) -> Iterator[bytes]:
+        self._check_exists()
+        with reading(self._collection):
+            yield from self._fetch(self._collection, condition, fields=fields, by_client=by_client)
+
+    def _check_exists(self) -> None:
+        if self._required and not self._is_checked and not self._exists(self._collection):
+            raise PlaceNotFound(self.name)
+        self._is_checked = True

@@ -1,0 +1,116 @@
+"""Rejected bookings in the collection `booking_migrate_rejected`, which all runs of a database share."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pymongo import DeleteMany, InsertOne, ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from booking_migrate.domain.bson_document import MAXIMUM_SIZE, read_fields
+from booking_migrate.domain.description import display_id
+from booking_migrate.domain.rejection import Rejection
+from booking_migrate.errors import RecordTooLarge, WriteFailed
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.rejects import Ledger, Record
+
+COLLECTION = "booking_migrate_rejected"
+"""The collection's name (DESIGN.md, section 4)."""
+
+_GROUP_BYTES = 8 * 1024 * 1024
+_GROUP_COUNT = 1000
+
+Operation = InsertOne[Any] | ReplaceOne[Any] | DeleteMany
+
+
+class CollectionRejects:
+    """Keeps rejected bookings in a collection and writes only what is not there yet; see `RejectsKeeper`."""
+
+    def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
+        self._collection = collection
+        self._source = source
+        self._target = target
+        self._ledger = Ledger(source, target)
+        self._pending: list[Record] = []
+        self._pending_bytes = 0
+        self._changed = False
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection.name
+
+    def prepare(self) -> None:
+        """Nothing to refuse: the collection comes into being with its first record."""
+
+    def add(self, rejected: Rejection) -> None:
+        """See `RejectsKeeper.add`.
+
+        Raises:
+            RecordTooLarge: the booking and its reasons together are over MongoDB's limit.
+        """
+        record = self._ledger.add(rejected)
+        if len(record.raw) > MAXIMUM_SIZE:
+            raise RecordTooLarge(self.name, display_id(rejected.document_id))
+        self._pending.append(record)
+        self._pending_bytes += len(record.raw)
+        if len(self._pending) >= _GROUP_COUNT or self._pending_bytes >= _GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """See `RejectsKeeper.flush`."""
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        if not pending:
+            return
+        there = self._existing([record.record_id for record in pending])
+        self._write(
+            [
+                ReplaceOne({"_id": record.record_id}, as_driver_document(record.raw))
+                if record.record_id in there
+                else InsertOne(as_driver_document(record.raw))
+                for record in pending
+                if there.get(record.record_id) != record.raw
+            ]
+        )
+
+    def finish(self) -> bool:
+        """See `RejectsKeeper.finish`."""
+        self.flush()
+        stale: list[str] = []
+        for record_id in self._ids_of_this_target():
+            if record_id not in self._ledger:
+                stale.append(record_id)
+            if len(stale) >= _GROUP_COUNT:
+                self._remove(stale)
+                stale = []
+        self._remove(stale)
+        return self._changed
+
+    def abandon(self) -> None:
+        """See `RejectsKeeper.abandon`. Records that were written stay: the next run finds them."""
+        self._ledger.close()
+
+    def _existing(self, record_ids: list[str]) -> dict[str, bytes]:
+        with reading(self._collection):
+            found = find_raw(self._collection, any_of("_id", record_ids))
+            return {read_fields(raw)["_id"]: raw for raw in found}
+
+    def _ids_of_this_target(self) -> Iterator[str]:
+        with reading(self._collection):
+            condition = {"source": self._source, "target": self._target}
+            for raw in find_raw(self._collection, condition, fields=("_id",)):
+                yield read_fields(raw)["_id"]
+
+    def _remove(self, record_ids: list[str]) -> None:
+        self._write([DeleteMany({"_id": {"$in": record_ids}})] if record_ids else [])
+
+    def _write(self, operations: list[Operation]) -> None:
+        if not operations:
+            return
+        self._changed = True
+        with writing(self._collection):
+            try:
+                self._collection.bulk_write(operations, ordered=False)
+            except BulkWriteError as error:
+                raise WriteFailed(self.name, bulk_text(error)) from None

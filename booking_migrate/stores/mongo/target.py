@@ -1,0 +1,190 @@
+"""A collection as a `TargetWriter`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
+from booking_migrate.domain.description import display_id
+from booking_migrate.domain.rejection import Rejection
+from booking_migrate.errors import DuplicateKeys, TargetChanged, TargetInOldShape, UnusablePlace, WriteFailed
+from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.mongo.client_index import ensure_client_index
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.raw import (
+    SIMPLE,
+    any_of,
+    as_driver_document,
+    find_raw,
+    same_version,
+    same_version_roughly,
+)
+from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
+from booking_migrate.stores.rejects import RejectsKeeper
+
+_GROUP_BYTES = 8 * 1024 * 1024
+_OPERATION_OVERHEAD = 4096
+"""More than the names and flags around the two documents of a replacement take, in bytes."""
+
+_DUPLICATE_KEY = 11000
+
+_Item = TypeVar("_Item")
+
+
+class MongoTarget:
+    """Writes client documents to a collection; see `TargetWriter` for the promises."""
+
+    def __init__(self, collection: DriverCollection, rejects: RejectsKeeper) -> None:
+        self._collection = collection
+        self._rejects = rejects
+        self._changed = False
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection.name
+
+    @property
+    def rejects_name(self) -> str:
+        """What to call the place of the rejected bookings."""
+        return self._rejects.name
+
+    def can_hold(self, raw: bytes) -> bool:  # noqa: ARG002 - the port's signature
+        """See `TargetWriter.can_hold`. A collection holds every BSON document."""
+        return True
+
+    def prepare(self) -> None:
+        """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
+        self._rejects.prepare()
+        self._refuse_other_kinds()
+        self._refuse_old_shape()
+        self._changed |= ensure_client_index(self._collection)
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `TargetWriter.scan_client_documents`."""
+        with reading(self._collection):
+            yield from find_raw(self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `TargetWriter.find_client_documents`."""
+        with reading(self._collection):
+            yield from find_raw(self._collection, any_of("clientId", client_ids))
+
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        """See `TargetWriter.join`."""
+        self._replace([changed])
+        for raw in removed:
+            with writing(self._collection):
+                deleted = self._collection.delete_one(same_version(raw), collation=SIMPLE).deleted_count
+            if not deleted:
+                raise TargetChanged(self.name, display_id(read_fields(raw)["_id"]))
+
+    def write(
+        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+    ) -> None:
+        """See `TargetWriter.write`. Rejects go first, so that one too large stops the batch before its clients."""
+        for rejection in rejected:
+            self._rejects.add(rejection)
+        self._rejects.flush()
+        duplicates: list[Document] = []
+        for group in _groups(new, len):
+            duplicates += self._insert(group)
+        for changes in _groups(changed, lambda change: len(change.before) + len(change.after)):
+            self._replace(changes)
+        if duplicates:
+            raise DuplicateKeys(self.name, len(duplicates), _key_text(duplicates[0]))
+
+    def finish(self) -> bool:
+        """See `TargetWriter.finish`. Documents are durable already."""
+        rejects_changed = self._rejects.finish()
+        return self._changed or rejects_changed
+
+    def abandon(self) -> None:
+        """See `TargetWriter.abandon`. Documents that were written stay: the next run finds them."""
+        self._rejects.abandon()
+
+    def _refuse_other_kinds(self) -> None:
+        listed = describe(self._collection)
+        if listed is None:
+            return
+        if listed["type"] != "collection":
+            raise UnusablePlace(self.name, f"it is a {listed['type']}")
+        if listed.get("options", {}).get("capped"):
+            raise UnusablePlace(self.name, "it is a capped collection")
+
+    def _refuse_old_shape(self) -> None:
+        with reading(self._collection):
+            found = self._collection.find_one({"sessions": {"$exists": False}}, {"_id": 1})
+        if found is not None:
+            raise TargetInOldShape(self.name, display_id(found["_id"]))
+
+    def _insert(self, documents: list[bytes]) -> list[Document]:
+        """Insert what can be inserted; return the server's notes on duplicate keys."""
+        with writing(self._collection):
+            try:
+                self._collection.insert_many([as_driver_document(raw) for raw in documents], ordered=False)
+            except BulkWriteError as error:
+                refused = error.details["writeErrors"]
+                self._changed |= len(refused) < len(documents)
+                others = [problem for problem in refused if problem["code"] != _DUPLICATE_KEY]
+                if others or error.details["writeConcernErrors"]:
+                    raise WriteFailed(self.name, bulk_text(error)) from None
+                return list(refused)
+        self._changed = True
+        return []
+
+    def _replace(self, changes: list[Replacement]) -> None:
+        with writing(self._collection):
+            try:
+                result = self._collection.bulk_write(
+                    [
+                        ReplaceOne(
+                            _unchanged_since(change), as_driver_document(change.after), collation=SIMPLE
+                        )
+                        for change in changes
+                    ],
+                    ordered=False,
+                )
+            except BulkWriteError as error:
+                raise WriteFailed(self.name, bulk_text(error)) from None
+        self._changed = True
+        if result.matched_count < len(changes):
+            raise TargetChanged(self.name, self._first_unreplaced(changes))
+
+    def _first_unreplaced(self, changes: list[Replacement]) -> str:
+        ids = [read_fields(change.after)["_id"] for change in changes]
+        with reading(self._collection):
+            there = set(find_raw(self._collection, any_of("_id", ids)))
+        unreplaced = (
+            document_id for document_id, change in zip(ids, changes, strict=True) if change.after not in there
+        )
+        return display_id(next(unreplaced, ids[0]))
+
+
+def _unchanged_since(change: Replacement) -> Any:
+    # Query and new version travel as one document, which has MongoDB's limit too.
+    if len(change.before) + len(change.after) + _OPERATION_OVERHEAD > MAXIMUM_SIZE:
+        return same_version_roughly(change.before)
+    return same_version(change.before)
+
+
+def _key_text(problem: Document) -> str:
+    keys = problem.get("keyValue") or {}
+    return ", ".join(f"{name} {display_id(value)}" for name, value in keys.items()) or "one of an unknown key"
+
+
+def _groups(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
+    """Cut a sequence into pieces of limited size in bytes."""
+    group: list[_Item] = []
+    total = 0
+    for item in items:
+        if group and total + size(item) > _GROUP_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += size(item)
+    if group:
+        yield group

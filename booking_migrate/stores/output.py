@@ -1,0 +1,276 @@
+"""Writing a file whole or not at all: beside and renamed, or only compared with what is there.
+
+A file that exists and may not be overwritten is compared with what would be written, byte for byte and uncompressed,
+and never touched. Any other one is written as a hidden ``.NAME.partial`` beside it, made durable and renamed; the lock
+on that partial file keeps a second process out.
+"""
+
+import errno
+import fcntl
+import gzip
+import io
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from booking_migrate.errors import TargetBusy, TargetHoldsOther, UnusablePlace, WriteFailed
+
+_BLOCK = 1 << 18
+
+
+class Output(Protocol):
+    """Somewhere that bytes go, and that appears only as a whole."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            TargetHoldsOther: an existing file differs here.
+            WriteFailed: the disk is full, the pipe is gone.
+        """
+
+    def seal(self) -> None:
+        """There is no more to come: make it durable, or compare the end. Nothing appears yet.
+
+        Raises:
+            TargetHoldsOther, WriteFailed: as `write`.
+        """
+
+    def publish(self) -> bool:
+        """Let it appear under its name; whether that changed anything. Called after `seal`."""
+
+    def abandon(self) -> None:
+        """Leave no trace, unless it was published. May be called twice."""
+
+
+@contextmanager
+def write_failures(name: str) -> Iterator[None]:
+    """Turn failures of the operating system into WriteFailed, naming the place."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteFailed(name, error.strerror or str(error)) from error
+
+
+def check_usable(name: str, path: Path) -> None:
+    """Refuse a path that cannot become a file, before anything is written anywhere.
+
+    Raises:
+        UnusablePlace: it is a directory or a device, or its directory does not exist or may not be written.
+    """
+    with write_failures(name):
+        if path.exists() and not path.is_file():
+            raise UnusablePlace(name, "it is a directory" if path.is_dir() else "it is no regular file")
+        parent = path.resolve().parent
+        if not parent.is_dir():
+            raise UnusablePlace(name, "its directory does not exist")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise UnusablePlace(name, "its directory may not be written")
+
+
+def holds_something(path: Path) -> bool:
+    """Whether there is a file and it is not empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def open_output(name: str, path: Path, *, compressed: bool, overwrite: bool) -> Output:
+    """Choose how a file comes about: compared if it holds something and may not be overwritten, else written.
+
+    Raises:
+        UnusablePlace, WriteFailed: the path cannot be written.
+        TargetBusy: another process is writing it.
+    """
+    check_usable(name, path)
+    with write_failures(name):
+        if not overwrite and holds_something(path):
+            return ComparedFile(name, path, compressed=compressed)
+        return ReplacedFile(name, path.resolve(), compressed=compressed, overwrite=overwrite)
+
+
+class ComparedFile:
+    """An existing file that must turn out to be what would be written."""
+
+    def __init__(self, name: str, path: Path, *, compressed: bool) -> None:
+        self._name = name
+        self._existing = _open_existing(path, compressed=compressed)
+
+    def write(self, data: bytes) -> None:
+        """See `Output.write`."""
+        if _read(self._existing, len(data)) != data:
+            raise TargetHoldsOther(self._name)
+
+    def seal(self) -> None:
+        """See `Output.seal`."""
+        if _read(self._existing, 1) != b"":
+            raise TargetHoldsOther(self._name)
+
+    def publish(self) -> bool:
+        """It is there already."""
+        self.abandon()
+        return False
+
+    def abandon(self) -> None:
+        """See `Output.abandon`."""
+        self._existing.close()
+
+
+class ReplacedFile:
+    """A file written beside its name and renamed."""
+
+    def __init__(self, name: str, path: Path, *, compressed: bool, overwrite: bool) -> None:
+        self._name = name
+        self._path = path
+        self._compressed = compressed
+        self._overwrite = overwrite
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._file: BinaryIO | None = _open_locked(name, self._partial)
+        self._out: BinaryIO = self._file
+        if compressed:
+            # No name and no time in the header, so that the same documents give the same bytes.
+            zipped = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0, compresslevel=6)
+            self._out = cast("BinaryIO", zipped)
+
+    def write(self, data: bytes) -> None:
+        """See `Output.write`."""
+        with write_failures(self._name):
+            self._out.write(data)
+
+    def seal(self) -> None:
+        """See `Output.seal`."""
+        if self._file is None:
+            return
+        with write_failures(self._name):
+            if self._compressed:
+                self._out.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def publish(self) -> bool:
+        """See `Output.publish`. A file that already has this content stays as it is."""
+        with write_failures(self._name):
+            if self._path.exists():
+                if self._is_there():
+                    self.abandon()
+                    return False
+                if not self._overwrite and holds_something(self._path):
+                    raise TargetHoldsOther(self._name)
+            self._partial.replace(self._path)
+            self._partial = self._path
+            _sync_directory(self._path.parent)
+            self._close()
+        return True
+
+    def abandon(self) -> None:
+        """See `Output.abandon`."""
+        if self._file is not None and self._partial != self._path:
+            # Removed before the lock is let go of, so that nobody else's partial file is.
+            self._partial.unlink(missing_ok=True)
+        self._close()
+
+    def _is_there(self) -> bool:
+        with (
+            _open_existing(self._path, compressed=self._compressed) as existing,
+            _open_existing(self._partial, compressed=self._compressed) as written,
+        ):
+            while block := _read(written, _BLOCK):
+                if _read(existing, len(block)) != block:
+                    return False
+            return _read(existing, 1) == b""
+
+    def _close(self) -> None:
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        # What is still in a buffer belongs to a file that is no longer wanted; a full disk must not speak up again.
+        for stream in (self._out, file):
+            with suppress(OSError):
+                stream.close()
+
+
+class StandardOutput:
+    """Standard output: it appears as it is written, and cannot be taken back."""
+
+    name = "-"
+
+    def write(self, data: bytes) -> None:
+        """See `Output.write`."""
+        try:
+            sys.stdout.buffer.write(data)
+        except OSError as error:
+            raise _broken_output(error) from error
+
+    def seal(self) -> None:
+        """See `Output.seal`."""
+        try:
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise _broken_output(error) from error
+
+    def publish(self) -> bool:
+        """It is out already."""
+        return True
+
+    def abandon(self) -> None:
+        """What is out is out."""
+
+
+def _broken_output(error: OSError) -> WriteFailed:
+    # The interpreter flushes standard output once more at its end and would complain about the same pipe again
+    # (Python manual, library/signal, note on SIGPIPE). A stream without a descriptor has no such flush.
+    with suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return WriteFailed("standard output", error.strerror or str(error))
+
+
+def _open_existing(path: Path, *, compressed: bool) -> BinaryIO:
+    if compressed:
+        return cast("BinaryIO", gzip.GzipFile(path, "rb"))
+    return path.open("rb", buffering=_BLOCK)
+
+
+def _read(existing: BinaryIO, size: int) -> bytes | None:
+    """As many bytes as there are, or None if they are no gzip stream, which no result equals."""
+    try:
+        return existing.read(size)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return None
+
+
+def _open_locked(name: str, partial: Path) -> BinaryIO:
+    """Open the partial file for writing from its start, as its only writer."""
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(partial, descriptor):
+                os.ftruncate(descriptor, 0)
+                return os.fdopen(descriptor, "wb", buffering=_BLOCK)
+            os.close(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise TargetBusy(name, f"it holds {partial.name}") from None
+            raise
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether the name still means this file: its last writer may have renamed it before we got the lock."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return stat.S_ISREG(here.st_mode) and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

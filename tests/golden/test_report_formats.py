@@ -1,0 +1,57 @@
+"""Every format of every kind of report, byte for byte."""
+
+import json
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from booking_migrate.reports.html import render_html
+from booking_migrate.reports.json_report import render_json
+from booking_migrate.reports.junit import render_junit
+from booking_migrate.reports.markdown import render_markdown
+from booking_migrate.reports.model import Report
+from booking_migrate.reports.text import render_text
+from tests.support import sample_reports
+
+Check = Callable[[str, str], None]
+
+REPORTS = {
+    "clean": sample_reports.clean,
+    "rejected": sample_reports.rejected,
+    "failed": sample_reports.failed,
+}
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "json": render_json,
+    "md": render_markdown,
+    "html": render_html,
+    "xml": render_junit,
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_report_file(name: str, suffix: str, check_golden: Check) -> None:
+    """A report file is the golden one, whatever the tool's version is."""
+    report = REPORTS[name]().model_copy(update={"tool_version": "1.2.3"})
+
+    check_golden(f"{name}.{suffix}", FORMATS[suffix](report))
+
+
+@pytest.mark.parametrize("name", ["clean", "rejected"])
+@pytest.mark.parametrize("width", [40, 100])
+def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
+    """The text on a terminal is the golden one, wide and narrow."""
+    screen = StringIO()
+    Console(file=screen, width=width).print(render_text(REPORTS[name](), width))
+
+    check_golden(f"{name}.{width}.txt", screen.getvalue())
+
+
+def test_json_schema(check_golden: Check) -> None:
+    """The schema of the JSON report changes only with its golden file."""
+    schema = Report.model_json_schema(mode="serialization")
+    del schema["properties"]["tool_version"]["default"]
+
+    check_golden("report.schema.json", json.dumps(schema, indent=2) + "\n")

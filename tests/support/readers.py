@@ -1,0 +1,78 @@
+"""Every kind of place that can be read, each filled with given documents: what the conformance suite runs over."""
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import mongomock
+from bson import decode, encode
+from pymongo.database import Database
+
+from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.stores.base import DocumentReader
+from booking_migrate.stores.extended_json import to_json
+from booking_migrate.stores.locate import Connection, JsonFormat, open_reader, parse_place
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.raw import as_driver_document
+from booking_migrate.stores.mongo.reader import MongoReader
+
+Documents = Sequence[bytes]
+MakeReader = Callable[[Documents], DocumentReader]
+
+JSON_FILES = ("bookings.jsonl", "bookings.ndjson.gz", "bookings.json", "bookings.json.gz")
+BSON_FILES = ("bookings.bson", "bookings.bson.gz")
+
+
+def write_place(path: Path, documents: Documents) -> None:
+    """Write documents as the path's suffix says, without the code under test but for one document's text."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".bson"):
+        data = b"".join(documents)
+    elif name.endswith(".json"):
+        data = f"[{','.join(map(to_json, documents))}]".encode()
+    else:
+        data = "".join(f"{to_json(raw)}\n" for raw in documents).encode()
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+
+
+def file_reader(folder: Path, name: str, documents: Documents) -> DocumentReader:
+    """A reader of a file of these documents."""
+    path = folder / name
+    write_place(path, documents)
+    return open_reader(parse_place(str(path)), Connection(), json_format=JsonFormat.EXTENDED)
+
+
+def mongod_reader(database: Database[dict[str, Any]], documents: Documents) -> DocumentReader:
+    """A reader of a collection of these documents on the real server."""
+    if documents:
+        database["bookings"].insert_many(cast("Any", [as_driver_document(raw) for raw in documents]))
+    else:
+        database.create_collection("bookings")
+    return MongoReader(cast("DriverCollection", database["bookings"].with_options(CODEC)), required=True)
+
+
+def mongomock_reader(documents: Documents) -> DocumentReader:
+    """The same reader over mongomock, which has neither raw batches nor codec options."""
+    collection: Any = mongomock.MongoClient()["test"].create_collection("bookings")
+    if documents:
+        collection.insert_many([decode(raw) for raw in documents])
+    return MongoReader(
+        cast("DriverCollection", collection), required=True, fetch=_fetch_decoded, exists=_is_listed
+    )
+
+
+def _fetch_decoded(
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Sequence[str] = (),
+    by_client: bool = False,
+) -> Iterator[bytes]:
+    cursor = collection.find(dict(decode(encode(condition))), dict.fromkeys(fields, 1) or None)
+    for document in cursor.sort([("clientId", 1)]) if by_client else cursor:
+        yield encode(document)
+
+
+def _is_listed(collection: DriverCollection) -> bool:
+    return collection.name in collection.database.list_collection_names()

@@ -1,0 +1,113 @@
+"""Reports made by hand, for the tests of the renderers."""
+
+from decimal import Decimal
+
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.engine.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.model import (
+    ErrorReport,
+    NextStep,
+    Report,
+    report_of_failure,
+    report_of_migration,
+)
+
+RUN_ID = "20261123T151100Z-ab12cd"
+HOSTILE = "<script>alert('x')</script>[bold red]\x1b[2J\x00\ud800\u202e|`*]]>"
+
+
+def clean() -> Report:
+    """A migration in which all went well."""
+    outcome = MigrationOutcome(
+        counts=Counts(scanned=403, migrated=403, clients=40, sessions=403),
+        rejections=(),
+        spent={"USD": Decimal("14421.35"), "INR": Decimal(1043500)},
+        documents_written=40,
+        seconds=0.4,
+    )
+    return _migration(outcome)
+
+
+def rejected() -> Report:
+    """A migration with rejected bookings, findings, and everything else that a report may hold."""
+    outcome = MigrationOutcome(
+        counts=Counts(
+            scanned=1_000_403,
+            migrated=998_000,
+            already_migrated=2_388,
+            rejected=15,
+            clients=100_040,
+            sessions=1_000_388,
+            client_documents=12,
+        ),
+        rejections=(
+            RejectionGroup(Reason.CURRENCY_NOT_ALLOWED, 9, _ids("a", 5)),
+            RejectionGroup(Reason.CLIENT_ID_MISSING, 4, _ids("b", 4)),
+            RejectionGroup(Reason.EXPERT_NOT_FOUND, 2, _ids("c", 2)),
+        ),
+        spent={
+            "EUR": Decimal("8123456.5"),
+            "INR": Decimal("98765432101.123456789"),
+            "USD": Decimal("-12.30"),
+        },
+        findings=(
+            Finding(
+                "client-fields-disagree",
+                "clients whose bookings name different emails",
+                3,
+                _ids("d", 3),
+                "The last booking's fields were taken.",
+            ),
+        ),
+        documents_written=100_000,
+        documents_changed=40,
+        seconds=185.2,
+        rejects_name="bookings_consolidated.rejected.jsonl",
+    )
+    steps = (
+        NextStep(text="Look at the rejected bookings, each with its reasons.", command="less rejected.jsonl"),
+        NextStep(
+            text="Or let a rule pass: give the same command again with", command="--accept email-invalid"
+        ),
+    )
+    return _migration(outcome, *steps)
+
+
+def failed() -> Report:
+    """A command that was refused."""
+    error = ErrorReport(
+        kind="BrokenDocument",
+        message="bookings.jsonl, line 12: no JSON document",
+        hint="Nothing was written. Mend the file, or export it again.",
+    )
+    return report_of_failure(
+        error,
+        command="migrate",
+        run_id=RUN_ID,
+        source="bookings.jsonl",
+        target="clients.jsonl",
+        exit_code=ExitCode.REFUSED,
+    )
+
+
+def hostile() -> Report:
+    """A migration whose data tries to break the report: markup, control characters, a megabyte in one id."""
+    outcome = MigrationOutcome(
+        counts=Counts(scanned=2, rejected=2),
+        rejections=(RejectionGroup(Reason.EMAIL_INVALID, 2, (HOSTILE, "x" * 1_000_000)),),
+        spent={HOSTILE: Decimal(1)},
+        findings=(Finding("a-kind", HOSTILE, 1, (HOSTILE,), HOSTILE),),
+        rejects_name=HOSTILE,
+    )
+    return _migration(outcome, NextStep(text=HOSTILE, command=HOSTILE))
+
+
+def _migration(outcome: MigrationOutcome, *steps: NextStep) -> Report:
+    return report_of_migration(
+        outcome, run_id=RUN_ID, source="bookings.jsonl", target="bookings_consolidated", next_steps=steps
+    )
+
+
+def _ids(letter: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{letter * 8}0000000000{number:06}" for number in range(count))

