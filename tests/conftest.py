@@ -10,6 +10,12 @@ from pymongo.database import Database
 from tests.support.server import Server, running_server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files of tests/golden anew"
+    )
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A real server, started when the first test asks for it and stopped at the end of the run."""
@@ -24,3 +30,9 @@ def database(server: Server) -> Iterator[Database[dict[str, Any]]]:
     client = server.client()
     yield client[name]
     client.drop_database(name)
+
+
+@pytest.fixture
+def server_uri(server: Server) -> str:
+    """The connection string of the real server."""
+    return server.uri

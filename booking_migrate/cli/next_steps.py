@@ -30,4 +30,6 @@ def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterat
                 command=shlex.join(accepted + again),
             )
     elif outcome.changed:
-        yield NextStep(text="Run the same command again at any time: it changes nothing that is already there.")
+        yield NextStep(
+            text="Run the same command again at any time: it changes nothing that is already there."
+        )

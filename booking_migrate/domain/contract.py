@@ -49,6 +49,9 @@ class Presence(Enum):
     DEFAULTED = "added if absent"
     """Absent is fine and the conversion fills it in; null is a wrong type."""
 
+    FROM_ID = "if absent, the time in an ObjectId `_id` counts"
+    """Absent is fine and stays so; null is a wrong type."""
+
     LOOKED_UP = "looked up if absent"
     """Absent or null is fine: it is looked up among users and experts."""
 
@@ -82,7 +85,7 @@ class FieldRule:
     """The name of the `Contract` attribute with the greatest length allowed, in UTF-16 units."""
 
 
-_REQUIRED, _DEFAULTED, _LOOKED_UP, _OPTIONAL = Presence
+_REQUIRED, _DEFAULTED, _FROM_ID, _LOOKED_UP, _OPTIONAL = Presence
 
 FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
@@ -137,8 +140,8 @@ FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "refundAmount", Kind.NUMBER, _OPTIONAL, Reason.REFUND_AMOUNT_NEGATIVE, minimum="minimum_refund_amount"
     ),
-    FieldRule("createdAt", Kind.DATE, _DEFAULTED),
-    FieldRule("updatedAt", Kind.DATE, _DEFAULTED),
+    FieldRule("createdAt", Kind.DATE, _FROM_ID),
+    FieldRule("updatedAt", Kind.DATE, _FROM_ID),
 )
 
 RULES = {rule.name: rule for rule in FIELDS}
@@ -237,14 +240,16 @@ class Contract(BaseModel):
         if rule.maximum_length is not None:
             longest = getattr(self, rule.maximum_length)
             return Fault(reason, rule.name, f"{utf16_length(value)} UTF-16 units are more than {longest}")
-        return Fault(reason, rule.name, f"{describe(value)} is not {self._expectation(rule)}")
+        return Fault(reason, rule.name, f"{describe(value)} is not {self.expectation(rule)}")
 
-    def _expectation(self, rule: FieldRule) -> str:
+    def expectation(self, rule: FieldRule) -> str:
         """What a field's values must be beyond their type, for people."""
         if rule.allowed is not None and (words := getattr(self, rule.allowed)) is not None:
             return f"one of {', '.join(words)}"
         if rule.minimum is not None:
             return f"at least {getattr(self, rule.minimum):g}"
+        if rule.maximum_length is not None:
+            return f"at most {getattr(self, rule.maximum_length)} UTF-16 units long"
         return _PATTERN_NAMES.get(rule.pattern, "an id that is not empty")
 
 

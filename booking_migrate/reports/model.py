@@ -96,28 +96,33 @@ class NextStep(_Part):
 class Report(_Part):
     """What one command did. A connection string never stands in it."""
 
-    schema_version: Literal[1] = 1
-    tool_version: str = __version__
-    command: str
+    schema_version: Literal[1] = Field(default=1, description="the version of this format")
+    tool_version: str = Field(default=__version__, description="the version of the program")
+    command: str = Field(description="the command that ran")
     run_id: str = Field(description="made of the time and chance; it stands in reports, never in data")
-    source: Line
-    target: Line
-    exit_code: ExitCode
+    source: Line = Field(description="the source place as given")
+    target: Line = Field(description="the target place as given")
+    exit_code: ExitCode = Field(description="the exit code of the command")
     error: ErrorReport | None = Field(default=None, description="null if the command came to its end")
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
-    rejections: tuple[RejectionReport, ...] = Field(default=(), description="by falling count")
+    rejections: tuple[RejectionReport, ...] = Field(
+        default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
+    )
     rejects: Line | None = Field(default=None, description="where the rejected bookings are kept")
-    spent: dict[str, str] = Field(
+    spent: dict[str, Id] = Field(
         default_factory=dict, description="decimal sums of the sessions' prices, by currency"
     )
-    findings: tuple[FindingReport, ...] = ()
+    findings: tuple[FindingReport, ...] = Field(
+        default=(),
+        description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: no reason to reject, but worth knowing",
+    )
     documents_written: int = Field(default=0, description="client documents new in the target")
     documents_changed: int = Field(
         default=0, description="client documents of the target that got more sessions"
     )
     changed: bool = Field(default=False, description="whether the target is other than before")
     seconds: float = Field(default=0.0, description="how long it took")
-    next_steps: tuple[NextStep, ...] = ()
+    next_steps: tuple[NextStep, ...] = Field(default=(), description="[{`text`, `command`}]: what to do next")
 
 
 def report_of_migration(

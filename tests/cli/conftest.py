@@ -51,7 +51,9 @@ def run_process(program: list[str]) -> RunProcess:
     """A function that runs the program as a process of its own."""
 
     def start(
-        *arguments: str, env: Mapping[str, str] | None = None, input: str | None = None  # noqa: A002
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [*program, *arguments],

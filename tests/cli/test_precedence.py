@@ -129,20 +129,10 @@ def test_defaults(values: Callable[..., Values]) -> None:
     assert {**DEFAULTS, "contract": Contract()} == values()
 
 
-@pytest.mark.parametrize(
-    ("key", "name", "option", "variable", "entry", "expected"), CASES, ids=[case[0] for case in CASES]
-)
-def test_precedence(
-    values: Callable[..., Values],
-    workspace: Path,
-    key: str,
-    name: str,
-    option: str,
-    variable: str,
-    entry: str,
-    expected: list[Any],
-) -> None:
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_precedence(values: Callable[..., Values], workspace: Path, case: tuple[Any, ...]) -> None:
     """An option ranks before the environment, that before the config file, and that before the default."""
+    key, name, option, variable, entry, expected = case
     workspace.joinpath("config.toml").write_text(f"{key} = {entry}\n", encoding="utf-8")
     in_file = ["--config", "config.toml"]
     in_environment = {f"BOOKING_MIGRATE_{key.upper()}": variable}

@@ -1,4 +1,4 @@
-"""Golden files: what a renderer makes, byte for byte. ``pytest tests/golden --update-golden`` writes them anew."""
+"""Golden files: what a renderer makes, byte for byte. ``pytest --update-golden`` writes them anew."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,19 +8,13 @@ import pytest
 FILES = Path(__file__).parent / "files"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="write the golden files of tests/golden anew"
-    )
-
-
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """A function that compares a text with the golden file of a name."""
 
     def check(name: str, actual: str) -> None:
         path = FILES / name
-        if request.config.getoption("--update-golden", default=False):
+        if request.config.getoption("--update-golden"):
             path.parent.mkdir(exist_ok=True)
             path.write_text(actual, encoding="utf-8", newline="\n")
         expected = path.read_text(encoding="utf-8")

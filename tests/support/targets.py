@@ -102,7 +102,7 @@ def run(
         writer.prepare()
         for start in range(0, max(len(documents), len(rejected)), batch):
             part = documents[start : start + batch]
-            ids = [document["clientId"] for document in decode_all(b"".join(part))]
+            ids = [document["clientId"] for document in decode_all(b"".join(part), CODEC)]
             there = set(writer.find_client_documents(ids))
             writer.write([raw for raw in part if raw not in there], [], rejected[start : start + batch])
         return writer.finish()

@@ -1,0 +1,183 @@
+"""How errors end: the exit code, the message, one JSON document, and no secret."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from booking_migrate.cli import migrate as command
+from booking_migrate.errors import EXIT_CODES, BookingMigrateError, BrokenDocument, PlaceNotFound
+from booking_migrate.reports import files
+from tests.support.booking_lines import MIXED, SOUND
+
+PASSWORD = "p@ss:w0rd"
+QUOTED = "p%40ss%3Aw0rd"
+
+
+def _raise_in_migrate(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(command, "_migrate", fail)
+
+
+@pytest.mark.parametrize("kind", EXIT_CODES)
+def test_exit_code(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, kind: type[BookingMigrateError]
+) -> None:
+    """Every kind of error has its exit code, on its own and in the JSON report."""
+    _raise_in_migrate(monkeypatch, kind())
+    result = run("migrate", "--json")
+    report = json.loads(result.stdout)
+
+    assert result.exit_code == EXIT_CODES[kind]
+    assert report["exit_code"] == EXIT_CODES[kind]
+    assert report["error"]["kind"] == kind.__name__
+
+
+def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error is one message and one hint on standard error, on lines that are never wrapped."""
+    name = "x" * 200 + ".jsonl"
+    _raise_in_migrate(monkeypatch, BrokenDocument(name, "line 12", "no [bold]JSON[/bold]"))
+    result = run("migrate", "--quiet")
+
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"error: {name}, line 12: no [bold]JSON[/bold]",
+        "Nothing was written. Mend the file, or export it again.",
+    ]
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (KeyError("clientId"), 1)])
+def test_other_errors(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    """Ctrl-C is 130; what nobody expected is 1, in one line without a traceback."""
+    _raise_in_migrate(monkeypatch, error)
+    result = run("migrate", "--json")
+
+    assert code == result.exit_code == json.loads(result.stdout)["exit_code"]
+    assert "Traceback" not in result.stderr
+
+
+def test_unexpected_error_names_itself(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error names its kind and how to see more."""
+    _raise_in_migrate(monkeypatch, KeyError("clientId"))
+
+    assert run("migrate").stderr.splitlines() == [
+        "error: unexpected error: KeyError: 'clientId'",
+        "--verbose shows the traceback.",
+    ]
+    assert "Traceback" in run("migrate", "--verbose").stderr
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "config"])
+def test_password_is_never_shown(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, workspace: Path, how: str
+) -> None:
+    """Neither message, traceback, JSON nor report file shows the password, encoded or not."""
+    uri = f"mongodb://ann:{QUOTED}@127.0.0.1/shop"
+    _raise_in_migrate(monkeypatch, RuntimeError(f"cannot use {uri}: {PASSWORD} ({QUOTED})"))
+    workspace.joinpath("my.toml").write_text(f"uri = '{uri}'", encoding="utf-8")
+    given = {"option": ["--uri", uri], "environment": [], "config": ["--config", "my.toml"]}[how]
+    env = {"MONGODB_URI": uri} if how == "environment" else None
+    result = run("migrate", *given, "--verbose", "--json", "--report", "r.html", "--report", "r.xml", env=env)
+    everything = result.output + Path("r.html").read_text() + Path("r.xml").read_text()
+
+    assert result.exit_code == 1
+    assert PASSWORD not in everything
+    assert QUOTED not in everything
+
+
+@pytest.mark.parametrize("arguments", [["{uri}"], ["migrate", "{uri}"], ["migrate", "--source", "{uri}"]])
+def test_misplaced_uri_is_not_shown(run: Callable[..., Any], arguments: list[str]) -> None:
+    """A connection string where none belongs is a usage error that does not repeat the password."""
+    uri = f"mongodb://ann:{QUOTED}@host/shop"
+    result = run(*[argument.format(uri=uri) for argument in arguments])
+
+    assert result.exit_code == 2
+    assert QUOTED not in result.output
+
+
+def test_server_down(run_process: Callable[..., Any]) -> None:
+    """No server: exit 10, one clear message, no password, no traceback."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    uri = f"mongodb://ann:{QUOTED}@127.0.0.1:{port}/shop?serverSelectionTimeoutMS=200"
+    result = run_process("migrate", "--uri", uri, "--json")
+
+    assert result.returncode == 10
+    assert json.loads(result.stdout)["error"]["kind"] == "ServerUnreachable"
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "ss:w0rd" not in result.stdout + result.stderr
+    assert QUOTED not in result.stdout + result.stderr
+
+
+def test_missing_source(run: Callable[..., Any], workspace: Path) -> None:
+    """A source that is not there is refused and leaves nothing behind."""
+    result = run("migrate", "--source", "missing.jsonl", "--target", "out.jsonl")
+
+    assert result.exit_code == 5
+    assert PlaceNotFound("missing.jsonl").message in result.stderr
+    assert list(workspace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-size", "0"],
+        ["--batch-size", "100001"],
+        ["--max-document-size", "0"],
+        ["--max-document-size", "17MiB"],
+        ["--accept", "client-id-missing"],
+        ["--json-format", "xml"],
+        ["--target", "-", "--json"],
+        ["--sauce", "x"],
+        ["--source", "in.jsonl", "--target", "./in.jsonl"],
+        ["--source", "in.jsonl", "--target", "link.jsonl", "--overwrite"],
+        ["--source", "in.jsonl", "--rejects", "in.jsonl", "--overwrite"],
+        ["--users", "out.jsonl"],
+        ["--report", "report.pdf"],
+        ["--report", "missing/report.json"],
+        ["--source", "in.json", "--report", "in.json"],
+        ["--source", ""],
+        ["--source", "bookings"],
+    ],
+)
+def test_wrong_value(run: Callable[..., Any], workspace: Path, arguments: list[str]) -> None:
+    """A wrong value is a usage error, found before anything is read or written."""
+    workspace.joinpath("in.jsonl").write_text(SOUND, encoding="utf-8")
+    workspace.joinpath("link.jsonl").symlink_to("in.jsonl")
+    workspace.joinpath("in.json").write_text("[]", encoding="utf-8")
+    before = sorted(workspace.iterdir())
+    result = run("migrate", "--source", "in.jsonl", "--target", "out.jsonl", *arguments)
+
+    assert result.exit_code == 2, result.output
+    assert result.stderr != ""
+    assert before == sorted(workspace.iterdir())
+    assert workspace.joinpath("in.jsonl").read_text(encoding="utf-8") == SOUND
+
+
+def test_report_that_cannot_be_written(
+    run: Callable[..., Any], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a report cannot be written after the work is done, the exit code says so and the counts are kept."""
+    workspace.joinpath("in.jsonl").write_text(MIXED, encoding="utf-8")
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_replace", refuse)
+    result = run("migrate", "--source", "in.jsonl", "--target", "out.bson", "--report", "r.md", "--json")
+    report = json.loads(result.stdout)
+
+    assert result.exit_code == 5
+    assert report["error"]["kind"] == "WriteFailed"
+    assert "r.md" in report["error"]["message"]
+    assert report["counts"]["migrated"] == 10
+    assert workspace.joinpath("out.bson").exists()

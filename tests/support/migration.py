@@ -1,0 +1,40 @@
+"""Running a migration in this process, between places as a user writes them."""
+
+from contextlib import ExitStack, closing
+from typing import Any
+
+from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.stream import migrate as migrate_stream
+from booking_migrate.stores.base import DocumentReader
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.locate import open_reader, open_target
+from booking_migrate.stores.places import CollectionPlace, parse_place
+
+
+def migrate(
+    source: str,
+    target: str,
+    *,
+    users: str | None = None,
+    experts: str | None = None,
+    uri: str | None = None,
+    db: str | None = None,
+    overwrite: bool = False,
+    **plan: Any,
+) -> MigrationOutcome:
+    """Migrate; keyword arguments that are no place are those of `MigrationPlan`."""
+    with closing(Connection(uri, db)) as connection, ExitStack() as opened:
+
+        def read(name: str, *, required: bool = True) -> DocumentReader:
+            reader = open_reader(parse_place(name), connection, required=required)
+            return opened.enter_context(closing(reader))
+
+        in_database = isinstance(parse_place(source), CollectionPlace)
+        return migrate_stream(
+            MigrationPlan(**plan),
+            read(source),
+            open_target(parse_place(target), connection, source_name=source, overwrite=overwrite),
+            users=read(users or "users", required=False) if users or in_database else None,
+            experts=read(experts or "experts", required=False) if experts or in_database else None,
+        )
