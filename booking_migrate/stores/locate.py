@@ -87,7 +87,8 @@ def open_target(
     Args:
         place: what to write.
         connection: the server and database of collections.
-        source_name: the name of the source; rejected bookings are kept with it.
+        source_name: the name of the source. Rejected bookings are kept under it and the target's name, of files
+            without their folders: the same run from another folder makes the same records.
         rejects: a file for rejected bookings; None: beside a target file, or in the collection
             `booking_migrate_rejected` of a target database.
         overwrite: whether a target or rejects file with other content may be replaced.
@@ -104,13 +105,13 @@ def open_target(
 
     if isinstance(place, StreamPlace):
         kept = FileRejects(
-            rejects or STREAM_REJECTS, source=source_name, target=place.name, overwrite=overwrite
+            rejects or STREAM_REJECTS, source=_last_part(source_name), target=place.name, overwrite=overwrite
         )
         return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
     kept = FileRejects(
         rejects or Path(f"{place.name}.rejected.jsonl"),
-        source=source_name,
-        target=place.name,
+        source=_last_part(source_name),
+        target=_last_part(place.name),
         overwrite=overwrite,
     )
     output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
@@ -126,8 +127,14 @@ def _open_collection_target(
     from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
 
     kept: RejectsKeeper
+    source_name = _last_part(source_name)
     if rejects:
         kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
     else:
         kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
     return MongoTarget(collection, kept)
+
+
+def _last_part(name: str) -> str:
+    """A file's name without its folders; a collection's name as it is."""
+    return name.rpartition("/")[2]
