@@ -5,9 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pymongo.database import Database
 
 from tests.support.server import Server, running_server
+
+# No test depends on how fast the machine is, and the default run is the same every time. To search further:
+# pytest --hypothesis-profile=thorough
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

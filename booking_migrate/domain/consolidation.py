@@ -57,6 +57,9 @@ class Consolidation:
     disagreement: bool
     """Whether the client's bookings name different client fields."""
 
+    size: int = 0
+    """The bytes of the document with every new booking in it, also if it is too large and they are rejected."""
+
 
 def consolidate(case: ClientCase, maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE) -> Consolidation:
     """Bring a client's bookings and documents together.
@@ -69,8 +72,9 @@ def consolidate(case: ClientCase, maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_S
     present = [*(base.sessions if base else ()), *joined]
     fates = _sort_out(sorted(case.sessions, key=Session.order), present, base)
     document = _compose(base, joined, fates.new)
-    if fates.new and document is not None and len(document) > maximum_size:
-        fates = _refuse_new(fates, len(document), maximum_size)
+    size = len(document or b"")
+    if fates.new and size > maximum_size:
+        fates = _refuse_new(fates, size, maximum_size)
         document = _compose(base, joined, ())
     return Consolidation(
         document=document,
@@ -80,6 +84,7 @@ def consolidate(case: ClientCase, maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_S
         rejected=fates.rejected,
         contradicting=contradicting,
         disagreement=len({(session.client_user_id, session.client_email) for session in case.sessions}) > 1,
+        size=size,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bson import encode
 from bson.datetime_ms import DatetimeMS
@@ -75,7 +75,7 @@ class Converter:
             accepted: the value rules that are waived (`rejection.WAIVABLE`).
         """
         self._contract = contract
-        self._validator = contract.validator(frozenset(accepted))
+        self.validator: Final = contract.validator(frozenset(accepted))
 
     def convert(self, booking: Booking, people: People, known: Sequence[Fault] = ()) -> Session | Rejection:
         """Convert one booking, or say everything that is wrong with it.
@@ -88,14 +88,14 @@ class Converter:
         faults = _structural_faults(booking)
         complete, more = _complete(booking, people)
         try:
-            self._validator.validate_python(complete)
+            self.validator.validate_python(complete)
         except ValidationError as error:
             more += self._contract_faults(error, complete)
         times = _times(complete)
         if times is None:
             more.append(Fault(Reason.CREATION_TIME_MISSING, "createdAt", _NO_TIME))
         elif not (faults or more or known):
-            return _session(booking, complete, *times)
+            return build_session(booking, complete, *times)
         return Rejection(booking.raw, (*known, *faults, *more), booking.document_id)
 
     def _contract_faults(self, error: ValidationError, document: Document) -> list[Fault]:
@@ -184,8 +184,15 @@ def _times(fields: Document) -> tuple[int, int] | None:
     return None if created_at is None or updated_at is None else (created_at, updated_at)
 
 
-def _session(booking: Booking, complete: Document, created_at: int, updated_at: int) -> Session:
-    """Build the session of a booking that keeps every rule."""
+def build_session(booking: Booking, complete: Document, created_at: int, updated_at: int) -> Session:
+    """Build the session of a booking that keeps every rule.
+
+    Args:
+        booking: the old document.
+        complete: its fields with everything that was looked up.
+        created_at: when it was made, in milliseconds since 1970.
+        updated_at: when it was last changed.
+    """
     fields = booking.fields
     legacy_id = fields["_id"]
     session: Document = {"sessionId": session_id(legacy_id, created_at)}

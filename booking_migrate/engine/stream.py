@@ -3,7 +3,7 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -17,7 +17,9 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
+from booking_migrate.domain.usual_booking import convert_usual
 from booking_migrate.engine.lookup import Directory
+from booking_migrate.engine.observation import Inattention, Observer
 from booking_migrate.engine.outcome import MigrationOutcome
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.survey import settle_duplicates
@@ -75,6 +77,7 @@ def migrate(
     users: DocumentReader | None = None,
     experts: DocumentReader | None = None,
     listener: Listener | None = None,
+    observer: Observer | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -87,6 +90,7 @@ def migrate(
         users: where `clientUserId` and the like are looked up; None if nowhere.
         experts: where experts' users are looked up; None if nowhere.
         listener: who wants to know how it goes.
+        observer: who wants to see every booking and every client.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -94,7 +98,7 @@ def migrate(
         ConnectionProblem, DuplicateKeys, TargetChanged: the server or somebody else came between.
     """
     started = monotonic()
-    ear = listener or Silence()
+    ear, eye = listener or Silence(), observer or Inattention()
     tally = Tally()
     try:
         for place in (source, users, experts):
@@ -102,12 +106,13 @@ def migrate(
                 place.check()
         settle_duplicates(source, target, merge_documents=plan.merge_client_documents)
         target.prepare()
-        ear.notify(PhaseStarted(f"migrating {source.name}", source.estimate_count()))
-        reader = _Reader(plan, Directory(users, experts, plan.lookup), target, tally)
+        ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
+        reader = _Reader(plan, Directory(users, experts, plan.lookup), target, tally, eye)
         written = changed_documents = 0
         for batch in reader.batches(source.scan_by_client()):
-            new, changed = _settle(plan, batch, target, tally)
+            new, changed = _settle(plan, batch, target, tally, eye)
             target.write(new, changed, batch.rejected)
+            eye.end_batch()
             written += len(new)
             changed_documents += len(changed)
             ear.notify(Advanced(batch.documents))
@@ -132,21 +137,33 @@ def migrate(
 class _Reader:
     """Turns a scan into batches of clients whose bookings are converted."""
 
-    def __init__(self, plan: MigrationPlan, directory: Directory, target: TargetWriter, tally: Tally) -> None:
+    def __init__(
+        self,
+        plan: MigrationPlan,
+        directory: Directory,
+        target: TargetWriter,
+        tally: Tally,
+        observer: Observer,
+    ) -> None:
         self._converter = Converter(plan.contract, plan.accepted)
         self._limit = plan.batch_bookings
         self._directory = directory
         self._target = target
         self._tally = tally
+        self._observer = observer
         self._batch = _Batch()
         self._client: _Client | None = None
         self._waiting: list[_Waiting] = []
 
     def batches(self, scan: Iterator[ScannedDocument]) -> Iterator[_Batch]:
         """Batches of whole clients, in client order."""
-        for scanned in scan:
-            booking = read_booking(scanned.raw)
-            client_id = booking.fields.get("clientId")
+        for raw, duplicate in scan:
+            session = (
+                None if duplicate is Duplicate.CONFLICT else convert_usual(raw, self._converter.validator)
+            )
+            booking = None if session else read_booking(raw)
+            client_id = session.client_id if session else booking.fields.get("clientId") if booking else None
+            client = None
             if is_client_id(client_id):
                 key = sort_key(client_id)
                 if self._client is None or self._client.key != key:
@@ -154,14 +171,17 @@ class _Reader:
                         yield self._end_batch()
                     self._client = _Client(client_id, key)
                     self._batch.clients.append(self._client)
-                self._take(booking, scanned.duplicate, self._client)
-            else:
-                self._take(booking, scanned.duplicate, None)
+                client = self._client
+            self._batch.documents += 1
+            self._batch.size += len(raw)
+            if session:
+                self._tally.scanned += 1
+                self._keep(session, client)
+            elif booking:
+                self._take(booking, duplicate, client)
         yield self._end_batch()
 
     def _take(self, booking: Booking, duplicate: Duplicate, client: _Client | None) -> None:
-        self._batch.documents += 1
-        self._batch.size += len(booking.raw)
         known = (_DUPLICATE,) if duplicate is Duplicate.CONFLICT else ()
         if booking.is_client_document:
             if duplicate is not Duplicate.COPY:
@@ -173,7 +193,7 @@ class _Reader:
             if len(self._waiting) >= self._limit:
                 self._convert_waiting()
         else:
-            self._convert(booking, _NOBODY, known, client)
+            self._keep(self._converter.convert(booking, _NOBODY, known), client)
 
     def _take_client_document(
         self, booking: Booking, known: tuple[Fault, ...], client: _Client | None
@@ -189,14 +209,10 @@ class _Reader:
             self._tally.client_documents += 1
             client.documents.append(document)
 
-    def _convert(
-        self, booking: Booking, people: People, known: Sequence[Fault], client: _Client | None
-    ) -> None:
-        result = self._converter.convert(booking, people, known)
+    def _keep(self, result: Session | Rejection, client: _Client | None) -> None:
         if isinstance(result, Session) and not self._target.can_hold(result.raw):
-            result = Rejection(
-                booking.raw, (Fault(Reason.NOT_EXTENDED_JSON, None, _NOT_JSON),), booking.document_id
-            )
+            fault = Fault(Reason.NOT_EXTENDED_JSON, None, _NOT_JSON)
+            result = Rejection(result.booking, (fault,), result.legacy_id)
         if isinstance(result, Rejection):
             self._batch.rejected.append(result)
         elif client is not None:
@@ -205,7 +221,7 @@ class _Reader:
     def _convert_waiting(self) -> None:
         people = self._directory.find(waiting.booking for waiting in self._waiting)
         for waiting in self._waiting:
-            self._convert(waiting.booking, people, waiting.known, waiting.client)
+            self._keep(self._converter.convert(waiting.booking, people, waiting.known), waiting.client)
         self._waiting.clear()
 
     def _end_batch(self) -> _Batch:
@@ -219,7 +235,7 @@ _NOT_JSON = "Extended JSON cannot hold this document unchanged"
 
 
 def _settle(
-    plan: MigrationPlan, batch: _Batch, target: TargetWriter, tally: Tally
+    plan: MigrationPlan, batch: _Batch, target: TargetWriter, tally: Tally, observer: Observer
 ) -> tuple[list[bytes], list[Replacement]]:
     """Consolidate a batch's clients with what the target has of them; count everything."""
     tally.reject(batch.rejected)
@@ -231,6 +247,7 @@ def _settle(
         case = ClientCase(client.sessions, client.documents, before)
         consolidation = consolidate(case, plan.maximum_document_size)
         tally.take(client.client_id, consolidation)
+        observer.see_client(client.client_id, consolidation)
         batch.rejected += [*consolidation.rejected, *consolidation.contradicting]
         document = consolidation.document
         if document is None or (before is not None and document == before.raw):

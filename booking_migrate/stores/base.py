@@ -75,6 +75,17 @@ class DocumentReader(Protocol):
         the last such document. A place that does not exist and need not (see `locate`) has no documents.
         """
 
+    @property
+    def is_live(self) -> bool:
+        """Whether others may change the place while it is read: a collection, not a file, which is read once."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """The documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
+
+        Others may come too: a query of a collection also matches an array that holds such a value. ``client_ids``
+        holds at most a few hundred values.
+        """
+
     def close(self) -> None:
         """Let go of files, cursors and connections. May be called twice."""
 
@@ -87,7 +98,7 @@ class Replacement:
     """The version that was read from the target."""
 
     after: bytes
-    """The new version, with the same `_id`."""
+    """The new version. It has the same `_id`, unless an older document of the source takes the client over."""
 
 
 class TargetWriter(Protocol):
@@ -160,3 +171,42 @@ class TargetWriter(Protocol):
 
     def abandon(self) -> None:
         """Leave no trace of an unfinished file and let go of everything. After `finish` it only lets go."""
+
+
+class RejectedRecord(NamedTuple):
+    """What is kept of one rejected booking, without the booking itself."""
+
+    booking_id: Any
+    """The booking's `_id` as decoded, or None."""
+
+    reason: str
+    """The first reason, under which it is counted."""
+
+    reasons: frozenset[str]
+    """All of them."""
+
+
+class RejectedRecords(Protocol):
+    """The rejected bookings of one source and target, as a migration kept them; they are read, never written.
+
+    A booking is known by its bytes. The records are read when the first of them is asked for.
+
+    Raises:
+        UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: they cannot be read (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the place in messages and reports."""
+
+    def find(self, booking: bytes) -> RejectedRecord | None:
+        """The record of a booking of exactly these bytes that was not claimed yet, or None."""
+
+    def claim(self, booking: bytes) -> RejectedRecord | None:
+        """As `find`, and take it: bookings without `_id` may be equal, and each of them needs a record of its own."""
+
+    def unclaimed(self) -> Iterator[RejectedRecord]:
+        """The records that nobody has claimed, in the order in which they were kept."""
+
+    def close(self) -> None:
+        """Let go of files, cursors and connections. May be called twice."""

@@ -48,6 +48,15 @@ class FileReader:
         """See `DocumentReader.find`."""
         yield from self._filled().find(ids)
 
+    @property
+    def is_live(self) -> bool:
+        """A file is read once."""
+        return False
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `DocumentReader.find_by_client`."""
+        yield from self._filled().find_by_client(client_ids)
+
     def close(self) -> None:
         """See `DocumentReader.close`."""
         if self._spool:
@@ -105,6 +114,15 @@ class AbsentReader:
         return iter(())
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
+    @property
+    def is_live(self) -> bool:
+        """It may come into being, but then the command has to be given again."""
+        return False
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
         """Nothing."""
         return iter(())
 

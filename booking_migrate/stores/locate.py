@@ -105,13 +105,13 @@ def open_target(
 
     if isinstance(place, StreamPlace):
         kept = FileRejects(
-            rejects or STREAM_REJECTS, source=_last_part(source_name), target=place.name, overwrite=overwrite
+            rejects or STREAM_REJECTS, source=last_part(source_name), target=place.name, overwrite=overwrite
         )
         return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
     kept = FileRejects(
-        rejects or Path(f"{place.name}.rejected.jsonl"),
-        source=_last_part(source_name),
-        target=_last_part(place.name),
+        rejects or rejects_beside(place),
+        source=last_part(source_name),
+        target=last_part(place.name),
         overwrite=overwrite,
     )
     output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
@@ -127,7 +127,7 @@ def _open_collection_target(
     from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
 
     kept: RejectsKeeper
-    source_name = _last_part(source_name)
+    source_name = last_part(source_name)
     if rejects:
         kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
     else:
@@ -135,6 +135,11 @@ def _open_collection_target(
     return MongoTarget(collection, kept)
 
 
-def _last_part(name: str) -> str:
+def rejects_beside(place: FilePlace) -> Path:
+    """Where the rejected bookings of a target file are kept unless the user says otherwise."""
+    return Path(f"{place.name}.rejected.jsonl")
+
+
+def last_part(name: str) -> str:
     """A file's name without its folders; a collection's name as it is."""
     return name.rpartition("/")[2]

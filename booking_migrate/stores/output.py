@@ -97,16 +97,16 @@ class ComparedFile:
 
     def __init__(self, name: str, path: Path, *, compressed: bool) -> None:
         self._name = name
-        self._existing = _open_existing(path, compressed=compressed)
+        self._existing = open_existing(path, compressed=compressed)
 
     def write(self, data: bytes) -> None:
         """See `Output.write`."""
-        if _read(self._existing, len(data)) != data:
+        if read_existing(self._existing, len(data)) != data:
             raise TargetHoldsOther(self._name)
 
     def seal(self) -> None:
         """See `Output.seal`."""
-        if _read(self._existing, 1) != b"":
+        if read_existing(self._existing, 1) != b"":
             raise TargetHoldsOther(self._name)
 
     def publish(self) -> bool:
@@ -174,13 +174,13 @@ class ReplacedFile:
 
     def _is_there(self) -> bool:
         with (
-            _open_existing(self._path, compressed=self._compressed) as existing,
-            _open_existing(self._partial, compressed=self._compressed) as written,
+            open_existing(self._path, compressed=self._compressed) as existing,
+            open_existing(self._partial, compressed=self._compressed) as written,
         ):
-            while block := _read(written, _BLOCK):
-                if _read(existing, len(block)) != block:
+            while block := read_existing(written, _BLOCK):
+                if read_existing(existing, len(block)) != block:
                     return False
-            return _read(existing, 1) == b""
+            return read_existing(existing, 1) == b""
 
     def _close(self) -> None:
         if self._file is None:
@@ -227,13 +227,14 @@ def _broken_output(error: OSError) -> WriteFailed:
     return WriteFailed("standard output", error.strerror or str(error))
 
 
-def _open_existing(path: Path, *, compressed: bool) -> BinaryIO:
+def open_existing(path: Path, *, compressed: bool) -> BinaryIO:
+    """Open a file that is there for reading, uncompressed; a failure is an OSError."""
     if compressed:
         return cast("BinaryIO", gzip.GzipFile(path, "rb"))
     return path.open("rb", buffering=_BLOCK)
 
 
-def _read(existing: BinaryIO, size: int) -> bytes | None:
+def read_existing(existing: BinaryIO, size: int) -> bytes | None:
     """As many bytes as there are, or None if they are no gzip stream, which no result equals."""
     try:
         return existing.read(size)

@@ -23,11 +23,10 @@ def ensure_client_index(collection: DriverCollection) -> bool:
         DuplicateClientDocuments: clients have more than one document already.
         NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
     """
-    indexes = _indexes(collection)
-    if any(_does(index) for index in indexes):
+    if has_client_index(collection):
         return False
     # The usual name is what the application's own declaration of this index would choose, and then finds.
-    taken = any(index["name"] == _USUAL_NAME for index in indexes)
+    taken = any(index["name"] == _USUAL_NAME for index in _indexes(collection))
     with writing(collection):
         try:
             collection.create_index(
@@ -39,6 +38,15 @@ def ensure_client_index(collection: DriverCollection) -> bool:
         except DuplicateKeyError:
             raise _duplicates(collection) from None
     return True
+
+
+def has_client_index(collection: DriverCollection) -> bool:
+    """Whether an index is there that keeps a client from having two documents.
+
+    Raises:
+        NotPermitted, ConnectionProblem: the server does not say.
+    """
+    return any(_does(index) for index in _indexes(collection))
 
 
 def _indexes(collection: DriverCollection) -> list[Any]:

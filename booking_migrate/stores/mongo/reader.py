@@ -88,6 +88,15 @@ class MongoReader:
         """See `DocumentReader.find`."""
         return self._find(any_of("_id", ids))
 
+    @property
+    def is_live(self) -> bool:
+        """A collection may be in use."""
+        return True
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `DocumentReader.find_by_client`."""
+        return self._find(any_of("clientId", client_ids))
+
     def close(self) -> None:
         """Nothing is held: cursors close with their scans, the client with its `Connection`."""
 

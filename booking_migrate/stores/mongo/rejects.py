@@ -24,6 +24,16 @@ _GROUP_COUNT = 1000
 Operation = InsertOne[Any] | ReplaceOne[Any] | DeleteMany
 
 
+def find_records(collection: DriverCollection, *, source: str, target: str) -> Iterator[bytes]:
+    """The records of one source and target, whole.
+
+    Raises:
+        NotPermitted, ConnectionProblem: they cannot be read.
+    """
+    with reading(collection):
+        yield from find_raw(collection, {"source": source, "target": target})
+
+
 class CollectionRejects:
     """Keeps rejected bookings in a collection and writes only what is not there yet; see `RejectsKeeper`."""
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.domain.description import display_id
@@ -30,6 +31,7 @@ _OPERATION_OVERHEAD = 4096
 """More than the names and flags around the two documents of a replacement take, in bytes."""
 
 _DUPLICATE_KEY = 11000
+_NO_TRANSACTIONS = 20
 
 _Item = TypeVar("_Item")
 
@@ -58,10 +60,18 @@ class MongoTarget:
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
+        self.check()
+        self._changed |= ensure_client_index(self._collection)
+
+    def check(self) -> None:
+        """Refuse what `prepare` would refuse, without writing anything.
+
+        Raises:
+            TargetInOldShape, UnusablePlace, NotPermitted, ConnectionProblem: as `prepare`.
+        """
         self._rejects.prepare()
         self._refuse_other_kinds()
         self._refuse_old_shape()
-        self._changed |= ensure_client_index(self._collection)
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
@@ -80,7 +90,7 @@ class MongoTarget:
             with writing(self._collection):
                 deleted = self._collection.delete_one(same_version(raw), collation=SIMPLE).deleted_count
             if not deleted:
-                raise TargetChanged(self.name, display_id(read_fields(raw)["_id"]))
+                raise TargetChanged(self.name, display_id(_id_of(raw)))
 
     def write(
         self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
@@ -92,8 +102,14 @@ class MongoTarget:
         duplicates: list[Document] = []
         for group in _groups(new, len):
             duplicates += self._insert(group)
-        for changes in _groups(changed, lambda change: len(change.before) + len(change.after)):
+        kept: list[Replacement] = []
+        taken_over: list[Replacement] = []
+        for change in changed:
+            (kept if _id_of(change.before) == _id_of(change.after) else taken_over).append(change)
+        for changes in _groups(kept, lambda change: len(change.before) + len(change.after)):
             self._replace(changes)
+        for change in taken_over:
+            self._exchange(change)
         if duplicates:
             raise DuplicateKeys(self.name, len(duplicates), _key_text(duplicates[0]))
 
@@ -154,14 +170,37 @@ class MongoTarget:
         if result.matched_count < len(changes):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
 
+    def _exchange(self, change: Replacement) -> None:
+        """Put a document in the place of one with another `_id`, in one transaction: the unique index allows one."""
+        with writing(self._collection), self._collection.database.client.start_session() as session:
+
+            def exchange(transaction: ClientSession) -> None:
+                before = same_version(change.before)
+                found = self._collection.delete_one(before, collation=SIMPLE, session=transaction)
+                if not found.deleted_count:
+                    raise TargetChanged(self.name, display_id(_id_of(change.before)))
+                self._collection.insert_one(as_driver_document(change.after), session=transaction)
+
+            try:
+                session.with_transaction(exchange)
+            except OperationFailure as error:
+                if error.code != _NO_TRANSACTIONS:
+                    raise
+                raise UnusablePlace(self.name, "joining its client documents needs a replica set") from None
+        self._changed = True
+
     def _first_unreplaced(self, changes: list[Replacement]) -> str:
-        ids = [read_fields(change.after)["_id"] for change in changes]
+        ids = [_id_of(change.after) for change in changes]
         with reading(self._collection):
             there = set(find_raw(self._collection, any_of("_id", ids)))
         unreplaced = (
             document_id for document_id, change in zip(ids, changes, strict=True) if change.after not in there
         )
         return display_id(next(unreplaced, ids[0]))
+
+
+def _id_of(raw: bytes) -> Any:
+    return read_fields(raw)["_id"]
 
 
 def _unchanged_since(change: Replacement) -> Any:

@@ -1,0 +1,396 @@
+"""Targets that write nothing: what a migration would find there, and what it would be refused for.
+
+A `PreviewTarget` stands where a target stands, so the very same engine runs over it. A collection's reading calls go
+through to it and its writing calls end here. A file is compared with what would be written. Refusals are collected
+instead of raised: whoever reads a dry-run wants to know all of them, and everything else too.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.rejection import Rejection
+from booking_migrate.errors import Refused, TargetHoldsOther
+from booking_migrate.stores.base import Replacement, TargetWriter
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.extended_json import to_json
+from booking_migrate.stores.file_target import FileTarget
+from booking_migrate.stores.locate import STREAM_REJECTS, last_part, rejects_beside
+from booking_migrate.stores.output import (
+    check_usable,
+    holds_something,
+    open_existing,
+    read_existing,
+    write_failures,
+)
+from booking_migrate.stores.places import CollectionPlace, FileFormat, Place, StreamPlace
+from booking_migrate.stores.rejects import FileRejects, Ledger, RejectsKeeper
+from booking_migrate.stores.spool import disk_failures, open_scratch
+
+
+class PreviewTarget(TargetWriter, Protocol):
+    """A target that writes nothing, not even an index."""
+
+    def refusals(self) -> Sequence[Refused]:
+        """What a migration into this target would be refused for; complete after `finish`."""
+
+
+class ReadableTarget(Protocol):
+    """What a preview asks of a target: the reading part of `TargetWriter`, and a check."""
+
+    @property
+    def name(self) -> str:
+        """See `TargetWriter.name`."""
+
+    def can_hold(self, raw: bytes) -> bool:
+        """See `TargetWriter.can_hold`."""
+
+    def check(self) -> None:
+        """Refuse what `TargetWriter.prepare` would refuse, without writing anything.
+
+        Raises:
+            Refused: it would be refused.
+        """
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `TargetWriter.scan_client_documents`."""
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `TargetWriter.find_client_documents`."""
+
+
+class EmptyTarget:
+    """A collection on a server that is not known yet; taken as empty."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def can_hold(self, raw: bytes) -> bool:  # noqa: ARG002 - the port's signature
+        """A collection holds every BSON document."""
+        return True
+
+    def check(self) -> None:
+        """There is nothing to refuse."""
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """Nothing."""
+        return iter(())
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
+
+class ReadOnlyTarget:
+    """A collection that is only read; see `PreviewTarget`."""
+
+    def __init__(self, real: ReadableTarget, rejects: RejectsKeeper) -> None:
+        """Take the parts.
+
+        Args:
+            real: the target that a migration would write.
+            rejects: who gets the rejected bookings.
+        """
+        self._real = real
+        self._rejects = rejects
+        self._joined = _Joined()
+        self._refusals: list[Refused] = []
+        self._changed = False
+
+    @property
+    def name(self) -> str:
+        """The real target's name."""
+        return self._real.name
+
+    @property
+    def rejects_name(self) -> str:
+        """Where the rejected bookings go."""
+        return self._rejects.name
+
+    def refusals(self) -> Sequence[Refused]:
+        """See `PreviewTarget.refusals`."""
+        return tuple(self._refusals)
+
+    def can_hold(self, raw: bytes) -> bool:
+        """See `TargetWriter.can_hold`."""
+        return self._real.can_hold(raw)
+
+    def prepare(self) -> None:
+        """Check the real target; no index is made."""
+        self._rejects.prepare()
+        try:
+            self._real.check()
+        except Refused as refusal:
+            self._refusals.append(refusal)
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `TargetWriter.scan_client_documents`."""
+        return self._real.scan_client_documents()
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `TargetWriter.find_client_documents`; joined documents are here as if they were."""
+        return self._joined.instead_of(self._real.find_client_documents(client_ids))
+
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
+        """Remember what the joined document would be."""
+        self._joined.add(changed.after)
+        self._changed = True
+
+    def write(
+        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+    ) -> None:
+        """Drop the documents; the rejected bookings go where the user asked for them."""
+        self._changed |= bool(new or changed)
+        for rejection in rejected:
+            self._rejects.add(rejection)
+
+    def finish(self) -> bool:
+        """Whether a migration would change the collection."""
+        self._rejects.finish()
+        return self._changed
+
+    def abandon(self) -> None:
+        """See `TargetWriter.abandon`."""
+        self._rejects.abandon()
+        self._joined.close()
+
+
+class _Joined:
+    """Client documents that would be joined, by client; on disk, so that memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._database = open_scratch("CREATE TABLE joined (client BLOB PRIMARY KEY, raw BLOB) WITHOUT ROWID")
+        self._is_empty = True
+
+    def add(self, raw: bytes) -> None:
+        self._is_empty = False
+        with disk_failures():
+            self._database.execute("INSERT OR REPLACE INTO joined VALUES (?, ?)", (_client_key(raw), raw))
+
+    def instead_of(self, documents: Iterator[bytes]) -> Iterator[bytes]:
+        if self._is_empty:
+            yield from documents
+            return
+        shown: set[bytes] = set()
+        for raw in documents:
+            key = _client_key(raw)
+            with disk_failures():
+                row = self._database.execute("SELECT raw FROM joined WHERE client = ?", (key,)).fetchone()
+            if row is None:
+                yield raw
+            elif key not in shown:
+                shown.add(key)
+                yield row[0]
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _client_key(raw: bytes) -> bytes:
+    return sort_key(read_fields(raw)["clientId"])
+
+
+class FilePreview(FileTarget):
+    """A target file that is only compared with what would be written; see `PreviewTarget`."""
+
+    def __init__(
+        self,
+        name: str,
+        file_format: FileFormat,
+        output: "ComparedFile | DiscardedOutput",
+        rejects: "ComparedRejects",
+    ) -> None:
+        """Take the parts; see `FileTarget`."""
+        super().__init__(name, file_format, lambda: output, rejects)
+        self._compared = (output, rejects)
+
+    def refusals(self) -> Sequence[Refused]:
+        """See `PreviewTarget.refusals`."""
+        return tuple(place.refusal for place in self._compared if place.refusal is not None)
+
+
+class ComparedFile:
+    """An `Output` that is only compared with the file that is there."""
+
+    def __init__(self, name: str, path: Path, *, compressed: bool, overwrite: bool) -> None:
+        """Open what is there.
+
+        Args:
+            name: what to call the file.
+            path: where it is.
+            compressed: whether it is gzip.
+            overwrite: whether other content may be replaced.
+        """
+        self.refusal: Refused | None = None
+        """Why the file could not be written, if so."""
+
+        self._name = name
+        self._differs = not path.exists()
+        self._may_differ = overwrite
+        self._existing: BinaryIO | None = None
+        try:
+            check_usable(name, path)
+            with write_failures(name):
+                self._may_differ |= not holds_something(path)
+                if not self._differs:
+                    self._existing = open_existing(path, compressed=compressed)
+        except Refused as refusal:
+            self.refusal = refusal
+
+    def write(self, data: bytes) -> None:
+        """Compare the next bytes."""
+        if self._existing is not None and not self._differs:
+            self._differs = read_existing(self._existing, len(data)) != data
+
+    def seal(self) -> None:
+        """Compare the end."""
+        if self._existing is not None and not self._differs:
+            self._differs = read_existing(self._existing, 1) != b""
+        if self._differs and not self._may_differ and self.refusal is None and self._existing is not None:
+            self.refusal = TargetHoldsOther(self._name)
+
+    def publish(self) -> bool:
+        """Whether the file would change."""
+        return self._differs
+
+    def abandon(self) -> None:
+        """Let go of the file."""
+        if self._existing is not None:
+            self._existing.close()
+
+
+class DiscardedOutput:
+    """Standard output, on which nothing appears."""
+
+    refusal: Refused | None = None
+
+    def write(self, data: bytes) -> None:
+        """Drop it."""
+
+    def seal(self) -> None:
+        """There is nothing to seal."""
+
+    def publish(self) -> bool:
+        """Standard output always changes."""
+        return True
+
+    def abandon(self) -> None:
+        """There is nothing to let go of."""
+
+
+class ComparedRejects:
+    """Rejected bookings beside a target file: compared with what is there, and passed on to another keeper."""
+
+    def __init__(self, path: Path, *, source: str, target: str, overwrite: bool, also: RejectsKeeper) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self._ledger = Ledger(source, target)
+        self._also = also
+        self.refusal: Refused | None = None
+
+    @property
+    def name(self) -> str:
+        """Where the other keeper has them."""
+        return self._also.name
+
+    def prepare(self) -> None:
+        """See `RejectsKeeper.prepare`."""
+        self._also.prepare()
+
+    def add(self, rejected: Rejection) -> None:
+        """See `RejectsKeeper.add`."""
+        self._ledger.add(rejected)
+        self._also.add(rejected)
+
+    def flush(self) -> None:
+        """Nothing is due before `finish`."""
+
+    def finish(self) -> bool:
+        """Whether a migration would change the file."""
+        self._also.finish()
+        if not len(self._ledger) and not self._path.exists():
+            return False
+        compared = ComparedFile(str(self._path), self._path, compressed=False, overwrite=self._overwrite)
+        try:
+            for record in self._ledger.sorted_records():
+                compared.write(to_json(record).encode() + b"\n")
+            compared.seal()
+        finally:
+            compared.abandon()
+        self.refusal = compared.refusal
+        return compared.publish()
+
+    def abandon(self) -> None:
+        """See `RejectsKeeper.abandon`."""
+        self._ledger.close()
+        self._also.abandon()
+
+
+class DroppedRejects:
+    """Rejected bookings that nobody asked for."""
+
+    name = ""
+
+    def prepare(self) -> None:
+        """Nothing is needed."""
+
+    def add(self, rejected: Rejection) -> None:
+        """Drop it."""
+
+    def flush(self) -> None:
+        """Nothing is due."""
+
+    def finish(self) -> bool:
+        """Nothing changes."""
+        return False
+
+    def abandon(self) -> None:
+        """There is nothing to let go of."""
+
+
+def open_preview(
+    place: Place,
+    connection: Connection,
+    *,
+    source_name: str,
+    overwrite: bool,
+    reject_file: Path | None,
+) -> PreviewTarget:
+    """Open a target for a dry-run, as `locate.open_target` does for a migration.
+
+    Args:
+        place: the target.
+        connection: the server and database of collections; a collection on no server is taken as empty.
+        source_name: the name of the source, as for `open_target`.
+        overwrite: whether a target file with other content may be replaced.
+        reject_file: where the user wants the rejected bookings; it is written anew. None: nowhere.
+
+    Raises:
+        MissingUri, BadConfiguration: the connection string cannot be used.
+    """
+    source, target = last_part(source_name), last_part(place.name)
+    chosen: RejectsKeeper = DroppedRejects()
+    if reject_file is not None:
+        chosen = FileRejects(reject_file, source=source, target=target, overwrite=True)
+    if isinstance(place, CollectionPlace):
+        return ReadOnlyTarget(_readable(place, connection), chosen)
+    if isinstance(place, StreamPlace):
+        beside, output = STREAM_REJECTS, DiscardedOutput()
+        kept = ComparedRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
+        return FilePreview(place.name, FileFormat.JSON_LINES, output, kept)
+    kept = ComparedRejects(
+        rejects_beside(place), source=source, target=target, overwrite=overwrite, also=chosen
+    )
+    compared = ComparedFile(place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+    return FilePreview(place.name, place.format, compared, kept)
+
+
+def _readable(place: CollectionPlace, connection: Connection) -> ReadableTarget:
+    if not connection.is_given:
+        return EmptyTarget(place.name)
+    collection = connection.collection(place.name)
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415 - the driver is slow to import
+
+    return MongoTarget(collection, DroppedRejects())

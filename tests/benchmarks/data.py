@@ -1,0 +1,48 @@
+"""Bookings to measure with: many clients, about ten bookings each, in no order, 440 bytes a booking."""
+
+import random
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import bson
+from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.bson_document import CODEC
+from tests.support.bookings import a_booking
+
+BOOKINGS_A_CLIENT = 10
+_SEED = 7
+_START = 1_700_000_000
+_ID = slice(9, 21)
+_CLIENT = slice(31, 43)
+
+
+def bookings(count: int) -> Iterator[bytes]:
+    """So many bookings of a tenth as many clients, as BSON. The same ones every time."""
+    template = bytearray(bson.encode(a_booking(_id=ObjectId(bytes(12)), clientId=ObjectId(bytes(12)))))
+    price = template.index(b"\x10price\x00") + 7
+    chance = random.Random(_SEED)
+    clients = max(1, count // BOOKINGS_A_CLIENT)
+    for number in range(count):
+        client = chance.randrange(clients)
+        template[_ID] = struct.pack(">I5sxH", _START + number, b"bench", number % 65536)
+        template[_CLIENT] = struct.pack(">I4sI", _START, b"user", client)
+        template[price : price + 4] = struct.pack("<i", chance.randrange(2000))
+        yield bytes(template)
+
+
+def write_dump(path: Path, count: int) -> None:
+    """Write bookings as a BSON dump."""
+    with path.open("wb") as file:
+        file.writelines(bookings(count))
+
+
+def write_lines(path: Path, count: int) -> None:
+    """Write bookings as canonical Extended JSON lines."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(
+            f"{dumps(bson.decode(raw, CODEC), json_options=CANONICAL_JSON_OPTIONS)}\n"
+            for raw in bookings(count)
+        )

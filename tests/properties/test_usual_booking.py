@@ -1,0 +1,60 @@
+"""The short cut for usual bookings never says anything else than the thorough way."""
+
+import struct
+
+import bson
+import pytest
+from hypothesis import given
+
+from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.bson_document import CODEC, Element, elements, wrap
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.conversion import Converter
+from booking_migrate.domain.people import People
+from booking_migrate.domain.usual_booking import convert_usual
+from tests.properties.test_migration import Document, bookings
+from tests.support.bookings import raw
+
+CONVERTER = Converter(Contract())
+
+
+def thorough(booking: bytes) -> object:
+    """What the thorough way makes of a booking."""
+    return CONVERTER.convert(read_booking(booking), People())
+
+
+@given(bookings())
+def test_the_short_cut_agrees_with_the_thorough_way(documents: list[Document]) -> None:
+    """Either the short cut has no answer, or it has that of the thorough way."""
+    for document in documents:
+        booking = bson.encode(document, codec_options=CODEC)
+        session = convert_usual(booking, CONVERTER.validator)
+
+        assert session is None or thorough(booking) == session
+
+
+def test_the_usual_booking_takes_the_short_cut() -> None:
+    """A complete booking of the second generation is converted by the short cut."""
+    session = convert_usual(raw(), CONVERTER.validator)
+
+    assert session is not None
+    assert thorough(raw()) == session
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Element(0x0E, b"extra", struct.pack("<i", 4) + b"abc\x00"),
+        Element(0x0E, b"\x0eextra", struct.pack("<i", 4) + b"abc\x00"),
+        Element(0x06, b"extra", b""),
+        Element(0x10, b"price", struct.pack("<i", 1)),
+        Element(0x10, b"_id", struct.pack("<i", 1)),
+        Element(0x02, b"notes", struct.pack("<i", 2) + b"\xe9\x00"),
+        Element(0x10, b"sessionId", struct.pack("<i", 1)),
+    ],
+    ids=["symbol", "symbol in the name", "undefined", "name twice", "id twice", "latin 1", "reserved"],
+)
+def test_what_could_hide_takes_the_thorough_way(odd: Element) -> None:
+    """A document in which something may hide from Python has no answer from the short cut."""
+    assert convert_usual(wrap([*elements(raw()), odd]), CONVERTER.validator) is None
+    assert convert_usual(wrap([odd, *elements(raw())]), CONVERTER.validator) is None
