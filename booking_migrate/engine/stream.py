@@ -179,6 +179,8 @@ class _Reader:
                 self._keep(session, client)
             elif booking:
                 self._take(booking, duplicate, client)
+                if len(self._batch.rejected) >= self._limit:
+                    yield self._split_off_rejected()
         yield self._end_batch()
 
     def _take(self, booking: Booking, duplicate: Duplicate, client: _Client | None) -> None:
@@ -223,6 +225,14 @@ class _Reader:
         for waiting in self._waiting:
             self._keep(self._converter.convert(waiting.booking, people, waiting.known), waiting.client)
         self._waiting.clear()
+
+    def _split_off_rejected(self) -> _Batch:
+        """A batch of rejected documents alone: they wait for no client, and there may be very many of them."""
+        rejected, self._batch.rejected = self._batch.rejected, []
+        size = sum(len(rejection.raw) for rejection in rejected)
+        self._batch.documents -= len(rejected)
+        self._batch.size -= size
+        return _Batch(rejected=rejected, documents=len(rejected), size=size)
 
     def _end_batch(self) -> _Batch:
         self._convert_waiting()

@@ -33,7 +33,7 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.locate import open_reader
 from booking_migrate.stores.places import parse_place
 from tests.support.bookings import ABSENT, a_booking
-from tests.support.migration import migrate
+from tests.support.migration import client_documents, migrate
 
 Document = dict[str, Any]
 
@@ -221,7 +221,7 @@ def test_a_database_gives_the_same_documents_as_a_file(
 
     with TemporaryDirectory() as folder:
         in_file, clients, rejects = Workplace(folder).migrate(documents)
-    in_database = b"".join(database["clients"].find_raw_batches(sort=[("clientId", 1)]))
+    in_database = client_documents(database["clients"])
     rejected = database["booking_migrate_rejected"].distinct("bookingId")
     assert clients == in_database
     assert in_file.counts == outcome.counts

@@ -11,7 +11,7 @@ from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.engine.outcome import MigrationOutcome
 from tests.support.example_data import EXAMPLES, example_files
-from tests.support.migration import migrate
+from tests.support.migration import client_documents, migrate
 
 EXPECTED = EXAMPLES / "expected"
 COUNTED = 400
@@ -74,7 +74,7 @@ def test_the_example_gives_the_same_documents_in_a_database(
 
     in_file = tmp_path / "expected.bson"
     _migrate_examples("bson", str(in_file))
-    in_database = b"".join(database["bookings_consolidated"].find_raw_batches(sort=[("clientId", 1)]))
+    in_database = client_documents(database["bookings_consolidated"])
     assert COUNTED - 7 == outcome.counts.migrated
     assert in_file.read_bytes() == in_database
 

@@ -3,6 +3,8 @@
 from contextlib import ExitStack, closing
 from typing import Any
 
+from pymongo.collection import Collection
+
 from booking_migrate.engine.outcome import MigrationOutcome
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.stream import migrate as migrate_stream
@@ -38,3 +40,9 @@ def migrate(
             users=read(users or "users", required=False) if users or in_database else None,
             experts=read(experts or "experts", required=False) if experts or in_database else None,
         )
+
+
+def client_documents(collection: Collection[dict[str, Any]]) -> bytes:
+    """The documents of a collection as a dump in client order."""
+    batches: Any = collection.find_raw_batches(sort=[("clientId", 1)])
+    return b"".join(batches)

@@ -66,10 +66,12 @@ def _fetch_decoded(
     collection: DriverCollection,
     condition: Mapping[str, Any],
     *,
-    fields: Sequence[str] = (),
+    fields: Mapping[str, Any] | None = None,
     by_client: bool = False,
 ) -> Iterator[bytes]:
-    cursor = collection.find(dict(decode(encode(condition))), dict.fromkeys(fields, 1) or None)
+    # mongomock cannot empty an array on the way out.
+    projection = dict.fromkeys(fields, 1) if fields else None
+    cursor = collection.find(dict(decode(encode(condition))), projection)
     for document in cursor.sort([("clientId", 1)]) if by_client else cursor:
         yield encode(document)
 

@@ -28,7 +28,7 @@ def find_raw(
     collection: DriverCollection,
     condition: Mapping[str, Any],
     *,
-    fields: Sequence[str] = (),
+    fields: Mapping[str, Any] | None = None,
     by_client: bool = False,
 ) -> Iterator[bytes]:
     """The documents of a collection that meet a condition, as raw BSON.
@@ -36,12 +36,12 @@ def find_raw(
     Args:
         collection: where to look.
         condition: a query.
-        fields: cut the documents down to these fields; all of them if empty.
+        fields: a projection that cuts the documents down; None: they come whole.
         by_client: in the order of `clientId`; the server sorts on its disk if it has to.
     """
     cursor = collection.find_raw_batches(
         condition,
-        projection=dict.fromkeys(fields, 1) if fields else None,
+        projection=fields,
         sort=[("clientId", 1)] if by_client else None,
         collation=SIMPLE,
         allow_disk_use=by_client or None,
@@ -50,10 +50,11 @@ def find_raw(
     with cursor:
         for batch in cursor:
             # The driver's annotation says document; what comes is the bytes of a whole batch.
-            yield from _split(cast("bytes", batch))
+            yield from split_batch(cast("bytes", batch))
 
 
-def _split(batch: bytes) -> Iterator[bytes]:
+def split_batch(batch: bytes) -> Iterator[bytes]:
+    """Cut a batch as it came from the server into its documents."""
     position = 0
     while position < len(batch):
         end = position + _LENGTH.unpack_from(batch, position)[0]

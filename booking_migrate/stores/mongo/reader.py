@@ -12,7 +12,12 @@ from booking_migrate.stores.mongo.raw import any_of, find_raw
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""
 
-CLIENT_DOCUMENT_FIELDS = ("_id", "clientId", "createdAt", "sessions")
+CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
+    "_id": 1,
+    "clientId": 1,
+    "createdAt": 1,
+    "sessions": {"$slice": 0},
+}
 
 
 class FindRaw(Protocol):
@@ -23,7 +28,7 @@ class FindRaw(Protocol):
         collection: DriverCollection,
         condition: Mapping[str, Any],
         *,
-        fields: Sequence[str] = (),
+        fields: Mapping[str, Any] | None = None,
         by_client: bool = False,
     ) -> Iterator[bytes]:
         """See `raw.find_raw`."""
@@ -101,7 +106,11 @@ class MongoReader:
         """Nothing is held: cursors close with their scans, the client with its `Connection`."""
 
     def _find(
-        self, condition: Mapping[str, Any], *, fields: Sequence[str] = (), by_client: bool = False
+        self,
+        condition: Mapping[str, Any],
+        *,
+        fields: Mapping[str, Any] | None = None,
+        by_client: bool = False,
     ) -> Iterator[bytes]:
         self._check_exists()
         with reading(self._collection):

@@ -109,7 +109,7 @@ class CollectionRejects:
     def _ids_of_this_target(self) -> Iterator[str]:
         with reading(self._collection):
             condition = {"source": self._source, "target": self._target}
-            for raw in find_raw(self._collection, condition, fields=("_id",)):
+            for raw in find_raw(self._collection, condition, fields={"_id": 1}):
                 yield read_fields(raw)["_id"]
 
     def _remove(self, record_ids: list[str]) -> None:
