@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer.main
 from pydantic.fields import FieldInfo
+from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
 from booking_migrate.domain.contract import FIELDS, Contract, FieldRule
@@ -37,6 +38,7 @@ def blocks() -> dict[str, str]:
     """Every generated block of README.md as it must be."""
     return {
         "commands": _commands(),
+        "help": _help(),
         "exit codes": _table(
             ("code", "means"), [(str(int(code)), text) for code, text in EXIT_CODE_MEANINGS.items()]
         ),
@@ -53,6 +55,15 @@ def _commands() -> str:
         (f"`{name}`", _first_sentence(getattr(command, "help", ""))) for name, command in commands.items()
     ]
     return _table(("command", "does"), rows)
+
+
+def _help() -> str:
+    """What ``booking-migrate --help`` prints, on a terminal of 100 columns."""
+    result = CliRunner().invoke(
+        app, ["--help"], prog_name="booking-migrate", env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    )
+    lines = [line.rstrip() for line in result.stdout.strip().splitlines()]
+    return "\n".join(["```text", *lines, "```", ""])
 
 
 def _first_sentence(text: str) -> str:
