@@ -195,8 +195,7 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
     """
     fields = booking.fields
     legacy_id = fields["_id"]
-    session: Document = {"sessionId": session_id(legacy_id, created_at)}
-    session.update(fields)
+    session: Document = {"sessionId": session_id(legacy_id, created_at), **fields}
     for name in _DROPPED:
         session.pop(name, None)
     if complete is not fields:

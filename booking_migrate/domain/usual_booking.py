@@ -47,22 +47,15 @@ def convert_usual(raw: bytes, validator: SchemaValidator) -> Session | None:
         if not _PLAIN.issuperset(map(type, fields.values())) or (_SYMBOL in raw and _has_symbol(raw, fields)):
             return None
         validator.validate_python(fields)
-    except (BSONError, ValidationError, RecursionError):
+        legacy_id, created_at, updated_at = fields["_id"], fields["createdAt"], fields["updatedAt"]
+    except (BSONError, KeyError, RecursionError, ValidationError):
         return None
-    legacy_id, created, updated = fields.get("_id"), fields.get("createdAt"), fields.get("updatedAt")
-    if (
-        type(legacy_id) is not ObjectId
-        or type(fields["clientId"]) is not ObjectId
-        or created is None
-        or updated is None
-        or "status" not in fields
-        or "paymentStatus" not in fields
-        or "sessions" in fields
-        or "sessionId" in fields
-        or "legacyBookingId" in fields
-    ):
+    if type(legacy_id) is not ObjectId or type(fields["clientId"]) is not ObjectId:
         return None
-    session = build_session(Booking(raw, fields, True, True), fields, int(created), int(updated))
+    if "sessions" in fields or "sessionId" in fields or "legacyBookingId" in fields:
+        return None
+    session = build_session(Booking(raw, fields, True, True), fields, int(created_at), int(updated_at))
+    # A state that had to be added shows in the length, too.
     return session if len(session.raw) == len(raw) + _growth(fields) else None
 
 

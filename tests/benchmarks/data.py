@@ -14,9 +14,11 @@ from tests.support.bookings import a_booking
 
 BOOKINGS_A_CLIENT = 10
 _SEED = 7
+_EXPERTS = 200
 _START = 1_700_000_000
 _ID = slice(9, 21)
 _CLIENT = slice(31, 43)
+_EXPERT = slice(53, 65)
 
 
 def bookings(count: int) -> Iterator[bytes]:
@@ -25,10 +27,12 @@ def bookings(count: int) -> Iterator[bytes]:
     price = template.index(b"\x10price\x00") + 7
     chance = random.Random(_SEED)
     clients = max(1, count // BOOKINGS_A_CLIENT)
+    experts = [chance.randbytes(12) for _ in range(_EXPERTS)]
     for number in range(count):
         client = chance.randrange(clients)
         template[_ID] = struct.pack(">I5sxH", _START + number, b"bench", number % 65536)
         template[_CLIENT] = struct.pack(">I4sI", _START, b"user", client)
+        template[_EXPERT] = chance.choice(experts)
         template[price : price + 4] = struct.pack("<i", chance.randrange(2000))
         yield bytes(template)
 
