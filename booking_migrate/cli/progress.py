@@ -1,10 +1,11 @@
 """Progress on standard error: a bar on a terminal, a line now and then elsewhere, nothing when asked for quiet."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, Self, TextIO
 
 from booking_migrate.events import Advanced, Event, Listener, PhaseEnded, PhaseStarted, Silence, Warned
 from booking_migrate.reports.wording import duration, grouped
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 HEARTBEAT_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 
 class Bar:
@@ -75,6 +77,7 @@ class Heartbeat:
         self._stream = stream
         self._redact = redact
         self._clock = clock
+        self._turn = threading.Lock()
         self._spoke = clock()
         self._phase = PhaseStarted("working", None)
         self._began = self._spoke
@@ -91,10 +94,32 @@ class Heartbeat:
                 self._say(f"warning: {message}")
             case PhaseEnded():
                 pass
-        now = self._clock()
-        if now - self._spoke >= HEARTBEAT_SECONDS:
-            self._spoke = now
-            self._say(self._line(now - self._began))
+        self.beat()
+
+    def beat(self) -> None:
+        """Say how far the work is if nothing was said for `HEARTBEAT_SECONDS`. Any thread may call it."""
+        with self._turn:
+            now = self._clock()
+            if now - self._spoke >= HEARTBEAT_SECONDS:
+                self._spoke = now
+                self._say(self._line(now - self._began))
+
+    @contextmanager
+    def beating(self) -> Iterator[Self]:
+        """Look every second whether it is time to say something: a server may sort for minutes without an event."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_LOOK_SECONDS):
+                self.beat()
+
+        watcher = threading.Thread(target=watch, name="heartbeat", daemon=True)
+        watcher.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            watcher.join()
 
     def _line(self, seconds: float) -> str:
         total = self._phase.total
@@ -134,4 +159,5 @@ def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> It
         finally:
             bar.close()
     else:
-        yield Heartbeat(stream, redact)
+        with Heartbeat(stream, redact).beating() as heartbeat:
+            yield heartbeat

@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, a line every half minute elsewhere, nothing when quiet."""
 
+import threading
 from io import StringIO
 
 import pytest
@@ -111,3 +112,18 @@ def test_listener_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 
     kinds = [type(listener) for listener in (dumb, terminal, file, quiet)]
     assert [Heartbeat, Bar, Heartbeat, Silence] == kinds
+
+
+def test_the_heart_beats_without_events(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long wait without any event, such as a server's sort, has its heartbeat too."""
+    monkeypatch.setattr("booking_migrate.cli.progress._LOOK_SECONDS", 0.001)
+    stream, spoken = StringIO(), threading.Event()
+    monkeypatch.setattr(stream, "flush", spoken.set)
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("sorting", 5000))
+    clock.now += 31
+
+    with heartbeat.beating():
+        assert spoken.wait(timeout=60)
+
+    assert "sorting: 0 of about 5,000 bookings\n" == stream.getvalue()
