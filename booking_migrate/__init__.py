@@ -7,6 +7,7 @@ The data flow in one picture; each word is a package or module of this folder::
     (file: sorted by spool)               \--consolidate--> client document --write--> place
 
     engine/stream     drives that picture, batch by batch, and knows ports only
+    engine/lifecycle  runs it under a journal and a lock, so that it can be continued and undone (engine/rollback)
     engine/plan       what is to be done, as a value: dry-run prints it, migrate executes it
     events            what engines tell a listener: progress, warnings
     reports           one report model; terminal text, JSON, Markdown, HTML, JUnit from it

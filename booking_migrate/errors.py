@@ -321,6 +321,38 @@ class RecordTooLarge(Refused):
 
 
 @dataclass(eq=False)
+class BookingNotFound(Refused):
+    """A booking that is asked for is not in the source."""
+
+    booking_id: str
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} holds no booking {self.booking_id!r}"
+
+    @property
+    def hint(self) -> str:
+        return "An id is 24 hex digits, a whole number or a text, as it stands in the booking's _id."
+
+
+@dataclass(eq=False)
+class PlanDiffers(Refused):
+    """What would be migrated is no longer what a saved plan says."""
+
+    plan: str
+    differences: Sequence[str]
+
+    @property
+    def message(self) -> str:
+        return f"this is not what {self.plan} planned: {'; '.join(self.differences)}"
+
+    @property
+    def hint(self) -> str:
+        return "Run dry-run again with --plan, read its report, then migrate with the new plan."
+
+
+@dataclass(eq=False)
 class WriteFailed(Refused):
     """The target cannot take the result: a full disk, a validator."""
 
@@ -330,6 +362,87 @@ class WriteFailed(Refused):
     @property
     def message(self) -> str:
         return f"cannot write to {self.place}: {self.problem}"
+
+
+@dataclass(eq=False)
+class JournalTooNew(Refused):
+    """A newer version of the program wrote the journal."""
+
+    place: str
+    version: int
+    known: int
+
+    @property
+    def message(self) -> str:
+        return f"the journal {self.place} has format {self.version}; this program knows {self.known} at most"
+
+    @property
+    def hint(self) -> str:
+        return "Use the version of the program that began the run, or a newer one."
+
+
+@dataclass(eq=False)
+class OtherOptions(Refused):
+    """An interrupted run cannot be continued, because something that decides the result is different now."""
+
+    run_id: str
+    differences: Sequence[str]
+    """One line each: the option, what it was, what it is."""
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} was interrupted under other options: {'; '.join(self.differences)}"
+
+    @property
+    def hint(self) -> str:
+        return "Continue it with the options it had, or give --restart to undo it and start over."
+
+
+@dataclass(eq=False)
+class UnfinishedRun(Refused):
+    """A run has to be brought to its end before another one can begin."""
+
+    run_id: str
+    state: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} into the same target is {self.state}"
+
+    @property
+    def hint(self) -> str:
+        return f"Bring it to its end first: booking-migrate rollback --run {self.run_id}"
+
+
+@dataclass(eq=False)
+class LaterRun(Refused):
+    """A run cannot be rolled back, because a later one wrote on top of it."""
+
+    run_id: str
+    later: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.later} wrote into the same target after run {self.run_id}"
+
+    @property
+    def hint(self) -> str:
+        return f"Roll back the later one first: booking-migrate rollback --run {self.later}"
+
+
+@dataclass(eq=False)
+class NotConfirmed(Refused):
+    """Nobody is at the terminal, and ``--yes`` is not given."""
+
+    what: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} was not confirmed"
+
+    @property
+    def hint(self) -> str:
+        return "Give --yes where nobody is at the terminal."
 
 
 # --- connection (10), lock (11) ----------------------------------------------------------------------------
@@ -368,6 +481,40 @@ class TargetBusy(Locked):
     @property
     def message(self) -> str:
         return f"another run is writing {self.place}: {self.holder}"
+
+
+@dataclass(eq=False)
+class LeaseLost(Locked):
+    """This process was taken for dead, and its lock was taken over; it has stopped writing."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"the lock on {self.place} was taken over by another run while this one was not heard of"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing more was written. booking-migrate status shows who is at work now."
+
+
+# --- nothing to do (12) ------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class NoRun(NothingToDo):
+    """No run is there that could be rolled back."""
+
+    what: str
+    """Which run was looked for, and where."""
+
+    @property
+    def message(self) -> str:
+        return f"there is no {self.what}"
+
+    @property
+    def hint(self) -> str:
+        return "booking-migrate status shows every run."
 
 
 # --- invariants (1) ----------------------------------------------------------------------------------------
@@ -417,3 +564,34 @@ class TargetChanged(Unexpected):
     @property
     def hint(self) -> str:
         return "Run again: it is read anew."
+
+
+@dataclass(eq=False)
+class IllegalTransition(Unexpected):
+    """A run was to go from a state to one that cannot follow it."""
+
+    run_id: str
+    before: str
+    after: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} is {self.before} and cannot become {self.after}"
+
+
+@dataclass(eq=False)
+class NotRestored(Unexpected):
+    """After a rollback the target is not as it was before the run."""
+
+    place: str
+    count: int
+    sample: str
+
+    @property
+    def message(self) -> str:
+        noun = "client document is" if self.count == 1 else "client documents are"
+        return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
+
+    @property
+    def hint(self) -> str:
+        return "Run the rollback again: it goes on from what is already undone."

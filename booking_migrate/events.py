@@ -4,6 +4,7 @@ Engines and stores import no progress bar and no logger; bars, heartbeat lines a
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 
@@ -37,7 +38,34 @@ class Warned:
     message: str
 
 
-Event = PhaseStarted | Advanced | PhaseEnded | Warned
+class Step(Enum):
+    """The named steps of a run's life: what is said here is durable, and what comes next is not."""
+
+    LOCKED = "locked"
+    RUN_NOTED = "run-noted"
+    TARGET_PREPARED = "target-prepared"
+    RANGE_NOTED = "range-noted"
+    BATCH_WRITTEN = "batch-written"
+    CHECKPOINTED = "checkpointed"
+    TARGET_FINISHED = "target-finished"
+    RUN_FINISHED = "run-finished"
+    UNLOCKED = "unlocked"
+    UNDO_BEGUN = "undo-begun"
+    INDEX_REMOVED = "index-removed"
+    RANGE_UNDONE = "range-undone"
+    REJECTS_UNDONE = "rejects-undone"
+    UNDO_PROVEN = "undo-proven"
+    NOTES_DROPPED = "notes-dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A run has taken a step of its life; tests kill it there."""
+
+    step: Step
+
+
+Event = PhaseStarted | Advanced | PhaseEnded | Warned | Reached
 
 
 class Listener(Protocol):

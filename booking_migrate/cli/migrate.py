@@ -1,6 +1,5 @@
 """The command ``migrate``: side by side, from any place to any place."""
 
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,25 +9,25 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.identity import check_distinct
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
+from booking_migrate.engine.interruption import Shield
 from booking_migrate.stores.locate import (
     CollectionPlace,
-    Connection,
-    FileFormat,
     FilePlace,
-    JsonFormat,
-    Place,
-    open_reader,
+    StreamPlace,
     open_target,
     parse_place,
+    rejects_beside,
 )
 
 if TYPE_CHECKING:
+    from booking_migrate.cli.wiring import Opened
     from booking_migrate.domain.contract import Contract
+    from booking_migrate.engine.lifecycle import JournaledOutcome
+    from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
-    from booking_migrate.stores.base import DocumentReader
 
 HELP = filled(f"""
 Write one client document per client to the target, side by side; the source is not touched.
@@ -58,49 +57,29 @@ file; an option ranks before the environment, and that before the file.
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
-    """Where everything is."""
+class _Start:
+    """How the run begins, and who hears of it."""
 
-    source: str
-    target: str
-    users: str | None
-    experts: str | None
-    rejects: Path | None
-    uri: str | None
-    is_uri_from_environment: bool
-    db: str | None
-    json_format: JsonFormat | None
-    overwrite: bool
-
-    @property
-    def has_default_people(self) -> bool:
-        """Whether users and experts are looked up in the database if nothing says where they are.
-
-        From file to file they are not, just because a MONGODB_URI for other programs is around.
-        """
-        sides = (parse_place(self.source), parse_place(self.target))
-        in_database = any(isinstance(side, CollectionPlace) for side in sides)
-        return self.uri is not None and (in_database or not self.is_uri_from_environment)
+    run_id: str
+    restart: bool
+    maximum_lag: float | None
+    listener: "Listener"
+    shield: Shield
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    """What decides what comes out."""
+class _Files:
+    """Files beside source and target."""
 
-    accept: frozenset[Reason]
-    maximum_document_size: int
-    merge_client_documents: bool
-    user_id_field: str
-    user_email_field: str
-    expert_user_field: str
-    batch_size: int
+    rejects: Path | None
+    plan: Path | None
 
 
 def migrate(
     ctx: typer.Context,
     *,
     source: options.Source = "bookings",
-    target: options.Target = "bookings_consolidated",
+    target: options.Target = DEFAULT_TARGET,
     rejects: options.Rejects = None,
     json_format: options.JsonFormatOption = None,
     uri: options.Uri = None,
@@ -115,6 +94,9 @@ def migrate(
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 2000,
+    max_lag: options.MaxLag = None,
+    restart: options.Restart = False,
+    plan: options.FollowedPlan = None,
     json: options.Json = False,
     report: options.Reports = None,
     config: options.Config = None,
@@ -122,20 +104,18 @@ def migrate(
     verbose: options.Verbose = False,
 ) -> None:
     """Parse, and hand over to `_migrate`."""
-    uri_source = ctx.get_parameter_source("uri")
-    places = _Places(
+    places = Places(
         source=source,
         target=target,
         users=users,
         experts=experts,
-        rejects=rejects,
         uri=uri,
-        is_uri_from_environment=uri_source is not None and uri_source.name == "ENVIRONMENT",
+        is_uri_from_environment=is_from_environment(ctx, "uri"),
         db=db,
         json_format=json_format,
         overwrite=overwrite,
     )
-    rules = _Rules(
+    rules = Rules(
         accept=frozenset(accept or ()),
         maximum_document_size=max_document_size,
         merge_client_documents=merge_client_documents,
@@ -149,7 +129,9 @@ def migrate(
         source=source,
         target=target,
         places=[
-            str(place) for place in (source, target, users, experts, rejects, config) if place is not None
+            str(place)
+            for place in (source, target, users, experts, rejects, plan, config)
+            if place is not None
         ],
         uri=uri,
         json=json,
@@ -157,70 +139,110 @@ def migrate(
         quiet=quiet,
         verbose=verbose,
     )
-    run.execute(asked, lambda run_id, listener: _migrate(places, rules, contract_of(ctx), run_id, listener))
+    files = _Files(rejects, plan)
+    shield = Shield()
+    run.execute(
+        asked,
+        lambda run_id, listener: _migrate(
+            places, rules, contract_of(ctx), files, _Start(run_id, restart, max_lag, listener, shield)
+        ),
+        shield,
+    )
 
 
-def _migrate(
-    places: _Places, rules: _Rules, contract: "Contract", run_id: str, listener: "Listener"
-) -> "Report":
+def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, start: _Start) -> "Report":
     """Open the places, let the engine do the work, and make the report of what came out."""
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_migrate  # noqa: PLC0415
-    from booking_migrate.engine.plan import LookupFields, MigrationPlan  # noqa: PLC0415
-    from booking_migrate.engine.stream import migrate as migrate_stream  # noqa: PLC0415
+    from booking_migrate.cli.plan_file import check_plan  # noqa: PLC0415
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
 
-    plan = MigrationPlan(
-        contract=contract,
-        accepted=rules.accept,
-        maximum_document_size=rules.maximum_document_size,
-        merge_client_documents=rules.merge_client_documents,
-        lookup=LookupFields(rules.user_id_field, rules.user_email_field, rules.expert_user_field),
-        batch_bookings=rules.batch_size,
-    )
-    _check_distinct(places)
+    plan = rules.plan(contract)
+    places.check_distinct({"--rejects": files.rejects})
     target = parse_place(places.target)
-    with closing(Connection(places.uri, places.db)) as connection, ExitStack() as opened:
-
-        def read(name: str, *, required: bool = True) -> "DocumentReader":
-            place = parse_place(name)
-            reader = open_reader(
-                place, connection, json_format=places.json_format, required=required, listener=listener
-            )
-            return opened.enter_context(closing(reader))
-
-        def look_up(name: str | None, default: str) -> "DocumentReader | None":
-            if name is not None:
-                return read(name)
-            return read(default, required=False) if places.has_default_people else None
-
-        outcome = migrate_stream(
-            plan,
-            read(places.source),
-            open_target(
-                target,
-                connection,
-                source_name=places.source,
-                rejects=places.rejects,
-                overwrite=places.overwrite,
-            ),
-            users=look_up(places.users, "users"),
-            experts=look_up(places.experts, "experts"),
-            listener=listener,
-        )
+    with opened(places, start.listener) as sides:
+        if files.plan is not None:
+            check_plan(files.plan, places, plan, sides.connection)
+        done = _run(plan, places, files, start, sides)
     return report_of_migration(
-        outcome,
-        run_id=run_id,
+        done.outcome,
+        run_id=done.run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps_after_migrate(outcome, into_file=isinstance(target, FilePlace))),
+        next_steps=tuple(steps_after_migrate(done.outcome, into_file=isinstance(target, FilePlace))),
     )
 
 
-def _check_distinct(places: _Places) -> None:
-    """See `check_distinct`; rejects are a file whatever its suffix."""
-    read = {"--source": places.source, "--users": places.users, "--experts": places.experts}
-    written: dict[str, Place] = {"--target": parse_place(places.target)}
-    if places.rejects is not None:
-        written["--rejects"] = FilePlace(str(places.rejects), FileFormat.JSON_LINES)
-    check_distinct({option: parse_place(name) for option, name in read.items() if name is not None}, written)
+def _run(
+    plan: "MigrationPlan", places: Places, files: _Files, start: _Start, sides: "Opened"
+) -> "JournaledOutcome":
+    """A collection gets a journal and a lock, a file a sidecar, standard output neither."""
+    from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.engine.file_life import SidecarTarget, migrate_to_file  # noqa: PLC0415
+    from booking_migrate.engine.lifecycle import JournaledOutcome, migrate  # noqa: PLC0415
+    from booking_migrate.engine.stream import migrate as migrate_stream  # noqa: PLC0415
+    from booking_migrate.stores.sidecar import Sidecar  # noqa: PLC0415
+
+    place = parse_place(places.target)
+    target = open_target(
+        place,
+        sides.connection,
+        source_name=places.source,
+        rejects=files.rejects,
+        overwrite=places.overwrite,
+    )
+    request = _request(plan, places, files, start)
+    match place:
+        case CollectionPlace():
+            stores = stores_of(sides.connection, target=places.target, source=places.source)
+            return migrate(
+                plan,
+                sides.source,
+                target,
+                stores=stores,
+                request=request,
+                users=sides.users,
+                experts=sides.experts,
+                listener=start.listener,
+                shield=start.shield,
+            )
+        case FilePlace():
+            written = [place.path, files.rejects or rejects_beside(place)]
+            kept = SidecarTarget(target, Sidecar(place.path), request, written, start.listener)
+            return migrate_to_file(
+                plan,
+                sides.source,
+                kept,
+                run_id=start.run_id,
+                users=sides.users,
+                experts=sides.experts,
+                listener=start.listener,
+            )
+        case StreamPlace():
+            outcome = migrate_stream(
+                plan, sides.source, target, users=sides.users, experts=sides.experts, listener=start.listener
+            )
+            return JournaledOutcome(outcome, start.run_id, is_resumed=False)
+
+
+def _request(plan: "MigrationPlan", places: Places, files: _Files, start: _Start) -> "RunRequest":
+    from booking_migrate.cli.life import holder_of  # noqa: PLC0415 - as above
+    from booking_migrate.engine.journal import run_options  # noqa: PLC0415
+    from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
+
+    named = {
+        "source": places.source,
+        "target": places.target,
+        "rejects": None if files.rejects is None else str(files.rejects),
+        "json-format": places.json_format,
+        **{option.removeprefix("--"): place.name for option, (place, _) in places.people.items()},
+    }
+    return RunRequest(
+        run_id=start.run_id,
+        source=places.source,
+        target=places.target,
+        options=run_options(plan, named),
+        holder=holder_of("migrate", start.run_id),
+        maximum_lag=start.maximum_lag,
+        restart=start.restart,
+    )

@@ -4,7 +4,9 @@ import shlex
 from collections.abc import Iterator
 
 from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.engine.dry_run.outcome import DryRunOutcome
 from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.engine.verify.outcome import VerificationOutcome
 from booking_migrate.reports.model import NextStep
 
 
@@ -33,3 +35,38 @@ def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterat
         yield NextStep(
             text="Run the same command again at any time: it changes nothing that is already there."
         )
+
+
+def steps_after_verify(outcome: VerificationOutcome, *, listed: bool) -> Iterator[NextStep]:
+    """What to do after a verification.
+
+    Args:
+        outcome: what the verification found.
+        listed: whether every mismatch is in a file already.
+    """
+    if not outcome.mismatch_count:
+        return
+    if not listed:
+        yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
+    yield NextStep(text="Look at one booking and its session:", command="booking-migrate explain BOOKING_ID")
+    yield NextStep(
+        text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
+    )
+
+
+def steps_after_dry_run(outcome: DryRunOutcome) -> Iterator[NextStep]:
+    """What to do after a dry-run: away with blockers first, then with rejections, then migrate."""
+    for blocker in outcome.blockers:
+        if blocker.hint:
+            yield NextStep(text=blocker.hint)
+    counts = outcome.migration.counts
+    if counts.rejected:
+        yield NextStep(text="Mend what would be rejected; --reject-file FILE has it whole, with all reasons.")
+        waivable = [group.reason.value for group in outcome.migration.rejections if group.reason in WAIVABLE]
+        if waivable:
+            accepted = [part for reason in waivable for part in ("--accept", reason)]
+            yield NextStep(
+                text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
+            )
+    if not outcome.blockers and counts.scanned:
+        yield NextStep(text="To migrate exactly this: dry-run --plan FILE, then migrate --plan FILE.")

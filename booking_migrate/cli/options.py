@@ -221,6 +221,104 @@ BatchSize = Annotated[
         help="Bookings per batch. It changes speed and memory, never the result.",
     ),
 ]
+OptionalTarget = Annotated[
+    str | None,
+    option(
+        "--target",
+        panel=_PLACES,
+        metavar="PLACE",
+        help="Where client documents would go.",
+        show_default="bookings_consolidated, taken as empty without a server",
+    ),
+]
+RejectFile = Annotated[
+    Path | None,
+    option(
+        "--reject-file",
+        panel=_OUTPUT,
+        metavar="FILE",
+        show_default=False,
+        help="Write the bookings that would be rejected, whole and with all reasons, as JSON lines.",
+    ),
+]
+SavedPlan = Annotated[
+    Path | None,
+    option(
+        "--plan",
+        panel=_OUTPUT,
+        metavar="FILE",
+        show_default=False,
+        help="Save what would be migrated; migrate --plan FILE then refuses anything else.",
+    ),
+]
+FollowedPlan = Annotated[
+    Path | None,
+    option(
+        "--plan",
+        panel=_RULES,
+        metavar="FILE",
+        show_default=False,
+        help="Refuse unless options and data are still those of this plan, which dry-run --plan saved.",
+    ),
+]
+Sample = Annotated[
+    int | None,
+    option(
+        "--sample",
+        panel=_PLACES,
+        metavar="N",
+        min=1,
+        show_default="all",
+        help="A quick look at about N bookings; every figure is then an estimate.",
+    ),
+]
+RunTarget = Annotated[
+    str | None,
+    option(
+        "--target",
+        panel=_PLACES,
+        metavar="PLACE",
+        help="The target of the runs that are meant.",
+        show_default=False,
+    ),
+]
+RunId = Annotated[
+    str | None,
+    option(
+        "--run",
+        panel=_PLACES,
+        metavar="ID",
+        help="The run that is meant, as status and every report name it.",
+        show_default="the newest one that wrote something",
+    ),
+]
+Yes = Annotated[
+    bool, option("--yes", panel=_WRITING, help="Do not ask; needed where nobody is at the terminal.")
+]
+Watch = Annotated[
+    bool,
+    option("--watch", panel=_OUTPUT, help="Show it again every second, until no run is at work any more."),
+]
+MaxLag = Annotated[
+    float | None,
+    option(
+        "--max-lag",
+        panel=_WRITING,
+        metavar="SECONDS",
+        min=0,
+        show_default="never pause",
+        help="Pause while a secondary of the target's replica set is further behind, or nobody can tell.",
+    ),
+]
+Restart = Annotated[
+    bool,
+    option(
+        "--restart/--no-restart",
+        show_default=False,
+        panel=_WRITING,
+        help="Undo an interrupted run and start over, instead of going on with it.",
+    ),
+]
 Json = Annotated[
     bool, option("--json", panel=_OUTPUT, help="Print one JSON report on standard output, also on failure.")
 ]

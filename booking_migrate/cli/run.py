@@ -27,6 +27,7 @@ from booking_migrate.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from booking_migrate.engine.interruption import Shield
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import ErrorReport, Report
 
@@ -59,12 +60,15 @@ class _Termination(KeyboardInterrupt):
     """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so nobody on the way takes it for a fault of their own."""
 
 
-def execute(asked: Invocation, body: "Callable[[str, Listener], Report]") -> NoReturn:
+def execute(
+    asked: Invocation, body: "Callable[[str, Listener], Report]", shield: "Shield | None" = None
+) -> NoReturn:
     """Run a command's body, tell what came of it, and exit.
 
     Args:
         asked: what was asked for.
         body: does the work; it takes the run's id and a listener, and returns the report.
+        shield: holds the first signal back while the body must not be cut in two; None: it never must not.
 
     Raises:
         typer.Exit: always, with the exit code.
@@ -80,7 +84,7 @@ def execute(asked: Invocation, body: "Callable[[str, Listener], Report]") -> NoR
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     try:
-        with _sigterm_raises(), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
+        with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
             for path in asked.reports:
                 check_report_path(path)
                 _check_no_clash(path, asked.places)
@@ -106,17 +110,27 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _signals_raise(shield: "Shield | None") -> Iterator[None]:
     """While a command runs, SIGTERM unwinds it like Ctrl-C; by default no ``finally`` would run."""
 
-    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Termination
+    def end(error: BaseException) -> None:
+        if shield is None or not shield.receive(error):
+            raise error
+        sys.stderr.write("Finishing the batch at hand; once more ends at once.\n")
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        end(KeyboardInterrupt())
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        end(_Termination())
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
@@ -180,11 +194,11 @@ def _show(asked: Invocation, report: "Report") -> None:
         from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
 
         sys.stdout.write(render_json(report))
-    elif report.counts is not None and not asked.quiet:
-        from booking_migrate.reports.text import render_text  # noqa: PLC0415 - as above
+    elif (report.error is None or report.counts is not None) and not asked.quiet:
+        from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415 - as above
 
         console = _console(sys.stderr if asked.target == STANDARD_STREAM else sys.stdout)
-        console.print(render_text(report, console.width))
+        console.print(render_terminal(report, console.width))
 
 
 def _console(stream: TextIO) -> "Console":

@@ -71,7 +71,7 @@ def consolidate(case: ClientCase, maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_S
     base, joined, contradicting = _base(case)
     present = [*(base.sessions if base else ()), *joined]
     fates = _sort_out(sorted(case.sessions, key=Session.order), present, base)
-    document = _compose(base, joined, fates.new)
+    document = _made_anew(case, fates) or _compose(base, joined, fates.new)
     size = len(document or b"")
     if fates.new and size > maximum_size:
         fates = _refuse_new(fates, size, maximum_size)
@@ -140,6 +140,30 @@ def _compose(
     return base.raw if base else None
 
 
+def _made_anew(case: ClientCase, fates: "_Fates") -> bytes | None:
+    """The document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
+
+    Then it does not matter which bookings came first: a run over all of them at once would have made this one.
+    """
+    if not fates.new or case.in_target is None or len(case.in_source) > 1:
+        return None
+    origin = case.in_source[0] if case.in_source else None
+    already = _without_copies(fates.already)
+    if not already or _compose(origin, (), already) != case.in_target.raw:
+        return None
+    return _compose(origin, (), sorted([*already, *fates.new], key=Session.order))
+
+
+def _without_copies(ordered: Sequence[Session]) -> list[Session]:
+    """Of sessions in their order, the first of each booking."""
+    befores = [None, *ordered]
+    return [
+        session
+        for before, session in zip(befores, ordered, strict=False)
+        if before is None or before.id_key != session.id_key
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Fates:
     """What becomes of a client's bookings."""
@@ -164,11 +188,7 @@ def _sort_out(
     ordered: Sequence[Session], present: Sequence[StoredSession], base: ClientDocument | None
 ) -> _Fates:
     """Find out which bookings are new, which are there already, and which are there with other content."""
-    unique = [
-        session
-        for before, session in zip([None, *ordered], ordered, strict=False)
-        if before is None or before.id_key != session.id_key
-    ]
+    unique = _without_copies(ordered)
     if base and unique and compose(None, unique) == base.raw:
         # The usual case of a second run, told without taking the document apart.
         return _Fates(already=ordered)

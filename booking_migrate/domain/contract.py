@@ -302,7 +302,8 @@ def _check_identifier(value: Any) -> Any:
 def _number_check(least: float | None) -> Callable[[Any], Any]:
     """A check for a finite number of a BSON number type, not less than ``least``."""
     types = _PYTHON_TYPES[Kind.NUMBER]
-    floor = None if least is None else Decimal(least)
+    # As the config file has it: a least price of 0.1 is one tenth, not the double nearest to it.
+    floor = None if least is None else Decimal(repr(least))
 
     def check(value: Any) -> Any:
         if type(value) is Decimal128:

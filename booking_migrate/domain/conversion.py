@@ -1,7 +1,7 @@
 """From a booking to a session or a rejection (DESIGN.md, section 2, "A session is")."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bson import encode
@@ -58,6 +58,8 @@ class Session:
     client_email: str | None
     price: Any
     currency: str
+    fields: Document | None = field(default=None, compare=False, repr=False)
+    """The booking's first level as decoded, for whoever looks on; let go of early, since it takes much memory."""
 
     def order(self) -> tuple[int, bytes]:
         """Where the session stands among its client's: by creation, then by old id."""
@@ -218,4 +220,5 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
         complete["clientEmail"],
         fields["price"],
         fields["currency"],
+        fields,
     )

@@ -112,7 +112,6 @@ def migrate(
         for batch in reader.batches(source.scan_by_client()):
             new, changed = _settle(plan, batch, target, tally, eye)
             target.write(new, changed, batch.rejected)
-            eye.end_batch()
             written += len(new)
             changed_documents += len(changed)
             ear.notify(Advanced(batch.documents))
@@ -215,9 +214,12 @@ class _Reader:
         if isinstance(result, Session) and not self._target.can_hold(result.raw):
             fault = Fault(Reason.NOT_EXTENDED_JSON, None, _NOT_JSON)
             result = Rejection(result.booking, (fault,), result.legacy_id)
+        self._observer.see_booking(result)
         if isinstance(result, Rejection):
             self._batch.rejected.append(result)
         elif client is not None:
+            # One client may have very many bookings, and nobody needs their decoded fields any more.
+            result.fields = None
             client.sessions.append(result)
 
     def _convert_waiting(self) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from secrets import token_hex
 
 from booking_migrate.errors import BadConfiguration, WriteFailed
+from booking_migrate.reports.dry_run.markdown import render_dry_run_markdown
+from booking_migrate.reports.dry_run.model import DryRunReport
 from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
 from booking_migrate.reports.markdown import render_markdown
@@ -18,11 +20,23 @@ def _render_html(report: Report) -> str:
     return render_html(report)
 
 
+def _render_dry_run_html(report: DryRunReport) -> str:
+    from booking_migrate.reports.dry_run.html import render_dry_run_html  # noqa: PLC0415 - as above
+
+    return render_dry_run_html(report)
+
+
 _RENDERERS: dict[str, Callable[[Report], str]] = {
     ".json": render_json,
     ".md": render_markdown,
     ".html": _render_html,
     ".xml": render_junit,
+}
+
+_DRY_RUN_RENDERERS: dict[str, Callable[[DryRunReport], str]] = {
+    **_RENDERERS,
+    ".md": render_dry_run_markdown,
+    ".html": _render_dry_run_html,
 }
 
 
@@ -49,7 +63,20 @@ def write_report(path: Path, report: Report) -> None:
         WriteFailed: the file cannot be written; what was there before is still there.
     """
     check_report_path(path)
-    text = _RENDERERS[path.suffix.lower()](report)
+    suffix = path.suffix.lower()
+    if isinstance(report, DryRunReport):
+        text = _DRY_RUN_RENDERERS[suffix](report)
+    else:
+        text = _RENDERERS[suffix](report)
+    replace_file(path, text)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file beside its name first, then rename it over what was there.
+
+    Raises:
+        WriteFailed: the file cannot be written; what was there before is still there.
+    """
     try:
         _replace(path, text)
     except OSError as error:

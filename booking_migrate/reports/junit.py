@@ -2,8 +2,9 @@
 
 from xml.etree import ElementTree as ET
 
-from booking_migrate.reports.model import Report
-from booking_migrate.reports.wording import plural, samples, verdict
+from booking_migrate.reports.dry_run.model import DryRunReport
+from booking_migrate.reports.model import Report, RuleReport
+from booking_migrate.reports.wording import mismatch_line, plural, samples, verdict
 
 _LINES_SHOWN = 10
 _SAMPLES_SHOWN = 3
@@ -11,7 +12,13 @@ _SAMPLES_SHOWN = 3
 
 def render_junit(report: Report) -> str:
     """One test suite with a test case for each promise that the command can keep or break."""
-    cases = [_accounted(report), _none_rejected(report)]
+    cases = (
+        [_accounted(report), _none_rejected(report)]
+        if report.verification is None
+        else [_rule(report, rule) for rule in report.verification.rules]
+    )
+    if isinstance(report, DryRunReport):
+        cases.append(_not_blocked(report))
     tally = {
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
@@ -31,6 +38,24 @@ def render_junit(report: Report) -> str:
 
 def _case(report: Report, name: str) -> ET.Element:
     return ET.Element("testcase", {"classname": f"booking-migrate.{report.command}", "name": name})
+
+
+def _rule(report: Report, rule: RuleReport) -> ET.Element:
+    case = _case(report, rule.rule)
+    if rule.mismatch_count:
+        said = f"{rule.mismatch_count} mismatches, such as {mismatch_line(rule.examples[0])}"
+        failure = ET.SubElement(case, "failure", {"type": rule.examples[0].kind, "message": said})
+        failure.text = "\n".join(map(mismatch_line, rule.examples[:_LINES_SHOWN]))
+    return case
+
+
+def _not_blocked(report: DryRunReport) -> ET.Element:
+    case = _case(report, "nothing-stands-in-the-way")
+    blockers = report.dry_run.blockers
+    if blockers:
+        failure = ET.SubElement(case, "failure", {"type": blockers[0].kind, "message": blockers[0].message})
+        failure.text = "\n".join(f"{blocker.kind}: {blocker.message}" for blocker in blockers[:_LINES_SHOWN])
+    return case
 
 
 def _accounted(report: Report) -> ET.Element:

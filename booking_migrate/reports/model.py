@@ -4,13 +4,13 @@ Texts that come from data (ids, names of places, messages) are made harmless whe
 to: cut to one short line, with everything that does not print written as an escape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from booking_migrate import __version__
-from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.engine.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.errors import ExitCode
 
 LONGEST_ID = 80
@@ -93,6 +93,60 @@ class NextStep(_Part):
     command: Line | None = Field(default=None, description="what to type, if there is something to type")
 
 
+class MismatchReport(_Part):
+    """One thing that verify found not to be as it must be."""
+
+    kind: str = Field(description="missing, extra, duplicate, content, totals, order or client")
+    client_id: Id | None
+    booking_id: Id | None
+    field: Line | None = Field(description="the field at fault; null if it is the document as a whole")
+    expected: Line | None = Field(description="the value that should be there, with its type; null if none")
+    found: Line | None = Field(description="the value that is there, with its type; null if none")
+    detail: Line = Field(description="what is wrong, where the values do not say it")
+
+
+class RuleReport(_Part):
+    """How one rule of verify fared."""
+
+    rule: str = Field(description="a stable name")
+    mismatch_count: int = Field(description="how many mismatches break it")
+    examples: tuple[MismatchReport, ...] = Field(description="the first few of them")
+
+
+class VerificationReport(_Part):
+    """What verify looked at."""
+
+    rules: tuple[RuleReport, ...] = Field(description="one for each rule that was checked")
+    clients_checked: int
+    clients_seen: int = Field(description="the clients of both sides")
+    sampled: bool = Field(description="whether only some clients were checked, chosen by chance")
+    later_sessions: int = Field(description="sessions of the new application that were allowed")
+    mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
+
+
+class ExplainedField(_Part):
+    """One field of a booking beside the same field of its session, as text."""
+
+    name: Line
+    old: Line | None
+    new: Line | None
+
+
+class ExplanationReport(_Part):
+    """Where one booking went."""
+
+    fate: str = Field(description="migrated, rejected, different or missing")
+    booking_id: Id
+    client_id: Id | None
+    document_id: Id | None = Field(description="the client document that holds its session")
+    session_number: int | None = Field(description="which of its sessions, counted from 1")
+    session_count: int
+    fields: tuple[ExplainedField, ...]
+    reasons: tuple[str, ...] = Field(description="why it was rejected; the first one counts")
+    details: tuple[Line, ...] = Field(default=(), description="the fields at fault and what was found there")
+    mismatches: tuple[MismatchReport, ...] = Field(description="what is not as it must be")
+
+
 class Report(_Part):
     """What one command did. A connection string never stands in it."""
 
@@ -121,6 +175,16 @@ class Report(_Part):
         default=0, description="client documents of the target that got more sessions"
     )
     changed: bool = Field(default=False, description="whether the target is other than before")
+    mismatch_count: int | None = Field(
+        default=None, description="how many mismatches verify found; null for other commands"
+    )
+    mismatches: tuple[MismatchReport, ...] = Field(
+        default=(),
+        description="[{`kind`, `client_id`, `booking_id`, `field`, `expected`, `found`, `detail`}]: "
+        "the first few of each rule",
+    )
+    verification: VerificationReport | None = Field(default=None, description="what verify looked at")
+    explanation: ExplanationReport | None = Field(default=None, description="what explain found")
     seconds: float = Field(default=0.0, description="how long it took")
     next_steps: tuple[NextStep, ...] = Field(default=(), description="[{`text`, `command`}]: what to do next")
 
@@ -144,36 +208,51 @@ def report_of_migration(
         source=source,
         target=target,
         exit_code=ExitCode.REJECTED if counts.rejected else ExitCode.DONE,
-        counts=CountsReport(
-            scanned=counts.scanned,
-            migrated=counts.migrated,
-            already_migrated=counts.already_migrated,
-            rejected=counts.rejected,
-            clients=counts.clients,
-            sessions=counts.sessions,
-            client_documents=counts.client_documents,
-        ),
-        rejections=tuple(
-            RejectionReport(reason=group.reason.value, count=group.count, sample_ids=group.sample_ids)
-            for group in outcome.rejections
-        ),
+        counts=counts_report(counts),
+        rejections=rejection_reports(outcome.rejections),
         rejects=outcome.rejects_name,
         spent={_short(currency): f"{total:f}" for currency, total in sorted(outcome.spent.items())},
-        findings=tuple(
-            FindingReport(
-                kind=finding.kind,
-                title=finding.title,
-                count=finding.count,
-                sample_ids=finding.sample_ids,
-                advice=finding.advice,
-            )
-            for finding in outcome.findings
-        ),
+        findings=finding_reports(outcome.findings),
         documents_written=outcome.documents_written,
         documents_changed=outcome.documents_changed,
         changed=outcome.changed,
         seconds=round(outcome.seconds, 3),
         next_steps=tuple(next_steps),
+    )
+
+
+def counts_report(counts: Counts) -> CountsReport:
+    """The counts as a report has them."""
+    return CountsReport(
+        scanned=counts.scanned,
+        migrated=counts.migrated,
+        already_migrated=counts.already_migrated,
+        rejected=counts.rejected,
+        clients=counts.clients,
+        sessions=counts.sessions,
+        client_documents=counts.client_documents,
+    )
+
+
+def rejection_reports(groups: Iterable[RejectionGroup]) -> tuple[RejectionReport, ...]:
+    """The rejections as a report has them."""
+    return tuple(
+        RejectionReport(reason=group.reason.value, count=group.count, sample_ids=group.sample_ids)
+        for group in groups
+    )
+
+
+def finding_reports(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
+    """The findings as a report has them."""
+    return tuple(
+        FindingReport(
+            kind=finding.kind,
+            title=finding.title,
+            count=finding.count,
+            sample_ids=finding.sample_ids,
+            advice=finding.advice,
+        )
+        for finding in findings
     )
 
 

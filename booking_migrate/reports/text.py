@@ -7,17 +7,29 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.reports.wording import Figure, Mood, duration, figures, grouped, samples, totals, verdict
+from booking_migrate.reports.model import ExplanationReport, NextStep, Report, VerificationReport
+from booking_migrate.reports.wording import (
+    Figure,
+    Mood,
+    duration,
+    figures,
+    grouped,
+    mismatch_line,
+    samples,
+    totals,
+    verdict,
+)
 
 NARROW = 76
 """Below this many columns, remarks on numbers are left out."""
 
-_STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
+STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
 _REASONS_SHOWN = 8
+_MISMATCHES_SHOWN = 3
 _CURRENCIES_SHOWN = 6
 _SAMPLES_SHOWN = (3, 2, 1)
 """How many ids stand beside a reason: as many of these as fit."""
@@ -33,37 +45,44 @@ def render_text(report: Report, width: int) -> RenderableType:
     narrow = width < NARROW
     said = verdict(report)
     blocks: list[RenderableType] = [
-        Text(said.headline, style=_STYLES[said.mood]),
+        Text(said.headline, style=STYLES[said.mood]),
         Text(said.explanation),
         Text(f"{report.source} -> {report.target}, {duration(report.seconds)}", style="dim", overflow="fold"),
     ]
     if rows := [row for row in figures(report) if row.value != "0" or row.label in _ALWAYS_SHOWN]:
-        blocks += _block(None, *_numbers(rows, narrow=narrow))
+        blocks += block(None, *numbers(rows, narrow=narrow))
+    if report.mismatch_count and report.verification is not None:
+        blocks += block("Rules broken", *_broken_rules(report.verification))
+    if report.explanation is not None:
+        blocks += _explanation(report.explanation)
     if report.rejections:
-        blocks += _block("Rejected", *_rejections(report, width))
+        blocks += block("Rejected", *rejection_lines(report, width))
     if spent := totals(report):
-        blocks += _block("Spent", *_numbers(spent[:_CURRENCIES_SHOWN], narrow=narrow))
+        blocks += block("Spent", *numbers(spent[:_CURRENCIES_SHOWN], narrow=narrow))
         if more := len(spent[_CURRENCIES_SHOWN:]):
-            blocks.append(_indented(Text(f"and {more} more", style="dim")))
+            blocks.append(indented(Text(f"and {more} more", style="dim")))
     if report.findings:
-        blocks += _block("Worth knowing", *_findings(report))
+        blocks += block("Worth knowing", *_findings(report))
     if report.next_steps:
-        blocks += _block("What to do next", *_steps(report.next_steps))
+        blocks += block("What to do next", *step_lines(report.next_steps))
     return Group(*blocks)
 
 
-def _indented(content: RenderableType) -> Padding:
+def indented(content: RenderableType) -> Padding:
+    """A block's content, set in."""
     return Padding(content, (0, 0, 0, 2), expand=False)
 
 
-def _block(title: str | None, *content: RenderableType) -> Iterable[RenderableType]:
+def block(title: str | None, *content: RenderableType) -> Iterable[RenderableType]:
+    """An empty line, a title if there is one, and the content set in."""
     yield Text()
     if title is not None:
         yield Text(title, style="bold")
-    yield from map(_indented, content)
+    yield from map(indented, content)
 
 
-def _numbers(rows: Sequence[Figure], *, narrow: bool) -> Iterable[RenderableType]:
+def numbers(rows: Sequence[Figure], *, narrow: bool) -> Iterable[RenderableType]:
+    """One line a number, aligned; without remarks if the terminal is narrow."""
     longest_label = max(len(row.label) for row in rows)
     longest_value = max(len(row.value) for row in rows)
     for row in rows:
@@ -72,8 +91,48 @@ def _numbers(rows: Sequence[Figure], *, narrow: bool) -> Iterable[RenderableType
         yield line if narrow or not row.note else line.append(f"  {row.note}", style="dim")
 
 
-def _rejections(report: Report, width: int) -> Iterable[RenderableType]:
-    shown, rest = report.rejections[:_REASONS_SHOWN], report.rejections[_REASONS_SHOWN:]
+def _broken_rules(verification: VerificationReport) -> Iterable[RenderableType]:
+    for rule in verification.rules:
+        if rule.mismatch_count:
+            yield Text(f"{rule.rule}  {grouped(rule.mismatch_count)}", style="red")
+            for example in rule.examples[:_MISMATCHES_SHOWN]:
+                yield indented(Text(mismatch_line(example), overflow="fold"))
+            if more := rule.mismatch_count - len(rule.examples[:_MISMATCHES_SHOWN]):
+                yield indented(Text(f"and {grouped(more)} more", style="dim"))
+    if verification.mismatches_file is not None:
+        yield Text(f"All of them are in {verification.mismatches_file}.", style="dim", overflow="fold")
+
+
+def _explanation(explanation: ExplanationReport) -> Iterable[RenderableType]:
+    if explanation.mismatches:
+        lines = [Text(mismatch_line(each), overflow="fold") for each in explanation.mismatches]
+        yield from block("What is wrong", *lines)
+    if explanation.details:
+        yield from block(
+            "Why it was rejected", *(Text(detail, overflow="fold") for detail in explanation.details)
+        )
+    if explanation.fields:
+        yield from block(*_side_by_side(explanation))
+
+
+def _side_by_side(explanation: ExplanationReport) -> tuple[str, Table]:
+    """A title, and the booking's fields, beside those of its session if it has one."""
+    has_session = explanation.session_number is not None
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("Field", "Booking", "Session") if has_session else ("Field", "Booking"):
+        table.add_column(heading, overflow="fold")
+    for field in explanation.fields:
+        cells = [Text(field.name), Text(field.old or "")]
+        if has_session:
+            is_same = field.old == field.new
+            cells.append(Text("the same", style="dim") if is_same else Text(field.new or "", style="yellow"))
+        table.add_row(*cells)
+    return ("The booking and its session" if has_session else "The booking"), table
+
+
+def rejection_lines(report: Report, width: int, most: int = _REASONS_SHOWN) -> Iterable[RenderableType]:
+    """One line a reason, at most so many, with as many sample ids as fit."""
+    shown, rest = report.rejections[:most], report.rejections[most:]
     longest_reason = max(len(group.reason) for group in shown)
     longest_count = max(len(grouped(group.count)) for group in shown)
     room = width - longest_reason - longest_count - 6
@@ -86,7 +145,7 @@ def _rejections(report: Report, width: int) -> Iterable[RenderableType]:
             yield line.append(f"  {fitting}" if fitting else "", style="dim")
         else:
             yield line
-            yield _indented(Text(listed[-1], style="dim", overflow="fold"))
+            yield indented(Text(listed[-1], style="dim", overflow="fold"))
     if rest:
         count = sum(group.count for group in rest)
         yield Text(f"and {grouped(count)} for {len(rest)} more reasons", style="dim")
@@ -96,12 +155,13 @@ def _findings(report: Report) -> Iterable[RenderableType]:
     for finding in report.findings:
         yield Text(f"{finding.title}: {grouped(finding.count)}")
         if listed := samples(finding.sample_ids, finding.count, _SAMPLES_SHOWN[-1]):
-            yield _indented(Text(listed, style="dim", overflow="fold"))
-        yield _indented(Text(finding.advice))
+            yield indented(Text(listed, style="dim", overflow="fold"))
+        yield indented(Text(finding.advice))
 
 
-def _steps(steps: Sequence[NextStep]) -> Iterable[RenderableType]:
+def step_lines(steps: Sequence[NextStep]) -> Iterable[RenderableType]:
+    """What to do next, each with its command if there is one."""
     for step in steps:
         yield Text(step.text)
         if step.command is not None:
-            yield _indented(Text(step.command, style="cyan", overflow="fold"))
+            yield indented(Text(step.command, style="cyan", overflow="fold"))

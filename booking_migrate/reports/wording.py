@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.errors import EXIT_CODE_MEANINGS
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.life.model import LifeReport, RunReport, UndoneReport
+from booking_migrate.reports.model import (
+    CountsReport,
+    ExplanationReport,
+    MismatchReport,
+    Report,
+    VerificationReport,
+)
 
 
 class Mood(Enum):
@@ -44,15 +51,22 @@ def verdict(report: Report) -> Verdict:
         return Verdict(
             Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}."
         )
+    if isinstance(report, LifeReport):
+        return _lived(report) if report.undone is None else _undone(report.undone)
+    if report.explanation is not None:
+        return _explained(report.explanation)
+    if report.verification is not None and counts is not None:
+        return _verified(report, report.verification, counts)
+    return _migrated(report)
+
+
+def _migrated(report: Report) -> Verdict:
+    counts = report.counts
     if counts is None or not counts.scanned:
         return Verdict(
             Mood.CAUTION, "Nothing to migrate", "The source holds no bookings. Is it the right place?"
         )
-    accounted = (
-        "The one booking of the source is accounted for"
-        if counts.scanned == 1
-        else f"All {grouped(counts.scanned)} bookings of the source are accounted for"
-    )
+    accounted = _accounted(counts)
     if counts.rejected:
         were = "was" if counts.rejected == 1 else "were"
         headline = f"Done, but {plural(counts.rejected, 'booking')} {were} rejected"
@@ -62,11 +76,110 @@ def verdict(report: Report) -> Verdict:
     return Verdict(Mood.GOOD, "Migrated", f"{accounted}, and none was rejected.")
 
 
+def _lived(report: LifeReport) -> Verdict:
+    if not report.runs:
+        return Verdict(
+            Mood.GOOD, "No runs", "Nothing was migrated into this database, or its journal is gone."
+        )
+    alive = sum(run.alive for run in report.runs)
+    stale = sum(run.stale for run in report.runs)
+    at_work = f"{grouped(alive)} at work" if alive else "None is at work"
+    if stale:
+        return Verdict(Mood.CAUTION, plural(len(report.runs), "run"), f"{at_work}, {grouped(stale)} stale.")
+    return Verdict(Mood.GOOD, plural(len(report.runs), "run"), f"{at_work}.")
+
+
+def _undone(undone: UndoneReport) -> Verdict:
+    if undone.already:
+        return Verdict(Mood.GOOD, "Rolled back already", "An earlier rollback has undone this run.")
+    if undone.kept:
+        kept = plural(undone.kept, undone.unit)
+        explanation = f"{kept} stayed, because others have changed them since; everything else is as before."
+        return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
+    return Verdict(Mood.GOOD, "Rolled back", "The target is as it was before the run; that was checked.")
+
+
+def _accounted(counts: CountsReport) -> str:
+    if counts.scanned == 1:
+        return "The one booking of the source is accounted for"
+    return f"All {grouped(counts.scanned)} bookings of the source are accounted for"
+
+
+def _verified(report: Report, verification: VerificationReport, counts: CountsReport) -> Verdict:
+    checked = plural(verification.clients_checked, "client")
+    if report.mismatch_count:
+        broken = sum(rule.mismatch_count > 0 for rule in verification.rules)
+        explanation = f"{plural(broken, 'rule')} of {len(verification.rules)} broken; {checked} checked."
+        return Verdict(Mood.BAD, f"Not proven: {_mismatches(report.mismatch_count)}", explanation)
+    if not verification.clients_seen:
+        return Verdict(
+            Mood.CAUTION,
+            "Nothing was compared",
+            "Source and target are both empty. Are they the right places?",
+        )
+    if verification.sampled:
+        explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen by chance; this proves no more."
+        return Verdict(Mood.CAUTION, "No mismatch in the sample", explanation)
+    explanation = f"{_accounted(counts)}, byte for byte"
+    if counts.rejected:
+        explanation += f"; {grouped(counts.rejected)} rejected for cause and kept whole"
+    return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
+
+
+def _explained(explanation: ExplanationReport) -> Verdict:
+    booking, where = f"Booking {explanation.booking_id}", _client(explanation.client_id)
+    match explanation.fate:
+        case "migrated" | "different":
+            place = (
+                f"It is session {explanation.session_number} of {explanation.session_count} in the client "
+                f"document {explanation.document_id} of {where}."
+            )
+            if explanation.fate == "migrated":
+                return Verdict(Mood.GOOD, f"{booking} was migrated", place)
+            return Verdict(Mood.BAD, f"{booking} was migrated, but its session is not as it should be", place)
+        case "rejected":
+            reasons = ", ".join(explanation.reasons)
+            return Verdict(
+                Mood.CAUTION, f"{booking} was rejected", f"It is of {where}. The cause: {reasons}."
+            )
+        case _:
+            return Verdict(
+                Mood.BAD,
+                f"{booking} is not accounted for",
+                f"It is of {where}, and neither rightly in the target nor rightly among the rejected.",
+            )
+
+
+def _client(client_id: str | None) -> str:
+    return "no client" if client_id is None else f"client {client_id}"
+
+
+def mismatch_line(mismatch: MismatchReport) -> str:
+    """A mismatch in one line for people: what is wrong, where, and how."""
+    where = [
+        f"client {mismatch.client_id}" if mismatch.client_id is not None else "",
+        f"booking {mismatch.booking_id}" if mismatch.booking_id is not None else "",
+        mismatch.field or "",
+    ]
+    said = [mismatch.detail] if mismatch.detail else []
+    if mismatch.expected is not None or mismatch.found is not None:
+        said.append(f"expected {mismatch.expected or 'nothing'}, found {mismatch.found or 'nothing'}")
+    return ": ".join(filter(None, [mismatch.kind, ", ".join(filter(None, where)), "; ".join(said)]))
+
+
+def _mismatches(number: int) -> str:
+    return f"{grouped(number)} mismatch" if number == 1 else f"{grouped(number)} mismatches"
+
+
 def figures(report: Report) -> list[Figure]:
     """The counts in the order in which they are read; none of a failed command."""
+    if isinstance(report, LifeReport):
+        return _life_figures(report)
     counts = report.counts
     if counts is None:
         return []
+    if report.verification is not None:
+        return _verified_figures(report.verification, counts)
     rows = [
         Figure("scanned", grouped(counts.scanned), "bookings in the source"),
         Figure("migrated", grouped(counts.migrated), "became sessions now"),
@@ -80,6 +193,39 @@ def figures(report: Report) -> list[Figure]:
     if counts.client_documents:
         rows.append(Figure("client documents", grouped(counts.client_documents), "already in the source"))
     return rows
+
+
+def standing(run: RunReport) -> str:
+    """How a run stands, in a few words."""
+    if run.stale:
+        return f"{run.state.value}, stale since {run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+    return run.state.value
+
+
+def _life_figures(report: LifeReport) -> list[Figure]:
+    undone = report.undone
+    if undone is None:
+        return [Figure(run.run_id, standing(run), f"{run.source} -> {run.target}") for run in report.runs]
+    return [
+        Figure("removed", grouped(undone.removed), f"what the run had created, each a {undone.unit}"),
+        Figure("restored", grouped(undone.restored), "again what they were before the run"),
+        Figure("kept", grouped(undone.kept), ", ".join(undone.kept_ids[:3]) or "nothing that others changed"),
+    ]
+
+
+def _verified_figures(verification: VerificationReport, counts: CountsReport) -> list[Figure]:
+    return [
+        Figure("scanned", grouped(counts.scanned), "bookings in the source"),
+        Figure("migrated", grouped(counts.migrated), "are sessions, byte for byte"),
+        Figure(
+            "already migrated", grouped(counts.already_migrated), "were sessions in the source, or copies"
+        ),
+        Figure("rejected", grouped(counts.rejected), "for cause, and kept whole"),
+        Figure("clients", grouped(counts.clients), "with at least one session"),
+        Figure("sessions", grouped(counts.sessions), "in their documents"),
+        Figure("later sessions", grouped(verification.later_sessions), "of the new application, allowed"),
+        Figure("client documents", grouped(counts.client_documents), "already in the source"),
+    ]
 
 
 def totals(report: Report) -> list[Figure]:

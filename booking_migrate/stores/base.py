@@ -64,7 +64,7 @@ class DocumentReader(Protocol):
     def scan_client_documents(self) -> Iterator[bytes]:
         """The documents that have a field `sessions`, of whatever type, in the order of `scan_by_client`.
 
-        They may be cut down to the fields `_id`, `clientId`, `createdAt` and `sessions`. Copies (`Duplicate.COPY`) and
+        They may be cut down to the fields `_id`, `clientId`, `createdAt` and an emptied `sessions`. Copies (`Duplicate.COPY`) and
         conflicting documents (`Duplicate.CONFLICT`) are left out.
         """
 
@@ -74,6 +74,13 @@ class DocumentReader(Protocol):
         ``ids`` holds at most a few thousand values, no two of them equal. Of a file that has an `_id` more than once,
         the last such document. A place that does not exist and need not (see `locate`) has no documents.
         """
+
+    def close(self) -> None:
+        """Let go of files, cursors and connections. May be called twice."""
+
+
+class ComparedReader(DocumentReader, Protocol):
+    """A place that is read to be compared with another one."""
 
     @property
     def is_live(self) -> bool:
@@ -85,9 +92,6 @@ class DocumentReader(Protocol):
         Others may come too: a query of a collection also matches an array that holds such a value. ``client_ids``
         holds at most a few hundred values.
         """
-
-    def close(self) -> None:
-        """Let go of files, cursors and connections. May be called twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,9 @@ class RejectedRecord(NamedTuple):
 
     reasons: frozenset[str]
     """All of them."""
+
+    details: tuple[str, ...] = ()
+    """For each fault the field and what was found there, for people."""
 
 
 class RejectedRecords(Protocol):

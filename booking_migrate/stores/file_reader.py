@@ -54,7 +54,7 @@ class FileReader:
         return False
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find_by_client`."""
+        """See `ComparedReader.find_by_client`."""
         yield from self._filled().find_by_client(client_ids)
 
     def close(self) -> None:

@@ -52,6 +52,17 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
         raise UnusablePlace(place.name, error.strerror or str(error)) from error
 
 
+@contextmanager
+def open_bytes(place: FilePlace) -> Iterator[BinaryIO]:
+    """Open a file for reading its bytes as they stand on disk.
+
+    Raises:
+        PlaceNotFound, UnusablePlace: as `open_input`.
+    """
+    with open_input(FilePlace(place.name, place.format)) as stream:
+        yield stream
+
+
 def _standard_input() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise UnusablePlace("-", "standard input is closed")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from booking_migrate.events import Listener, Silence
-from booking_migrate.stores.base import DocumentReader, TargetWriter
+from booking_migrate.stores.base import ComparedReader, TargetWriter
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
     CollectionPlace,
@@ -45,7 +45,7 @@ def open_reader(
     json_format: JsonFormat | None = None,
     required: bool = True,
     listener: Listener = _SILENCE,
-) -> DocumentReader:
+) -> ComparedReader:
     """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
 
     Args:

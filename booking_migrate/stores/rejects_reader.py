@@ -114,7 +114,12 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
     booking = _booking(parts.get(b"booking"))
     identity = _identity(booking)
     fields = read_fields(raw)
-    return hashlib.sha256(booking).digest(), booking, identity, json.dumps(_reasons(fields))
+    return (
+        hashlib.sha256(booking).digest(),
+        booking,
+        identity,
+        json.dumps([_reasons(fields), _details(fields)]),
+    )
 
 
 def _identity(booking: bytes) -> bytes:
@@ -133,21 +138,25 @@ def _booking(part: Element | None) -> bytes:
     return part.value if part.kind == _DOCUMENT else b""
 
 
-def _reasons(fields: Document) -> list[str]:
+def _faults(fields: Document) -> list[Document]:
     faults = fields.get("faults")
-    listed = (
-        [fault.get("reason") for fault in faults if isinstance(fault, dict)]
-        if isinstance(faults, list)
-        else []
-    )
+    return [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
+
+
+def _reasons(fields: Document) -> list[str]:
+    listed = [fault.get("reason") for fault in _faults(fields)]
     return [str(reason) for reason in (fields.get("reason"), *listed)]
 
 
-def _record(identity: bytes, reasons: str) -> RejectedRecord:
-    first, *others = json.loads(reasons)
+def _details(fields: Document) -> list[str]:
+    return [f"{fault.get('field') or 'the booking'}: {fault.get('detail')}" for fault in _faults(fields)]
+
+
+def _record(identity: bytes, texts: str) -> RejectedRecord:
+    (first, *others), details = json.loads(texts)
     kind, _, rest = identity.partition(b"_id\x00")
     booking_id: Any = read_value(Element(kind[0], b"_id", rest)) if identity else None
-    return RejectedRecord(booking_id, first, frozenset([first, *others]))
+    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details))
 
 
 def open_rejected_records(

@@ -17,6 +17,7 @@ from bson.raw_bson import RawBSONDocument
 
 from tests.benchmarks.data import bookings, write_dump, write_lines
 from tests.benchmarks.measurement import ConversionCost, conversion_cost, run_program
+from tests.support.readme import README, with_block
 from tests.support.server import Server, running_server
 
 _DATABASE = "benchmark"
@@ -37,6 +38,7 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--bookings", type=int, default=1_000_000)
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     cost = conversion_cost()
@@ -45,7 +47,10 @@ def main() -> None:
         for row in _rows(count):
             sys.stderr.write(f"{row.way}, {row.bookings}: {row.per_second:.0f}/s, {row.peak_mib:.0f} MiB\n")
             rows.append(row)
-    sys.stdout.write(_table(rows, cost))
+    table = _table(rows, cost)
+    sys.stdout.write(table)
+    if arguments.readme:
+        README.write_text(with_block("figures", table), encoding="utf-8")
     if arguments.json:
         figures = {"machine": _machine(), "conversion": asdict(cost), "rows": [asdict(row) for row in rows]}
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -55,8 +60,8 @@ def _rows(count: int) -> Iterator[Row]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         ways: list[tuple[str, str, Callable[[Path, int], None]]] = [
-            ("BSON file to BSON file", "bson", write_dump),
-            ("JSON lines to JSON lines", "jsonl", write_lines),
+            ("BSON file to BSON file, migrate", "bson", write_dump),
+            ("JSON lines to JSON lines, migrate", "jsonl", write_lines),
         ]
         for way, suffix, write in ways:
             source, target = folder / f"bookings.{suffix}", folder / f"clients.{suffix}"
@@ -66,11 +71,15 @@ def _rows(count: int) -> Iterator[Row]:
             target.unlink()
     with running_server() as server:
         _fill(server, count)
-        yield _row("MongoDB to MongoDB", count, ["--uri", server.uri, "--db", _DATABASE])
+        places = ["--uri", server.uri, "--db", _DATABASE]
+        yield _row("MongoDB, dry-run", count, places, "dry-run")
+        yield _row("MongoDB to MongoDB, migrate", count, places)
+        yield _row("MongoDB to MongoDB, verify", count, places, "verify")
+        yield _row("MongoDB to MongoDB, verify, two workers", count, [*places, "--workers", "2"], "verify")
 
 
-def _row(way: str, count: int, places: Sequence[str]) -> Row:
-    measured = run_program(["migrate", "--quiet", *places])
+def _row(way: str, count: int, places: Sequence[str], command: str = "migrate") -> Row:
+    measured = run_program([command, "--quiet", *places])
     return Row(way, count, count / measured.seconds, measured.peak_mib)
 
 

@@ -16,7 +16,7 @@ import pytest
         ("config = 'other.toml'", "config"),
         ("help = true", "help"),
         ("[migrate]\nsauce = 'x'", "[migrate] sauce"),
-        ("[verify]\nsource = 'x'", "verify"),
+        ("[nonesuch]\nsource = 'x'", "nonesuch"),
         ("migrate = 5", "migrate"),
         ("contract = 5", "contract"),
         ("[contract]\nsauce = 1", "[contract] sauce"),

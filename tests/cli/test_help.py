@@ -12,7 +12,7 @@ from booking_migrate.cli.app import app
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.errors import EXIT_CODE_MEANINGS
 
-COMMANDS = ["migrate"]
+COMMANDS = ["dry-run", "migrate"]
 WIDE = {"COLUMNS": "200"}
 
 

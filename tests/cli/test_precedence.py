@@ -104,11 +104,11 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
     """A function that runs ``migrate`` up to where the engine would start, and returns what it was told."""
     seen: Values = {}
 
-    def remember(places: Any, rules: Any, contract: Contract, *_: Any) -> Any:
-        seen.update(asdict(places), **asdict(rules), contract=contract)
+    def remember(places: Any, rules: Any, contract: Contract, files: Any, *_: Any) -> Any:
+        seen.update(asdict(places), **asdict(rules), rejects=files.rejects, contract=contract)
         return sample_reports.clean()
 
-    def execute(asked: Any, body: Any) -> NoReturn:
+    def execute(asked: Any, body: Any, *_: Any) -> NoReturn:
         seen.update({name: getattr(asked, name) for name in ("json", "reports", "quiet", "verbose")})
         body("run", Silence())
         raise typer.Exit(0)

@@ -73,7 +73,8 @@ def test_from_a_database(folder: Path, database: Database[dict[str, Any]], serve
     for name, collection in (("source", "bookings"), ("users", "users"), ("experts", "experts")):
         path = folder / f"{name}.jsonl"
         if path.exists() and path.read_bytes():
-            database[collection].insert_many(bson.decode_all(dump(path), CODEC))
+            documents: list[dict[str, Any]] = bson.decode_all(dump(path), CODEC)
+            database[collection].insert_many(documents)
 
     report = run(folder, "--uri", server_uri, "--db", database.name)
 

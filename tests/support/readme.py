@@ -14,6 +14,7 @@ from booking_migrate.cli.app import app
 from booking_migrate.domain.contract import FIELDS, Contract, FieldRule
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 from booking_migrate.errors import EXIT_CODE_MEANINGS
+from booking_migrate.reports.dry_run.model import DryRunPart
 from booking_migrate.reports.model import CountsReport, Report
 
 README = Path(__file__).parents[2] / "README.md"
@@ -43,6 +44,10 @@ def blocks() -> dict[str, str]:
             ("code", "means"), [(str(int(code)), text) for code, text in EXIT_CODE_MEANINGS.items()]
         ),
         "report fields": _table(("field", "is"), _report_fields()),
+        "dry-run fields": _table(
+            ("field", "is"),
+            [(f"`dry_run.{name}`", _described(field)) for name, field in DryRunPart.model_fields.items()],
+        ),
         "contract": _table(("field", "must be"), [(f"`{rule.name}`", _rule(rule)) for rule in FIELDS]),
         "reasons": _reasons(),
     }
@@ -104,14 +109,18 @@ def _reasons() -> str:
     return f"Reasons that `--accept` waives: {waivable}.\n\nReasons that nothing waives: {others}.\n"
 
 
+def with_block(name: str, text: str, content: str | None = None) -> str:
+    """README.md, or a version of it, with another text in one of its blocks."""
+    before = README.read_text(encoding="utf-8") if content is None else content
+    old = f"<!-- {name} -->\n{block(name, before)}<!-- /{name} -->"
+    return before.replace(old, f"<!-- {name} -->\n{text}<!-- /{name} -->")
+
+
 def renewed() -> str:
     """README.md with every generated block as it must be."""
     content = README.read_text(encoding="utf-8")
     for name, text in blocks().items():
-        content = content.replace(
-            f"<!-- {name} -->\n{block(name, content)}<!-- /{name} -->",
-            f"<!-- {name} -->\n{text}<!-- /{name} -->",
-        )
+        content = with_block(name, text, content)
     return content
 
 

@@ -75,6 +75,41 @@ def running_server() -> Iterator[Server]:
             process.wait()
 
 
+@contextmanager
+def guarded_server() -> Iterator[Server]:
+    """A server of its own that lets nobody in without a password; its client is that of an administrator.
+
+    It stands alone, so that it starts at once. The administrator is made through the exception for a first user on
+    the same machine (MongoDB manual: core/localhost-exception).
+    """
+    with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
+        port = _free_port()
+        process = _start(Path(folder), port, "--auth")
+        server = Server(f"mongodb://admin:secret@127.0.0.1:{port}/?authSource=admin")
+        try:
+            _add_administrator(process, port, Path(folder))
+            yield server
+        finally:
+            server.close()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def _add_administrator(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    with MongoClient[dict[str, Any]]("127.0.0.1", port, serverSelectionTimeoutMS=200) as client:
+        while True:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mongod did not start:\n{_end_of_log(folder)}")
+            try:
+                client.admin.command("createUser", "admin", pwd="secret", roles=["root"])
+            except PyMongoError:
+                # Not listening yet: the deadline above ends this.
+                time.sleep(0.05)
+            else:
+                return
+
+
 def find_mongod() -> str:
     """The path of a mongod binary.
 
@@ -100,7 +135,7 @@ def _free_port() -> int:
         return port
 
 
-def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     data = folder / "data"
     data.mkdir()
     log = folder / "mongod.log"
@@ -108,7 +143,8 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
         [
             find_mongod(),
             *("--dbpath", str(data), "--logpath", str(log), "--port", str(port)),
-            *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "tests"),
+            *("--bind_ip", "127.0.0.1", "--nounixsocket"),
+            *(options or ("--replSet", "tests")),
             *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),

@@ -46,7 +46,16 @@ def has_client_index(collection: DriverCollection) -> bool:
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
     """
-    return any(_does(index) for index in _indexes(collection))
+    return client_index_name(collection) is not None
+
+
+def client_index_name(collection: DriverCollection) -> str | None:
+    """The name of an index that keeps a client from having two documents, or None if there is none.
+
+    Raises:
+        NotPermitted, ConnectionProblem: the server does not say.
+    """
+    return next((str(index["name"]) for index in _indexes(collection) if _does(index)), None)
 
 
 def _indexes(collection: DriverCollection) -> list[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bson.codec_options import CodecOptions
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
@@ -15,6 +16,9 @@ from booking_migrate.errors import BadConfiguration, MissingUri
 from booking_migrate.stores.mongo.failures import reading
 
 DriverCollection = Collection[Document]
+
+TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True)
+"""For the program's own collections, whose dates are times that Python knows."""
 
 _SELECTION_TIMEOUT = 5000
 """How long to look for a server unless the connection string says otherwise, in milliseconds."""

@@ -99,7 +99,7 @@ class MongoReader:
         return True
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find_by_client`."""
+        """See `ComparedReader.find_by_client`."""
         return self._find(any_of("clientId", client_ids))
 
     def close(self) -> None:

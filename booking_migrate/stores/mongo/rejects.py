@@ -1,6 +1,6 @@
 """Rejected bookings in the collection `booking_migrate_rejected`, which all runs of a database share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
@@ -13,6 +13,7 @@ from booking_migrate.errors import RecordTooLarge, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
 from booking_migrate.stores.rejects import Ledger, Record
 
 COLLECTION = "booking_migrate_rejected"
@@ -73,13 +74,21 @@ class CollectionRejects:
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         if not pending:
             return
-        there = self._existing([record.record_id for record in pending])
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    if attempt.num > 1:
+                        settled(self._collection)
+                    self._write_missing(pending)
+
+    def _write_missing(self, records: Sequence[Record]) -> None:
+        there = self._existing([record.record_id for record in records])
         self._write(
             [
                 ReplaceOne({"_id": record.record_id}, as_driver_document(record.raw))
                 if record.record_id in there
                 else InsertOne(as_driver_document(record.raw))
-                for record in pending
+                for record in records
                 if there.get(record.record_id) != record.raw
             ]
         )
@@ -102,9 +111,8 @@ class CollectionRejects:
         self._ledger.close()
 
     def _existing(self, record_ids: list[str]) -> dict[str, bytes]:
-        with reading(self._collection):
-            found = find_raw(self._collection, any_of("_id", record_ids))
-            return {read_fields(raw)["_id"]: raw for raw in found}
+        found = find_raw(self._collection, any_of("_id", record_ids))
+        return {read_fields(raw)["_id"]: raw for raw in found}
 
     def _ids_of_this_target(self) -> Iterator[str]:
         with reading(self._collection):
@@ -113,14 +121,18 @@ class CollectionRejects:
                 yield read_fields(raw)["_id"]
 
     def _remove(self, record_ids: list[str]) -> None:
-        self._write([DeleteMany({"_id": {"$in": record_ids}})] if record_ids else [])
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._write([DeleteMany({"_id": {"$in": record_ids}})] if record_ids else [])
 
     def _write(self, operations: list[Operation]) -> None:
         if not operations:
             return
         self._changed = True
-        with writing(self._collection):
-            try:
-                self._collection.bulk_write(operations, ordered=False)
-            except BulkWriteError as error:
-                raise WriteFailed(self.name, bulk_text(error)) from None
+        try:
+            self._collection.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            if is_transient(error):
+                raise
+            raise WriteFailed(self.name, bulk_text(error)) from None

@@ -24,6 +24,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_roughly,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
+from booking_migrate.stores.mongo.retry import attempts, settled
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -81,7 +82,10 @@ class MongoTarget:
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """See `TargetWriter.find_client_documents`."""
         with reading(self._collection):
-            yield from find_raw(self._collection, any_of("clientId", client_ids))
+            for attempt in attempts():
+                with attempt:
+                    found = list(find_raw(self._collection, any_of("clientId", client_ids)))
+        yield from found
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
@@ -141,7 +145,11 @@ class MongoTarget:
         """Insert what can be inserted; return the server's notes on duplicate keys."""
         with writing(self._collection):
             try:
-                self._collection.insert_many([as_driver_document(raw) for raw in documents], ordered=False)
+                for attempt in attempts():
+                    with attempt:
+                        left = documents if attempt.num == 1 else self._lacking(documents)
+                        if left:
+                            self._collection.insert_many(map(as_driver_document, left), ordered=False)
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
@@ -152,23 +160,37 @@ class MongoTarget:
         self._changed = True
         return []
 
+    def _lacking(self, documents: Sequence[bytes]) -> list[bytes]:
+        """Those of these documents that are not there, after a write whose outcome is not known."""
+        settled(self._collection)
+        ids = [_id_of(raw) for raw in documents]
+        there = set(find_raw(self._collection, any_of("_id", ids)))
+        return [raw for raw in documents if raw not in there]
+
     def _replace(self, changes: list[Replacement]) -> None:
         with writing(self._collection):
             try:
-                result = self._collection.bulk_write(
-                    [
-                        ReplaceOne(
-                            _unchanged_since(change), as_driver_document(change.after), collation=SIMPLE
-                        )
-                        for change in changes
-                    ],
-                    ordered=False,
-                )
+                for attempt in attempts():
+                    with attempt:
+                        left = changes if attempt.num == 1 else self._unreplaced(changes)
+                        matched = self._replace_once(left) if left else 0
             except BulkWriteError as error:
                 raise WriteFailed(self.name, bulk_text(error)) from None
         self._changed = True
-        if result.matched_count < len(changes):
+        if matched < len(left):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
+
+    def _replace_once(self, changes: Sequence[Replacement]) -> int:
+        operations: list[ReplaceOne[Any]] = [
+            ReplaceOne(_unchanged_since(change), as_driver_document(change.after), collation=SIMPLE)
+            for change in changes
+        ]
+        return self._collection.bulk_write(operations, ordered=False).matched_count
+
+    def _unreplaced(self, changes: Sequence[Replacement]) -> list[Replacement]:
+        """Those of these changes that are still to be made, after a write whose outcome is not known."""
+        lacking = set(self._lacking([change.after for change in changes]))
+        return [change for change in changes if change.after in lacking]
 
     def _exchange(self, change: Replacement) -> None:
         """Put a document in the place of one with another `_id`, in one transaction: the unique index allows one."""

@@ -124,14 +124,40 @@ def test_a_second_run_finds_everything_there() -> None:
     assert first.document == again.document
 
 
-def test_a_later_booking_is_appended() -> None:
-    """A client document that is there keeps its sessions first and gets what is new behind them."""
+def test_a_later_booking_takes_its_place() -> None:
+    """A document that a run made, untouched since, is made anew: as if all bookings had been there at once."""
     first = consolidate(ClientCase([booked(5)]))
     assert first.document is not None
 
     grown = consolidate(ClientCase([booked(5), booked(1)], in_target=stored(first.document)))
 
     assert (1, 1, 0) == fates(grown)
+    assert consolidate(ClientCase([booked(5), booked(1)])).document == grown.document
+
+
+def test_a_later_booking_takes_its_place_behind_the_sources_client_document() -> None:
+    """The same with a client document of the source: its sessions stay first."""
+    base = document()
+    first = consolidate(ClientCase([booked(5)], in_source=[base]))
+    assert first.document is not None
+
+    grown = consolidate(
+        ClientCase([booked(5), booked(1)], in_source=[base], in_target=stored(first.document))
+    )
+
+    assert consolidate(ClientCase([booked(5), booked(1)], in_source=[base])).document == grown.document
+
+
+def test_a_later_booking_is_appended_to_a_document_in_use() -> None:
+    """A document that the application touched since keeps its sessions as they are, and first."""
+    first = consolidate(ClientCase([booked(5)]))
+    assert first.document is not None
+    touched = decoded(first.document) | {"__v": 1}
+
+    grown = consolidate(
+        ClientCase([booked(5), booked(1)], in_target=stored(bson.encode(touched, codec_options=CODEC)))
+    )
+
     assert [booked(5).legacy_id, booked(1).legacy_id] == [
         s["legacyBookingId"] for s in result_of(grown)["sessions"]
     ]

@@ -336,6 +336,7 @@ def test_waived_reasons_let_bookings_pass() -> None:
         (Contract(statuses=("open",)), {}, Reason.STATUS_NOT_ALLOWED),
         (Contract(minimum_duration=45), {}, Reason.DURATION_TOO_SHORT),
         (Contract(maximum_notes_length=3), {}, Reason.NOTES_TOO_LONG),
+        (Contract(minimum_price=0.1), {"price": Decimal128("0.09")}, Reason.PRICE_NEGATIVE),
     ],
 )
 def test_the_config_file_changes_value_rules(
@@ -350,3 +351,12 @@ def test_details_are_short() -> None:
     (fault,) = faults_of(status="x" * 1_000_000)
 
     assert len(fault.detail) < 250
+
+
+def test_a_least_price_is_the_decimal_that_stands_in_the_config_file() -> None:
+    """A least price of 0.1 lets a Decimal128 of 0.1 pass, which is less than the double 0.1."""
+    result = Converter(Contract(minimum_price=0.1)).convert(
+        read_booking(raw(price=Decimal128("0.1"))), People()
+    )
+
+    assert isinstance(result, Session)

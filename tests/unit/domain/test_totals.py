@@ -6,7 +6,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from booking_migrate.domain.totals import total
+from booking_migrate.domain.totals import is_finite, total
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,15 @@ def test_the_sum_and_its_type(prices: list[Any], expected: Any) -> None:
     result = total(prices)
 
     assert (type(expected), expected) == (type(result), result)
+
+
+@pytest.mark.parametrize(
+    "price",
+    [float("nan"), Decimal128("NaN"), Decimal128("sNaN"), float("inf")],
+    ids=["nan", "NaN", "sNaN", "inf"],
+)
+def test_a_price_that_is_no_number_spoils_the_sum_and_nothing_else(price: Any) -> None:
+    """A session of the application may have such a price; the sum says so, as the server's would."""
+    result = total([1, price, 2.5])
+
+    assert not is_finite(result)

@@ -1,0 +1,68 @@
+"""Plans in files: written by ``dry-run --plan``, followed by ``migrate --plan``."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from booking_migrate.cli.wiring import Places
+from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.saved_plan import Fingerprint, SavedPlan, options_of
+from booking_migrate.errors import BadConfiguration, PlanDiffers
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.fingerprint import fingerprint
+from booking_migrate.stores.locate import parse_place
+
+
+def current_plan(places: Places, plan: MigrationPlan, connection: Connection) -> SavedPlan:
+    """What would be migrated now, by these options, over the data as it is.
+
+    Raises:
+        PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: something cannot be read.
+    """
+    people = {option.removeprefix("--"): place for option, (place, _) in places.people.items()}
+    fingerprints: dict[str, Fingerprint] = {
+        "source": fingerprint(parse_place(places.source), connection),
+        **{name: fingerprint(place, connection, only_count=True) for name, place in people.items()},
+    }
+    named = {name: place.name for name, place in people.items()}
+    return SavedPlan(
+        places={"source": places.source, "target": places.target, **named},
+        options=options_of(plan),
+        fingerprints=fingerprints,
+    )
+
+
+def check_plan(path: Path, places: Places, plan: MigrationPlan, connection: Connection) -> None:
+    """Refuse to migrate other than planned.
+
+    Raises:
+        PlanDiffers: options, contract or data are no longer those of the plan.
+        BadConfiguration: the file is no plan.
+    """
+    saved = _read(path)
+    if differences := saved.differences(current_plan(places, plan, connection)):
+        raise PlanDiffers(str(path), differences)
+
+
+def _read(path: Path) -> SavedPlan:
+    try:
+        return SavedPlan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadConfiguration("--plan", f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadConfiguration(
+            "--plan", f"{path} is no plan of this version: {where or 'it'}: {first['msg']}"
+        ) from error
+
+
+def write_plan(path: Path, plan: SavedPlan) -> None:
+    """Save a plan; what the file held before is replaced.
+
+    Raises:
+        WriteFailed: the file cannot be written.
+    """
+    from booking_migrate.reports.files import replace_file  # noqa: PLC0415 - see `app`
+
+    replace_file(path, plan.model_dump_json(indent=2) + "\n")

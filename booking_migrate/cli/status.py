@@ -1,0 +1,114 @@
+"""The command ``status``: runs, where they stand, and what can be done next."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from booking_migrate.cli import options, run
+from booking_migrate.cli.help_texts import filled
+from booking_migrate.stores.locate import Connection, FilePlace, parse_place
+
+if TYPE_CHECKING:
+    from booking_migrate.reports.life.model import LifeReport
+
+HELP = filled("""
+Show every run: its state, its progress, when it was heard of last, and the commands that make sense now.
+
+A run whose process is gone is called stale, not running. Nothing is written.
+
+\b
+[bold]Examples[/bold]
+  All runs of a database:
+    MONGODB_URI=mongodb://localhost booking-migrate status --db shop
+  Look on while another process migrates:
+    booking-migrate status --watch
+  In a script:
+    booking-migrate status --json
+""")
+
+_PAUSE = 1.0
+"""Seconds between two looks."""
+
+
+def status(
+    *,
+    target: options.RunTarget = None,
+    uri: options.Uri = None,
+    db: options.Db = None,
+    watch: options.Watch = False,
+    json: options.Json = False,
+    report: options.Reports = None,
+    config: options.Config = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Parse, and hand over to `_look`."""
+    asked = run.Invocation(
+        command="status",
+        source="",
+        target=target or "",
+        places=[str(path) for path in (config,) if path is not None],
+        uri=uri,
+        json=json,
+        reports=tuple(report or ()),
+        quiet=quiet,
+        verbose=verbose,
+    )
+
+    def body(own_id: str, _listener: object) -> "LifeReport":
+        place = None if target is None else parse_place(target)
+        if isinstance(place, FilePlace):
+            return _look_at_file(place, own_id)
+        with closing(Connection(uri, db)) as connection:
+            looks = _look(connection, target, own_id)
+            seen = next(looks)
+            if watch:
+                seen = _watch(seen, looks)
+            return seen
+
+    run.execute(asked, body)
+
+
+def _look_at_file(place: FilePlace, own_id: str) -> "LifeReport":
+    # Here and not above: stores and engine are not needed to print help.
+    from booking_migrate.engine.status import file_status  # noqa: PLC0415
+    from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
+    from booking_migrate.stores.process import birth_of, host_name  # noqa: PLC0415
+    from booking_migrate.stores.sidecar import Sidecar  # noqa: PLC0415
+
+    record = Sidecar(place.path).read()
+    runs = [] if record is None else [record.run]
+    standings = [
+        file_status(each, is_alive=each.host == host_name() and bool(birth_of(each.pid))) for each in runs
+    ]
+    return report_of_status(standings, run_id=own_id, target=place.name)
+
+
+def _look(connection: Connection, target: str | None, own_id: str) -> "Iterator[LifeReport]":
+    """The runs as they stand, again and again."""
+    # Here and not above: stores and engine are not needed to print help.
+    from booking_migrate.engine.status import status as standings  # noqa: PLC0415
+    from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+
+    journal, locks, _ = open_journal(connection)
+    while True:
+        yield report_of_status(standings(journal, locks, target=target), run_id=own_id, target=target)
+
+
+def _watch(seen: "LifeReport", looks: "Iterator[LifeReport]") -> "LifeReport":
+    """Show on standard error how the runs go on; the last look is the command's result."""
+    from rich.console import Console  # noqa: PLC0415 - not needed to print help
+    from rich.live import Live  # noqa: PLC0415
+
+    from booking_migrate.reports.life.text import render_life_text  # noqa: PLC0415
+
+    console = Console(file=sys.stderr, highlight=False, emoji=False)
+    with Live(render_life_text(seen), console=console, transient=True, auto_refresh=False) as live:
+        while any(each.alive for each in seen.runs):
+            time.sleep(_PAUSE)
+            seen = next(looks)
+            live.update(render_life_text(seen), refresh=True)
+    return seen

@@ -1,0 +1,221 @@
+"""The command ``verify``: proves a migration's result, or lists every mismatch."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from booking_migrate.cli import options, run
+from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.identity import is_same_file
+from booking_migrate.cli.proof import Places, Rules, is_uri_from_environment
+from booking_migrate.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    from booking_migrate.domain.contract import Contract
+    from booking_migrate.events import Listener
+    from booking_migrate.reports.model import Report
+
+HELP = filled("""
+Prove that the target is what the source had to become, or list every mismatch. Nothing is written to either.
+
+Both sides are read once. Each client document is taken apart into the bookings that it claims to hold, and these are
+compared byte for byte with the source; ids, order, totals, dates and rejected bookings are worked out anew, by code
+that the migration does not use. Give the same --users, --experts, --accept, --max-document-size and \\[contract] as
+for the migration: they decide what had to come out.
+
+Rejected bookings that are kept whole and have a cause are no mismatch.
+
+\b
+[bold]Examples[/bold]
+  Files:
+    booking-migrate verify --source bookings.jsonl --target clients.jsonl \\
+      --users users.jsonl --experts experts.jsonl
+  Within a database, by a user who may only read:
+    MONGODB_URI=mongodb://reader@localhost booking-migrate verify --db shop
+  In CI, with a test case for each rule:
+    booking-migrate verify --source bookings.jsonl --target clients.jsonl \\
+      --report verify.xml --report verify.md --mismatches mismatches.jsonl
+  A quick look at a large collection that is in use already:
+    booking-migrate verify --db shop --sample 1000 --allow-later
+""")
+
+_CHECKING = "Checking"
+_RECHECK_SECONDS = 1.0
+"""What a difference on a collection waits by default: longer than a majority write takes to be seen."""
+
+Workers = Annotated[
+    int,
+    options.option(
+        "--workers",
+        panel=_CHECKING,
+        min=1,
+        max=64,
+        help="Check clients in so many processes. It changes speed, never the result.",
+    ),
+]
+Sample = Annotated[
+    int | None,
+    options.option(
+        "--sample",
+        panel=_CHECKING,
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Check only N clients, chosen by chance, for a quick look.",
+    ),
+]
+RecheckSeconds = Annotated[
+    float | None,
+    options.option(
+        "--recheck",
+        panel=_CHECKING,
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        show_default="1 for collections, 0 for files",
+        help="Read a client that is not right again after so long, before it is reported.",
+    ),
+]
+AllowLater = Annotated[
+    bool,
+    options.option(
+        "--allow-later/--no-allow-later",
+        panel=_CHECKING,
+        show_default=False,
+        help="Count sessions that the new application added since, instead of reporting them.",
+    ),
+]
+Mismatches = Annotated[
+    Path | None,
+    options.option(
+        "--mismatches",
+        panel="Output",
+        metavar="FILE",
+        show_default=False,
+        help="Write every mismatch to a file of Extended JSON lines, with the values expected and found.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How to go about it."""
+
+    workers: int
+    sample: int | None
+    recheck: float | None
+    allow_later: bool
+    mismatches: Path | None
+
+
+def verify(
+    ctx: typer.Context,
+    *,
+    source: options.Source = "bookings",
+    target: options.Target = "bookings_consolidated",
+    rejects: options.Rejects = None,
+    json_format: options.JsonFormatOption = None,
+    uri: options.Uri = None,
+    db: options.Db = None,
+    users: options.Users = None,
+    experts: options.Experts = None,
+    user_id_field: options.UserIdField = "user_id",
+    user_email_field: options.UserEmailField = "email",
+    expert_user_field: options.ExpertUserField = "userId",
+    accept: options.Accept = None,
+    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    workers: Workers = 1,
+    sample: Sample = None,
+    recheck: RecheckSeconds = None,
+    allow_later: AllowLater = False,
+    mismatches: Mismatches = None,
+    json: options.Json = False,
+    report: options.Reports = None,
+    config: options.Config = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Parse, and hand over to `_verify`."""
+    places = Places(
+        source, target, users, experts, rejects, uri, is_uri_from_environment(ctx), db, json_format
+    )
+    rules = Rules(
+        frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
+    )
+    manner = _Manner(workers, sample, recheck, allow_later, mismatches)
+    asked = run.Invocation(
+        command="verify",
+        source=source,
+        target=target,
+        places=[*places.named, *(str(path) for path in (config, mismatches) if path is not None)],
+        uri=uri,
+        json=json,
+        reports=tuple(report or ()),
+        quiet=quiet,
+        verbose=verbose,
+    )
+    run.execute(
+        asked,
+        lambda run_id, listener: _verify(
+            places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener
+        ),
+    )
+
+
+def _verify(
+    places: Places, rules: Rules, manner: _Manner, contract: "Contract", *, run_id: str, listener: "Listener"
+) -> "Report":
+    """Open the places, let the engine check them, and make the report of what it found."""
+    # Here and not above: stores and engine are not needed to print help.
+    from booking_migrate.cli.next_steps import steps_after_verify  # noqa: PLC0415
+    from booking_migrate.engine.verify import VerificationPlan  # noqa: PLC0415
+    from booking_migrate.engine.verify import verify as check  # noqa: PLC0415
+    from booking_migrate.engine.verify.run import ignore  # noqa: PLC0415
+    from booking_migrate.reports.mismatch_file import MismatchFile  # noqa: PLC0415
+    from booking_migrate.reports.verification import report_of_verification  # noqa: PLC0415
+
+    default_recheck = _RECHECK_SECONDS if places.is_live else 0.0
+    plan = VerificationPlan(
+        rules=rules.for_target(places.target, contract, allow_later=manner.allow_later),
+        people=rules.people,
+        sample=manner.sample,
+        workers=manner.workers,
+        recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
+    )
+    with places.open(listener) as evidence, ExitStack() as stack:
+        listed: MismatchFile | None = None
+        if manner.mismatches is not None:
+            _check_no_clash(manner.mismatches, places)
+            listed = stack.enter_context(MismatchFile(manner.mismatches))
+        outcome = check(
+            plan,
+            evidence.source,
+            evidence.target,
+            evidence.rejected,
+            users=evidence.users,
+            experts=evidence.experts,
+            has_client_index=evidence.has_client_index,
+            sink=listed.write if listed else ignore,
+            listener=listener,
+        )
+        if listed:
+            listed.finish()
+    return report_of_verification(
+        outcome,
+        run_id=run_id,
+        source=places.source,
+        target=places.target,
+        next_steps=tuple(steps_after_verify(outcome, listed=manner.mismatches is not None)),
+        mismatches_file=None if manner.mismatches is None else str(manner.mismatches),
+    )
+
+
+def _check_no_clash(mismatches: Path, places: Places) -> None:
+    """Refuse a file of mismatches that would overwrite what is read."""
+    for place in places.named:
+        if is_same_file(mismatches, place):
+            raise BadConfiguration("--mismatches", f"{str(mismatches)!r} is also read as {place!r}")

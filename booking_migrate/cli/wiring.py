@@ -1,0 +1,144 @@
+"""What `migrate` and `dry-run` share: their places, their rules, and how both become readers and a plan."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from booking_migrate.cli.identity import check_distinct
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.stores.locate import (
+    CollectionPlace,
+    Connection,
+    FileFormat,
+    FilePlace,
+    JsonFormat,
+    Place,
+    open_reader,
+    parse_place,
+)
+
+if TYPE_CHECKING:
+    from booking_migrate.domain.contract import Contract
+    from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.events import Listener
+    from booking_migrate.stores.base import DocumentReader
+
+DEFAULT_TARGET = "bookings_consolidated"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is that is read, and the target."""
+
+    source: str
+    target: str
+    users: str | None
+    experts: str | None
+    uri: str | None
+    is_uri_from_environment: bool
+    db: str | None
+    json_format: JsonFormat | None
+    overwrite: bool
+
+    @property
+    def has_default_people(self) -> bool:
+        """Whether users and experts are looked up in the database if nothing says where they are.
+
+        From file to file they are not, just because a MONGODB_URI for other programs is around.
+        """
+        sides = (parse_place(self.source), parse_place(self.target))
+        in_database = any(isinstance(side, CollectionPlace) for side in sides)
+        return self.uri is not None and (in_database or not self.is_uri_from_environment)
+
+    @property
+    def people(self) -> dict[str, tuple[Place, bool]]:
+        """Where users and experts are, and whether they have to be there, by the option that names them."""
+        found = {}
+        for option, name, default in (
+            ("--users", self.users, "users"),
+            ("--experts", self.experts, "experts"),
+        ):
+            if name is not None:
+                found[option] = (parse_place(name), True)
+            elif self.has_default_people:
+                found[option] = (parse_place(default), False)
+        return found
+
+    def check_distinct(self, written: dict[str, Path | None]) -> None:
+        """Refuse to write what is read; ``written`` are further files that are written, by their options."""
+        named = {"--source": self.source, "--users": self.users, "--experts": self.experts}
+        read = {option: parse_place(name) for option, name in named.items() if name is not None}
+        files = {
+            option: FilePlace(str(path), FileFormat.JSON_LINES)
+            for option, path in written.items()
+            if path is not None
+        }
+        check_distinct(read, {"--target": parse_place(self.target), **files})
+
+
+def is_from_environment(ctx: typer.Context, parameter: str) -> bool:
+    """Whether an option's value comes from an environment variable."""
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name == "ENVIRONMENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides what comes out."""
+
+    accept: frozenset[Reason]
+    maximum_document_size: int
+    merge_client_documents: bool
+    user_id_field: str
+    user_email_field: str
+    expert_user_field: str
+    batch_size: int
+
+    def plan(self, contract: "Contract") -> "MigrationPlan":
+        """The plan that these rules and a contract make."""
+        from booking_migrate.engine.plan import LookupFields, MigrationPlan  # noqa: PLC0415 - see `app`
+
+        return MigrationPlan(
+            contract=contract,
+            accepted=self.accept,
+            maximum_document_size=self.maximum_document_size,
+            merge_client_documents=self.merge_client_documents,
+            lookup=LookupFields(self.user_id_field, self.user_email_field, self.expert_user_field),
+            batch_bookings=self.batch_size,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The places that are read, open."""
+
+    connection: Connection
+    source: "DocumentReader"
+    users: "DocumentReader | None"
+    experts: "DocumentReader | None"
+
+
+@contextmanager
+def opened(places: Places, listener: "Listener") -> Iterator[Opened]:
+    """Open what is read, and close it in the end.
+
+    Raises:
+        MissingUri, BadConfiguration, BadPlace: a place cannot be one.
+    """
+    with closing(Connection(places.uri, places.db)) as connection, ExitStack() as stack:
+
+        def read(place: Place, *, required: bool = True) -> "DocumentReader":
+            reader = open_reader(
+                place, connection, json_format=places.json_format, required=required, listener=listener
+            )
+            return stack.enter_context(closing(reader))
+
+        source = read(parse_place(places.source))
+        people = {
+            option: read(place, required=required) for option, (place, required) in places.people.items()
+        }
+        yield Opened(connection, source, people.get("--users"), people.get("--experts"))

@@ -1,0 +1,100 @@
+"""A run's states, what may follow what, and what has to be the same for a run to be continued."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from booking_migrate import __version__
+from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.saved_plan import options_of
+from booking_migrate.errors import IllegalTransition
+from booking_migrate.stores.journal import RunRecord, RunState
+
+TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
+    RunState.PLANNED: frozenset(
+        {
+            RunState.RUNNING,  # What was there before is noted down, so writing may begin.
+        }
+    ),
+    RunState.RUNNING: frozenset(
+        {
+            RunState.RUNNING,  # It was killed, and the next start goes on with it.
+            RunState.INTERRUPTED,  # A signal ended it after a batch.
+            RunState.FAILED,  # An error ended it.
+            RunState.DONE,  # It came to its end.
+            RunState.UNCHANGED,  # It came to its end and had found everything there.
+            RunState.ROLLING_BACK,  # It was killed, and nobody wants it to go on.
+        }
+    ),
+    RunState.INTERRUPTED: frozenset(
+        {
+            RunState.RUNNING,  # `migrate` again goes on with it.
+            RunState.ROLLING_BACK,  # `rollback`, or `migrate --restart`.
+        }
+    ),
+    RunState.FAILED: frozenset(
+        {
+            RunState.RUNNING,  # The cause is gone, and `migrate` again goes on with it.
+            RunState.ROLLING_BACK,  # `rollback`, or `migrate --restart`.
+        }
+    ),
+    RunState.DONE: frozenset(
+        {
+            RunState.ROLLING_BACK,  # `rollback` of a run that came to its end.
+        }
+    ),
+    RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
+    RunState.ROLLING_BACK: frozenset(
+        {
+            RunState.ROLLING_BACK,  # The rollback was cut off, and the next one goes on with it.
+            RunState.ROLLED_BACK,  # What the run wrote is gone, and that was checked.
+        }
+    ),
+    RunState.ROLLED_BACK: frozenset(),  # A new `migrate` is a new run.
+}
+"""Which states may follow which, with the reason for each edge."""
+
+RESUMABLE = frozenset({RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED})
+"""The states that `migrate` goes on from."""
+
+UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
+"""The states that `rollback` has something to undo in."""
+
+
+def check_transition(run: RunRecord, state: RunState) -> None:
+    """Make sure that a run may go to a state.
+
+    Raises:
+        IllegalTransition: it may not.
+    """
+    if state not in TRANSITIONS[run.state]:
+        raise IllegalTransition(run.run_id, run.state.value, state.value)
+
+
+def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[str, str]:
+    """Everything that decides the result of a run, for people and for comparing (DESIGN.md, invariant 3).
+
+    The batch size is not in it: it has no influence on the result.
+
+    Args:
+        plan: what is to be done.
+        places: the places and their kinds by the options that name them, such as ``source``; None for one not given.
+    """
+    return {
+        "version": __version__,
+        **{name: value for name, value in places.items() if value is not None},
+        **{name: _text(value) for name, value in options_of(plan).items()},
+    }
+
+
+def _text(value: JsonValue) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    """What is other now than when a run began, one line each."""
+    return [
+        f"{name} was {before.get(name) or 'not given'} and is {now.get(name) or 'not given'}"
+        for name in {**before, **now}
+        if before.get(name, "") != now.get(name, "")
+    ]

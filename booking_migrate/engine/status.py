@@ -1,0 +1,95 @@
+"""Where every run stands, whether somebody is at work on it, and what can be done next."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from booking_migrate.engine.journal import RESUMABLE, UNDOABLE
+from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
+
+_AT_WORK = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.ROLLING_BACK})
+"""The states that a run is in while a process is at work on it, and stays in when that process is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run, as it stands."""
+
+    run: RunRecord
+    heard_at: datetime
+    """When it was heard of last."""
+
+    is_alive: bool
+    """Whether a process is at work on it."""
+
+    is_stale: bool
+    """Whether its process has ended without saying so."""
+
+    rate: float | None
+    """Documents per second since it was started or resumed last; None if that is not known yet."""
+
+    possible: tuple[str, ...]
+    """The commands that make sense now. They name no server."""
+
+
+def status(journal: RunJournal, locks: LockStore, *, target: str | None = None) -> Sequence[RunStatus]:
+    """All runs, or those into one target, the newest first.
+
+    Raises:
+        JournalTooNew: a newer version of the program wrote the journal.
+        ConnectionProblem, NotPermitted: it cannot be read.
+    """
+    runs = journal.runs(target)
+    held = {name: locks.look(name) for name in {run.target for run in runs}}
+    newest: dict[str, str] = {}
+    for run in runs:
+        if run.state in UNDOABLE:
+            newest.setdefault(run.target, run.run_id)
+    return [_standing(run, held[run.target], is_newest=newest.get(run.target) == run.run_id) for run in runs]
+
+
+def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
+    """How the run stands that wrote a target file.
+
+    Args:
+        run: as the file's sidecar has it.
+        is_alive: whether its process still lives.
+    """
+    is_open = run.state in _AT_WORK
+    back = [f"booking-migrate rollback {shlex.join(['--target', run.target])}"]
+    possible = [*_possible(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
+    return RunStatus(
+        run=run,
+        heard_at=run.heartbeat_at,
+        is_alive=is_open and is_alive,
+        is_stale=is_open and not is_alive,
+        rate=None,
+        possible=() if is_open and is_alive else tuple(possible),
+    )
+
+
+def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> RunStatus:
+    is_open = run.state in _AT_WORK
+    is_alive = is_open and held is not None and held.is_live
+    heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
+    seconds = (run.heartbeat_at - run.worked_from).total_seconds()
+    return RunStatus(
+        run=run,
+        heard_at=heard_at,
+        is_alive=is_alive,
+        is_stale=is_open and not is_alive,
+        rate=run.documents / seconds if run.documents and seconds > 0 else None,
+        possible=() if is_alive else tuple(_possible(run, is_newest=is_newest)),
+    )
+
+
+def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    places = shlex.join(["--source", run.source, "--target", run.target])
+    back = f"booking-migrate rollback --run {run.run_id}"
+    migrate = f"booking-migrate migrate {places}"
+    if run.state in RESUMABLE:
+        return [migrate, f"{migrate} --restart", back]
+    if run.state is RunState.DONE:
+        return [f"booking-migrate verify {places}", *([back] if is_newest else [])]
+    return [back] if run.state in UNDOABLE else [migrate]

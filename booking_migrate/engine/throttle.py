@@ -1,0 +1,68 @@
+"""Waiting while a secondary is behind, so that a migration does not make reads stale or an election lose writes."""
+
+from collections.abc import Callable
+from time import monotonic, sleep
+
+from booking_migrate.events import Listener, Warned
+from booking_migrate.stores.lag import LagGauge
+
+_LOOK_SECONDS = 1.0
+"""How often the lag is measured."""
+
+
+class Throttle:
+    """Pauses before a batch as long as the slowest secondary is too far behind; what cannot be measured is too far."""
+
+    def __init__(
+        self,
+        gauge: LagGauge,
+        limit: float,
+        listener: Listener,
+        *,
+        pause: Callable[[float], None] = sleep,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            gauge: measures how far the slowest secondary is behind.
+            limit: how far it may be behind, in seconds.
+            listener: told once a pause why it is made.
+            pause: waits for so many seconds.
+            clock: tells the time in seconds.
+        """
+        self._gauge = gauge
+        self._limit = limit
+        self._listener = listener
+        self._pause = pause
+        self._clock = clock
+        self._looked: float | None = None
+
+    def wait(self) -> None:
+        """Return when the next batch may be written."""
+        if self._looked is not None and self._clock() - self._looked < _LOOK_SECONDS:
+            return
+        told = ""
+        while (reason := self._reason()) is not None:
+            kind = reason.partition(":")[0]
+            if kind != told:
+                self._listener.notify(Warned(f"pausing, {reason}"))
+                told = kind
+            self._pause(_LOOK_SECONDS)
+        self._looked = self._clock()
+
+    def _reason(self) -> str | None:
+        """Why not to write now; None if there is no reason."""
+        lag = self._gauge.seconds()
+        if lag is None:
+            return "the lag of the secondaries cannot be measured: the user needs replSetGetStatus (role clusterMonitor)"
+        if lag > self._limit:
+            return f"a secondary is behind: {lag:.0f} s, more than {self._limit:g} s"
+        return None
+
+
+class NoThrottle:
+    """Never pauses."""
+
+    def wait(self) -> None:
+        """Return at once."""

@@ -1,0 +1,219 @@
+"""Everything that must hold for one client: what its bookings had to become against what the target holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from booking_migrate.domain.bson_document import Element
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.engine.verify.client_document import age_of, expected_fields
+from booking_migrate.engine.verify.document_check import (
+    Base,
+    Outline,
+    client_documents,
+    document_mismatches,
+)
+from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.engine.verify.judgement import Judge, Judged
+from booking_migrate.engine.verify.mismatch import Mismatch
+from booking_migrate.engine.verify.pairs import ClientPair
+from booking_migrate.engine.verify.people import People
+from booking_migrate.engine.verify.plan import VerificationRules
+from booking_migrate.engine.verify.rules import BrokenRule
+from booking_migrate.engine.verify.sessions import (
+    ExpectedSession,
+    OpenBooking,
+    booking_identity,
+    compare_sessions,
+    expect_booking,
+    expect_unchanged,
+    identity_of,
+    open_booking,
+)
+from booking_migrate.stores.base import Duplicate
+
+
+@dataclass(slots=True)
+class ClientResult:
+    """What checking one client came to."""
+
+    mismatches: list[Mismatch] = field(default_factory=list)
+    open: list[OpenBooking] = field(default_factory=list)
+    scanned: int = 0
+    migrated: int = 0
+    already_migrated: int = 0
+    sessions: int = 0
+    client_documents: int = 0
+    later: int = 0
+    wrong_totals: list[Any] = field(default_factory=list)
+    """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
+
+
+class ClientCheck:
+    """Checks clients, each by itself, under the rules of one verification."""
+
+    def __init__(self, rules: VerificationRules) -> None:
+        self._rules = rules
+        self._judge = Judge(rules)
+
+    def check(self, pair: ClientPair, people: People) -> ClientResult:
+        """Check one client, or one document that belongs to none.
+
+        Args:
+            pair: all that both sides hold of the client.
+            people: the users and experts that its bookings need.
+        """
+        result = ClientResult()
+        client_id = pair.client_id
+        judged = self._judge_bookings(pair, people, result)
+        base = self._find_base(pair, result)
+        fit, unfit = self._sort_out(judged, base, result)
+        expected = [*(base.sessions if base else ()), *map(expect_booking, fit)]
+        documents, wrong = client_documents(pair.target, client_id)
+        result.mismatches += wrong
+        found = _sessions_of(documents)
+        compared = compare_sessions(
+            expected, found, client_id, unfit, allow_later=self._rules.allow_later and is_client_id(client_id)
+        )
+        result.mismatches += compared.mismatches
+        result.open += compared.open
+        present = {identity_of(session) for session in found} if unfit else set()
+        result.open += [
+            open_booking(one) for key, one in unfit.items() if key not in present or _is_conflict(one)
+        ]
+        result.migrated = compared.matched
+        result.later = len(compared.later)
+        if compared.matched or result.already_migrated:
+            result.sessions = len(found)
+        outline = Outline(client_id, base, fit, compared)
+        result.mismatches += document_mismatches(documents, outline)
+        if base is not None and outline.is_carried and base.has_wrong_totals:
+            result.wrong_totals.append(base.document.value(b"_id"))
+        return result
+
+    def _judge_bookings(self, pair: ClientPair, people: People, result: ClientResult) -> list[Judged]:
+        bookings = [document for document in pair.source if not document.is_client_document]
+        result.scanned = len(bookings)
+        return [self._judge.judge(document, people) for document in bookings]
+
+    def _find_base(self, pair: ClientPair, result: ClientResult) -> Base | None:
+        documents: list[TargetDocument] = []
+        for source in pair.source:
+            if not source.is_client_document or source.duplicate is Duplicate.COPY:
+                continue
+            document = TargetDocument(source.raw)
+            broken = _faults_of_client_document(source, document)
+            if not self._rules.can_hold(source.raw):
+                broken += (BrokenRule(Reason.NOT_EXTENDED_JSON, None),)
+            if broken:
+                result.scanned += 1
+                result.open.append(OpenBooking(source.raw, source.booking_id, source.client_id, broken))
+            else:
+                result.client_documents += 1
+                documents.append(document)
+        if pair.earlier is not None:
+            earlier = TargetDocument(pair.earlier)
+            same = earlier.by_name.get(b"_id")
+            # A source client document and a target one with the same `_id` are one; the target's is the newer version.
+            documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
+        if not documents:
+            return None
+        documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
+        sessions: list[ExpectedSession] = []
+        for document in documents:
+            there = {(one.kind, one.value) for one in sessions}
+            sessions += [
+                expect_unchanged(session)
+                for session in document.sessions()
+                if not there or (session.kind, session.value) not in there
+            ]
+        return Base(documents[0], sessions, is_joined=len(documents) > 1)
+
+    def _sort_out(
+        self, judged: Sequence[Judged], base: Base | None, result: ClientResult
+    ) -> tuple[list[Judged], dict[bytes, Judged]]:
+        """The bookings that must be new sessions, in order; and those that must be rejected, by identity."""
+        there = {one.identity: one.value for one in base.sessions} if base else {}
+        fit: list[Judged] = []
+        copies: list[Judged] = []
+        unfit: dict[bytes, Judged] = {}
+        for one in judged:
+            if one.broken:
+                self._reject(one, unfit, result)
+            elif not there or (known := there.get(booking_identity(one))) is None:
+                (copies if one.document.duplicate is Duplicate.COPY else fit).append(one)
+            elif known == one.session:
+                result.already_migrated += 1
+            else:
+                self._reject(
+                    replace(one, broken=(BrokenRule(Reason.CONFLICT, "legacyBookingId"),)), unfit, result
+                )
+        fit.sort(key=lambda one: one.place)
+        if fit and self._size(base, fit) > self._rules.maximum_document_size:
+            too_large = BrokenRule(Reason.CLIENT_DOCUMENT_TOO_LARGE, None)
+            for one in (*fit, *copies):
+                self._reject(replace(one, broken=(too_large,)), unfit, result)
+            return [], unfit
+        # The same document twice is one booking.
+        result.already_migrated += len(copies)
+        return fit, unfit
+
+    def _reject(self, judged: Judged, unfit: dict[bytes, Judged], result: ClientResult) -> None:
+        """No session can claim a booking without an id, nor one of several with the same id."""
+        identity = booking_identity(judged)
+        if judged.document.booking_id is None or identity in unfit:
+            result.open.append(open_booking(judged))
+        else:
+            unfit[identity] = judged
+
+    def _size(self, base: Base | None, fit: Sequence[Judged]) -> int:
+        """The size in bytes of the client document that these bookings would make, or less if that is no matter."""
+        sessions = (
+            [*(one.value for one in base.sessions), *(one.session for one in fit)]
+            if base
+            else [one.session for one in fit]
+        )
+        in_array = sum(len(value) + 2 + len(str(place)) for place, value in enumerate(sessions)) + 5
+        if 2 * in_array + 4 * len(fit[-1].document.raw) < self._rules.maximum_document_size and not base:
+            return in_array
+        facts = (
+            [*(one.facts for one in base.sessions), *(one.facts for one in fit)]
+            if base
+            else [one.facts for one in fit]
+        )
+        fields = expected_fields(facts, base.document if base else None, fit)
+        others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
+        return 5 + others + len(b"\x04sessions\x00") + in_array
+
+
+def _is_conflict(judged: Judged) -> bool:
+    """Its session is in the target as another one has it; the booking itself must stand among the rejected."""
+    return judged.broken[0].reason is Reason.CONFLICT
+
+
+def _faults_of_client_document(source: SourceDocument, document: TargetDocument) -> tuple[BrokenRule, ...]:
+    broken = []
+    if source.booking_id is None and "_id" not in source.fields:
+        broken.append(BrokenRule(Reason.ID_MISSING, "_id"))
+    if source.duplicate is Duplicate.CONFLICT:
+        broken.append(BrokenRule(Reason.DUPLICATE_ID, "_id"))
+    if not document.has_sessions:
+        broken.append(BrokenRule(Reason.SESSIONS_NOT_AN_ARRAY, "sessions"))
+    if source.client_id is None:
+        broken.append(BrokenRule(Reason.CLIENT_ID_MISSING, "clientId"))
+    elif not is_client_id(source.client_id):
+        broken.append(BrokenRule(Reason.CLIENT_ID_INVALID, "clientId"))
+    return tuple(broken)
+
+
+def _sessions_of(documents: Sequence[TargetDocument]) -> list[Element]:
+    """The sessions of a client; of a second document, which is reported, only those that the first one has not."""
+    if len(documents) == 1:
+        return documents[0].sessions()
+    sessions: list[Element] = []
+    for document in documents:
+        there = {session.value for session in sessions}
+        sessions += [session for session in document.sessions() if session.value not in there]
+    return sessions

@@ -1,0 +1,131 @@
+"""The documents of both sides, taken apart only as far as a check needs it."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from bson.code import Code
+
+from booking_migrate.domain.bson_document import Document, Element, elements, read_exactly, read_value
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.stores.base import Duplicate, ScannedDocument
+
+ARRAY, DOCUMENT, OBJECT_ID = 0x04, 0x03, 0x07
+_CLAIM = b"\x07legacyBookingId\x00"
+_CLAIM_START, _ID_START = -30, -13
+"""Where the element `legacyBookingId` begins in a session that ends with an ObjectId, and where that id begins."""
+
+
+class SourceDocument:
+    """A document of the source, decoded; only its bytes travel between processes."""
+
+    __slots__ = ("duplicate", "fields", "is_exact", "raw")
+
+    def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
+        self.raw = raw
+        self.duplicate = duplicate
+        fields = read_exactly(raw)
+        self.is_exact = fields is not None and Code not in map(type, fields.values())
+        """Whether ``fields``, encoded again, are the bytes."""
+
+        self.fields: Document = fields if fields is not None and self.is_exact else _by_element(raw)
+
+    @classmethod
+    def of(cls, scanned: ScannedDocument) -> Self:
+        """Decode a document as a scan yields it."""
+        return cls(scanned.raw, scanned.duplicate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.raw, self.duplicate)
+
+    @property
+    def client_id(self) -> Any:
+        """Its `clientId` as decoded, or None."""
+        return self.fields.get("clientId")
+
+    @property
+    def client_key(self) -> bytes | None:
+        """What is the same for all documents of a client, and sorts as clients do; None if it has no client."""
+        client_id = self.client_id
+        return sort_key(client_id) if is_client_id(client_id) else None
+
+    @property
+    def is_client_document(self) -> bool:
+        """A document with `sessions` is one, any other is a booking (DESIGN.md, section 2)."""
+        return "sessions" in self.fields
+
+    @property
+    def booking_id(self) -> Any:
+        """Its `_id` as decoded, or None."""
+        return self.fields.get("_id")
+
+
+def _by_element(raw: bytes) -> Document:
+    return {element.name.decode("utf-8", "surrogateescape"): read_value(element) for element in elements(raw)}
+
+
+class TargetDocument:
+    """A document of the target, or a client document of the source: its fields as they stand, in their order."""
+
+    __slots__ = ("by_name", "duplicate", "parts", "raw")
+
+    def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
+        self.raw = raw
+        self.duplicate = duplicate
+        self.parts = list(elements(raw))
+        self.by_name = {part.name: part for part in self.parts}
+
+    @classmethod
+    def of(cls, scanned: ScannedDocument) -> Self:
+        """Take apart a document as a scan yields it."""
+        return cls(scanned.raw, scanned.duplicate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.raw, self.duplicate)
+
+    def value(self, name: bytes) -> Any:
+        """A field's value as decoded, or None if there is none."""
+        part = self.by_name.get(name)
+        return None if part is None else read_value(part)
+
+    @property
+    def client_id(self) -> Any:
+        """Its `clientId` as decoded, or None."""
+        return self.value(b"clientId")
+
+    @property
+    def client_key(self) -> bytes | None:
+        """See `SourceDocument.client_key`."""
+        part = self.by_name.get(b"clientId")
+        if part is not None and part.kind == OBJECT_ID:
+            return b"\x23" + part.value
+        client_id = self.client_id
+        return sort_key(client_id) if is_client_id(client_id) else None
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether `sessions` is there and is an array."""
+        part = self.by_name.get(b"sessions")
+        return part is not None and part.kind == ARRAY
+
+    def sessions(self) -> list[Element]:
+        """The elements of `sessions`; none if it is no array."""
+        return list(elements(self.by_name[b"sessions"].value)) if self.has_sessions else []
+
+
+def session_fields(session: Element) -> dict[bytes, Element]:
+    """The fields of an element of `sessions`; none if it is no document."""
+    return {part.name: part for part in elements(session.value)} if session.kind == DOCUMENT else {}
+
+
+def claimed_booking(session: Element) -> Element | None:
+    """The `legacyBookingId` of a session: the booking that it claims to be; None if it claims none."""
+    value = session.value
+    if session.kind == DOCUMENT and value[_CLAIM_START:_ID_START] == _CLAIM:
+        return Element(OBJECT_ID, b"legacyBookingId", value[_ID_START:-1])
+    return session_fields(session).get(b"legacyBookingId")
+
+
+def numbered(sessions: list[Element]) -> Iterator[Element]:
+    """The elements of an array whose names are not their places, as they are in every array that BSON knows."""
+    return (part for place, part in enumerate(sessions) if part.name != str(place).encode())

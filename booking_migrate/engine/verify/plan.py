@@ -1,0 +1,62 @@
+"""What a verification is to prove, as a value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.rejection import Reason
+
+
+def holds_everything(_raw: bytes) -> bool:
+    """Whether a collection or a BSON file can hold a document: any document."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleFields:
+    """Where users and experts keep what sessions need (DESIGN.md, section 2)."""
+
+    user_id: str = "user_id"
+    email: str = "email"
+    expert_user: str = "userId"
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRules:
+    """What decides what must be in the target: the same as for the migration. Goes to worker processes."""
+
+    contract: Contract = field(default_factory=Contract)
+    accepted: frozenset[Reason] = frozenset()
+    """The value rules of the contract that were waived."""
+
+    maximum_document_size: int = 8 * 1024 * 1024
+    """In bytes (DESIGN.md, section 2)."""
+
+    can_hold: Callable[[bytes], bool] = holds_everything
+    """Whether the target can hold a document unchanged; a function of a module, so that it can be sent to workers."""
+
+    allow_later: bool = False
+    """Whether sessions that the new application added are counted instead of reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationPlan:
+    """Everything that a verification needs to know beside the places."""
+
+    rules: VerificationRules = field(default_factory=VerificationRules)
+    people: PeopleFields = field(default_factory=PeopleFields)
+    sample: int | None = None
+    """How many clients to check, chosen by chance; None: all."""
+
+    workers: int = 1
+    """In how many processes clients are checked. Has no influence on the result."""
+
+    recheck_seconds: float = 0.0
+    """How long to wait before a client that is not right is read again; 0: it is not."""
+
+    batch_bookings: int = 2000
+    """How many bookings are read before their clients are checked. Has no influence on the result."""
+
+    earlier_document: Callable[[Any], bytes | None] = field(default=lambda _client_id: None)
+    """The client document that the target held before the run for a `clientId`, as a journal may know it, or None."""

@@ -1,0 +1,197 @@
+"""The run of a verification: both sides once, client by client, and then what is left over."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from booking_migrate.domain.bson_document import read_value
+from booking_migrate.domain.description import display_id
+from booking_migrate.domain.ordering import element_key, sort_key
+from booking_migrate.engine.verify.client_check import ClientResult
+from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.engine.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
+from booking_migrate.engine.verify.outcome import Gathering, VerificationOutcome
+from booking_migrate.engine.verify.pairs import ClientPair, pair_clients, watched
+from booking_migrate.engine.verify.people import PeopleLookup
+from booking_migrate.engine.verify.plan import VerificationPlan
+from booking_migrate.engine.verify.recheck import Recheck
+from booking_migrate.engine.verify.sessions import CLAIM
+from booking_migrate.engine.verify.settlement import is_settled, settle, without_booking
+from booking_migrate.engine.verify.work import batches, check_all, chosen_by_chance
+from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
+from booking_migrate.stores.base import ComparedReader, DocumentReader, RejectedRecords
+
+_SILENCE = Silence()
+
+
+def ignore(_mismatch: Mismatch) -> None:
+    """The default sink: mismatches are only counted."""
+
+
+def verify(
+    plan: VerificationPlan,
+    source: ComparedReader,
+    target: ComparedReader,
+    rejected: RejectedRecords,
+    *,
+    users: DocumentReader | None = None,
+    experts: DocumentReader | None = None,
+    has_client_index: Callable[[], bool] | None = None,
+    sink: Callable[[Mismatch], None] = ignore,
+    listener: Listener = _SILENCE,
+) -> VerificationOutcome:
+    """Prove that the target is what the source had to become, or list every mismatch. Nothing is written.
+
+    Args:
+        plan: what must hold, and how to go about it.
+        source: the old bookings.
+        target: the client documents.
+        rejected: the records of the bookings that could not be converted.
+        users: where users are looked up, if anywhere.
+        experts: likewise experts.
+        has_client_index: says whether the target keeps a client from having two documents; None for a file.
+        sink: is given every mismatch as it is found, in client order.
+        listener: told how the work goes on.
+
+    Raises:
+        PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: a place cannot be read.
+        TargetInOldShape: the target begins with an old booking.
+        UnaccountedBookings: no mismatch was found, yet the counts do not add up: a fault of the verifier.
+    """
+    begun = time.monotonic()
+    for place in (source, target, users, experts):
+        if place is not None:
+            place.check()
+    run = _Run(plan, source, PeopleLookup(users, experts, plan.people), rejected, Gathering(sink))
+    listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
+    checked = run.check_clients(source, target, listener)
+    listener.notify(PhaseEnded())
+    if has_client_index is not None and not has_client_index():
+        detail = "no unique index on clientId keeps a client from getting a second document"
+        run.gathering.add_mismatch(Mismatch(Kind.MISSING, field=INDEX_FIELD, detail=detail))
+    if plan.sample is None:
+        run.report_unclaimed()
+    rules = tuple(rule for rule in Rule if rule is not Rule.INDEX or has_client_index is not None)
+    counts = run.gathering.counts()
+    outcome = VerificationOutcome(
+        counts=counts,
+        results=run.gathering.results(rules),
+        rejections=run.gathering.rejections(),
+        findings=run.gathering.findings(),
+        later_sessions=run.gathering.totals["later"],
+        clients_checked=checked,
+        clients_seen=run.clients_seen,
+        sampled=plan.sample is not None,
+        rejects_name=rejected.name if counts.rejected else None,
+        seconds=time.monotonic() - begun,
+    )
+    accounted = counts.migrated + counts.already_migrated + counts.rejected
+    if not outcome.mismatch_count and counts.scanned != accounted:
+        raise UnaccountedBookings(counts.scanned, accounted)
+    return outcome
+
+
+class _Run:
+    """One verification under way."""
+
+    def __init__(
+        self,
+        plan: VerificationPlan,
+        source: ComparedReader,
+        lookup: PeopleLookup,
+        rejected: RejectedRecords,
+        gathering: Gathering,
+    ) -> None:
+        self._plan = plan
+        self._source = source
+        self._lookup = lookup
+        self._rejected = rejected
+        self.gathering = gathering
+        self.clients_seen = 0
+
+    def check_clients(self, source: ComparedReader, target: ComparedReader, listener: Listener) -> int:
+        """Check all clients, or those that chance chooses; how many were checked."""
+        plan = self._plan
+
+        def refuse_old_shape(raw: bytes) -> None:
+            document = TargetDocument(raw)
+            if b"sessions" not in document.by_name:
+                raise TargetInOldShape(target.name, display_id(document.value(b"_id")))
+
+        scanned_target = watched(target.scan_by_client(), refuse_old_shape)
+        pairs: Iterable[ClientPair] = self._with_earlier(
+            pair_clients(source.scan_by_client(), scanned_target)
+        )
+        if plan.sample is not None:
+            pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
+        recheck = Recheck(plan, source, target, self._lookup)
+        checked = 0
+        parts = batches(pairs, plan.batch_bookings)
+        for batch, results in check_all(plan.rules, parts, self._lookup, workers=plan.workers):
+            checked += sum(pair.is_client for pair in batch)
+            sound = []
+            for pair, result in zip(batch, results, strict=True):
+                if not (recheck.is_wanted(pair) and self._is_dubious(result)):
+                    sound.append(result)
+                elif recheck.defer(pair):
+                    self._take(recheck.results())
+            self._take(sound)
+            listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
+        self._take(recheck.results())
+        if plan.sample is None:
+            self.clients_seen = checked + self.gathering.totals["orphans"]
+        return checked
+
+    def _with_earlier(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
+        for pair in pairs:
+            if pair.is_client:
+                pair.earlier = self._plan.earlier_document(pair.client_id)
+            else:
+                self.gathering.totals["orphans"] += 1
+            yield pair
+
+    def _is_dubious(self, result: ClientResult) -> bool:
+        return bool(result.mismatches) or not all(is_settled(one, self._rejected) for one in result.open)
+
+    def _take(self, results: Iterable[ClientResult]) -> None:
+        """Settle what is open, and add up."""
+        mismatches: list[Mismatch] = []
+        for result in results:
+            self.gathering.add_client(result)
+            mismatches += result.mismatches
+            for booking in result.open:
+                record = self._rejected.claim(booking.raw)
+                wrong = settle(booking, record)
+                mismatches += wrong
+                if record is not None and not wrong:
+                    self.gathering.add_rejected(record.reason, booking.booking_id)
+        for mismatch in self._with_owners(mismatches):
+            self.gathering.add_mismatch(mismatch)
+
+    def _with_owners(self, mismatches: list[Mismatch]) -> Iterator[Mismatch]:
+        """Tell a session of another client's booking from one of no booking at all."""
+        claims = {
+            element_key(mismatch.found): read_value(mismatch.found)
+            for mismatch in mismatches
+            if mismatch.kind is Kind.EXTRA and mismatch.field == CLAIM and mismatch.found is not None
+        }
+        owners = {}
+        if claims:
+            for raw in self._source.find(list(claims.values())):
+                booking = SourceDocument(raw)
+                if not booking.is_client_document:
+                    owners[sort_key(booking.booking_id)] = booking.client_id
+        for mismatch in mismatches:
+            is_claim = mismatch.kind is Kind.EXTRA and mismatch.field == CLAIM and mismatch.found is not None
+            key = element_key(mismatch.found) if is_claim and mismatch.found is not None else b""
+            if key not in owners:
+                yield mismatch
+            else:
+                owner = display_id(owners[key])
+                yield replace(mismatch, kind=Kind.CLIENT, detail=f"the booking is one of client {owner}")
+
+    def report_unclaimed(self) -> None:
+        """Report the rejected records that no booking needs."""
+        for record in self._rejected.unclaimed():
+            self.gathering.add_mismatch(without_booking(record))

@@ -1,0 +1,98 @@
+"""Clients in batches, checked here or in other processes; the results come in the order of the clients."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+from secrets import SystemRandom
+from signal import SIG_IGN, SIGINT, signal
+
+from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
+from booking_migrate.engine.verify.pairs import ClientPair
+from booking_migrate.engine.verify.people import People, PeopleLookup
+from booking_migrate.engine.verify.plan import VerificationRules
+
+_AHEAD = 2
+"""How many batches are on their way for each worker: enough to keep it busy, and no more in memory."""
+
+Batch = list[ClientPair]
+
+
+def batches(pairs: Iterable[ClientPair], size: int) -> Iterator[Batch]:
+    """Pairs together that hold about so many documents of the source."""
+    batch: Batch = []
+    documents = 0
+    for pair in pairs:
+        batch.append(pair)
+        documents += len(pair.source) + len(pair.target)
+        if documents >= size:
+            yield batch
+            batch, documents = [], 0
+    if batch:
+        yield batch
+
+
+def chosen_by_chance(pairs: Iterable[ClientPair], count: int) -> tuple[list[ClientPair], int]:
+    """So many clients, each as likely as any other, in their order; and how many there are in all."""
+    chance = SystemRandom()
+    kept: list[tuple[int, ClientPair]] = []
+    seen = 0
+    for pair in pairs:
+        if not pair.is_client:
+            continue
+        # Reservoir sampling: the n-th client is kept with probability count / n, in the place of any other.
+        if len(kept) < count:
+            kept.append((seen, pair))
+        elif (place := chance.randrange(seen + 1)) < count:
+            kept[place] = (seen, pair)
+        seen += 1
+    return [pair for _position, pair in sorted(kept, key=lambda item: item[0])], seen
+
+
+def check_batch(rules: VerificationRules, batch: Batch, people: People) -> list[ClientResult]:
+    """Check the clients of a batch; runs in a worker process as well."""
+    check = _check_of(rules)
+    return [check.check(pair, people) for pair in batch]
+
+
+@lru_cache(maxsize=1)
+def _check_of(rules: VerificationRules) -> ClientCheck:
+    return ClientCheck(rules)
+
+
+def check_all(
+    rules: VerificationRules, parts: Iterable[Batch], lookup: PeopleLookup, *, workers: int
+) -> Iterator[tuple[Batch, list[ClientResult]]]:
+    """Check batch after batch; each comes back with its results, in order.
+
+    Reading and looking up stay in this process, so that both sides are read once and by one connection.
+
+    Args:
+        rules: what must hold.
+        parts: the batches.
+        lookup: finds users and experts.
+        workers: how many processes check; with one, this one does.
+    """
+    if workers == 1:
+        for batch in parts:
+            yield batch, check_batch(rules, batch, _people(lookup, batch))
+        return
+    # A fresh interpreter each: a fork would take over the driver's threads and sqlite's open files.
+    with ProcessPoolExecutor(workers, get_context("spawn"), signal, (SIGINT, SIG_IGN)) as pool:
+        under_way: deque[tuple[Batch, Future[list[ClientResult]]]] = deque()
+        try:
+            for batch in parts:
+                under_way.append((batch, pool.submit(check_batch, rules, batch, _people(lookup, batch))))
+                if len(under_way) >= workers * _AHEAD:
+                    done, future = under_way.popleft()
+                    yield done, future.result()
+            while under_way:
+                done, future = under_way.popleft()
+                yield done, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _people(lookup: PeopleLookup, batch: Batch) -> People:
+    return lookup.people_for(document for pair in batch for document in pair.source)

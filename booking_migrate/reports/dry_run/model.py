@@ -1,0 +1,220 @@
+"""What a dry-run's report has beyond any other's. Its JSON form is an API: fields are only ever added."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from booking_migrate.engine.dry_run.outcome import DryRunOutcome
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.model import (
+    Id,
+    Line,
+    NextStep,
+    Report,
+    counts_report,
+    finding_reports,
+    one_line,
+    rejection_reports,
+)
+from booking_migrate.stores.inspection import Topology
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+class BlockerReport(_Part):
+    """Something for which `migrate` would be refused."""
+
+    kind: str
+    message: Line
+    hint: Line
+
+
+class EstimateReport(_Part):
+    """How long a migration will take."""
+
+    seconds: float
+    rate: float
+    basis: Line
+
+
+class GainsReport(_Part):
+    """Before and after; null where it cannot be known."""
+
+    documents_before: int
+    documents_after: int
+    data_bytes_before: int
+    data_bytes_after: int
+    index_bytes_before: int | None
+    index_bytes_after: int | None
+    storage_bytes_after: int | None
+    largest_document: int
+    limit: int
+
+
+class ServerReport(_Part):
+    """The server that was asked."""
+
+    version: Line
+    topology: Topology
+
+
+class ModeReport(_Part):
+    """A way to migrate."""
+
+    name: str
+    possible: bool
+    note: Line
+
+
+class PrivilegeReport(_Part):
+    """One action on one collection; an empty name stands for the database as a whole."""
+
+    action: str
+    collection: Line
+
+
+class MissingPrivilegeReport(_Part):
+    """Something that a later command needs and the user may not do."""
+
+    command: str
+    privilege: PrivilegeReport
+
+
+class DiskReport(_Part):
+    """The file system of the server's data, in bytes."""
+
+    total: int
+    used: int
+
+
+class NeedsReport(_Part):
+    """What a migration needs; null where the user may not know."""
+
+    database: Line | None
+    server: ServerReport | None
+    modes: tuple[ModeReport, ...]
+    missing_privileges: tuple[MissingPrivilegeReport, ...] | None
+    has_source_index: bool | None
+    has_unique_index: bool | None
+    disk: DiskReport | None
+    target_bytes: int | None
+    archive_bytes: int | None
+    oplog_seconds: float | None
+
+
+class LargeClientReport(_Part):
+    """A client with one of the largest documents."""
+
+    client_id: Id
+    sessions: int
+    size: int
+
+
+class ReferenceReport(_Part):
+    """A field of another collection that holds ids of bookings."""
+
+    collection: Line
+    field: Line
+    sampled: int
+    hits: int
+
+
+class BarReport(_Part):
+    """One bar of a chart."""
+
+    label: Id
+    count: int
+    is_over: bool
+
+
+class DistributionsReport(_Part):
+    """What the charts show."""
+
+    sessions_per_client: tuple[BarReport, ...]
+    document_sizes: tuple[BarReport, ...]
+    bookings_by_month: tuple[BarReport, ...]
+    bookings_by_status: tuple[BarReport, ...]
+    bookings_by_payment_status: tuple[BarReport, ...]
+
+
+class DryRunPart(_Part):
+    """What only a dry-run knows."""
+
+    sampled: int | None = Field(
+        description="how many bookings were looked at; null if all. If not null, every figure is estimated"
+    )
+    blockers: tuple[BlockerReport, ...] = Field(
+        description="[{`kind`, `message`, `hint`}]: what `migrate` would be refused for"
+    )
+    estimate: EstimateReport = Field(
+        description="{`seconds`, `rate`, `basis`}: how long `migrate` will take, from bookings a second in this dry-run"
+    )
+    gains: GainsReport = Field(
+        description="documents, data and indexes before and after, in bytes; the largest document and the limit"
+    )
+    needs: NeedsReport = Field(
+        description="server, modes, missing privileges, indexes, disk, oplog; null where the user may not know"
+    )
+    largest_clients: tuple[LargeClientReport, ...] = Field(
+        description="[{`client_id`, `sessions`, `size`}]: the ten largest documents"
+    )
+    references: tuple[ReferenceReport, ...] = Field(
+        description="[{`collection`, `field`, `sampled`, `hits`}]: fields elsewhere that hold ids of bookings"
+    )
+    distributions: DistributionsReport = Field(
+        description="[{`label`, `count`, `is_over`}] for each chart: sessions per client, sizes, months, statuses"
+    )
+
+
+class DryRunReport(Report):
+    """The report of a dry-run that came to its end; `migrated` and the like say what `migrate` would report."""
+
+    dry_run: DryRunPart = Field(description="what only a dry-run knows")
+
+
+def report_of_dry_run(
+    outcome: DryRunOutcome,
+    *,
+    run_id: str,
+    source: str,
+    target: str,
+    rejects: str | None,
+    next_steps: Sequence[NextStep],
+) -> DryRunReport:
+    """Make the report of a dry-run.
+
+    Args:
+        outcome: what the engine found.
+        run_id: the run's name.
+        source: the source place as the user wrote it.
+        target: the target place as the user wrote it.
+        rejects: the file with the bookings that would be rejected, if the user wanted one.
+        next_steps: what to suggest to the user.
+    """
+    migration = outcome.migration
+    return DryRunReport(
+        command="dry-run",
+        run_id=run_id,
+        source=source,
+        target=target,
+        exit_code=_exit_code(outcome),
+        counts=counts_report(migration.counts),
+        rejections=rejection_reports(migration.rejections),
+        rejects=rejects,
+        spent={one_line(currency): f"{total:f}" for currency, total in sorted(migration.spent.items())},
+        findings=finding_reports(migration.findings),
+        documents_written=migration.documents_written,
+        documents_changed=migration.documents_changed,
+        changed=migration.changed,
+        seconds=round(migration.seconds, 3),
+        next_steps=tuple(next_steps),
+        dry_run=DryRunPart.model_validate(outcome),
+    )
+
+
+def _exit_code(outcome: DryRunOutcome) -> ExitCode:
+    if outcome.blockers:
+        return ExitCode.REFUSED
+    return ExitCode.REJECTED if outcome.migration.counts.rejected else ExitCode.DONE

@@ -1,0 +1,128 @@
+"""What the reports of `status` and `rollback` have beyond any other's. Fields are only ever added."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from booking_migrate.engine.rollback import UndoOutcome
+from booking_migrate.engine.status import RunStatus
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.model import Id, Line, NextStep, Report
+from booking_migrate.stores.journal import RunState
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunReport(_Part):
+    """One run and how it stands."""
+
+    run_id: str
+    state: RunState
+    alive: bool = Field(description="whether a process is at work on it")
+    stale: bool = Field(description="whether its process ended without saying so")
+    heard_at: datetime = Field(description="when it was heard of last")
+    started_at: datetime
+    source: Line
+    target: Line
+    tool_version: Line
+    user: Line
+    host: Line
+    pid: int
+    documents: int = Field(description="documents of the source dealt with since it was started or resumed")
+    total: int | None = Field(description="how many there are, roughly; null if not known")
+    rate: float | None = Field(description="documents per second; null if not known")
+    resumed: int = Field(description="how often it was resumed")
+    kept: int = Field(description="client documents that a rollback left, since others have changed them")
+    problem: Line | None = Field(description="what ended a run that failed")
+    possible: tuple[Line, ...] = Field(description="the commands that make sense now")
+
+
+class UndoneReport(_Part):
+    """What a rollback did."""
+
+    already: bool = Field(description="whether an earlier rollback had done it all")
+    unit: str = Field(description="what is counted: client document or file")
+    removed: int = Field(description="those that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(description="the first of them")
+    index_removed: bool
+    target_dropped: bool
+
+
+class LifeReport(Report):
+    """What `status` or `rollback` has to say."""
+
+    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
+    undone: UndoneReport | None = Field(default=None, description="what rollback did")
+
+
+def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
+    """Runs as a report has them."""
+    return tuple(
+        RunReport(
+            **standing.run.model_dump(include=set(RunReport.model_fields)),
+            alive=standing.is_alive,
+            stale=standing.is_stale,
+            heard_at=standing.heard_at,
+            rate=None if standing.rate is None else round(standing.rate, 1),
+            possible=standing.possible,
+        )
+        for standing in standings
+    )
+
+
+def report_of_status(standings: Sequence[RunStatus], *, run_id: str, target: str | None) -> LifeReport:
+    """Make the report of `status`.
+
+    Args:
+        standings: the runs.
+        run_id: the name of this invocation.
+        target: the target that was asked about; None for all.
+    """
+    return LifeReport(
+        command="status",
+        run_id=run_id,
+        source="",
+        target=target or "",
+        exit_code=ExitCode.DONE,
+        runs=run_reports(standings),
+    )
+
+
+def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
+    """Make the report of a rollback that came to its end.
+
+    Args:
+        outcome: what was undone.
+        seconds: how long it took.
+    """
+    run = outcome.run
+    steps = [
+        NextStep(
+            text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."
+        )
+    ]
+    return LifeReport(
+        command="rollback",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.REJECTED if outcome.kept else ExitCode.DONE,
+        changed=not outcome.was_rolled_back,
+        seconds=round(seconds, 3),
+        undone=UndoneReport(
+            already=outcome.was_rolled_back,
+            unit=outcome.unit,
+            removed=outcome.removed,
+            restored=outcome.restored,
+            kept=outcome.kept,
+            kept_ids=tuple(outcome.kept_ids),
+            index_removed=outcome.index_removed,
+            target_dropped=outcome.target_dropped,
+        ),
+        next_steps=tuple(steps) if outcome.kept else (),
+    )

@@ -1,0 +1,81 @@
+"""Runs and rollbacks for the terminal."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from booking_migrate.reports.life.model import LifeReport, RunReport, UndoneReport
+from booking_migrate.reports.wording import Mood, duration, grouped, plural, standing, verdict
+
+_STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
+_KEPT_SHOWN = 10
+
+
+def render_life_text(report: LifeReport) -> RenderableType:
+    """What a rich console prints of runs, or of a rollback."""
+    said = verdict(report)
+    blocks: list[RenderableType] = [Text(said.headline, style=_STYLES[said.mood]), Text(said.explanation)]
+    for run in report.runs:
+        blocks += [Text(), *_run(run)]
+    if report.undone is not None:
+        route = f"run {report.run_id}: {report.source} -> {report.target}, {duration(report.seconds)}"
+        blocks += [Text(route, style="dim", overflow="fold"), Text(), *map(_indented, _undone(report.undone))]
+    for step in report.next_steps:
+        blocks += [Text(), Text(step.text)]
+    return Group(*blocks)
+
+
+def _indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, 2), expand=False)
+
+
+def _run(run: RunReport) -> Iterable[RenderableType]:
+    head = Text(run.run_id, style="bold").append("  ")
+    yield head.append(standing(run), style="yellow" if run.stale or run.problem else "none")
+    lines = [
+        f"{run.source} -> {run.target}",
+        f"by {run.user} on {run.host}, process {run.pid}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+        _progress(run),
+    ]
+    if run.problem is not None:
+        lines.append(run.problem)
+    if run.kept:
+        lines.append(f"{plural(run.kept, 'client document')} kept, changed by others")
+    for line in filter(None, lines):
+        yield _indented(Text(line, overflow="fold"))
+    for command in run.possible:
+        yield _indented(Text(command, style="cyan", overflow="fold"))
+
+
+def _progress(run: RunReport) -> str:
+    if not run.documents:
+        return ""
+    text = f"{grouped(run.documents)}"
+    if run.total is not None:
+        text += f" of about {grouped(run.total)}"
+    text += " documents"
+    if run.rate is not None:
+        text += f", {grouped(round(run.rate))}/s"
+    if run.resumed:
+        text += f", resumed {plural(run.resumed, 'time')}"
+    if run.alive:
+        text += f", last heartbeat {run.heard_at:%H:%M:%S} UTC"
+    return text
+
+
+def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
+    yield Text(f"{plural(undone.removed, undone.unit)} removed")
+    if undone.restored:
+        yield Text(f"{plural(undone.restored, undone.unit)} restored")
+    if undone.index_removed:
+        yield Text("unique index on clientId removed")
+    if undone.target_dropped:
+        yield Text("empty target dropped")
+    if undone.kept:
+        yield Text(f"{plural(undone.kept, undone.unit)} kept, changed by others:", style="yellow")
+        for document_id in undone.kept_ids[:_KEPT_SHOWN]:
+            yield _indented(Text(document_id))
+        if undone.kept > _KEPT_SHOWN:
+            yield _indented(Text(f"and {grouped(undone.kept - _KEPT_SHOWN)} more", style="dim"))

@@ -1,0 +1,74 @@
+"""Every mismatch of a verification as a line of canonical Extended JSON, with the values as they are."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from bson.binary import Binary
+
+from booking_migrate.domain.bson_document import Element, element_of, wrap
+from booking_migrate.engine.verify.mismatch import Mismatch
+from booking_migrate.stores.extended_json import survives_extended_json, to_json
+from booking_migrate.stores.output import check_usable, open_output
+
+
+class MismatchFile:
+    """A file that appears as a whole when the verification has come to its end, and not if it fails."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin to write beside the path.
+
+        Raises:
+            UnusablePlace, WriteFailed, TargetBusy: there can be no such file.
+        """
+        check_usable(str(path), path)
+        self._output = open_output(str(path), path, compressed=path.suffix == ".gz", overwrite=True)
+        self._is_whole = False
+
+    def write(self, mismatch: Mismatch) -> None:
+        """Add one mismatch.
+
+        Raises:
+            WriteFailed: the disk is full.
+        """
+        self._output.write(to_json(_document(mismatch)).encode() + b"\n")
+
+    def finish(self) -> None:
+        """There are no more: let the file appear."""
+        self._output.seal()
+        self._output.publish()
+        self._is_whole = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave no trace of a file that is not whole."""
+        if not self._is_whole:
+            self._output.abandon()
+
+
+def _document(mismatch: Mismatch) -> bytes:
+    parts = [
+        element_of("kind", mismatch.kind.value),
+        element_of("rule", mismatch.rule.value),
+        _carried("client_id", element_of("", mismatch.client_id)),
+        _carried("booking_id", element_of("", mismatch.booking_id)),
+        _text("field", mismatch.field),
+        # A value that is not there has no field, for null is a value.
+        *([] if mismatch.expected is None else [_carried("expected", mismatch.expected)]),
+        *([] if mismatch.found is None else [_carried("found", mismatch.found)]),
+        _text("detail", mismatch.detail),
+    ]
+    return wrap(parts)
+
+
+def _carried(name: str, element: Element) -> Element:
+    """A value under another name; one that Extended JSON cannot hold as the BSON of a document of that field."""
+    named: Element = element._replace(name=name.encode())
+    alone = wrap([named])
+    return named if survives_extended_json(alone) else element_of(name, Binary(alone))
+
+
+def _text(name: str, value: Any) -> Element:
+    """A text without surrogate escapes: a field's name need not be UTF-8."""
+    return element_of(name, value if value is None else value.encode("utf-8", "backslashreplace").decode())

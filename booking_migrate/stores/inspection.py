@@ -1,0 +1,123 @@
+"""The port through which a dry-run looks at a server: what it is, what it holds, and what its user may do.
+
+Everything here only reads, and needs no more than the built-in role `read` on the database. What the user may not
+know comes as None, never as an error.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Topology(Enum):
+    """How servers stand together."""
+
+    STANDALONE = "standalone"
+    REPLICA_SET = "replica set"
+    SHARDED = "sharded cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """The server behind the connection."""
+
+    version: str
+    topology: Topology
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """One index of a collection."""
+
+    name: str
+    keys: tuple[str, ...]
+    """The names of the indexed fields, in order."""
+
+    unique: bool = False
+    is_partial: bool = False
+    """Whether it leaves some documents out: sparse, or with a filter."""
+
+    expires: bool = False
+    """Whether it makes the server delete documents (TTL)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """One collection as the server describes it."""
+
+    name: str
+    kind: str
+    """``collection``, ``view`` or ``timeseries``."""
+
+    documents: int | None = None
+    data_bytes: int | None = None
+    """The documents' BSON, uncompressed."""
+
+    storage_bytes: int | None = None
+    """What they take on disk, compressed."""
+
+    index_bytes: int | None = None
+    id_index_bytes: int | None = None
+    """Of ``index_bytes``, the index on `_id`."""
+
+    indexes: tuple[IndexFacts, ...] = ()
+    has_validator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of the server's data, in bytes."""
+
+    total: int
+    used: int
+
+    @property
+    def free(self) -> int:
+        """What is left."""
+        return self.total - self.used
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """One action on one resource (MongoDB manual, reference/privilege-actions)."""
+
+    action: str
+    collection: str
+    """A collection of the database; empty for the database as a whole."""
+
+
+class DatabaseInspector(Protocol):
+    """Looks at one database of a server."""
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+
+    def server(self) -> ServerFacts:
+        """What the server is.
+
+        Raises:
+            ConnectionProblem: it cannot be reached.
+        """
+
+    def collection(self, name: str) -> CollectionFacts | None:
+        """What the server says about a collection; None if there is none."""
+
+    def other_collections(self, known: Collection[str]) -> Sequence[str]:
+        """The names of the collections that hold data, but for the known ones and the server's own, sorted."""
+
+    def sample(self, name: str, size: int) -> Iterator[bytes]:
+        """So many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
+
+    def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
+        """Those of these privileges that the user lacks; None if the server does not tell.
+
+        Where no user is logged in, nobody checks, and nothing is missing.
+        """
+
+    def disk(self) -> Disk | None:
+        """The file system of the server's data; None if the server does not tell."""
+
+    def oplog_seconds(self) -> float | None:
+        """How far back the oplog reaches; None if the user may not see it or there is none."""

@@ -1,0 +1,314 @@
+"""The ports of a run's life: its journal, its lock, and what it takes to undo it. The docstrings are promises.
+
+A run is noted down before it writes, each range of clients before its documents are written, and the run's end after
+everything. So whatever a killed run left in the target, the journal knows of it; what the journal knows of need not be
+in the target. Everything is durable (majority) when a method returns, unless the method says otherwise.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from booking_migrate.domain.bson_document import elements, read_fields, wrap
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.stores.base import Replacement
+
+JOURNAL_VERSION = 1
+"""The version of the journal's format. A journal that is newer than the program is refused.
+
+History:
+    1 (program 0.1.0): runs, ranges with digests, images of what was there before, locks.
+"""
+
+
+class RunState(StrEnum):
+    """Where a run stands. Which state may follow which: `engine.journal.TRANSITIONS`. The values are an API."""
+
+    PLANNED = "planned"
+    """Noted down; nothing is written yet."""
+
+    RUNNING = "running"
+    """At work, or killed: a heartbeat that has stopped tells."""
+
+    INTERRUPTED = "interrupted"
+    """Ended by a signal, after the batch at hand."""
+
+    FAILED = "failed"
+    """Ended by an error."""
+
+    DONE = "done"
+    """Everything is written."""
+
+    UNCHANGED = "unchanged"
+    """It found everything in the target already and wrote nothing."""
+
+    ROLLING_BACK = "rolling-back"
+    """What it wrote is being removed."""
+
+    ROLLED_BACK = "rolled-back"
+    """What it wrote is gone, but for what others have changed since."""
+
+
+class RunRecord(BaseModel):
+    """One run as its journal has it. A connection string never stands in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    version: int = JOURNAL_VERSION
+    tool_version: str
+    source: str
+    """The source place as given."""
+
+    target: str
+    """The target place as given."""
+
+    state: RunState = RunState.PLANNED
+    options: Mapping[str, str]
+    """Everything that decides the result, for people: a run is resumed under the same options only."""
+
+    user: str
+    host: str
+    pid: int
+    started_at: datetime
+    heartbeat_at: datetime
+    """When it last said that it is alive; the server's time in a database."""
+
+    worked_from: datetime
+    """When it was started or resumed last; the rate counts from here."""
+
+    documents: int = 0
+    """How many documents of the source it has dealt with since `worked_from`."""
+
+    total: int | None = None
+    """How many there are, roughly."""
+
+    resumed: int = 0
+    """How often it was resumed."""
+
+    target_existed: bool = False
+    """Whether the target was there before the run."""
+
+    index_existed: bool = False
+    """Whether the target had its unique index on `clientId` before the run."""
+
+    counts: Mapping[str, int] = {}
+    """The counts of a run that came to its end."""
+
+    problem: str | None = None
+    """What ended a run that failed."""
+
+    kept: int = 0
+    """How many client documents a rollback left in place because others have changed them."""
+
+
+class NoteKind(StrEnum):
+    """What a range of notes is about."""
+
+    JOIN = "join"
+    """Several client documents of one client that are made one, before anything else."""
+
+    DOCUMENTS = "documents"
+    """The client documents of one batch."""
+
+    REJECTS = "rejects"
+    """The rejected records of this source and target that were there before the run."""
+
+
+class DocumentNote(NamedTuple):
+    """One document that is about to be written, changed or removed."""
+
+    identity: bytes
+    """The BSON of ``{_id}``, as it will be."""
+
+    after: bytes | None
+    """The SHA-256 of its BSON as it will be; None if it will be gone."""
+
+    before: bytes | None
+    """Its BSON as it is; None if it is not there yet."""
+
+    @property
+    def document_id(self) -> Any:
+        """Its `_id`, decoded."""
+        return read_fields(self.identity)["_id"]
+
+    @property
+    def key(self) -> bytes:
+        """The sort key of its `_id`."""
+        return sort_key(self.document_id)
+
+
+def identity_of(raw: bytes) -> bytes:
+    """The BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
+    return wrap([next(element for element in elements(raw) if element.name == b"_id")])
+
+
+class RangeNote(NamedTuple):
+    """What is about to happen to a range of clients."""
+
+    kind: NoteKind
+    first: bytes
+    """The sort key of the first client's id."""
+
+    last: bytes
+    """The sort key of the last client's id."""
+
+    notes: Sequence[DocumentNote]
+
+
+class RunJournal(Protocol):
+    """The journal of all runs into the targets of one database.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+    """
+
+    def runs(self, target: str | None = None) -> Sequence[RunRecord]:
+        """All runs, or those into one target, the newest first.
+
+        Raises:
+            JournalTooNew: a newer version of the program wrote one of them.
+        """
+
+    def now(self) -> datetime:
+        """The time by the clock that the journal's times are taken from."""
+
+    def create(self, run: RunRecord) -> RunRecord:
+        """Note a new run down, and return it with its times set."""
+
+    def save(self, run_id: str, **changes: Any) -> RunRecord:
+        """Change some fields of a run, set its heartbeat, and return it. ``worked_from=None`` stands for now."""
+
+    def remove(self, run_id: str) -> None:
+        """Take a run out again that turned out to have nothing to do."""
+
+    def note(self, run_id: str, token: int, noted: RangeNote) -> None:
+        """Note down what is about to be written. Notes of another token never clash with these."""
+
+    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
+        """What was noted of these kinds, in the order of noting."""
+
+    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
+        """The ranges of kind `NoteKind.DOCUMENTS` that overlap these sort keys, in the order of noting.
+
+        Ranges just outside may come too.
+        """
+
+    def forget(self, run_id: str) -> None:
+        """Drop a run's notes; the run itself stays."""
+
+
+class Holder(NamedTuple):
+    """Whoever holds a lock."""
+
+    run_id: str
+    command: str
+    user: str
+    host: str
+    pid: int
+    birth: str
+    """What tells this process from every other one of all time: machine start, process space, start time. May be empty."""
+
+    def __str__(self) -> str:
+        return f"{self.command} {self.run_id} by {self.user} on {self.host}, process {self.pid}"
+
+
+class Lease(NamedTuple):
+    """A lock that is held, for as long as it is renewed."""
+
+    name: str
+    token: int
+    """Larger than that of everybody who held the lock before."""
+
+
+class HeldLockView(NamedTuple):
+    """A lock as somebody sees it who does not want it."""
+
+    holder: Holder
+    heard_at: datetime
+    """When its holder renewed it last."""
+
+    is_live: bool
+    """Whether it is held: its lease has not expired, and its holder is not known to be dead."""
+
+
+class LockStore(Protocol):
+    """Locks with an expiry by the server's clock, one a target.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked (any method).
+    """
+
+    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
+        """Take a lock that is free, or whose holder is dead or has not renewed it for longer than its lease.
+
+        Raises:
+            TargetBusy: somebody else holds it.
+        """
+
+    def renew(self, lease: Lease, seconds: float) -> bool:
+        """Prolong a lease; False if it was taken over. Not durable by itself: what is written after it is."""
+
+    def look(self, name: str) -> HeldLockView | None:
+        """Who holds a lock, or held it last; None if nobody ever did. Only reads."""
+
+    def release(self, lease: Lease) -> None:
+        """Let go of a lock, unless somebody else has taken it over."""
+
+
+class UndoableTarget(Protocol):
+    """A target collection and its rejected records, as rollback needs them.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the place in messages and reports."""
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+
+    def has_client_index(self) -> bool:
+        """Whether it has a unique index on `clientId`."""
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """The documents with these `_id` values, whole, in any order; at most a few thousand values."""
+
+    def remove(self, documents: Sequence[bytes]) -> None:
+        """Delete documents that still are these versions; others stay."""
+
+    def restore(self, changes: Sequence[Replacement]) -> None:
+        """Put older versions (``after``) back in the place of documents that still are ``before``.
+
+        Raises:
+            TargetChanged: one of them was changed just now.
+        """
+
+    def insert(self, documents: Sequence[bytes]) -> None:
+        """Put removed documents back. One that is there already stays."""
+
+    def drop_client_index(self) -> None:
+        """Remove the unique index on `clientId`, if there is one."""
+
+    def drop_if_empty(self) -> bool:
+        """Drop the collection if it holds nothing; whether it was dropped."""
+
+    def rejects(self) -> Iterator[bytes]:
+        """The rejected records of this source and target, whole."""
+
+    def remove_rejects(self, kept: Collection[bytes]) -> None:
+        """Delete the rejected records of this source and target whose SHA-256 is not among these."""
+
+    def insert_rejects(self, records: Sequence[bytes]) -> None:
+        """Put removed records back. One that is there already stays."""
+
+    def drop_rejects_if_empty(self) -> None:
+        """Drop the collection of rejected records if nothing is left in it of any run."""
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""

@@ -1,0 +1,56 @@
+"""From what the user wrote to the places where a run's life is kept: those of the target's database."""
+
+from typing import NamedTuple
+
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.journal import LockStore, RunJournal, UndoableTarget
+from booking_migrate.stores.lag import LagGauge
+from booking_migrate.stores.locate import last_part
+
+
+class JournalPlaces(NamedTuple):
+    """The journal and the locks of one database, and the lag of its replica set."""
+
+    journal: RunJournal
+    locks: LockStore
+    lag: LagGauge
+
+
+def open_journal(connection: Connection) -> JournalPlaces:
+    """The journal and the locks of the connection's database. Nothing is contacted before they are used.
+
+    Raises:
+        MissingUri: no server or no database is given.
+        BadConfiguration: the connection string cannot be used.
+    """
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.mongo import journal, lag, lock  # noqa: PLC0415
+
+    runs, ranges, before, locks = (
+        connection.collection(name)
+        for name in (journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION)
+    )
+    return JournalPlaces(
+        journal.MongoJournal(runs, ranges, before), lock.MongoLocks(locks), lag.MongoLag(runs)
+    )
+
+
+def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> UndoableTarget:
+    """A target collection as rollback needs it.
+
+    Args:
+        connection: the server and the database.
+        name: the collection's name.
+        source_name: the source that was given when it was written.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_journal`.
+    """
+    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415 - as above
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
+    from booking_migrate.stores.mongo.undo import MongoUndo  # noqa: PLC0415
+
+    collection, rejects = connection.collection(name), connection.collection(COLLECTION)
+    source = last_part(source_name)
+    keeper = CollectionRejects(rejects, source=source, target=name)
+    return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)

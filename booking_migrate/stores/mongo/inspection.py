@@ -1,0 +1,154 @@
+"""A database as a `DatabaseInspector`: commands that only read (MongoDB manual, reference/command)."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from pymongo.errors import OperationFailure
+
+from booking_migrate.domain.bson_document import CODEC, Document
+from booking_migrate.stores.inspection import (
+    CollectionFacts,
+    Disk,
+    IndexFacts,
+    Privilege,
+    ServerFacts,
+    Topology,
+)
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import split_batch
+
+_OPLOG = "oplog.rs"
+
+
+class MongoInspector:
+    """Looks at the database of a collection; see `DatabaseInspector` for the promises."""
+
+    def __init__(self, anchor: DriverCollection) -> None:
+        """Take any collection of the database; it need not exist."""
+        self._anchor = anchor
+        self._database = anchor.database.with_options(codec_options=CODEC)
+
+    @property
+    def database(self) -> str:
+        """See `DatabaseInspector.database`."""
+        return self._database.name
+
+    def server(self) -> ServerFacts:
+        """See `DatabaseInspector.server`."""
+        with reading(self._anchor):
+            hello = self._database.command("hello")
+            version = self._database.command("buildInfo")["version"]
+        if hello.get("msg") == "isdbgrid":
+            return ServerFacts(version, Topology.SHARDED)
+        return ServerFacts(version, Topology.REPLICA_SET if "setName" in hello else Topology.STANDALONE)
+
+    def collection(self, name: str) -> CollectionFacts | None:
+        """See `DatabaseInspector.collection`."""
+        collection = self._database[name]
+        listed = describe(collection)
+        if listed is None:
+            return None
+        kind = listed["type"]
+        if kind == "view":
+            return CollectionFacts(name, kind)
+        statistics = self._told("collStats", name) or {}
+        return CollectionFacts(
+            name=name,
+            kind=kind,
+            documents=_whole(statistics.get("count")),
+            data_bytes=_whole(statistics.get("size")),
+            storage_bytes=_whole(statistics.get("storageSize")),
+            index_bytes=_whole(statistics.get("totalIndexSize")),
+            id_index_bytes=_whole(statistics.get("indexSizes", {}).get("_id_")),
+            indexes=self._indexes(collection),
+            has_validator=bool(listed.get("options", {}).get("validator")),
+        )
+
+    def other_collections(self, known: Collection[str]) -> Sequence[str]:
+        """See `DatabaseInspector.other_collections`."""
+        with reading(self._anchor):
+            listed = list(self._database.list_collections(authorizedCollections=True))
+        return sorted(
+            each["name"]
+            for each in listed
+            if each["type"] == "collection"
+            and each["name"] not in known
+            and not each["name"].startswith(("system.", "booking_migrate_"))
+        )
+
+    def sample(self, name: str, size: int) -> Iterator[bytes]:
+        """See `DatabaseInspector.sample`."""
+        with reading(self._database[name]):
+            for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
+                # The driver's annotation says document; what comes is the bytes of a whole batch.
+                yield from split_batch(cast("bytes", batch))
+
+    def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
+        """See `DatabaseInspector.missing`."""
+        status = self._told("connectionStatus", 1, showPrivileges=True)
+        if status is None:
+            return None
+        known = status["authInfo"]
+        if not known["authenticatedUsers"]:
+            return ()
+        granted = known["authenticatedUserPrivileges"]
+        return tuple(one for one in wanted if not any(self._covers(grant, one) for grant in granted))
+
+    def disk(self) -> Disk | None:
+        """See `DatabaseInspector.disk`."""
+        statistics = self._told("dbStats", 1) or {}
+        if "fsTotalSize" not in statistics:
+            return None
+        return Disk(int(statistics["fsTotalSize"]), int(statistics["fsUsedSize"]))
+
+    def oplog_seconds(self) -> float | None:
+        """See `DatabaseInspector.oplog_seconds`."""
+        oplog = self._database.client.get_database("local")[_OPLOG]
+        with reading(self._anchor):
+            try:
+                ends = [oplog.find_one({}, {"ts": 1}, sort=[("$natural", order)]) for order in (1, -1)]
+            except OperationFailure:
+                # Whoever may only read the database may not read this one.
+                return None
+        times = [end["ts"].time for end in ends if end is not None]
+        return float(times[-1] - times[0]) if times else None
+
+    def _indexes(self, collection: Any) -> tuple[IndexFacts, ...]:
+        with reading(collection):
+            return tuple(
+                IndexFacts(
+                    name=index["name"],
+                    keys=tuple(index["key"]),
+                    unique=bool(index.get("unique")),
+                    is_partial=bool(index.get("sparse")) or "partialFilterExpression" in index,
+                    expires="expireAfterSeconds" in index,
+                )
+                for index in collection.list_indexes()
+            )
+
+    def _told(self, command: str, value: Any, **options: Any) -> Document | None:
+        """The answer to a command, or None if the user may not ask."""
+        with reading(self._anchor):
+            try:
+                return dict(self._database.command(command, value, **options))
+            except OperationFailure:
+                return None
+
+    def _covers(self, grant: Mapping[str, Any], wanted: Privilege) -> bool:
+        """Whether a privilege that the user has includes one that is wanted.
+
+        Source: MongoDB manual, reference/resource-document: an empty name stands for all of them.
+        """
+        if wanted.action not in grant["actions"]:
+            return False
+        resource = grant["resource"]
+        if resource.get("anyResource"):
+            return True
+        if "db" not in resource or resource["db"] not in ("", self._database.name):
+            return False
+        return resource["collection"] in ("", wanted.collection)
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,211 @@
+"""The journal in collections of the target's database.
+
+``booking_migrate_runs`` has one document a run, ``booking_migrate_ranges`` one for each range of clients, and
+``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.collection import Collection
+
+from booking_migrate.errors import JournalTooNew, NoRun
+from booking_migrate.stores.journal import (
+    JOURNAL_VERSION,
+    DocumentNote,
+    NoteKind,
+    RangeNote,
+    RunRecord,
+    RunState,
+)
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.retry import attempts
+
+RUNS = "booking_migrate_runs"
+RANGES = "booking_migrate_ranges"
+BEFORE = "booking_migrate_before"
+
+_PART = 12 * 1024 * 1024
+"""How much of an image one document holds, in bytes; it has to fit beside its names."""
+
+_NOTES = 20_000
+"""How many notes one range holds; more would not fit into one document."""
+
+_KEY = 256
+"""How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
+
+
+class MongoJournal:
+    """See `RunJournal` for the promises."""
+
+    def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
+        self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
+        self._ranges = ranges
+        self._before = before
+        self._is_indexed = False
+        self._noted = 0
+
+    def runs(self, target: str | None = None) -> Sequence[RunRecord]:
+        """See `RunJournal.runs`."""
+        with reading(self._runs):
+            found = list(self._runs.find({} if target is None else {"target": target}).sort("started_at", -1))
+        newest = max((run["version"] for run in found), default=0)
+        if newest > JOURNAL_VERSION:
+            raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
+        return [_record(run) for run in found]
+
+    def now(self) -> datetime:
+        """See `RunJournal.now`."""
+        with reading(self._runs):
+            hello = self._runs.database.command("hello", codec_options=TIMES)
+        time: datetime = hello["localTime"]
+        return time
+
+    def create(self, run: RunRecord) -> RunRecord:
+        """See `RunJournal.create`."""
+        fields = {"_id": run.run_id, **run.model_dump(mode="python", exclude={"run_id"})}
+        with writing(self._runs):
+            for attempt in attempts():
+                with attempt:
+                    self._runs.replace_one({"_id": run.run_id}, fields, upsert=True)
+        times = dict.fromkeys(("started_at", "worked_from"), "$$NOW")
+        return self._update(run.run_id, times)
+
+    def save(self, run_id: str, **changes: Any) -> RunRecord:
+        """See `RunJournal.save`."""
+        fields = {
+            name: "$$NOW" if name == "worked_from" else {"$literal": value} for name, value in changes.items()
+        }
+        return self._update(run_id, fields)
+
+    def _update(self, run_id: str, fields: Mapping[str, Any]) -> RunRecord:
+        with writing(self._runs):
+            for attempt in attempts():
+                with attempt:
+                    saved = self._runs.find_one_and_update(
+                        {"_id": run_id},
+                        [{"$set": {**fields, "heartbeat_at": "$$NOW"}}],
+                        return_document=ReturnDocument.AFTER,
+                    )
+        if saved is None:
+            raise NoRun(f"run {run_id} in {RUNS} any more")
+        return _record(saved)
+
+    def remove(self, run_id: str) -> None:
+        """See `RunJournal.remove`."""
+        self.forget(run_id)
+        with writing(self._runs):
+            for attempt in attempts():
+                with attempt:
+                    self._runs.delete_one({"_id": run_id})
+
+    def note(self, run_id: str, token: int, noted: RangeNote) -> None:
+        """See `RunJournal.note`. The images come first: a range whose image is lacking would be of no use."""
+        for start in range(0, len(noted.notes), _NOTES):
+            # With the token, so that a process that was taken for dead does not clash with its successor.
+            name = f"{run_id}/{token:09d}/{self._noted:09d}"
+            self._noted += 1
+            part = noted.notes[start : start + _NOTES]
+            self._keep_images(run_id, name, part)
+            fields = {
+                "_id": name,
+                "run": run_id,
+                "kind": noted.kind.value,
+                "first": noted.first[:_KEY].hex(),
+                "last": noted.last[:_KEY].hex(),
+                "documents": [_described(each) for each in part],
+            }
+            with writing(self._ranges):
+                for attempt in attempts():
+                    with attempt:
+                        # Sent again, it finds itself there, or is written: its name is given once.
+                        self._ranges.replace_one({"_id": name}, fields, upsert=True)
+
+    def _keep_images(self, run_id: str, name: str, notes: Sequence[DocumentNote]) -> None:
+        for position, note in enumerate(notes):
+            if note.before is None:
+                continue
+            for part, start in enumerate(range(0, len(note.before), _PART)):
+                image = {
+                    "_id": f"{name}/{position:06d}/{part:03d}",
+                    "run": run_id,
+                    "bytes": note.before[start : start + _PART],
+                }
+                with writing(self._before):
+                    for attempt in attempts():
+                        with attempt:
+                            self._before.replace_one({"_id": image["_id"]}, image, upsert=True)
+
+    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
+        """See `RunJournal.ranges`."""
+        wanted = [kind.value for kind in kinds]
+        # "0" follows "/": all names of this run, in their order by the index on `_id`.
+        yield from self._find({"_id": {"$gte": f"{run_id}/", "$lt": f"{run_id}0"}, "kind": {"$in": wanted}})
+
+    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
+        """See `RunJournal.between`."""
+        self._ensure_index()
+        condition = {
+            "run": run_id,
+            "kind": NoteKind.DOCUMENTS.value,
+            "last": {"$gte": first[:_KEY].hex()},
+            "first": {"$lte": last[:_KEY].hex()},
+        }
+        return list(self._find(condition))
+
+    def _ensure_index(self) -> None:
+        """Only runs that are continued or undone ask for certain clients, so no other run pays for an index."""
+        if not self._is_indexed:
+            with writing(self._ranges):
+                for attempt in attempts():
+                    with attempt:
+                        self._ranges.create_index([("run", 1), ("last", 1)])
+            self._is_indexed = True
+
+    def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
+        with reading(self._ranges):
+            for noted in self._ranges.find(condition).sort("_id", 1).allow_disk_use(True):
+                yield RangeNote(
+                    NoteKind(noted["kind"]),
+                    bytes.fromhex(noted["first"]),
+                    bytes.fromhex(noted["last"]),
+                    [
+                        DocumentNote(
+                            document["id"],
+                            document["after"],
+                            self._image(noted["_id"], position) if document["image"] else None,
+                        )
+                        for position, document in enumerate(noted["documents"])
+                    ],
+                )
+
+    def _image(self, name: str, position: int) -> bytes:
+        prefix = f"{name}/{position:06d}/"
+        with reading(self._before):
+            found = self._before.find({"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}).sort("_id", 1)
+            return b"".join(part["bytes"] for part in found)
+
+    def forget(self, run_id: str) -> None:
+        """See `RunJournal.forget`."""
+        for collection in (self._ranges, self._before):
+            with writing(collection):
+                for attempt in attempts():
+                    with attempt:
+                        collection.delete_many({"run": run_id})
+
+
+def _described(note: DocumentNote) -> Mapping[str, Any]:
+    return {
+        # As bytes: an `_id` may be of a type that the driver re-types.
+        "id": note.identity,
+        "after": note.after,
+        "image": note.before is not None,
+    }
+
+
+def _record(run: Mapping[str, Any]) -> RunRecord:
+    fields = {name: value for name, value in run.items() if name in RunRecord.model_fields}
+    return RunRecord.model_validate({**fields, "run_id": run["_id"], "state": RunState(run["state"])})

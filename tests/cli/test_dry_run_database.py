@@ -1,0 +1,301 @@
+"""dry-run on a real server: a user who may only read is enough, and nothing is written."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient, monitoring
+from pymongo.database import Database
+
+from booking_migrate.engine.dry_run.needs import REJECTED, STATE
+from booking_migrate.stores.mongo import journal, lock, rejects
+from tests.support.booking_lines import EXPERT, booking, client
+from tests.support.bookings import ABSENT
+from tests.support.dry_run import dry_run
+from tests.support.server import Server, guarded_server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Any]
+
+READING = {
+    "aggregate", "buildInfo", "buildinfo", "collStats", "connectionStatus", "count", "dbStats", "endSessions", "find",
+    "getMore", "hello", "isMaster", "ismaster", "killCursors", "listCollections", "listIndexes", "ping", "saslContinue",
+    "saslStart",
+}  # fmt: skip
+
+
+def fill(database: Db) -> None:
+    """A few bookings, some of them of the first generation, one wrong, one migrated before; and the people."""
+    absent = dict.fromkeys(("clientUserId", "clientEmail", "expertUserId", "expertEmail"), ABSENT)
+    database["bookings"].insert_many(
+        [booking(0, **absent), booking(4, **absent), booking(1), booking(2), booking(3, currency="rupees")]
+    )
+    database["bookings"].create_index([("expertId", 1)], name="by_expert")
+    database["users"].insert_one({"_id": client(0), "user_id": "1111", "email": "u@example.org"})
+    database["experts"].insert_one({"_id": EXPERT, "userId": client(0)})
+    database["payments"].insert_one({"bookingId": booking(1)["_id"]})
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    """A server that asks for a password, with a user who may read one database."""
+    with guarded_server() as server:
+        admin = server.client()
+        fill(admin["shop"])
+        admin["shop"].command("createUser", "reader", pwd="open sesame", roles=["read"])
+        yield server
+
+
+@pytest.fixture
+def reader(guarded: Server) -> dict[str, str]:
+    """The variables that name the guarded server, as a user who may only read."""
+    uri = guarded.uri.replace("admin:secret", "reader:open%20sesame").replace(
+        "authSource=admin", "authSource=shop"
+    )
+    return {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": "shop"}
+
+
+def test_every_collection_that_runs_write_is_asked_about() -> None:
+    """The names of the collections in which runs are kept are those that the stores use."""
+    assert {journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION} == set(STATE)
+    assert rejects.COLLECTION == REJECTED
+
+
+def hashes(database: Db) -> dict[str, Any]:
+    """What the server says the database holds, to the byte."""
+    found: dict[str, Any] = database.command("dbHash")["collections"]
+    return found
+
+
+def test_a_user_who_may_only_read(run: Run, guarded: Server, reader: dict[str, str]) -> None:
+    """With the role `read` it ends as for anybody else, names the privileges that are missing, and changes nothing."""
+    before = guarded.client()["shop"].list_collection_names()
+    result = run("dry-run", "--json", env=reader)
+    report = json.loads(result.stdout)
+    missing = {
+        (one["command"], one["privilege"]["action"])
+        for one in report["dry_run"]["needs"]["missing_privileges"]
+    }
+
+    assert (3, "") == (result.exit_code, result.stderr)
+    assert (5, 4, 1) == tuple(report["counts"][name] for name in ("scanned", "migrated", "rejected"))
+    assert {
+        ("migrate", "insert"),
+        ("migrate", "createIndex"),
+        ("cutover", "renameCollectionSameDB"),
+    } <= missing
+    assert {("rollback", "remove"), ("cutover", "collMod")} <= missing
+    assert "find" not in {action for _, action in missing}
+    assert "sesame" not in result.stdout
+    assert sorted(before) == sorted(guarded.client()["shop"].list_collection_names())
+
+
+def test_a_user_who_may_read_few_collections(run: Run, guarded: Server, reader: dict[str, str]) -> None:
+    """Collections that the user may not read are named, and nothing fails for them."""
+    shop = guarded.client()["shop"]
+    readable = [
+        {"resource": {"db": "shop", "collection": name}, "actions": ["find"]}
+        for name in ("bookings", "users", "experts", "bookings_consolidated")
+    ]
+    listing = {"resource": {"db": "shop", "collection": ""}, "actions": ["listCollections", "listIndexes"]}
+    shop.command("createRole", "few", privileges=[*readable, listing], roles=[])
+    shop.command("createUser", "clerk", pwd="open sesame", roles=["few"])
+    clerk = {**reader, "MONGODB_URI": reader["MONGODB_URI"].replace("reader:", "clerk:")}
+    result = run("dry-run", "--json", env=clerk)
+    report = json.loads(result.stdout)
+    findings = {finding["kind"]: finding["sample_ids"] for finding in report["findings"]}
+
+    assert (3, None) == (result.exit_code, report["dry_run"]["needs"]["disk"])
+    assert ["payments"] == findings["collections-unreadable"]
+    assert report["dry_run"]["gains"]["index_bytes_before"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        (
+            {"MONGODB_URI": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50"},
+            10,
+            "no MongoDB server answers",
+        ),
+        ({"BOOKING_MIGRATE_SOURCE": "nothing_here"}, 5, "nothing_here does not exist"),
+    ],
+)
+def test_bad_places(run: Run, reader: dict[str, str], changes: dict[str, str], code: int, said: str) -> None:
+    """A server that is down and a collection that is not there end as for migrate."""
+    result = run("dry-run", env={**reader, **changes})
+
+    assert code == result.exit_code
+    assert said in result.stderr
+
+
+def test_a_wrong_password(run: Run, reader: dict[str, str]) -> None:
+    """A wrong password is told as such, and not shown."""
+    result = run("dry-run", env={**reader, "MONGODB_URI": reader["MONGODB_URI"].replace("sesame", "barley")})
+
+    assert 10 == result.exit_code
+    assert "barley" not in result.output
+
+
+def test_the_profiler_sees_no_write(run: Run, guarded: Server, reader: dict[str, str]) -> None:
+    """The server's own profiler, at its finest, has no write and no change of schema by this user."""
+    shop = guarded.client()["shop"]
+    shop.command("profile", 2)
+    try:
+        result = run("dry-run", env=reader)
+    finally:
+        shop.command("profile", 0)
+    seen = [entry for entry in shop["system.profile"].find() if entry.get("appName") == "booking-migrate"]
+    shop["system.profile"].drop()
+
+    assert result.exit_code == 3
+    assert seen
+    assert set() == {entry["op"] for entry in seen} - {"query", "getmore", "command"}
+    assert set() == {next(iter(entry["command"])) for entry in seen} - READING
+
+
+class Commands(monitoring.CommandListener):
+    """Remembers the names of all commands."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.names.add(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        pass
+
+
+def test_the_driver_sends_no_write(database: Db, server_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that the driver sends only reads, and the database is the same to the byte afterwards."""
+    fill(database)
+    commands = Commands()
+    before = hashes(database)
+
+    def listening(uri: str) -> MongoClient[dict[str, Any]]:
+        return MongoClient(uri, event_listeners=[commands])
+
+    monkeypatch.setattr("booking_migrate.stores.mongo.connection.make_client", listening)
+    dry_run("bookings", "clients", uri=server_uri, db=database.name)
+
+    assert {"find", "aggregate", "connectionStatus"} <= commands.names
+    assert set() == commands.names - READING
+    assert before == hashes(database)
+
+
+def test_needs_of_a_replica_set(run: Run, database: Db, server: Server) -> None:
+    """Where nobody has to log in nothing is missing, and a replica set can migrate in place."""
+    fill(database)
+    result = run("dry-run", "--json", env={"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name})
+    part = json.loads(result.stdout)["dry_run"]
+    needs, gains = part["needs"], part["gains"]
+
+    assert "replica set" == needs["server"]["topology"]
+    assert [("side by side", True), ("in place", True)] == [
+        (mode["name"], mode["possible"]) for mode in needs["modes"]
+    ]
+    assert ([], False, False) == (
+        needs["missing_privileges"],
+        needs["has_source_index"],
+        needs["has_unique_index"],
+    )
+    assert needs["disk"]["total"] > needs["disk"]["used"] > 0
+    assert needs["oplog_seconds"] >= 0
+    assert needs["target_bytes"] > 0
+    assert (5, 3) == (gains["documents_before"], gains["documents_after"])
+    assert [("payments", "bookingId")] == [(one["collection"], one["field"]) for one in part["references"]]
+
+
+def test_needs_of_a_server_alone(run: Run, reader: dict[str, str]) -> None:
+    """A server alone has no transactions, so in-place migration is not possible; its oplog cannot be seen."""
+    needs = json.loads(run("dry-run", "--json", env=reader).stdout)["dry_run"]["needs"]
+
+    assert "standalone" == needs["server"]["topology"]
+    assert ["in place"] == [mode["name"] for mode in needs["modes"] if not mode["possible"]]
+    assert needs["oplog_seconds"] is None
+
+
+def test_a_target_in_the_old_shape_is_a_blocker(run: Run, database: Db, server: Server) -> None:
+    """A target with bookings in it stands in the way; everything else is told too."""
+    fill(database)
+    database["clients"].insert_one({"_id": "a booking"})
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    result = run("dry-run", "--target", "clients", "--json", env=env)
+    report = json.loads(result.stdout)
+
+    assert 5 == result.exit_code
+    assert ["TargetInOldShape"] == [blocker["kind"] for blocker in report["dry_run"]["blockers"]]
+    assert 5 == report["counts"]["scanned"]
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 5), (("--merge-client-documents",), 3)])
+def test_two_client_documents(
+    run: Run, database: Db, server: Server, options: tuple[str, ...], code: int
+) -> None:
+    """Two client documents of a client stand in the way, unless they are to be joined; then counts are migrate's."""
+    fill(database)
+    database["clients"].insert_many(
+        [
+            {"_id": number, "clientId": client(0), "sessions": [{"sessionId": number}], "totalSessions": 1}
+            for number in (1, 2)
+        ]
+    )
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    before = hashes(database)
+    told = run("dry-run", "--target", "clients", "--json", *options, env=env)
+    assert before == hashes(database)
+    report = json.loads(told.stdout)
+    done = json.loads(
+        run("migrate", "--target", "clients", "--json", "--merge-client-documents", env=env).stdout
+    )
+
+    assert code == told.exit_code
+    assert (code == 5) == bool(report["dry_run"]["blockers"])
+    assert done["counts"] == report["counts"]
+
+
+def test_a_sample(run: Run, database: Db, server: Server) -> None:
+    """A sample of whole clients, chosen by the server, estimates the whole; asked for more than there is, it is all."""
+    database["bookings"].insert_many(
+        [booking(number, clientId=client(number // 5)) for number in range(2000)]
+    )
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    part = json.loads(run("dry-run", "--json", "--sample", "400", env=env).stdout)
+    whole = json.loads(run("dry-run", "--json", "--sample", "2000", env=env).stdout)
+
+    assert 0 < part["dry_run"]["sampled"] < 1000
+    assert 0 == part["dry_run"]["sampled"] % 5
+    assert (2000, 400) == (part["counts"]["scanned"], part["counts"]["clients"])
+    assert (None, 2000) == (whole["dry_run"]["sampled"], whole["counts"]["scanned"])
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (lambda shop: shop["bookings"].insert_one(booking(99)), "documents of source was 5 and is 6"),
+        (
+            lambda shop: shop["bookings"].update_one({}, {"$currentDate": {"updatedAt": True}}),
+            "newest updatedAt of source",
+        ),
+        (lambda shop: shop["users"].delete_many({}), "documents of users was 1 and is 0"),
+    ],
+)
+def test_a_plan_over_a_collection(
+    run: Run, database: Db, server: Server, change: Callable[[Db], object], difference: str
+) -> None:
+    """A plan fits its collection until a document comes, goes or changes; then migrate names what did."""
+    fill(database)
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    run("dry-run", "--plan", "plan.json", env=env)
+    change(database)
+    refused = run("migrate", "--plan", "plan.json", env=env)
+    run("dry-run", "--plan", "plan.json", env=env)
+    followed = run("migrate", "--plan", "plan.json", env=env)
+
+    assert (5, 3) == (refused.exit_code, followed.exit_code)
+    assert difference in refused.stderr

@@ -1,0 +1,64 @@
+"""A server that lets nobody in without a password: what a wrong one, or a lacking privilege, leads to."""
+
+from collections.abc import Iterator
+from urllib.parse import quote_plus
+
+import pytest
+
+from tests.cli.conftest import RunProcess
+from tests.support.bookings import a_booking
+from tests.support.server import Server, guarded_server
+
+PASSWORD = "p@ss:w/%ord"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    """A server with bookings, a reader and a writer."""
+    with guarded_server() as server:
+        database = server.client()["platform"]
+        database["bookings"].insert_one(a_booking())
+        database.command("createUser", "reader", pwd=PASSWORD, roles=["read"])
+        database.command("createUser", "writer", pwd=PASSWORD, roles=["readWrite"])
+        yield server
+
+
+def uri_of(server: Server, user: str, password: str = PASSWORD) -> str:
+    """A connection string for one user."""
+    host = server.uri.partition("@")[2].partition("/")[0]
+    return f"mongodb://{user}:{quote_plus(password)}@{host}/platform"
+
+
+def test_a_wrong_password_is_no_connection(guarded: Server, run_process: RunProcess) -> None:
+    """Exit code 10, one clear message, no traceback, and the password nowhere."""
+    done = run_process("migrate", env={"MONGODB_URI": uri_of(guarded, "writer", "wr0ng%secret")})
+
+    assert 10 == done.returncode
+    assert "does not accept this user and password" in done.stderr
+    assert "Traceback" not in done.stderr
+    for secret in ("wr0ng%secret", quote_plus("wr0ng%secret")):
+        assert secret not in done.stdout + done.stderr
+
+
+def test_who_may_only_read_is_refused_before_anything_is_written(
+    guarded: Server, run_process: RunProcess
+) -> None:
+    """Exit code 5, naming the place; no collection appears."""
+    done = run_process("migrate", "--verbose", env={"MONGODB_URI": uri_of(guarded, "reader")})
+
+    assert 5 == done.returncode
+    assert "the server does not permit this on" in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    assert ["bookings"] == guarded.client()["platform"].list_collection_names()
+
+
+def test_the_built_in_role_for_writing_is_enough(guarded: Server, run_process: RunProcess) -> None:
+    """A user with `readWrite` on the database can migrate; nothing that is printed holds the password."""
+    done = run_process(
+        "migrate", "--target", "clients", "--json", env={"MONGODB_URI": uri_of(guarded, "writer")}
+    )
+
+    assert 0 == done.returncode
+    assert 1 == guarded.client()["platform"]["clients"].count_documents({})
+    guarded.client()["platform"].drop_collection("clients")
+    assert quote_plus(PASSWORD) not in done.stdout + done.stderr

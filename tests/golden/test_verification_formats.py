@@ -1,0 +1,94 @@
+"""Every format of the reports of verify, byte for byte."""
+
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from rich.console import Console
+
+from booking_migrate.domain.bson_document import element_of
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.engine.outcome import Counts, RejectionGroup
+from booking_migrate.engine.verify import Kind, Mismatch, Rule, VerificationOutcome
+from booking_migrate.engine.verify.outcome import RuleResult
+from booking_migrate.reports.html import render_html
+from booking_migrate.reports.json_report import render_json
+from booking_migrate.reports.junit import render_junit
+from booking_migrate.reports.markdown import render_markdown
+from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.text import render_text
+from booking_migrate.reports.verification import report_of_verification
+from tests.support.sample_reports import HOSTILE
+
+Check = Callable[[str, str], None]
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "json": render_json,
+    "md": render_markdown,
+    "html": render_html,
+    "xml": render_junit,
+}
+CLIENT, BOOKING = ObjectId("68b6134f8e21e1ae686349f7"), ObjectId("68b61bd7a4c0bf9eaab38ee5")
+
+
+def _report(mismatches: dict[Rule, list[Mismatch]]) -> Report:
+    outcome = VerificationOutcome(
+        counts=Counts(scanned=403, migrated=400, rejected=3, clients=40, sessions=400),
+        results=tuple(
+            RuleResult(rule, 3 * len(mismatches.get(rule, ())), tuple(mismatches.get(rule, ())))
+            for rule in Rule
+        ),
+        rejections=(RejectionGroup(Reason.CURRENCY_NOT_ALLOWED, 3, ("a", "b", "c")),),
+        clients_checked=40,
+        clients_seen=40,
+        rejects_name="booking_migrate_rejected",
+        seconds=1.2,
+    )
+    return report_of_verification(
+        outcome,
+        run_id="20261123T151100Z-ab12cd",
+        source="bookings",
+        target="bookings_consolidated",
+        next_steps=(NextStep(text="Look at one:", command="booking-migrate explain ID"),)
+        if mismatches
+        else (),
+        mismatches_file="mismatches.jsonl" if mismatches else None,
+    ).model_copy(update={"tool_version": "1.2.3"})
+
+
+def proven() -> Report:
+    """A result that is right."""
+    return _report({})
+
+
+def not_proven() -> Report:
+    """A result with mismatches, one of which tries to break the report."""
+    price = Mismatch(
+        Kind.CONTENT, CLIENT, BOOKING, "price", element_of("price", 20), element_of("price", Int64(20))
+    )
+    lost = Mismatch(Kind.MISSING, CLIENT, BOOKING, detail="the booking is neither in the target nor rejected")
+    hostile = Mismatch(Kind.EXTRA, HOSTILE, HOSTILE, HOSTILE, detail=HOSTILE)
+    return _report(
+        {Rule.CONTENT: [price, price], Rule.EVERY_BOOKING_ONCE: [lost], Rule.NOTHING_ELSE: [hostile]}
+    )
+
+
+REPORTS = {"proven": proven, "not-proven": not_proven}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_report_file(name: str, suffix: str, check_golden: Check) -> None:
+    """A report file is the golden one."""
+    check_golden(f"verify-{name}.{suffix}", FORMATS[suffix](REPORTS[name]()))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("width", [40, 100])
+def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
+    """The text on a terminal is the golden one, wide and narrow."""
+    screen = StringIO()
+    Console(file=screen, width=width).print(render_text(REPORTS[name](), width))
+
+    check_golden(f"verify-{name}.{width}.txt", screen.getvalue())

@@ -1,0 +1,114 @@
+"""What the tests of a run's life share: a database with old bookings, and the program as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from typer.testing import CliRunner, Result
+
+from booking_migrate.cli.app import app
+from tests.support.booking_lines import booking, client
+from tests.support.server import Server
+
+ROOT = Path(__file__).parents[2]
+Db = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def environment(server: Server, database: Db) -> dict[str, str]:
+    """The variables that name the server and the test's database, and none that the program would take for options."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
+    }
+    return {
+        **kept,
+        "MONGODB_URI": server.uri,
+        "BOOKING_MIGRATE_DB": database.name,
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture
+def bookings(database: Db) -> None:
+    """Thirty bookings of four clients, two of them to be rejected; one client has a document in the target already."""
+    database.bookings.insert_many(
+        [*map(booking, range(28)), booking(28, currency="usd"), booking(29, duration=5)]
+    )
+    database.clients.insert_one({"_id": 1, "clientId": client(2), "sessions": [], "by": "the application"})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the program in this process ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """A function that runs the program to its end; in this process, since starting one takes longer than the run."""
+    for name in set(os.environ) - set(environment):
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> Ended:
+        result = CliRunner().invoke(app, list(arguments), env=environment, prog_name="booking-migrate")
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def killed(environment: Mapping[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """A function that runs the program and kills it when it reaches a step for the Nth time."""
+
+    def run(step: str, count: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return _finished(["-m", "tests.support.killed", "kill", step, str(count), *arguments], environment)
+
+    return run
+
+
+def _finished(arguments: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=ROOT,
+    )
+
+
+def contents(database: Db) -> dict[str, str]:
+    """The server's hash of each collection that is not the program's own bookkeeping of runs and locks."""
+    hashes: dict[str, str] = database.command("dbHash")["collections"]
+    own = (
+        "booking_migrate_runs",
+        "booking_migrate_ranges",
+        "booking_migrate_before",
+        "booking_migrate_locks",
+    )
+    return {name: digest for name, digest in hashes.items() if name not in own}
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A function that runs the program in this process, with no variable set that it would take for an option."""
+    for name in list(os.environ):
+        if name.startswith(("BOOKING_MIGRATE_", "MONGODB_")):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), prog_name="booking-migrate")
+
+    return run

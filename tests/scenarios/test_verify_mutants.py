@@ -1,0 +1,92 @@
+"""Every single fault is found and named, in files and in MongoDB; an unharmed result has none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.engine.verify import VerificationPlan
+from booking_migrate.stores.locate import Connection
+from tests.support.mutants import MUTANTS, Mutant
+from tests.support.proof import Proof, migrated, verify_collections, verify_files
+from tests.support.server import Server
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    return migrated(tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture(scope="module")
+def connection(server: Server) -> Iterator[Connection]:
+    one = Connection(server.uri, "verify_mutants")
+    yield one
+    one.close()
+    server.client().drop_database("verify_mutants")
+
+
+@pytest.fixture
+def database(server: Server) -> Database[dict[str, Any]]:
+    return server.client()["verify_mutants"]
+
+
+def test_there_are_enough() -> None:
+    """At least forty faults are tried, each under a name of its own."""
+    assert len(MUTANTS) >= 40
+    assert len(MUTANTS) == len({mutant.name for mutant in MUTANTS})
+
+
+def test_unharmed_files(proof: Proof, tmp_path: Path) -> None:
+    """What the program wrote to files has no mismatch, and every booking is accounted for."""
+    outcome, found = verify_files(proof, tmp_path)
+
+    assert [] == found
+    counts = outcome.counts
+    assert (13, 10, 0, 3) == (counts.scanned, counts.migrated, counts.already_migrated, counts.rejected)
+
+
+def test_unharmed_collections(
+    proof: Proof, database: Database[dict[str, Any]], connection: Connection
+) -> None:
+    """The same documents in MongoDB have none either."""
+    outcome, found = verify_collections(proof, database, connection)
+
+    assert [] == found
+    assert 0 == outcome.mismatch_count
+
+
+def test_workers_find_the_same(proof: Proof, tmp_path: Path) -> None:
+    """Two processes find what one does, in the same order."""
+    harmed = proof.copy()
+    for mutant in MUTANTS[:12]:
+        mutant.harm(harmed)
+    alone = verify_files(harmed, tmp_path, VerificationPlan(batch_bookings=2))[1]
+
+    assert alone
+    assert alone == verify_files(harmed, tmp_path, VerificationPlan(batch_bookings=2, workers=2))[1]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_in_files(proof: Proof, tmp_path: Path, mutant: Mutant) -> None:
+    """A fault in a file is found and named."""
+    harmed = proof.copy()
+    mutant.harm(harmed)
+    _outcome, found = verify_files(harmed, tmp_path)
+
+    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
+
+
+@pytest.mark.parametrize(
+    "mutant", [each for each in MUTANTS if not each.in_files_only], ids=lambda mutant: mutant.name
+)
+def test_mutant_in_collections(
+    proof: Proof, database: Database[dict[str, Any]], connection: Connection, mutant: Mutant
+) -> None:
+    """A fault in a collection is found and named."""
+    harmed = proof.copy()
+    mutant.harm(harmed)
+    _outcome, found = verify_collections(harmed, database, connection)
+
+    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
