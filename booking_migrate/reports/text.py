@@ -3,9 +3,11 @@
 Nothing from data is ever read as rich's markup: every text goes into a `Text`.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -164,4 +166,30 @@ def step_lines(steps: Sequence[NextStep]) -> Iterable[RenderableType]:
     for step in steps:
         yield Text(step.text)
         if step.command is not None:
-            yield indented(Text(step.command, style="cyan", overflow="fold"))
+            yield indented(CommandLine(step.command))
+
+
+class CommandLine:
+    """A command that can be copied from the screen: too long a one is continued on the next line, as a shell does it."""
+
+    def __init__(self, command: str) -> None:
+        """Take the command."""
+        self._command = command
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints."""
+        yield Text("\n".join(self._lines(options.max_width)), style="cyan", overflow="fold")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """How wide that is."""
+        return Measurement(1, min(options.max_width, max(map(len, self._lines(options.max_width)))))
+
+    def _lines(self, width: int) -> list[str]:
+        lines = [""]
+        for part in re.split(r" (?=--)", self._command):
+            if lines[-1] and len(f"{lines[-1]} {part} \\") > width:
+                lines[-1] += " \\"
+                lines.append(part)
+            else:
+                lines[-1] = f"{lines[-1]} {part}".lstrip()
+        return lines
