@@ -43,7 +43,8 @@ def test_rejected_bookings(run: Callable[..., Any], workspace: Path) -> None:
     """Rejected bookings exit with 3, are listed by reason, and can be let through by the command suggested."""
     arguments = ["migrate", "--source", "mixed.jsonl", "--target", "out.jsonl"]
     result = run(*arguments)
-    suggested = next(line for line in result.stdout.splitlines() if "--accept" in line).split()
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    suggested = " ".join(line.removesuffix("\\") for line in lines if line.startswith("--")).split()
     again = run(*arguments, *suggested)
 
     assert result.exit_code == 3

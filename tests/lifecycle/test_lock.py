@@ -16,6 +16,7 @@ from pymongo.database import Database
 from booking_migrate.events import Step
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.support.killed import GATE
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -168,3 +169,23 @@ def test_a_second_signal_ends_at_once(environment: dict[str, str], command: Run,
 def test_a_limit_to_the_lag(command: Run) -> None:
     """With --max-lag, a replica set without lagging secondaries holds nothing up."""
     assert 3 == command(*MIGRATE, "--max-lag", "5").returncode
+
+
+@pytest.mark.usefixtures("bookings")
+def test_an_election_is_waited_out(
+    server: Server, database: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
+    """A primary that steps down in the middle of a run is waited for, and the result is that of a run without it."""
+    gate = tmp_path / "gate"
+    undisturbed = command(*MIGRATE)
+    expected = contents(database)
+    command("rollback", "--target", "clients", "--yes")
+    with _waiting(Step.BATCH_WRITTEN, environment, gate, *MIGRATE) as worker:
+        _await(Path(f"{gate}.reached"))
+        server.client().admin.command("replSetStepDown", 2, force=True)
+        Path(f"{gate}.open").touch()
+        stdout, stderr = worker.communicate(timeout=_PATIENCE)
+
+    assert 3 == worker.returncode, stderr
+    assert expected == contents(database)
+    assert json.loads(undisturbed.stdout)["counts"] == json.loads(stdout)["counts"]

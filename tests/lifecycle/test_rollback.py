@@ -171,9 +171,29 @@ def test_a_run_that_never_wrote_is_passed_over(database: Db, command: Run) -> No
     command(*MIGRATE)
     run = database.booking_migrate_runs.find_one()
     assert run is not None
-    database.booking_migrate_runs.update_one({"_id": run["_id"]}, [{"$set": {"started_at": "$worked_from"}}])
     late = {"started_at": run["started_at"].replace(year=2099), "state": "planned"}
     database.booking_migrate_runs.insert_one({**run, "_id": "planned", **late})
 
     assert run["_id"] == json.loads(command(*ROLLBACK).stdout)["run_id"]
     assert before == contents(database)
+
+
+@pytest.mark.usefixtures("bookings")
+def test_killed_while_joining(database: Db, command: Run, killed: Killed) -> None:
+    """Killed before and after client documents are joined, a run is completed or undone like any other."""
+    database.clients.insert_one({"_id": 2, "clientId": client(2), "sessions": [{"sessionId": 5}]})
+    before = contents(database)
+    joining = (*MIGRATE, "--merge-client-documents")
+    command(*joining)
+    after = contents(database)
+    command(*ROLLBACK)
+
+    for step, count in ((Step.RANGE_NOTED, 1), (Step.BATCH_WRITTEN, 1), (Step.BATCH_WRITTEN, 3)):
+        assert -9 == killed(step.value, count, *joining).returncode, step
+        assert 3 == command(*joining).returncode, step
+        assert after == contents(database), step
+        assert 0 == command(*ROLLBACK).returncode, step
+        assert before == contents(database), step
+        assert -9 == killed(step.value, count, *joining).returncode, step
+        assert 0 == command(*ROLLBACK).returncode, step
+        assert before == contents(database), step
