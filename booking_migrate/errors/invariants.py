@@ -1,0 +1,82 @@
+"""An invariant does not hold: a fault of the tool, or data that changed under it; exit code 1."""
+
+from dataclasses import dataclass
+
+from booking_migrate.errors.tree import Unexpected
+
+
+@dataclass(eq=False)
+class UnaccountedBookings(Unexpected):
+    """scanned = migrated + already migrated + rejected does not hold (DESIGN.md, invariant 1)."""
+
+    scanned: int
+    accounted: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.scanned} bookings were scanned but {self.accounted} are accounted for"
+
+
+@dataclass(eq=False)
+class DuplicateKeys(Unexpected):
+    """The server refused client documents as duplicates: somebody else writes to the target."""
+
+    place: str
+    count: int
+    sample: str
+
+    @property
+    def message(self) -> str:
+        noun = "client document" if self.count == 1 else "client documents"
+        return f"{self.place} refused {self.count} {noun} as duplicates, such as {self.sample}"
+
+    @property
+    def hint(self) -> str:
+        return "Somebody else writes to the target. Stop them, then run again: what is already there is kept."
+
+
+@dataclass(eq=False)
+class TargetChanged(Unexpected):
+    """A client document of the target changed between reading and writing it."""
+
+    place: str
+    document_id: str
+
+    @property
+    def message(self) -> str:
+        return f"client document {self.document_id} in {self.place} was changed by somebody else just now"
+
+    @property
+    def hint(self) -> str:
+        return "Run again: it is read anew."
+
+
+@dataclass(eq=False)
+class IllegalTransition(Unexpected):
+    """A run was to go from a state to one that cannot follow it."""
+
+    run_id: str
+    before: str
+    after: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} is {self.before} and cannot become {self.after}"
+
+
+@dataclass(eq=False)
+class NotRestored(Unexpected):
+    """After a rollback the target is not as it was before the run."""
+
+    place: str
+    count: int
+    sample: str
+
+    @property
+    def message(self) -> str:
+        noun = "client document is" if self.count == 1 else "client documents are"
+        return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
+
+    @property
+    def hint(self) -> str:
+        return "Run the rollback again: it goes on from what is already undone."

@@ -1,0 +1,174 @@
+"""A precondition does not hold and nothing was written: exit code 5. What runs are refused for is in `runs`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from booking_migrate.errors.tree import Refused
+
+
+@dataclass(eq=False)
+class PlaceNotFound(Refused):
+    """A source file or collection does not exist."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} does not exist"
+
+
+@dataclass(eq=False)
+class UnusablePlace(Refused):
+    """A place exists but cannot be used: a directory, no permission, a view, a capped collection."""
+
+    place: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} cannot be used: {self.problem}"
+
+
+@dataclass(eq=False)
+class BrokenDocument(Refused):
+    """A file holds something that is no document."""
+
+    place: str
+    position: str
+    """``line 12`` or ``byte 4711``."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place}, {self.position}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was written. Mend the file, or export it again."
+
+
+@dataclass(eq=False)
+class TargetHoldsOther(Refused):
+    """A target file exists and is not what this run would write."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} exists and holds something else than this run's result"
+
+    @property
+    def hint(self) -> str:
+        return "Give another --target, or --overwrite to replace it."
+
+
+@dataclass(eq=False)
+class TargetInOldShape(Refused):
+    """A target collection holds documents that are no client documents."""
+
+    place: str
+    sample_id: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} holds a document that is no client document: {self.sample_id}"
+
+    @property
+    def hint(self) -> str:
+        return "Are --source and --target swapped?"
+
+
+@dataclass(eq=False)
+class DuplicateClientDocuments(Refused):
+    """Clients that have more than one client document."""
+
+    clients: Sequence[str]
+    """One line a client: its id and the ids of its documents. Only the first few."""
+
+    count: int
+
+    @property
+    def message(self) -> str:
+        listed = "; ".join(self.clients)
+        more = f"; and {self.count - len(self.clients)} more" if self.count > len(self.clients) else ""
+        noun = "client has" if self.count == 1 else "clients have"
+        return f"{self.count} {noun} more than one client document: {listed}{more}"
+
+    @property
+    def hint(self) -> str:
+        return "Give --merge-client-documents to join them into the older one."
+
+
+@dataclass(eq=False)
+class NotPermitted(Refused):
+    """The server's user lacks a privilege."""
+
+    place: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"the server does not permit this on {self.place}: {self.problem}"
+
+
+@dataclass(eq=False)
+class RecordTooLarge(Refused):
+    """A rejected booking together with its reason is larger than any document may be."""
+
+    place: str
+    booking_id: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"the rejected booking {self.booking_id} with its reason is too large a document for {self.place}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "Give --rejects FILE: a file has no such limit."
+
+
+@dataclass(eq=False)
+class BookingNotFound(Refused):
+    """A booking that is asked for is not in the source."""
+
+    booking_id: str
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} holds no booking {self.booking_id!r}"
+
+    @property
+    def hint(self) -> str:
+        return "An id is 24 hex digits, a whole number or a text, as it stands in the booking's _id."
+
+
+@dataclass(eq=False)
+class PlanDiffers(Refused):
+    """What would be migrated is no longer what a saved plan says."""
+
+    plan: str
+    differences: Sequence[str]
+
+    @property
+    def message(self) -> str:
+        return f"this is not what {self.plan} planned: {'; '.join(self.differences)}"
+
+    @property
+    def hint(self) -> str:
+        return "Run dry-run again with --plan, read its report, then migrate with the new plan."
+
+
+@dataclass(eq=False)
+class WriteFailed(Refused):
+    """The target cannot take the result: a full disk, a validator."""
+
+    place: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot write to {self.place}: {self.problem}"

@@ -1,0 +1,130 @@
+"""What a run's life may be refused for, be held up by, or not find: exit codes 5, 11 and 12."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from booking_migrate.errors.tree import Locked, NothingToDo, Refused
+
+
+@dataclass(eq=False)
+class JournalTooNew(Refused):
+    """A newer version of the program wrote the journal."""
+
+    place: str
+    version: int
+    known: int
+
+    @property
+    def message(self) -> str:
+        return f"the journal {self.place} has format {self.version}; this program knows {self.known} at most"
+
+    @property
+    def hint(self) -> str:
+        return "Use the version of the program that began the run, or a newer one."
+
+
+@dataclass(eq=False)
+class OtherOptions(Refused):
+    """An interrupted run cannot be continued, because something that decides the result is different now."""
+
+    run_id: str
+    differences: Sequence[str]
+    """One line each: the option, what it was, what it is."""
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} was interrupted under other options: {'; '.join(self.differences)}"
+
+    @property
+    def hint(self) -> str:
+        return "Continue it with the options it had, or give --restart to undo it and start over."
+
+
+@dataclass(eq=False)
+class UnfinishedRun(Refused):
+    """A run has to be brought to its end before another one can begin."""
+
+    run_id: str
+    state: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} into the same target is {self.state}"
+
+    @property
+    def hint(self) -> str:
+        return f"Bring it to its end first: booking-migrate rollback --run {self.run_id}"
+
+
+@dataclass(eq=False)
+class LaterRun(Refused):
+    """A run cannot be rolled back, because a later one wrote on top of it."""
+
+    run_id: str
+    later: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.later} wrote into the same target after run {self.run_id}"
+
+    @property
+    def hint(self) -> str:
+        return f"Roll back the later one first: booking-migrate rollback --run {self.later}"
+
+
+@dataclass(eq=False)
+class NotConfirmed(Refused):
+    """Nobody is at the terminal, and ``--yes`` is not given."""
+
+    what: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} was not confirmed"
+
+    @property
+    def hint(self) -> str:
+        return "Give --yes where nobody is at the terminal."
+
+
+@dataclass(eq=False)
+class TargetBusy(Locked):
+    """Another process is writing the same target."""
+
+    place: str
+    holder: str
+
+    @property
+    def message(self) -> str:
+        return f"another run is writing {self.place}: {self.holder}"
+
+
+@dataclass(eq=False)
+class LeaseLost(Locked):
+    """This process was taken for dead, and its lock was taken over; it has stopped writing."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"the lock on {self.place} was taken over by another run while this one was not heard of"
+
+    @property
+    def hint(self) -> str:
+        return "Nothing more was written. booking-migrate status shows who is at work now."
+
+
+@dataclass(eq=False)
+class NoRun(NothingToDo):
+    """No run is there that could be rolled back."""
+
+    what: str
+    """Which run was looked for, and where."""
+
+    @property
+    def message(self) -> str:
+        return f"there is no {self.what}"
+
+    @property
+    def hint(self) -> str:
+        return "booking-migrate status shows every run."

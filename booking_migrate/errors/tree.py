@@ -1,0 +1,119 @@
+"""The bases of all errors, and the one table that maps them to exit codes (DESIGN.md, section 4)."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended (DESIGN.md, section 4). An API: codes are only ever added."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    REJECTED = 3
+    MISMATCHES = 4
+    REFUSED = 5
+    CANNOT_CONNECT = 10
+    LOCKED = 11
+    NOTHING_TO_DO = 12
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done, nothing wrong",
+    ExitCode.UNEXPECTED: "unexpected error",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.REJECTED: "done, but some bookings were rejected (dry-run: would be)",
+    ExitCode.MISMATCHES: "verify found mismatches",
+    ExitCode.REFUSED: "refused, a precondition does not hold",
+    ExitCode.CANNOT_CONNECT: "cannot connect or authenticate",
+    ExitCode.LOCKED: "another run holds the lock",
+    ExitCode.NOTHING_TO_DO: "nothing to resume or roll back",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C); can be run again",
+    ExitCode.TERMINATED: "terminated (SIGTERM); can be run again",
+}
+
+
+class BookingMigrateError(Exception):
+    """Root of the tree."""
+
+    @property
+    def message(self) -> str:
+        """What happened, in one sentence without a full stop."""
+        return "something went wrong"
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in one sentence, or an empty string."""
+        return ""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageProblem(BookingMigrateError):
+    """The command line, the environment or the config file asks for something that makes no sense."""
+
+
+class Refused(BookingMigrateError):
+    """A precondition does not hold; nothing was written."""
+
+
+class ConnectionProblem(BookingMigrateError):
+    """The server cannot be reached or does not let us in."""
+
+
+class Locked(BookingMigrateError):
+    """Another run is at work on the same target."""
+
+
+class NothingToDo(BookingMigrateError):
+    """There is nothing to resume or to roll back."""
+
+
+class Interrupted(BookingMigrateError):
+    """The user pressed Ctrl-C."""
+
+    @property
+    def message(self) -> str:
+        return "interrupted"
+
+    @property
+    def hint(self) -> str:
+        return "Run the same command again: it goes on from what is already there."
+
+
+class Terminated(BookingMigrateError):
+    """The process was asked to end (SIGTERM)."""
+
+    @property
+    def message(self) -> str:
+        return "terminated"
+
+    @property
+    def hint(self) -> str:
+        return "Run the same command again: it goes on from what is already there."
+
+
+class Unexpected(BookingMigrateError):
+    """An invariant of the tool does not hold: a fault of the tool, or data changed under it."""
+
+
+EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
+    UsageProblem: ExitCode.USAGE,
+    Refused: ExitCode.REFUSED,
+    ConnectionProblem: ExitCode.CANNOT_CONNECT,
+    Locked: ExitCode.LOCKED,
+    NothingToDo: ExitCode.NOTHING_TO_DO,
+    Interrupted: ExitCode.INTERRUPTED,
+    Terminated: ExitCode.TERMINATED,
+    Unexpected: ExitCode.UNEXPECTED,
+}
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code for an error: that of its nearest base in `EXIT_CODES`, or 1."""
+    for kind in type(error).__mro__:
+        if kind in EXIT_CODES:
+            return EXIT_CODES[kind]
+    return ExitCode.UNEXPECTED
