@@ -121,6 +121,8 @@ def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context)
         fits, wanted = _is_list_of_strings(value), "a list of strings"
     elif parameter.is_flag:
         fits, wanted = isinstance(value, bool), "true or false"
+    elif parameter.type_descriptor.annotation is float:
+        fits, wanted = type(value) in (str, int, float), "a string or a number"
     else:
         fits, wanted = type(value) in (str, int), "a string or a whole number"
     if not fits:

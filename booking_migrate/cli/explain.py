@@ -7,7 +7,8 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.proof import Places, Rules, is_uri_from_environment
+from booking_migrate.cli.proof import ProofPlaces, Rules
+from booking_migrate.cli.wiring import is_from_environment
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
@@ -55,8 +56,16 @@ def explain(
     verbose: options.Verbose = False,
 ) -> None:
     """Parse, and hand over to `_explain`."""
-    places = Places(
-        source, target, users, experts, rejects, uri, is_uri_from_environment(ctx), db, json_format
+    places = ProofPlaces(
+        source=source,
+        target=target,
+        users=users,
+        experts=experts,
+        uri=uri,
+        is_uri_from_environment=is_from_environment(ctx, "uri"),
+        db=db,
+        json_format=json_format,
+        rejects=rejects,
     )
     rules = Rules(
         frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
@@ -81,7 +90,13 @@ def explain(
 
 
 def _explain(
-    booking_id: str, places: Places, rules: Rules, contract: "Contract", *, run_id: str, listener: "Listener"
+    booking_id: str,
+    places: ProofPlaces,
+    rules: Rules,
+    contract: "Contract",
+    *,
+    run_id: str,
+    listener: "Listener",
 ) -> "Report":
     """Open the places, let the engine look, and make the report of what it found."""
     # Here and not above: stores and engine are not needed to print help.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from booking_migrate.errors import BadConfiguration, SamePlace
-from booking_migrate.stores.locate import CollectionPlace, FilePlace, Place
+from booking_migrate.stores.locate import CollectionPlace, FilePlace, Place, StreamPlace
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
@@ -33,6 +33,9 @@ def check_distinct(read: Mapping[str, Place], written: Mapping[str, Place]) -> N
         SamePlace: ``--source`` and ``--target`` are the same.
         BadConfiguration: any other two are.
     """
+    streams = [option for option, place in read.items() if isinstance(place, StreamPlace)]
+    if len(streams) > 1:
+        raise BadConfiguration(streams[1], f"standard input is also given as {streams[0]}")
     everything = {**read, **written}
     for option, place in written.items():
         for other, neighbour in everything.items():

@@ -7,16 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from booking_migrate.cli.identity import check_distinct
+from booking_migrate.cli.wiring import Places, opened
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.errors import SamePlace
 from booking_migrate.stores.locate import (
     CollectionPlace,
     Connection,
     FileFormat,
     FilePlace,
-    JsonFormat,
     Place,
     open_reader,
     parse_place,
@@ -43,29 +42,16 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where everything is, as the user wrote it."""
+class ProofPlaces(Places):
+    """Where everything is, as the user wrote it; with the rejected bookings."""
 
-    source: str
-    target: str
-    users: str | None
-    experts: str | None
-    rejects: Path | None
-    uri: str | None
-    is_uri_from_environment: bool
-    db: str | None
-    json_format: JsonFormat | None
+    rejects: Path | None = None
 
     @property
     def named(self) -> list[str]:
         """Every place that the user named."""
         places = (self.source, self.target, self.users, self.experts, self.rejects)
         return [str(place) for place in places if place is not None]
-
-    @property
-    def is_live(self) -> bool:
-        """Whether one of the two sides may change while it is read."""
-        return any(isinstance(parse_place(side), CollectionPlace) for side in (self.source, self.target))
 
     @contextmanager
     def open(self, listener: "Listener") -> Iterator[Evidence]:
@@ -78,40 +64,23 @@ class Places:
         from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 
         target = parse_place(self.target)
+        if self.source == self.target:
+            raise SamePlace(self.target)
         check_distinct({"--source": parse_place(self.source)}, {"--target": target})
-        with closing(Connection(self.uri, self.db)) as connection, ExitStack() as opened:
-
-            def read(name: str, *, required: bool = True) -> "ComparedReader":
-                place = parse_place(name)
-                reader = open_reader(
-                    place, connection, json_format=self.json_format, required=required, listener=listener
-                )
-                return opened.enter_context(closing(reader))
-
-            def look_up(name: str | None, default: str) -> "DocumentReader | None":
-                if name is not None:
-                    return read(name)
-                return read(default, required=False) if self._has_default_people else None
-
+        with opened(self, listener) as sides, ExitStack() as stack:
+            connection = sides.connection
+            theirs = open_reader(target, connection, json_format=self.json_format, listener=listener)
+            rejected = open_rejected_records(
+                target, connection, source_name=self.source, rejects=self.rejects
+            )
             yield Evidence(
-                source=read(self.source),
-                target=read(self.target),
-                rejected=opened.enter_context(
-                    closing(
-                        open_rejected_records(
-                            target, connection, source_name=self.source, rejects=self.rejects
-                        )
-                    )
-                ),
-                users=look_up(self.users, "users"),
-                experts=look_up(self.experts, "experts"),
+                source=sides.source,
+                target=stack.enter_context(closing(theirs)),
+                rejected=stack.enter_context(closing(rejected)),
+                users=sides.users,
+                experts=sides.experts,
                 has_client_index=_index_question(target, connection),
             )
-
-    @property
-    def _has_default_people(self) -> bool:
-        """As in ``migrate``: a MONGODB_URI for other programs does not make a server part of a job on files."""
-        return self.uri is not None and (self.is_live or not self.is_uri_from_environment)
 
 
 def _index_question(target: Place, connection: Connection) -> Callable[[], bool] | None:
@@ -159,9 +128,3 @@ class Rules:
             can_hold=holds_everything if holds_all else survives_extended_json,
             allow_later=allow_later,
         )
-
-
-def is_uri_from_environment(ctx: typer.Context) -> bool:
-    """Whether the connection string comes from an environment variable."""
-    origin = ctx.get_parameter_source("uri")
-    return origin is not None and origin.name == "ENVIRONMENT"

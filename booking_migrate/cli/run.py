@@ -51,6 +51,11 @@ class Invocation:
     quiet: bool
     verbose: bool
 
+    @property
+    def writes_to_standard_output(self) -> bool:
+        """Whether data goes to standard output, so that nothing else may: other commands read their target."""
+        return self.command == "migrate" and self.target == STANDARD_STREAM
+
     def redact(self, text: str) -> str:
         """A text without anything secret of the connection string."""
         return redact(text, secrets_of(self.uri))
@@ -77,7 +82,7 @@ def execute(
     from booking_migrate.cli.progress import progress  # noqa: PLC0415
     from booking_migrate.reports.files import check_report_path  # noqa: PLC0415
 
-    if asked.json and asked.target == STANDARD_STREAM:
+    if asked.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
             "standard output is taken by --target -; use --report report.json.", param_hint="--json"
         )
@@ -197,7 +202,7 @@ def _show(asked: Invocation, report: "Report") -> None:
     elif (report.error is None or report.counts is not None) and not asked.quiet:
         from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415 - as above
 
-        console = _console(sys.stderr if asked.target == STANDARD_STREAM else sys.stdout)
+        console = _console(sys.stderr if asked.writes_to_standard_output else sys.stdout)
         console.print(render_terminal(report, console.width))
 
 

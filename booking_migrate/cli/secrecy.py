@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, unquote_plus
 
-_USER_INFO = re.compile(r"(://)[^\s'\"]*@")
+# One slash is enough: a path has lost the second one.
+_USER_INFO = re.compile(r"(://?)[^\s'\"]*@")
 _SECRET_PARAMETERS = re.compile(r"[?&](?:[^=&]*password|authmechanismproperties)=([^&#]*)", re.IGNORECASE)
 _SHORTEST = 3
 _MASK = "***"

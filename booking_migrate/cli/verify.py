@@ -11,8 +11,10 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
-from booking_migrate.cli.proof import Places, Rules, is_uri_from_environment
+from booking_migrate.cli.proof import ProofPlaces, Rules
+from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import BadConfiguration
+from booking_migrate.stores.locate import parse_place, written_beside
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
@@ -140,8 +142,16 @@ def verify(
     verbose: options.Verbose = False,
 ) -> None:
     """Parse, and hand over to `_verify`."""
-    places = Places(
-        source, target, users, experts, rejects, uri, is_uri_from_environment(ctx), db, json_format
+    places = ProofPlaces(
+        source=source,
+        target=target,
+        users=users,
+        experts=experts,
+        uri=uri,
+        is_uri_from_environment=is_from_environment(ctx, "uri"),
+        db=db,
+        json_format=json_format,
+        rejects=rejects,
     )
     rules = Rules(
         frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
@@ -167,7 +177,13 @@ def verify(
 
 
 def _verify(
-    places: Places, rules: Rules, manner: _Manner, contract: "Contract", *, run_id: str, listener: "Listener"
+    places: ProofPlaces,
+    rules: Rules,
+    manner: _Manner,
+    contract: "Contract",
+    *,
+    run_id: str,
+    listener: "Listener",
 ) -> "Report":
     """Open the places, let the engine check them, and make the report of what it found."""
     # Here and not above: stores and engine are not needed to print help.
@@ -178,7 +194,7 @@ def _verify(
     from booking_migrate.reports.mismatch_file import MismatchFile  # noqa: PLC0415
     from booking_migrate.reports.verification import report_of_verification  # noqa: PLC0415
 
-    default_recheck = _RECHECK_SECONDS if places.is_live else 0.0
+    default_recheck = _RECHECK_SECONDS if places.in_database else 0.0
     plan = VerificationPlan(
         rules=rules.for_target(places.target, contract, allow_later=manner.allow_later),
         people=rules.people,
@@ -214,8 +230,8 @@ def _verify(
     )
 
 
-def _check_no_clash(mismatches: Path, places: Places) -> None:
+def _check_no_clash(mismatches: Path, places: ProofPlaces) -> None:
     """Refuse a file of mismatches that would overwrite what is read."""
-    for place in places.named:
+    for place in [*places.named, *map(str, written_beside(parse_place(places.target)).values())]:
         if is_same_file(mismatches, place):
             raise BadConfiguration("--mismatches", f"{str(mismatches)!r} is also read as {place!r}")

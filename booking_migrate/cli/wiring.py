@@ -1,4 +1,4 @@
-"""What `migrate` and `dry-run` share: their places, their rules, and how both become readers and a plan."""
+"""What commands share: their places, their rules, and how both become readers and a plan."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -19,13 +19,14 @@ from booking_migrate.stores.locate import (
     Place,
     open_reader,
     parse_place,
+    written_beside,
 )
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.plan import MigrationPlan
     from booking_migrate.events import Listener
-    from booking_migrate.stores.base import DocumentReader
+    from booking_migrate.stores.base import ComparedReader, DocumentReader
 
 DEFAULT_TARGET = "bookings_consolidated"
 
@@ -42,7 +43,12 @@ class Places:
     is_uri_from_environment: bool
     db: str | None
     json_format: JsonFormat | None
-    overwrite: bool
+    overwrite: bool = False
+
+    @property
+    def in_database(self) -> bool:
+        """Whether one of the two sides is a collection, which may change while it is read."""
+        return any(isinstance(parse_place(side), CollectionPlace) for side in (self.source, self.target))
 
     @property
     def has_default_people(self) -> bool:
@@ -50,9 +56,7 @@ class Places:
 
         From file to file they are not, just because a MONGODB_URI for other programs is around.
         """
-        sides = (parse_place(self.source), parse_place(self.target))
-        in_database = any(isinstance(side, CollectionPlace) for side in sides)
-        return self.uri is not None and (in_database or not self.is_uri_from_environment)
+        return self.uri is not None and (self.in_database or not self.is_uri_from_environment)
 
     @property
     def people(self) -> dict[str, tuple[Place, bool]]:
@@ -72,12 +76,14 @@ class Places:
         """Refuse to write what is read; ``written`` are further files that are written, by their options."""
         named = {"--source": self.source, "--users": self.users, "--experts": self.experts}
         read = {option: parse_place(name) for option, name in named.items() if name is not None}
+        target = parse_place(self.target)
+        named_files = {option: path for option, path in written.items() if path is not None}
+        beside = {name: path for name, path in written_beside(target).items() if name not in named_files}
         files = {
             option: FilePlace(str(path), FileFormat.JSON_LINES)
-            for option, path in written.items()
-            if path is not None
+            for option, path in {**beside, **named_files}.items()
         }
-        check_distinct(read, {"--target": parse_place(self.target), **files})
+        check_distinct(read, {"--target": target, **files})
 
 
 def is_from_environment(ctx: typer.Context, parameter: str) -> bool:
@@ -117,7 +123,7 @@ class Opened:
     """The places that are read, open."""
 
     connection: Connection
-    source: "DocumentReader"
+    source: "ComparedReader"
     users: "DocumentReader | None"
     experts: "DocumentReader | None"
 
@@ -131,7 +137,7 @@ def opened(places: Places, listener: "Listener") -> Iterator[Opened]:
     """
     with closing(Connection(places.uri, places.db)) as connection, ExitStack() as stack:
 
-        def read(place: Place, *, required: bool = True) -> "DocumentReader":
+        def read(place: Place, *, required: bool = True) -> "ComparedReader":
             reader = open_reader(
                 place, connection, json_format=places.json_format, required=required, listener=listener
             )

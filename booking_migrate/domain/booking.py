@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson.code import Code
+from bson.dbref import DBRef
 
 from booking_migrate.domain.bson_document import Document, elements, read_exactly, read_fields
 
-_NOT_FLAT = frozenset({dict, list, Code})
+_NOT_FLAT = frozenset({dict, list, Code, DBRef})
 
 CLIENT_FIELDS = ("clientUserId", "clientEmail")
 EXPERT_FIELDS = ("expertUserId", "expertEmail")

@@ -43,6 +43,7 @@ FIELDS = (
 
 _ARRAY = 0x04
 _DOCUMENT = 0x03
+_NULL = 0x0A
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class ClientDocument:
     raw: bytes
     parts: tuple[Element, ...]
     """Its elements, in order. No name occurs twice, and `sessions` is an array."""
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether its elements are other than its bytes: it has absorbed something of another document."""
+        return wrap(list(self.parts)) != self.raw
 
     @cached_property
     def fields(self) -> Document:
@@ -132,6 +138,27 @@ def read_client_document(raw: bytes) -> ClientDocument | Fault:
             Reason.CLIENT_ID_INVALID, "clientId", f"{describe(document.client_id)} is no client's id"
         )
     return document
+
+
+def absorb(document: ClientDocument, other: ClientDocument) -> ClientDocument:
+    """A client document with what another one of the same client has beyond it, sessions aside.
+
+    Fields that it lacks, or client fields that it has as null, are taken over; where both have a field, its own stays.
+    Of the dates the earliest `createdAt` and the latest `updatedAt` count.
+    """
+    parts = {part.name: part for part in document.parts}
+    for part in other.parts:
+        own = parts.get(part.name)
+        is_absent = own is None or (
+            own.kind == _NULL and part.name.decode("utf-8", "replace") in CLIENT_FIELDS
+        )
+        if is_absent and part.name != b"__v":
+            parts[part.name] = part
+    for name, choose in (("createdAt", min), ("updatedAt", max)):
+        times = [time for time in (document.time(name), other.time(name)) if time is not None]
+        if times:
+            parts[name.encode()] = element_of(name, DatetimeMS(choose(times)))
+    return ClientDocument(document.raw, tuple(parts.values()))
 
 
 def compose(base: ClientDocument | None, added: Sequence[StoredSession | Session]) -> bytes:

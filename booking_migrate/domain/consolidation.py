@@ -7,7 +7,7 @@ each booking. Nothing here knows places or batches.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
 from booking_migrate.domain.comparison import differences
 from booking_migrate.domain.conversion import Session
 from booking_migrate.domain.description import display_id
@@ -100,9 +100,20 @@ def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession],
     target_id = sort_key(target[0].document_id) if target else None
     carried_before = [document for document in documents if sort_key(document.document_id) == target_id]
     base = target[0] if len(carried_before) == len(documents) else documents[0]
+    joined = _join(base, documents)
+    if case.in_target and any(one.raw == case.in_target.raw for one in joined[2]):
+        # What is live in the target never gives way to a document that contradicts it.
+        joined = _join(case.in_target, documents)
+    return joined
+
+
+def _join(
+    base: ClientDocument, documents: Sequence[ClientDocument]
+) -> tuple[ClientDocument, list[StoredSession], list[Rejection]]:
     seen = {session.identity: session for session in base.sessions}
-    joined: list[StoredSession] = []
+    further: list[StoredSession] = []
     rejected: list[Rejection] = []
+    whole = base
     for document in documents:
         if document is base:
             continue
@@ -110,10 +121,12 @@ def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession],
         if clash:
             rejected.append(_clash(document, clash, seen[clash.identity]))
             continue
-        further = [session for session in document.sessions if session.identity not in seen]
-        seen.update((session.identity, session) for session in further)
-        joined += further
-    return base, joined, rejected
+        own = [session for session in document.sessions if session.identity not in seen]
+        seen.update((session.identity, session) for session in own)
+        further += own
+        if sort_key(document.document_id) != sort_key(base.document_id):
+            whole = absorb(whole, document)
+    return whole, further, rejected
 
 
 def _age(document: ClientDocument) -> tuple[bool, int, bytes]:
@@ -135,7 +148,7 @@ def _compose(
     base: ClientDocument | None, joined: Sequence[StoredSession], new: Sequence[Session]
 ) -> bytes | None:
     """The document; with nothing to add it is carried byte for byte, even with wrong totals."""
-    if joined or new:
+    if joined or new or (base and base.is_altered):
         return compose(base, [*joined, *new])
     return base.raw if base else None
 

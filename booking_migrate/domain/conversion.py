@@ -29,7 +29,8 @@ from booking_migrate.domain.rejection import Fault, Reason, Rejection
 DEPTH_OF_A_SESSION = 2
 """How much deeper a booking nests as an element of `sessions`."""
 
-_ADDED = (*EXPERT_FIELDS, "status", "paymentStatus")
+_STATES = ("status", "paymentStatus")
+_ADDED = (*EXPERT_FIELDS, *_STATES)
 _DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
 
 
@@ -132,13 +133,16 @@ def _structural_faults(booking: Booking) -> list[Fault]:
 def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
     """The booking's fields with the four client and expert fields filled in, and what was not found."""
     lacks_client, lacks_expert = booking.lacks_client(), booking.lacks_expert()
-    if not lacks_client and not lacks_expert:
+    lacks_state = any(name not in booking.fields for name in _STATES)
+    if not (lacks_client or lacks_expert or lacks_state):
         return booking.fields, []
     complete = {
         name: value
         for name, value in booking.fields.items()
         if value is not None or name not in (*CLIENT_FIELDS, *EXPERT_FIELDS)
     }
+    for name in _STATES:
+        complete.setdefault(name, DEFAULT_STATUS)
     faults = []
     client_id, expert_id = complete.get("clientId"), complete.get("expertId")
     if lacks_client and is_client_id(client_id):
@@ -206,7 +210,7 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
                 session.pop(name, None)
     for name in _ADDED:
         if name not in session:
-            session[name] = complete.get(name, DEFAULT_STATUS)
+            session[name] = complete[name]
     session["legacyBookingId"] = legacy_id
     return Session(
         encode(session, False, CODEC) if booking.exact else write_fields(session),

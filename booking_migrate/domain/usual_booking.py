@@ -23,7 +23,7 @@ from booking_migrate.domain.conversion import Session, build_session
 
 _PLAIN = frozenset({ObjectId, str, int, Int64, float, DatetimeMS, Decimal128})
 _SYMBOL = b"\x0e"
-_AFTER_SYMBOL = re.compile(rb"\x0e(?=([^\x00]+)\x00)")
+_AFTER_SYMBOL = re.compile(rb"\x0e(?=([^\x00]*)\x00)")
 _FRAMES = 23 + 29 - 17 - 22 - 19 - 18
 """Bytes that a session has more than its booking: `sessionId` and `legacyBookingId` less `_id`, `clientId` and the
 frames of `clientUserId` and `clientEmail`."""
@@ -52,10 +52,11 @@ def convert_usual(raw: bytes, validator: SchemaValidator) -> Session | None:
         return None
     if type(legacy_id) is not ObjectId or type(fields["clientId"]) is not ObjectId:
         return None
+    if "status" not in fields or "paymentStatus" not in fields:
+        return None
     if "sessions" in fields or "sessionId" in fields or "legacyBookingId" in fields:
         return None
     session = build_session(Booking(raw, fields, True, True), fields, int(created_at), int(updated_at))
-    # A state that had to be added shows in the length, too.
     return session if len(session.raw) == len(raw) + _growth(fields) else None
 
 

@@ -10,6 +10,7 @@ from booking_migrate.events import Listener, Silence
 from booking_migrate.stores.base import ComparedReader, TargetWriter
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
+    SIDECAR_SUFFIX,
     CollectionPlace,
     FileFormat,
     FilePlace,
@@ -138,6 +139,16 @@ def _open_collection_target(
 def rejects_beside(place: FilePlace) -> Path:
     """Where the rejected bookings of a target file are kept unless the user says otherwise."""
     return Path(f"{place.name}.rejected.jsonl")
+
+
+def written_beside(place: Place) -> dict[str, Path]:
+    """What a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
+    if not isinstance(place, FilePlace):
+        return {}
+    return {
+        "--rejects": rejects_beside(place),
+        "the target's record of its run": Path(place.name + SIDECAR_SUFFIX),
+    }
 
 
 def last_part(name: str) -> str:

@@ -30,6 +30,10 @@ class JsonFormat(StrEnum):
     """Plain JSON: known ids and dates are strings, and ``$`` means nothing."""
 
 
+SIDECAR_SUFFIX = ".run.json"
+"""What the record of a run is called beside the target file that the run wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilePlace:
     """A file."""

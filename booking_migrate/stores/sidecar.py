@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from booking_migrate.errors import JournalTooNew, UnusablePlace
 from booking_migrate.stores.journal import JOURNAL_VERSION, RunRecord
 from booking_migrate.stores.output import write_failures
+from booking_migrate.stores.places import SIDECAR_SUFFIX
 
-_SUFFIX = ".run.json"
 _BLOCK = 1 << 20
 
 
@@ -42,7 +42,7 @@ class Sidecar:
 
     def __init__(self, target: Path) -> None:
         """Take the target file's path; nothing is read or written yet."""
-        self.path = target.with_name(target.name + _SUFFIX)
+        self.path = target.with_name(target.name + SIDECAR_SUFFIX)
 
     def read(self) -> SidecarRecord | None:
         """What it holds, or None if there is none.

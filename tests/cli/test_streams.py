@@ -174,3 +174,37 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _shown(monkeypatch, StringIO()) == "verdict\n"
     assert _shown(monkeypatch, _Terminal(), TERM="dumb") == "verdict\n"
     assert _shown(monkeypatch, _Terminal(), TERM="xterm-256color", NO_COLOR="1") == "verdict\n"
+
+
+def test_nothing_that_is_read_is_overwritten_beside_the_target(
+    run: Callable[..., Any], workspace: Path
+) -> None:
+    """A source where the rejected bookings or the record of the run would go is refused, even with --overwrite."""
+    for name in ("out.jsonl.rejected.jsonl", "out.jsonl.run.json"):
+        source = workspace / name
+        source.write_bytes((workspace / "in.jsonl").read_bytes())
+
+        result = run("migrate", "--source", name, "--target", "out.jsonl", "--overwrite")
+
+        assert result.exit_code == 2
+        assert source.read_bytes() == (workspace / "in.jsonl").read_bytes()
+
+
+def test_standard_input_is_read_once(run: Callable[..., Any]) -> None:
+    """Source and users cannot both be standard input."""
+    result = run("migrate", "--source", "-", "--users", "-", "--target", "out.jsonl", input="")
+
+    assert result.exit_code == 2
+    assert "standard input is also given as --source" in result.stderr
+
+
+def test_mismatches_never_replace_the_rejected_bookings(run: Callable[..., Any], workspace: Path) -> None:
+    """Verify refuses to write its mismatches over the rejected bookings that it reads."""
+    run("migrate", "--source", "mixed.jsonl", "--target", "out.jsonl")
+    rejected = workspace / "out.jsonl.rejected.jsonl"
+    before = rejected.read_bytes()
+
+    result = run("verify", "--source", "mixed.jsonl", "--target", "out.jsonl", "--mismatches", rejected.name)
+
+    assert result.exit_code == 2
+    assert before == rejected.read_bytes()

@@ -197,6 +197,7 @@ def test_a_view_and_a_capped_collection_can_be_read(server: Server, database: Da
         reader.check()
         assert expected == [decode(document.raw)["_id"] for document in reader.scan_by_client()]
         assert len(expected) == reader.estimate_count()
+        assert [] == list(reader.scan_client_documents())
     connection.close()
 
 

@@ -46,15 +46,33 @@ def test_the_usual_booking_takes_the_short_cut() -> None:
     [
         Element(0x0E, b"extra", struct.pack("<i", 4) + b"abc\x00"),
         Element(0x0E, b"\x0eextra", struct.pack("<i", 4) + b"abc\x00"),
+        Element(0x0E, b"", struct.pack("<i", 3) + b"hi\x00"),
         Element(0x06, b"extra", b""),
         Element(0x10, b"price", struct.pack("<i", 1)),
         Element(0x10, b"_id", struct.pack("<i", 1)),
         Element(0x02, b"notes", struct.pack("<i", 2) + b"\xe9\x00"),
         Element(0x10, b"sessionId", struct.pack("<i", 1)),
     ],
-    ids=["symbol", "symbol in the name", "undefined", "name twice", "id twice", "latin 1", "reserved"],
+    ids=[
+        "symbol",
+        "symbol in the name",
+        "symbol without a name",
+        "undefined",
+        "name twice",
+        "id twice",
+        "latin 1",
+        "reserved",
+    ],
 )
 def test_what_could_hide_takes_the_thorough_way(odd: Element) -> None:
     """A document in which something may hide from Python has no answer from the short cut."""
     assert convert_usual(wrap([*elements(raw()), odd]), CONVERTER.validator) is None
     assert convert_usual(wrap([odd, *elements(raw())]), CONVERTER.validator) is None
+
+
+def test_a_lost_field_does_not_hide_behind_an_added_one() -> None:
+    """A name that occurs twice is found even if the state to be added is just as long as what it would lose."""
+    twice = Element(0x02, b"x", struct.pack("<i", 13) + b"a" * 12 + b"\x00")
+    without_state = [part for part in elements(raw()) if part.name != b"status"]
+
+    assert convert_usual(wrap([*without_state, twice, twice]), CONVERTER.validator) is None

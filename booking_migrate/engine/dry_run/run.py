@@ -100,12 +100,19 @@ def dry_run(
         estimate=estimate,
         gains=gains,
         needs=needs,
-        blockers=(*map(_blocker, refusals), *need_blockers(needs)),
+        blockers=(*map(_blocker, refusals), *need_blockers(needs), *_sample_blockers(source)),
         largest_clients=watch.largest_clients(),
         references=search.references,
         distributions=scaled_distributions(statistics.distributions(), factor),
         sampled=source.seen if factor > 1 and isinstance(source, SampledReader) else None,
     )
+
+
+def _sample_blockers(source: DocumentReader) -> tuple[Blocker, ...]:
+    """A sample that nobody is in tells nothing, and must not pass for an empty source."""
+    if isinstance(source, SampledReader) and not source.seen and source.total():
+        return (Blocker("SampleTooSmall", "no booking is in the sample", "Give a larger --sample."),)
+    return ()
 
 
 def _blocker(refusal: Refused) -> Blocker:

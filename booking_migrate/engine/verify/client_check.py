@@ -201,7 +201,7 @@ def _faults_of_client_document(source: SourceDocument, document: TargetDocument)
         broken.append(BrokenRule(Reason.DUPLICATE_ID, "_id"))
     if not document.has_sessions:
         broken.append(BrokenRule(Reason.SESSIONS_NOT_AN_ARRAY, "sessions"))
-    if source.client_id is None:
+    if "clientId" not in source.fields:
         broken.append(BrokenRule(Reason.CLIENT_ID_MISSING, "clientId"))
     elif not is_client_id(source.client_id):
         broken.append(BrokenRule(Reason.CLIENT_ID_INVALID, "clientId"))

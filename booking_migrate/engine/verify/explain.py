@@ -116,8 +116,10 @@ def explain(
         for number, session in enumerate(sessions, 1):
             claim = claimed_booking(session)
             if claim is not None and element_key(claim) == sort_key(booking.booking_id):
+                # With a record it is a conflict: the session is there, and the booking has changed since.
+                right = Fate.MIGRATED if record is None else Fate.REJECTED
                 return Explanation(
-                    Fate.DIFFERENT if mismatches else Fate.MIGRATED,
+                    Fate.DIFFERENT if mismatches else right,
                     booking.booking_id,
                     booking.client_id,
                     document.value(b"_id"),

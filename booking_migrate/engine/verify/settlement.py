@@ -12,14 +12,15 @@ def settle(booking: OpenBooking, record: RejectedRecord | None) -> tuple[Mismatc
         return booking.differing or (_missing(booking),)
     found = ", ".join(sorted(record.reasons))
     if booking.broken:
-        if not record.reasons.isdisjoint(broken.reason.value for broken in booking.broken):
+        causes = [broken.reason.value for broken in booking.broken]
+        if record.reason in causes and record.reasons == frozenset(causes):
             return ()
         return (
             _about_record(booking, f"rejected for {found} where {booking.broken[0].reason} is the cause"),
         )
     if booking.differing:
         # The session was there before and has changed since: the migration leaves it and rejects the booking.
-        return () if Reason.CONFLICT.value in record.reasons else booking.differing
+        return () if record.reason == Reason.CONFLICT.value else booking.differing
     return (_about_record(booking, f"rejected for {found}, but it can be converted"),)
 
 

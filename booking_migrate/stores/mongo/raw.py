@@ -1,7 +1,8 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
@@ -14,7 +15,7 @@ SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
 
 _ARRAY, _DOCUMENT = 0x04, 0x03
-_BATCH_SIZE = 4000
+_BATCH_SIZE = 1000
 _LENGTH = struct.Struct("<i")
 _RAW_OPTIONS = CODEC.with_options(document_class=RawBSONDocument)
 
@@ -47,10 +48,21 @@ def find_raw(
         allow_disk_use=by_client or None,
         batch_size=_BATCH_SIZE,
     )
+    # The driver's annotation says document; what comes is the bytes of a whole batch.
+    batches = cast("Iterable[bytes]", cursor)
     with cursor:
-        for batch in cursor:
-            # The driver's annotation says document; what comes is the bytes of a whole batch.
-            yield from split_batch(cast("bytes", batch))
+        for batch in _one_ahead(batches) if by_client else batches:
+            yield from split_batch(batch)
+
+
+def _one_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
+    """The same batches; while one is worked on, the server is already asked for the next."""
+    remaining = iter(batches)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
+        coming = reader.submit(next, remaining, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, remaining, None)
+            yield batch
 
 
 def split_batch(batch: bytes) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
     "_id": 1,
     "clientId": 1,
     "createdAt": 1,
-    "sessions": {"$slice": 0},
+    "sessions": {"$cond": [{"$isArray": "$sessions"}, [], "$sessions"]},
 }
 
 

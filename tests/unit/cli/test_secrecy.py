@@ -40,3 +40,8 @@ def test_other_text_stays() -> None:
     text = "ann@example.org, 12:30 @ noon, mongodb://host:27017/shop"
 
     assert text == redact(text, secrets_of("mongodb://host:27017/other"))
+
+
+def test_a_connection_string_that_lost_a_slash() -> None:
+    """A path collapses two slashes into one; the password stays hidden."""
+    assert "secret" not in redact("mongodb:/bob:secret@host/db cannot be used")

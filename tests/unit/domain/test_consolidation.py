@@ -315,3 +315,38 @@ def test_equal_clients_of_other_types_get_the_same_document_id(client_id: int) -
 
     digest = sha256(bson.encode({"clientId": Int64(7)})).digest()
     assert ObjectId(digest[:12]) == result_of(consolidation)["_id"]
+
+
+def test_joined_documents_lose_no_field() -> None:
+    """What the older document lacks comes from the younger one: client fields, unknown fields, the later date."""
+    older = document(clientEmail=None)
+    younger = document(
+        _id=ObjectId("68b61bd7a4c0bf9eaab38eff"),
+        clientEmail="younger@example.com",
+        loyalty="gold",
+        createdAt=DatetimeMS(START + DAY),
+        updatedAt=DatetimeMS(START + 9 * DAY),
+    )
+
+    result = result_of(consolidate(ClientCase([], in_source=[older, younger])))
+
+    assert (older.document_id, "younger@example.com", "gold", 3) == tuple(
+        result[name] for name in ("_id", "clientEmail", "loyalty", "__v")
+    )
+    assert (DatetimeMS(START), DatetimeMS(START + 9 * DAY)) == (result["createdAt"], result["updatedAt"])
+
+
+def test_the_targets_document_never_gives_way() -> None:
+    """An older document of the source that contradicts the target's is set aside; the target's keeps all it has."""
+    session = ObjectId("68b61bd7a4c0bf9eaab38ee6")
+    live = document(
+        createdAt=DatetimeMS(START + DAY),
+        sessions=[{"sessionId": session, "price": 5}, {"sessionId": ObjectId(), "price": 8}],
+    )
+    older = document(_id=ObjectId("68b61bd7a4c0bf9eaab38e00"), sessions=[{"sessionId": session, "price": 9}])
+
+    consolidation = consolidate(ClientCase([booked(3)], in_source=[older], in_target=live))
+
+    assert [older.raw] == [rejection.raw for rejection in consolidation.contradicting]
+    assert live.document_id == result_of(consolidation)["_id"]
+    assert [5, 8, 20] == [one["price"] for one in result_of(consolidation)["sessions"]]

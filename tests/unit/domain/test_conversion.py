@@ -360,3 +360,25 @@ def test_a_least_price_is_the_decimal_that_stands_in_the_config_file() -> None:
     )
 
     assert isinstance(result, Session)
+
+
+def test_a_reference_does_not_hide_how_deep_a_booking_nests() -> None:
+    """A DBRef is a document like any other when levels are counted."""
+    deep: Any = 1
+    for _ in range(178):
+        deep = {"a": deep}
+
+    assert [Reason.NESTED_TOO_DEEP] == [
+        fault.reason for fault in faults_of(extra={"$ref": "other", "$id": deep})
+    ]
+
+
+@pytest.mark.parametrize(("name", "words"), [("status", "statuses"), ("paymentStatus", "payment_statuses")])
+def test_what_is_added_keeps_the_contract_too(name: str, words: str) -> None:
+    """An absent state counts as pending, and is rejected where the contract does not allow that."""
+    strict = Contract.model_validate({words: ("paid", "confirmed")})
+    states: dict[str, Any] = {"status": "confirmed", "paymentStatus": "paid", name: ABSENT}
+
+    (fault,) = faults_of(contract=strict, **states)
+
+    assert name == fault.field
