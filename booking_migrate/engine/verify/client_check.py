@@ -8,7 +8,7 @@ from booking_migrate.domain.bson_document import Element
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.verify.client_document import age_of, expected_fields
+from booking_migrate.engine.verify.client_document import age_of, expected_fields, joined_document
 from booking_migrate.engine.verify.document_check import (
     Base,
     Outline,
@@ -129,7 +129,8 @@ class ClientCheck:
                 for session in document.sessions()
                 if not there or (session.kind, session.value) not in there
             ]
-        return Base(documents[0], sessions, is_joined=len(documents) > 1)
+        is_joined = len(documents) > 1
+        return Base(joined_document(documents) if is_joined else documents[0], sessions, is_joined)
 
     def _sort_out(
         self, judged: Sequence[Judged], base: Base | None, result: ClientResult

@@ -7,7 +7,7 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
-from booking_migrate.domain.bson_document import Element, elements, read_value, write_fields
+from booking_migrate.domain.bson_document import Element, element_of, elements, read_value, wrap, write_fields
 from booking_migrate.engine.verify.derivation import (
     SessionFacts,
     client_document_id,
@@ -33,6 +33,8 @@ CANONICAL = (
 _CLIENT_FIELDS = frozenset({"_id", "clientId", "clientUserId", "clientEmail"})
 _TOTALS = ("totalSessions", "totalSpent", "createdAt", "updatedAt")
 _SESSIONS = b"sessions"
+_NULL = 0x0A
+_NULL_IS_ABSENT = frozenset({b"clientUserId", b"clientEmail"})
 
 Fields = dict[bytes, Element]
 
@@ -82,9 +84,30 @@ def expected_fields(
         known = derived | totals
         return {name: known[name] for name in canonical if name in known}
     for name in canonical:
-        if name not in fields and name in derived | totals:
+        if is_lacking(fields, name) and name in derived | totals:
             fields[name] = (derived | totals)[name]
     return fields
+
+
+def is_lacking(fields: Fields, name: bytes) -> bool:
+    """Whether a client document lacks a field; a client field that is null counts as lacking."""
+    own = fields.get(name)
+    return own is None or (own.kind == _NULL and name in _NULL_IS_ABSENT)
+
+
+def joined_document(documents: Sequence[TargetDocument]) -> TargetDocument:
+    """The oldest of several client documents of one client, with what the others have beyond it, sessions aside."""
+    fields: Fields = {**documents[0].by_name}
+    for other in documents[1:]:
+        fields |= {
+            name: part for name, part in other.by_name.items() if is_lacking(fields, name) and name != b"__v"
+        }
+    for name, choose in (("createdAt", min), ("updatedAt", max)):
+        values = [document.value(name.encode()) for document in documents]
+        dates = [int(value) for value in values if type(value) is DatetimeMS]
+        if dates:
+            fields[name.encode()] = element_of(name, DatetimeMS(choose(dates)))
+    return TargetDocument(wrap(list(fields.values())))
 
 
 def _derived_fields(last: Judged) -> Fields:

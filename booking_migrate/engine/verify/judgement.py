@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import encode
+from bson.dbref import DBRef
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import (
@@ -32,7 +33,7 @@ _LEVELS_ABOVE = 2
 """A session stands two levels deep in its client document: in the array, in the document."""
 
 _PENDING = "pending"
-_NESTING = frozenset({dict, list})
+_NESTING = frozenset({dict, list, DBRef})
 
 
 @dataclass(frozen=True, slots=True)

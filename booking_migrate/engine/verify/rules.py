@@ -26,6 +26,9 @@ Check = Callable[[Any], Reason | None]
 _UUID_SUBTYPES, _UUID_BYTES = (3, 4), 16
 _NULL_IS_FINE = (Presence.LOOKED_UP, Presence.OPTIONAL)
 _ABSENT = object()
+_PENDING = "pending"
+"""What an absent state counts as."""
+
 _REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
 """How many strings that keep a field's rule are remembered, and up to which length."""
 
@@ -67,6 +70,8 @@ class ContractRules:
                     kept.add(value)
             elif value is _ABSENT:
                 reason = rule.missing if rule.presence is Presence.REQUIRED else None
+                if rule.presence is Presence.DEFAULTED:
+                    reason = check(_PENDING)
             elif value is None:
                 reason = None if rule.presence in _NULL_IS_FINE else check(value)
             else:
