@@ -13,10 +13,11 @@ from typing import Any
 import bson
 import pytest
 from pymongo.database import Database
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
 from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.errors import ExitCode
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.locate import open_reader
 from booking_migrate.stores.places import JsonFormat, parse_place
@@ -34,12 +35,22 @@ def dump(path: Path) -> bytes:
 
 
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON report of a migration with the scenario's options."""
-    command = ["migrate", "--json", "--config", str(folder / "options.toml"), *arguments]
-    result = CliRunner().invoke(app, command, env={"MONGODB_URI": ""}, catch_exceptions=False)
+    """The JSON report of a migration with the scenario's options, whose result is proven afterwards."""
+    expected = int((folder / "expected_exit").read_text())
 
-    assert int((folder / "expected_exit").read_text()) == result.exit_code, result.output
+    result = invoke("migrate", folder, *arguments)
+
+    assert expected == result.exit_code, result.output
+    if expected in (ExitCode.DONE, ExitCode.REJECTED):
+        proof = invoke("verify", folder, *arguments)
+        assert proof.exit_code == ExitCode.DONE, proof.output
     return dict(json.loads(result.stdout))
+
+
+def invoke(command: str, folder: Path, *arguments: str) -> Result:
+    """Run a command with the scenario's options."""
+    line = [command, "--json", "--config", str(folder / "options.toml"), *arguments]
+    return CliRunner().invoke(app, line, env={"MONGODB_URI": ""}, catch_exceptions=False)
 
 
 def rejections(report: dict[str, Any]) -> str:
