@@ -6,6 +6,7 @@ Importing this module is cheap: the driver, sqlite3 and `bson` are imported when
 from functools import partial
 from pathlib import Path
 
+from booking_migrate.errors import BadPlace
 from booking_migrate.events import Listener, Silence
 from booking_migrate.stores.base import ComparedReader, TargetWriter
 from booking_migrate.stores.connection import Connection
@@ -37,6 +38,7 @@ STREAM_REJECTS = Path("booking_migrate_rejected.jsonl")
 """Where rejected bookings go when the target is standard output."""
 
 _SILENCE = Silence()
+_OWN_PREFIX = "booking_migrate_"
 
 
 def open_reader(
@@ -95,10 +97,13 @@ def open_target(
         overwrite: whether a target or rejects file with other content may be replaced.
 
     Raises:
+        BadPlace: a collection that the program keeps for itself.
         MissingUri: a collection, but no server or no database for it.
         BadConfiguration: the connection string cannot be used.
     """
     if isinstance(place, CollectionPlace):
+        if place.name.startswith(_OWN_PREFIX):
+            raise BadPlace(place.name, "the program keeps its own records in collections of such names")
         return _open_collection_target(place, connection, source_name, rejects, overwrite=overwrite)
     from booking_migrate.stores.file_target import FileTarget  # noqa: PLC0415 - see the module's docstring
     from booking_migrate.stores.output import StandardOutput, open_output  # noqa: PLC0415

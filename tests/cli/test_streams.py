@@ -208,3 +208,19 @@ def test_mismatches_never_replace_the_rejected_bookings(run: Callable[..., Any],
 
     assert result.exit_code == 2
     assert before == rejected.read_bytes()
+
+
+def test_the_programs_own_collections_are_no_target(run: Callable[..., Any]) -> None:
+    """Client documents do not go where rejected bookings and the journal are kept."""
+    result = run(
+        "migrate",
+        "--source",
+        "in.jsonl",
+        "--target",
+        "booking_migrate_rejected",
+        "--uri",
+        "mongodb://127.0.0.1:1/db",
+    )
+
+    assert result.exit_code == 2
+    assert "its own records" in result.stderr

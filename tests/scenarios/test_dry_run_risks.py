@@ -133,6 +133,13 @@ def test_wrong_totals_are_named(tmp_path: Path) -> None:
     assert (str(client(3)),) == risk(look(tmp_path, [quiet(0), document]), "totals-wrong").sample_ids
 
 
+def test_totals_of_another_type_are_wrong_totals(tmp_path: Path) -> None:
+    """A total of the right amount in another type is named as well: verify compares bytes."""
+    document = {"_id": 1, "clientId": client(3), "sessions": [], "totalSessions": 0, "totalSpent": 0.0}
+
+    assert (str(client(3)),) == risk(look(tmp_path, [quiet(0), document]), "totals-wrong").sample_ids
+
+
 @pytest.fixture
 def shop(database: Database[Document], server_uri: str) -> tuple[Database[Document], dict[str, Any]]:
     """Calm bookings in a database, and how to reach it."""

@@ -274,4 +274,8 @@ def _has_wrong_totals(document: Document) -> bool:
         return False
     expected = (len(sessions), total(session.get("price") for session in _sessions(document)))
     found = (document.get("totalSessions"), document.get("totalSpent"))
-    return any(sort_key(one) != sort_key(other) for one, other in zip(expected, found, strict=True))
+    # A total of another type is wrong too: verify compares bytes.
+    return any(
+        type(one) is not type(other) or sort_key(one) != sort_key(other)
+        for one, other in zip(expected, found, strict=True)
+    )
