@@ -134,6 +134,7 @@ class _Matching:
         self._found = found
         self._client_id = client_id
         self._unfit = unfit
+        self._later_ids: set[Element] = set()
         self._result = Comparison()
 
     def compare(self, *, allow_later: bool) -> Comparison:
@@ -249,11 +250,22 @@ class _Matching:
         elif claim is not None:
             self._report(Kind.EXTRA, name, CLAIM, session, "the source has no such booking")
         elif allow_later:
-            self._result.later.append(session)
+            self._take_later(session, name)
         else:
             self._report(
                 Kind.EXTRA, name, "sessionId", session, "the session claims no booking (see --allow-later)"
             )
+
+    def _take_later(self, session: Element, name: Any) -> None:
+        """A session that the application added is allowed, if it is one: with a `sessionId` of its own."""
+        own = session_fields(session).get(b"sessionId")
+        if own is None:
+            self._report(Kind.EXTRA, name, "sessionId", session, "no session: it has no sessionId")
+        elif own in self._later_ids:
+            self._report(Kind.DUPLICATE, name, "sessionId", session, "two sessions share this id")
+        else:
+            self._later_ids.add(own)
+            self._result.later.append(session)
 
     def _report(self, kind: Kind, booking_id: Any, at: str | None, session: Element, detail: str) -> None:
         found = None if at is None else session_fields(session).get(at.encode())
