@@ -40,9 +40,31 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     ),
     RunState.DONE: frozenset(
         {
+            RunState.CUTTING_OVER,  # `cutover` of a run that was verified.
+            RunState.FINALIZING,  # `finalize` of a run in place.
             RunState.ROLLING_BACK,  # `rollback` of a run that came to its end.
         }
     ),
+    RunState.CUTTING_OVER: frozenset(
+        {
+            RunState.CUTTING_OVER,  # It was killed, and the next `cutover` goes on with it.
+            RunState.DONE,  # It failed or was given up: the source is live as it was.
+            RunState.CUT_OVER,  # The target has the source's name.
+            RunState.ROLLING_BACK,  # It was killed, and nobody wants it to go on.
+        }
+    ),
+    RunState.CUT_OVER: frozenset(
+        {
+            RunState.ROLLING_BACK,  # `rollback`: the old bookings come back.
+        }
+    ),
+    RunState.FINALIZING: frozenset(
+        {
+            RunState.FINALIZING,  # It was cut off, and the next `finalize` goes on with it.
+            RunState.FINALIZED,  # The archive is gone.
+        }
+    ),
+    RunState.FINALIZED: frozenset(),  # Nothing is left to undo it with.
     RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
     RunState.ROLLING_BACK: frozenset(
         {
@@ -57,7 +79,12 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 RESUMABLE = frozenset({RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED})
 """The states that `migrate` goes on from."""
 
-UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
+UNDOABLE = RESUMABLE | {
+    RunState.DONE,
+    RunState.CUTTING_OVER,
+    RunState.CUT_OVER,
+    RunState.ROLLING_BACK,
+}
 """The states that `rollback` has something to undo in."""
 
 

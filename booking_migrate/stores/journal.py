@@ -16,12 +16,23 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
-    1 (program 0.1.0): runs, ranges with digests, images of what was there before, locks.
+    1: runs, ranges with digests, images of what was there before, locks.
+    2: runs in place, cut-overs, verifications: their states and fields.
 """
+
+
+class RunMode(StrEnum):
+    """How a run goes about it. The values are an API."""
+
+    SIDE_BY_SIDE = "side-by-side"
+    """From a source to a target."""
+
+    IN_PLACE = "in-place"
+    """Within one collection, which is source and target; old bookings go to an archive."""
 
 
 class RunState(StrEnum):
@@ -45,6 +56,18 @@ class RunState(StrEnum):
     UNCHANGED = "unchanged"
     """It found everything in the target already and wrote nothing."""
 
+    CUTTING_OVER = "cutting-over"
+    """Its target is being made the live collection; writes to the source may be refused."""
+
+    CUT_OVER = "cut-over"
+    """Its target is the live collection, under the source's name; the old one is kept."""
+
+    FINALIZING = "finalizing"
+    """What a rollback would need is being dropped."""
+
+    FINALIZED = "finalized"
+    """What a rollback would need is gone: it cannot be undone any more."""
+
     ROLLING_BACK = "rolling-back"
     """What it wrote is being removed."""
 
@@ -66,6 +89,7 @@ class RunRecord(BaseModel):
     target: str
     """The target place as given."""
 
+    mode: RunMode = RunMode.SIDE_BY_SIDE
     state: RunState = RunState.PLANNED
     options: Mapping[str, str]
     """Everything that decides the result, for people: a run is resumed under the same options only."""
@@ -103,6 +127,21 @@ class RunRecord(BaseModel):
 
     kept: int = 0
     """How many client documents a rollback left in place because others have changed them."""
+
+    written_at: datetime | None = None
+    """When it wrote last, once it has come to its end."""
+
+    verified_at: datetime | None = None
+    """When the last verification of its result began; None: nobody has verified it."""
+
+    verified_clean: bool = False
+    """Whether that verification found nothing wrong."""
+
+    legacy: str | None = None
+    """After a cut-over has begun: the collection that keeps the source as it was."""
+
+    archive: str | None = None
+    """Of a run in place: the collection that keeps the old bookings."""
 
 
 class NoteKind(StrEnum):
