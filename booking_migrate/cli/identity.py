@@ -12,7 +12,11 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
     first, second = Path(one), Path(other)
     if first.resolve() == second.resolve():
         return True
-    return first.exists() and second.exists() and first.samefile(second)
+    try:
+        return first.exists() and second.exists() and first.samefile(second)
+    except OSError:
+        # Such as a name that is too long: it is no file, and whoever opens it says why.
+        return False
 
 
 def is_same_place(one: Place, other: Place) -> bool:

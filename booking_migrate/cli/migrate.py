@@ -11,6 +11,7 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
+from booking_migrate.errors import BadPlace
 from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
@@ -18,6 +19,7 @@ from booking_migrate.stores.locate import (
     open_target,
     parse_place,
     rejects_beside,
+    written_beside,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +134,8 @@ def migrate(
             str(place)
             for place in (source, target, users, experts, rejects, plan, config)
             if place is not None
-        ],
+        ]
+        + _files_beside(target),
         uri=uri,
         json=json,
         reports=tuple(report or ()),
@@ -148,6 +151,15 @@ def migrate(
         ),
         shield,
     )
+
+
+def _files_beside(target: str) -> list[str]:
+    """The files that the run writes beside a target file; no report may be one of them."""
+    try:
+        return [str(path) for path in written_beside(parse_place(target)).values()]
+    except BadPlace:
+        # Told where the places are opened, in a report like any other problem.
+        return []
 
 
 def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, start: _Start) -> "Report":

@@ -145,6 +145,7 @@ def test_missing_source(run: Callable[..., Any], workspace: Path) -> None:
         ["--report", "report.pdf"],
         ["--report", "missing/report.json"],
         ["--source", "in.json", "--report", "in.json"],
+        ["--report", "out.jsonl.run.json"],
         ["--source", ""],
         ["--source", "bookings"],
     ],
@@ -161,6 +162,18 @@ def test_wrong_value(run: Callable[..., Any], workspace: Path, arguments: list[s
     assert result.stderr != ""
     assert before == sorted(workspace.iterdir())
     assert workspace.joinpath("in.jsonl").read_text(encoding="utf-8") == SOUND
+
+
+@pytest.mark.parametrize("length", [300, 250])
+def test_names_that_are_too_long(run: Callable[..., Any], workspace: Path, length: int) -> None:
+    """A target whose name, or the name of a file beside it, is too long for the system is refused by name."""
+    workspace.joinpath("in.jsonl").write_text(SOUND, encoding="utf-8")
+    name = "a" * (length - 6) + ".jsonl"
+    result = run("migrate", "--source", "in.jsonl", "--target", name, "--json")
+
+    assert result.exit_code == 5
+    assert name in json.loads(result.stdout)["error"]["message"]
+    assert ["in.jsonl"] == [path.name for path in workspace.iterdir()]
 
 
 def test_report_that_cannot_be_written(
