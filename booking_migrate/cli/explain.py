@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HELP = filled("""
 Say where one old booking went: its client document, its session and the fields side by side, or why it was rejected.
 
-BOOKING_ID is the booking's _id: 24 hex digits, a whole number, or a text. Nothing is written. A booking that is not
+BOOKING_ID is the booking's _id: 24 hex digits, a whole number, a text, or any other value in Extended JSON. Nothing is written. A booking that is not
 as it should be exits with 4.
 
 \b

@@ -143,7 +143,7 @@ class BookingNotFound(Refused):
 
     @property
     def hint(self) -> str:
-        return "An id is 24 hex digits, a whole number or a text, as it stands in the booking's _id."
+        return "An id is 24 hex digits, a whole number, a text, or any other value in Extended JSON."
 
 
 @dataclass(eq=False)

@@ -4,9 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import pytest
+from bson.binary import Binary
+from bson.decimal128 import Decimal128
 
 from tests.support.booking_lines import MIXED, booking, lines
 
@@ -227,3 +230,27 @@ def test_explain_nobody(run: Run) -> None:
 
     assert result.exit_code == 5
     assert "holds no booking 'no-such-booking'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ('{"$oid": "65f1a0000000000000000005"}', 0),
+        ('{"$uuid": "65f1a000-0000-4000-8000-000000000005"}', 0),
+        ('{"$numberDecimal": "7.5"}', 0),
+        ('{"$oid": "65f1a0"}', 5),
+        ("{", 5),
+    ],
+)
+def test_explain_any_id(run: Run, workspace: Path, written: str, code: int) -> None:
+    """An `_id` of any type can be given in Extended JSON; what is none is no booking."""
+    odd = [
+        booking(5),
+        booking(5, _id=Binary.from_uuid(UUID("65f1a000-0000-4000-8000-000000000005"))),
+        booking(5, _id=Decimal128("7.5")),
+    ]
+    workspace.joinpath("odd.jsonl").write_text(lines(*odd), encoding="utf-8")
+    run("migrate", "--source", "odd.jsonl", "--target", "odd-out.jsonl")
+    result = run("explain", written, "--source", "odd.jsonl", "--target", "odd-out.jsonl")
+
+    assert code == result.exit_code, result.output

@@ -1,5 +1,6 @@
 """Where one old booking went: for the engineer who answers a support ticket."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Element
+from booking_migrate.domain.bson_document import Element, read_fields
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
 from booking_migrate.engine.verify.documents import (
@@ -32,6 +33,8 @@ from booking_migrate.stores.base import (
     RejectedRecords,
     ScannedDocument,
 )
+from booking_migrate.stores.extended_json import DocumentParser, NotADocument
+from booking_migrate.stores.places import JsonFormat
 
 _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -93,7 +96,8 @@ def explain(
     """Say where one old booking went. Nothing is written.
 
     Args:
-        booking_id: its `_id` as a person writes it: 24 hex digits of an ObjectId, a whole number, or a text.
+        booking_id: its `_id` as a person writes it: 24 hex digits of an ObjectId, a whole number, a text, or a value
+            of any other type in Extended JSON.
         plan: as for `verify`.
         source: the old bookings.
         target: the client documents.
@@ -146,11 +150,22 @@ def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
         candidates.append(ObjectId(text))
     if _WHOLE.fullmatch(text):
         candidates.append(Int64(text))
+    if text.startswith("{"):
+        candidates += _extended(text)
     for raw in source.find(candidates):
         document = SourceDocument(raw)
         if not document.is_client_document:
             return document
     raise BookingNotFound(text, source.name)
+
+
+def _extended(text: str) -> Iterator[Any]:
+    """The value that a text stands for in Extended JSON, such as ``{"$uuid": "..."}``, unless it is none."""
+    try:
+        document, _end = DocumentParser(JsonFormat.EXTENDED).read(f'{{"_id": {text}}}', 0)
+    except (NotADocument, json.JSONDecodeError):
+        return
+    yield read_fields(document.raw)["_id"]
 
 
 def _pair_of(booking: SourceDocument, source: ComparedReader, target: ComparedReader) -> ClientPair:
