@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 class Evidence:
     """The open places."""
 
+    connection: Connection
     source: "ComparedReader"
     target: "ComparedReader"
     rejected: "RejectedRecords"
@@ -74,6 +75,7 @@ class ProofPlaces(Places):
                 target, connection, source_name=self.source, rejects=self.rejects
             )
             yield Evidence(
+                connection=connection,
                 source=sides.source,
                 target=stack.enter_context(closing(theirs)),
                 rejected=stack.enter_context(closing(rejected)),

@@ -1,14 +1,15 @@
 """A run's states, what may follow what, and what has to be the same for a run to be continued."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from pydantic import JsonValue
 
 from booking_migrate import __version__
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.saved_plan import options_of
-from booking_migrate.errors import IllegalTransition
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.errors import IllegalTransition, NotPermitted
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 
 TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.PLANNED: frozenset(
@@ -125,3 +126,28 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[s
         for name in {**before, **now}
         if before.get(name, "") != now.get(name, "")
     ]
+
+
+def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
+    """The newest run into a target that wrote something and was not undone; None if there is none."""
+    runs = journal.runs(target)
+    return next((run for run in runs if run.state in UNDOABLE | {RunState.FINALIZED}), None)
+
+
+def note_verification(journal: RunJournal, run: RunRecord, *, began: datetime, is_clean: bool) -> bool:
+    """Note in the journal what a verification found; whether that was permitted.
+
+    It is for `cutover`, which asks for a clean verification that is newer than the last write. Whoever may only read
+    gets a verification too, and no note.
+
+    Args:
+        journal: where the run is kept.
+        run: the run whose result was verified, whole.
+        began: the journal's time when the verification began.
+        is_clean: whether it found nothing wrong.
+    """
+    try:
+        journal.save(run.run_id, verified_at=began, verified_clean=is_clean)
+    except NotPermitted:
+        return False
+    return True

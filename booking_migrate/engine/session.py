@@ -212,7 +212,11 @@ class RunSession:
     def finish(self, *, changed: bool, counts: Mapping[str, int], documents: int) -> None:
         """Note down that the run came to its end, and let go of the lock."""
         self.confirm()
-        self._save(RunState.DONE if changed else RunState.UNCHANGED, counts=dict(counts), documents=documents)
+        known = {"counts": dict(counts), "documents": documents}
+        if changed:
+            self._save(RunState.DONE, **known, written_at=self._stores.journal.now())
+        else:
+            self._save(RunState.UNCHANGED, **known)
         self._reach(Step.RUN_FINISHED)
         self._held().release()
         self._reach(Step.UNLOCKED)
