@@ -1,7 +1,11 @@
 """What the commands of a run's life share: where it is kept, and who is at work."""
 
 import os
+from pathlib import Path
 
+from booking_migrate.cli.wiring import Places
+from booking_migrate.engine.journal import run_options
+from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.session import RunStores
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import Holder
@@ -33,3 +37,15 @@ def stores_of(connection: Connection, *, target: str, source: str) -> RunStores:
         open_undoable_target(connection, target, source_name=source),
         places.lag,
     )
+
+
+def run_options_of(plan: MigrationPlan, places: Places, rejects: Path | None = None) -> dict[str, str]:
+    """Everything that decides a run's result, as its journal has it (see `engine.journal.run_options`)."""
+    named = {
+        "source": places.source,
+        "target": places.target,
+        "rejects": None if rejects is None else str(rejects),
+        "json-format": places.json_format,
+        **{option.removeprefix("--"): place.name for option, (place, _) in places.people.items()},
+    }
+    return run_options(plan, named)

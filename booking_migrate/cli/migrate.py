@@ -238,22 +238,14 @@ def _run(
 
 
 def _request(plan: "MigrationPlan", places: Places, files: _Files, start: _Start) -> "RunRequest":
-    from booking_migrate.cli.life import holder_of  # noqa: PLC0415 - as above
-    from booking_migrate.engine.journal import run_options  # noqa: PLC0415
+    from booking_migrate.cli.life import holder_of, run_options_of  # noqa: PLC0415 - as above
     from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
 
-    named = {
-        "source": places.source,
-        "target": places.target,
-        "rejects": None if files.rejects is None else str(files.rejects),
-        "json-format": places.json_format,
-        **{option.removeprefix("--"): place.name for option, (place, _) in places.people.items()},
-    }
     return RunRequest(
         run_id=start.run_id,
         source=places.source,
         target=places.target,
-        options=run_options(plan, named),
+        options=run_options_of(plan, places, files.rejects),
         holder=holder_of("migrate", start.run_id),
         maximum_lag=start.maximum_lag,
         restart=start.restart,

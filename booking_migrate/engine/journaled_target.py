@@ -4,17 +4,41 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from booking_migrate.domain.bson_document import elements, read_value
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.session import RunSession
 from booking_migrate.engine.throttle import NoThrottle, Throttle
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import Replacement, TargetWriter
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+
+
+class NotingSession(Protocol):
+    """What a target asks of the run that writes to it; see `RunSession`, whose methods these are."""
+
+    def lock(self) -> None:
+        """See `RunSession.lock`."""
+
+    def open(self) -> None:
+        """See `RunSession.open`."""
+
+    def note(self, noted: RangeNote) -> None:
+        """See `RunSession.note`."""
+
+    def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:
+        """See `RunSession.between`."""
+
+    def confirm(self) -> None:
+        """See `RunSession.confirm`."""
+
+    def wrote_before(self) -> bool:
+        """See `RunSession.wrote_before`."""
+
+    def checkpoint(self, documents: int, total: int | None) -> None:
+        """See `RunSession.checkpoint`."""
 
 
 class Odometer:
@@ -58,7 +82,7 @@ class JournaledTarget:
     def __init__(
         self,
         target: TargetWriter,
-        session: RunSession,
+        session: NotingSession,
         shield: Shield,
         odometer: Odometer,
         throttle: Throttle | NoThrottle,
@@ -81,6 +105,8 @@ class JournaledTarget:
         """What the run had written of the batch at hand before it was interrupted, by the BSON of ``{_id}``."""
         self._notes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notes")
         self._noting: Future[None] | None = None
+        self.written = 0
+        """How many documents were really written, those left out that were there already."""
         self._pending: _Batch | None = None
         """The batch whose note is on its way."""
 
@@ -114,7 +140,7 @@ class JournaledTarget:
         """See `TargetWriter.find_client_documents`; as they were before the run began."""
         keys = [sort_key(client_id) for client_id in client_ids]
         ranges = self._session.between(min(keys), max(keys)) if keys else ()
-        histories = _histories(ranges)
+        histories = histories_of(ranges)
         for raw in self._target.find_client_documents(client_ids):
             key = identity_of(raw)
             noted = histories.get(key)
@@ -187,6 +213,7 @@ class JournaledTarget:
             self._reach(Step.RANGE_NOTED)
         self._session.confirm()
         self._target.write(batch.new, batch.changed, batch.rejected)
+        self.written += len(batch.new) + len(batch.changed)
         self._reach(Step.BATCH_WRITTEN)
         self._session.checkpoint(self._odometer.documents, self._odometer.total)
 
@@ -208,7 +235,7 @@ class JournaledTarget:
         self._odometer.notify(Reached(step))
 
 
-def _histories(ranges: Sequence[RangeNote]) -> dict[bytes, list[DocumentNote]]:
+def histories_of(ranges: Sequence[RangeNote]) -> dict[bytes, list[DocumentNote]]:
     """What was noted about each document, the oldest note first, by the BSON of ``{_id}``."""
     histories: dict[bytes, list[DocumentNote]] = {}
     for noted in ranges:

@@ -21,6 +21,7 @@ from booking_migrate.errors import (
     BookingMigrateError,
     LaterRun,
     LeaseLost,
+    LiveAlready,
     NoRun,
     NotRestored,
 )
@@ -79,6 +80,7 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     Raises:
         NoRun: there is none.
         LaterRun: a later run wrote on top of it and has to be undone first.
+        LiveAlready: its target is, or was just becoming, the live collection.
     """
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
@@ -88,6 +90,8 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
+    if run.state in {RunState.CUTTING_OVER, RunState.CUT_OVER}:
+        raise LiveAlready(run.run_id, run.source, run.legacy or "", is_over=run.state is RunState.CUT_OVER)
     if run.state is not RunState.ROLLED_BACK:
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:

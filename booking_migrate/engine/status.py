@@ -8,7 +8,7 @@ from datetime import datetime
 from booking_migrate.engine.journal import RESUMABLE, UNDOABLE
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
-_AT_WORK = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.ROLLING_BACK})
+_AT_WORK = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.CUTTING_OVER, RunState.ROLLING_BACK})
 """The states that a run is in while a process is at work on it, and stays in when that process is killed."""
 
 
@@ -90,6 +90,16 @@ def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
     migrate = f"booking-migrate migrate {places}"
     if run.state in RESUMABLE:
         return [migrate, f"{migrate} --restart", back]
+    cutover = f"booking-migrate cutover {places}"
     if run.state is RunState.DONE:
-        return [f"booking-migrate verify {places}", *([back] if is_newest else [])]
+        ready = is_newest and run.verified_clean and run.legacy is None
+        return [
+            f"booking-migrate verify {places}",
+            *([cutover] if ready else []),
+            *([back] if is_newest else []),
+        ]
+    if run.state is RunState.CUTTING_OVER:
+        return [cutover]
+    if run.state is RunState.CUT_OVER:
+        return []
     return [back] if run.state in UNDOABLE else [migrate]

@@ -128,3 +128,66 @@ class NoRun(NothingToDo):
     @property
     def hint(self) -> str:
         return "booking-migrate status shows every run."
+
+
+@dataclass(eq=False)
+class CutoverRefused(Refused):
+    """A precondition of a cut-over does not hold; nothing was changed."""
+
+    target: str
+    problem: str
+    advice: str
+
+    @property
+    def message(self) -> str:
+        return f"no cut-over to {self.target}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class CutoverFailed(Refused):
+    """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
+
+    target: str
+    problem: str
+    advice: str
+    refused_seconds: float
+    """For how long writes to the source were refused."""
+
+    @property
+    def message(self) -> str:
+        return (
+            f"the cut-over to {self.target} was given up: {self.problem}; the source is live as it was "
+            f"(it refused writes for {self.refused_seconds:.1f} s)"
+        )
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class LiveAlready(Refused):
+    """A run's result has become the live collection, or was about to when the cut-over was killed."""
+
+    run_id: str
+    live: str
+    legacy: str
+    is_over: bool
+
+    @property
+    def message(self) -> str:
+        if self.is_over:
+            return f"run {self.run_id} is cut over: {self.live} holds what the application has written since"
+        return f"the cut-over of run {self.run_id} was cut off"
+
+    @property
+    def hint(self) -> str:
+        if self.is_over:
+            return (
+                f"{self.legacy} keeps the old bookings whole; a rollback after a cut-over is not there yet."
+            )
+        return "Run cutover again: it clears up first, and can then be stopped at its question."

@@ -51,6 +51,10 @@ def verdict(report: Report) -> Verdict:
         return Verdict(
             Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}."
         )
+    if isinstance(report, LifeReport) and report.cutover is not None:
+        cutover = report.cutover
+        explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
+        return Verdict(Mood.GOOD, "Cut over", explanation)
     if isinstance(report, LifeReport):
         return _lived(report) if report.undone is None else _undone(report.undone)
     if report.explanation is not None:
@@ -203,6 +207,12 @@ def standing(run: RunReport) -> str:
 
 
 def _life_figures(report: LifeReport) -> list[Figure]:
+    if report.cutover is not None:
+        cutover = report.cutover
+        return [
+            Figure("writes refused", duration(cutover.refused_seconds), "from the fence to the swap"),
+            Figure("carried", grouped(cutover.carried), "rejected bookings, in their old shape"),
+        ]
     undone = report.undone
     if undone is None:
         return [Figure(run.run_id, standing(run), f"{run.source} -> {run.target}") for run in report.runs]

@@ -140,6 +140,9 @@ class RunRecord(BaseModel):
     legacy: str | None = None
     """After a cut-over has begun: the collection that keeps the source as it was."""
 
+    live_settings: str | None = None
+    """After a cut-over has begun: the source's validator and indexes, as Extended JSON."""
+
     archive: str | None = None
     """Of a run in place: the collection that keeps the old bookings."""
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import LockStore, RunJournal, UndoableTarget
 from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.locate import last_part
@@ -54,3 +55,19 @@ def open_undoable_target(connection: Connection, name: str, *, source_name: str)
     source = last_part(source_name)
     keeper = CollectionRejects(rejects, source=source, target=name)
     return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
+
+
+def open_live(connection: Connection, *, source: str, target: str) -> LiveCollections:
+    """The collections of a cut-over.
+
+    Args:
+        connection: the server and the database.
+        source: the live collection's name.
+        target: the name of the one that takes its place.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_journal`.
+    """
+    from booking_migrate.stores.mongo.cutover import MongoLive  # noqa: PLC0415 - as above
+
+    return MongoLive(connection.collection(source), connection.collection(target))

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from booking_migrate.engine.cutover import CutoverOutcome
 from booking_migrate.engine.rollback import UndoOutcome
 from booking_migrate.engine.status import RunStatus
 from booking_migrate.errors import ExitCode
@@ -53,11 +54,32 @@ class UndoneReport(_Part):
     target_dropped: bool
 
 
+class IndexReport(_Part):
+    """What became of one index of the old collection."""
+
+    name: Line
+    keys: Line = Field(description="its fields and directions")
+    recreated_as: Line | None = Field(description="those that it has now; null if it was left out")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class CutoverReport(_Part):
+    """What a cut-over did."""
+
+    live: Line = Field(description="the collection that holds the client documents now")
+    legacy: Line = Field(description="the collection that keeps the old bookings")
+    refused_seconds: float = Field(description="for how long writes to the source were refused")
+    caught_up: int = Field(description="client documents that changed because the source had")
+    carried: int = Field(description="rejected bookings that went along in their old shape")
+    indexes: tuple[IndexReport, ...] = Field(description="what became of the old collection's indexes")
+
+
 class LifeReport(Report):
-    """What `status` or `rollback` has to say."""
+    """What `status`, `rollback` or `cutover` has to say."""
 
     runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
     undone: UndoneReport | None = Field(default=None, description="what rollback did")
+    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
 
 
 def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
@@ -125,4 +147,40 @@ def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
             target_dropped=outcome.target_dropped,
         ),
         next_steps=tuple(steps) if outcome.kept else (),
+    )
+
+
+def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
+    """Make the report of a cut-over that came to its end.
+
+    Args:
+        outcome: what was done.
+        seconds: how long it took.
+    """
+    run = outcome.run
+    return LifeReport(
+        command="cutover",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.DONE,
+        seconds=round(seconds, 3),
+        cutover=CutoverReport(
+            live=run.source,
+            legacy=run.legacy or "",
+            refused_seconds=round(outcome.refused_seconds, 3),
+            caught_up=outcome.caught_up,
+            carried=outcome.carried,
+            indexes=tuple(
+                IndexReport(
+                    name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason
+                )
+                for note in outcome.indexes
+            ),
+        ),
+        next_steps=(
+            NextStep(
+                text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
+            ),
+        ),
     )

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from booking_migrate.reports.life.model import LifeReport, RunReport, UndoneReport
+from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, UndoneReport
 from booking_migrate.reports.wording import Mood, duration, grouped, plural, standing, verdict
 
 _STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
@@ -22,6 +22,13 @@ def render_life_text(report: LifeReport) -> RenderableType:
     if report.undone is not None:
         route = f"run {report.run_id}: {report.source} -> {report.target}, {duration(report.seconds)}"
         blocks += [Text(route, style="dim", overflow="fold"), Text(), *map(_indented, _undone(report.undone))]
+    if report.cutover is not None:
+        route = f"run {report.run_id}, {duration(report.seconds)}"
+        blocks += [
+            Text(route, style="dim", overflow="fold"),
+            Text(),
+            *map(_indented, _cut_over(report.cutover)),
+        ]
     for step in report.next_steps:
         blocks += [Text(), Text(step.text)]
     return Group(*blocks)
@@ -63,6 +70,18 @@ def _progress(run: RunReport) -> str:
     if run.alive:
         text += f", last heartbeat {run.heard_at:%H:%M:%S} UTC"
     return text
+
+
+def _cut_over(cutover: CutoverReport) -> Iterable[RenderableType]:
+    yield Text(f"writes were refused for {duration(cutover.refused_seconds)}")
+    yield Text(f"old bookings are kept in {cutover.legacy}", overflow="fold")
+    if cutover.caught_up:
+        yield Text(f"{plural(cutover.caught_up, 'client document')} brought up to date")
+    if cutover.carried:
+        yield Text(f"{plural(cutover.carried, 'rejected booking')} carried along in the old shape")
+    for index in cutover.indexes:
+        became = f"is now {index.recreated_as}" if index.recreated_as else f"left out: {index.reason}"
+        yield Text(f"index {index.name} ({index.keys}) {became}", overflow="fold")
 
 
 def _undone(undone: UndoneReport) -> Iterable[RenderableType]:

@@ -1,0 +1,74 @@
+"""The port of a cut-over: the live collection, its successor, and the copy that is kept. The docstrings are promises."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class IndexNote:
+    """What became of one index of the old collection."""
+
+    name: str
+    keys: str
+    """Its fields and directions, for people: ``expertId 1, status 1``."""
+
+    recreated_as: str | None
+    """The fields and directions it has now; None if it was left out."""
+
+    reason: str | None = None
+    """Why it was left out."""
+
+
+class LiveCollections(Protocol):
+    """The source, which is live, and the target, which is to take its name; both in one database.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    def unfit(self) -> str | None:
+        """Why the source cannot be replaced by a rename: it is a view, capped, a time series; None if it can."""
+
+    def settings(self) -> str:
+        """The source's validator and indexes, as one line of Extended JSON for the journal."""
+
+    def raise_fence(self) -> None:
+        """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
+
+        It is a validator that no document meets. Deletes are not refused by validators (manual,
+        core/schema-validation).
+        """
+
+    def lift_fence(self, settings: str) -> None:
+        """Give the source its own validator back, if it has the fence's. May be repeated."""
+
+    def copy(self, legacy: str) -> None:
+        """Copy the source, on the server, to a collection that is replaced if it is there."""
+
+    def is_same(self, legacy: str) -> bool:
+        """Whether the copy holds exactly the source's documents: as many, and of one hash."""
+
+    def has_same_count(self, legacy: str) -> bool:
+        """Whether both have as many documents; takes no time."""
+
+    def drop(self, legacy: str) -> None:
+        """Drop the copy, if it is there."""
+
+    def carry(self, bookings: Iterable[bytes]) -> int:
+        """Put old bookings beside the client documents of the target; how many.
+
+        The unique index on `clientId` then counts for client documents only.
+        """
+
+    def take_back_carried(self) -> None:
+        """Undo `carry`, however far it came."""
+
+    def swap(self) -> None:
+        """Give the target the source's name, in whose place it steps, in one atomic rename."""
+
+    def is_swapped(self) -> bool:
+        """Whether `swap` has happened: there is no target any more, and the source bears no fence."""
+
+    def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
+        """Give the live collection those of the old one's indexes that make sense for client documents."""

@@ -1,0 +1,224 @@
+"""Source, target and the kept copy of a cut-over, in one database of a server."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from bson import json_util
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from booking_migrate.errors import WriteFailed
+from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.mongo.client_index import client_index_name, ensure_client_index
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
+from booking_migrate.stores.mongo.raw import SIMPLE, as_driver_document
+from booking_migrate.stores.mongo.retry import attempts, settled
+from booking_migrate.stores.mongo.successor_indexes import successor_of, written
+
+_FENCE_FIELD = "booking_migrate_fence"
+_FENCE: Mapping[str, Any] = {_FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
+"""A validator that no booking meets, and that can be told from any other."""
+
+_CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
+_AT_ONCE = 1000
+_MAJORITY = {"w": "majority"}
+_DUPLICATE_KEY = 11000
+
+
+class MongoLive:
+    """See `LiveCollections` for the promises."""
+
+    def __init__(self, source: DriverCollection, target: DriverCollection) -> None:
+        self._source = source
+        self._target = target
+        self._database = source.database
+
+    def unfit(self) -> str | None:
+        """See `LiveCollections.unfit`."""
+        listed = describe(self._source)
+        if listed is None:
+            return "it does not exist"
+        if listed["type"] != "collection":
+            return f"it is a {listed['type']}"
+        return "it is a capped collection" if listed.get("options", {}).get("capped") else None
+
+    def settings(self) -> str:
+        """See `LiveCollections.settings`."""
+        options = dict((describe(self._source) or {}).get("options", {}))
+        kept = {
+            name: options[name]
+            for name in ("validator", "validationLevel", "validationAction")
+            if name in options
+        }
+        if _is_fence(kept.get("validator")):
+            kept = {}
+        with reading(self._source):
+            indexes = list(self._source.list_indexes())
+        return json_util.dumps(
+            {"validation": kept, "indexes": indexes}, json_options=json_util.CANONICAL_JSON_OPTIONS
+        )
+
+    def raise_fence(self) -> None:
+        """See `LiveCollections.raise_fence`."""
+        self._validate({"validator": _FENCE, "validationLevel": "strict", "validationAction": "error"})
+        with writing(self._source):
+            for attempt in attempts():
+                with attempt:
+                    settled(self._source)
+
+    def lift_fence(self, settings: str) -> None:
+        """See `LiveCollections.lift_fence`."""
+        if not self._is_fenced():
+            return
+        kept = json_util.loads(settings)["validation"]
+        self._validate({"validator": {}, "validationLevel": "strict", "validationAction": "error", **kept})
+
+    def _validate(self, options: Mapping[str, Any]) -> None:
+        with writing(self._source):
+            for attempt in attempts():
+                with attempt:
+                    self._database.command("collMod", self._source.name, **options, writeConcern=_MAJORITY)
+
+    def _is_fenced(self) -> bool:
+        options = (describe(self._source) or {}).get("options", {})
+        return _is_fence(options.get("validator"))
+
+    def copy(self, legacy: str) -> None:
+        """See `LiveCollections.copy`. The server writes beside it and renames at the end (manual, $out)."""
+        with writing(self._source):
+            for attempt in attempts():
+                with attempt:
+                    self._source.aggregate([{"$out": legacy}]).close()
+        if describe(self._database[legacy]) is None:
+            # An empty source leaves nothing behind.
+            with writing(self._source):
+                self._database.create_collection(legacy)
+
+    def is_same(self, legacy: str) -> bool:
+        """See `LiveCollections.is_same`."""
+        if not self.has_same_count(legacy):
+            return False
+        with reading(self._source):
+            for attempt in attempts():
+                with attempt:
+                    hashes = self._database.command("dbHash", collections=[self._source.name, legacy])
+        digests: Mapping[str, str] = hashes["collections"]
+        return digests[self._source.name] == digests[legacy]
+
+    def has_same_count(self, legacy: str) -> bool:
+        """See `LiveCollections.has_same_count`."""
+        with reading(self._source):
+            counts = [self._database[name].estimated_document_count() for name in (self._source.name, legacy)]
+        return counts[0] == counts[1]
+
+    def drop(self, legacy: str) -> None:
+        """See `LiveCollections.drop`."""
+        with writing(self._source):
+            for attempt in attempts():
+                with attempt:
+                    self._database.drop_collection(legacy)
+
+    def carry(self, bookings: Iterable[bytes]) -> int:
+        """See `LiveCollections.carry`. At every moment one of the two indexes is there."""
+        remaining = iter(bookings)
+        carried = 0
+        while some := list(islice(remaining, _AT_ONCE)):
+            if not carried:
+                self._restrict_index()
+            with writing(self._target):
+                for attempt in attempts():
+                    with attempt:
+                        self._insert_carried(some)
+            carried += len(some)
+        with reading(self._target):
+            there = self._target.count_documents({"sessions": {"$exists": False}}) if carried else 0
+        if there != carried:
+            raise WriteFailed(
+                self._target.name, f"{carried} rejected bookings were carried, {there} are there"
+            )
+        return carried
+
+    def _insert_carried(self, bookings: Sequence[bytes]) -> None:
+        try:
+            self._target.insert_many(map(as_driver_document, bookings), ordered=False)
+        except BulkWriteError as error:
+            # Sent again after a lost answer, a booking finds itself there; one that finds another fails the count.
+            others = [each for each in error.details["writeErrors"] if each["code"] != _DUPLICATE_KEY]
+            if others or error.details["writeConcernErrors"]:
+                raise WriteFailed(self._target.name, bulk_text(error)) from None
+
+    def _restrict_index(self) -> None:
+        with writing(self._target):
+            self._target.create_index(
+                [("clientId", 1)],
+                unique=True,
+                collation=SIMPLE,
+                name=_CLIENT_DOCUMENTS_ONLY,
+                partialFilterExpression={"sessions": {"$exists": True}},
+            )
+        name = client_index_name(self._target)
+        if name is not None:
+            with writing(self._target):
+                self._target.drop_index(name)
+
+    def take_back_carried(self) -> None:
+        """See `LiveCollections.take_back_carried`."""
+        if describe(self._target) is None:
+            return
+        with writing(self._target):
+            for attempt in attempts():
+                with attempt:
+                    self._target.delete_many({"sessions": {"$exists": False}})
+        ensure_client_index(self._target)
+        with writing(self._target):
+            if _CLIENT_DOCUMENTS_ONLY in self._target.index_information():
+                self._target.drop_index(_CLIENT_DOCUMENTS_ONLY)
+
+    def swap(self) -> None:
+        """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
+        with writing(self._target):
+            for attempt in attempts():
+                with attempt:
+                    if attempt.num > 1 and self.is_swapped():
+                        continue
+                    self._database.client.admin.command(
+                        "renameCollection",
+                        f"{self._database.name}.{self._target.name}",
+                        to=f"{self._database.name}.{self._source.name}",
+                        dropTarget=True,
+                        writeConcern=_MAJORITY,
+                    )
+
+    def is_swapped(self) -> bool:
+        """See `LiveCollections.is_swapped`."""
+        return describe(self._target) is None and not self._is_fenced()
+
+    def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
+        """See `LiveCollections.recreate_indexes`. One that the server refuses is left out and named: data comes first."""
+        notes = []
+        for index in json_util.loads(settings)["indexes"]:
+            successor = successor_of(index)
+            keys = written(tuple(dict(index["key"]).items()))
+            reason = successor.reason or self._create(index, successor.keys)
+            if keys != "_id 1":
+                notes.append(
+                    IndexNote(index["name"], keys, None if reason else written(successor.keys), reason)
+                )
+        return notes
+
+    def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
+        """Create an index on the live collection; why not, if the server does not."""
+        options = {name: index[name] for name in ("sparse", "collation") if name in index}
+        with writing(self._source):
+            try:
+                for attempt in attempts():
+                    with attempt:
+                        self._source.create_index(list(keys), **options)
+            except OperationFailure as error:
+                return server_text(error)
+        return None
+
+
+def _is_fence(validator: Any) -> bool:
+    return isinstance(validator, Mapping) and _FENCE_FIELD in validator

@@ -1,0 +1,215 @@
+"""The target becomes the live collection: only when it is proven, whole or not at all, and nothing acknowledged is lost."""
+
+import json
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from pymongo.errors import WriteError
+
+from booking_migrate.events import Step
+from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking, client
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Killed = Callable[..., Any]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+MIGRATE = ("migrate", *PLACES, "--batch-size", "5", "--quiet")
+VERIFY = ("verify", *PLACES, "--recheck", "0", "--quiet")
+CUTOVER = ("cutover", *PLACES, "--yes", "--json")
+STEPS = [
+    Step.CUTOVER_NOTED,
+    Step.FENCED,
+    Step.CAUGHT_UP,
+    Step.LEGACY_COPIED,
+    Step.PROVEN_AGAIN,
+    Step.CARRIED,
+    Step.SWAPPED,
+    Step.CUT_OVER,
+    Step.UNLOCKED,
+]
+
+
+@pytest.fixture
+def migrated(database: Db, command: Run) -> None:
+    """Thirty sound bookings of four clients, migrated and verified."""
+    database.bookings.insert_many(map(booking, range(30)))
+    assert (0, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+
+
+@pytest.fixture
+def partly_rejected(database: Db, command: Run) -> None:
+    """Twenty bookings, of which two of one client are rejected."""
+    database.bookings.insert_many(
+        [*map(booking, range(18)), booking(20, duration=5), booking(24, duration=5)]
+    )
+    assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+
+
+def legacy_of(database: Db) -> str:
+    """The name of the collection that keeps the old bookings."""
+    (name,) = (name for name in database.list_collection_names() if name.startswith("bookings_legacy_"))
+    return name
+
+
+@pytest.mark.usefixtures("migrated")
+def test_the_target_becomes_live(database: Db, command: Run) -> None:
+    """The source's name holds what the target held, the copy what the source held, and no fence is left."""
+    before = contents(database)
+    database.bookings.create_index([("expertId", 1), ("status", 1)])
+    database.bookings.create_index("scheduledDate", expireAfterSeconds=10**8)
+    done = command(*CUTOVER)
+    report = json.loads(done.stdout)["cutover"]
+    after = contents(database)
+
+    assert 0 == done.returncode, done.stderr
+    assert (before["clients"], before["bookings"]) == (after["bookings"], after[legacy_of(database)])
+    assert "clients" not in after
+    assert report["refused_seconds"] > 0
+    assert 0 == report["caught_up"]
+    assert "sessions.expertId 1, sessions.status 1" in {each["recreated_as"] for each in report["indexes"]}
+    assert any("expiry" in (each["reason"] or "") for each in report["indexes"])
+    assert {} == database.bookings.options().get("validator", {})
+    database.bookings.insert_one({"_id": 1, "clientId": client(9), "sessions": []})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_what_changed_since_is_brought_in(database: Db, command: Run) -> None:
+    """Bookings that were added, changed or deleted after the verification are as they are now in the live collection."""
+    database.bookings.insert_one(booking(31))
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"status": "cancelled"}})
+    database.bookings.delete_one({"_id": booking(5)["_id"]})
+    database.bookings.delete_many({"clientId": client(2)})
+    done = command(*CUTOVER)
+    sessions = [each for document in database.bookings.find() for each in document["sessions"]]
+    legacy = list(database[legacy_of(database)].find())
+
+    assert 0 == done.returncode, done.stderr
+    assert 4 == json.loads(done.stdout)["cutover"]["caught_up"]
+    assert {each["_id"] for each in legacy} == {each["legacyBookingId"] for each in sessions}
+    assert "cancelled" == next(
+        each["status"] for each in sessions if each["legacyBookingId"] == booking(0)["_id"]
+    )
+    assert database.bookings.find_one({"clientId": client(2)}) is None
+
+
+def test_only_what_is_proven(database: Db, command: Run) -> None:
+    """Without a run, without a verification, after a bad one or after a later write it is refused, and nothing changes."""
+    codes = [command(*CUTOVER).returncode]
+    database.bookings.insert_many(map(booking, range(9)))
+    command(*MIGRATE)
+    before = contents(database)
+    codes.append(command(*CUTOVER).returncode)
+    kept = database.clients.find_one_and_update({}, {"$set": {"totalSessions": 9}})
+    command(*VERIFY)
+    codes.append(command(*CUTOVER).returncode)
+    database.clients.replace_one({"_id": kept["_id"] if kept else None}, kept or {})
+    command(*VERIFY)
+    codes += [
+        command("cutover", *PLACES).returncode,
+        command(*CUTOVER, "--accept", "duration-too-short").returncode,
+    ]
+
+    assert [5] * 5 == codes
+    assert before == contents(database)
+
+
+@pytest.mark.usefixtures("partly_rejected")
+@pytest.mark.parametrize(("policy", "old"), [("carry", 2), ("leave", 0)])
+def test_rejected_bookings(database: Db, command: Run, policy: str, old: int) -> None:
+    """Rejected bookings need a word: they go along as they are, or stay in the copy."""
+    refused = command(*CUTOVER)
+    done = command(*CUTOVER, "--rejected", policy)
+
+    assert (5, 0) == (refused.returncode, done.returncode), done.stderr
+    assert old == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert 20 == database[legacy_of(database)].count_documents({})
+    assert old == json.loads(done.stdout)["cutover"]["carried"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.usefixtures("partly_rejected")
+def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step) -> None:
+    """Killed at any step, the next cutover comes to what an undisturbed one comes to, and no fence is left."""
+    source, target = contents(database)["bookings"], database.clients.count_documents({})
+    arguments = (*CUTOVER, "--rejected", "carry")
+    assert -9 == killed(step.value, 1, *arguments).returncode
+    again = command(*arguments)
+    is_done = step in {Step.CUT_OVER, Step.UNLOCKED}
+
+    assert (5 if is_done else 0) == again.returncode, again.stderr
+    assert source == contents(database)[legacy_of(database)]
+    assert target + 2 == database.bookings.count_documents({})
+    assert {} == database.bookings.options().get("validator", {})
+    assert "clients" not in database.list_collection_names()
+
+
+@pytest.mark.parametrize("failing", ["renameCollection", "dbHash"])
+@pytest.mark.usefixtures("partly_rejected")
+def test_a_failure_leaves_everything(database: Db, server: Server, command: Run, failing: str) -> None:
+    """When the server refuses a step, the source is live as it was and takes writes, and the target can be cut over later."""
+    database.command("collMod", "bookings", validator={"price": {"$gte": 0}})
+    before, options = contents(database), database.bookings.options()
+    fail = {"failCommands": [failing], "errorCode": 8000 if failing == "dbHash" else 96}
+    server.client().admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
+    try:
+        failed = command(*CUTOVER, "--rejected", "carry")
+    finally:
+        server.client().admin.command("configureFailPoint", "failCommand", mode="off")
+    state = database.booking_migrate_runs.find_one({"legacy": None, "written_at": {"$ne": None}})
+    after = contents(database)
+
+    assert failed.returncode in {5, 10}, failed.stderr
+    assert (before, options) == (after, database.bookings.options())
+    assert state is not None
+    assert "done" == state["state"]
+    assert 0 == command(*CUTOVER, "--rejected", "carry").returncode
+
+
+@pytest.mark.usefixtures("migrated")
+def test_writers_lose_nothing(database: Db, command: Run) -> None:
+    """Every write that was acknowledged while the cut-over worked is in the live collection or in the kept copy."""
+    stop, acknowledged = Event(), []
+
+    def write() -> None:
+        for number in range(1000, 20_000):
+            if stop.is_set():
+                return
+            try:
+                database.bookings.insert_one(booking(number))
+            except WriteError:
+                continue
+            acknowledged.append(booking(number)["_id"])
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        done = command(*CUTOVER)
+    finally:
+        stop.set()
+        writer.join()
+    live = {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+    sessions = {
+        each["legacyBookingId"]
+        for document in database.bookings.find({"sessions": {"$exists": True}})
+        for each in document["sessions"]
+    }
+
+    assert 0 == done.returncode, done.stderr
+    assert acknowledged
+    assert set(acknowledged) <= live | sessions
+
+
+@pytest.mark.usefixtures("migrated")
+def test_rollback_says_what_it_cannot_do(command: Run) -> None:
+    """After the cut-over a rollback is refused, and says where the old bookings are."""
+    command(*CUTOVER)
+    refused = command("rollback", "--target", "clients", "--yes")
+
+    assert 5 == refused.returncode
+    assert "bookings_legacy_" in refused.stderr
