@@ -103,6 +103,7 @@ def test_within_a_database(server: Server, database: Database[Document], command
     place = ["--uri", server.uri, "--db", database.name]
     migrated = _run("migrate", *place)
     commands.names.clear()
+    commands.journal.clear()
     report = _run("verify", *place, "--recheck", "0")
 
     assert (3, 0) == (migrated["exit_code"], report["exit_code"]), report
