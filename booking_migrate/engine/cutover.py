@@ -189,6 +189,7 @@ def recover(
     """
     lock.confirm()
     if live.is_swapped():
+        _recreate_indexes(run, live)
         run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
         listener.notify(Reached(Step.CUT_OVER))
         return run
@@ -238,6 +239,8 @@ class _Attempt:
                 self._live.swap()
                 refused = self._refused_seconds()
                 self._reach(Step.SWAPPED)
+                # Before the last note: whoever finds that missing recreates them again.
+                indexes = _recreate_indexes(self._run, self._live)
                 self._run = self._stores.journal.save(
                     self._run.run_id, state=RunState.CUT_OVER.value, counts=asdict(caught_up.migration.counts)
                 )
@@ -245,9 +248,7 @@ class _Attempt:
         except BaseException as error:
             self._give_up(error)
             raise
-        return CutoverOutcome(
-            self._run, caught_up.written, refused, carried, _recreate_indexes(self._run, self._live)
-        )
+        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes)
 
     def _prepare(self) -> tuple[CaughtUp, int]:
         """Everything up to the swap."""

@@ -136,6 +136,7 @@ def test_rejected_bookings(database: Db, command: Run, policy: str, old: int) ->
 @pytest.mark.usefixtures("partly_rejected")
 def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step) -> None:
     """Killed at any step, the next cutover comes to what an undisturbed one comes to, and no fence is left."""
+    database.bookings.create_index("expertId")
     source, target = contents(database)["bookings"], database.clients.count_documents({})
     arguments = (*CUTOVER, "--rejected", "carry")
     assert -9 == killed(step.value, 1, *arguments).returncode
@@ -144,6 +145,7 @@ def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step)
 
     assert (5 if is_done else 0) == again.returncode, again.stderr
     assert source == contents(database)[legacy_of(database)]
+    assert "sessions.expertId_1" in database.bookings.index_information()
     assert target + 2 == database.bookings.count_documents({})
     assert {} == database.bookings.options().get("validator", {})
     assert "clients" not in database.list_collection_names()
