@@ -61,8 +61,8 @@ class LiveCollections(Protocol):
         The unique index on `clientId` then counts for client documents only.
         """
 
-    def take_back_carried(self) -> None:
-        """Undo `carry`, however far it came."""
+    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
+        """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
 
     def swap(self) -> None:
         """Give the target the source's name, in whose place it steps, in one atomic rename."""

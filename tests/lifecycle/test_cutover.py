@@ -173,6 +173,35 @@ def test_a_failure_leaves_everything(database: Db, server: Server, command: Run,
     assert 0 == command(*CUTOVER, "--rejected", "carry").returncode
 
 
+@pytest.mark.usefixtures("partly_rejected")
+@pytest.mark.parametrize("policy", ["carry", "leave"])
+def test_what_others_put_into_the_target_stays(database: Db, command: Run, policy: str) -> None:
+    """A document that is no client document ends the cut-over, and neither it nor anything else is removed."""
+    database.clients.insert_one({"_id": "theirs", "clientId": "somebody", "note": "not from the run"})
+    before = contents(database)
+    failed = command(*CUTOVER, "--rejected", policy)
+
+    assert 5 == failed.returncode, failed.stderr
+    assert before == contents(database)
+
+
+@pytest.mark.usefixtures("partly_rejected")
+def test_what_others_put_there_stays_after_a_kill(database: Db, command: Run, killed: Killed) -> None:
+    """Clearing up after a kill takes the carried bookings back, and only them, and the old index is there again."""
+    before = contents(database)["clients"]
+    arguments = (*CUTOVER, "--rejected", "carry")
+    killed(Step.CARRIED.value, 1, *arguments)
+    theirs = {"_id": "theirs", "clientId": "somebody"}
+    database.clients.insert_one(theirs)
+    failed = command(*arguments)
+    kept = database.clients.find_one_and_delete({"_id": "theirs"})
+
+    assert 5 == failed.returncode, failed.stderr
+    assert theirs == kept
+    assert before == contents(database)["clients"]
+    assert {"_id_", "clientId_1"} == set(database.clients.index_information())
+
+
 @pytest.mark.usefixtures("migrated")
 def test_writers_lose_nothing(database: Db, command: Run) -> None:
     """Every write that was acknowledged while the cut-over worked is in the live collection or in the kept copy."""

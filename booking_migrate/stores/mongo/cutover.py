@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from bson import json_util
+from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from booking_migrate.errors import WriteFailed
@@ -12,7 +13,7 @@ from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.mongo.client_index import client_index_name, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
-from booking_migrate.stores.mongo.raw import SIMPLE, as_driver_document
+from booking_migrate.stores.mongo.raw import SIMPLE, as_driver_document, same_version
 from booking_migrate.stores.mongo.retry import attempts, settled
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
@@ -162,18 +163,21 @@ class MongoLive:
             with writing(self._target):
                 self._target.drop_index(name)
 
-    def take_back_carried(self) -> None:
-        """See `LiveCollections.take_back_carried`."""
-        if describe(self._target) is None:
-            return
-        with writing(self._target):
-            for attempt in attempts():
-                with attempt:
-                    self._target.delete_many({"sessions": {"$exists": False}})
+    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
+        """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
+        with reading(self._target):
+            if _CLIENT_DOCUMENTS_ONLY not in self._target.index_information():
+                return
+        remaining = iter(bookings)
+        while some := list(islice(remaining, _AT_ONCE)):
+            operations = [DeleteOne(same_version(raw), collation=SIMPLE) for raw in some]
+            with writing(self._target):
+                for attempt in attempts():
+                    with attempt:
+                        self._target.bulk_write(operations, ordered=False)
         ensure_client_index(self._target)
         with writing(self._target):
-            if _CLIENT_DOCUMENTS_ONLY in self._target.index_information():
-                self._target.drop_index(_CLIENT_DOCUMENTS_ONLY)
+            self._target.drop_index(_CLIENT_DOCUMENTS_ONLY)
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
