@@ -7,7 +7,7 @@ leaves the source live as it was. A process that is killed leaves the journal's 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from time import monotonic
 
@@ -29,7 +29,7 @@ from booking_migrate.errors import (
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader, TargetWriter
 from booking_migrate.stores.cutover import IndexNote, LiveCollections
-from booking_migrate.stores.journal import RunMode, RunRecord, RunState
+from booking_migrate.stores.journal import RunRecord, RunState
 
 
 class RejectedPolicy(StrEnum):
@@ -55,7 +55,7 @@ class CutoverPlaces:
     """Proves the target, strictly and whole, against the collection of this name, which holds the source's documents."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CutoverOutcome:
     """What a cut-over did."""
 
@@ -69,7 +69,7 @@ class CutoverOutcome:
     carried: int = 0
     """Rejected bookings that went along."""
 
-    indexes: tuple[IndexNote, ...] = field(default=())
+    indexes: tuple[IndexNote, ...] = ()
 
 
 def legacy_name(run: RunRecord) -> str:
@@ -91,7 +91,7 @@ def check_ready(
     def refuse(problem: str, advice: str) -> CutoverRefused:
         return CutoverRefused(target, problem, advice)
 
-    if run is None or run.mode is not RunMode.SIDE_BY_SIDE:
+    if run is None:
         raise refuse("no run has written to it", "Run migrate and verify first.")
     if run.state is RunState.CUT_OVER:
         raise refuse(f"run {run.run_id} is cut over already", "booking-migrate status shows every run.")

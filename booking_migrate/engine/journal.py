@@ -42,7 +42,6 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.DONE: frozenset(
         {
             RunState.CUTTING_OVER,  # `cutover` of a run that was verified.
-            RunState.FINALIZING,  # `finalize` of a run in place.
             RunState.ROLLING_BACK,  # `rollback` of a run that came to its end.
         }
     ),
@@ -51,21 +50,9 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
             RunState.CUTTING_OVER,  # It was killed, and the next `cutover` goes on with it.
             RunState.DONE,  # It failed or was given up: the source is live as it was.
             RunState.CUT_OVER,  # The target has the source's name.
-            RunState.ROLLING_BACK,  # It was killed, and nobody wants it to go on.
         }
     ),
-    RunState.CUT_OVER: frozenset(
-        {
-            RunState.ROLLING_BACK,  # `rollback`: the old bookings come back.
-        }
-    ),
-    RunState.FINALIZING: frozenset(
-        {
-            RunState.FINALIZING,  # It was cut off, and the next `finalize` goes on with it.
-            RunState.FINALIZED,  # The archive is gone.
-        }
-    ),
-    RunState.FINALIZED: frozenset(),  # Nothing is left to undo it with.
+    RunState.CUT_OVER: frozenset(),  # The program cannot undo it yet.
     RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
     RunState.ROLLING_BACK: frozenset(
         {
@@ -80,13 +67,11 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 RESUMABLE = frozenset({RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED})
 """The states that `migrate` goes on from."""
 
-UNDOABLE = RESUMABLE | {
-    RunState.DONE,
-    RunState.CUTTING_OVER,
-    RunState.CUT_OVER,
-    RunState.ROLLING_BACK,
-}
+UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
 """The states that `rollback` has something to undo in."""
+
+STANDING = UNDOABLE | {RunState.CUTTING_OVER, RunState.CUT_OVER}
+"""The states of a run that has written something that still stands."""
 
 
 def check_transition(run: RunRecord, state: RunState) -> None:
@@ -131,7 +116,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[s
 def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
     """The newest run into a target that wrote something and was not undone; None if there is none."""
     runs = journal.runs(target)
-    return next((run for run in runs if run.state in UNDOABLE | {RunState.FINALIZED}), None)
+    return next((run for run in runs if run.state in STANDING), None)
 
 
 def note_verification(journal: RunJournal, run: RunRecord, *, began: datetime, is_clean: bool) -> bool:

@@ -14,7 +14,7 @@ from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import UNDOABLE, check_transition
+from booking_migrate.engine.journal import STANDING, check_transition
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.session import RunStores
 from booking_migrate.errors import (
@@ -85,8 +85,8 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
     where = f" into {target}" if target else ""
-    undoable = UNDOABLE | {RunState.ROLLED_BACK}
-    chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in undoable]
+    known = STANDING | {RunState.ROLLED_BACK}
+    chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
@@ -96,7 +96,7 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:
                 break
-            if other.state in UNDOABLE:
+            if other.state in STANDING:
                 raise LaterRun(run.run_id, other.run_id)
     return run
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from booking_migrate.engine.journal import RESUMABLE, UNDOABLE
+from booking_migrate.engine.journal import RESUMABLE, STANDING, UNDOABLE
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
 _AT_WORK = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.CUTTING_OVER, RunState.ROLLING_BACK})
@@ -44,7 +44,7 @@ def status(journal: RunJournal, locks: LockStore, *, target: str | None = None) 
     held = {name: locks.look(name) for name in {run.target for run in runs}}
     newest: dict[str, str] = {}
     for run in runs:
-        if run.state in UNDOABLE:
+        if run.state in STANDING:
             newest.setdefault(run.target, run.run_id)
     return [_standing(run, held[run.target], is_newest=newest.get(run.target) == run.run_id) for run in runs]
 

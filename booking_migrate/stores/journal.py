@@ -21,18 +21,8 @@ JOURNAL_VERSION = 2
 
 History:
     1: runs, ranges with digests, images of what was there before, locks.
-    2: runs in place, cut-overs, verifications: their states and fields.
+    2: cut-overs and verifications: their states and fields.
 """
-
-
-class RunMode(StrEnum):
-    """How a run goes about it. The values are an API."""
-
-    SIDE_BY_SIDE = "side-by-side"
-    """From a source to a target."""
-
-    IN_PLACE = "in-place"
-    """Within one collection, which is source and target; old bookings go to an archive."""
 
 
 class RunState(StrEnum):
@@ -62,12 +52,6 @@ class RunState(StrEnum):
     CUT_OVER = "cut-over"
     """Its target is the live collection, under the source's name; the old one is kept."""
 
-    FINALIZING = "finalizing"
-    """What a rollback would need is being dropped."""
-
-    FINALIZED = "finalized"
-    """What a rollback would need is gone: it cannot be undone any more."""
-
     ROLLING_BACK = "rolling-back"
     """What it wrote is being removed."""
 
@@ -89,7 +73,6 @@ class RunRecord(BaseModel):
     target: str
     """The target place as given."""
 
-    mode: RunMode = RunMode.SIDE_BY_SIDE
     state: RunState = RunState.PLANNED
     options: Mapping[str, str]
     """Everything that decides the result, for people: a run is resumed under the same options only."""
@@ -142,9 +125,6 @@ class RunRecord(BaseModel):
 
     live_settings: str | None = None
     """After a cut-over has begun: the source's validator and indexes, as Extended JSON."""
-
-    archive: str | None = None
-    """Of a run in place: the collection that keeps the old bookings."""
 
 
 class NoteKind(StrEnum):
