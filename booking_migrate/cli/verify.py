@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +19,9 @@ from booking_migrate.stores.locate import CollectionPlace, Connection, parse_pla
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
+    from booking_migrate.engine.journal import VerifiedRun
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
-    from booking_migrate.stores.journal import RunJournal, RunRecord
 
 HELP = filled("""
 Prove that the target is what the source had to become, or list every mismatch. Nothing is written to either.
@@ -210,7 +209,7 @@ def _verify(
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
-        verified = _run_to_note(places, evidence.connection, manner)
+        run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
             plan,
             evidence.source,
@@ -224,10 +223,10 @@ def _verify(
         )
         if listed:
             listed.finish()
-        if verified is not None and not verified.note(is_clean=not outcome.mismatch_count):
-            listener.notify(
-                Warned("The journal may not be written: cutover will not know of this verification.")
-            )
+        if run_to_tell is not None:
+            run_to_tell.note(is_clean=not outcome.mismatch_count)
+            if run_to_tell.problem is not None:
+                listener.notify(Warned(f"cutover will not know of this verification: {run_to_tell.problem}"))
     return report_of_verification(
         outcome,
         run_id=run_id,
@@ -238,34 +237,15 @@ def _verify(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _VerifiedRun:
-    """The run whose result is verified, and when that began."""
-
-    journal: "RunJournal"
-    run: "RunRecord"
-    began: datetime
-
-    def note(self, *, is_clean: bool) -> bool:
-        from booking_migrate.engine.journal import note_verification  # noqa: PLC0415 - not needed to print help
-
-        return note_verification(self.journal, self.run, began=self.began, is_clean=is_clean)
-
-
-def _run_to_note(places: ProofPlaces, connection: Connection, manner: _Manner) -> _VerifiedRun | None:
-    """The run to note this verification of, if it is one of a whole result from a collection to a collection."""
-    from booking_migrate.engine.journal import newest_result  # noqa: PLC0415 - as above
-    from booking_migrate.stores.journal import RunState  # noqa: PLC0415
+def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":
+    """The run to tell of this verification, if that is whole and from a collection to a collection."""
+    from booking_migrate.engine.journal import VerifiedRun  # noqa: PLC0415 - not needed to print help
     from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
 
     sides = (parse_place(places.source), parse_place(places.target))
     if manner.sample is not None or not all(isinstance(side, CollectionPlace) for side in sides):
         return None
-    journal = open_journal(connection).journal
-    run = newest_result(journal, places.target)
-    if run is None or run.state is not RunState.DONE or run.source != places.source:
-        return None
-    return _VerifiedRun(journal, run, journal.now())
+    return VerifiedRun(open_journal(connection).journal, source=places.source, target=places.target)
 
 
 def _check_no_clash(mismatches: Path, places: ProofPlaces) -> None:

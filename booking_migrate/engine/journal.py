@@ -1,14 +1,13 @@
 """A run's states, what may follow what, and what has to be the same for a run to be continued."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from pydantic import JsonValue
 
 from booking_migrate import __version__
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.saved_plan import options_of
-from booking_migrate.errors import IllegalTransition, NotPermitted
+from booking_migrate.errors import BookingMigrateError, IllegalTransition
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 
 TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
@@ -119,20 +118,30 @@ def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
     return next((run for run in runs if run.state in STANDING), None)
 
 
-def note_verification(journal: RunJournal, run: RunRecord, *, began: datetime, is_clean: bool) -> bool:
-    """Note in the journal what a verification found; whether that was permitted.
+class VerifiedRun:
+    """The run whose result is being verified, to be told what came of it.
 
-    It is for `cutover`, which asks for a clean verification that is newer than the last write. Whoever may only read
-    gets a verification too, and no note.
-
-    Args:
-        journal: where the run is kept.
-        run: the run whose result was verified, whole.
-        began: the journal's time when the verification began.
-        is_clean: whether it found nothing wrong.
+    It is for `cutover`, which asks for a clean verification that is newer than the last write. Whatever keeps it from being
+    noted never costs anybody the verification itself: `problem` says what it was.
     """
-    try:
-        journal.save(run.run_id, verified_at=began, verified_clean=is_clean)
-    except NotPermitted:
-        return False
-    return True
+
+    def __init__(self, journal: RunJournal, *, source: str, target: str) -> None:
+        """Find the run and what time it is, by the journal's clock; the verification begins now."""
+        self._journal = journal
+        self._run: RunRecord | None = None
+        self.problem: str | None = None
+        try:
+            run = newest_result(journal, target)
+            if run is not None and run.state is RunState.DONE and run.source == source:
+                self._run, self._began = run, journal.now()
+        except BookingMigrateError as error:
+            self.problem = error.message
+
+    def note(self, *, is_clean: bool) -> None:
+        """Note in the journal that the whole result was verified, and whether nothing wrong was found."""
+        if self._run is None:
+            return
+        try:
+            self._journal.save(self._run.run_id, verified_at=self._began, verified_clean=is_clean)
+        except BookingMigrateError as error:
+            self.problem = error.message

@@ -62,3 +62,39 @@ def test_the_built_in_role_for_writing_is_enough(guarded: Server, run_process: R
     assert 1 == guarded.client()["platform"]["clients"].count_documents({})
     guarded.client()["platform"].drop_collection("clients")
     assert quote_plus(PASSWORD) not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("roles", [["read"], ["data-reader"]])
+def test_who_may_only_read_gets_a_verification(
+    guarded: Server, run_process: RunProcess, roles: list[str]
+) -> None:
+    """Verify proves the result of a run for a user who may not write the journal, or not even read it, and says so."""
+    database = guarded.client()["platform"]
+    assert (
+        0
+        == run_process(
+            "migrate", "--target", "clients", env={"MONGODB_URI": uri_of(guarded, "writer")}
+        ).returncode
+    )
+    if roles == ["data-reader"]:
+        readable = ("bookings", "clients", "users", "experts", "booking_migrate_rejected")
+        privileges = [
+            *(
+                {
+                    "resource": {"db": "platform", "collection": name},
+                    "actions": ["find", "listIndexes", "collStats"],
+                }
+                for name in readable
+            ),
+            {"resource": {"db": "platform", "collection": ""}, "actions": ["listCollections"]},
+        ]
+        database.command("createRole", "data-reader", privileges=privileges, roles=[])
+    database.command("createUser", roles[0], pwd=PASSWORD, roles=roles)
+    done = run_process("verify", "--target", "clients", env={"MONGODB_URI": uri_of(guarded, roles[0])})
+    run = database["booking_migrate_runs"].find_one(sort=[("started_at", -1)])
+    database.drop_collection("clients")
+
+    assert 0 == done.returncode, done.stderr
+    assert "cutover will not know of this verification" in done.stderr
+    assert run is not None
+    assert run["verified_at"] is None
