@@ -96,7 +96,7 @@ def _rollback(
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.life import holder_of, stores_of  # noqa: PLC0415
     from booking_migrate.engine.rollback import choose_run, roll_back  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal, open_live  # noqa: PLC0415
 
     chosen = choose_run(open_journal(connection).journal, target=target, run_id=run_id)
     if not yes:
@@ -105,6 +105,7 @@ def _rollback(
         chosen,
         stores_of(connection, target=chosen.target, source=chosen.source),
         holder_of("rollback", own_id),
+        live=lambda run: open_live(connection, source=run.source, target=run.target),
         listener=listener,
         shield=shield,
     )

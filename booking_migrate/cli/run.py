@@ -168,6 +168,8 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
     else:
         message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
         hint = "" if asked.verbose else "--verbose shows the traceback."
+    # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
+    hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
     told = ErrorReport(kind=type(error).__name__, message=asked.redact(message), hint=asked.redact(hint))
     if asked.verbose:
         trace = "".join(traceback.format_exception(raised))

@@ -3,7 +3,7 @@
 Writes to the source are refused from the fence to the swap, and in between everything is done on data that stands still:
 catch up, copy the source, prove the target against the copy, swap. Whatever fails before the swap lifts the fence and
 leaves the source live as it was. A process that is killed leaves the journal's word for where it was, and the next
-`cutover` clears up first (`recover`).
+`cutover` or `rollback` clears up first (`recover`).
 """
 
 from collections.abc import Callable, Iterator
@@ -152,15 +152,8 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     plan.listener.notify(Reached(Step.LOCKED))
     try:
         outcome = _cut_over(plan, lock)
-    except LeaseLost:
-        lock.stop()
-        raise
     except BaseException as error:
-        try:
-            lock.release()
-        except BookingMigrateError as trouble:
-            lock.stop()
-            error.add_note(f"The lock could not be let go of: {trouble.message}")
+        lock.let_go(error)
         raise
     lock.release()
     plan.listener.notify(Reached(Step.UNLOCKED))
@@ -188,16 +181,19 @@ def recover(
         LeaseLost: another run has taken the lock over.
     """
     lock.confirm()
-    if live.is_swapped():
+    settings = run.live_settings or ""
+    if live.is_swapped(settings):
+        check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
         run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
         listener.notify(Reached(Step.CUT_OVER))
         return run
     # The fence first: whatever fails after it, the source takes writes again.
-    live.lift_fence(run.live_settings or "")
+    live.lift_fence(settings)
     listener.notify(Reached(Step.FENCE_LIFTED))
     live.take_back_carried(_bookings_of(stores.target.rejects()))
     live.drop(run.legacy or legacy_name(run))
+    check_transition(run, RunState.DONE)
     return stores.journal.save(run.run_id, state=RunState.DONE.value, legacy=None, live_settings=None)
 
 
@@ -313,7 +309,7 @@ class _Attempt:
                 self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
         except BookingMigrateError as trouble:
             error.add_note(
-                f"The fence could not be lifted ({trouble.message}): run cutover again as soon as possible."
+                f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
             )
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:

@@ -67,6 +67,19 @@ class HeldLock:
         self.stop()
         self._store.release(self._lease)
 
+    def let_go(self, error: BaseException) -> None:
+        """Let go of it because of an error that is on its way; what comes of that is noted on the error.
+
+        A lock that somebody else has taken over is left to them.
+        """
+        self.stop()
+        if isinstance(error, LeaseLost):
+            return
+        try:
+            self._store.release(self._lease)
+        except BookingMigrateError as trouble:
+            error.add_note(f"The lock could not be let go of: {trouble.message}")
+
     def _renew(self) -> None:
         while not self._stopped.wait(self._seconds / _RENEWALS):
             try:

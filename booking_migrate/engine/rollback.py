@@ -5,7 +5,7 @@ A document counts as the run's if its bytes are those that the run noted before 
 else's work by now, and is kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -13,20 +13,20 @@ from typing import Any
 from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.cutover import recover
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import STANDING, check_transition
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.session import RunStores
 from booking_migrate.errors import (
-    BookingMigrateError,
     LaterRun,
-    LeaseLost,
     LiveAlready,
     NoRun,
     NotRestored,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import (
     Holder,
     NoteKind,
@@ -80,7 +80,7 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     Raises:
         NoRun: there is none.
         LaterRun: a later run wrote on top of it and has to be undone first.
-        LiveAlready: its target is, or was just becoming, the live collection.
+        LiveAlready: its target is the live collection by now.
     """
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
@@ -90,8 +90,7 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
-    if run.state in {RunState.CUTTING_OVER, RunState.CUT_OVER}:
-        raise LiveAlready(run.run_id, run.source, run.legacy or "", is_over=run.state is RunState.CUT_OVER)
+    _refuse_live(run)
     if run.state is not RunState.ROLLED_BACK:
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:
@@ -101,19 +100,35 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     return run
 
 
+def _refuse_live(run: RunRecord) -> None:
+    if run.state is RunState.CUT_OVER:
+        raise LiveAlready(run.run_id, run.source, run.legacy or "")
+
+
 def roll_back(
     run: RunRecord,
     stores: RunStores,
     holder: Holder,
     *,
+    live: Callable[[RunRecord], LiveCollections],
     listener: Listener,
     shield: Shield,
     lease_seconds: float = LEASE_SECONDS,
 ) -> UndoOutcome:
-    """Undo a run under the lock of its target.
+    """Undo a run under the lock of its target. What a killed cut-over left behind is cleared up first.
+
+    Args:
+        run: the run.
+        stores: where its life is kept.
+        holder: who undoes it.
+        live: opens the collections of its cut-over.
+        listener: told about each step.
+        shield: holds a signal back while a range is undone.
+        lease_seconds: how long the lock is held without being renewed.
 
     Raises:
         TargetBusy, LeaseLost: another run is at work on the target.
+        LiveAlready: its target is the live collection by now.
         NotRestored: the target is not as it was; somebody else writes to it.
     """
     if run.state is RunState.ROLLED_BACK:
@@ -123,27 +138,19 @@ def roll_back(
     try:
         # Somebody may have gone on with it, or undone it, before the lock was ours.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
+        if now.state is RunState.CUTTING_OVER:
+            now = recover(now, live(now), stores, lock, listener)
+        _refuse_live(now)
         if now.state is RunState.ROLLED_BACK:
             outcome = UndoOutcome(now, was_rolled_back=True)
         else:
             outcome = undo(now, stores, lock, listener, shield)
     except BaseException as error:
-        _let_go(lock, error)
+        lock.let_go(error)
         raise
     lock.release()
     listener.notify(Reached(Step.UNLOCKED))
     return outcome
-
-
-def _let_go(lock: HeldLock, error: BaseException) -> None:
-    if isinstance(error, LeaseLost):
-        lock.stop()
-        return
-    try:
-        lock.release()
-    except BookingMigrateError as trouble:
-        lock.stop()
-        error.add_note(f"The lock could not be let go of: {trouble.message}")
 
 
 def undo(

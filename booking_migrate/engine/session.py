@@ -116,13 +116,15 @@ class RunSession:
             # It was killed before it wrote anything: what there was before may be other by now.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
+        if unfinished is not None and unfinished.state is RunState.CUTTING_OVER:
+            raise UnfinishedRun(unfinished.run_id, unfinished.state.value)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
         elif unfinished is not None:
             self._continue(unfinished)
 
     def _unfinished(self) -> RunRecord | None:
-        open_states = RESUMABLE | {RunState.PLANNED, RunState.ROLLING_BACK}
+        open_states = RESUMABLE | {RunState.PLANNED, RunState.CUTTING_OVER, RunState.ROLLING_BACK}
         runs = self._stores.journal.runs(self._request.target)
         return next((run for run in runs if run.state in open_states), None)
 

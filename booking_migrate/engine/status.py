@@ -99,7 +99,7 @@ def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
             *([back] if is_newest else []),
         ]
     if run.state is RunState.CUTTING_OVER:
-        return [cutover]
+        return [cutover, *([back] if is_newest else [])]
     if run.state is RunState.CUT_OVER:
         return []
     return [back] if run.state in UNDOABLE else [migrate]

@@ -171,23 +171,16 @@ class CutoverFailed(Refused):
 
 @dataclass(eq=False)
 class LiveAlready(Refused):
-    """A run's result has become the live collection, or was about to when the cut-over was killed."""
+    """A run's result has become the live collection."""
 
     run_id: str
     live: str
     legacy: str
-    is_over: bool
 
     @property
     def message(self) -> str:
-        if self.is_over:
-            return f"run {self.run_id} is cut over: {self.live} holds what the application has written since"
-        return f"the cut-over of run {self.run_id} was cut off"
+        return f"run {self.run_id} is cut over: {self.live} holds what the application has written since"
 
     @property
     def hint(self) -> str:
-        if self.is_over:
-            return (
-                f"{self.legacy} keeps the old bookings whole; a rollback after a cut-over is not there yet."
-            )
-        return "Run cutover again: it clears up first, and can then be stopped at its question."
+        return f"{self.legacy} keeps the old bookings whole; a rollback after a cut-over is not there yet."

@@ -28,10 +28,13 @@ class LiveCollections(Protocol):
     """
 
     def unfit(self) -> str | None:
-        """Why the source cannot be replaced by a rename: it is a view, capped, a time series; None if it can."""
+        """Why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
+
+        None if it can.
+        """
 
     def settings(self) -> str:
-        """The source's validator and indexes, as one line of Extended JSON for the journal."""
+        """What tells the source from every other collection, its validator and its indexes, as Extended JSON."""
 
     def raise_fence(self) -> None:
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
@@ -67,8 +70,8 @@ class LiveCollections(Protocol):
     def swap(self) -> None:
         """Give the target the source's name, in whose place it steps, in one atomic rename."""
 
-    def is_swapped(self) -> bool:
-        """Whether `swap` has happened: there is no target any more, and the source bears no fence."""
+    def is_swapped(self, settings: str) -> bool:
+        """Whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Give the live collection those of the old one's indexes that make sense for client documents."""

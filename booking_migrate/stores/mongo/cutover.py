@@ -42,23 +42,22 @@ class MongoLive:
             return "it does not exist"
         if listed["type"] != "collection":
             return f"it is a {listed['type']}"
+        if self._is_fenced():
+            return "another cut-over of it is at work, or was cut off"
         return "it is a capped collection" if listed.get("options", {}).get("capped") else None
 
     def settings(self) -> str:
         """See `LiveCollections.settings`."""
-        options = dict((describe(self._source) or {}).get("options", {}))
-        kept = {
+        options = (describe(self._source) or {}).get("options", {})
+        validation = {
             name: options[name]
             for name in ("validator", "validationLevel", "validationAction")
             if name in options
         }
-        if _is_fence(kept.get("validator")):
-            kept = {}
         with reading(self._source):
             indexes = list(self._source.list_indexes())
-        return json_util.dumps(
-            {"validation": kept, "indexes": indexes}, json_options=json_util.CANONICAL_JSON_OPTIONS
-        )
+        kept = {"uuid": _identity(self._source), "validation": validation, "indexes": indexes}
+        return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
     def raise_fence(self) -> None:
         """See `LiveCollections.raise_fence`."""
@@ -181,10 +180,11 @@ class MongoLive:
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
+        successor = _identity(self._target)
         with writing(self._target):
             for attempt in attempts():
                 with attempt:
-                    if attempt.num > 1 and self.is_swapped():
+                    if attempt.num > 1 and _identity(self._source) == successor:
                         continue
                     self._database.client.admin.command(
                         "renameCollection",
@@ -194,9 +194,10 @@ class MongoLive:
                         writeConcern=_MAJORITY,
                     )
 
-    def is_swapped(self) -> bool:
-        """See `LiveCollections.is_swapped`."""
-        return describe(self._target) is None and not self._is_fenced()
+    def is_swapped(self, settings: str) -> bool:
+        """See `LiveCollections.is_swapped`. A rename takes a collection's UUID along (manual, listCollections)."""
+        before: str | None = json_util.loads(settings)["uuid"]
+        return _identity(self._source) != before
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """See `LiveCollections.recreate_indexes`. One that the server refuses is left out and named: data comes first."""
@@ -222,6 +223,12 @@ class MongoLive:
             except OperationFailure as error:
                 return server_text(error)
         return None
+
+
+def _identity(collection: DriverCollection) -> str | None:
+    """What tells a collection from every other, whatever it is called; None if it is not there."""
+    listed = describe(collection)
+    return None if listed is None else bytes(listed["info"]["uuid"]).hex()
 
 
 def _is_fence(validator: Any) -> bool:
