@@ -1,4 +1,4 @@
-"""Killed at moments that nobody chose, migrate and rollback are completed by the same command."""
+"""Killed at moments that nobody chose, migrate, rollback and cutover are completed by the same command."""
 
 import random
 import subprocess
@@ -16,9 +16,11 @@ Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--quiet")
+VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--quiet")
+CUTOVER = ("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
-_KILLS = 25
-"""For migrate, and as many for rollback."""
+_KILLS = 50
+"""For each command."""
 
 _CLIENTS = 400
 _START_SECONDS, _LONGEST_SECONDS = 0.4, 2.5
@@ -59,3 +61,26 @@ def test_killed_at_random_moments(database: Db, environment: dict[str, str], com
         _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *ROLLBACK)
         assert 0 == command(*ROLLBACK).returncode, kill
         assert before == contents(database), kill
+
+
+@pytest.mark.slow
+def test_cutover_killed_at_random_moments(database: Db, environment: dict[str, str], command: Run) -> None:
+    """Whenever a cut-over is killed, the next one comes to what an undisturbed one comes to, and no fence is left."""
+    moments = random.Random(7)
+    documents = [booking(number, clientId=client(number % _CLIENTS)) for number in range(8 * _CLIENTS)]
+    documents += [booking(8 * _CLIENTS + number, duration=5) for number in range(20)]
+
+    for kill in range(_KILLS):
+        for name in database.list_collection_names():
+            database.drop_collection(name)
+        database.bookings.insert_many(documents)
+        source = contents(database)["bookings"]
+        assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode), kill
+        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *CUTOVER)
+        is_over = database.booking_migrate_runs.find_one({"state": "cut-over"}) is not None
+        assert (5 if is_over else 0) == command(*CUTOVER).returncode, kill
+        (legacy,) = (name for name in database.list_collection_names() if "_legacy_" in name)
+        assert source == contents(database)[legacy], kill
+        assert _CLIENTS + 20 == database.bookings.count_documents({}), kill
+        assert not database.bookings.options().get("validator"), kill
+        assert "clients" not in database.list_collection_names(), kill

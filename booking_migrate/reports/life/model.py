@@ -179,6 +179,11 @@ def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
             ),
         ),
         next_steps=(
+            *(
+                NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
+                for note in outcome.indexes
+                if note.recreated_as is None
+            ),
             NextStep(
                 text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
             ),

@@ -23,7 +23,7 @@ def render_life_text(report: LifeReport) -> RenderableType:
         route = f"run {report.run_id}: {report.source} -> {report.target}, {duration(report.seconds)}"
         blocks += [Text(route, style="dim", overflow="fold"), Text(), *map(_indented, _undone(report.undone))]
     if report.cutover is not None:
-        route = f"run {report.run_id}, {duration(report.seconds)}"
+        route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
         blocks += [
             Text(route, style="dim", overflow="fold"),
             Text(),
@@ -80,8 +80,8 @@ def _cut_over(cutover: CutoverReport) -> Iterable[RenderableType]:
     if cutover.carried:
         yield Text(f"{plural(cutover.carried, 'rejected booking')} carried along in the old shape")
     for index in cutover.indexes:
-        became = f"is now {index.recreated_as}" if index.recreated_as else f"left out: {index.reason}"
-        yield Text(f"index {index.name} ({index.keys}) {became}", overflow="fold")
+        if index.recreated_as is not None:
+            yield Text(f"index {index.name} ({index.keys}) is now {index.recreated_as}", overflow="fold")
 
 
 def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
