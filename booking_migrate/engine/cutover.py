@@ -112,7 +112,7 @@ def check_ready(
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         advice = "--rejected carry takes them along in their old shape; --rejected leave keeps them in the copy only."
-        raise refuse(f"{rejected} bookings were rejected", advice)
+        raise refuse(f"bookings were rejected: {rejected}", advice)
     return run
 
 
@@ -268,7 +268,7 @@ class _Attempt:
         rejected = caught_up.migration.counts.rejected
         if rejected and self._policy is None:
             raise self._failure(
-                f"{rejected} bookings that came since were rejected",
+                f"bookings that came since were rejected: {rejected}",
                 "Give --rejected carry or --rejected leave.",
             )
         self._keep_copy()

@@ -61,7 +61,7 @@ class LiveCollections(Protocol):
     def carry(self, bookings: Iterable[bytes]) -> int:
         """Put old bookings beside the client documents of the target; how many.
 
-        The unique index on `clientId` then counts for client documents only.
+        The unique index on `clientId` then counts for client documents only, and another one serves queries for all.
         """
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:

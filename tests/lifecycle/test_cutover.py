@@ -163,7 +163,9 @@ def test_rejected_bookings(database: Db, command: Run, policy: str, old: int) ->
     """Rejected bookings need a word: they go along as they are, or stay in the copy."""
     refused = command(*CUTOVER)
     done = command(*CUTOVER, "--rejected", policy)
+    way = database.bookings.find({"clientId": client(1)}).explain()["queryPlanner"]["winningPlan"]
 
+    assert "IXSCAN" == way["inputStage"]["stage"]
     assert (5, 0) == (refused.returncode, done.returncode), done.stderr
     assert old == database.bookings.count_documents({"sessions": {"$exists": False}})
     assert 20 == database[legacy_of(database)].count_documents({})

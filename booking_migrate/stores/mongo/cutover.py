@@ -22,6 +22,7 @@ _FENCE: Mapping[str, Any] = {_FENCE_FIELD: {"$eq": "writes are refused during a 
 """A validator that no booking meets, and that can be told from any other."""
 
 _CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
+_EVERY_DOCUMENT = "clientId_1_every"
 _AT_ONCE = 1000
 _MAJORITY = {"w": "majority"}
 _DUPLICATE_KEY = 11000
@@ -158,9 +159,11 @@ class MongoLive:
                 partialFilterExpression={"sessions": {"$exists": True}},
             )
         name = client_index_name(self._target)
-        if name is not None:
-            with writing(self._target):
+        with writing(self._target):
+            if name is not None:
                 self._target.drop_index(name)
+            # A query for a client's documents cannot use an index that leaves some of them out.
+            self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT)
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
         """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
@@ -174,6 +177,9 @@ class MongoLive:
                 for attempt in attempts():
                     with attempt:
                         self._target.bulk_write(operations, ordered=False)
+        with writing(self._target):
+            if _EVERY_DOCUMENT in self._target.index_information():
+                self._target.drop_index(_EVERY_DOCUMENT)
         ensure_client_index(self._target)
         with writing(self._target):
             self._target.drop_index(_CLIENT_DOCUMENTS_ONLY)

@@ -29,7 +29,7 @@ def successor_of(index: Mapping[str, Any]) -> Successor:
     if keys == (("_id", 1),):
         return Successor((), "every collection has it")
     if dict(keys) in ({"clientId": 1}, {"clientId": -1}):
-        return Successor((), "the unique index on clientId serves the same")
+        return Successor((), "the target's own index on clientId serves the same")
     for option, reason in (
         ("expireAfterSeconds", "its expiry would delete whole clients"),
         ("partialFilterExpression", "its filter was written for single bookings"),
