@@ -23,6 +23,7 @@ from booking_migrate.errors import (
     LiveAlready,
     NoRun,
     NotRestored,
+    UnusablePlace,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import Replacement
@@ -162,6 +163,8 @@ def undo(
         LeaseLost: another run has taken the lock over.
         NotRestored: the target is not as it was; somebody else writes to it.
     """
+    if run.archive is not None:
+        raise UnusablePlace(run.target, "a run in place cannot be rolled back yet")
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)

@@ -61,6 +61,8 @@ class RunRequest:
     """Whether an interrupted run is undone first, instead of continued."""
 
     lease_seconds: float = LEASE_SECONDS
+    archive: str | None = None
+    """In place: the collection that the old bookings go to."""
 
 
 class RunSession:
@@ -96,6 +98,22 @@ class RunSession:
     def run_id(self) -> str:
         """The run's name: that of the run that is continued, or the new one."""
         return self._run.run_id if self._run is not None else self._request.run_id
+
+    @property
+    def token(self) -> int:
+        """The fencing token of the lock, which notes are named by."""
+        return self._held().token
+
+    @property
+    def run(self) -> RunRecord:
+        """The run as its record has it; there is one after `open`."""
+        if self._run is None:
+            raise RuntimeError("open comes before everything else")
+        return self._run
+
+    def keep(self, **facts: Any) -> None:
+        """Write down facts that an undoing will need."""
+        self._run = self._stores.journal.save(self.run_id, **facts)
 
     def lock(self) -> None:
         """Take the lock and find out whether there is a run to continue. May be called twice.
@@ -171,6 +189,7 @@ class RunSession:
             started_at=now,
             heartbeat_at=now,
             worked_from=now,
+            archive=self._request.archive,
             target_existed=self._stores.target.exists(),
             index_existed=self._stores.target.has_client_index(),
         )

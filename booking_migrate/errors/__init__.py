@@ -9,6 +9,7 @@ from booking_migrate.errors.connections import (
     ServerUnreachable,
 )
 from booking_migrate.errors.invariants import (
+    Contended,
     DuplicateKeys,
     IllegalTransition,
     NotRestored,
@@ -20,6 +21,7 @@ from booking_migrate.errors.refusals import (
     BrokenDocument,
     DuplicateClientDocuments,
     NotPermitted,
+    NoTransactions,
     PlaceNotFound,
     PlanDiffers,
     RecordTooLarge,
@@ -73,6 +75,7 @@ __all__ = [
     "BookingNotFound",
     "BrokenDocument",
     "ConnectionProblem",
+    "Contended",
     "CutoverFailed",
     "CutoverRefused",
     "DuplicateClientDocuments",
@@ -87,6 +90,7 @@ __all__ = [
     "Locked",
     "MissingUri",
     "NoRun",
+    "NoTransactions",
     "NotConfirmed",
     "NotPermitted",
     "NotRestored",

@@ -52,6 +52,17 @@ class TargetChanged(Unexpected):
 
 
 @dataclass(eq=False)
+class Contended(Unexpected):
+    """Somebody else wrote to the same documents at the same time; nothing was done, and it can be tried again."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"somebody else writes to the same documents of {self.place} again and again"
+
+
+@dataclass(eq=False)
 class IllegalTransition(Unexpected):
     """A run was to go from a state to one that cannot follow it."""
 

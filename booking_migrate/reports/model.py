@@ -170,6 +170,10 @@ class Report(_Part):
         default=(),
         description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: no reason to reject, but worth knowing",
     )
+    archive: Line | None = Field(default=None, description="in place: the collection with the old bookings")
+    passes: int | None = Field(
+        default=None, description="in place: how often the collection was gone through"
+    )
     documents_written: int = Field(default=0, description="client documents new in the target")
     documents_changed: int = Field(
         default=0, description="client documents of the target that got more sessions"

@@ -16,12 +16,13 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 2
+JOURNAL_VERSION = 3
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
     1: runs, ranges with digests, images of what was there before, locks.
     2: cut-overs and verifications: their states and fields.
+    3: runs in place: their fields, and notes of the bookings that were moved.
 """
 
 
@@ -126,6 +127,18 @@ class RunRecord(BaseModel):
     live_settings: str | None = None
     """After a cut-over has begun: the source's validator and indexes, as Extended JSON."""
 
+    archive: str | None = None
+    """In place: the collection that the old bookings are moved to. None: the run is side by side."""
+
+    archive_existed: bool | None = None
+    """In place: whether the archive was there before the run; None: it has not been looked for yet."""
+
+    indexes_made: tuple[str, ...] = ()
+    """In place: the names of the indexes of the collection that the run creates."""
+
+    tally: Mapping[str, Any] = {}
+    """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
+
 
 class NoteKind(StrEnum):
     """What a range of notes is about."""
@@ -138,6 +151,9 @@ class NoteKind(StrEnum):
 
     REJECTS = "rejects"
     """The rejected records of this source and target that were there before the run."""
+
+    MOVED = "moved"
+    """In place: the old bookings of one batch that go to the archive."""
 
 
 class DocumentNote(NamedTuple):
@@ -213,8 +229,10 @@ class RunJournal(Protocol):
     def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
         """What was noted of these kinds, in the order of noting."""
 
-    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
-        """The ranges of kind `NoteKind.DOCUMENTS` that overlap these sort keys, in the order of noting.
+    def between(
+        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
+    ) -> Sequence[RangeNote]:
+        """The ranges of one kind that overlap these sort keys, in the order of noting.
 
         Ranges just outside may come too.
         """

@@ -1,0 +1,50 @@
+"""From what the user wrote to a collection that is migrated in place."""
+
+from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.in_place import InPlaceCollection
+from booking_migrate.stores.places import CollectionPlace, parse_place
+
+DEFAULT_ARCHIVE_SUFFIX = "_legacy"
+_OWN_PREFIX = "booking_migrate_"
+
+
+def default_archive(source: str) -> str:
+    """The archive of a collection unless the user says otherwise."""
+    return source + DEFAULT_ARCHIVE_SUFFIX
+
+
+def open_in_place(connection: Connection, *, source: str, archive: str) -> InPlaceCollection:
+    """A collection with its archive. Nothing is contacted before they are used.
+
+    Args:
+        connection: the server and the database.
+        source: the collection's name.
+        archive: the name of the collection for the old bookings.
+
+    Raises:
+        BadPlace: a collection that the program keeps for itself, or no collection.
+        BadConfiguration: both are one, or the connection string cannot be used.
+        MissingUri: no server or no database is given.
+    """
+    for option, name in (("--source", source), ("--archive", archive)):
+        if not isinstance(parse_place(name), CollectionPlace):
+            raise BadConfiguration(option, f"in place takes a collection, and {name!r} is none")
+        if name.startswith(_OWN_PREFIX):
+            raise BadPlace(name, "the program keeps its own records in collections of such names")
+    if source == archive:
+        raise BadConfiguration("--archive", f"{archive} is the collection itself")
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.mongo import journal, rejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.in_place import MongoInPlace  # noqa: PLC0415
+
+    runs, ranges, before = (
+        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE)
+    )
+    return MongoInPlace(
+        connection.collection(source),
+        connection.collection(archive),
+        connection.collection(rejects.COLLECTION),
+        runs,
+        journal.MongoJournal(runs, ranges, before),
+    )

@@ -1,0 +1,214 @@
+"""A collection and its archive as an `InPlaceCollection`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bson.errors import BSONError
+from pymongo import ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
+from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import hosts_of, reading, translated
+from booking_migrate.stores.mongo.in_place_indexes import (
+    CLIENT_DOCUMENTS_ONLY,
+    EVERY_DOCUMENT,
+    has_client_documents_index,
+    has_client_index,
+    make_client_documents_index,
+    make_client_index,
+)
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.rejects import CollectionRejects
+from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.transactions import transact
+from booking_migrate.stores.mongo.waiting import waiting
+from booking_migrate.stores.rejects import RejectsKeeper
+
+
+class MongoInPlace:
+    """See `InPlaceCollection` for the promises."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        rejects: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collection: where old bookings and client documents are.
+            archive: where old bookings go.
+            rejects: the collection of rejected records, which all runs of the database share.
+            runs: the collection of the runs' records.
+            journal: the journal; here it is written within transactions.
+        """
+        self._collection = collection
+        self._archive = archive
+        self._rejects = rejects
+        self._runs: Final = runs
+        self._journal = journal
+
+    @property
+    def name(self) -> str:
+        """See `InPlaceCollection.name`."""
+        return self._collection.name
+
+    @property
+    def archive_name(self) -> str:
+        """See `InPlaceCollection.archive_name`."""
+        return self._archive.name
+
+    def check(self) -> None:
+        """See `InPlaceCollection.check`."""
+        if describe(self._collection) is None:
+            raise PlaceNotFound(self.name)
+        for collection in (self._collection, self._archive):
+            problem = _unfit(collection)
+            if problem is not None:
+                raise UnusablePlace(collection.name, problem)
+        with reading(self._collection):
+            hello = self._collection.database.command("hello")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise NoTransactions(hosts_of(self._collection))
+
+    def estimate_count(self) -> int:
+        """See `InPlaceCollection.estimate_count`."""
+        with reading(self._collection):
+            return self._collection.estimated_document_count()
+
+    def archive_exists(self) -> bool:
+        """See `InPlaceCollection.archive_exists`."""
+        return describe(self._archive) is not None
+
+    def lacking_indexes(self) -> Sequence[str]:
+        """See `InPlaceCollection.lacking_indexes`."""
+        needed = {
+            CLIENT_DOCUMENTS_ONLY: has_client_documents_index,
+            EVERY_DOCUMENT: has_client_index,
+        }
+        return [name for name, is_there in needed.items() if not is_there(self._collection)]
+
+    def prepare(self) -> None:
+        """See `InPlaceCollection.prepare`. The unique index comes first: it refuses."""
+        lacking = self.lacking_indexes()
+        if CLIENT_DOCUMENTS_ONLY in lacking:
+            make_client_documents_index(self._collection)
+        if EVERY_DOCUMENT in lacking:
+            make_client_index(self._collection)
+        if not has_client_index(self._archive):
+            make_client_index(self._archive)
+        self._journal.ensure_index()
+
+    def waiting(self) -> Iterator[Waiting]:
+        """See `InPlaceCollection.waiting`."""
+        with reading(self._collection):
+            yield from waiting(self._collection)
+
+    def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.find`."""
+        with reading(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    found = list(find_raw(self._collection, any_of("_id", ids)))
+        return found
+
+    def work(self, on: Callable[[Unit], Result]) -> Result:
+        """See `InPlaceCollection.work`."""
+        try:
+            return transact(self._collection, lambda session: on(self._unit(session)))
+        except (PyMongoError, BSONError) as error:
+            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+
+    def _unit(self, session: ClientSession) -> "_Transaction":
+        return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
+
+    def rejects(self) -> RejectsKeeper:
+        """See `InPlaceCollection.rejects`."""
+        return CollectionRejects(self._rejects, source=self.name, target=self.name)
+
+
+def _unfit(collection: DriverCollection) -> str | None:
+    """Why a collection cannot be migrated in place; None if it can, or is not there."""
+    listed = describe(collection)
+    if listed is None:
+        return None
+    kinds = {"view": "it is a view", "timeseries": "it is a time series"}
+    if listed["type"] != "collection":
+        return kinds.get(listed["type"], f"it is a {listed['type']}")
+    return "it is a capped collection" if listed.get("options", {}).get("capped") else None
+
+
+class _Transaction:
+    """A unit of work in a transaction; see `Unit` for the promises. The driver's errors pass through untouched."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+        session: ClientSession,
+    ) -> None:
+        self._collection = collection
+        self._archive = archive
+        self._runs = runs
+        self._journal = journal
+        self._session = session
+
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.find`."""
+        return list(find_raw(self._collection, any_of("clientId", client_ids), session=self._session))
+
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived_of`."""
+        return list(find_raw(self._archive, any_of("clientId", client_ids), session=self._session))
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived`."""
+        return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
+
+    def take(self, move: Move) -> None:
+        """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
+        if move.archived:
+            self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
+        if move.gone:
+            ids = [read_fields(raw)["_id"] for raw in move.gone]
+            self._collection.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
+        if move.changed:
+            self._collection.bulk_write(
+                [
+                    ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after))
+                    for change in move.changed
+                ],
+                session=self._session,
+            )
+        if move.new:
+            self._collection.insert_many(map(as_driver_document, move.new), session=self._session)
+        self._note(move)
+
+    def _note(self, move: Move) -> None:
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                self._journal.insert(written, self._session)
+        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in move.progress.items()}
+        self._runs.update_one(
+            {"_id": move.run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}], session=self._session
+        )
+
+
+def _id_of(raw: bytes) -> Any:
+    return read_fields(raw)["_id"]
+
+
+def key_of(raw: bytes) -> bytes:
+    """The sort key of a document's `_id`."""
+    return sort_key(_id_of(raw))
