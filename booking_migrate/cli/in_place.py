@@ -1,5 +1,6 @@
 """``migrate --in-place``: within one collection, while the application runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,13 +49,17 @@ class Start:
     shield: "Shield"
 
 
-def check_options(ctx: typer.Context, *, in_place: bool) -> None:
+def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
     """Refuse options that mean nothing here.
+
+    Args:
+        ctx: knows what was given.
+        unfit: the parameters that mean nothing.
+        in_place: whether ``--in-place`` is given.
 
     Raises:
         BadConfiguration: one of them is given.
     """
-    unfit = ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE
     for parameter in unfit:
         source = ctx.get_parameter_source(parameter)
         if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):

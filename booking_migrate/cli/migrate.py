@@ -9,7 +9,14 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.in_place import InPlace, Start, check_options, migrate_in_place
+from booking_migrate.cli.in_place import (
+    ONLY_IN_PLACE,
+    ONLY_SIDE_BY_SIDE,
+    InPlace,
+    Start,
+    check_options,
+    migrate_in_place,
+)
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import BadPlace
@@ -146,7 +153,7 @@ def migrate(
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
     def body(run_id: str, listener: "Listener") -> "Report":
-        check_options(ctx, in_place=in_place)
+        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         start = Start(run_id, restart, max_lag, listener, shield)
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)

@@ -320,6 +320,15 @@ InPlaceOption = Annotated[
         help="Migrate within the source collection, while the application uses it.",
     ),
 ]
+InPlaceProof = Annotated[
+    bool,
+    option(
+        "--in-place/--no-in-place",
+        panel=_IN_PLACE,
+        show_default=False,
+        help="The source was migrated within itself: the archive is read with it.",
+    ),
+]
 Archive = Annotated[
     str | None,
     option(

@@ -121,6 +121,9 @@ class VerificationReport(_Part):
     clients_seen: int = Field(description="the clients of both sides")
     sampled: bool = Field(description="whether only some clients were checked, chosen by chance")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
+    changed_sessions: int = Field(
+        default=0, description="sessions that the new application has changed since, which was allowed"
+    )
     mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
 
 

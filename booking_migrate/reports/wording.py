@@ -234,8 +234,14 @@ def _verified_figures(verification: VerificationReport, counts: CountsReport) ->
         Figure("clients", grouped(counts.clients), "with at least one session"),
         Figure("sessions", grouped(counts.sessions), "in their documents"),
         Figure("later sessions", grouped(verification.later_sessions), "of the new application, allowed"),
+        *_changed_sessions(verification),
         Figure("client documents", grouped(counts.client_documents), "already in the source"),
     ]
+
+
+def _changed_sessions(verification: VerificationReport) -> list[Figure]:
+    changed = verification.changed_sessions
+    return [Figure("changed since", grouped(changed), "by the new application, allowed")] if changed else []
 
 
 def totals(report: Report) -> list[Figure]:

@@ -52,11 +52,19 @@ class WrittenRange(NamedTuple):
 class MongoJournal:
     """See `RunJournal` for the promises."""
 
-    def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
+    def __init__(
+        self,
+        runs: DriverCollection,
+        ranges: DriverCollection,
+        before: DriverCollection,
+        *,
+        is_read_only: bool = False,
+    ) -> None:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        self._is_indexed = False
+        # Whoever only reads makes no index either.
+        self._is_indexed = is_read_only
         self._noted = 0
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:

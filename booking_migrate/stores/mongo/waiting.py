@@ -18,6 +18,9 @@ _CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
 
 _HAS_CLIENT: Mapping[str, Any] = {"$in": [{"$type": "$clientId"}, list(_CLIENT_TYPES)]}
 _NO_ARRAY: Mapping[str, Any] = {"$ne": [{"$type": "$sessions"}, "array"]}
+LEFT: Mapping[str, Any] = {"$expr": {"$or": [{"$not": [_HAS_CLIENT]}, _NO_ARRAY]}}
+"""The query for whatever is no sound client document."""
+
 _SIZES: Mapping[str, Any] = {"clientId": 1, "size": {"$bsonSize": "$$ROOT"}}
 _KILLED = frozenset({43, 175, 237, 11601})
 """A cursor that is not there any more or was killed: by its age, an election, or somebody who ends all sessions."""
