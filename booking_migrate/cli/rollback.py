@@ -15,7 +15,7 @@ from booking_migrate.errors import NotConfirmed
 from booking_migrate.stores.locate import Connection, FilePlace, parse_place
 
 if TYPE_CHECKING:
-    from booking_migrate.engine.rollback import UndoOutcome
+    from booking_migrate.engine.undo import UndoOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
     from booking_migrate.stores.journal import RunRecord

@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from booking_migrate.engine.cutover import CutoverOutcome
-from booking_migrate.engine.rollback import UndoOutcome
+from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.engine.status import RunStatus
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Report
