@@ -5,16 +5,17 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from booking_migrate.engine.cutover import recover
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import STANDING
+from booking_migrate.engine.journal import LIVE, STANDING
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.engine.restoration import RestorationPlaces, RestorationPlan, restore
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.undo import UndoOutcome, undo
-from booking_migrate.errors import LaterRun, LiveAlready, NoRun
+from booking_migrate.errors import LaterRun, NoRun, NothingLater
 from booking_migrate.events import Listener, Reached, Step
-from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 
 
@@ -24,7 +25,6 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     Raises:
         NoRun: there is none.
         LaterRun: a later run wrote on top of it and has to be undone first.
-        LiveAlready: its target is the live collection by now.
     """
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
@@ -34,7 +34,6 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
-    _refuse_live(run)
     if run.state is not RunState.ROLLED_BACK:
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:
@@ -44,9 +43,8 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     return run
 
 
-def _refuse_live(run: RunRecord) -> None:
-    if run.state is RunState.CUT_OVER:
-        raise LiveAlready(run.run_id, run.source, run.legacy or "")
+def _refuse_discarding(run: RunRecord) -> NoReturn:
+    raise NothingLater(run.run_id, run.state.value)
 
 
 def roll_back(
@@ -54,9 +52,10 @@ def roll_back(
     stores: RunStores,
     holder: Holder,
     *,
-    live: Callable[[RunRecord], LiveCollections],
+    places: Callable[[RunRecord], RestorationPlaces],
     listener: Listener,
     shield: Shield,
+    discard_later: bool = False,
     lease_seconds: float = LEASE_SECONDS,
 ) -> UndoOutcome:
     """Undo a run under the lock of its target. What a killed cut-over left behind is cleared up first.
@@ -65,15 +64,17 @@ def roll_back(
         run: the run.
         stores: where its life is kept.
         holder: who undoes it.
-        live: opens the collections of its cut-over.
+        places: opens the collections of its cut-over.
         listener: told about each step.
         shield: holds a signal back while a range is undone.
+        discard_later: whether what the application has done since the cut-over is dropped.
         lease_seconds: how long the lock is held without being renewed.
 
     Raises:
         TargetBusy, LeaseLost: another run is at work on the target.
-        LiveAlready: its target is the live collection by now.
+        NothingLater: something is to be dropped, but the run was never cut over; nothing was changed.
         NotRestored: the target is not as it was; somebody else writes to it.
+        RestorationFailed: after a cut-over, it was given up; its result is live as it was.
     """
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
@@ -83,11 +84,16 @@ def roll_back(
         # Somebody may have gone on with it, or undone it, before the lock was ours.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.CUTTING_OVER:
-            now = recover(now, live(now), stores, lock, listener)
-        _refuse_live(now)
+            now = recover(now, places(now).live, stores, lock, listener)
         if now.state is RunState.ROLLED_BACK:
             outcome = UndoOutcome(now, was_rolled_back=True)
+        elif now.state in LIVE:
+            outcome = restore(
+                RestorationPlan(now, places(now), stores, lock, listener, shield, discard_later)
+            )
         else:
+            if discard_later:
+                _refuse_discarding(now)
             outcome = undo(now, stores, lock, listener, shield)
     except BaseException as error:
         lock.let_go(error)

@@ -17,9 +17,11 @@ from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import check_transition
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.session import RunStores
+from booking_migrate.engine.since import Since
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState, identity_of
 
 _AT_ONCE = 500
@@ -57,6 +59,17 @@ class UndoOutcome:
 
     index_removed: bool = False
     target_dropped: bool = False
+    since: Since | None = None
+    """What had happened to a result that the application worked on; None if it never did."""
+
+    is_discarded: bool = False
+    """Whether that was dropped, instead of kept and carried."""
+
+    refused_seconds: float = 0.0
+    """For how long writes were refused, as far as this process knows."""
+
+    indexes: Sequence[IndexNote] = ()
+    """What became of the indexes of a collection that was put back."""
 
 
 def undo(
