@@ -77,6 +77,14 @@ def legacy_name(run: RunRecord) -> str:
     return f"{run.source}_legacy_{run.run_id}"
 
 
+_FINISH_FIRST = "Bring it to its end: run migrate again."
+_ADVICE = {
+    RunState.CUT_OVER: "booking-migrate status shows every run.",
+    RunState.RESTORING: "It is being rolled back: run rollback again, which goes on with that.",
+}
+"""What to do about a run that is in a state other than the one that a cut-over begins with."""
+
+
 def check_ready(
     run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: LiveCollections
 ) -> RunRecord:
@@ -93,10 +101,8 @@ def check_ready(
 
     if run is None:
         raise refuse("no run has written to it", "Run migrate and verify first.")
-    if run.state is RunState.CUT_OVER:
-        raise refuse(f"run {run.run_id} is cut over already", "booking-migrate status shows every run.")
     if run.state is not RunState.DONE:
-        raise refuse(f"run {run.run_id} is {run.state.value}", "Bring it to its end: run migrate again.")
+        raise refuse(f"run {run.run_id} is {run.state.value}", _ADVICE.get(run.state, _FINISH_FIRST))
     unlike = differences(run.options, request.options)
     if unlike:
         raise OtherOptions(run.run_id, unlike)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.cutover import LiveCollections
+from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
 from booking_migrate.stores.journal import LockStore, RunJournal, UndoableTarget
 from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.locate import last_part
@@ -77,3 +77,20 @@ def open_live(connection: Connection, *, source: str, target: str) -> LiveCollec
     from booking_migrate.stores.mongo.cutover import MongoLive  # noqa: PLC0415 - as above
 
     return MongoLive(connection.collection(source), connection.collection(target))
+
+
+def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:
+    """The collection in which the old bookings come together again when a cut-over is rolled back.
+
+    Args:
+        connection: the server and the database.
+        source: the live collection's name.
+        run_id: the run that was cut over.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_journal`.
+    """
+    from booking_migrate.stores.mongo.restoration import MongoRestored  # noqa: PLC0415 - as above
+
+    name = f"booking_migrate_restored_{run_id}"
+    return MongoRestored(connection.collection(name), connection.collection(source))

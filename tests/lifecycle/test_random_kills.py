@@ -1,4 +1,4 @@
-"""Killed at moments that nobody chose, migrate, rollback and cutover are completed by the same command."""
+"""Killed at moments that nobody chose, migrate, cutover and both rollbacks are completed by the same command."""
 
 import random
 import subprocess
@@ -84,3 +84,23 @@ def test_cutover_killed_at_random_moments(database: Db, environment: dict[str, s
         assert _CLIENTS + 20 == database.bookings.count_documents({}), kill
         assert not database.bookings.options().get("validator"), kill
         assert "clients" not in database.list_collection_names(), kill
+
+
+@pytest.mark.slow
+def test_rollback_of_a_cutover_killed_at_random_moments(
+    database: Db, environment: dict[str, str], command: Run
+) -> None:
+    """Whenever the rollback of a cut-over is killed, the next one brings everything back, and no fence is left."""
+    moments = random.Random(11)
+    documents = [booking(number, clientId=client(number % _CLIENTS)) for number in range(8 * _CLIENTS)]
+    documents += [booking(8 * _CLIENTS + number, duration=5) for number in range(20)]
+    database.bookings.insert_many(documents)
+    before = contents(database)
+
+    for kill in range(_KILLS):
+        assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode), kill
+        assert 0 == command(*CUTOVER).returncode, kill
+        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *ROLLBACK)
+        assert 0 == command(*ROLLBACK).returncode, kill
+        assert before == contents(database), kill
+        assert not database.bookings.options().get("validator"), kill
