@@ -87,8 +87,8 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
 
 def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) -> "InPlaceOutcome":
     from booking_migrate.cli.life import holder_of, run_options_of, stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.engine.in_place.rollback import undo_in_place  # noqa: PLC0415
     from booking_migrate.engine.in_place.run import migrate_in_place  # noqa: PLC0415
-    from booking_migrate.engine.undo import undo  # noqa: PLC0415
     from booking_migrate.engine.session import RunRequest, RunSession  # noqa: PLC0415
 
     archive = asked.archive_of(places.source)
@@ -109,7 +109,9 @@ def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) ->
             stores,
             request,
             start.listener,
-            undo=lambda run, lock: undo(run, stores, lock, start.listener, start.shield),
+            undo=lambda run, lock: undo_in_place(
+                run, collection, stores, lock, listener=start.listener, shield=start.shield
+            ),
         )
         return migrate_in_place(
             plan,

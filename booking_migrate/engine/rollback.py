@@ -1,13 +1,14 @@
 """Undoing a run, at whatever point of its life it is (DESIGN.md, section 4).
 
 Before a cut-over what the run wrote is removed (`undo`); after it the live collection gets its old bookings back
-(`restoration`).
+(`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
 """
 
 from collections.abc import Callable
 from typing import NoReturn
 
 from booking_migrate.engine.cutover import recover
+from booking_migrate.engine.in_place.rollback import undo_in_place
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import LIVE, STANDING
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
@@ -16,6 +17,7 @@ from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.undo import UndoOutcome, undo
 from booking_migrate.errors import LaterRun, NoRun, NothingLater
 from booking_migrate.events import Listener, Reached, Step
+from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 
 
@@ -53,6 +55,7 @@ def roll_back(
     holder: Holder,
     *,
     places: Callable[[RunRecord], RestorationPlaces],
+    in_place: Callable[[RunRecord], InPlaceCollection],
     listener: Listener,
     shield: Shield,
     discard_later: bool = False,
@@ -65,6 +68,7 @@ def roll_back(
         stores: where its life is kept.
         holder: who undoes it.
         places: opens the collections of its cut-over.
+        in_place: opens the collection that it was made in, if it was made in place.
         listener: told about each step.
         shield: holds a signal back while a range is undone.
         discard_later: whether what the application has done since the cut-over is dropped.
@@ -87,6 +91,16 @@ def roll_back(
             now = recover(now, places(now).live, stores, lock, listener)
         if now.state is RunState.ROLLED_BACK:
             outcome = UndoOutcome(now, was_rolled_back=True)
+        elif now.archive is not None:
+            outcome = undo_in_place(
+                now,
+                in_place(now),
+                stores,
+                lock,
+                listener=listener,
+                shield=shield,
+                discard_later=discard_later,
+            )
         elif now.state in LIVE:
             outcome = restore(
                 RestorationPlan(now, places(now), stores, lock, listener, shield, discard_later)

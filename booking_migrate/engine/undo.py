@@ -18,7 +18,7 @@ from booking_migrate.engine.journal import check_transition
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.since import Since
-from booking_migrate.errors import NotRestored, UnusablePlace
+from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.cutover import IndexNote
@@ -81,8 +81,6 @@ def undo(
         LeaseLost: another run has taken the lock over.
         NotRestored: the target is not as it was; somebody else writes to it.
     """
-    if run.archive is not None:
-        raise UnusablePlace(run.target, "a run in place cannot be rolled back yet")
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)

@@ -82,10 +82,11 @@ class NotRestored(Unexpected):
     place: str
     count: int
     sample: str
+    unit: str = "client document"
 
     @property
     def message(self) -> str:
-        noun = "client document is" if self.count == 1 else "client documents are"
+        noun = f"{self.unit} is" if self.count == 1 else f"{self.unit}s are"
         return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
 
     @property

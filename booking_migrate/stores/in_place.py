@@ -5,6 +5,7 @@ archive and out of the collection, and the journal says so, all at once. Whoever
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from booking_migrate.stores.base import Replacement
@@ -27,22 +28,26 @@ class Waiting(NamedTuple):
     """In bytes."""
 
 
-class Move(NamedTuple):
-    """One unit of work on a group of clients, all of which is done or nothing."""
-
-    new: Sequence[bytes]
-    """Client documents to insert."""
-
-    changed: Sequence[Replacement]
-    """Client documents to replace. They keep their `_id`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What one unit of work writes, all of it or nothing."""
 
     gone: Sequence[bytes]
     """Documents to delete from the collection, as they were read."""
 
-    archived: Sequence[bytes]
-    """Those of them that go to the archive; the others are there already."""
+    archived: Sequence[bytes] = ()
+    """Documents to put into the archive."""
 
-    notes: Sequence[RangeNote]
+    changed: Sequence[Replacement] = ()
+    """Client documents to replace. They keep their `_id`."""
+
+    new: Sequence[bytes] = ()
+    """Documents to insert into the collection."""
+
+    unarchived: Sequence[bytes] = ()
+    """Documents to delete from the archive."""
+
+    notes: Sequence[RangeNote] = ()
     """What the journal is to know of it."""
 
     progress: Mapping[str, Any]
@@ -119,12 +124,30 @@ class InPlaceCollection(Protocol):
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """The collection's documents with these `_id` values."""
 
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The archive's documents with these `_id` values."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents of these clients; others may come too."""
+
+    def server_session(self) -> bytes:
+        """What the server knows this process's units of work by; always the same. It is contacted."""
+
+    def end_session(self, server_session: bytes) -> None:
+        """End the unit of work that a killed process left open, which nobody else can write beside."""
+
     def work(self, on: Callable[[Unit], Result]) -> Result:
         """Do one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
 
         Raises:
             Contended: the application wrote to these documents at the same time; nothing was done.
         """
+
+    def drop_indexes(self, names: Sequence[str]) -> bool:
+        """Drop indexes of the collection that are there; whether any was."""
+
+    def drop_archive(self, *, only_if_empty: bool) -> bool:
+        """Drop the archive; whether it was dropped."""
 
     def rejects(self) -> RejectsKeeper:
         """A new keeper of the rejected bookings, for one pass through the collection."""

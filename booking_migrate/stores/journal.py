@@ -143,8 +143,14 @@ class RunRecord(BaseModel):
     indexes_made: tuple[str, ...] = ()
     """In place: the names of the indexes of the collection that the run creates."""
 
+    server_session: bytes | None = None
+    """In place: what the server knows the units of work by of the process that was at work on it last."""
+
     tally: Mapping[str, Any] = {}
     """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
+
+    undone: Mapping[str, Any] = {}
+    """In place: what its rollback has put back so far, and what had happened since."""
 
 
 class NoteKind(StrEnum):

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
+from booking_migrate.engine.in_place.contention import in_pieces
 from booking_migrate.engine.in_place.group import Settlement, Settler
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.lookup import Directory
@@ -15,7 +16,6 @@ from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.session import RunRequest, RunSession, RunStores
 from booking_migrate.engine.tally import Tally
 from booking_migrate.engine.throttle import NoThrottle, Pace, Throttle
-from booking_migrate.errors import Contended
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
@@ -23,11 +23,6 @@ from booking_migrate.stores.journal import RunRecord, identity_of
 from booking_migrate.stores.rejects import RejectsKeeper
 
 DEFAULT_PASSES = 10
-
-_TRIES = 12
-"""How often one client is tried that the application writes to all the time, before the next pass tries again."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +207,12 @@ class _InPlace:
     def _prepare(self) -> bool:
         """Open the run and make what is lacking; whether anything was made, now or before an interruption."""
         self._session.lock()
+        left_open = self._session.run.server_session if self._session.is_resumed else None
+        if left_open is not None:
+            # Before the first write: it may hold the run's own record.
+            self._collection.end_session(left_open)
         self._session.open()
+        self._session.keep(server_session=self._collection.server_session())
         run = self._session.run
         if run.archive_existed is None:
             self._session.keep(
@@ -278,27 +278,17 @@ class _InPlace:
         self._keep_rejected(settlement, this)
 
     def _move(self, clients: Sequence[Any], this: _Pass) -> None:
-        """Move clients; if somebody else writes to them, fewer at a time."""
-        tries = _TRIES if len(clients) == 1 else 1
-        pause = _FIRST_PAUSE
-        for attempt in range(tries):
-            if attempt:
-                sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            began = monotonic()
-            try:
-                settlement = self._collection.work(lambda unit: self._take(unit, clients))
-            except Contended:
-                continue
-            self._measure.learn(monotonic() - began)
-            self._done(settlement, this)
-            return
-        if len(clients) == 1:
-            this.left += 1
-            return
-        middle = len(clients) // 2
-        self._move(clients[:middle], this)
-        self._move(clients[middle:], this)
+        for settlement in in_pieces(clients, self._attempt):
+            if settlement is None:
+                this.left += 1
+            else:
+                self._done(settlement, this)
+
+    def _attempt(self, clients: Sequence[Any]) -> Settlement:
+        began = monotonic()
+        settlement = self._collection.work(lambda unit: self._take(unit, clients))
+        self._measure.learn(monotonic() - began)
+        return settlement
 
     def _take(self, unit: Unit, clients: Sequence[Any]) -> Settlement:
         """What happens within one unit of work."""

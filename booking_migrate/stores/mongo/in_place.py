@@ -3,20 +3,21 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.domain.bson_document import read_fields
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import hosts_of, reading, translated
+from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
 from booking_migrate.stores.mongo.in_place_indexes import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
+    drop_index,
     has_client_documents_index,
     has_client_index,
     make_client_documents_index,
@@ -56,6 +57,7 @@ class MongoInPlace:
         self._rejects = rejects
         self._runs: Final = runs
         self._journal = journal
+        self._session: ClientSession | None = None
 
     @property
     def name(self) -> str:
@@ -115,25 +117,77 @@ class MongoInPlace:
 
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """See `InPlaceCollection.find`."""
-        with reading(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    found = list(find_raw(self._collection, any_of("_id", ids)))
-        return found
+        return _found(self._collection, any_of("_id", ids))
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.archived`."""
+        return _found(self._archive, any_of("_id", ids))
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.find_by_client`."""
+        return _found(self._collection, any_of("clientId", client_ids))
+
+    def server_session(self) -> bytes:
+        """See `InPlaceCollection.server_session`."""
+        return bytes(self._own_session().session_id["id"])
+
+    def end_session(self, server_session: bytes) -> None:
+        """See `InPlaceCollection.end_session`. Every user may end sessions of their own (manual, killSessions)."""
+        identity = {"id": Binary(server_session, UUID_SUBTYPE)}
+        try:
+            self._collection.database.client.admin.command("killSessions", [identity])
+        except OperationFailure:
+            # Then it ends by itself, after the server's limit on the life of a transaction.
+            return
+        except PyMongoError as error:
+            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+
+    def _own_session(self) -> ClientSession:
+        if self._session is None:
+            with reading(self._collection):
+                self._session = self._collection.database.client.start_session()
+        return self._session
 
     def work(self, on: Callable[[Unit], Result]) -> Result:
         """See `InPlaceCollection.work`."""
+        session = self._own_session()
         try:
-            return transact(self._collection, lambda session: on(self._unit(session)))
+            return transact(session, self._collection, lambda transaction: on(self._unit(transaction)))
         except (PyMongoError, BSONError) as error:
             raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
 
     def _unit(self, session: ClientSession) -> "_Transaction":
         return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
 
+    def drop_indexes(self, names: Sequence[str]) -> bool:
+        """See `InPlaceCollection.drop_indexes`."""
+        dropped = [name for name in names if drop_index(self._collection, name)]
+        return bool(dropped)
+
+    def drop_archive(self, *, only_if_empty: bool) -> bool:
+        """See `InPlaceCollection.drop_archive`. The server knows no drop under a condition, so a moment lies between."""
+        if not self.archive_exists():
+            return False
+        with reading(self._archive):
+            if only_if_empty and self._archive.find_one({}, {"_id": 1}) is not None:
+                return False
+        with writing(self._archive):
+            for attempt in attempts():
+                with attempt:
+                    self._archive.drop()
+        return True
+
     def rejects(self) -> RejectsKeeper:
         """See `InPlaceCollection.rejects`."""
         return CollectionRejects(self._rejects, source=self.name, target=self.name)
+
+
+def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+    with reading(collection):
+        for attempt in attempts():
+            with attempt:
+                found = list(find_raw(collection, condition))
+    return found
 
 
 def _unfit(collection: DriverCollection) -> str | None:
@@ -181,7 +235,7 @@ class _Transaction:
         if move.archived:
             self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
         if move.gone:
-            ids = [read_fields(raw)["_id"] for raw in move.gone]
+            ids = [_id_of(raw) for raw in move.gone]
             self._collection.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
         if move.changed:
             self._collection.bulk_write(
@@ -193,6 +247,9 @@ class _Transaction:
             )
         if move.new:
             self._collection.insert_many(map(as_driver_document, move.new), session=self._session)
+        if move.unarchived:
+            ids = [_id_of(raw) for raw in move.unarchived]
+            self._archive.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
         self._note(move)
 
     def _note(self, move: Move) -> None:
@@ -207,8 +264,3 @@ class _Transaction:
 
 def _id_of(raw: bytes) -> Any:
     return read_fields(raw)["_id"]
-
-
-def key_of(raw: bytes) -> bytes:
-    """The sort key of a document's `_id`."""
-    return sort_key(_id_of(raw))

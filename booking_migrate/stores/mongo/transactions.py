@@ -28,10 +28,13 @@ _PAUSE = 0.2
 Result = TypeVar("Result")
 
 
-def transact(collection: DriverCollection, work: Callable[[ClientSession], Result]) -> Result:
+def transact(
+    session: ClientSession, collection: DriverCollection, work: Callable[[ClientSession], Result]
+) -> Result:
     """Do a unit of work in a transaction with snapshot reads and majority writes.
 
     Args:
+        session: where it runs; one transaction at a time.
         collection: a collection that it is about.
         work: reads and writes with the session; it may be called more than once.
 
@@ -42,7 +45,7 @@ def transact(collection: DriverCollection, work: Callable[[ClientSession], Resul
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return _once(collection, work, deadline)
+            return _once(session, work, deadline)
         except (PyMongoError, ServerUnreachable) as error:
             if _is_contention(error):
                 raise Contended(collection.name) from None
@@ -52,24 +55,26 @@ def transact(collection: DriverCollection, work: Callable[[ClientSession], Resul
             time.sleep(_PAUSE)
 
 
-def _once(collection: DriverCollection, work: Callable[[ClientSession], Result], deadline: float) -> Result:
-    with collection.database.client.start_session() as session:
-        session.start_transaction(
-            read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority"),
-            read_preference=ReadPreference.PRIMARY,
-        )
-        # Leaving the session aborts what was not committed.
+def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadline: float) -> Result:
+    session.start_transaction(
+        read_concern=ReadConcern("snapshot"),
+        write_concern=WriteConcern("majority"),
+        read_preference=ReadPreference.PRIMARY,
+    )
+    try:
         result = work(session)
-        while True:
-            try:
-                session.commit_transaction()
-            except PyMongoError as error:
-                if not error.has_error_label(_UNKNOWN_COMMIT) or time.monotonic() > deadline:
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                return result
+    except BaseException:
+        session.abort_transaction()
+        raise
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if not error.has_error_label(_UNKNOWN_COMMIT) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return result
 
 
 def _is_contention(error: Exception) -> bool:
