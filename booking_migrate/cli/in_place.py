@@ -93,13 +93,22 @@ def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) ->
 
     archive = asked.archive_of(places.source)
     with opened(places, start.listener) as sides:
-        collection = open_in_place(sides.connection, source=places.source, archive=archive)
+        collection = open_in_place(
+            sides.connection,
+            source=places.source,
+            archive=archive,
+            has_transactions=not asked.without_transactions,
+        )
         stores = stores_of(sides.connection, target=places.source, source=places.source)
         request = RunRequest(
             run_id=start.run_id,
             source=places.source,
             target=places.source,
-            options={**run_options_of(plan, places), "archive": archive},
+            options={
+                **run_options_of(plan, places),
+                "archive": archive,
+                "without-transactions": str(asked.without_transactions),
+            },
             holder=holder_of("migrate", start.run_id),
             maximum_lag=start.maximum_lag,
             restart=start.restart,

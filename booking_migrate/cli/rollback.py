@@ -164,7 +164,12 @@ def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection
     """The collection that a run was made in."""
     from booking_migrate.stores.locate_in_place import open_in_place  # noqa: PLC0415 - as above
 
-    return open_in_place(connection, source=chosen.source, archive=chosen.archive or "")
+    return open_in_place(
+        connection,
+        source=chosen.source,
+        archive=chosen.archive or "",
+        has_transactions=chosen.options.get("without-transactions") != str(True),
+    )
 
 
 def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":

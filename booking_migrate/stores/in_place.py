@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from booking_migrate.events import Step
 from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.journal import RangeNote
 from booking_migrate.stores.rejects import RejectsKeeper
@@ -70,8 +71,12 @@ class Unit(Protocol):
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """The archive's documents with these `_id` values."""
 
-    def take(self, move: Move) -> None:
-        """Write everything. It becomes visible and durable (majority) when the unit ends, and not before."""
+    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+        """Write everything. It becomes visible and durable (majority) when the unit ends, and not before.
+
+        Without transactions it is written step by step, each of which is told to ``reached`` when it is durable and can be
+        taken again: notes, archive, client documents, deletions, progress.
+        """
 
 
 class InPlaceCollection(Protocol):
@@ -88,6 +93,10 @@ class InPlaceCollection(Protocol):
     @property
     def archive_name(self) -> str:
         """The collection that keeps the old bookings whole."""
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether a unit of work is done as a whole; if not, the application must be stopped."""
 
     def check(self) -> None:
         """Refuse, before anything is written, what cannot be migrated in place.

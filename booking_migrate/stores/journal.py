@@ -146,6 +146,9 @@ class RunRecord(BaseModel):
     server_session: bytes | None = None
     """In place: what the server knows the units of work by of the process that was at work on it last."""
 
+    noted: str | None = None
+    """In place: the name of the last note that has become true as a whole."""
+
     tally: Mapping[str, Any] = {}
     """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
 
@@ -208,6 +211,8 @@ class RangeNote(NamedTuple):
     """The sort key of the last client's id."""
 
     notes: Sequence[DocumentNote]
+    name: str = ""
+    """What the journal calls it, in the order of noting; empty before it is noted."""
 
 
 class RunJournal(Protocol):
@@ -239,8 +244,8 @@ class RunJournal(Protocol):
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """Note down what is about to be written. Notes of another token never clash with these."""
 
-    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
-        """What was noted of these kinds, in the order of noting."""
+    def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
+        """What was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
 
     def between(
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.stores.base import ComparedReader
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.places import CollectionPlace, parse_place
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.in_place import InPlaceCollection
 
 DEFAULT_ARCHIVE_SUFFIX = "_legacy"
 _OWN_PREFIX = "booking_migrate_"
@@ -19,13 +21,16 @@ def default_archive(source: str) -> str:
     return source + DEFAULT_ARCHIVE_SUFFIX
 
 
-def open_in_place(connection: Connection, *, source: str, archive: str) -> InPlaceCollection:
+def open_in_place(
+    connection: Connection, *, source: str, archive: str, has_transactions: bool = True
+) -> "InPlaceCollection":
     """A collection with its archive. Nothing is contacted before they are used.
 
     Args:
         connection: the server and the database.
         source: the collection's name.
         archive: the name of the collection for the old bookings.
+        has_transactions: whether transactions may be used; if not, nobody else may write.
 
     Raises:
         BadPlace: a collection that the program keeps for itself, or no collection.
@@ -46,6 +51,7 @@ def open_in_place(connection: Connection, *, source: str, archive: str) -> InPla
         connection.collection(rejects.COLLECTION),
         runs,
         journal.MongoJournal(runs, ranges, before),
+        has_transactions=has_transactions,
     )
 
 

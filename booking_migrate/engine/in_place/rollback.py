@@ -5,7 +5,7 @@ originals also leave the archive; so a rollback that was cut off anywhere goes o
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -176,7 +176,8 @@ class _Undo:
                 progress={"undone": self._counted(returned)},
                 run_id=self._run.run_id,
                 token=self._lock.token,
-            )
+            ),
+            lambda step: self._listener.notify(Reached(step)),
         )
         self._listener.notify(Reached(Step.MOVE_PREPARED))
         return returned
@@ -289,12 +290,18 @@ def _give_back(client: _Client, returned: _Return, *, discard_later: bool) -> No
     reversal = reverse(
         None if now is None else now.raw, client.originals, client.before, discard_later=discard_later
     )
-    for original, booking in zip(client.originals, reversal.bookings, strict=True):
-        there = client.beside.get(sort_key(read_booking(booking).document_id))
+    missing = {sort_key(each) for each in reversal.missing}
+    for booking in reversal.bookings:
+        document_id = read_booking(booking).document_id
+        there = client.beside.get(sort_key(document_id))
         if there is None:
             returned.new.append(booking)
-        elif there != original:
-            raise NotRestored("the collection", 1, display_id(read_booking(booking).document_id), "booking")
+        elif there != booking and sort_key(document_id) not in missing:
+            raise NotRestored("the collection", 1, display_id(document_id), "booking")
+    # Without transactions a step may have been cut off when the bookings were back and their sessions gone.
+    reversal = replace(
+        reversal, missing=[each for each in reversal.missing if sort_key(each) not in client.beside]
+    )
     kept = {identity_of(raw): raw for raw in reversal.documents}
     own = None if now is None else kept.pop(identity_of(now.raw), None)
     if now is not None and own is None:

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.in_place.as_it_was import AsItWas
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
 from booking_migrate.engine.in_place.contention import in_pieces
 from booking_migrate.engine.in_place.group import Settlement, Settler
@@ -19,7 +20,7 @@ from booking_migrate.engine.throttle import NoThrottle, Pace, Throttle
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
-from booking_migrate.stores.journal import RunRecord, identity_of
+from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
 from booking_migrate.stores.rejects import RejectsKeeper
 
 DEFAULT_PASSES = 10
@@ -176,6 +177,8 @@ class _InPlace:
         self._progress = _Progress(Tally())
         self._documents = 0
         self._total: int | None = None
+        self._cut_off: frozenset[str] = frozenset()
+        """The names of the notes about a unit of work that was cut off between its steps."""
 
     def migrate(self) -> InPlaceOutcome:
         """Lead the run from its lock to its end."""
@@ -223,8 +226,39 @@ class _InPlace:
         self._session.confirm()
         self._progress = _Progress.of(self._session.run)
         self._reach(Step.TARGET_PREPARED)
+        if self._session.is_resumed and not self._collection.has_transactions:
+            self._complete_step()
         run = self._session.run
         return bool(run.indexes_made) or not run.archive_existed
+
+    def _complete_step(self) -> None:
+        """Take once more, from the notes, the unit of work that was cut off between its steps.
+
+        What it had to do follows from the originals and from the documents of before, wherever they are by now.
+        """
+        run = self._session.run
+        noted = list(self._journal.ranges(run.run_id, NoteKind.DOCUMENTS, NoteKind.MOVED, after=run.noted))
+        ids = {
+            note.key: note.document_id for each in noted if each.kind is NoteKind.MOVED for note in each.notes
+        }
+        if not ids:
+            return
+        self._cut_off = frozenset(each.name for each in noted)
+        before = [
+            note.before
+            for each in noted
+            if each.kind is NoteKind.DOCUMENTS
+            for note in each.notes
+            if note.before is not None
+        ]
+        with self._shield.protected():
+            settlement = self._collection.work(
+                lambda unit: self._take_again(AsItWas(unit, self._collection, ids, before, noted[-1].name))
+            )
+            self._done(settlement, _Pass(self._collection.rejects(), Tally()))
+
+    def _take_again(self, unit: AsItWas) -> Settlement:
+        return self._take(unit, unit.client_ids())
 
     def _finish(
         self, last: _Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
@@ -311,7 +345,8 @@ class _InPlace:
                     },
                     run_id=self._session.run_id,
                     token=self._session.token,
-                )
+                ),
+                self._reach,
             )
             self._reach(Step.MOVE_PREPARED)
         return settlement
@@ -324,7 +359,8 @@ class _InPlace:
             key = sort_key(document.client_id)
             identity = identity_of(document.raw)
             related = self._journal.between(self._session.run_id, key, key)
-            if any(note.identity == identity for noted in related for note in noted.notes):
+            counted = (noted for noted in related if noted.name not in self._cut_off)
+            if any(note.identity == identity for noted in counted for note in noted.notes):
                 settlement.tally.recount(len(document.sessions))
 
     def _done(self, settlement: Settlement, this: _Pass) -> None:

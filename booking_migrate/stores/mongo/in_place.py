@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
+from booking_migrate.events import Step
 from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
@@ -23,6 +24,7 @@ from booking_migrate.stores.mongo.in_place_indexes import (
     make_client_documents_index,
     make_client_index,
 )
+from booking_migrate.stores.mongo.in_place_steps import StepByStep
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.rejects import CollectionRejects
@@ -42,6 +44,8 @@ class MongoInPlace:
         rejects: DriverCollection,
         runs: DriverCollection,
         journal: MongoJournal,
+        *,
+        has_transactions: bool,
     ) -> None:
         """Take the parts.
 
@@ -51,12 +55,14 @@ class MongoInPlace:
             rejects: the collection of rejected records, which all runs of the database share.
             runs: the collection of the runs' records.
             journal: the journal; here it is written within transactions.
+            has_transactions: whether they may be used.
         """
         self._collection = collection
         self._archive = archive
         self._rejects = rejects
         self._runs: Final = runs
         self._journal = journal
+        self._has_transactions = has_transactions
         self._session: ClientSession | None = None
 
     @property
@@ -69,6 +75,11 @@ class MongoInPlace:
         """See `InPlaceCollection.archive_name`."""
         return self._archive.name
 
+    @property
+    def has_transactions(self) -> bool:
+        """See `InPlaceCollection.has_transactions`."""
+        return self._has_transactions
+
     def check(self) -> None:
         """See `InPlaceCollection.check`."""
         if describe(self._collection) is None:
@@ -77,6 +88,8 @@ class MongoInPlace:
             problem = _unfit(collection)
             if problem is not None:
                 raise UnusablePlace(collection.name, problem)
+        if not self._has_transactions:
+            return
         with reading(self._collection):
             hello = self._collection.database.command("hello")
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -150,8 +163,10 @@ class MongoInPlace:
 
     def work(self, on: Callable[[Unit], Result]) -> Result:
         """See `InPlaceCollection.work`."""
-        session = self._own_session()
+        session = self._own_session() if self._has_transactions else None
         try:
+            if session is None:
+                return on(StepByStep(self._collection, self._archive, self._runs, self._journal))
             return transact(session, self._collection, lambda transaction: on(self._unit(transaction)))
         except (PyMongoError, BSONError) as error:
             raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
@@ -230,7 +245,7 @@ class _Transaction:
         """See `Unit.archived`."""
         return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
 
-    def take(self, move: Move) -> None:
+    def take(self, move: Move, reached: Callable[[Step], None]) -> None:  # noqa: ARG002 - the port's signature
         """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
         if move.archived:
             self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
@@ -253,10 +268,12 @@ class _Transaction:
         self._note(move)
 
     def _note(self, move: Move) -> None:
+        progress = dict(move.progress)
         for noted in move.notes:
             for written in self._journal.written(move.run_id, move.token, noted):
                 self._journal.insert(written, self._session)
-        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in move.progress.items()}
+                progress["noted"] = written.fields["_id"]
+        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in progress.items()}
         self._runs.update_one(
             {"_id": move.run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}], session=self._session
         )

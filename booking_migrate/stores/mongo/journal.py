@@ -124,9 +124,7 @@ class MongoJournal:
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """See `RunJournal.note`. The images come first: a range whose image is lacking would be of no use."""
         for written in self.written(run_id, token, noted):
-            for image in written.images:
-                self._put(self._before, image)
-            self._put(self._ranges, written.fields)
+            self.put(written)
 
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
         """A note as the documents that stand for it, under names that no other note has."""
@@ -145,6 +143,12 @@ class MongoJournal:
             }
             yield WrittenRange(fields, _images(run_id, name, part))
 
+    def put(self, written: WrittenRange) -> None:
+        """Write a note, outside of any transaction."""
+        for image in written.images:
+            self._put(self._before, image)
+        self._put(self._ranges, written.fields)
+
     def insert(self, written: WrittenRange, session: ClientSession) -> None:
         """Write a note within a transaction; the driver's errors pass through untouched."""
         if written.images:
@@ -158,11 +162,12 @@ class MongoJournal:
                     # Sent again, it finds itself there, or is written: its name is given once.
                     collection.replace_one({"_id": fields["_id"]}, fields, upsert=True)
 
-    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
+    def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
         """See `RunJournal.ranges`."""
         wanted = [kind.value for kind in kinds]
         # "0" follows "/": all names of this run, in their order by the index on `_id`.
-        yield from self._find({"_id": {"$gte": f"{run_id}/", "$lt": f"{run_id}0"}, "kind": {"$in": wanted}})
+        names = {"$gt": after or f"{run_id}/", "$lt": f"{run_id}0"}
+        yield from self._find({"_id": names, "kind": {"$in": wanted}})
 
     def between(
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
@@ -201,6 +206,7 @@ class MongoJournal:
                         )
                         for position, document in enumerate(noted["documents"])
                     ],
+                    noted["_id"],
                 )
 
     def _image(self, name: str, position: int) -> bytes:
