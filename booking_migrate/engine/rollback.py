@@ -10,12 +10,12 @@ from typing import NoReturn
 from booking_migrate.engine.cutover import recover
 from booking_migrate.engine.in_place.rollback import undo_in_place
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import LIVE, STANDING
+from booking_migrate.engine.journal import FINAL, LIVE, STANDING
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.restoration import RestorationPlaces, RestorationPlan, restore
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.undo import UndoOutcome, undo
-from booking_migrate.errors import LaterRun, NoRun, NothingLater
+from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
 from booking_migrate.events import Listener, Reached, Step
 from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
@@ -27,15 +27,18 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     Raises:
         NoRun: there is none.
         LaterRun: a later run wrote on top of it and has to be undone first.
+        Finalized: what it would take was dropped.
     """
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
     where = f" into {target}" if target else ""
-    known = STANDING | {RunState.ROLLED_BACK}
+    known = STANDING | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
+    if run.state in FINAL:
+        raise Finalized(run.run_id, run.archive or "the archive")
     if run.state is not RunState.ROLLED_BACK:
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:

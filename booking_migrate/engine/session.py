@@ -30,7 +30,17 @@ CHECKPOINT_SECONDS = 1.0
 
 _REJECTS_AT_ONCE = 500
 
-_UNFINISHED = frozenset({RunState.PLANNED, RunState.CUTTING_OVER, RunState.RESTORING, RunState.ROLLING_BACK})
+_UNFINISHED = frozenset(
+    {
+        RunState.PLANNED,
+        RunState.CUTTING_OVER,
+        RunState.RESTORING,
+        RunState.FINALIZING,
+        RunState.ROLLING_BACK,
+    }
+)
+_ENDING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
+"""The states that another command has to lead out of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,7 @@ class RunSession:
             # It was killed before it wrote anything: what there was before may be other by now.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
-        if unfinished is not None and unfinished.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
+        if unfinished is not None and unfinished.state in _ENDING:
             raise UnfinishedRun(unfinished.run_id, unfinished.state.value)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)

@@ -33,6 +33,7 @@ from booking_migrate.errors.refusals import (
 from booking_migrate.errors.runs import (
     CutoverFailed,
     CutoverRefused,
+    Finalized,
     JournalTooNew,
     LaterRun,
     LeaseLost,
@@ -82,6 +83,7 @@ __all__ = [
     "DuplicateClientDocuments",
     "DuplicateKeys",
     "ExitCode",
+    "Finalized",
     "IllegalTransition",
     "Interrupted",
     "JournalTooNew",

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.errors import EXIT_CODE_MEANINGS
-from booking_migrate.reports.life.model import LifeReport, RunReport, SinceReport, UndoneReport
+from booking_migrate.reports.life.model import (
+    FinalizedReport,
+    LifeReport,
+    RunReport,
+    SinceReport,
+    UndoneReport,
+)
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
@@ -51,17 +57,23 @@ def verdict(report: Report) -> Verdict:
         return Verdict(
             Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}."
         )
-    if isinstance(report, LifeReport) and report.cutover is not None:
-        cutover = report.cutover
-        explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
-        return Verdict(Mood.GOOD, "Cut over", explanation)
     if isinstance(report, LifeReport):
-        return _lived(report) if report.undone is None else _undone(report.undone)
+        return _life_verdict(report)
     if report.explanation is not None:
         return _explained(report.explanation)
     if report.verification is not None and counts is not None:
         return _verified(report, report.verification, counts)
     return _migrated(report)
+
+
+def _life_verdict(report: LifeReport) -> Verdict:
+    if report.cutover is not None:
+        cutover = report.cutover
+        explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
+        return Verdict(Mood.GOOD, "Cut over", explanation)
+    if report.finalized is not None:
+        return _finalized(report.finalized, report.mismatch_count or 0)
+    return _lived(report) if report.undone is None else _undone(report.undone)
 
 
 def _migrated(report: Report) -> Verdict:
@@ -91,6 +103,16 @@ def _lived(report: LifeReport) -> Verdict:
     if stale:
         return Verdict(Mood.CAUTION, plural(len(report.runs), "run"), f"{at_work}, {grouped(stale)} stale.")
     return Verdict(Mood.GOOD, plural(len(report.runs), "run"), f"{at_work}.")
+
+
+def _finalized(finalized: FinalizedReport, mismatches: int) -> Verdict:
+    if finalized.dropped:
+        explanation = f"{finalized.archive} is dropped; there is no way back."
+        return Verdict(Mood.GOOD, "Finalized", explanation)
+    explanation = (
+        f"{finalized.archive} is still there: the verification found mismatches ({grouped(mismatches)})."
+    )
+    return Verdict(Mood.BAD, "Not finalized: not proven", explanation)
 
 
 def _undone(undone: UndoneReport) -> Verdict:
@@ -228,6 +250,9 @@ def _life_figures(report: LifeReport) -> list[Figure]:
             Figure("writes refused", duration(cutover.refused_seconds), "from the fence to the swap"),
             Figure("carried", grouped(cutover.carried), "rejected bookings, in their old shape"),
         ]
+    if report.finalized is not None:
+        changed = grouped(report.finalized.documents_changed)
+        return [Figure("legacyBookingId", changed, "client documents that it was taken out of")]
     undone = report.undone
     if undone is None:
         return [Figure(run.run_id, standing(run), f"{run.source} -> {run.target}") for run in report.runs]

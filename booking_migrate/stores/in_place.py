@@ -158,5 +158,8 @@ class InPlaceCollection(Protocol):
     def drop_archive(self, *, only_if_empty: bool) -> bool:
         """Drop the archive; whether it was dropped."""
 
+    def drop_legacy_ids(self) -> Iterator[int]:
+        """Take `legacyBookingId` out of all sessions, batch by batch; how many client documents each batch changed."""
+
     def rejects(self) -> RejectsKeeper:
         """A new keeper of the rejected bookings, for one pass through the collection."""

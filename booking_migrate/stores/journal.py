@@ -60,6 +60,12 @@ class RunState(StrEnum):
     ROLLING_BACK = "rolling-back"
     """What it wrote is being removed."""
 
+    FINALIZING = "finalizing"
+    """In place: what a rollback would need is being dropped."""
+
+    FINALIZED = "finalized"
+    """In place: the archive is dropped, and nothing of the run can be undone."""
+
     ROLLED_BACK = "rolled-back"
     """What it wrote is gone, but for what others have changed since."""
 

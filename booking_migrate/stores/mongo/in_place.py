@@ -1,6 +1,7 @@
 """A collection and its archive as an `InPlaceCollection`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from bson.binary import UUID_SUBTYPE, Binary
@@ -32,6 +33,9 @@ from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.transactions import transact
 from booking_migrate.stores.mongo.waiting import waiting
 from booking_migrate.stores.rejects import RejectsKeeper
+
+_AT_ONCE = 200
+"""How many client documents one statement changes."""
 
 
 class MongoInPlace:
@@ -191,6 +195,26 @@ class MongoInPlace:
                 with attempt:
                     self._archive.drop()
         return True
+
+    def drop_legacy_ids(self) -> Iterator[int]:
+        """See `InPlaceCollection.drop_legacy_ids`. An element of `sessions` that is no document is left alone."""
+        has_claim = {"sessions.legacyBookingId": {"$exists": True}}
+        while True:
+            with reading(self._collection):
+                raws = find_raw(self._collection, has_claim, fields={"_id": 1})
+                ids = [_id_of(raw) for raw in islice(raws, _AT_ONCE)]
+            if not ids:
+                return
+            with writing(self._collection):
+                for attempt in attempts():
+                    with attempt:
+                        changed = self._collection.update_many(
+                            any_of("_id", ids),
+                            {"$unset": {"sessions.$[session].legacyBookingId": ""}},
+                            array_filters=[{"session.legacyBookingId": {"$exists": True}}],
+                            collation=SIMPLE,
+                        )
+            yield changed.modified_count
 
     def rejects(self) -> RejectsKeeper:
         """See `InPlaceCollection.rejects`."""
