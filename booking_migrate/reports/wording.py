@@ -10,6 +10,7 @@ from booking_migrate.reports.life.model import (
     RunReport,
     SinceReport,
     UndoneReport,
+    ViewReport,
 )
 from booking_migrate.reports.model import (
     CountsReport,
@@ -18,6 +19,7 @@ from booking_migrate.reports.model import (
     Report,
     VerificationReport,
 )
+from booking_migrate.stores.views import Shape
 
 
 class Mood(Enum):
@@ -71,6 +73,8 @@ def _life_verdict(report: LifeReport) -> Verdict:
         cutover = report.cutover
         explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
         return Verdict(Mood.GOOD, "Cut over", explanation)
+    if report.view is not None:
+        return _viewed(report, report.view)
     if report.finalized is not None:
         return _finalized(report.finalized, report.mismatch_count or 0)
     return _lived(report) if report.undone is None else _undone(report.undone)
@@ -113,6 +117,16 @@ def _finalized(finalized: FinalizedReport, mismatches: int) -> Verdict:
         f"{finalized.archive} is still there: the verification found mismatches ({grouped(mismatches)})."
     )
     return Verdict(Mood.BAD, "Not finalized: not proven", explanation)
+
+
+def _viewed(report: LifeReport, view: ViewReport) -> Verdict:
+    if view.shape is None:
+        headline = "View dropped" if report.changed else "Nothing to drop"
+        there = "is gone" if report.changed else "was not there"
+        return Verdict(Mood.GOOD, headline, f"{view.name} {there}.")
+    headline = "View created" if report.changed else "Nothing to do"
+    unit = "one document per booking" if view.shape is Shape.OLD else "one document per client"
+    return Verdict(Mood.GOOD, headline, f"{view.name} shows {report.source} with {unit}.")
 
 
 def _undone(undone: UndoneReport) -> Verdict:
@@ -254,6 +268,8 @@ def _life_figures(report: LifeReport) -> list[Figure]:
         changed = grouped(report.finalized.documents_changed)
         return [Figure("legacyBookingId", changed, "client documents that it was taken out of")]
     undone = report.undone
+    if report.view is not None:
+        return []
     if undone is None:
         return [Figure(run.run_id, standing(run), f"{run.source} -> {run.target}") for run in report.runs]
     return [

@@ -14,6 +14,7 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Report, counts_report
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.views import Shape
 
 
 class _Part(BaseModel):
@@ -107,13 +108,23 @@ class FinalizedReport(_Part):
     )
 
 
+class ViewReport(_Part):
+    """A view, as it is now."""
+
+    name: Line
+    shape: Shape | None = Field(
+        description="old: one document per booking, new: one per client; null: dropped"
+    )
+
+
 class LifeReport(Report):
-    """What `status`, `rollback`, `cutover` or `finalize` has to say."""
+    """What `status`, `rollback`, `cutover`, `finalize` or `view` has to say."""
 
     runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
     undone: UndoneReport | None = Field(default=None, description="what rollback did")
     cutover: CutoverReport | None = Field(default=None, description="what cutover did")
     finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
+    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
 
 
 def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
@@ -281,4 +292,29 @@ def report_of_finalize(outcome: FinalizeOutcome, *, seconds: float) -> LifeRepor
             documents_changed=outcome.documents_changed,
         ),
         next_steps=() if outcome.is_done else (again,),
+    )
+
+
+def report_of_view(
+    *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
+) -> LifeReport:
+    """Make the report of a view that was created or dropped.
+
+    Args:
+        run_id: the name of this invocation.
+        source: the collection that it is over.
+        name: the view's name.
+        shape: the shape that it shows; None if it was to be dropped.
+        changed: False if there was nothing to do.
+        seconds: how long it took.
+    """
+    return LifeReport(
+        command="view",
+        run_id=run_id,
+        source=source,
+        target=name,
+        exit_code=ExitCode.DONE,
+        changed=changed,
+        seconds=round(seconds, 3),
+        view=ViewReport(name=name, shape=shape),
     )
