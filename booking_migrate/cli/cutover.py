@@ -3,13 +3,14 @@
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from booking_migrate.cli import options, proof, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
@@ -71,7 +72,9 @@ class _Start:
 
     run_id: str
     policy: "RejectedPolicy | None"
-    yes: bool
+    before: "Callable[[RunRecord], None]"
+    """Asks whoever is at the terminal, and runs the hook."""
+
     listener: "Listener"
     shield: Shield
 
@@ -132,12 +135,21 @@ def cutover(
         verbose=verbose,
     )
     shield = Shield()
+
+    def before(chosen: "RunRecord") -> None:
+        from booking_migrate.reports.life.model import report_before_cutover  # noqa: PLC0415 - not needed to print help
+
+        if not yes:
+            _confirm(chosen)
+        hooks_of(ctx).run_before(report_before_cutover(chosen), asked.redact)
+
     run.execute(
         asked,
         lambda run_id, listener: _cutover(
-            places, rules, contract_of(ctx), _Start(run_id, policy, yes, listener, shield)
+            places, rules, contract_of(ctx), _Start(run_id, policy, before, listener, shield)
         ),
         shield,
+        partial(hooks_of, ctx),
     )
 
 
@@ -172,7 +184,7 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
                 stores=stores_of(sides.connection, target=places.target, source=places.source),
                 listener=start.listener,
                 shield=start.shield,
-                before=_confirmed if start.yes else _confirm,
+                before=start.before,
             )
         )
     return report_of_cutover(outcome, seconds=monotonic() - began)
@@ -230,10 +242,6 @@ def _proof(
             )
 
     return check
-
-
-def _confirmed(_run: "RunRecord") -> None:
-    """Whoever gave --yes has confirmed."""
 
 
 def _confirm(chosen: "RunRecord") -> None:

@@ -2,12 +2,14 @@
 
 import sys
 from contextlib import closing
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import typer
 
 from booking_migrate.cli import options, run
+from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET
 from booking_migrate.engine.interruption import Shield
@@ -40,6 +42,7 @@ removed if they still are byte for byte what it wrote.
 
 
 def rollback(
+    ctx: typer.Context,
     *,
     target: options.RunTarget = None,
     run_id: options.RunId = None,
@@ -80,7 +83,7 @@ def rollback(
             outcome = _rollback(connection, wanted, run_id, own_id, yes=yes, listener=listener, shield=shield)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    run.execute(asked, body, shield)
+    run.execute(asked, body, shield, partial(hooks_of, ctx))
 
 
 def _rollback(

@@ -8,6 +8,10 @@ from booking_migrate.errors.connections import (
     AuthenticationFailed,
     ServerUnreachable,
 )
+from booking_migrate.errors.hooks import (
+    HookFailed,
+    StoppedByHook,
+)
 from booking_migrate.errors.invariants import (
     DuplicateKeys,
     IllegalTransition,
@@ -78,6 +82,7 @@ __all__ = [
     "DuplicateClientDocuments",
     "DuplicateKeys",
     "ExitCode",
+    "HookFailed",
     "IllegalTransition",
     "Interrupted",
     "JournalTooNew",
@@ -98,6 +103,7 @@ __all__ = [
     "Refused",
     "SamePlace",
     "ServerUnreachable",
+    "StoppedByHook",
     "TargetBusy",
     "TargetChanged",
     "TargetHoldsOther",
