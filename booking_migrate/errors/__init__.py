@@ -44,6 +44,7 @@ from booking_migrate.errors.runs import (
     OtherOptions,
     TargetBusy,
     UnfinishedRun,
+    WritesNotBlockable,
 )
 from booking_migrate.errors.tree import (
     EXIT_CODE_MEANINGS,
@@ -115,5 +116,6 @@ __all__ = [
     "UnusablePlace",
     "UsageProblem",
     "WriteFailed",
+    "WritesNotBlockable",
     "exit_code_of",
 ]
