@@ -8,6 +8,10 @@ from booking_migrate.errors.connections import (
     AuthenticationFailed,
     ServerUnreachable,
 )
+from booking_migrate.errors.hooks import (
+    HookFailed,
+    StoppedByHook,
+)
 from booking_migrate.errors.invariants import (
     DuplicateKeys,
     IllegalTransition,
@@ -41,6 +45,7 @@ from booking_migrate.errors.runs import (
     RestorationFailed,
     TargetBusy,
     UnfinishedRun,
+    WritesNotBlockable,
 )
 from booking_migrate.errors.tree import (
     EXIT_CODE_MEANINGS,
@@ -79,6 +84,7 @@ __all__ = [
     "DuplicateClientDocuments",
     "DuplicateKeys",
     "ExitCode",
+    "HookFailed",
     "IllegalTransition",
     "Interrupted",
     "JournalTooNew",
@@ -100,6 +106,7 @@ __all__ = [
     "RestorationFailed",
     "SamePlace",
     "ServerUnreachable",
+    "StoppedByHook",
     "TargetBusy",
     "TargetChanged",
     "TargetHoldsOther",
@@ -111,5 +118,6 @@ __all__ = [
     "UnusablePlace",
     "UsageProblem",
     "WriteFailed",
+    "WritesNotBlockable",
     "exit_code_of",
 ]
