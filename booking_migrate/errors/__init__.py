@@ -30,13 +30,13 @@ from booking_migrate.errors.refusals import (
 )
 from booking_migrate.errors.requests import (
     Busy,
-    DocumentFull,
     NotBookable,
     NotSignedIn,
     NotYours,
     RequestRefused,
     SlotTaken,
     Unknown,
+    Unwritable,
     WrongState,
 )
 from booking_migrate.errors.runs import (
@@ -87,7 +87,6 @@ __all__ = [
     "ConnectionProblem",
     "CutoverFailed",
     "CutoverRefused",
-    "DocumentFull",
     "DuplicateClientDocuments",
     "DuplicateKeys",
     "ExitCode",
@@ -126,6 +125,7 @@ __all__ = [
     "UnfinishedRun",
     "Unknown",
     "UnusablePlace",
+    "Unwritable",
     "UsageProblem",
     "WriteFailed",
     "WrongState",

@@ -104,14 +104,14 @@ class WrongState(RequestRefused):
 
 
 @dataclass(eq=False)
-class DocumentFull(RequestRefused):
-    """The client's document would become larger than it may be."""
+class Unwritable(RequestRefused):
+    """The client's document takes no further session."""
 
-    maximum: int
+    problem: str
 
     @property
     def message(self) -> str:
-        return f"this client's document would be larger than {self.maximum} bytes"
+        return f"this client's document takes no more sessions: {self.problem}"
 
 
 @dataclass(eq=False)

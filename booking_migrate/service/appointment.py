@@ -129,6 +129,11 @@ class Appointment:
     now: int
     """When it is booked, in milliseconds since 1970."""
 
+    @property
+    def date(self) -> int:
+        """Its `scheduledDate`, in milliseconds since 1970."""
+        return int(self.session["scheduledDate"])
+
     def new_document(self) -> Document:
         """The client's document, if this is its first session."""
         return {
@@ -149,7 +154,7 @@ def appoint(
     expert_id: Any,
     expert: Person | None,
     client_id: Any,
-    client: Person | None,
+    client: Person,
     converter: Converter,
     now: int,
 ) -> Appointment:
@@ -159,19 +164,21 @@ def appoint(
         wish: what is wanted.
         price: what it costs.
         expert_id: the expert's `_id`, decoded.
-        expert: the expert's user; None if there is none.
+        expert: the expert's user; None if there is none, and then nothing can be booked.
         client_id: the client's user's `_id`, decoded.
-        client: the client's user; None if there is none.
+        client: the client's user.
         converter: knows the contract.
         now: the time, in milliseconds since 1970.
 
     Raises:
         NotBookable: it breaks the contract; the first field at fault is named.
     """
+    if expert is None:
+        raise NotBookable("expertId", "the expert is no user of the platform")
     details: Document = {
         "expertId": expert_id,
-        "expertUserId": expert.user_id if expert else None,
-        "expertEmail": expert.email if expert else None,
+        "expertUserId": expert.user_id,
+        "expertEmail": expert.email,
         "sessionType": wish.session_type,
         "duration": wish.duration,
         "scheduledDate": DatetimeMS(wish.scheduled_date // DAY * DAY),
@@ -187,8 +194,8 @@ def appoint(
     }
     owner: Document = {
         "clientId": client_id,
-        "clientUserId": client.user_id if client else None,
-        "clientEmail": client.email if client else None,
+        "clientUserId": client.user_id,
+        "clientEmail": client.email,
     }
     session_id = ObjectId()
     raw = encode({"_id": session_id, **owner, **details}, codec_options=CODEC)
