@@ -29,6 +29,7 @@ from booking_migrate.errors.refusals import (
     WriteFailed,
 )
 from booking_migrate.errors.requests import (
+    BadValue,
     Busy,
     NotBookable,
     NotSignedIn,
@@ -80,6 +81,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadConfiguration",
     "BadPlace",
+    "BadValue",
     "BookingMigrateError",
     "BookingNotFound",
     "BrokenDocument",

@@ -55,6 +55,22 @@ class Unknown(RequestRefused):
 
 
 @dataclass(eq=False)
+class BadValue(RequestRefused):
+    """A field or parameter has a value that it cannot have."""
+
+    field: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return self.problem
+
+    @property
+    def at_fault(self) -> str:
+        return self.field
+
+
+@dataclass(eq=False)
 class NotBookable(RequestRefused):
     """A session as asked for cannot be booked."""
 

@@ -221,6 +221,14 @@ class Repository:
             )
         return Page(listed, chosen.page, chosen.limit, chosen.total)
 
+    def check_ready(self) -> None:
+        """Ask the primary whether it is there.
+
+        Raises:
+            PyMongoError: it is not.
+        """
+        self._client.admin.command("ping")
+
     def _find_holding(self, moment: Moment, booking_id: str, caller: Caller) -> Holding:
         """The documents of the client that a booking id names.
 

@@ -12,7 +12,7 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import Document
-from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document
 from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.totals import total
@@ -61,7 +61,9 @@ class ClientView:
         """
         own = tuple(one for one in self.sessions if is_of_expert(one.fields, expert_keys))
         totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
-        return replace(self, fields={**self.fields, **totals}, sessions=own)
+        # Fields that only the application knows are between it and the client.
+        known = {name: value for name, value in self.fields.items() if name in FIELDS}
+        return replace(self, fields={**known, **totals}, sessions=own)
 
 
 def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:
