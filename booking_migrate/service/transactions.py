@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -18,6 +18,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
 """Seconds; a pause is chosen by chance up to a bound that doubles."""
 
 _DOCUMENT_VALIDATION_FAILURE = 121
+_CONTENTION = frozenset({112, 11000})
+"""WriteConflict, and DuplicateKey: somebody else made the same document in the same moment, and is found next time."""
 
 Result = TypeVar("Result")
 
@@ -34,13 +36,10 @@ def in_transaction(client: MongoClient[Any], body: Callable[[ClientSession], Res
     for _ in range(_ATTEMPTS):
         try:
             return _attempt(client, body)
-        except DuplicateKeyError:
-            # Somebody else made the same document in the same moment: the next attempt finds it.
-            pass
         except PyMongoError as error:
-            if isinstance(error, OperationFailure) and error.code == _DOCUMENT_VALIDATION_FAILURE:
+            if _DOCUMENT_VALIDATION_FAILURE in _codes(error):
                 raise Busy("bookings cannot be changed just now", retry_after=5) from None
-            if not error.has_error_label("TransientTransactionError"):
+            if not (error.has_error_label("TransientTransactionError") or _CONTENTION & _codes(error)):
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311 - nothing secret about a pause
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -70,3 +69,11 @@ def _commit(session: ClientSession) -> None:
             time.sleep(_FIRST_PAUSE)
         else:
             return
+
+
+def _codes(error: PyMongoError) -> frozenset[int | None]:
+    """The server's codes in an error, those of single writes too."""
+    if not isinstance(error, OperationFailure):
+        return frozenset()
+    problems = (error.details or {}).get("writeErrors", ())
+    return frozenset({error.code, *(problem.get("code") for problem in problems)})

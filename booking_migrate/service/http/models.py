@@ -10,7 +10,6 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -109,12 +108,6 @@ class ListRequest(BaseModel):
     sort: Order = Order.DATE_FALLING
     page: int = Field(default=1, ge=1, le=1_000_000)
     limit: int = Field(default=20, ge=1, le=LONGEST_PAGE)
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "ListRequest":
-        if self.first is not None and self.last is not None and self.last < self.first:
-            raise ValueError("from is after to")
-        return self
 
 
 class _Response(BaseModel):

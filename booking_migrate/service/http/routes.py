@@ -178,7 +178,7 @@ def _filters(wanted: models.ListRequest, contract: Contract) -> Filters:
     """What a list is asked to show.
 
     Raises:
-        BadValue: a word that no session can have.
+        BadValue: a word that no session can have, or a range that ends before it begins.
     """
     for name, words, allowed in (
         ("status", wanted.status, contract.statuses),
@@ -187,6 +187,8 @@ def _filters(wanted: models.ListRequest, contract: Contract) -> Filters:
     ):
         if not set(words) <= set(allowed):
             raise BadValue(name, f"one of {', '.join(allowed)}")
+    if wanted.first is not None and wanted.last is not None and wanted.last < wanted.first:
+        raise BadValue("from", "from is after to")
     return Filters(
         statuses=frozenset(wanted.status),
         payment_statuses=frozenset(wanted.payment_status),
