@@ -435,7 +435,7 @@ MaxSeconds = Annotated[
         metavar="SECONDS",
         min=0.1,
         max=300,
-        help="How long the database may take for one request.",
+        help="How long a body may take to arrive, and the database to read or to write.",
     ),
 ]
 MaxBodySize = Annotated[

@@ -125,6 +125,7 @@ def serve(
             maximum_document_size=max_document_size,
             lookup=LookupFields(user_id_field, user_email_field, expert_user_field),
             offer=OfferFields(expert_available_field, expert_types_field, currency),
+            seconds=max_seconds,
         )
         limits = Limits(max_requests, max_waiting, max_body_size, max_seconds)
         gatekeeper = _gatekeeper(listening)

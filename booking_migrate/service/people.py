@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pymongo
+
 from booking_migrate.domain.bson_document import Document
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import Person
@@ -55,7 +57,10 @@ class PeopleDirectory:
 
     def caller(self, user: str) -> Caller:
         """Who a token's user id stands for. One whom nobody knows can be looked at, but books nothing."""
-        candidates = meanings(user)
+        with pymongo.timeout(self._plan.seconds):
+            return self._caller(user, meanings(user))
+
+    def _caller(self, user: str, candidates: list[Any]) -> Caller:
         found = {sort_key(one["_id"]): one for one in self._users.find({"_id": {"$in": candidates}})}
         user_id = likeliest(user, [one["_id"] for one in found.values()])
         experts = self._experts.find(
@@ -73,11 +78,12 @@ class PeopleDirectory:
         Raises:
             Unknown: there is no such expert.
         """
-        found = self._find_expert(text)
-        if found is None:
-            raise Unknown("expert", "expertId")
-        expert = read_expert(found, self._plan.lookup.expert_user, self._plan.offer)
-        user = None if expert.user_id is None else self._users.find_one({"_id": expert.user_id})
+        with pymongo.timeout(self._plan.seconds):
+            found = self._find_expert(text)
+            if found is None:
+                raise Unknown("expert", "expertId")
+            expert = read_expert(found, self._plan.lookup.expert_user, self._plan.offer)
+            user = None if expert.user_id is None else self._users.find_one({"_id": expert.user_id})
         return expert, None if user is None else self._person(user)
 
     def _find_expert(self, text: str) -> Document | None:

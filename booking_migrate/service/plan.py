@@ -23,6 +23,8 @@ class ServicePlan:
 
     lookup: LookupFields = field(default_factory=LookupFields)
     offer: OfferFields = field(default_factory=OfferFields)
+    seconds: float = 10.0
+    """How long the database may take for looking somebody up, for reading, and for all attempts at a write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pymongo
 from bson import encode
 from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
@@ -40,6 +41,9 @@ from booking_migrate.stores.mongo.raw import any_of
 
 _ARRAY_ELEMENT = 64
 """Bytes that a session takes in an array beyond its own, and that changed totals may take; generously."""
+
+_PATIENCE_OF_PROBES = 2.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ class Repository:
             converter=self._converter,
             now=_now(),
         )
-        return in_transaction(self._client, lambda session: self._write(session, appointment))
+        return in_transaction(
+            self._client, lambda session: self._write(session, appointment), self._plan.seconds
+        )
 
     def _write(self, session: ClientSession, new: Appointment) -> Shown:
         moment = self._moment(session)
@@ -158,7 +164,7 @@ class Repository:
             after = _view(moment.holding(view.client_id))
             return _shown(_visible(after, caller), session_id)
 
-        return in_transaction(self._client, body)
+        return in_transaction(self._client, body, self._plan.seconds)
 
     def _apply(self, session: ClientSession, holding: Holding, seen: SeenSession, change: Change) -> None:
         bookings = self._collections.bookings
@@ -227,7 +233,8 @@ class Repository:
         Raises:
             PyMongoError: it is not.
         """
-        self._client.admin.command("ping")
+        with pymongo.timeout(_PATIENCE_OF_PROBES):
+            self._client.admin.command("ping")
 
     def _find_holding(self, moment: Moment, booking_id: str, caller: Caller) -> Holding:
         """The documents of the client that a booking id names.
@@ -257,7 +264,7 @@ class Repository:
     @contextmanager
     def _snapshot(self) -> Iterator[Moment]:
         """Reads that all see what a majority had in one and the same moment."""
-        with self._client.start_session(snapshot=True) as session:
+        with pymongo.timeout(self._plan.seconds), self._client.start_session(snapshot=True) as session:
             yield self._moment(session)
 
 

@@ -3,8 +3,10 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+import pymongo
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
@@ -13,7 +15,10 @@ from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import Busy
 
-_ATTEMPTS = 20
+_SECONDS_TO_ABORT = 2.0
+_SHORTEST = 0.001
+"""Seconds: the driver takes 0 for no limit at all."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
 """Seconds; a pause is chosen by chance up to a bound that doubles."""
 
@@ -24,18 +29,26 @@ _CONTENTION = frozenset({112, 11000})
 Result = TypeVar("Result")
 
 
-def in_transaction(client: MongoClient[Any], body: Callable[[ClientSession], Result]) -> Result:
+def in_transaction(
+    client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float
+) -> Result:
     """Run a body of reads and writes in one transaction, again if somebody else's write came between.
 
     All its reads are of one moment; if what it writes has changed since, nothing is written and it is run again.
 
+    Args:
+        client: the client of the collections that the body uses.
+        body: what is to be done; it may be called several times.
+        seconds: how long all attempts may take together.
+
     Raises:
         Busy: others came between too often, or the collection refuses writes just now (a cut-over is going on).
     """
+    deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
-    for _ in range(_ATTEMPTS):
+    while time.monotonic() < deadline:
         try:
-            return _attempt(client, body)
+            return _attempt(client, body, deadline)
         except PyMongoError as error:
             if _DOCUMENT_VALIDATION_FAILURE in _codes(error):
                 raise Busy("bookings cannot be changed just now", retry_after=5) from None
@@ -46,29 +59,37 @@ def in_transaction(client: MongoClient[Any], body: Callable[[ClientSession], Res
     raise Busy("too many others book here just now")
 
 
-def _attempt(client: MongoClient[Any], body: Callable[[ClientSession], Result]) -> Result:
+def _attempt(client: MongoClient[Any], body: Callable[[ClientSession], Result], deadline: float) -> Result:
     with client.start_session() as session:
         session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
         try:
-            result = body(session)
+            with _until(deadline):
+                result = body(session)
         except BaseException:
-            session.abort_transaction()
+            # In a time of its own: a transaction that is left open keeps others from booking for a minute.
+            with pymongo.timeout(_SECONDS_TO_ABORT):
+                session.abort_transaction()
             raise
-        _commit(session)
+        with _until(deadline):
+            _commit(session, deadline)
         return result
 
 
-def _commit(session: ClientSession) -> None:
+def _commit(session: ClientSession, deadline: float) -> None:
     """Commit; while nobody knows whether it took, ask again: a commit is only ever done once."""
-    for remaining in reversed(range(_ATTEMPTS)):
+    while True:
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            if not remaining or not error.has_error_label("UnknownTransactionCommitResult"):
+            if time.monotonic() > deadline or not error.has_error_label("UnknownTransactionCommitResult"):
                 raise
             time.sleep(_FIRST_PAUSE)
         else:
             return
+
+
+def _until(deadline: float) -> AbstractContextManager[None]:
+    return pymongo.timeout(max(deadline - time.monotonic(), _SHORTEST))
 
 
 def _codes(error: PyMongoError) -> frozenset[int | None]:

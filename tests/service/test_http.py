@@ -11,6 +11,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
 from booking_migrate.domain.ids import client_document_id, session_id
+from booking_migrate.service.http.models import BookingAnswer, Failure, ListAnswer, SessionAnswer
 from booking_migrate.service.repository import Repository
 from tests.support.platform import (
     Platform,
@@ -119,6 +120,19 @@ def test_a_cancellation(platform: Settle, client_of: ClientOf, state: State) -> 
         session[name] for name in ("status", "cancelledBy", "cancellationReason")
     )
     assert session["cancellationTime"] == session["updatedAt"]
+
+
+def test_answers_are_as_described(platform: Settle, client_of: ClientOf, state: State) -> None:
+    """Answers about real bookings have the form that the description of the API gives them."""
+    platform(state)
+    caller, path = client_of(0), f"/api/bookings/{DOCUMENT}"
+    booked = caller.post("/api/bookings", json=WISH).json()
+
+    SessionAnswer.model_validate(booked)
+    SessionAnswer.model_validate(caller.get(f"{path}/sessions/{SESSION}").json())
+    BookingAnswer.model_validate(caller.get(path).json())
+    ListAnswer.model_validate(caller.get("/api/bookings").json())
+    Failure.model_validate(caller.get("/api/bookings?page=0").json())
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,6 @@ def make_application(
         ],
     )
     answer_problems(application)
-    application.include_router(booking_routes(repository, gatekeeper, contract, limits.seconds))
+    application.include_router(booking_routes(repository, gatekeeper, contract))
     application.include_router(probe_routes(repository))
     return application

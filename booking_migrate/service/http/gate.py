@@ -31,7 +31,7 @@ class Limits:
     """The largest body of a request, in bytes."""
 
     seconds: float = 10.0
-    """How long a request may take: for its body to arrive, and again for everything that the database does."""
+    """How long the body of a request may take to arrive."""
 
 
 class Gate:

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import pymongo
 from bson.objectid import ObjectId
 from fastapi import APIRouter, Body, Depends, Path, Query
 from starlette.responses import Response
@@ -43,16 +42,13 @@ SessionPath = Annotated[
 ]
 
 
-def booking_routes(
-    repository: Repository, gatekeeper: Gatekeeper, contract: Contract, seconds: float
-) -> APIRouter:
+def booking_routes(repository: Repository, gatekeeper: Gatekeeper, contract: Contract) -> APIRouter:
     """Everything about bookings.
 
     Args:
         repository: the bookings.
         gatekeeper: tells who asks.
         contract: which values there are.
-        seconds: how long the database may take for one request.
     """
     router = APIRouter(prefix="/api/bookings", responses=_FAILURES, tags=["bookings"])
     User = Annotated[str, Depends(gatekeeper.user)]  # noqa: N806 - a type
@@ -66,44 +62,39 @@ def booking_routes(
             start_time=wanted.start_time,
             notes=wanted.notes,
         )
-        with pymongo.timeout(seconds):
-            shown = repository.book(repository.people.caller(user), wanted.expert_id, wish)
+        shown = repository.book(repository.people.caller(user), wanted.expert_id, wish)
         return success(_with_session(shown), message="Session booked successfully", status=201)
 
     @router.get("", response_model=models.ListAnswer, summary="List sessions")
     def list_sessions(user: User, wanted: Annotated[models.ListRequest, Query()]) -> Response:
         filters = _filters(wanted, contract)
-        with pymongo.timeout(seconds):
-            page = repository.list(
-                repository.people.caller(user),
-                wanted.role,
-                filters,
-                wanted.sort,
-                page=wanted.page,
-                limit=wanted.limit,
-            )
+        page = repository.list(
+            repository.people.caller(user),
+            wanted.role,
+            filters,
+            wanted.sort,
+            page=wanted.page,
+            limit=wanted.limit,
+        )
         return success(presentation.listing(page))
 
     @router.get("/{bookingId}", response_model=models.BookingAnswer, summary="Show a client's bookings")
     def show(user: User, booking_id: BookingId) -> Response:
-        with pymongo.timeout(seconds):
-            view = repository.find(repository.people.caller(user), booking_id)
+        view = repository.find(repository.people.caller(user), booking_id)
         return success({"booking": presentation.booking(view)})
 
     @router.get(
         "/{bookingId}/sessions/{sessionId}", response_model=models.SessionAnswer, summary="Show one session"
     )
     def show_session(user: User, booking_id: BookingId, session_id: SessionPath) -> Response:
-        with pymongo.timeout(seconds):
-            shown = repository.find_session(repository.people.caller(user), booking_id, ObjectId(session_id))
+        shown = repository.find_session(repository.people.caller(user), booking_id, ObjectId(session_id))
         return success(_with_session(shown))
 
     def change(
         user: str, booking_id: str, session_id: str, action: Action, reason: str | None = None
     ) -> Response:
-        with pymongo.timeout(seconds):
-            caller = repository.people.caller(user)
-            shown = repository.change(caller, booking_id, ObjectId(session_id), action, reason)
+        caller = repository.people.caller(user)
+        shown = repository.change(caller, booking_id, ObjectId(session_id), action, reason)
         return success(_with_session(shown), message=f"Session {RULES[action].becomes} successfully")
 
     @router.put(
@@ -152,8 +143,7 @@ def probe_routes(repository: Repository) -> APIRouter:
     )
     def ready() -> Response:
         try:
-            with pymongo.timeout(_PATIENCE_OF_PROBES):
-                repository.check_ready()
+            repository.check_ready()
         except Exception as error:
             if is_passing(error):
                 return refusal(Busy("the database does not answer"))
@@ -161,10 +151,6 @@ def probe_routes(repository: Repository) -> APIRouter:
         return success({"status": "ready"})
 
     return router
-
-
-_PATIENCE_OF_PROBES = 2.0
-"""Seconds."""
 
 
 def _with_session(shown: Shown) -> dict[str, Any]:
