@@ -8,7 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from booking_migrate import __version__
-from booking_migrate.cli import cutover, dry_run, explain, migrate, rollback, status, verify
+from booking_migrate.cli import (
+    cutover,
+    dry_run,
+    explain,
+    migrate,
+    rollback,
+    serve,
+    service_indexes,
+    status,
+    verify,
+)
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
 from booking_migrate.cli.secrecy import redact
 
@@ -75,6 +85,8 @@ app.command("cutover", help=cutover.HELP, epilog=EXIT_STATUS)(cutover.cutover)
 app.command("rollback", help=rollback.HELP, epilog=EXIT_STATUS)(rollback.rollback)
 app.command("status", help=status.HELP, epilog=EXIT_STATUS)(status.status)
 app.command("explain", help=explain.HELP, epilog=EXIT_STATUS)(explain.explain)
+app.command("serve", help=serve.HELP, epilog=EXIT_STATUS)(serve.serve)
+app.command("service-indexes", help=service_indexes.HELP, epilog=EXIT_STATUS)(service_indexes.service_indexes)
 
 
 def main() -> None:

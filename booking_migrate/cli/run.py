@@ -134,6 +134,25 @@ def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence
     return _write_reports(asked, report.model_copy(update=changes), paths)
 
 
+def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
+    """Run a body that works until it is stopped and reports nothing in the end; tell if it fails, and exit.
+
+    Args:
+        asked: what was asked for.
+        body: does the work; a signal that it does not handle itself ends it as an error.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
+    try:
+        with _signals_raise(None):
+            body()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
+        _tell(asked, error)
+        raise typer.Exit(exit_code_of(_translated(error))) from None
+    raise typer.Exit(ExitCode.DONE)
+
+
 def _check_no_clash(report: Path, places: Sequence[str]) -> None:
     """Refuse a report that would overwrite what the command reads or writes."""
     for place in places:

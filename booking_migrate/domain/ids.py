@@ -45,6 +45,14 @@ def client_document_id(client_id: Any) -> ObjectId:
     return ObjectId(sha256(write_fields({"clientId": canonical})).digest()[:12])
 
 
+def client_of_document(document_id: ObjectId) -> ObjectId:
+    """The `clientId`, if it is an ObjectId, whose new document has this `_id`.
+
+    The mapping swaps the last two groups of four bytes, so it is its own inverse.
+    """
+    return client_document_id(document_id)
+
+
 def time_of(object_id: ObjectId) -> int:
     """The time in an ObjectId, in milliseconds since 1970."""
     seconds: int = struct.unpack(">I", object_id.binary[:4])[0]

@@ -1,5 +1,6 @@
 """The unique index on `clientId`, which a target has before its first write (DESIGN.md, invariant 6)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -36,7 +37,7 @@ def ensure_client_index(collection: DriverCollection) -> bool:
                 name=_OTHER_NAME if taken else _USUAL_NAME,
             )
         except DuplicateKeyError:
-            raise _duplicates(collection) from None
+            raise duplicates_of(collection, {}) from None
     return True
 
 
@@ -76,8 +77,13 @@ def _does(index: Any) -> bool:
     )
 
 
-def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
-    """Name the first few clients with more than one document, in MongoDB's order of their ids."""
+def duplicates_of(collection: DriverCollection, among: Mapping[str, Any]) -> DuplicateClientDocuments:
+    """Name the first few clients with more than one document, in MongoDB's order of their ids.
+
+    Args:
+        collection: where to look.
+        among: the query for the documents that count.
+    """
     group = {
         "$group": {
             "_id": "$clientId",
@@ -89,13 +95,22 @@ def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
     with reading(collection):
         shown = list(
             collection.aggregate(
-                [{"$sort": {"_id": 1}}, group, several, {"$sort": {"_id": 1}}, {"$limit": _SHOWN}],
+                [
+                    {"$match": among},
+                    {"$sort": {"_id": 1}},
+                    group,
+                    several,
+                    {"$sort": {"_id": 1}},
+                    {"$limit": _SHOWN},
+                ],
                 collation=SIMPLE,
                 allowDiskUse=True,
             )
         )
         counted = list(
-            collection.aggregate([group, several, {"$count": "n"}], collation=SIMPLE, allowDiskUse=True)
+            collection.aggregate(
+                [{"$match": among}, group, several, {"$count": "n"}], collation=SIMPLE, allowDiskUse=True
+            )
         )
     lines = [
         f"{display_id(client['_id'])} ({', '.join(display_id(each) for each in client['ids'])})"

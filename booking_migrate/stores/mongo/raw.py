@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 
 from booking_migrate.domain.bson_document import CODEC, Element, element_of, elements, wrap
@@ -31,6 +32,7 @@ def find_raw(
     *,
     fields: Mapping[str, Any] | None = None,
     by_client: bool = False,
+    session: ClientSession | None = None,
 ) -> Iterator[bytes]:
     """The documents of a collection that meet a condition, as raw BSON.
 
@@ -39,6 +41,7 @@ def find_raw(
         condition: a query.
         fields: a projection that cuts the documents down; None: they come whole.
         by_client: in the order of `clientId`; the server sorts on its disk if it has to.
+        session: the snapshot or transaction to read in, if any.
     """
     cursor = collection.find_raw_batches(
         condition,
@@ -47,6 +50,7 @@ def find_raw(
         collation=SIMPLE,
         allow_disk_use=by_client or None,
         batch_size=_BATCH_SIZE,
+        session=session,
     )
     # The driver's annotation says document; what comes is the bytes of a whole batch.
     batches = cast("Iterable[bytes]", cursor)
