@@ -1,13 +1,14 @@
 """The command ``migrate``: side by side, from any place to any place."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
@@ -150,6 +151,7 @@ def migrate(
             places, rules, contract_of(ctx), files, _Start(run_id, restart, max_lag, listener, shield)
         ),
         shield,
+        partial(hooks_of, ctx),
     )
 
 

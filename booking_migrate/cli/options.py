@@ -27,8 +27,6 @@ _PEOPLE = "Users and experts, for bookings without user ids and emails"
 _RULES = "What may pass"
 _WRITING = "Writing"
 _OUTPUT = "Output"
-_OFFERS = "What experts offer"
-_SERVING = "Serving"
 
 
 def option(flag: str, *, panel: str, help: str, also_from: str | None = None, **settings: Any) -> Any:  # noqa: A002 - typer's own name for it
@@ -343,109 +341,8 @@ Config = Annotated[
         is_eager=True,
         callback=read_config_option,
         show_default=False,
-        help="A TOML file: options with underscores, such as batch_size = 500, and a table \\[contract].",
+        help="A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
     ),
 ]
 Quiet = Annotated[bool, option("--quiet", panel=_OUTPUT, help="No progress, no table; errors only.")]
 Verbose = Annotated[bool, option("--verbose", panel=_OUTPUT, help="Show the traceback of an error.")]
-Live = Annotated[
-    str,
-    option(
-        "--source",
-        panel=_PLACES,
-        metavar="COLLECTION",
-        help="The bookings: old ones, client documents, or both.",
-    ),
-]
-ExpertAvailableField = Annotated[
-    str,
-    option(
-        "--expert-available-field",
-        panel=_OFFERS,
-        metavar="FIELD",
-        help="An expert's field that is false if nobody can book; without it, everybody can.",
-    ),
-]
-ExpertTypesField = Annotated[
-    str,
-    option(
-        "--expert-types-field",
-        panel=_OFFERS,
-        metavar="FIELD",
-        help="An expert's field with what it offers: \\[{type, price, currency}].",
-    ),
-]
-Currency = Annotated[
-    str,
-    option("--currency", panel=_OFFERS, metavar="CODE", help="The currency of a price that names none."),
-]
-Host = Annotated[str, option("--host", panel=_SERVING, metavar="ADDRESS", help="The address to listen on.")]
-Port = Annotated[
-    int,
-    option(
-        "--port", panel=_SERVING, metavar="N", min=0, max=65535, help="The port; 0 takes any that is free."
-    ),
-]
-InsecureUser = Annotated[
-    str | None,
-    option(
-        "--insecure-user",
-        panel=_SERVING,
-        metavar="ID",
-        show_default=False,
-        help="Without any token, everybody is this user: for trials on this machine only.",
-    ),
-]
-CreateIndexes = Annotated[
-    bool,
-    option(
-        "--create-indexes/--no-create-indexes",
-        panel=_SERVING,
-        show_default=False,
-        help="Create the indexes that are missing, instead of refusing to start.",
-    ),
-]
-MaxRequests = Annotated[
-    int,
-    option(
-        "--max-requests",
-        panel=_SERVING,
-        metavar="N",
-        min=1,
-        max=1000,
-        help="Requests that are worked on at once.",
-    ),
-]
-MaxWaiting = Annotated[
-    int,
-    option(
-        "--max-waiting",
-        panel=_SERVING,
-        metavar="N",
-        min=0,
-        max=100_000,
-        help="Requests that may wait for their turn; one more is sent away with 503.",
-    ),
-]
-MaxSeconds = Annotated[
-    float,
-    option(
-        "--max-seconds",
-        panel=_SERVING,
-        metavar="SECONDS",
-        min=0.1,
-        max=300,
-        help="How long a body may take to arrive, and the database to read or to write.",
-    ),
-]
-MaxBodySize = Annotated[
-    int,
-    option(
-        "--max-body-size",
-        panel=_SERVING,
-        metavar="SIZE",
-        parser=parse_size,
-        show_default="64KiB",
-        help="The largest body of a request.",
-    ),
-]

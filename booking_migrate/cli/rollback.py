@@ -2,20 +2,26 @@
 
 import sys
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from booking_migrate.cli import options, run
+from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import NotConfirmed
-from booking_migrate.stores.locate import Connection, FilePlace, parse_place
+from booking_migrate.stores.locate import CollectionPlace, Connection, FilePlace, open_reader, parse_place
 
 if TYPE_CHECKING:
-    from booking_migrate.engine.rollback import UndoOutcome
+    from booking_migrate.engine.restoration import RestorationPlaces
+    from booking_migrate.engine.since import Since
+    from booking_migrate.engine.undo import UndoOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
     from booking_migrate.stores.journal import RunRecord
@@ -28,6 +34,10 @@ go too, its unique index, and the target itself if the run created it and it is 
 before the command says done. If it is interrupted, give it again. Of a target file, the files that the run wrote are
 removed if they still are byte for byte what it wrote.
 
+After a cut-over the old bookings take the live name again, in one atomic rename; writes are refused while they are put
+together. Sessions booked since stay, in client documents of the new shape beside the old bookings, and what was changed
+in migrated sessions is carried into the old bookings and listed; the exit code is 3 then. --discard-later drops both.
+
 \b
 [bold]Examples[/bold]
   The newest run into the default target:
@@ -36,15 +46,29 @@ removed if they still are byte for byte what it wrote.
     booking-migrate rollback --target clients.jsonl
   In a script, a certain run:
     booking-migrate rollback --run 20261123T151100Z-ab12cd --yes --json
+  After a cut-over, as if it had never been:
+    booking-migrate rollback --db shop --discard-later
 """)
 
 
+DiscardLater = Annotated[
+    bool,
+    options.option(
+        "--discard-later",
+        panel="What may pass",
+        help="After a cut-over: drop what the application has booked and changed since, after naming how much that is.",
+    ),
+]
+
+
 def rollback(
+    ctx: typer.Context,
     *,
     target: options.RunTarget = None,
     run_id: options.RunId = None,
     uri: options.Uri = None,
     db: options.Db = None,
+    discard_later: DiscardLater = False,
     yes: options.Yes = False,
     json: options.Json = False,
     report: options.Reports = None,
@@ -77,37 +101,73 @@ def rollback(
                 _remove_files(place, run_id, yes=yes, listener=listener), seconds=monotonic() - began
             )
         with closing(Connection(uri, db)) as connection:
-            outcome = _rollback(connection, wanted, run_id, own_id, yes=yes, listener=listener, shield=shield)
+            order = _Order(wanted, run_id, yes=yes, discard_later=discard_later)
+            outcome = _rollback(connection, order, own_id, listener, shield)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    run.execute(asked, body, shield)
+    run.execute(asked, body, shield, partial(hooks_of, ctx))
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What somebody wants undone, and how."""
+
+    target: str | None
+    run_id: str | None
+    yes: bool
+    discard_later: bool
 
 
 def _rollback(
-    connection: Connection,
-    target: str | None,
-    run_id: str | None,
-    own_id: str,
-    *,
-    yes: bool,
-    listener: "Listener",
-    shield: Shield,
+    connection: Connection, order: _Order, own_id: str, listener: "Listener", shield: Shield
 ) -> "UndoOutcome":
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.life import holder_of, stores_of  # noqa: PLC0415
+    from booking_migrate.engine.restoration import survey  # noqa: PLC0415
     from booking_migrate.engine.rollback import choose_run, roll_back  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_journal, open_live  # noqa: PLC0415
+    from booking_migrate.events import Warned  # noqa: PLC0415
+    from booking_migrate.stores.journal import RunState  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
 
-    chosen = choose_run(open_journal(connection).journal, target=target, run_id=run_id)
-    if not yes:
-        _confirm(chosen)
+    chosen = choose_run(open_journal(connection).journal, target=order.target, run_id=order.run_id)
+    since = None
+    if chosen.state is RunState.CUT_OVER and (order.discard_later or not order.yes):
+        since = _in_words(survey(_places(connection, chosen), listener), will_drop=order.discard_later)
+    if not order.yes:
+        _confirm(chosen, since)
+    elif since is not None:
+        listener.notify(Warned(since))
     return roll_back(
         chosen,
         stores_of(connection, target=chosen.target, source=chosen.source),
         holder_of("rollback", own_id),
-        live=lambda run: open_live(connection, source=run.source, target=run.target),
+        places=lambda run: _places(connection, run),
         listener=listener,
         shield=shield,
+        discard_later=order.discard_later,
+    )
+
+
+def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
+    """The collections of a run's cut-over."""
+    from booking_migrate.engine.restoration import RestorationPlaces  # noqa: PLC0415 - as above
+    from booking_migrate.stores.locate_journal import open_live, open_restored  # noqa: PLC0415
+    from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
+
+    restored = open_restored(connection, source=chosen.source, run_id=chosen.run_id)
+    rejects = chosen.options.get("rejects")
+    return RestorationPlaces(
+        live=open_live(connection, source=chosen.source, target=chosen.target),
+        restored=restored,
+        kept=open_reader(CollectionPlace(chosen.legacy or ""), connection),
+        current=open_reader(CollectionPlace(chosen.source), connection),
+        result=open_reader(CollectionPlace(restored.name), connection),
+        rejected=open_rejected_records(
+            CollectionPlace(chosen.target),
+            connection,
+            source_name=chosen.source,
+            rejects=None if rejects is None else Path(rejects),
+        ),
     )
 
 
@@ -123,7 +183,20 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
     return roll_back_file(sidecar, run_id=run_id, listener=listener)
 
 
-def _confirm(chosen: "RunRecord") -> None:
+def _in_words(since: "Since", *, will_drop: bool) -> str:
+    from booking_migrate.reports.wording import plural  # noqa: PLC0415 - not needed to print help
+
+    counts = {
+        "session": since.later,
+        "change": since.changed + since.lost,
+        "deleted session": since.missing,
+    }
+    named = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
+    fate = "will be dropped" if will_drop else "will be kept"
+    return f"since the cut-over: {named}; this {fate}" if named else "since the cut-over: nothing"
+
+
+def _confirm(chosen: "RunRecord", since: str | None = None) -> None:
     """Ask whoever is at the terminal.
 
     Raises:
@@ -132,6 +205,8 @@ def _confirm(chosen: "RunRecord") -> None:
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415 - not needed to print help
 
     what = f"rollback of run {chosen.run_id} ({chosen.source} -> {chosen.target}, {chosen.state.value})"
+    if since is not None:
+        what += f"; {since}"
     if chosen.state is RunState.ROLLED_BACK:
         return
     if not sys.stdin.isatty() or not typer.confirm(f"{what}: go on?", err=True):

@@ -2,13 +2,14 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.proof import ProofPlaces, Rules
@@ -175,6 +176,7 @@ def verify(
         lambda run_id, listener: _verify(
             places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener
         ),
+        hooks=partial(hooks_of, ctx),
     )
 
 

@@ -29,9 +29,13 @@ from booking_migrate.domain.rejection import Fault, Reason, Rejection
 DEPTH_OF_A_SESSION = 2
 """How much deeper a booking nests as an element of `sessions`."""
 
-_STATES = ("status", "paymentStatus")
-_ADDED = (*EXPERT_FIELDS, *_STATES)
-_DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
+STATES = ("status", "paymentStatus")
+"""The fields that become `DEFAULT_STATUS` where a booking lacks them."""
+
+DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
+"""The fields of a booking that its session does not have."""
+
+_ADDED = (*EXPERT_FIELDS, *STATES)
 
 
 @dataclass(slots=True)
@@ -133,7 +137,7 @@ def _structural_faults(booking: Booking) -> list[Fault]:
 def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
     """The booking's fields with the four client and expert fields filled in, and what was not found."""
     lacks_client, lacks_expert = booking.lacks_client(), booking.lacks_expert()
-    lacks_state = any(name not in booking.fields for name in _STATES)
+    lacks_state = any(name not in booking.fields for name in STATES)
     if not (lacks_client or lacks_expert or lacks_state):
         return booking.fields, []
     complete = {
@@ -141,7 +145,7 @@ def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
         for name, value in booking.fields.items()
         if value is not None or name not in (*CLIENT_FIELDS, *EXPERT_FIELDS)
     }
-    for name in _STATES:
+    for name in STATES:
         complete.setdefault(name, DEFAULT_STATUS)
     faults = []
     client_id, expert_id = complete.get("clientId"), complete.get("expertId")
@@ -202,7 +206,7 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
     fields = booking.fields
     legacy_id = fields["_id"]
     session: Document = {"sessionId": session_id(legacy_id, created_at), **fields}
-    for name in _DROPPED:
+    for name in DROPPED:
         session.pop(name, None)
     if complete is not fields:
         for name in EXPERT_FIELDS:

@@ -23,10 +23,14 @@ def session_id(legacy_id: Any, created_at: int) -> ObjectId:
         created_at: the booking's creation time in milliseconds since 1970; used if `_id` is no ObjectId.
     """
     if type(legacy_id) is ObjectId:
-        old = legacy_id.binary
-        return ObjectId(old[:4] + old[9:] + old[4:9])
+        return ObjectId(session_object_id(legacy_id.binary))
     digest = sha256(write_fields({"_id": legacy_id})).digest()
     return ObjectId(struct.pack(">I", created_at // 1000 % (1 << 32)) + digest[:8])
+
+
+def session_object_id(old: bytes) -> bytes:
+    """The twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
+    return old[:4] + old[9:] + old[4:9]
 
 
 def client_document_id(client_id: Any) -> ObjectId:

@@ -77,6 +77,14 @@ def legacy_name(run: RunRecord) -> str:
     return f"{run.source}_legacy_{run.run_id}"
 
 
+_FINISH_FIRST = "Bring it to its end: run migrate again."
+_ADVICE = {
+    RunState.CUT_OVER: "booking-migrate status shows every run.",
+    RunState.RESTORING: "It is being rolled back: run rollback again, which goes on with that.",
+}
+"""What to do about a run that is in a state other than the one that a cut-over begins with."""
+
+
 def check_ready(
     run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: LiveCollections
 ) -> RunRecord:
@@ -93,10 +101,8 @@ def check_ready(
 
     if run is None:
         raise refuse("no run has written to it", "Run migrate and verify first.")
-    if run.state is RunState.CUT_OVER:
-        raise refuse(f"run {run.run_id} is cut over already", "booking-migrate status shows every run.")
     if run.state is not RunState.DONE:
-        raise refuse(f"run {run.run_id} is {run.state.value}", "Bring it to its end: run migrate again.")
+        raise refuse(f"run {run.run_id} is {run.state.value}", _ADVICE.get(run.state, _FINISH_FIRST))
     unlike = differences(run.options, request.options)
     if unlike:
         raise OtherOptions(run.run_id, unlike)
@@ -183,6 +189,7 @@ def recover(
     lock.confirm()
     settings = run.live_settings or ""
     if live.is_swapped(settings):
+        live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
         run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
@@ -234,6 +241,7 @@ class _Attempt:
                 # From here on there is no way back but `rollback`.
                 self._lock.confirm()
                 self._live.swap()
+                self._live.lift_fence(self._run.live_settings or "")
                 refused = self._refused_seconds()
                 self._reach(Step.SWAPPED)
                 # Before the last note: whoever finds that missing recreates them again.

@@ -12,9 +12,9 @@ from booking_migrate.engine.journal import check_transition
 from booking_migrate.engine.lifecycle import JournaledOutcome
 from booking_migrate.engine.outcome import Counts
 from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.rollback import UndoOutcome
 from booking_migrate.engine.session import RunRequest
 from booking_migrate.engine.stream import migrate as migrate_stream
+from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.errors import NoRun
 from booking_migrate.events import Listener, Reached, Step, Warned
 from booking_migrate.stores.base import DocumentReader, Replacement, TargetWriter

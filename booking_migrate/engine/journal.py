@@ -51,7 +51,18 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
             RunState.CUT_OVER,  # The target has the source's name.
         }
     ),
-    RunState.CUT_OVER: frozenset(),  # The program cannot undo it yet.
+    RunState.CUT_OVER: frozenset(
+        {
+            RunState.RESTORING,  # `rollback` after the cut-over.
+        }
+    ),
+    RunState.RESTORING: frozenset(
+        {
+            RunState.RESTORING,  # It was killed, and the next `rollback` goes on with it.
+            RunState.CUT_OVER,  # It failed or was given up: the client documents are live as they were.
+            RunState.ROLLED_BACK,  # The old bookings have their name back, and that was checked.
+        }
+    ),
     RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
     RunState.ROLLING_BACK: frozenset(
         {
@@ -69,7 +80,10 @@ RESUMABLE = frozenset({RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED})
 UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
 """The states that `rollback` has something to undo in."""
 
-STANDING = UNDOABLE | {RunState.CUTTING_OVER, RunState.CUT_OVER}
+LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING})
+"""The states of a run whose result is the live collection."""
+
+STANDING = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
 """The states of a run that has written something that still stands."""
 
 

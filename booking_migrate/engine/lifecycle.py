@@ -6,10 +6,10 @@ from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journaled_target import JournaledTarget, Odometer
 from booking_migrate.engine.outcome import MigrationOutcome
 from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.rollback import undo
 from booking_migrate.engine.session import RunRequest, RunSession, RunStores
 from booking_migrate.engine.stream import migrate as migrate_stream
 from booking_migrate.engine.throttle import NoThrottle, Throttle
+from booking_migrate.engine.undo import undo
 from booking_migrate.events import Listener
 from booking_migrate.stores.base import DocumentReader, TargetWriter
 

@@ -30,6 +30,8 @@ CHECKPOINT_SECONDS = 1.0
 
 _REJECTS_AT_ONCE = 500
 
+_UNFINISHED = frozenset({RunState.PLANNED, RunState.CUTTING_OVER, RunState.RESTORING, RunState.ROLLING_BACK})
+
 
 @dataclass(frozen=True, slots=True)
 class RunStores:
@@ -116,7 +118,7 @@ class RunSession:
             # It was killed before it wrote anything: what there was before may be other by now.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
-        if unfinished is not None and unfinished.state is RunState.CUTTING_OVER:
+        if unfinished is not None and unfinished.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
             raise UnfinishedRun(unfinished.run_id, unfinished.state.value)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
@@ -124,7 +126,7 @@ class RunSession:
             self._continue(unfinished)
 
     def _unfinished(self) -> RunRecord | None:
-        open_states = RESUMABLE | {RunState.PLANNED, RunState.CUTTING_OVER, RunState.ROLLING_BACK}
+        open_states = RESUMABLE | _UNFINISHED
         runs = self._stores.journal.runs(self._request.target)
         return next((run for run in runs if run.state in open_states), None)
 

@@ -5,10 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from booking_migrate.engine.journal import RESUMABLE, STANDING, UNDOABLE
+from booking_migrate.engine.journal import LIVE, RESUMABLE, STANDING, UNDOABLE
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
-_AT_WORK = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.CUTTING_OVER, RunState.ROLLING_BACK})
+_AT_WORK = frozenset(
+    {
+        RunState.PLANNED,
+        RunState.RUNNING,
+        RunState.CUTTING_OVER,
+        RunState.RESTORING,
+        RunState.ROLLING_BACK,
+    }
+)
 """The states that a run is in while a process is at work on it, and stays in when that process is killed."""
 
 
@@ -100,6 +108,6 @@ def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
         ]
     if run.state is RunState.CUTTING_OVER:
         return [cutover, *([back] if is_newest else [])]
-    if run.state is RunState.CUT_OVER:
-        return []
+    if run.state in LIVE:
+        return [back] if is_newest else []
     return [back] if run.state in UNDOABLE else [migrate]

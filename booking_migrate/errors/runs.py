@@ -148,6 +148,22 @@ class CutoverRefused(Refused):
 
 
 @dataclass(eq=False)
+class WritesNotBlockable(Refused):
+    """All users' writes are to be refused during a cut-over, and that cannot be done; nothing was changed."""
+
+    problem: str
+    advice: str
+
+    @property
+    def message(self) -> str:
+        return f"all writes cannot be blocked: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
 class CutoverFailed(Refused):
     """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
 
@@ -170,17 +186,38 @@ class CutoverFailed(Refused):
 
 
 @dataclass(eq=False)
-class LiveAlready(Refused):
-    """A run's result has become the live collection."""
+class RestorationFailed(Refused):
+    """A rollback after a cut-over was given up; the client documents are live as they were and take writes again."""
 
     run_id: str
     live: str
-    legacy: str
+    problem: str
+    refused_seconds: float
+    """For how long writes were refused."""
 
     @property
     def message(self) -> str:
-        return f"run {self.run_id} is cut over: {self.live} holds what the application has written since"
+        return (
+            f"the rollback of run {self.run_id} was given up: {self.problem}; {self.live} is live as it was "
+            f"(it refused writes for {self.refused_seconds:.1f} s)"
+        )
 
     @property
     def hint(self) -> str:
-        return f"{self.legacy} keeps the old bookings whole; a rollback after a cut-over is not there yet."
+        return "Run rollback again; nothing of the old bookings is lost."
+
+
+@dataclass(eq=False)
+class NothingLater(Refused):
+    """There is no work of the application to be dropped, because its result was never live."""
+
+    run_id: str
+    state: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} is {self.state}, not cut over: there is nothing that --discard-later could drop"
+
+    @property
+    def hint(self) -> str:
+        return "Leave --discard-later out. What others have changed in the target is kept and listed."

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from booking_migrate.errors import EXIT_CODE_MEANINGS
-from booking_migrate.reports.life.model import LifeReport, RunReport, UndoneReport
+from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed
+from booking_migrate.reports.life.model import LifeReport, RunReport, SinceReport, UndoneReport
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
@@ -46,11 +46,16 @@ class Figure:
 
 def verdict(report: Report) -> Verdict:
     """What the report comes to, in two lines."""
+    if report.error is None:
+        return _came_to_its_end(report)
+    if report.error.kind == HookFailed.__name__:
+        said = _came_to_its_end(report)
+        return Verdict(Mood.BAD, said.headline, f"{said.explanation} But {report.error.message}.")
+    return Verdict(Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}.")
+
+
+def _came_to_its_end(report: Report) -> Verdict:
     counts = report.counts
-    if report.error is not None:
-        return Verdict(
-            Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}."
-        )
     if isinstance(report, LifeReport) and report.cutover is not None:
         cutover = report.cutover
         explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
@@ -96,11 +101,26 @@ def _lived(report: LifeReport) -> Verdict:
 def _undone(undone: UndoneReport) -> Verdict:
     if undone.already:
         return Verdict(Mood.GOOD, "Rolled back already", "An earlier rollback has undone this run.")
+    if undone.since is not None:
+        return _put_back(undone.since)
     if undone.kept:
         kept = plural(undone.kept, undone.unit)
         explanation = f"{kept} stayed, because others have changed them since; everything else is as before."
         return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
     return Verdict(Mood.GOOD, "Rolled back", "The target is as it was before the run; that was checked.")
+
+
+def _put_back(since: SinceReport) -> Verdict:
+    if not (since.later or since.changed or since.missing or since.lost):
+        explanation = "The old bookings are live again, byte for byte; that was checked."
+        return Verdict(Mood.GOOD, "Rolled back", explanation)
+    if since.dropped:
+        explanation = (
+            "The old bookings are live again, byte for byte; what happened since was dropped, as asked."
+        )
+        return Verdict(Mood.GOOD, "Rolled back", explanation)
+    explanation = "The old bookings are live again; what happened since was kept, and is listed."
+    return Verdict(Mood.CAUTION, "Rolled back, with what happened since", explanation)
 
 
 def _accounted(counts: CountsReport) -> str:
@@ -219,7 +239,21 @@ def _life_figures(report: LifeReport) -> list[Figure]:
     return [
         Figure("removed", grouped(undone.removed), f"what the run had created, each a {undone.unit}"),
         Figure("restored", grouped(undone.restored), "again what they were before the run"),
+        *_since_figures(undone.since),
         Figure("kept", grouped(undone.kept), ", ".join(undone.kept_ids[:3]) or "nothing that others changed"),
+    ]
+
+
+def _since_figures(since: SinceReport | None) -> list[Figure]:
+    if since is None:
+        return []
+    fate = "dropped" if since.dropped else "in client documents of the new shape"
+    return [
+        Figure("booked since", grouped(since.later), fate),
+        Figure(
+            "changed since", grouped(since.changed), "dropped" if since.dropped else "in the old bookings"
+        ),
+        Figure("session gone", grouped(since.missing), "their bookings are back"),
     ]
 
 

@@ -1,4 +1,7 @@
-"""The port of a cut-over: the live collection, its successor, and the copy that is kept. The docstrings are promises."""
+"""The ports of a cut-over and of its way back: the live collection, its successor, and the copy that is kept.
+
+The docstrings are promises.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,26 +34,35 @@ class LiveCollections(Protocol):
         """Why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
 
         None if it can.
+
+        Raises:
+            WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
         """
 
     def settings(self) -> str:
-        """What tells the source from every other collection, its validator and its indexes, as Extended JSON."""
+        """What tells the source from every other collection, its options and its indexes, as Extended JSON."""
 
     def raise_fence(self) -> None:
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
 
         It is a validator that no document meets. Deletes are not refused by validators (manual,
-        core/schema-validation).
+        core/schema-validation), but by the server's own block of all writes, where that was asked for.
         """
 
     def lift_fence(self, settings: str) -> None:
-        """Give the source its own validator back, if it has the fence's. May be repeated."""
+        """Give the source its own validator back, if it has the fence's, and end a block of all writes. May be repeated.
+
+        After the swap there is no validator of the fence any more, but there may be the block.
+        """
 
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""
 
     def is_same(self, legacy: str) -> bool:
         """Whether the copy holds exactly the source's documents: as many, and of one hash."""
+
+    def count(self) -> int:
+        """How many documents the source has; takes no time."""
 
     def has_same_count(self, legacy: str) -> bool:
         """Whether both have as many documents; takes no time."""
@@ -75,3 +87,36 @@ class LiveCollections(Protocol):
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Give the live collection those of the old one's indexes that make sense for client documents."""
+
+
+class RestoredCollection(Protocol):
+    """The collection in which the old bookings come together again, until it takes the live one's name.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+
+    def begin(self, settings: str) -> None:
+        """Make it anew, empty, with the options of the old collection (see `LiveCollections.settings`).
+
+        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings.
+        """
+
+    def insert(self, documents: Sequence[bytes]) -> None:
+        """Put documents in, durably. What is there already with the same bytes is no fault: an answer may get lost."""
+
+    def complete(self, settings: str) -> Sequence[IndexNote]:
+        """Give it the old collection's indexes and validator. An index that the data does not allow is left out and named."""
+
+    def is_same(self, other: str) -> bool:
+        """Whether another collection holds exactly its documents, by the server's hash of them."""
+
+    def swap(self) -> None:
+        """Take the live collection's place and name in one atomic rename. The live collection is gone then."""
+
+    def drop(self) -> None:
+        """Drop it, if it is there."""

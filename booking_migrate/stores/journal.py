@@ -16,12 +16,13 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 2
+JOURNAL_VERSION = 3
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
     1: runs, ranges with digests, images of what was there before, locks.
     2: cut-overs and verifications: their states and fields.
+    3: the way back after a cut-over: its state and field.
 """
 
 
@@ -51,6 +52,9 @@ class RunState(StrEnum):
 
     CUT_OVER = "cut-over"
     """Its target is the live collection, under the source's name; the old one is kept."""
+
+    RESTORING = "restoring"
+    """The live collection is being given its old bookings back; writes to it may be refused."""
 
     ROLLING_BACK = "rolling-back"
     """What it wrote is being removed."""
@@ -124,7 +128,10 @@ class RunRecord(BaseModel):
     """After a cut-over has begun: the collection that keeps the source as it was."""
 
     live_settings: str | None = None
-    """After a cut-over has begun: the source's validator and indexes, as Extended JSON."""
+    """After a cut-over has begun: the source's options and indexes, as Extended JSON."""
+
+    successor_settings: str | None = None
+    """While a cut-over is rolled back: the same of the collection that is live until then."""
 
 
 class NoteKind(StrEnum):

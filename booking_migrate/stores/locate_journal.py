@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.cutover import LiveCollections
+from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
 from booking_migrate.stores.journal import LockStore, RunJournal, UndoableTarget
 from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.locate import last_part
@@ -57,17 +57,37 @@ def open_undoable_target(connection: Connection, name: str, *, source_name: str)
     return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
 
 
-def open_live(connection: Connection, *, source: str, target: str) -> LiveCollections:
+def open_live(
+    connection: Connection, *, source: str, target: str, block_all_writes: bool = False
+) -> LiveCollections:
     """The collections of a cut-over.
 
     Args:
         connection: the server and the database.
         source: the live collection's name.
         target: the name of the one that takes its place.
+        block_all_writes: whether the fence refuses all users' writes to the whole cluster.
 
     Raises:
         MissingUri, BadConfiguration: as `open_journal`.
     """
-    from booking_migrate.stores.mongo.cutover import MongoLive  # noqa: PLC0415 - as above
+    from booking_migrate.stores.mongo.write_block import BlockingLive  # noqa: PLC0415 - as above
 
-    return MongoLive(connection.collection(source), connection.collection(target))
+    return BlockingLive(connection.collection(source), connection.collection(target), blocks=block_all_writes)
+
+
+def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:
+    """The collection in which the old bookings come together again when a cut-over is rolled back.
+
+    Args:
+        connection: the server and the database.
+        source: the live collection's name.
+        run_id: the run that was cut over.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_journal`.
+    """
+    from booking_migrate.stores.mongo.restoration import MongoRestored  # noqa: PLC0415 - as above
+
+    name = f"booking_migrate_restored_{run_id}"
+    return MongoRestored(connection.collection(name), connection.collection(source))

@@ -344,13 +344,3 @@ def test_writers_lose_nothing(database: Db, command: Run) -> None:
     assert 0 == done.returncode, done.stderr
     assert acknowledged
     assert set(acknowledged) <= live | sessions
-
-
-@pytest.mark.usefixtures("migrated")
-def test_rollback_says_what_it_cannot_do(command: Run) -> None:
-    """After the cut-over a rollback is refused, and says where the old bookings are."""
-    command(*CUTOVER)
-    refused = command("rollback", "--target", "clients", "--yes")
-
-    assert 5 == refused.returncode
-    assert "bookings_legacy_" in refused.stderr

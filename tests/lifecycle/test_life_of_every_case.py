@@ -1,4 +1,4 @@
-"""Each scenario lives through a whole life on MongoDB: planned, migrated, proven, migrated again, rolled back."""
+"""Each scenario lives through a whole life on MongoDB: planned, migrated, proven, rolled back, cut over, rolled back."""
 
 import json
 from collections.abc import Callable
@@ -95,6 +95,27 @@ def roll_back(life: Life) -> None:
     assert life.before == contents(life.database)
 
 
+def cut_over(life: Life) -> None:
+    """After one more migrate and verify the target takes the source's name, and the copy holds what the source held."""
+    migrated, verified = life.run("migrate"), life.run("verify", "--recheck", "0")
+    is_empty = not json.loads(migrated.stdout)["changed"]
+    ended = life.run("cutover", "--rejected", "carry", "--yes")
+
+    assert (life.expected_exit, ExitCode.DONE) == (migrated.returncode, verified.returncode)
+    assert (ExitCode.REFUSED if is_empty else ExitCode.DONE) == ended.returncode, ended.stderr
+    if not is_empty:
+        legacy = json.loads(ended.stdout)["cutover"]["legacy"]
+        assert life.before["bookings"] == contents(life.database)[legacy]
+
+
+def roll_back_the_cutover(life: Life) -> None:
+    """Rollback gives the live collection its old bookings back, and leaves nothing else behind."""
+    ended = life.run("rollback", "--yes")
+
+    assert ExitCode.DONE == ended.returncode, ended.stderr
+    assert life.before == contents(life.database)
+
+
 def find_nothing_to_roll_back(life: Life) -> None:
     """Of a run that was refused there is nothing to roll back."""
     ended = life.run("rollback", "--yes")
@@ -103,7 +124,15 @@ def find_nothing_to_roll_back(life: Life) -> None:
     assert life.before == contents(life.database)
 
 
-LIFE: list[Callable[[Life], None]] = [plan, migrate, verify, migrate_again, roll_back]
+LIFE: list[Callable[[Life], None]] = [
+    plan,
+    migrate,
+    verify,
+    migrate_again,
+    roll_back,
+    cut_over,
+    roll_back_the_cutover,
+]
 REFUSED_LIFE: list[Callable[[Life], None]] = [plan, migrate, find_nothing_to_roll_back]
 
 

@@ -1,16 +1,19 @@
 """What the reports of `status` and `rollback` have beyond any other's. Fields are only ever added."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from booking_migrate.engine.cutover import CutoverOutcome
-from booking_migrate.engine.rollback import UndoOutcome
+from booking_migrate.engine.outcome import Counts
+from booking_migrate.engine.since import Since
 from booking_migrate.engine.status import RunStatus
+from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import Id, Line, NextStep, Report
-from booking_migrate.stores.journal import RunState
+from booking_migrate.reports.model import Id, Line, NextStep, Report, counts_report
+from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.journal import RunRecord, RunState
 
 
 class _Part(BaseModel):
@@ -41,6 +44,28 @@ class RunReport(_Part):
     possible: tuple[Line, ...] = Field(description="the commands that make sense now")
 
 
+class IndexReport(_Part):
+    """What became of one index of the old collection."""
+
+    name: Line
+    keys: Line = Field(description="its fields and directions")
+    recreated_as: Line | None = Field(description="those that it has now; null if it was left out")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class SinceReport(_Part):
+    """What the application had done to a result that it worked on."""
+
+    dropped: bool = Field(description="whether that was dropped, as asked; otherwise it was kept and carried")
+    later: int = Field(description="sessions and bookings booked since")
+    changed: int = Field(description="fields changed since, each in the old booking now")
+    changes: tuple[Line, ...] = Field(description="the first of them")
+    missing: int = Field(description="bookings whose session was gone; they are back")
+    missing_ids: tuple[Id, ...] = Field(description="the first of them")
+    lost: int = Field(description="changes to a client's own fields that no booking has a place for")
+    losses: tuple[Line, ...] = Field(description="the first of them")
+
+
 class UndoneReport(_Part):
     """What a rollback did."""
 
@@ -52,15 +77,13 @@ class UndoneReport(_Part):
     kept_ids: tuple[Id, ...] = Field(description="the first of them")
     index_removed: bool
     target_dropped: bool
-
-
-class IndexReport(_Part):
-    """What became of one index of the old collection."""
-
-    name: Line
-    keys: Line = Field(description="its fields and directions")
-    recreated_as: Line | None = Field(description="those that it has now; null if it was left out")
-    reason: Line | None = Field(description="why it was left out")
+    since: SinceReport | None = Field(
+        default=None, description="what happened after the cut-over; null before one"
+    )
+    refused_seconds: float = Field(default=0.0, description="for how long writes were refused")
+    indexes: tuple[IndexReport, ...] = Field(
+        default=(), description="what became of the indexes of a collection that was put back"
+    )
 
 
 class CutoverReport(_Part):
@@ -123,17 +146,14 @@ def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
         seconds: how long it took.
     """
     run = outcome.run
-    steps = [
-        NextStep(
-            text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."
-        )
-    ]
+    since = outcome.since
+    is_clean = not outcome.kept and (since is None or since.is_nothing or outcome.is_discarded)
     return LifeReport(
         command="rollback",
         run_id=run.run_id,
         source=run.source,
         target=run.target,
-        exit_code=ExitCode.REJECTED if outcome.kept else ExitCode.DONE,
+        exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
         changed=not outcome.was_rolled_back,
         seconds=round(seconds, 3),
         undone=UndoneReport(
@@ -145,8 +165,66 @@ def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
             kept_ids=tuple(outcome.kept_ids),
             index_removed=outcome.index_removed,
             target_dropped=outcome.target_dropped,
+            since=None if since is None else _since(since, dropped=outcome.is_discarded),
+            refused_seconds=round(outcome.refused_seconds, 3),
+            indexes=_indexes(outcome.indexes),
         ),
-        next_steps=tuple(steps) if outcome.kept else (),
+        next_steps=tuple(_steps_after_rollback(outcome)),
+    )
+
+
+def _since(since: Since, *, dropped: bool) -> SinceReport:
+    return SinceReport(
+        dropped=dropped,
+        later=since.later,
+        changed=since.changed,
+        changes=tuple(since.changes),
+        missing=since.missing,
+        missing_ids=tuple(since.missing_ids),
+        lost=since.lost,
+        losses=tuple(since.losses),
+    )
+
+
+def _indexes(notes: Sequence[IndexNote]) -> tuple[IndexReport, ...]:
+    return tuple(
+        IndexReport(name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason)
+        for note in notes
+    )
+
+
+def _steps_after_rollback(outcome: UndoOutcome) -> Iterator[NextStep]:
+    since = outcome.since
+    if outcome.kept:
+        yield NextStep(
+            text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."
+        )
+    if since is not None and since.later and not outcome.is_discarded:
+        yield NextStep(
+            text="Sessions booked since stand in client documents beside the old bookings; the old application does not read them."
+        )
+    yield from _left_out(outcome.indexes)
+
+
+def _left_out(notes: Sequence[IndexNote]) -> Iterator[NextStep]:
+    for note in notes:
+        if note.recreated_as is None:
+            yield NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
+
+
+def report_before_cutover(run: RunRecord) -> LifeReport:
+    """Make the report of a cut-over that is about to begin; its counts are those of the run.
+
+    Args:
+        run: the run whose target is to become the live collection.
+    """
+    return LifeReport(
+        command="cutover",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.DONE,
+        counts=counts_report(Counts(**run.counts)) if run.counts else None,
     )
 
 
@@ -171,19 +249,10 @@ def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
             refused_seconds=round(outcome.refused_seconds, 3),
             caught_up=outcome.caught_up,
             carried=outcome.carried,
-            indexes=tuple(
-                IndexReport(
-                    name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason
-                )
-                for note in outcome.indexes
-            ),
+            indexes=_indexes(outcome.indexes),
         ),
         next_steps=(
-            *(
-                NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
-                for note in outcome.indexes
-                if note.recreated_as is None
-            ),
+            *_left_out(outcome.indexes),
             NextStep(
                 text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
             ),

@@ -1,16 +1,16 @@
 """Runs and rollbacks for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, UndoneReport
+from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, SinceReport, UndoneReport
 from booking_migrate.reports.wording import Mood, duration, grouped, plural, standing, verdict
 
 _STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
-_KEPT_SHOWN = 10
+_SHOWN = 10
 
 
 def render_life_text(report: LifeReport) -> RenderableType:
@@ -85,16 +85,41 @@ def _cut_over(cutover: CutoverReport) -> Iterable[RenderableType]:
 
 
 def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
-    yield Text(f"{plural(undone.removed, undone.unit)} removed")
+    if undone.since is None:
+        yield Text(f"{plural(undone.removed, undone.unit)} removed")
     if undone.restored:
         yield Text(f"{plural(undone.restored, undone.unit)} restored")
     if undone.index_removed:
         yield Text("unique index on clientId removed")
     if undone.target_dropped:
         yield Text("empty target dropped")
+    if undone.refused_seconds:
+        yield Text(f"writes were refused for {duration(undone.refused_seconds)}")
     if undone.kept:
-        yield Text(f"{plural(undone.kept, undone.unit)} kept, changed by others:", style="yellow")
-        for document_id in undone.kept_ids[:_KEPT_SHOWN]:
-            yield _indented(Text(document_id))
-        if undone.kept > _KEPT_SHOWN:
-            yield _indented(Text(f"and {grouped(undone.kept - _KEPT_SHOWN)} more", style="dim"))
+        kept = f"{plural(undone.kept, undone.unit)} kept, changed by others:"
+        yield from _listed(kept, undone.kept, undone.kept_ids)
+    if undone.since is not None:
+        yield from _since(undone.since)
+
+
+def _since(since: SinceReport) -> Iterable[RenderableType]:
+    fate = "dropped" if since.dropped else "kept in the new shape"
+    if since.later:
+        yield Text(f"{plural(since.later, 'session')} booked since, {fate}", style="yellow")
+    if since.changed:
+        fate = "dropped" if since.dropped else "carried into the old booking"
+        yield from _listed(f"{plural(since.changed, 'change')} {fate}:", since.changed, since.changes)
+    if since.missing:
+        back = f"{plural(since.missing, 'booking')} back whose session was gone:"
+        yield from _listed(back, since.missing, since.missing_ids)
+    if since.lost:
+        lost = f"{plural(since.lost, 'change')} to client fields that no booking has a place for, dropped:"
+        yield from _listed(lost, since.lost, since.losses)
+
+
+def _listed(head: str, count: int, texts: Sequence[str]) -> Iterable[RenderableType]:
+    yield Text(head, style="yellow")
+    for text in texts[:_SHOWN]:
+        yield _indented(Text(text, overflow="fold"))
+    if count > _SHOWN:
+        yield _indented(Text(f"and {grouped(count - _SHOWN)} more", style="dim"))

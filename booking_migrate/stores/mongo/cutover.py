@@ -10,6 +10,14 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.mongo.administration import (
+    NO_VALIDATION,
+    has_same_hash,
+    identity,
+    rename,
+    validate,
+    validation_of,
+)
 from booking_migrate.stores.mongo.client_index import client_index_name, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
@@ -24,7 +32,6 @@ _FENCE: Mapping[str, Any] = {_FENCE_FIELD: {"$eq": "writes are refused during a 
 _CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 _EVERY_DOCUMENT = "clientId_1_every"
 _AT_ONCE = 1000
-_MAJORITY = {"w": "majority"}
 _DUPLICATE_KEY = 11000
 
 
@@ -50,19 +57,14 @@ class MongoLive:
     def settings(self) -> str:
         """See `LiveCollections.settings`."""
         options = (describe(self._source) or {}).get("options", {})
-        validation = {
-            name: options[name]
-            for name in ("validator", "validationLevel", "validationAction")
-            if name in options
-        }
         with reading(self._source):
             indexes = list(self._source.list_indexes())
-        kept = {"uuid": _identity(self._source), "validation": validation, "indexes": indexes}
+        kept = {"uuid": identity(self._source), "options": options, "indexes": indexes}
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
     def raise_fence(self) -> None:
         """See `LiveCollections.raise_fence`."""
-        self._validate({"validator": _FENCE, "validationLevel": "strict", "validationAction": "error"})
+        validate(self._source, {**NO_VALIDATION, "validator": _FENCE})
         with writing(self._source):
             for attempt in attempts():
                 with attempt:
@@ -72,14 +74,8 @@ class MongoLive:
         """See `LiveCollections.lift_fence`."""
         if not self._is_fenced():
             return
-        kept = json_util.loads(settings)["validation"]
-        self._validate({"validator": {}, "validationLevel": "strict", "validationAction": "error", **kept})
-
-    def _validate(self, options: Mapping[str, Any]) -> None:
-        with writing(self._source):
-            for attempt in attempts():
-                with attempt:
-                    self._database.command("collMod", self._source.name, **options, writeConcern=_MAJORITY)
+        kept = validation_of(json_util.loads(settings)["options"])
+        validate(self._source, {**NO_VALIDATION, **kept})
 
     def _is_fenced(self) -> bool:
         options = (describe(self._source) or {}).get("options", {})
@@ -100,18 +96,17 @@ class MongoLive:
         """See `LiveCollections.is_same`."""
         if not self.has_same_count(legacy):
             return False
+        return has_same_hash(self._source, legacy)
+
+    def count(self) -> int:
+        """See `LiveCollections.count`."""
         with reading(self._source):
-            for attempt in attempts():
-                with attempt:
-                    hashes = self._database.command("dbHash", collections=[self._source.name, legacy])
-        digests: Mapping[str, str] = hashes["collections"]
-        return digests[self._source.name] == digests[legacy]
+            return self._source.estimated_document_count()
 
     def has_same_count(self, legacy: str) -> bool:
         """See `LiveCollections.has_same_count`."""
         with reading(self._source):
-            counts = [self._database[name].estimated_document_count() for name in (self._source.name, legacy)]
-        return counts[0] == counts[1]
+            return self.count() == self._database[legacy].estimated_document_count()
 
     def drop(self, legacy: str) -> None:
         """See `LiveCollections.drop`."""
@@ -186,24 +181,12 @@ class MongoLive:
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
-        successor = _identity(self._target)
-        with writing(self._target):
-            for attempt in attempts():
-                with attempt:
-                    if attempt.num > 1 and _identity(self._source) == successor:
-                        continue
-                    self._database.client.admin.command(
-                        "renameCollection",
-                        f"{self._database.name}.{self._target.name}",
-                        to=f"{self._database.name}.{self._source.name}",
-                        dropTarget=True,
-                        writeConcern=_MAJORITY,
-                    )
+        rename(self._target, self._source)
 
     def is_swapped(self, settings: str) -> bool:
         """See `LiveCollections.is_swapped`. A rename takes a collection's UUID along (manual, listCollections)."""
         before: str | None = json_util.loads(settings)["uuid"]
-        return _identity(self._source) != before
+        return identity(self._source) != before
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """See `LiveCollections.recreate_indexes`. One that the server refuses is left out and named: data comes first."""
@@ -229,12 +212,6 @@ class MongoLive:
             except OperationFailure as error:
                 return server_text(error)
         return None
-
-
-def _identity(collection: DriverCollection) -> str | None:
-    """What tells a collection from every other, whatever it is called; None if it is not there."""
-    listed = describe(collection)
-    return None if listed is None else bytes(listed["info"]["uuid"]).hex()
 
 
 def _is_fence(validator: Any) -> bool:

@@ -1,0 +1,305 @@
+"""From a client document back to the bookings it was made of, with what has happened since (DESIGN.md, section 4, `rollback`).
+
+A booking comes back byte for byte, except for fields of its session that differ from what it was made of: those are the
+application's work since, and are carried. What the migration itself added or left out is no such change. Sessions that
+came from no booking stay in a client document of the new shape.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
+from booking_migrate.domain.bson_document import Element, elements, read_fields, read_value, wrap
+from booking_migrate.domain.client_document import (
+    ClientDocument,
+    StoredSession,
+    compose,
+    read_client_document,
+)
+from booking_migrate.domain.comparison import Difference
+from booking_migrate.domain.contract import DEFAULT_STATUS
+from booking_migrate.domain.conversion import DROPPED, STATES
+from booking_migrate.domain.ordering import sort_key
+
+_ARRAY = 0x04
+_NULL = 0x0A
+_KEPT = frozenset(name.encode() for name in DROPPED)
+_LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
+_DEFAULTED = frozenset(name.encode() for name in STATES)
+_OWN_OF_SESSION = frozenset({b"sessionId", b"legacyBookingId"})
+_DATES = (b"createdAt", b"updatedAt")
+_DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that the application has changed since the migration."""
+
+    document_id: Any
+    """The `_id` of the booking, or of the client document, decoded."""
+
+    difference: Difference
+    """``expected`` is what was migrated, ``found`` what stands there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What one client has in the old collection after a rollback."""
+
+    bookings: Sequence[bytes]
+    """The old bookings, in the order of the originals, each with the changes made to its session."""
+
+    documents: Sequence[bytes]
+    """The client documents beside them: those of before the migration, and one for sessions booked since."""
+
+    changes: Sequence[Change]
+    """What was carried into bookings and into client documents of before the migration."""
+
+    missing: Sequence[Any]
+    """The `_id` of bookings, and the `sessionId` of earlier sessions, that stand in no session any more: they come back."""
+
+    later: int
+    """How many sessions were booked since; dropped, if so told."""
+
+    lost: Sequence[Change]
+    """Changes to the client's own fields: no booking and no remaining document has a place for them."""
+
+
+def reverse(
+    document: bytes | None,
+    originals: Sequence[bytes],
+    before: Sequence[bytes] = (),
+    *,
+    discard_later: bool = False,
+) -> Reversal:
+    """Work out what a rollback gives back for one client.
+
+    A lookup's result (`expertUserId`, `expertEmail`) in a booking that had none counts as the migration's, also if the
+    application has changed it since.
+
+    Args:
+        document: the client document as it is now, BSON; None if it is gone.
+        originals: the bookings that were migrated into it, as they were, BSON.
+        before: the client documents that the client had before the migration, BSON.
+        discard_later: whether everything that happened since is dropped instead of kept. The outcome still counts it.
+    """
+    now = _read(document)
+    sessions = now.sessions if now else ()
+    keys = [sort_key(read_fields(raw)["_id"]) for raw in originals]
+    found = {session.legacy_key: session for session in sessions if session.legacy_key is not None}
+    changes: list[Change] = []
+    missing: list[Any] = []
+    bookings: list[bytes] = []
+    for key, original in zip(keys, originals, strict=True):
+        session = found.get(key)
+        if session is None:
+            missing.append(read_fields(original)["_id"])
+            bookings.append(original)
+        else:
+            carried, differences = _carry(original, session)
+            document_id = read_fields(original)["_id"]
+            changes += [Change(document_id, difference) for difference in differences]
+            bookings.append(carried)
+    earlier = _Earlier(before)
+    later = [
+        session
+        for session in sessions
+        if session.legacy_key not in set(keys) and session.identity not in earlier.identities
+    ]
+    kept = earlier.bring_forward(now, later)
+    lost: Sequence[Change] = []
+    documents = kept.documents
+    if now is not None and not before:
+        documents = _remaining(now, later, is_whole=len(later) == len(sessions))
+        lost = [] if documents else _lost(now, originals)
+    return Reversal(
+        bookings=list(originals) if discard_later else bookings,
+        documents=list(before) if discard_later else documents,
+        changes=[*changes, *kept.changes],
+        missing=[*missing, *kept.missing],
+        later=len(later),
+        lost=lost,
+    )
+
+
+def _read(raw: bytes | None) -> ClientDocument | None:
+    read = None if raw is None else read_client_document(raw)
+    return read if isinstance(read, ClientDocument) else None
+
+
+def _carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
+    """A booking with the changes made to its session, and these changes."""
+    new = {part.name: part for part in elements(session.element.value)}
+    parts: list[Element] = []
+    differences: list[Difference] = []
+    old = list(elements(original))
+    for part in old:
+        other = new.get(part.name)
+        if part.name in _KEPT or other == part or (part.name in _LOOKED_UP and part.kind == _NULL):
+            parts.append(part)
+            continue
+        differences.append(Difference(part.name.decode("utf-8", "replace"), part, other))
+        if other is not None:
+            parts.append(other)
+    known = {part.name for part in old} | _KEPT | _OWN_OF_SESSION | _LOOKED_UP
+    for name, part in new.items():
+        if name not in known and not _is_default(part):
+            differences.append(Difference(name.decode("utf-8", "replace"), None, part))
+            parts.append(part)
+    return (wrap(parts) if differences else original), differences
+
+
+def _is_default(part: Element) -> bool:
+    return part.name in _DEFAULTED and read_value(part) == DEFAULT_STATUS
+
+
+def _remaining(now: ClientDocument, later: Sequence[StoredSession], *, is_whole: bool) -> Sequence[bytes]:
+    """The document that sessions booked since stay in; none if there are none."""
+    if is_whole:
+        return [now.raw]
+    if not later:
+        return []
+    has_dates = any(session.time(name.decode()) is not None for session in later for name in _DATES)
+    parts = [
+        Element(part.kind, part.name, wrap([])) if part.name == b"sessions" else part
+        for part in now.parts
+        if not (has_dates and part.name in _DATES)
+    ]
+    return [compose(ClientDocument(now.raw, tuple(parts)), later)]
+
+
+def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
+    """What of a client document that goes is neither the migration's nor in a booking."""
+    known: set[Element] = set()
+    has_clients = False
+    for original in originals:
+        parts = [part for part in elements(original) if part.name.decode("utf-8", "replace") in CLIENT_FIELDS]
+        has_clients = has_clients or any(part.kind != _NULL for part in parts)
+        known.update(parts)
+    ignored = _DERIVED | {b"_id", b"clientId"}
+    if not has_clients:
+        # They were looked up, and nobody knows any more what came of it.
+        ignored |= {name.encode() for name in CLIENT_FIELDS}
+    return [
+        Change(now.document_id, Difference(part.name.decode("utf-8", "replace"), None, part))
+        for part in now.parts
+        if part.name not in ignored and part not in known
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    documents: Sequence[bytes]
+    changes: Sequence[Change]
+    missing: Sequence[Any]
+
+
+class _Earlier:
+    """The client documents that a client had before the migration."""
+
+    def __init__(self, before: Sequence[bytes]) -> None:
+        self._raw = before
+        self._documents = [_read(raw) for raw in before]
+        self._versions: dict[bytes, set[Element]] = {}
+        for document in self._documents:
+            for session in document.sessions if document else ():
+                self._versions.setdefault(session.identity, set()).add(_nameless(session))
+
+    @property
+    def identities(self) -> frozenset[bytes]:
+        """What tells their sessions from others."""
+        return frozenset(self._versions)
+
+    def bring_forward(self, now: ClientDocument | None, later: Sequence[StoredSession]) -> _Kept:
+        """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on."""
+        present = {session.identity: session for session in (now.sessions if now else ())}
+        main = self._main(now)
+        documents: list[bytes] = []
+        changes: list[Change] = []
+        missing: list[Any] = []
+        for index, (raw, document) in enumerate(zip(self._raw, self._documents, strict=True)):
+            if document is None:
+                documents.append(raw)
+                continue
+            sessions, altered = self._forward(document, present)
+            changes += altered
+            if not self._contradicts(document):
+                missing += [
+                    session.fields.get("sessionId")
+                    for session in document.sessions
+                    if session.identity not in present
+                ]
+            own = self._own_changes(document, now) if index == main and now is not None else {}
+            changes += [Change(document.document_id, difference) for difference, _ in own.values()]
+            added = later if index == main else ()
+            if altered or own or added:
+                replaced: Mapping[bytes, Element] = {name: part for name, (_, part) in own.items()}
+                documents.append(_rewritten(document, sessions, replaced, added))
+            else:
+                documents.append(raw)
+        return _Kept(documents, changes, missing)
+
+    def _main(self, now: ClientDocument | None) -> int | None:
+        """Which of them went on as the client's document."""
+        if now is None:
+            return None
+        key = sort_key(now.document_id)
+        ours = [index for index, document in enumerate(self._documents) if document is not None]
+        same = [
+            index for index in ours if sort_key(getattr(self._documents[index], "document_id", None)) == key
+        ]
+        return next(iter([*same, *ours]), None)
+
+    def _contradicts(self, document: ClientDocument) -> bool:
+        """Whether another document has a session of the same identity with other content: then it was never joined."""
+        return any(len(self._versions[session.identity]) > 1 for session in document.sessions)
+
+    def _forward(
+        self, document: ClientDocument, present: Mapping[bytes, StoredSession]
+    ) -> tuple[list[StoredSession], list[Change]]:
+        sessions: list[StoredSession] = []
+        changes: list[Change] = []
+        for session in document.sessions:
+            new = present.get(session.identity)
+            if new is None or _nameless(new) in self._versions[session.identity]:
+                sessions.append(session)
+            else:
+                field = f"sessions.{session.element.name.decode()}"
+                changes.append(Change(document.document_id, Difference(field, session.element, new.element)))
+                sessions.append(new)
+        return sessions, changes
+
+    def _own_changes(
+        self, document: ClientDocument, now: ClientDocument
+    ) -> dict[bytes, tuple[Difference, Element]]:
+        """The fields beside sessions, totals and dates that the application has changed or added since."""
+        known = {part for other in self._documents if other is not None for part in other.parts}
+        old = {part.name: part for part in document.parts}
+        filled = {
+            name.encode()
+            for name in CLIENT_FIELDS
+            if old.get(name.encode(), Element(_NULL, b"", b"")).kind == _NULL
+        }
+        return {
+            part.name: (Difference(part.name.decode("utf-8", "replace"), old.get(part.name), part), part)
+            for part in now.parts
+            if part not in known and part.name not in _DERIVED | filled | {b"_id", b"clientId"}
+        }
+
+
+def _nameless(session: StoredSession) -> Element:
+    return session.element._replace(name=b"")
+
+
+def _rewritten(
+    document: ClientDocument,
+    sessions: Sequence[StoredSession],
+    replaced: Mapping[bytes, Element],
+    added: Sequence[StoredSession],
+) -> bytes:
+    """A document of before with other sessions and fields, its totals made anew."""
+    array = wrap([session.element._replace(name=b"%d" % index) for index, session in enumerate(sessions)])
+    parts = {part.name: part for part in document.parts} | dict(replaced)
+    parts[b"sessions"] = Element(_ARRAY, b"sessions", array)
+    return compose(ClientDocument(document.raw, tuple(parts.values())), added)

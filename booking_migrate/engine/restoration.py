@@ -1,0 +1,399 @@
+"""Giving the live collection its old bookings back after a cut-over (DESIGN.md, section 4, `rollback`).
+
+Writes are refused from the fence to the swap. In between, the kept copy of the old collection and what is live now are
+read side by side, client by client, and what `domain.reversal` makes of them is put into a collection of its own. That is
+proven, and then takes the live name in one atomic rename. Whatever fails before the rename drops it and lifts the fence:
+the result of the cut-over is live as it was. The old copy is dropped last of all.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from booking_migrate.domain.bson_document import Element, elements, read_value
+from booking_migrate.domain.comparison import differences
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.ordering import element_key, sort_key
+from booking_migrate.domain.reversal import Change, reverse
+from booking_migrate.engine.interruption import Shield
+from booking_migrate.engine.journal import check_transition
+from booking_migrate.engine.lock import HeldLock
+from booking_migrate.engine.session import RunStores
+from booking_migrate.engine.since import Since
+from booking_migrate.engine.undo import UndoOutcome, undo_rejects
+from booking_migrate.errors import BookingMigrateError, LeaseLost, RestorationFailed
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.stores.base import DocumentReader, RejectedRecords
+from booking_migrate.stores.cutover import IndexNote, LiveCollections, RestoredCollection
+from booking_migrate.stores.journal import RunRecord, RunState
+
+_FLUSH_BYTES = 8 * 1024 * 1024
+"""How many bytes of documents are written at a time."""
+
+_FLUSH_DOCUMENTS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationPlaces:
+    """What a restoration reads and writes."""
+
+    live: LiveCollections
+    restored: RestoredCollection
+    kept: DocumentReader
+    """The copy of the old collection that the cut-over made."""
+
+    current: DocumentReader
+    """The live collection."""
+
+    result: DocumentReader
+    """Reads what is written to ``restored``."""
+
+    rejected: RejectedRecords
+    """The bookings that the run rejected: no session is to be expected for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredClient:
+    """What one client has in the old collection again."""
+
+    key: bytes | None
+    """What sorts as clients do; None for a document without a proper client."""
+
+    documents: Sequence[bytes]
+    bookings: int
+    """How many of the documents are bookings of before."""
+
+    changes: Sequence[Change]
+    missing: Sequence[Any]
+    later: int
+    lost: Sequence[Change]
+
+
+def survey(places: RestorationPlaces, listener: Listener) -> Since:
+    """What has happened since the cut-over; nothing is written."""
+    since = Since()
+    listener.notify(
+        PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
+    )
+    for client in restored_clients(places, discard_later=False):
+        since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+        listener.notify(Advanced(client.bookings))
+    listener.notify(PhaseEnded())
+    return since
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationPlan:
+    """What is to be done, and with whose help."""
+
+    run: RunRecord
+    places: RestorationPlaces
+    stores: RunStores
+    lock: HeldLock
+    """That of the run's target."""
+
+    listener: Listener
+    shield: Shield
+    """Holds a signal back while the swap must not be cut in two."""
+
+    discard_later: bool
+    """Whether what the application has done since is dropped."""
+
+
+def restore(plan: RestorationPlan) -> UndoOutcome:
+    """Undo a run that was cut over, or go on with that.
+
+    Raises:
+        RestorationFailed: it was given up; the result of the cut-over is live as it was.
+        LeaseLost: another run has taken the lock over.
+    """
+    return _Restoration(plan).carry_out()
+
+
+class _Restoration:
+    """One restoration at work."""
+
+    def __init__(self, plan: RestorationPlan) -> None:
+        self._run = plan.run
+        self._places = plan.places
+        self._stores = plan.stores
+        self._lock = plan.lock
+        self._listener = plan.listener
+        self._shield = plan.shield
+        self._discards = plan.discard_later
+        self._fenced_at: float | None = None
+        self._documents = 0
+        self._outcome = UndoOutcome(plan.run, unit="booking", since=Since(), is_discarded=plan.discard_later)
+
+    def carry_out(self) -> UndoOutcome:
+        """Do it, or leave everything as it was."""
+        run, live, restored = self._run, self._places.live, self._places.restored
+        self._lock.confirm()
+        if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
+            self._outcome.restored = live.count()
+            return self._finish()
+        check_transition(run, RunState.RESTORING)
+        self._run = self._stores.journal.save(
+            run.run_id,
+            state=RunState.RESTORING.value,
+            # Taken up again after a kill, the fence may stand already and hide what was there before it.
+            successor_settings=run.successor_settings or live.settings(),
+        )
+        self._reach(Step.RESTORATION_NOTED)
+        try:
+            self._outcome.indexes = self._prepare()
+            with self._shield.protected():
+                self._lock.confirm()
+                restored.swap()
+                self._outcome.refused_seconds = self._refused_seconds()
+                self._reach(Step.RESTORED)
+                return self._finish()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _prepare(self) -> Sequence[IndexNote]:
+        """Everything up to the swap."""
+        live, restored = self._places.live, self._places.restored
+        self._fenced_at = monotonic()
+        live.raise_fence()
+        self._reach(Step.FENCED)
+        count = live.count()
+        restored.begin(self._run.live_settings or "")
+        self._write()
+        self._reach(Step.RESTORATION_BUILT)
+        indexes = restored.complete(self._run.live_settings or "")
+        self._prove()
+        if live.count() != count:
+            raise self._failure("documents were deleted meanwhile")
+        self._reach(Step.RESTORATION_PROVEN)
+        return indexes
+
+    def _write(self) -> None:
+        run, outcome = self._run, self._outcome
+        since = outcome.since = Since()
+        self._listener.notify(PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count()))
+        batch: list[bytes] = []
+        size = 0
+        for client in restored_clients(self._places, discard_later=self._discards):
+            since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+            outcome.restored += client.bookings
+            batch += client.documents
+            size += sum(map(len, client.documents))
+            if size > _FLUSH_BYTES or len(batch) >= _FLUSH_DOCUMENTS:
+                self._insert(batch)
+                batch, size = [], 0
+        self._insert(batch)
+        self._listener.notify(PhaseEnded())
+
+    def _insert(self, documents: Sequence[bytes]) -> None:
+        if documents:
+            with self._shield.protected():
+                self._lock.confirm()
+                self._places.restored.insert(documents)
+            self._documents += len(documents)
+            self._listener.notify(Advanced(len(documents)))
+
+    def _prove(self) -> None:
+        """Read again what was written.
+
+        Raises:
+            RestorationFailed: it is not what it must be.
+        """
+        places, since = self._places, self._outcome.since
+        if since is not None and (self._discards or since.is_nothing):
+            # Nothing but the old documents may be there, so the server's own hash tells.
+            if not places.restored.is_same(places.kept.name):
+                raise self._failure(f"what was restored is not what {places.kept.name} holds")
+            return
+        found = _by_client(places.result)
+        proper = ((key, documents) for key, documents in found if key is not None)
+        count = 0
+        for client in restored_clients(places, discard_later=False):
+            count += len(client.documents)
+            if client.key is None:
+                there = list(
+                    places.result.find([read_value(_element(raw, b"_id")) for raw in client.documents])
+                )
+            elif client.documents:
+                key, there = next(proper, (None, []))
+                if key != client.key:
+                    raise self._failure("what was restored is not what was read")
+            else:
+                there = []
+            if sorted(there) != sorted(client.documents):
+                raise self._failure("what was restored is not what was read")
+        if next(proper, None) is not None or count != self._documents:
+            raise self._failure("what was restored is more than what was read")
+
+    def _finish(self) -> UndoOutcome:
+        """After the swap nothing of the run is needed any more. May be repeated."""
+        run, stores, outcome = self._run, self._stores, self._outcome
+        undo_rejects(run, stores, self._lock, self._listener, self._shield)
+        self._lock.confirm()
+        if run.legacy is not None:
+            self._places.live.drop(run.legacy)
+        outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
+        self._reach(Step.UNDO_PROVEN)
+        stores.journal.forget(run.run_id)
+        self._reach(Step.NOTES_DROPPED)
+        return outcome
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave what is live as it was; if even that cannot be done, say so: the next start does it."""
+        if isinstance(error, LeaseLost):
+            return
+        live, run = self._places.live, self._run
+        try:
+            with self._shield.protected():
+                self._lock.confirm()
+                if live.is_swapped(run.successor_settings or ""):
+                    error.add_note(
+                        f"{run.source} holds the old bookings again: run rollback again to finish."
+                    )
+                    return
+                # The fence first: whatever fails after it, the collection takes writes again.
+                live.lift_fence(run.successor_settings or "")
+                self._reach(Step.FENCE_LIFTED)
+                self._places.restored.drop()
+                self._stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, successor_settings=None)
+        except BookingMigrateError as trouble:
+            error.add_note(
+                f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
+            )
+
+    def _failure(self, problem: str) -> RestorationFailed:
+        return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())
+
+    def _refused_seconds(self) -> float:
+        return 0.0 if self._fenced_at is None else monotonic() - self._fenced_at
+
+    def _reach(self, step: Step) -> None:
+        self._listener.notify(Reached(step))
+
+
+def restored_clients(places: RestorationPlaces, *, discard_later: bool) -> Iterator[RestoredClient]:
+    """What each client has in the old collection again, in the order of clients; others come in between."""
+    for key, kept, current in _paired(_by_client(places.kept), _by_client(places.current)):
+        if key is None:
+            yield from _without_client(places, kept, current, discard_later=discard_later)
+        else:
+            yield _of_client(places, key, kept, current, discard_later=discard_later)
+
+
+def _of_client(
+    places: RestorationPlaces,
+    key: bytes,
+    kept: Sequence[bytes],
+    current: Sequence[bytes],
+    *,
+    discard_later: bool,
+) -> RestoredClient:
+    before = [raw for raw in kept if _has_sessions(raw)]
+    old = {_id_key(raw): raw for raw in kept if not _has_sessions(raw)}
+    beside = {_id_key(raw): raw for raw in current if not _has_sessions(raw)}
+    documents = [raw for raw in current if _has_sessions(raw)]
+    originals = [raw for booking, raw in old.items() if booking not in beside]
+    reversal = reverse(documents[0] if documents else None, originals, before, discard_later=discard_later)
+    carried, changes = _beside(old, beside, discard_later=discard_later)
+    added = [raw for booking, raw in beside.items() if booking not in old]
+    gone = set(map(sort_key, reversal.missing))
+    rejected = {
+        booking for booking, raw in old.items() if booking in gone and places.rejected.find(raw) is not None
+    }
+    more = documents[1:]
+    return RestoredClient(
+        key,
+        [*reversal.bookings, *carried, *reversal.documents, *([] if discard_later else [*added, *more])],
+        bookings=len(old),
+        changes=[*reversal.changes, *changes],
+        missing=[each for each in reversal.missing if sort_key(each) not in rejected],
+        later=reversal.later + len(added) + len(more),
+        lost=reversal.lost,
+    )
+
+
+def _beside(
+    old: dict[bytes, bytes], beside: dict[bytes, bytes], *, discard_later: bool
+) -> tuple[list[bytes], list[Change]]:
+    """The rejected bookings that a cut-over carried along, as they are now, and what was changed in them."""
+    documents, changes = [], []
+    for booking, raw in beside.items():
+        if booking in old:
+            document_id = read_value(_element(raw, b"_id"))
+            changes += [Change(document_id, difference) for difference in differences(old[booking], raw)]
+            documents.append(old[booking] if discard_later else raw)
+    return documents, changes
+
+
+def _without_client(
+    places: RestorationPlaces, kept: Sequence[bytes], current: Sequence[bytes], *, discard_later: bool
+) -> Iterator[RestoredClient]:
+    """Documents without a proper `clientId` were rejected; a cut-over may have carried them along."""
+    for raw in kept:
+        there = list(places.current.find([read_value(_element(raw, b"_id"))]))
+        now = there[0] if there else raw
+        document_id = read_value(_element(raw, b"_id"))
+        changes = [Change(document_id, difference) for difference in differences(raw, now)]
+        yield RestoredClient(None, [raw if discard_later else now], 1, changes, [], 0, [])
+    for raw in current:
+        if not list(places.kept.find([read_value(_element(raw, b"_id"))])):
+            yield RestoredClient(None, [] if discard_later else [raw], 0, [], [], 1, [])
+
+
+_Group = tuple[bytes | None, list[bytes]]
+
+
+def _by_client(reader: DocumentReader) -> Iterator[_Group]:
+    """The documents of each client; those without a proper client come one by one, and may lie among a client's."""
+    client: bytes | None = None
+    documents: list[bytes] = []
+    for scanned in reader.scan_by_client():
+        key = _client_key(scanned.raw)
+        if key is None:
+            yield None, [scanned.raw]
+            continue
+        if key != client and documents:
+            yield client, documents
+            documents = []
+        client = key
+        documents.append(scanned.raw)
+    if documents:
+        yield client, documents
+
+
+def _paired(
+    kept: Iterator[_Group], current: Iterator[_Group]
+) -> Iterator[tuple[bytes | None, Sequence[bytes], Sequence[bytes]]]:
+    """What both sides have of each client."""
+    old, new = next(kept, None), next(current, None)
+    while old is not None or new is not None:
+        if old is not None and (old[0] is None or new is None or (new[0] is not None and old[0] < new[0])):
+            yield old[0], old[1], ()
+            old = next(kept, None)
+        elif new is not None and (new[0] is None or old is None or (old[0] is not None and new[0] < old[0])):
+            yield new[0], (), new[1]
+            new = next(current, None)
+        elif old is not None and new is not None:
+            yield old[0], old[1], new[1]
+            old, new = next(kept, None), next(current, None)
+
+
+def _client_key(raw: bytes) -> bytes | None:
+    element = next((each for each in elements(raw) if each.name == b"clientId"), None)
+    if element is None or not is_client_id(read_value(element)):
+        return None
+    return element_key(element)
+
+
+def _has_sessions(raw: bytes) -> bool:
+    return any(element.name == b"sessions" for element in elements(raw))
+
+
+def _element(raw: bytes, name: bytes) -> Element:
+    return next(element for element in elements(raw) if element.name == name)
+
+
+def _id_key(raw: bytes) -> bytes:
+    return element_key(_element(raw, b"_id"))

@@ -1,0 +1,70 @@
+"""What is done to whole collections, the same for a cut-over and for its way back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.retry import attempts
+
+NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
+"""What a collection has that was never given a validator (manual, reference/command/collMod)."""
+
+_MAJORITY = {"w": "majority"}
+
+
+def identity(collection: DriverCollection) -> str | None:
+    """What tells a collection from every other, whatever it is called; None if it is not there."""
+    listed = describe(collection)
+    return None if listed is None else bytes(listed["info"]["uuid"]).hex()
+
+
+def validation_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a collection's options that are about its validator."""
+    return {name: options[name] for name in NO_VALIDATION if name in options}
+
+
+def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
+    """Give a collection another validator; when it returns, that is durable.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    with writing(collection):
+        for attempt in attempts():
+            with attempt:
+                collection.database.command("collMod", collection.name, **validation, writeConcern=_MAJORITY)
+
+
+def has_same_hash(collection: DriverCollection, other: str) -> bool:
+    """Whether the server's hash of the documents of two collections is one (manual, reference/command/dbHash)."""
+    with reading(collection):
+        for attempt in attempts():
+            with attempt:
+                hashes = collection.database.command("dbHash", collections=[collection.name, other])
+    digests: Mapping[str, str] = hashes["collections"]
+    return digests[collection.name] == digests[other]
+
+
+def rename(successor: DriverCollection, live: DriverCollection) -> None:
+    """Put a collection in the place of another, which is dropped, atomically (manual, reference/command/renameCollection).
+
+    After a lost answer, whether it happened is asked first.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    database = live.database
+    name = identity(successor)
+    with writing(successor):
+        for attempt in attempts():
+            with attempt:
+                if attempt.num > 1 and identity(live) == name:
+                    continue
+                database.client.admin.command(
+                    "renameCollection",
+                    f"{database.name}.{successor.name}",
+                    to=f"{database.name}.{live.name}",
+                    dropTarget=True,
+                    writeConcern=_MAJORITY,
+                )

@@ -1,0 +1,116 @@
+"""The collection in which old bookings come together again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson import json_util
+from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.mongo.administration import (
+    NO_VALIDATION,
+    has_same_hash,
+    rename,
+    validate,
+    validation_of,
+)
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import server_text, writing
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.successor_indexes import written
+
+_DUPLICATE_KEY = 11000
+_GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
+
+
+class MongoRestored:
+    """See `RestoredCollection` for the promises."""
+
+    def __init__(self, collection: DriverCollection, live: DriverCollection) -> None:
+        self._collection = collection
+        self._live = live
+
+    @property
+    def name(self) -> str:
+        """See `RestoredCollection.name`."""
+        return self._collection.name
+
+    def begin(self, settings: str) -> None:
+        """See `RestoredCollection.begin`."""
+        self.drop()
+        options: dict[str, Any] = json_util.loads(settings)["options"]
+        kept = {name: value for name, value in options.items() if name not in NO_VALIDATION}
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    try:
+                        self._collection.database.create_collection(self.name, **kept)
+                    except CollectionInvalid:
+                        # It was made by an attempt whose answer got lost.
+                        continue
+
+    def insert(self, documents: Sequence[bytes]) -> None:
+        """See `RestoredCollection.insert`."""
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._insert(documents)
+
+    def _insert(self, documents: Sequence[bytes]) -> None:
+        try:
+            self._collection.insert_many(map(as_driver_document, documents), ordered=False)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            others = [problem for problem in problems if problem["code"] != _DUPLICATE_KEY]
+            if others or not problems or not self._holds([documents[each["index"]] for each in problems]):
+                raise
+
+    def _holds(self, documents: Sequence[bytes]) -> bool:
+        """Whether all of these are there, byte for byte."""
+        ids = [read_fields(identity_of(raw))["_id"] for raw in documents]
+        return set(documents) <= set(find_raw(self._collection, any_of("_id", ids)))
+
+    def complete(self, settings: str) -> Sequence[IndexNote]:
+        """See `RestoredCollection.complete`."""
+        kept = json_util.loads(settings)
+        notes = []
+        for index in kept["indexes"]:
+            keys = tuple(dict(index["key"]).items())
+            if keys != (("_id", 1),):
+                reason = self._create(index, keys)
+                shown = written(keys)
+                notes.append(IndexNote(index["name"], shown, None if reason else shown, reason))
+        validation = validation_of(kept["options"])
+        if validation:
+            validate(self._collection, {**NO_VALIDATION, **validation})
+        return notes
+
+    def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
+        """Create an index as it was; why not, if the server does not."""
+        options = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+        with writing(self._collection):
+            try:
+                for attempt in attempts():
+                    with attempt:
+                        self._collection.create_index(list(keys), **options)
+            except OperationFailure as error:
+                return server_text(error)
+        return None
+
+    def is_same(self, other: str) -> bool:
+        """See `RestoredCollection.is_same`."""
+        return has_same_hash(self._collection, other)
+
+    def swap(self) -> None:
+        """See `RestoredCollection.swap`."""
+        rename(self._collection, self._live)
+
+    def drop(self) -> None:
+        """See `RestoredCollection.drop`."""
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.drop()
