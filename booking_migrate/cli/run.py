@@ -114,6 +114,25 @@ def execute(
     raise typer.Exit(report.exit_code)
 
 
+def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
+    """Run a body that works until it is stopped and reports nothing in the end; tell if it fails, and exit.
+
+    Args:
+        asked: what was asked for.
+        body: does the work; a signal that it does not handle itself ends it as an error.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
+    try:
+        with _signals_raise(None):
+            body()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
+        _tell(asked, error)
+        raise typer.Exit(exit_code_of(_translated(error))) from None
+    raise typer.Exit(ExitCode.DONE)
+
+
 def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence[Path]) -> "Report":
     """Run the hook after a step; if it fails, all reports say so from then on, and a good exit code turns to 1."""
     try:
@@ -132,25 +151,6 @@ def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
     changes = {"error": told, "exit_code": code if is_good else report.exit_code}
     return _write_reports(asked, report.model_copy(update=changes), paths)
-
-
-def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
-    """Run a body that works until it is stopped and reports nothing in the end; tell if it fails, and exit.
-
-    Args:
-        asked: what was asked for.
-        body: does the work; a signal that it does not handle itself ends it as an error.
-
-    Raises:
-        typer.Exit: always, with the exit code.
-    """
-    try:
-        with _signals_raise(None):
-            body()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
-        _tell(asked, error)
-        raise typer.Exit(exit_code_of(_translated(error))) from None
-    raise typer.Exit(ExitCode.DONE)
 
 
 def _check_no_clash(report: Path, places: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from booking_migrate.cli import options, run
+from booking_migrate.cli import options, run, service_options
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.service_places import ServicePlaces, check_extra, check_server
@@ -71,7 +71,7 @@ class Listening:
 def serve(
     ctx: typer.Context,
     *,
-    source: options.Live = "bookings",
+    source: service_options.Live = "bookings",
     uri: options.Uri = None,
     db: options.Db = None,
     users: options.Users = None,
@@ -79,19 +79,19 @@ def serve(
     user_id_field: options.UserIdField = "user_id",
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
-    expert_available_field: options.ExpertAvailableField = "available",
-    expert_types_field: options.ExpertTypesField = "sessionTypes",
-    currency: options.Currency = "INR",
+    expert_available_field: service_options.ExpertAvailableField = "available",
+    expert_types_field: service_options.ExpertTypesField = "sessionTypes",
+    currency: service_options.Currency = "INR",
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
-    host: options.Host = "127.0.0.1",
-    port: options.Port = 8000,
-    insecure_user: options.InsecureUser = None,
-    create_indexes: options.CreateIndexes = False,
-    max_requests: options.MaxRequests = 32,
-    max_waiting: options.MaxWaiting = 512,
-    max_seconds: options.MaxSeconds = 10.0,
-    max_body_size: options.MaxBodySize = 64 * 1024,
+    host: service_options.Host = "127.0.0.1",
+    port: service_options.Port = 8000,
+    insecure_user: service_options.InsecureUser = None,
+    create_indexes: service_options.CreateIndexes = False,
+    max_requests: service_options.MaxRequests = 32,
+    max_waiting: service_options.MaxWaiting = 512,
+    max_seconds: service_options.MaxSeconds = 10.0,
+    max_body_size: service_options.MaxBodySize = 64 * 1024,
     config: options.Config = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -3,7 +3,7 @@
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from booking_migrate.cli import options, run
+from booking_migrate.cli import options, run, service_options
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.service_places import ServicePlaces, check_server
 from booking_migrate.stores.connection import Connection
@@ -26,7 +26,7 @@ client documents, and one of the experts by their user. Reads and writes go on w
 
 def service_indexes(
     *,
-    source: options.Live = "bookings",
+    source: service_options.Live = "bookings",
     uri: options.Uri = None,
     db: options.Db = None,
     experts: options.Experts = None,

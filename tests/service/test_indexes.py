@@ -24,7 +24,6 @@ def stages(plan: Any) -> set[str]:
     return set().union(*map(stages, plan)) if isinstance(plan, list) else set()
 
 
-@pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
     "query",
     [
@@ -52,7 +51,6 @@ def test_lists_and_conflict_checks_use_an_index(
     assert "COLLSCAN" not in found
 
 
-@pytest.mark.usefixtures("repository")
 def test_a_conflict_check_reads_what_is_near(
     collections: ServiceCollections, platform: Callable[..., Platform]
 ) -> None:
@@ -63,13 +61,13 @@ def test_a_conflict_check_reads_what_is_near(
     assert statistics["executionStats"]["totalDocsExamined"] <= 8
 
 
-def test_nothing_is_created_twice(collections: ServiceCollections, database: Db) -> None:
+def test_nothing_is_created_twice(empty_collections: ServiceCollections, empty_database: Db) -> None:
     """What serves the same is not created again, whoever made it."""
-    database.bookings.create_index([("clientId", 1), ("createdAt", 1)])
-    database.bookings.create_index(
+    empty_database.bookings.create_index([("clientId", 1), ("createdAt", 1)])
+    empty_database.bookings.create_index(
         "clientId", unique=True, partialFilterExpression={"sessions": {"$exists": True}}
     )
-    needed = needed_indexes(collections, "userId")
+    needed = needed_indexes(empty_collections, "userId")
     missing = missing_indexes(needed)
 
     assert 3 == len(missing)
@@ -82,20 +80,20 @@ def test_nothing_is_created_twice(collections: ServiceCollections, database: Db)
     "options", [{"sparse": True}, {"partialFilterExpression": {"price": 1}}, {"collation": {"locale": "de"}}]
 )
 def test_what_serves_less_does_not_count(
-    collections: ServiceCollections, database: Db, options: dict[str, Any]
+    empty_collections: ServiceCollections, empty_database: Db, options: dict[str, Any]
 ) -> None:
     """An index that leaves documents out, or compares otherwise, does not do."""
-    database.bookings.create_index([("expertId", 1), ("scheduledDate", 1)], **options)
+    empty_database.bookings.create_index([("expertId", 1), ("scheduledDate", 1)], **options)
 
-    assert 5 == len(missing_indexes(needed_indexes(collections, "userId")))
+    assert 5 == len(missing_indexes(needed_indexes(empty_collections, "userId")))
 
 
-def test_two_documents_of_a_client(collections: ServiceCollections, database: Db) -> None:
+def test_two_documents_of_a_client(empty_collections: ServiceCollections, empty_database: Db) -> None:
     """The unique index is refused, and the client named, where a client has two documents already."""
-    database.bookings.insert_many([{"clientId": 7, "sessions": []} for _ in range(2)])
-    database.bookings.insert_many([{"clientId": 8} for _ in range(2)])
+    empty_database.bookings.insert_many([{"clientId": 7, "sessions": []} for _ in range(2)])
+    empty_database.bookings.insert_many([{"clientId": 8} for _ in range(2)])
 
     with pytest.raises(DuplicateClientDocuments) as refused:
-        create_index(needed_indexes(collections, "userId")[0])
+        create_index(needed_indexes(empty_collections, "userId")[0])
 
     assert "7 (" in str(refused.value)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
 from booking_migrate.service.plan import ServiceCollections
-from tests.support.platform import Platform, user
+from tests.support.platform import Platform, State, user
 from tests.support.server import Server, guarded_server
 from tests.support.service import SECRET, token
 
@@ -30,14 +30,19 @@ _SECONDS = 60
 
 
 @pytest.fixture
-def environment(server: Server, database: Db) -> dict[str, str]:
+def environment(server: Server, empty_database: Db) -> dict[str, str]:
     """The variables that name the server and the test's database, and no others that the program looks at."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
     }
-    return {**kept, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name, "PYTHONPATH": str(ROOT)}
+    return {
+        **kept,
+        "MONGODB_URI": server.uri,
+        "BOOKING_MIGRATE_DB": empty_database.name,
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 @pytest.fixture
@@ -79,10 +84,10 @@ def served(environment: Mapping[str, str], *arguments: str) -> Iterator[tuple[su
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_from_its_start_to_its_end(
-    database: Db, environment: Mapping[str, str], platform: Callable[..., Platform], number: signal.Signals
+    environment: Mapping[str, str], server: Server, empty_database: Db, number: signal.Signals
 ) -> None:
     """It starts with a key, creates its indexes if asked to, answers, writes its log, and ends well when told to."""
-    platform()
+    Platform.settle(server, empty_database, State.UNMIGRATED)
     variables = {**environment, "BOOKING_MIGRATE_JWT_KEY": SECRET}
 
     with served(variables, "--create-indexes") as (process, url):
@@ -96,14 +101,19 @@ def test_a_service_from_its_start_to_its_end(
     assert {"/health", "/api/bookings"} == {json.loads(line)["path"] for line in output.splitlines()}
     assert SECRET not in output
     assert "server" not in answer.headers
-    assert 6 == len(list(database.bookings.list_indexes())) + len(list(database.experts.list_indexes())) - 1
+    assert (
+        6
+        == len(list(empty_database.bookings.list_indexes()))
+        + len(list(empty_database.experts.list_indexes()))
+        - 1
+    )
 
 
 def test_a_trial_without_tokens(
-    run: Run, environment: Mapping[str, str], platform: Callable[..., Platform]
+    run: Run, environment: Mapping[str, str], server: Server, empty_database: Db
 ) -> None:
     """As one user, without tokens, it works on this machine, and only under this machine's names."""
-    platform()
+    Platform.settle(server, empty_database, State.UNMIGRATED)
     assert 0 == run("service-indexes").exit_code
 
     with served(environment, "--insecure-user", str(user(0))) as (_, url):
@@ -164,14 +174,14 @@ def test_a_port_that_is_taken(run: Run) -> None:
     assert f"port {port}" in result.stderr
 
 
-def test_without_indexes(run: Run, database: Db) -> None:
+def test_without_indexes(run: Run, empty_database: Db) -> None:
     """It creates no index silently: without them it refuses to start, names them and says what to do."""
     result = run("serve", "--insecure-user", "1")
 
     assert 5 == result.exit_code
     assert "bookings: sessions.expertId, sessions.scheduledDate" in result.stderr
     assert "booking-migrate service-indexes" in result.stderr
-    assert [] == database.list_collection_names()
+    assert [] == empty_database.list_collection_names()
 
 
 def test_without_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +212,7 @@ def test_no_server(run: Run) -> None:
     assert "p4ssw0rd" not in result.stderr
 
 
-def test_service_indexes(run: Run, collections: ServiceCollections) -> None:
+def test_service_indexes(run: Run, empty_collections: ServiceCollections) -> None:
     """service-indexes creates what is missing, says what each index is for, and does nothing the second time."""
     first, second = (run("service-indexes", "--json") for _ in range(2))
 
@@ -213,7 +223,7 @@ def test_service_indexes(run: Run, collections: ServiceCollections) -> None:
         "there    bookings: clientId (unique), for one client document a client"
         in run("service-indexes").stdout
     )
-    assert 5 == len(list(collections.bookings.list_indexes()))
+    assert 5 == len(list(empty_collections.bookings.list_indexes()))
 
 
 def test_help_is_light() -> None:

@@ -12,6 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.engine.outcome import MigrationOutcome
 from tests.support.bookings import ABSENT, DAY, a_booking
 from tests.support.migration import migrate
 from tests.support.server import Server
@@ -127,24 +128,42 @@ class Platform:
         state: State,
         more: Sequence[dict[str, Any]] = (),
     ) -> "Platform":
-        """Fill the database; ``more`` are further old bookings, migrated or not as the others are."""
+        """Fill the database with this and nothing else; ``more`` are further old bookings, migrated or not as the others are."""
+        for name in ("bookings", "users", "experts", "booking_migrate_slots"):
+            database[name].delete_many({})
         database.users.insert_many([a_user(number) for number in (*range(8), *range(100, 104))])
         database.experts.insert_many([an_expert(number) for number in range(3)])
-        bookings = database.get_collection("bookings", CODEC)
-        bookings.insert_many([*old_bookings(), *more])
-        if state is State.MIGRATED:
-            _move(server, database, {})
-        elif state is State.HALF:
-            # Two clients wholly, and the earlier bookings of a third one.
-            early = {"clientId": user(2), "_id": {"$lt": booking_id(20)}}
-            _move(server, database, {"$or": [{"clientId": {"$in": [user(0), user(1)]}}, early]})
-        return cls(bookings)
+        raw = database.get_collection("bookings", CODEC.with_options(document_class=RawBSONDocument))
+        if more or state not in _SETTLED:
+            bookings = database.get_collection("bookings", CODEC)
+            bookings.insert_many([*old_bookings(), *more])
+            _migrate(server, database, state)
+        else:
+            raw.insert_many(_SETTLED[state])
+        if not more:
+            # Migrated once, and from then on as it was.
+            _SETTLED.setdefault(state, [*raw.find()])
+        return cls(database.get_collection("bookings", CODEC))
 
 
-def _move(server: Server, database: Database[dict[str, Any]], which: dict[str, Any]) -> None:
+_SETTLED: dict[State, list[dict[str, Any]]] = {}
+
+
+def _migrate(server: Server, database: Database[dict[str, Any]], state: State) -> None:
+    if state is State.MIGRATED:
+        migrate_some(server, database, {})
+    elif state is State.HALF:
+        # Two clients wholly, and the earlier bookings of a third one.
+        early = {"clientId": user(2), "_id": {"$lt": booking_id(20)}}
+        migrate_some(server, database, {"$or": [{"clientId": {"$in": [user(0), user(1)]}}, early]})
+
+
+def migrate_some(
+    server: Server, database: Database[dict[str, Any]], which: dict[str, Any]
+) -> MigrationOutcome:
     """Migrate some bookings as a migration in place does: documents in, bookings out, rejected ones stay."""
-    database.bookings.aggregate([{"$match": which}, {"$out": "part"}])
-    migrate("part", "clients", uri=server.uri, db=database.name)
+    database.bookings.aggregate([{"$match": {**which, "sessions": {"$exists": False}}}, {"$out": "part"}])
+    outcome = migrate("part", "clients", uri=server.uri, db=database.name)
     raw = CODEC.with_options(document_class=RawBSONDocument)
     documents = list(database.get_collection("clients", raw).find())
     moved = [session["legacyBookingId"] for one in database.clients.find() for session in one["sessions"]]
@@ -152,3 +171,4 @@ def _move(server: Server, database: Database[dict[str, Any]], which: dict[str, A
     database.get_collection("bookings", raw).insert_many(documents)
     for name in ("part", "clients", "booking_migrate_rejected"):
         database.drop_collection(name)
+    return outcome
