@@ -14,6 +14,7 @@ from pymongo.write_concern import WriteConcern
 from booking_migrate.domain.bson_document import CODEC, Document
 from booking_migrate.errors import BadConfiguration, MissingUri
 from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.retry import tried
 
 DriverCollection = Collection[Document]
 
@@ -93,7 +94,11 @@ def describe(collection: DriverCollection) -> Mapping[str, Any] | None:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     with reading(collection):
-        listed = collection.database.list_collections(
-            filter={"name": collection.name}, authorizedCollections=True
+        listed = tried(
+            lambda: list(
+                collection.database.list_collections(
+                    filter={"name": collection.name}, authorizedCollections=True
+                )
+            )
         )
         return next(iter(listed), None)

@@ -14,6 +14,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
+from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.rejects import Ledger, Record
 
 COLLECTION = "booking_migrate_rejected"
@@ -111,7 +112,7 @@ class CollectionRejects:
         self._ledger.close()
 
     def _existing(self, record_ids: list[str]) -> dict[str, bytes]:
-        found = find_raw(self._collection, any_of("_id", record_ids))
+        found = find_documents(self._collection, any_of("_id", record_ids))
         return {read_fields(raw)["_id"]: raw for raw in found}
 
     def _ids_of_this_target(self) -> Iterator[str]:
