@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from bson import decode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
@@ -13,7 +14,7 @@ from pymongo.errors import AutoReconnect
 
 from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.domain.ordering import element_key
-from booking_migrate.stores.mongo import scan
+from booking_migrate.stores.mongo import raw, scan
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.scan import find_documents
 from tests.properties.test_ordering import VALUES
@@ -65,7 +66,7 @@ def test_every_document_once(
         found += scanned
     admin.command("configureFailPoint", "failCommand", mode="off")
     everything = list(find_documents(collection, {}))
-    keys = [element_key(scan._client_of(raw)) for raw in found]
+    keys = [element_key(scan._client_of(document)) for document in found]
 
     assert Counter(everything) == Counter(found)
     assert sorted(keys) == keys
@@ -107,3 +108,18 @@ def test_only_what_is_left_is_asked_for(server: Server, database: Data) -> None:
     assert 40 == len({*first, *rest}) == len(first) + len(rest)
     # The server was asked for the next batch before the connection broke, or not: it is a matter of luck.
     assert collection.count_documents(asked) in (2, 12)
+
+
+def test_in_the_order_of_ids(server: Server, database: Data) -> None:
+    """A scan by `_id` hands out every document once too, though its cursor is lost after each of its batches."""
+    collection = filled(database, list(range(20)))
+    found: list[bytes] = []
+    with patch.object(scan, "_BATCH_SIZE", 3), patch.object(raw, "_BATCH_SIZE", 3):
+        scanned = scan.scan_by_id(collection, {"clientId": {"$gte": 2}})
+        for _ in range(4):
+            found += islice(scanned, 3)
+            data = {"failCommands": ["getMore"], "closeConnection": True}
+            server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+        found += scanned
+
+    assert list(range(2, 20)) == [decode(document)["_id"] for document in found]

@@ -87,8 +87,12 @@ def open_collection(client: MongoClient[Document], database: str, name: str) -> 
         raise BadConfiguration("--db", str(error)) from None
 
 
-def describe(collection: DriverCollection) -> Mapping[str, Any] | None:
+def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
     """What the server lists about a collection or view (``type``, ``options``), or None if there is none.
+
+    Args:
+        collection: what to ask about.
+        waits: whether to wait for a server to be found; see `retry.tried`.
 
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
@@ -99,6 +103,7 @@ def describe(collection: DriverCollection) -> Mapping[str, Any] | None:
                 collection.database.list_collections(
                     filter={"name": collection.name}, authorizedCollections=True
                 )
-            )
+            ),
+            waits=waits,
         )
         return next(iter(listed), None)

@@ -25,7 +25,11 @@ def as_driver_document(raw: bytes) -> RawBSONDocument:
 
 
 def find_raw(
-    collection: DriverCollection, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any] | None = None,
+    by_id: bool = False,
 ) -> Iterator[bytes]:
     """The documents of a collection that meet a condition, as raw BSON; any trouble ends it.
 
@@ -33,9 +37,14 @@ def find_raw(
         collection: where to look.
         condition: a query.
         fields: a projection that cuts the documents down; None: they come whole.
+        by_id: in the order of `_id`.
     """
     cursor = collection.find_raw_batches(
-        condition, projection=fields, collation=SIMPLE, batch_size=_BATCH_SIZE
+        condition,
+        projection=fields,
+        sort=[("_id", 1)] if by_id else None,
+        collation=SIMPLE,
+        batch_size=_BATCH_SIZE,
     )
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
@@ -62,6 +71,12 @@ def not_before(field: str, value: Element) -> RawBSONDocument:
     """The query for documents whose field is not less than a value; those of another type come too."""
     less = wrap([value._replace(name=b"$lt")])
     return _query([(field, Element(_DOCUMENT, b"$not", less))])
+
+
+def after(field: str, raw: bytes) -> RawBSONDocument:
+    """The query for documents whose field is greater than this document's, and of its type."""
+    value = next(element for element in elements(raw) if element.name == field.encode())
+    return _query([(field, value._replace(name=b"$gt"))])
 
 
 def same_version(before: bytes) -> RawBSONDocument:

@@ -7,12 +7,13 @@ by its `_id`. Every other read is small and is simply done again.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, cast
 
 from booking_migrate.domain.bson_document import Element, elements
 from booking_migrate.domain.ordering import element_key
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import SIMPLE, find_raw, not_before, split_batch
+from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before, split_batch
 from booking_migrate.stores.mongo.retry import attempts, tried
 
 _BATCH_SIZE = 1000
@@ -89,6 +90,24 @@ def find_documents(
             yield from batch
     else:
         yield from tried(lambda: list(find_raw(collection, condition, fields=fields)))
+
+
+def scan_by_id(
+    collection: DriverCollection, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
+) -> Iterator[bytes]:
+    """As `find_documents`, in the order of `_id`, which are values of one type; one batch is held in memory."""
+    rest = condition
+    found = find_raw(collection, rest, fields=fields, by_id=True)
+    while True:
+        for attempt in attempts():
+            with attempt:
+                if attempt.num > 1:
+                    found = find_raw(collection, rest, fields=fields, by_id=True)
+                batch = list(islice(found, _BATCH_SIZE))
+        if not batch:
+            return
+        yield from batch
+        rest = {"$and": [condition, after("_id", batch[-1])]}
 
 
 def _scan(
