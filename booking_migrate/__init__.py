@@ -13,9 +13,10 @@ The data flow in one picture; each word is a package or module of this folder::
     engine/verify     both ends of the picture side by side, compared by code of its own
     events            what engines tell a listener: progress, warnings, steps reached
     reports           one report model; terminal text, JSON, Markdown, HTML, JUnit from it
+    service           the booking service over the new structure, and its HTTP API (an extra)
     cli               parse, wire, call one engine function, render, exit; one file a command
 
-Imports run one way: ``cli -> reports -> engine -> stores -> domain -> errors, events``.
+Imports run one way: ``cli -> service -> reports -> engine -> stores -> domain -> errors, events``.
 """
 
 __version__ = "0.1.0"

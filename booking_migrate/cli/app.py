@@ -8,7 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from booking_migrate import __version__
-from booking_migrate.cli import cutover, dry_run, explain, finalize, migrate, rollback, status, verify, view
+from booking_migrate.cli import (
+    cutover,
+    dry_run,
+    explain,
+    finalize,
+    migrate,
+    rollback,
+    serve,
+    service_indexes,
+    status,
+    verify,
+    view,
+)
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
 from booking_migrate.cli.secrecy import redact
 
@@ -77,6 +89,8 @@ app.command("finalize", help=finalize.HELP, epilog=EXIT_STATUS)(finalize.finaliz
 app.command("view", help=view.HELP, epilog=EXIT_STATUS)(view.view)
 app.command("status", help=status.HELP, epilog=EXIT_STATUS)(status.status)
 app.command("explain", help=explain.HELP, epilog=EXIT_STATUS)(explain.explain)
+app.command("serve", help=serve.HELP, epilog=EXIT_STATUS)(serve.serve)
+app.command("service-indexes", help=service_indexes.HELP, epilog=EXIT_STATUS)(service_indexes.service_indexes)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The config file: TOML whose keys are the options' names with underscores, and ``[contract]``.
+"""The config file: TOML whose keys are the options' names with underscores, ``[contract]`` and ``[hooks]``.
 
 Keys at the top are for all commands that have such an option, those in a table named as a command for that command
 alone. Paths in it are relative to the folder in which the command runs. Values rank below options and environment.
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from booking_migrate.cli.hooks import Hooks, read_hooks
 from booking_migrate.errors import BadConfiguration
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
 
 _CONTRACT = "contract"
+_HOOKS = "hooks"
 _NOT_IN_FILE = frozenset({"config", "help"})
 
 Table = Mapping[str, Any]
@@ -29,12 +31,13 @@ class ConfigFile:
 
     path: Path
     contract: Table
+    hooks: Hooks
 
 
 def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
     """Read the config file as soon as ``--config`` is parsed, so that it gives the other options their defaults.
 
-    A problem is kept for `config_of`: told there, it appears in the JSON report like any other.
+    A problem is kept for `hooks_of`: told there, it appears in the JSON report like any other.
     """
     if path is not None and not ctx.resilient_parsing:
         try:
@@ -42,6 +45,17 @@ def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
         except BadConfiguration as problem:
             ctx.obj = problem
     return path
+
+
+def hooks_of(ctx: typer.Context) -> Hooks:
+    """The hooks that the config file names; none without one.
+
+    Raises:
+        BadConfiguration: the config file cannot be read or says something that makes no sense.
+    """
+    if isinstance(ctx.obj, BadConfiguration):
+        raise ctx.obj
+    return ctx.obj.hooks if isinstance(ctx.obj, ConfigFile) else Hooks()
 
 
 def contract_of(ctx: typer.Context) -> "Contract":
@@ -73,6 +87,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     contract = content.pop(_CONTRACT, {})
     if not isinstance(contract, dict):
         raise _problem(path, f"{_CONTRACT} is not a table")
+    hooks = read_hooks(str(path), content.pop(_HOOKS, {}))
     commands = _commands(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
@@ -87,7 +102,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
         for key, value in {**content, **own}.items()
         if key in parameters
     }
-    return values, ConfigFile(path, contract)
+    return values, ConfigFile(path, contract, hooks)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from booking_migrate.cli import options, proof, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
@@ -36,6 +37,8 @@ and swaps with one atomic rename. Whatever fails before that leaves the source l
 it again. It says for how long writes were refused. Give the options that migrate had.
 
 The server lets deletes pass meanwhile: one that comes before the copy is brought in, a later one ends the cut-over.
+--block-all-writes refuses them too, and every other write of every user to the whole cluster, but of those who may
+bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and clusterMonitor.
 
 \b
 [bold]Examples[/bold]
@@ -65,13 +68,27 @@ def _policy(text: str | None) -> "RejectedPolicy | None":
     return None if text is None else RejectedPolicy(text)
 
 
+BlockAllWrites = Annotated[
+    bool,
+    options.option(
+        "--block-all-writes/--no-block-all-writes",
+        panel="What may pass",
+        show_default=False,
+        help="Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
     """How the cut-over begins, and who hears of it."""
 
     run_id: str
     policy: "RejectedPolicy | None"
-    yes: bool
+    block_all_writes: bool
+    before: "Callable[[RunRecord], None]"
+    """Asks whoever is at the terminal, and runs the hook."""
+
     listener: "Listener"
     shield: Shield
 
@@ -92,6 +109,7 @@ def cutover(
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
     rejected: Rejected = None,
+    block_all_writes: BlockAllWrites = False,
     yes: options.Yes = False,
     json: options.Json = False,
     report: options.Reports = None,
@@ -132,12 +150,24 @@ def cutover(
         verbose=verbose,
     )
     shield = Shield()
+
+    def before(chosen: "RunRecord") -> None:
+        from booking_migrate.reports.life.model import report_before_cutover  # noqa: PLC0415 - not needed to print help
+
+        if not yes:
+            _confirm(chosen)
+        hooks_of(ctx).run_before(report_before_cutover(chosen), asked.redact)
+
     run.execute(
         asked,
         lambda run_id, listener: _cutover(
-            places, rules, contract_of(ctx), _Start(run_id, policy, yes, listener, shield)
+            places,
+            rules,
+            contract_of(ctx),
+            _Start(run_id, policy, block_all_writes, before, listener, shield),
         ),
         shield,
+        partial(hooks_of, ctx),
     )
 
 
@@ -168,17 +198,17 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
                 migration=plan,
                 request=request,
                 policy=start.policy,
-                places=_places(places, plan, sides, start.listener),
+                places=_places(places, plan, sides, start),
                 stores=stores_of(sides.connection, target=places.target, source=places.source),
                 listener=start.listener,
                 shield=start.shield,
-                before=_confirmed if start.yes else _confirm,
+                before=start.before,
             )
         )
     return report_of_cutover(outcome, seconds=monotonic() - began)
 
 
-def _places(places: Places, plan: "MigrationPlan", sides: Opened, listener: "Listener") -> "CutoverPlaces":
+def _places(places: Places, plan: "MigrationPlan", sides: Opened, start: _Start) -> "CutoverPlaces":
     from booking_migrate.engine.cutover import CutoverPlaces  # noqa: PLC0415 - as above
     from booking_migrate.stores.locate_journal import open_live  # noqa: PLC0415
 
@@ -188,8 +218,13 @@ def _places(places: Places, plan: "MigrationPlan", sides: Opened, listener: "Lis
         target=open_target(parse_place(places.target), connection, source_name=places.source),
         users=sides.users,
         experts=sides.experts,
-        live=open_live(connection, source=places.source, target=places.target),
-        verify=_proof(places, plan, sides, listener),
+        live=open_live(
+            connection,
+            source=places.source,
+            target=places.target,
+            block_all_writes=start.block_all_writes,
+        ),
+        verify=_proof(places, plan, sides, start.listener),
     )
 
 
@@ -230,10 +265,6 @@ def _proof(
             )
 
     return check
-
-
-def _confirmed(_run: "RunRecord") -> None:
-    """Whoever gave --yes has confirmed."""
 
 
 def _confirm(chosen: "RunRecord") -> None:

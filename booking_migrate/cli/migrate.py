@@ -1,13 +1,14 @@
 """The command ``migrate``: side by side, from any place to any place, or within one collection."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.in_place import (
     ONLY_IN_PLACE,
@@ -159,7 +160,7 @@ def migrate(
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), files, start)
 
-    run.execute(asked, body, shield)
+    run.execute(asked, body, shield, partial(hooks_of, ctx))
 
 
 def _files_beside(target: str) -> list[str]:

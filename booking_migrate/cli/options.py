@@ -401,7 +401,7 @@ Config = Annotated[
         is_eager=True,
         callback=read_config_option,
         show_default=False,
-        help="A TOML file: options with underscores, such as batch_size = 500, and a table \\[contract].",
+        help="A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
     ),
 ]
 Quiet = Annotated[bool, option("--quiet", panel=_OUTPUT, help="No progress, no table; errors only.")]

@@ -3,6 +3,7 @@
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from booking_migrate.cli import options, run
+from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET
 from booking_migrate.engine.interruption import Shield
@@ -66,6 +68,7 @@ DiscardLater = Annotated[
 
 
 def rollback(
+    ctx: typer.Context,
     *,
     target: options.RunTarget = None,
     run_id: options.RunId = None,
@@ -108,7 +111,7 @@ def rollback(
             outcome = _rollback(connection, order, own_id, listener, shield)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    run.execute(asked, body, shield)
+    run.execute(asked, body, shield, partial(hooks_of, ctx))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
+from booking_migrate.cli.hooks import Hooks
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.secrecy import redact, secrets_of
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
+    ExitCode,
+    HookFailed,
     Interrupted,
     Terminated,
     exit_code_of,
@@ -66,7 +69,10 @@ class _Termination(KeyboardInterrupt):
 
 
 def execute(
-    asked: Invocation, body: "Callable[[str, Listener], Report]", shield: "Shield | None" = None
+    asked: Invocation,
+    body: "Callable[[str, Listener], Report]",
+    shield: "Shield | None" = None,
+    hooks: Callable[[], Hooks] = Hooks,
 ) -> NoReturn:
     """Run a command's body, tell what came of it, and exit.
 
@@ -74,6 +80,7 @@ def execute(
         asked: what was asked for.
         body: does the work; it takes the run's id and a listener, and returns the report.
         shield: holds the first signal back while the body must not be cut in two; None: it never must not.
+        hooks: reads the hooks, of which the one after this command runs when the body has come to its end.
 
     Raises:
         typer.Exit: always, with the exit code.
@@ -88,18 +95,62 @@ def execute(
         )
     run_id = new_run_id()
     writable: Sequence[Path] = ()
+    is_done = False
     try:
+        known = hooks()
         with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
             for path in asked.reports:
                 check_report_path(path)
                 _check_no_clash(path, asked.places)
             writable = asked.reports
             report = body(run_id, listener)
+        is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
     report = _write_reports(asked, report, writable)
-    _show(asked, report)
+    if is_done:
+        report = _run_hook(asked, report, known, writable)
+    _show(asked, report, is_done=is_done)
     raise typer.Exit(report.exit_code)
+
+
+def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
+    """Run a body that works until it is stopped and reports nothing in the end; tell if it fails, and exit.
+
+    Args:
+        asked: what was asked for.
+        body: does the work; a signal that it does not handle itself ends it as an error.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
+    try:
+        with _signals_raise(None):
+            body()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
+        _tell(asked, error)
+        raise typer.Exit(exit_code_of(_translated(error))) from None
+    raise typer.Exit(ExitCode.DONE)
+
+
+def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence[Path]) -> "Report":
+    """Run the hook after a step; if it fails, all reports say so from then on, and a good exit code turns to 1."""
+    try:
+        with _signals_raise(None):
+            hooks.run_after(report, asked.redact)
+    except HookFailed as error:
+        failure, code = error, exit_code_of(error)
+    except KeyboardInterrupt as signalled:
+        end = _translated(signalled)
+        failure, code = HookFailed(report.command, f"after_{report.command}", str(end)), exit_code_of(end)
+    else:
+        return report
+    told = _tell(asked, failure)
+    if report.error is not None:
+        return report
+    is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
+    changes = {"error": told, "exit_code": code if is_good else report.exit_code}
+    return _write_reports(asked, report.model_copy(update=changes), paths)
 
 
 def _check_no_clash(report: Path, places: Sequence[str]) -> None:
@@ -196,12 +247,12 @@ def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -
     return report
 
 
-def _show(asked: Invocation, report: "Report") -> None:
+def _show(asked: Invocation, report: "Report", *, is_done: bool) -> None:
     if asked.json:
         from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
 
         sys.stdout.write(render_json(report))
-    elif (report.error is None or report.counts is not None) and not asked.quiet:
+    elif is_done and not asked.quiet:
         from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415 - as above
 
         console = _console(sys.stderr if asked.writes_to_standard_output else sys.stdout)

@@ -4,9 +4,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
+import typer
+
 from booking_migrate.cli import options, run
+from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.stores.locate import Connection, FilePlace, parse_place
 
@@ -33,6 +37,7 @@ _PAUSE = 1.0
 
 
 def status(
+    ctx: typer.Context,
     *,
     target: options.RunTarget = None,
     uri: options.Uri = None,
@@ -68,7 +73,8 @@ def status(
                 seen = _watch(seen, looks)
             return seen
 
-    run.execute(asked, body)
+    # It has no hook, but a mistake in the config file is to be told here too.
+    run.execute(asked, body, hooks=partial(hooks_of, ctx))
 
 
 def _look_at_file(place: FilePlace, own_id: str) -> "LifeReport":

@@ -2,13 +2,14 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
@@ -188,7 +189,7 @@ def verify(
         check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         return _verify(places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener)
 
-    run.execute(asked, body)
+    run.execute(asked, body, hooks=partial(hooks_of, ctx))
 
 
 def _verify(

@@ -197,6 +197,17 @@ class Contract(BaseModel):
             core_schema.typed_dict_schema(fields, extra_behavior="ignore", config={"strict": True})
         )
 
+    def value_validator(self, rule: FieldRule, accepted: Container[Reason]) -> SchemaValidator:
+        """A validator for one field's decoded value, which is neither absent nor null.
+
+        Args:
+            rule: the field's.
+            accepted: the value rules that are waived.
+        """
+        return SchemaValidator(
+            self._schema(rule, waived=rule.reason in accepted), core_schema.CoreConfig(strict=True)
+        )
+
     def _typed_dict_field(self, rule: FieldRule, accepted: Container[Reason]) -> core_schema.TypedDictField:
         schema = self._schema(rule, waived=rule.reason in accepted)
         if rule.presence is Presence.OPTIONAL:

@@ -23,10 +23,14 @@ def session_id(legacy_id: Any, created_at: int) -> ObjectId:
         created_at: the booking's creation time in milliseconds since 1970; used if `_id` is no ObjectId.
     """
     if type(legacy_id) is ObjectId:
-        old = legacy_id.binary
-        return ObjectId(old[:4] + old[9:] + old[4:9])
+        return ObjectId(session_object_id(legacy_id.binary))
     digest = sha256(write_fields({"_id": legacy_id})).digest()
     return ObjectId(struct.pack(">I", created_at // 1000 % (1 << 32)) + digest[:8])
+
+
+def session_object_id(old: bytes) -> bytes:
+    """The twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
+    return old[:4] + old[9:] + old[4:9]
 
 
 def client_document_id(client_id: Any) -> ObjectId:
@@ -39,6 +43,14 @@ def client_document_id(client_id: Any) -> ObjectId:
         return ObjectId(old[:4] + old[8:] + old[4:8])
     canonical = Int64(client_id) if isinstance(client_id, int) else client_id
     return ObjectId(sha256(write_fields({"clientId": canonical})).digest()[:12])
+
+
+def client_of_document(document_id: ObjectId) -> ObjectId:
+    """The `clientId`, if it is an ObjectId, whose new document has this `_id`.
+
+    The mapping swaps the last two groups of four bytes, so it is its own inverse.
+    """
+    return client_document_id(document_id)
 
 
 def time_of(object_id: ObjectId) -> int:

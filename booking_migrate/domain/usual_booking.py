@@ -1,72 +1,181 @@
-"""A short cut for the usual booking: second generation, complete, of plain types, with ObjectIds.
+"""A short cut for the usual booking: second generation, complete, flat, with ObjectIds.
 
-Nearly all of a collection looks like this, and it can be converted without the round trip that `read_exactly` makes to
-prove that no value changes. What can hide from Python in a flat document of plain types is a symbol that passes for a
-string, which its type byte 0x0E before a field's name would betray, and a name that occurs twice, which would make the session shorter than the
-booking's length says. Whenever in doubt, the answer is None and the thorough way (`Converter.convert`) decides; a
-property test compares the two.
+Nearly all of a collection looks like this, and it can be converted by cutting its bytes along its layout
+(`domain.bson_layout`), without decoding and encoding it. Whether a layout is usual is settled once; the values are checked
+by the contract's own validator, and those that keep it are remembered, since most come again and again. Whenever in doubt,
+the answer is None and the thorough way (`Converter.convert`) decides; a property test compares the two.
 """
 
-import re
+import struct
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from bson import decode
-from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
-from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
 
-from booking_migrate.domain.booking import Booking
-from booking_migrate.domain.bson_document import CODEC, Document
-from booking_migrate.domain.conversion import Session, build_session
+from booking_migrate.domain.bson_layout import STRING, Layout, Layouts, Values, double, whole_number
+from booking_migrate.domain.contract import FIELDS, RESERVED, Contract, FieldRule, Kind, Presence
+from booking_migrate.domain.conversion import DROPPED, Session
+from booking_migrate.domain.ids import session_object_id
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.rejection import Reason
 
-_PLAIN = frozenset({ObjectId, str, int, Int64, float, DatetimeMS, Decimal128})
-_SYMBOL = b"\x0e"
-_AFTER_SYMBOL = re.compile(rb"\x0e(?=([^\x00]*)\x00)")
-_FRAMES = 23 + 29 - 17 - 22 - 19 - 18
-"""Bytes that a session has more than its booking: `sessionId` and `legacyBookingId` less `_id`, `clientId` and the
-frames of `clientUserId` and `clientEmail`."""
+_UNFIT = frozenset({"sessions", *RESERVED})
+_OBJECT_ID, _NULL, _DATE = 0x07, 0x0A, 0x09
+_NUMBERS: dict[int, Callable[[bytes], Any]] = {
+    0x01: double,
+    0x10: whole_number,
+    0x12: lambda value: Int64(whole_number(value)),
+    0x13: Decimal128.from_bid,
+}
+_KINDS = {
+    Kind.IDENTIFIER: frozenset({_OBJECT_ID}),
+    Kind.STRING: frozenset({STRING}),
+    Kind.NUMBER: frozenset(_NUMBERS),
+    Kind.DATE: frozenset({_DATE}),
+}
+_KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
+_REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
+"""How many values of a field are remembered, and up to which length."""
 
-_VERSION_SIZE = 9
-"""Bytes of `__v` as int32."""
-
-_UNKNOWN = 1 << 30
-"""More bytes than any document has: the lengths will not fit, and the thorough way decides."""
+_LENGTH = struct.Struct("<i")
 
 
-def convert_usual(raw: bytes, validator: SchemaValidator) -> Session | None:
-    """Convert a booking if it is a usual one that keeps the contract, else None.
+class _Rule(NamedTuple):
+    """A field whose values are checked."""
 
-    Args:
-        raw: the document's BSON bytes.
-        validator: the contract's (`Contract.validator`).
-    """
-    try:
-        fields = decode(raw, CODEC)
-        if not _PLAIN.issuperset(map(type, fields.values())) or (_SYMBOL in raw and _has_symbol(raw, fields)):
+    place: int
+    read: Callable[[bytes], Any]
+    validator: SchemaValidator
+    kept: set[bytes]
+    """Values that keep the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where everything is in the bookings of one layout."""
+
+    rules: tuple[_Rule, ...]
+    known: tuple[set[bytes], ...]
+    """For each of them the values that keep the contract, so that most bookings take one call."""
+
+    checked: Callable[[Values], Sequence[bytes]]
+    kept: tuple[int, ...]
+    """What the session has of the booking."""
+
+    facts: Callable[[Values], tuple[bytes, ...]]
+    """The values of `_id`, `clientId`, `clientUserId`, `clientEmail`, `createdAt`, `updatedAt`, `price`, `currency`."""
+
+    price_of: Callable[[bytes], Any]
+
+
+_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price", "currency")
+
+
+class UsualConverter:
+    """Converts usual bookings under one contract."""
+
+    def __init__(self, contract: Contract, accepted: Container[Reason] = ()) -> None:
+        """Take the contract.
+
+        Args:
+            contract: the values allowed.
+            accepted: the value rules that are waived.
+        """
+        self._contract = contract
+        self._accepted = accepted
+        self._kept: dict[tuple[str, int], set[bytes]] = {}
+        self._layouts = Layouts(frozenset(DROPPED), self._plan)
+
+    def convert(self, raw: bytes) -> Session | None:
+        """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
+
+        Args:
+            raw: the document's BSON bytes.
+        """
+        found = self._layouts.read(raw)
+        if found is None:
             return None
-        validator.validate_python(fields)
-        legacy_id, created_at, updated_at = fields["_id"], fields["createdAt"], fields["updatedAt"]
-    except (BSONError, KeyError, RecursionError, ValidationError):
-        return None
-    if type(legacy_id) is not ObjectId or type(fields["clientId"]) is not ObjectId:
-        return None
-    if "status" not in fields or "paymentStatus" not in fields:
-        return None
-    if "sessions" in fields or "sessionId" in fields or "legacyBookingId" in fields:
-        return None
-    session = build_session(Booking(raw, fields, True, True), fields, int(created_at), int(updated_at))
-    return session if len(session.raw) == len(raw) + _growth(fields) else None
+        plan, values = found
+        known = map(set.__contains__, plan.known, plan.checked(values))
+        if not all(known) and not _keeps_contract(plan, values):
+            return None
+        return _session(raw, plan, values)
+
+    def _plan(self, layout: Layout) -> _Plan | None:
+        kinds, place = layout.kinds, layout.place
+        if kinds.get("_id") != _OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+            return None
+        if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
+            return None
+        rules = tuple(
+            self._rule(rule, kinds[rule.name], place[rule.name])
+            for rule in FIELDS
+            if rule.kind in (Kind.STRING, Kind.NUMBER) and kinds.get(rule.name, _NULL) != _NULL
+        )
+        return _Plan(
+            rules,
+            tuple(rule.kept for rule in rules),
+            itemgetter(*(rule.place for rule in rules)),
+            layout.kept,
+            itemgetter(*(place[name] for name in _FACTS)),
+            _NUMBERS[kinds["price"]],
+        )
+
+    def _rule(self, rule: FieldRule, kind: int, place: int) -> _Rule:
+        kept = self._kept.setdefault((rule.name, kind), set())
+        validator = self._contract.value_validator(rule, self._accepted)
+        return _Rule(place, _text if kind == STRING else _NUMBERS[kind], validator, kept)
 
 
-def _has_symbol(raw: bytes, fields: Document) -> bool:
-    """Whether the bytes of a symbol element with one of these names stand anywhere in a document."""
-    return any(name.decode("utf-8", "replace") in fields for name in _AFTER_SYMBOL.findall(raw))
+def _is_usual(rule: FieldRule, kind: int | None) -> bool:
+    """Whether values of this BSON type may be checked here; absent and null count for optional fields only."""
+    if kind is None or kind == _NULL:
+        return rule.presence is Presence.OPTIONAL
+    return kind in _KINDS[rule.kind]
 
 
-def _growth(fields: Document) -> int:
-    """How many bytes longer than its booking a session is if no name occurs twice."""
-    texts = fields["clientUserId"] + fields["clientEmail"]
-    version = 0 if "__v" not in fields else _VERSION_SIZE if type(fields["__v"]) is int else _UNKNOWN
-    return _FRAMES - version - (len(texts) if texts.isascii() else _UNKNOWN)
+def _text(value: bytes) -> Any:
+    """A string of a match. What is no UTF-8 is no string for the validator."""
+    try:
+        return value[:-1].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _keeps_contract(plan: _Plan, values: Values) -> bool:
+    """Whether every value keeps the contract; those that do are remembered."""
+    for place, read, validator, kept in plan.rules:
+        value = values[place]
+        if value in kept:
+            continue
+        try:
+            validator.validate_python(read(value))
+        except ValidationError:
+            return False
+        if len(kept) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
+            kept.add(value)
+    return True
+
+
+def _session(raw: bytes, plan: _Plan, values: Values) -> Session:
+    legacy_id, client_id, user_id, email, created, updated, price, currency = plan.facts(values)
+    own = b"".join([values[place] for place in plan.kept])
+    body = b"\x07sessionId\x00%b%b\x07legacyBookingId\x00%b" % (session_object_id(legacy_id), own, legacy_id)
+    return Session(
+        b"%b%b\x00" % (_LENGTH.pack(len(body) + 5), body),
+        raw,
+        ObjectId(legacy_id),
+        _KEY_OF_OBJECT_ID + legacy_id,
+        whole_number(created),
+        whole_number(updated),
+        ObjectId(client_id),
+        user_id[:-1].decode(),
+        email[:-1].decode(),
+        plan.price_of(price),
+        currency[:-1].decode(),
+    )

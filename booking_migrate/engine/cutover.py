@@ -189,6 +189,7 @@ def recover(
     lock.confirm()
     settings = run.live_settings or ""
     if live.is_swapped(settings):
+        live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
         run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
@@ -240,6 +241,7 @@ class _Attempt:
                 # From here on there is no way back but `rollback`.
                 self._lock.confirm()
                 self._live.swap()
+                self._live.lift_fence(self._run.live_settings or "")
                 refused = self._refused_seconds()
                 self._reach(Step.SWAPPED)
                 # Before the last note: whoever finds that missing recreates them again.

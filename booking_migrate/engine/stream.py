@@ -17,7 +17,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.usual_booking import convert_usual
+from booking_migrate.domain.usual_booking import UsualConverter
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.engine.observation import Inattention, Observer
 from booking_migrate.engine.outcome import MigrationOutcome
@@ -145,6 +145,7 @@ class _Reader:
         observer: Observer,
     ) -> None:
         self._converter = Converter(plan.contract, plan.accepted)
+        self._usual = UsualConverter(plan.contract, plan.accepted)
         self._limit = plan.batch_bookings
         self._directory = directory
         self._target = target
@@ -157,9 +158,7 @@ class _Reader:
     def batches(self, scan: Iterator[ScannedDocument]) -> Iterator[_Batch]:
         """Batches of whole clients, in client order."""
         for raw, duplicate in scan:
-            session = (
-                None if duplicate is Duplicate.CONFLICT else convert_usual(raw, self._converter.validator)
-            )
+            session = None if duplicate is Duplicate.CONFLICT else self._usual.convert(raw)
             booking = None if session else read_booking(raw)
             client_id = session.client_id if session else booking.fields.get("clientId") if booking else None
             client = None

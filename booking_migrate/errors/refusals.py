@@ -187,3 +187,31 @@ class WriteFailed(Refused):
     @property
     def message(self) -> str:
         return f"cannot write to {self.place}: {self.problem}"
+
+
+@dataclass(eq=False)
+class MissingIndexes(Refused):
+    """The booking service has no indexes to work with."""
+
+    indexes: Sequence[str]
+    """Each as collection and fields."""
+
+    @property
+    def message(self) -> str:
+        noun = "an index is" if len(self.indexes) == 1 else f"{len(self.indexes)} indexes are"
+        return f"{noun} missing: {'; '.join(self.indexes)}"
+
+    @property
+    def hint(self) -> str:
+        return "Create them with booking-migrate service-indexes, or start with --create-indexes."
+
+
+@dataclass(eq=False)
+class StandaloneServer(Refused):
+    """The booking service writes in transactions, which a server that stands alone does not have."""
+
+    hosts: str
+
+    @property
+    def message(self) -> str:
+        return f"the booking service needs transactions, and {self.hosts} is no replica set"

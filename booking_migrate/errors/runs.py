@@ -165,6 +165,22 @@ class CutoverRefused(Refused):
 
 
 @dataclass(eq=False)
+class WritesNotBlockable(Refused):
+    """All users' writes are to be refused during a cut-over, and that cannot be done; nothing was changed."""
+
+    problem: str
+    advice: str
+
+    @property
+    def message(self) -> str:
+        return f"all writes cannot be blocked: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
 class CutoverFailed(Refused):
     """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
 

@@ -68,3 +68,19 @@ class BadConfiguration(UsageProblem):
     @property
     def message(self) -> str:
         return f"{self.where}: {self.problem}"
+
+
+@dataclass(eq=False)
+class MissingExtra(UsageProblem):
+    """A command needs packages that are not installed."""
+
+    command: str
+    extra: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.command} needs packages that are not installed"
+
+    @property
+    def hint(self) -> str:
+        return f"Install them: pip install 'booking-migrate[{self.extra}]'."

@@ -160,7 +160,9 @@ class Report(_Part):
     source: Line = Field(description="the source place as given")
     target: Line = Field(description="the target place as given")
     exit_code: ExitCode = Field(description="the exit code of the command")
-    error: ErrorReport | None = Field(default=None, description="null if the command came to its end")
+    error: ErrorReport | None = Field(
+        default=None, description="null if the command came to its end, and its hook"
+    )
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
     rejections: tuple[RejectionReport, ...] = Field(
         default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"

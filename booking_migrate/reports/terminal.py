@@ -7,6 +7,7 @@ from booking_migrate.reports.dry_run.text import render_dry_run_text
 from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.life.text import render_life_text
 from booking_migrate.reports.model import Report
+from booking_migrate.reports.service import IndexesReport, render_indexes_text
 from booking_migrate.reports.text import render_text
 
 
@@ -16,4 +17,6 @@ def render_terminal(report: Report, width: int) -> RenderableType:
         return render_dry_run_text(report, width)
     if isinstance(report, LifeReport):
         return render_life_text(report)
+    if isinstance(report, IndexesReport):
+        return render_indexes_text(report)
     return render_text(report, width)

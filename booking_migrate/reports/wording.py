@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from booking_migrate.errors import EXIT_CODE_MEANINGS
+from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed
 from booking_migrate.reports.life.model import (
     FinalizedReport,
     LifeReport,
@@ -54,11 +54,16 @@ class Figure:
 
 def verdict(report: Report) -> Verdict:
     """What the report comes to, in two lines."""
+    if report.error is None:
+        return _came_to_its_end(report)
+    if report.error.kind == HookFailed.__name__:
+        said = _came_to_its_end(report)
+        return Verdict(Mood.BAD, said.headline, f"{said.explanation} But {report.error.message}.")
+    return Verdict(Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}.")
+
+
+def _came_to_its_end(report: Report) -> Verdict:
     counts = report.counts
-    if report.error is not None:
-        return Verdict(
-            Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}."
-        )
     if isinstance(report, LifeReport):
         return _life_verdict(report)
     if report.explanation is not None:

@@ -34,6 +34,9 @@ class LiveCollections(Protocol):
         """Why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
 
         None if it can.
+
+        Raises:
+            WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
         """
 
     def settings(self) -> str:
@@ -43,11 +46,14 @@ class LiveCollections(Protocol):
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
 
         It is a validator that no document meets. Deletes are not refused by validators (manual,
-        core/schema-validation).
+        core/schema-validation), but by the server's own block of all writes, where that was asked for.
         """
 
     def lift_fence(self, settings: str) -> None:
-        """Give the source its own validator back, if it has the fence's. May be repeated."""
+        """Give the source its own validator back, if it has the fence's, and end a block of all writes. May be repeated.
+
+        After the swap there is no validator of the fence any more, but there may be the block.
+        """
 
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""

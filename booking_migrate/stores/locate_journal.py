@@ -63,20 +63,23 @@ def open_undoable_target(connection: Connection, name: str, *, source_name: str)
     return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
 
 
-def open_live(connection: Connection, *, source: str, target: str) -> LiveCollections:
+def open_live(
+    connection: Connection, *, source: str, target: str, block_all_writes: bool = False
+) -> LiveCollections:
     """The collections of a cut-over.
 
     Args:
         connection: the server and the database.
         source: the live collection's name.
         target: the name of the one that takes its place.
+        block_all_writes: whether the fence refuses all users' writes to the whole cluster.
 
     Raises:
         MissingUri, BadConfiguration: as `open_journal`.
     """
-    from booking_migrate.stores.mongo.cutover import MongoLive  # noqa: PLC0415 - as above
+    from booking_migrate.stores.mongo.write_block import BlockingLive  # noqa: PLC0415 - as above
 
-    return MongoLive(connection.collection(source), connection.collection(target))
+    return BlockingLive(connection.collection(source), connection.collection(target), blocks=block_all_writes)
 
 
 def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:

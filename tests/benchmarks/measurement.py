@@ -16,7 +16,7 @@ from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.conversion import Converter
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_booking import convert_usual
+from booking_migrate.domain.usual_booking import UsualConverter
 from tests.benchmarks.data import BOOKINGS_A_CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ class ConversionCost:
 def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     """Measure conversion beside what decoding and encoding the same documents costs, in this process."""
     raws = list(bookings(count))
-    converter, nobody = Converter(Contract()), People()
+    converter, usual, nobody = Converter(Contract()), UsualConverter(Contract()), People()
 
     def code() -> None:
         for raw in raws:
@@ -92,14 +92,13 @@ def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
 
     def convert() -> None:
         for raw in raws:
-            convert_usual(raw, converter.validator)
+            usual.convert(raw)
 
     def convert_thoroughly() -> None:
         for raw in raws:
             converter.convert(read_booking(raw), nobody)
 
-    converted_ones = (convert_usual(raw, converter.validator) for raw in raws)
-    sessions = [session for session in converted_ones if session]
+    sessions = [session for session in map(usual.convert, raws) if session]
     groups = [sessions[at : at + BOOKINGS_A_CLIENT] for at in range(0, count, BOOKINGS_A_CLIENT)]
 
     def group() -> None:

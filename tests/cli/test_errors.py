@@ -194,3 +194,21 @@ def test_report_that_cannot_be_written(
     assert "r.md" in report["error"]["message"]
     assert report["counts"]["migrated"] == 10
     assert workspace.joinpath("out.bson").exists()
+
+
+def test_what_was_undone_is_shown_without_its_report(
+    run: Callable[..., Any], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback whose report file cannot be written says on the screen what it did all the same."""
+    workspace.joinpath("in.jsonl").write_text(SOUND, encoding="utf-8")
+    run("migrate", "--source", "in.jsonl", "--target", "out.jsonl")
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_replace", refuse)
+    result = run("rollback", "--target", "out.jsonl", "--yes", "--report", "r.md")
+
+    assert 5 == result.exit_code
+    assert "1 file removed" in result.stdout
+    assert not workspace.joinpath("out.jsonl").exists()

@@ -19,8 +19,8 @@ MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--
 VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--quiet")
 CUTOVER = ("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
-_KILLS = 50
-"""For each command."""
+KILLS = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+"""How often each command is killed: a few times always, fifty times in the whole matrix."""
 
 _CLIENTS = 400
 _START_SECONDS, _LONGEST_SECONDS = 0.4, 2.5
@@ -41,8 +41,10 @@ def _kill_after(seconds: float, environment: Mapping[str, str], *arguments: str)
             process.kill()
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments(database: Db, environment: dict[str, str], command: Run) -> None:
+@KILLS
+def test_killed_at_random_moments(
+    database: Db, environment: dict[str, str], command: Run, kills: int
+) -> None:
     """Whenever it is killed, what the next call leaves is what an undisturbed run, or its rollback, leaves."""
     moments = random.Random(5)
     database.bookings.insert_many(
@@ -54,7 +56,7 @@ def test_killed_at_random_moments(database: Db, environment: dict[str, str], com
     after = contents(database)
     command(*ROLLBACK)
 
-    for kill in range(_KILLS):
+    for kill in range(kills):
         _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *MIGRATE)
         assert 0 == command(*MIGRATE).returncode, kill
         assert after == contents(database), kill
@@ -63,14 +65,16 @@ def test_killed_at_random_moments(database: Db, environment: dict[str, str], com
         assert before == contents(database), kill
 
 
-@pytest.mark.slow
-def test_cutover_killed_at_random_moments(database: Db, environment: dict[str, str], command: Run) -> None:
+@KILLS
+def test_cutover_killed_at_random_moments(
+    database: Db, environment: dict[str, str], command: Run, kills: int
+) -> None:
     """Whenever a cut-over is killed, the next one comes to what an undisturbed one comes to, and no fence is left."""
     moments = random.Random(7)
     documents = [booking(number, clientId=client(number % _CLIENTS)) for number in range(8 * _CLIENTS)]
     documents += [booking(8 * _CLIENTS + number, duration=5) for number in range(20)]
 
-    for kill in range(_KILLS):
+    for kill in range(kills):
         for name in database.list_collection_names():
             database.drop_collection(name)
         database.bookings.insert_many(documents)
@@ -86,9 +90,9 @@ def test_cutover_killed_at_random_moments(database: Db, environment: dict[str, s
         assert "clients" not in database.list_collection_names(), kill
 
 
-@pytest.mark.slow
+@KILLS
 def test_rollback_of_a_cutover_killed_at_random_moments(
-    database: Db, environment: dict[str, str], command: Run
+    database: Db, environment: dict[str, str], command: Run, kills: int
 ) -> None:
     """Whenever the rollback of a cut-over is killed, the next one brings everything back, and no fence is left."""
     moments = random.Random(11)
@@ -97,7 +101,7 @@ def test_rollback_of_a_cutover_killed_at_random_moments(
     database.bookings.insert_many(documents)
     before = contents(database)
 
-    for kill in range(_KILLS):
+    for kill in range(kills):
         assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode), kill
         assert 0 == command(*CUTOVER).returncode, kill
         _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *ROLLBACK)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from bson.objectid import ObjectId
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
 from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
@@ -188,6 +190,51 @@ def test_a_failure_leaves_everything(
     assert "cut-over" == json.loads(command("status", "--json").stdout)["runs"][0]["state"]
     assert 3 == command(*ROLLBACK).returncode
     assert set(before) == set(contents(database))
+
+
+def test_writers_lose_nothing(database: Db, command: Run, before: dict[str, str]) -> None:
+    """Every write that was acknowledged while the rollback worked is in an old booking or in a client document."""
+    stop = Event()
+    changed: dict[Any, int] = {}
+    booked: list[ObjectId] = []
+
+    def write() -> None:
+        for number in range(100_000):
+            if stop.is_set():
+                return
+            legacy_id, session_id = booking(number % 18)["_id"], ObjectId()
+            try:
+                done = database.bookings.update_one(
+                    {"sessions.legacyBookingId": legacy_id}, {"$set": {"sessions.$.price": number}}
+                )
+                if done.modified_count:
+                    changed[legacy_id] = number
+                database.bookings.insert_one(
+                    {"clientId": ObjectId(), "sessions": [{**LATER, "sessionId": session_id}]}
+                )
+            except WriteError:
+                continue
+            booked.append(session_id)
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        done = command(*ROLLBACK)
+    finally:
+        stop.set()
+        writer.join()
+    prices = {each["_id"]: each["price"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+    there = {
+        each["sessionId"]
+        for document in database.bookings.find({"sessions": {"$exists": True}})
+        for each in document["sessions"]
+    }
+
+    assert 3 == done.returncode, done.stderr
+    assert changed
+    assert changed == {legacy_id: prices[legacy_id] for legacy_id in changed}
+    assert set(booked) <= there
+    assert {"bookings"} == set(before)
 
 
 def test_nothing_to_drop(database: Db, command: Run) -> None:

@@ -76,23 +76,34 @@ def running_server() -> Iterator[Server]:
 
 
 @contextmanager
-def guarded_server() -> Iterator[Server]:
+def guarded_server(*, in_replica_set: bool = False) -> Iterator[Server]:
     """A server of its own that lets nobody in without a password; its client is that of an administrator.
 
-    It stands alone, so that it starts at once. The administrator is made through the exception for a first user on
-    the same machine (MongoDB manual: core/localhost-exception).
+    It stands alone, so that it starts at once, unless it is to be a replica set of one. The administrator is made
+    through the exception for a first user on the same machine (MongoDB manual: core/localhost-exception).
     """
     with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
         port = _free_port()
-        process = _start(Path(folder), port, "--auth")
+        options = ("--replSet", "tests", *_key_file(Path(folder))) if in_replica_set else ("--auth",)
+        process = _start(Path(folder), port, *options)
         server = Server(f"mongodb://admin:secret@127.0.0.1:{port}/?authSource=admin")
         try:
+            if in_replica_set:
+                _initiate(process, port, Path(folder))
             _add_administrator(process, port, Path(folder))
             yield server
         finally:
             server.close()
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+def _key_file(folder: Path) -> tuple[str, str]:
+    """The option for a secret that the members of a replica set share, which switches access control on too."""
+    path = folder / "key"
+    path.write_text("a0secret0of0the0tests", encoding="utf-8")
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return "--keyFile", str(path)
 
 
 def _add_administrator(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:

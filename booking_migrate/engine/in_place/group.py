@@ -16,7 +16,7 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.usual_booking import convert_usual
+from booking_migrate.domain.usual_booking import UsualConverter
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.tally import Tally
@@ -85,6 +85,7 @@ class Settler:
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
         """Take the rules and whom to ask for people."""
         self._converter = Converter(plan.contract, plan.accepted)
+        self._usual = UsualConverter(plan.contract, plan.accepted)
         self._limit = plan.maximum_document_size
         self._directory = directory
 
@@ -116,7 +117,7 @@ class Settler:
         waiting: list[Booking] = []
         for raw in documents:
             result.tally.scanned += 1
-            session = convert_usual(raw, self._converter.validator)
+            session = self._usual.convert(raw)
             if session is not None:
                 converted.append(session)
                 continue

@@ -77,18 +77,26 @@ def session_id(booking_id: Any, created: int) -> ObjectId:
         created: its creation in milliseconds since 1970; counts only if the id is no ObjectId.
     """
     if type(booking_id) is ObjectId:
-        old = booking_id.binary
-        return ObjectId(old[0:4] + old[9:12] + old[4:9])
+        return ObjectId(object_id_of_session(booking_id.binary))
     seconds = (created // 1000) % _SECONDS_LIMIT
     digest = hashlib.sha256(write_fields({"_id": booking_id})).digest()
     return ObjectId(seconds.to_bytes(4, "big") + digest[:8])
 
 
+def object_id_of_session(old: bytes) -> bytes:
+    """The `sessionId` of a booking whose `_id` is an ObjectId: time, counter, chance."""
+    return old[0:4] + old[9:12] + old[4:9]
+
+
+def object_id_of_client(old: bytes) -> bytes:
+    """The `_id` of a new client document whose `clientId` is an ObjectId."""
+    return old[0:4] + old[8:12] + old[4:8]
+
+
 def client_document_id(client_id: Any) -> ObjectId:
     """The `_id` of a client document that was new: 7 as int32 and as Int64 are one client and have one id."""
     if type(client_id) is ObjectId:
-        old = client_id.binary
-        return ObjectId(old[0:4] + old[8:12] + old[4:8])
+        return ObjectId(object_id_of_client(client_id.binary))
     same = Int64(client_id) if isinstance(client_id, int) else client_id
     return ObjectId(hashlib.sha256(write_fields({"clientId": same})).digest()[:12])
 

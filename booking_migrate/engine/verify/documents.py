@@ -17,26 +17,39 @@ _CLAIM_START, _ID_START = -30, -13
 
 
 class SourceDocument:
-    """A document of the source, decoded; only its bytes travel between processes."""
+    """A document of the source, decoded when somebody asks; only its bytes travel between processes."""
 
-    __slots__ = ("duplicate", "fields", "is_exact", "raw")
+    __slots__ = ("_known", "duplicate", "raw")
 
     def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
         self.raw = raw
         self.duplicate = duplicate
-        fields = read_exactly(raw)
-        self.is_exact = fields is not None and Code not in map(type, fields.values())
-        """Whether ``fields``, encoded again, are the bytes."""
-
-        self.fields: Document = fields if fields is not None and self.is_exact else _by_element(raw)
+        self._known: tuple[Document, bool] | None = None
 
     @classmethod
     def of(cls, scanned: ScannedDocument) -> Self:
-        """Decode a document as a scan yields it."""
+        """Take a document as a scan yields it."""
         return cls(scanned.raw, scanned.duplicate)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.raw, self.duplicate)
+
+    @property
+    def fields(self) -> Document:
+        """Its first level, decoded."""
+        return self._decoded()[0]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether ``fields``, encoded again, are the bytes."""
+        return self._decoded()[1]
+
+    def _decoded(self) -> tuple[Document, bool]:
+        if self._known is None:
+            fields = read_exactly(self.raw)
+            is_exact = fields is not None and Code not in map(type, fields.values())
+            self._known = (fields if fields is not None and is_exact else _by_element(self.raw)), is_exact
+        return self._known
 
     @property
     def client_id(self) -> Any:
@@ -46,18 +59,28 @@ class SourceDocument:
     @property
     def client_key(self) -> bytes | None:
         """What is the same for all documents of a client, and sorts as clients do; None if it has no client."""
+        usual = _usual_client_key(self.raw)
+        if usual is not None:
+            return usual
         client_id = self.client_id
         return sort_key(client_id) if is_client_id(client_id) else None
 
     @property
     def is_client_document(self) -> bool:
         """A document with `sessions` is one, any other is a booking (DESIGN.md, section 2)."""
-        return "sessions" in self.fields
+        return b"sessions\x00" in self.raw and "sessions" in self.fields
 
     @property
     def booking_id(self) -> Any:
         """Its `_id` as decoded, or None."""
         return self.fields.get("_id")
+
+
+def _usual_client_key(raw: bytes) -> bytes | None:
+    """The key of a document that begins with `_id` and `clientId`, both of them ObjectIds; None of any other."""
+    if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
+        return b"\x23" + raw[31:43]
+    return None
 
 
 def _by_element(raw: bytes) -> Document:
@@ -67,13 +90,24 @@ def _by_element(raw: bytes) -> Document:
 class TargetDocument:
     """A document of the target, or a client document of the source: its fields as they stand, in their order."""
 
-    __slots__ = ("by_name", "duplicate", "parts", "raw")
+    __slots__ = ("_parts", "duplicate", "raw")
 
     def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
         self.raw = raw
         self.duplicate = duplicate
-        self.parts = list(elements(raw))
-        self.by_name = {part.name: part for part in self.parts}
+        self._parts: dict[bytes, Element] | None = None
+
+    @property
+    def parts(self) -> list[Element]:
+        """Its elements."""
+        return list(elements(self.raw))
+
+    @property
+    def by_name(self) -> dict[bytes, Element]:
+        """Its elements by name."""
+        if self._parts is None:
+            self._parts = {part.name: part for part in self.parts}
+        return self._parts
 
     @classmethod
     def of(cls, scanned: ScannedDocument) -> Self:
@@ -96,6 +130,9 @@ class TargetDocument:
     @property
     def client_key(self) -> bytes | None:
         """See `SourceDocument.client_key`."""
+        usual = _usual_client_key(self.raw)
+        if usual is not None:
+            return usual
         part = self.by_name.get(b"clientId")
         if part is not None and part.kind == OBJECT_ID:
             return b"\x23" + part.value

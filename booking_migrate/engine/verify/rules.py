@@ -82,8 +82,12 @@ class ContractRules:
 
     def broken_by_value(self, name: str, value: Any) -> BrokenRule | None:
         """The rule that a value breaks which was looked up for a field, or None."""
-        reason = next(check for _rule, own, check, _kept in self._checks if own == name)(value)
+        reason = self.check_of(name)(value)
         return None if reason is None else BrokenRule(reason, name)
+
+    def check_of(self, name: str) -> Check:
+        """What says why a field's value is refused."""
+        return next(check for _rule, own, check, _kept in self._checks if own == name)
 
 
 def _check(rule: FieldRule, contract: Contract, accepted: Container[Reason]) -> Check:

@@ -9,6 +9,7 @@ from secrets import SystemRandom
 from signal import SIG_IGN, SIGINT, signal
 
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
+from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair
 from booking_migrate.engine.verify.people import People, PeopleLookup
 from booking_migrate.engine.verify.plan import VerificationRules
@@ -17,6 +18,7 @@ _AHEAD = 2
 """How many batches are on their way for each worker: enough to keep it busy, and no more in memory."""
 
 Batch = list[ClientPair]
+_Results = list[ClientResult | None]
 
 
 def batches(pairs: Iterable[ClientPair], size: int) -> Iterator[Batch]:
@@ -66,32 +68,48 @@ def check_all(
 ) -> Iterator[tuple[Batch, list[ClientResult]]]:
     """Check batch after batch; each comes back with its results, in order.
 
-    Reading and looking up stay in this process, so that both sides are read once and by one connection.
+    Reading, looking up and the first glance stay in this process, so that both sides are read once and by one connection.
 
     Args:
         rules: what must hold.
         parts: the batches.
         lookup: finds users and experts.
-        workers: how many processes check; with one, this one does.
+        workers: how many processes check what is unusual; with one, this one does.
     """
+    glance = Glance(rules)
     if workers == 1:
         for batch in parts:
-            yield batch, check_batch(rules, batch, _people(lookup, batch))
+            results, unusual = _glanced(glance, batch)
+            yield batch, _filled(results, check_batch(rules, unusual, _people(lookup, unusual)))
         return
     # A fresh interpreter each: a fork would take over the driver's threads and sqlite's open files.
     with ProcessPoolExecutor(workers, get_context("spawn"), signal, (SIGINT, SIG_IGN)) as pool:
-        under_way: deque[tuple[Batch, Future[list[ClientResult]]]] = deque()
+        under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
         try:
             for batch in parts:
-                under_way.append((batch, pool.submit(check_batch, rules, batch, _people(lookup, batch))))
+                results, unusual = _glanced(glance, batch)
+                checked = pool.submit(check_batch, rules, unusual, _people(lookup, unusual))
+                under_way.append((batch, results, checked))
                 if len(under_way) >= workers * _AHEAD:
-                    done, future = under_way.popleft()
-                    yield done, future.result()
+                    done, results, checked = under_way.popleft()
+                    yield done, _filled(results, checked.result())
             while under_way:
-                done, future = under_way.popleft()
-                yield done, future.result()
+                done, results, checked = under_way.popleft()
+                yield done, _filled(results, checked.result())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:
+    """What a glance at each client comes to, and the clients for whom it is not enough."""
+    results = [glance.check(pair) for pair in batch]
+    return results, [pair for pair, result in zip(batch, results, strict=True) if result is None]
+
+
+def _filled(results: _Results, others: list[ClientResult]) -> list[ClientResult]:
+    """All results in the order of the clients."""
+    remaining = iter(others)
+    return [next(remaining) if result is None else result for result in results]
 
 
 def _people(lookup: PeopleLookup, batch: Batch) -> People:

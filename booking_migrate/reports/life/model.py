@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from booking_migrate.engine.cutover import CutoverOutcome
 from booking_migrate.engine.in_place.finalize import FinalizeOutcome
+from booking_migrate.engine.outcome import Counts
 from booking_migrate.engine.since import Since
 from booking_migrate.engine.status import RunStatus
 from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Report, counts_report
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.views import Shape
 
 
@@ -232,6 +233,22 @@ def _left_out(notes: Sequence[IndexNote]) -> Iterator[NextStep]:
     for note in notes:
         if note.recreated_as is None:
             yield NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
+
+
+def report_before_cutover(run: RunRecord) -> LifeReport:
+    """Make the report of a cut-over that is about to begin; its counts are those of the run.
+
+    Args:
+        run: the run whose target is to become the live collection.
+    """
+    return LifeReport(
+        command="cutover",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.DONE,
+        counts=counts_report(Counts(**run.counts)) if run.counts else None,
+    )
 
 
 def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:

@@ -10,8 +10,8 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import ComparedReader, ScannedDocument
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import find_raw
-from booking_migrate.stores.mongo.reader import FindRaw, MongoReader
+from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
+from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.waiting import LEFT
 
 _CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
@@ -30,7 +30,7 @@ def open_new_side(collection: DriverCollection) -> ComparedReader:
     return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
 
 
-def _only(wanted: Mapping[str, Any]) -> FindRaw:
+def _only(wanted: Mapping[str, Any]) -> FindDocuments:
     def fetch(
         collection: DriverCollection,
         condition: Mapping[str, Any],
@@ -38,7 +38,7 @@ def _only(wanted: Mapping[str, Any]) -> FindRaw:
         fields: Mapping[str, Any] | None = None,
         by_client: bool = False,
     ) -> Iterator[bytes]:
-        return find_raw(collection, {"$and": [condition, wanted]}, fields=fields, by_client=by_client)
+        return find_documents(collection, {"$and": [condition, wanted]}, fields=fields, by_client=by_client)
 
     return fetch
 

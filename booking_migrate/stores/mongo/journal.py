@@ -23,7 +23,7 @@ from booking_migrate.stores.journal import (
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, tried
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
@@ -70,7 +70,8 @@ class MongoJournal:
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
         """See `RunJournal.runs`."""
         with reading(self._runs):
-            found = list(self._runs.find({} if target is None else {"target": target}).sort("started_at", -1))
+            condition = {} if target is None else {"target": target}
+            found = tried(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
         newest = max((run["version"] for run in found), default=0)
         if newest > JOURNAL_VERSION:
             raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
@@ -79,7 +80,7 @@ class MongoJournal:
     def now(self) -> datetime:
         """See `RunJournal.now`."""
         with reading(self._runs):
-            hello = self._runs.database.command("hello", codec_options=TIMES)
+            hello = tried(lambda: self._runs.database.command("hello", codec_options=TIMES))
         time: datetime = hello["localTime"]
         return time
 
@@ -192,28 +193,47 @@ class MongoJournal:
             self._is_indexed = True
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
-        with reading(self._ranges):
-            for noted in self._ranges.find(condition).sort("_id", 1).allow_disk_use(True):
-                yield RangeNote(
-                    NoteKind(noted["kind"]),
-                    bytes.fromhex(noted["first"]),
-                    bytes.fromhex(noted["last"]),
-                    [
-                        DocumentNote(
-                            document["id"],
-                            document["after"],
-                            self._image(noted["_id"], position) if document["image"] else None,
-                        )
-                        for position, document in enumerate(noted["documents"])
-                    ],
-                    noted["_id"],
-                )
+        for noted in self._scan(condition):
+            yield RangeNote(
+                NoteKind(noted["kind"]),
+                bytes.fromhex(noted["first"]),
+                bytes.fromhex(noted["last"]),
+                [
+                    DocumentNote(
+                        document["id"],
+                        document["after"],
+                        self._image(noted["_id"], position) if document["image"] else None,
+                    )
+                    for position, document in enumerate(noted["documents"])
+                ],
+                noted["_id"],
+            )
+
+    def _scan(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """Ranges in the order of their names; a cursor that is lost is opened anew behind the last of them."""
+        rest = condition
+        found = self._open(rest)
+        while True:
+            with reading(self._ranges):
+                for attempt in attempts():
+                    with attempt:
+                        if attempt.num > 1:
+                            found = self._open(rest)
+                        noted = next(found, None)
+            if noted is None:
+                return
+            rest = {"$and": [condition, {"_id": {"$gt": noted["_id"]}}]}
+            yield noted
+
+    def _open(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True)
 
     def _image(self, name: str, position: int) -> bytes:
         prefix = f"{name}/{position:06d}/"
         with reading(self._before):
-            found = self._before.find({"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}).sort("_id", 1)
-            return b"".join(part["bytes"] for part in found)
+            condition = {"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}
+            parts = tried(lambda: list(self._before.find(condition).sort("_id", 1)))
+        return b"".join(part["bytes"] for part in parts)
 
     def forget(self, run_id: str) -> None:
         """See `RunJournal.forget`."""

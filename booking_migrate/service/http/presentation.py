@@ -1,0 +1,92 @@
+"""Bookings as JSON: ids as strings, dates in ISO 8601, numbers as numbers, Decimal128 as a string of all its digits."""
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import json_util
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.bson_document import Document, Opaque
+from booking_migrate.service.identifiers import as_text
+from booking_migrate.service.listing import Page
+from booking_migrate.service.repository import ListedSession
+from booking_migrate.service.view import ClientView
+
+_OWNER = ("clientId", "clientUserId", "clientEmail")
+_IDS = ("_id", "clientId", "expertId", "sessionId", "legacyBookingId")
+
+
+def booking(view: ClientView) -> Document:
+    """A client document as the description of the new structure shows it."""
+    shown = {name: _field(name, value) for name, value in view.fields.items()}
+    sessions = [session(one.fields) for one in view.sessions]
+    # In its own place, as in the database: behind the fields that say whose document it is.
+    before = {name: shown.pop(name) for name in ("_id", *_OWNER) if name in shown}
+    return {**before, "sessions": sessions, **shown}
+
+
+def session(fields: Document) -> Document:
+    """One session."""
+    return {name: _field(name, value) for name, value in fields.items()}
+
+
+def listing(page: Page[ListedSession]) -> Document:
+    """A list of sessions, each with the booking that it belongs to."""
+    return {
+        "sessions": [_listed(one) for one in page.items],
+        "pagination": {"page": page.page, "limit": page.limit, "total": page.total, "pages": page.pages},
+    }
+
+
+def _listed(one: ListedSession) -> Document:
+    owner = {name: _field(name, one.booking.get(name)) for name in _OWNER}
+    return {"bookingId": _field("_id", one.booking.get("_id")), **owner, **session(one.session)}
+
+
+def _field(name: str, value: Any) -> Any:
+    text = as_text(value) if name in _IDS else None
+    return _value(value) if text is None else text
+
+
+def _value(value: Any) -> Any:  # noqa: PLR0911 - one line for each kind of BSON value
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, ObjectId | Decimal128):
+        return str(value)
+    if isinstance(value, DatetimeMS):
+        return _date(value)
+    if isinstance(value, dict):
+        return {str(name): _value(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_value(inner) for inner in value]
+    if isinstance(value, Opaque):
+        return None
+    return as_text(value) if isinstance(value, Binary) and as_text(value) else _rare(value)
+
+
+def _date(value: DatetimeMS) -> Any:
+    seconds, milliseconds = divmod(int(value), 1000)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
+    except (ValueError, OverflowError, OSError):
+        return int(value)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _rare(value: Any) -> Any:
+    """What JSON has no word for, as Extended JSON."""
+    return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+
+
+def encode(content: Any) -> bytes:
+    """JSON as bytes; whatever a text of the database holds, they are plain ASCII."""
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,215 @@
+"""The data as of one moment: everything that is read in one snapshot or one transaction.
+
+While a migration works in place, it moves bookings from the old shape into client documents. Reads of one moment see each
+of them in exactly one of the two.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+from pymongo.client_session import ClientSession
+
+from booking_migrate.domain.booking import Booking, read_booking
+from booking_migrate.domain.bson_document import Document, elements, read_fields
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
+from booking_migrate.domain.consolidation import ClientCase
+from booking_migrate.domain.conversion import Converter, Session
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.people import People
+from booking_migrate.engine.lookup import Directory
+from booking_migrate.service.actions import BLOCKING
+from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.timetable import dates_near
+from booking_migrate.service.view import ClientView, is_of_expert, view_of
+from booking_migrate.stores.mongo.raw import any_of, find_raw
+from booking_migrate.stores.mongo.reader import HAS_SESSIONS, MongoReader
+
+_OLD = {"sessions": {"$exists": False}}
+_TIMES = dict.fromkeys(("expertId", "scheduledDate", "startTime", "endTime", "status"), 1)
+_BLOCKING = {"$in": [*BLOCKING, None]}
+"""An absent status is pending."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """All documents of one client."""
+
+    documents: list[ClientDocument] = field(default_factory=list)
+    bookings: list[Booking] = field(default_factory=list)
+    """In the old shape."""
+
+    broken: int = 0
+    """How many client documents cannot be read."""
+
+    sessions: list[Session] = field(default_factory=list)
+    """The bookings that keep the contract, converted."""
+
+    def view(self) -> ClientView | None:
+        """The client's bookings in the new shape."""
+        return view_of(ClientCase(self.sessions, self.documents))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSession:
+    """One session of an expert, with the client that it belongs to."""
+
+    client_id: Any
+    fields: Document
+
+
+class Moment:
+    """Reads the collections in one session."""
+
+    def __init__(
+        self,
+        collections: ServiceCollections,
+        plan: ServicePlan,
+        converter: Converter,
+        session: ClientSession,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collections: what to read.
+            plan: where users and experts keep what sessions need.
+            converter: knows the contract; it is costly to make.
+            session: a snapshot or a transaction.
+        """
+        self._collections = collections
+        self._plan = plan
+        self._converter = converter
+        self._session = session
+
+    def holdings(self, client_ids: Sequence[Any]) -> dict[bytes, Holding]:
+        """All documents of some clients, by the sort key of the client's id. A client without any is left out."""
+        found: dict[bytes, Holding] = {}
+        for raw in self._find(any_of("clientId", client_ids)):
+            booking = read_booking(raw)
+            holding = found.setdefault(sort_key(booking.fields.get("clientId")), Holding())
+            document = read_client_document(raw) if booking.is_client_document else None
+            if isinstance(document, ClientDocument):
+                holding.documents.append(document)
+            elif document is None:
+                holding.bookings.append(booking)
+            else:
+                holding.broken += 1
+        people = self._people([booking for holding in found.values() for booking in holding.bookings])
+        for holding in found.values():
+            holding.sessions = self._sessions(holding.bookings, people)
+        return found
+
+    def holding(self, client_id: Any) -> Holding:
+        """All documents of one client."""
+        return self.holdings([client_id]).get(sort_key(client_id), Holding())
+
+    def owner_of(self, document_ids: Sequence[Any]) -> Any:
+        """The `clientId` of the client document that has one of these ids as its `_id`; None if there is none."""
+        found = self._collections.bookings.find_one(
+            {"_id": {"$in": list(document_ids)}, **HAS_SESSIONS}, {"clientId": 1}, session=self._session
+        )
+        return None if found is None else found.get("clientId")
+
+    def clients_of(self, expert_ids: Sequence[Any]) -> list[Any]:
+        """The `clientId` of everybody who has a booking in the old shape with one of these experts."""
+        return self._collections.bookings.distinct(
+            "clientId", {"expertId": {"$in": list(expert_ids)}, **_OLD}, session=self._session
+        )
+
+    def sessions_of(
+        self, expert_ids: Sequence[Any], first: int | None, behind: int | None
+    ) -> list[ExpertSession]:
+        """The sessions of some experts, in the new shape, whoever the client is.
+
+        Args:
+            expert_ids: the experts.
+            first: the earliest `scheduledDate` that is wanted, in milliseconds; None: from the beginning.
+            behind: the first one that is not wanted any more; None: to the end.
+        """
+        keys = frozenset(map(sort_key, expert_ids))
+        old, new = queries_by_expert(expert_ids, first, behind)
+        found: dict[tuple[bytes, bytes], ExpertSession] = {}
+
+        def keep(client_id: Any, fields: Document) -> None:
+            if is_of_expert(fields, keys):
+                place = sort_key(client_id), sort_key(fields.get("sessionId"))
+                # A booking that is a session already comes twice; the session counts.
+                found.setdefault(place, ExpertSession(client_id, fields))
+
+        for raw in self._find(new, fields={"clientId": 1, **_only_of(expert_ids)}):
+            client_id = read_fields(raw).get("clientId")
+            for fields in _stored_sessions(raw):
+                keep(client_id, fields)
+        bookings = [read_booking(raw) for raw in self._find(old)]
+        for session in self._sessions(bookings, self._people(bookings)):
+            keep(session.client_id, read_fields(session.raw))
+        return list(found.values())
+
+    def blocking(self, expert_id: Any, date: int) -> Iterable[Document]:
+        """The sessions and old bookings of an expert that may be in the way of one on this date, decoded.
+
+        Old bookings count even if they break the contract.
+        """
+        raws = self._find(blocking_query(expert_id, date), fields={**_TIMES, **_only_of([expert_id])})
+        for raw in raws:
+            fields = read_fields(raw)
+            if "sessions" in fields:
+                yield from _stored_sessions(raw)
+            else:
+                yield fields
+
+    def _sessions(self, bookings: Iterable[Booking], people: People) -> list[Session]:
+        converted = (self._converter.convert(booking, people) for booking in bookings)
+        return [session for session in converted if isinstance(session, Session)]
+
+    def _people(self, bookings: Iterable[Booking]) -> People:
+        incomplete = [one for one in bookings if one.lacks_client() or one.lacks_expert()]
+        if not incomplete:
+            return People()
+        users, experts = self._collections.users, self._collections.experts
+        directory = Directory(
+            MongoReader(users, required=False), MongoReader(experts, required=False), self._plan.lookup
+        )
+        return directory.find(incomplete)
+
+    def _find(
+        self, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
+    ) -> Iterable[bytes]:
+        return find_raw(self._collections.bookings, condition, fields=fields, session=self._session)
+
+
+def queries_by_expert(
+    expert_ids: Sequence[Any], first: int | None, behind: int | None
+) -> tuple[Document, Document]:
+    """The queries for the old bookings and for the client documents of some experts; see `Moment.sessions_of`."""
+    wanted: Document = {"expertId": {"$in": list(expert_ids)}}
+    bounds = {"$gte": first, "$lt": behind}
+    dates = {name: DatetimeMS(bound) for name, bound in bounds.items() if bound is not None}
+    if dates:
+        wanted["scheduledDate"] = dates
+    return {**wanted, **_OLD}, {"sessions": {"$elemMatch": wanted}}
+
+
+def blocking_query(expert_id: Any, date: int) -> Document:
+    """The query for everything in which a session may be in the way; see `Moment.blocking`."""
+    first, behind = dates_near(date)
+    wanted = {
+        "expertId": expert_id,
+        "scheduledDate": {"$gte": DatetimeMS(first), "$lt": DatetimeMS(behind)},
+        "status": _BLOCKING,
+    }
+    return {"$or": [{**wanted, **_OLD}, {"sessions": {"$elemMatch": wanted}}]}
+
+
+def _only_of(expert_ids: Sequence[Any]) -> Document:
+    """The projection of `sessions` to those of some experts; what has no sessions gets none."""
+    condition = {"$in": ["$$this.expertId", {"$literal": list(expert_ids)}]}
+    filtered = {"$filter": {"input": "$sessions", "cond": condition}}
+    return {"sessions": {"$cond": [{"$isArray": "$sessions"}, filtered, "$$REMOVE"]}}
+
+
+def _stored_sessions(raw: bytes) -> list[Document]:
+    """The sessions of a client document or of a part of one, decoded."""
+    arrays = [part.value for part in elements(raw) if part.name == b"sessions"]
+    return [StoredSession(element).fields for array in arrays for element in elements(array)]

@@ -1,0 +1,107 @@
+"""Who asks, and whom they book: users and experts as the service needs them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+
+from booking_migrate.domain.bson_document import Document
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.people import Person
+from booking_migrate.errors import Unknown
+from booking_migrate.service.actions import Role
+from booking_migrate.service.appointment import Expert, read_expert
+from booking_migrate.service.identifiers import likeliest, meanings
+from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.view import ClientView, SeenSession, is_of_expert
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    user_id: Any
+    """The user's `_id`."""
+
+    person: Person | None
+    """What is known of the user; None if there is no such user."""
+
+    expert_ids: tuple[Any, ...] = ()
+    """The `_id` of each expert that this user is."""
+
+    @property
+    def expert_keys(self) -> frozenset[bytes]:
+        """The sort keys of the experts' ids."""
+        return frozenset(map(sort_key, self.expert_ids))
+
+    def is_client_of(self, view: ClientView) -> bool:
+        """Whether these are the caller's own bookings."""
+        return sort_key(view.client_id) == sort_key(self.user_id)
+
+    def roles_in(self, view: ClientView, session: SeenSession) -> list[Role]:
+        """What the caller is in one session."""
+        is_expert = is_of_expert(session.fields, self.expert_keys)
+        roles = {Role.CLIENT: self.is_client_of(view), Role.EXPERT: is_expert}
+        return [role for role, applies in roles.items() if applies]
+
+
+class PeopleDirectory:
+    """Looks users and experts up, each time anew."""
+
+    def __init__(self, collections: ServiceCollections, plan: ServicePlan) -> None:
+        """Take the parts; nothing is sent to the server yet."""
+        self._users = collections.users
+        self._experts = collections.experts
+        self._plan = plan
+
+    def caller(self, user: str) -> Caller:
+        """Who a token's user id stands for. One whom nobody knows can be looked at, but books nothing."""
+        with pymongo.timeout(self._plan.seconds):
+            return self._caller(user, meanings(user))
+
+    def _caller(self, user: str, candidates: list[Any]) -> Caller:
+        found = {sort_key(one["_id"]): one for one in self._users.find({"_id": {"$in": candidates}})}
+        user_id = likeliest(user, [one["_id"] for one in found.values()])
+        experts = self._experts.find(
+            {self._plan.lookup.expert_user: candidates[0] if user_id is None else user_id}, {"_id": 1}
+        )
+        return Caller(
+            candidates[0] if user_id is None else user_id,
+            None if user_id is None else self._person(found[sort_key(user_id)]),
+            tuple(expert["_id"] for expert in experts),
+        )
+
+    def expert(self, text: str) -> tuple[Expert, Person | None]:
+        """An expert, named by its own `_id` or by its user's, and its user if there is one.
+
+        Raises:
+            Unknown: there is no such expert.
+        """
+        with pymongo.timeout(self._plan.seconds):
+            found = self._find_expert(text)
+            if found is None:
+                raise Unknown("expert", "expertId")
+            expert = read_expert(found, self._plan.lookup.expert_user, self._plan.offer)
+            user = None if expert.user_id is None else self._users.find_one({"_id": expert.user_id})
+        return expert, None if user is None else self._person(user)
+
+    def _find_expert(self, text: str) -> Document | None:
+        for field in ("_id", self._plan.lookup.expert_user):
+            experts = list(self._experts.find({field: {"$in": meanings(text)}}, limit=_MEANT))
+            chosen = likeliest(text, (expert[field] for expert in experts))
+            if chosen is not None:
+                return _first(experts, field, chosen)
+        return None
+
+    def _person(self, user: Document) -> Person:
+        fields = self._plan.lookup
+        return Person(user.get(fields.user_id), user.get(fields.email))
+
+
+_MEANT = 10
+"""More than one text can mean."""
+
+
+def _first(documents: Iterable[Document], field: str, value: Any) -> Document:
+    return next(one for one in documents if sort_key(one[field]) == sort_key(value))

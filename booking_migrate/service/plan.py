@@ -1,0 +1,40 @@
+"""What a service is to keep to, and where its data is, as values."""
+
+from dataclasses import dataclass, field
+
+from booking_migrate.domain.consolidation import DEFAULT_MAXIMUM_DOCUMENT_SIZE
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.engine.plan import LookupFields
+from booking_migrate.service.appointment import OfferFields
+from booking_migrate.stores.mongo.connection import DriverCollection
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """Everything that decides what the service answers."""
+
+    contract: Contract = field(default_factory=Contract)
+    accepted: frozenset[Reason] = frozenset()
+    """The value rules of the contract that are waived."""
+
+    maximum_document_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE
+    """In bytes; a client document that would become larger takes no more sessions."""
+
+    lookup: LookupFields = field(default_factory=LookupFields)
+    offer: OfferFields = field(default_factory=OfferFields)
+    seconds: float = 10.0
+    """How long the database may take for looking somebody up, for reading, and for all attempts at a write."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCollections:
+    """The collections of one database."""
+
+    bookings: DriverCollection
+    """Old bookings, client documents, or both."""
+
+    users: DriverCollection
+    experts: DriverCollection
+    slots: DriverCollection
+    """One small document for each expert and client that was booked: whoever books touches it first."""

@@ -1,0 +1,338 @@
+"""Bookings in MongoDB: what people see of them and do with them, in the new shape whatever shape they are stored in.
+
+Every write is one transaction that reads what it depends on, so two writes that depend on each other never both take
+place. Sessions of one expert lie in the documents of many clients; so that two of them cannot be booked into one slot at
+once, whoever books touches a small document of the expert and one of the client before writing (collection
+`booking_migrate_slots`), and of two who do so at once, one starts over and then sees the other's session.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from bson import encode
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
+from pymongo import UpdateOne
+from pymongo.client_session import ClientSession
+
+from booking_migrate.domain.bson_document import CODEC, Document
+from booking_migrate.domain.client_document import ClientDocument
+from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
+from booking_migrate.domain.conversion import Converter
+from booking_migrate.domain.ids import client_document_id, client_of_document
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.totals import total
+from booking_migrate.errors import NotYours, SlotTaken, Unknown, Unwritable
+from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allow
+from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
+from booking_migrate.service.identifiers import meanings
+from booking_migrate.service.listing import Filters, Order, Page, arrange, cut
+from booking_migrate.service.moment import Holding, Moment
+from booking_migrate.service.people import Caller, PeopleDirectory
+from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.timetable import DAY, Slot, read_slot
+from booking_migrate.service.transactions import in_transaction
+from booking_migrate.service.view import ClientView, SeenSession
+from booking_migrate.stores.mongo.raw import any_of
+
+_ARRAY_ELEMENT = 64
+"""Bytes that a session takes in an array beyond its own, and that changed totals may take; generously."""
+
+_PATIENCE_OF_PROBES = 2.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request for one client's bookings, or for one session of them, is answered with."""
+
+    booking: ClientView
+    session: SeenSession
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """One line of a list."""
+
+    booking: Document
+    """The first level of the client document that has the session, or will have it; no more of it than is known."""
+
+    session: Document
+
+
+class Repository:
+    """The bookings of one collection, whatever their shape."""
+
+    def __init__(self, collections: ServiceCollections, plan: ServicePlan) -> None:
+        """Take the parts; nothing is sent to the server yet."""
+        self._collections = collections
+        self._client = collections.bookings.database.client
+        self._plan = plan
+        self._converter = Converter(plan.contract, plan.accepted)
+        self.people = PeopleDirectory(collections, plan)
+
+    def book(self, caller: Caller, expert_id: str, wish: Wish) -> Shown:
+        """Book a session: append it to the caller's client document, or create the document.
+
+        Raises:
+            NotYours: the caller is no user of the platform.
+            Unknown: there is no such expert.
+            NotBookable: the expert does not offer that, or the session would break the contract.
+            SlotTaken: the expert or the client has another session at that time, pending or confirmed.
+            Unwritable: the client's document is too large already, or broken.
+            Busy: others come between all the time.
+        """
+        if caller.person is None:
+            raise NotYours("only users of the platform can book")
+        expert, person = self.people.expert(expert_id)
+        price = check_offer(expert, wish, caller.user_id)
+        appointment = appoint(
+            wish,
+            price,
+            expert_id=expert.expert_id,
+            expert=person,
+            client_id=caller.user_id,
+            client=caller.person,
+            converter=self._converter,
+            now=_now(),
+        )
+        return in_transaction(
+            self._client, lambda session: self._write(session, appointment), self._plan.seconds
+        )
+
+    def _write(self, session: ClientSession, new: Appointment) -> Shown:
+        moment = self._moment(session)
+        client_id, expert_id = new.client["clientId"], new.session["expertId"]
+        if any(_blocks(fields, new.slot) for fields in moment.blocking(expert_id, new.date)):
+            raise SlotTaken("expert")
+        holding = moment.holding(client_id)
+        if any(_blocks(fields, new.slot) for fields in _sessions_in(holding)):
+            raise SlotTaken("client")
+        self._take_turn(session, expert_id, client_id)
+        if holding.broken:
+            raise Unwritable("it is broken")
+        if holding.documents:
+            self._append(session, holding.documents[0], new)
+        else:
+            self._collections.bookings.insert_one(new.new_document(), session=session)
+        return _shown(moment.holding(client_id).view(), new.session["sessionId"])
+
+    def _take_turn(self, session: ClientSession, expert_id: Any, client_id: Any) -> None:
+        """Touch what everybody touches who books this expert or for this client: of two at once, one starts over."""
+        self._collections.slots.bulk_write(
+            [
+                UpdateOne({"_id": {kind: value}}, {"$inc": {"booked": 1}}, upsert=True)
+                for kind, value in (("expert", expert_id), ("client", client_id))
+            ],
+            session=session,
+        )
+
+    def _append(self, session: ClientSession, document: ClientDocument, new: Appointment) -> None:
+        size = len(document.raw) + len(encode(new.session, codec_options=CODEC)) + _ARRAY_ELEMENT
+        if size > self._plan.maximum_document_size:
+            raise Unwritable(f"it has {len(document.raw)} bytes")
+        totals = _totals([*(one.fields for one in document.sessions), new.session], new.now)
+        self._collections.bookings.update_one(
+            any_of("_id", [document.document_id]),
+            {"$push": {"sessions": new.session}, "$set": totals},
+            session=session,
+        )
+
+    def change(
+        self, caller: Caller, booking_id: str, session_id: ObjectId, action: Action, reason: str | None = None
+    ) -> Shown:
+        """Confirm, cancel or complete one session, in whichever shape it is stored.
+
+        Raises:
+            Unknown: there is no such booking or session.
+            NotYours: the caller may not do that.
+            WrongState: the session's status does not allow it.
+            Busy: others come between all the time.
+        """
+
+        def body(session: ClientSession) -> Shown:
+            moment = self._moment(session)
+            holding = self._find_holding(moment, booking_id, caller)
+            view = _view(holding)
+            seen = _seen(view, caller, session_id)
+            role = allow(action, caller.roles_in(view, seen), seen.fields.get("status"))
+            self._apply(session, holding, seen, Change(action, role, _now(), reason))
+            after = _view(moment.holding(view.client_id))
+            return _shown(_visible(after, caller), session_id)
+
+        return in_transaction(self._client, body, self._plan.seconds)
+
+    def _apply(self, session: ClientSession, holding: Holding, seen: SeenSession, change: Change) -> None:
+        bookings = self._collections.bookings
+        if seen.is_old:
+            old = any_of("_id", [seen.fields["legacyBookingId"]])
+            bookings.update_one(old, {"$set": change.fields()}, session=session)
+            return
+        for document in holding.documents:
+            for number, stored in enumerate(document.sessions):
+                if stored.fields.get("sessionId") == seen.session_id:
+                    fields = {f"sessions.{number}.{name}": value for name, value in change.fields().items()}
+                    totals = _totals([one.fields for one in document.sessions], change.now)
+                    mine = any_of("_id", [document.document_id])
+                    bookings.update_one(mine, {"$set": {**fields, **totals}}, session=session)
+                    return
+
+    def find(self, caller: Caller, booking_id: str) -> ClientView:
+        """A client's bookings; an expert gets its own sessions of them, with totals over those.
+
+        Raises:
+            Unknown: there is no such booking.
+            NotYours: it is another client's, and no session of it is the caller's.
+        """
+        with self._snapshot() as moment:
+            return _visible(_view(self._find_holding(moment, booking_id, caller)), caller)
+
+    def find_session(self, caller: Caller, booking_id: str, session_id: ObjectId) -> Shown:
+        """One session.
+
+        Raises:
+            Unknown: there is no such booking or session.
+            NotYours: it is neither the caller's as client nor as expert.
+        """
+        with self._snapshot() as moment:
+            view = _view(self._find_holding(moment, booking_id, caller))
+        return Shown(_visible(view, caller), _seen(view, caller, session_id))
+
+    def list(
+        self, caller: Caller, role: Role, filters: Filters, order: Order, *, page: int, limit: int
+    ) -> Page[ListedSession]:
+        """The caller's sessions as client or as expert, filtered, sorted, one page of them."""
+        with self._snapshot() as moment:
+            if role is Role.CLIENT:
+                view = moment.holding(caller.user_id).view()
+                own = (
+                    [] if view is None else [ListedSession(view.fields, one.fields) for one in view.sessions]
+                )
+                return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
+            found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
+            chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
+            holdings = moment.holdings(
+                list({sort_key(one.client_id): one.client_id for one in chosen.items}.values())
+            )
+        views = {key: holding.view() for key, holding in holdings.items()}
+        listed = []
+        for one in chosen.items:
+            view = views.get(sort_key(one.client_id))
+            listed.append(
+                ListedSession({"clientId": one.client_id} if view is None else view.fields, one.fields)
+            )
+        return Page(listed, chosen.page, chosen.limit, chosen.total)
+
+    def check_ready(self) -> None:
+        """Ask the primary whether it is there.
+
+        Raises:
+            PyMongoError: it is not.
+        """
+        with pymongo.timeout(_PATIENCE_OF_PROBES):
+            self._client.admin.command("ping")
+
+    def _find_holding(self, moment: Moment, booking_id: str, caller: Caller) -> Holding:
+        """The documents of the client that a booking id names.
+
+        The id is the `_id` of the client document, or the one that a client without a document will get.
+        """
+        wanted = meanings(booking_id)
+        owner = moment.owner_of(wanted)
+        if owner is not None:
+            return moment.holding(owner)
+        document_id = wanted[0]
+        if not isinstance(document_id, ObjectId):
+            raise Unknown("booking", "bookingId")
+        if client_document_id(caller.user_id) == document_id:
+            return moment.holding(caller.user_id)
+        holding = moment.holding(client_of_document(document_id))
+        if not holding.sessions and caller.expert_ids:
+            # A client whose id is no ObjectId cannot be told from the document's; an expert knows its own clients.
+            clients = (one for one in moment.clients_of(caller.expert_ids) if is_client_id(one))
+            known = next((one for one in clients if client_document_id(one) == document_id), None)
+            return holding if known is None else moment.holding(known)
+        return holding
+
+    def _moment(self, session: ClientSession) -> Moment:
+        return Moment(self._collections, self._plan, self._converter, session)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Moment]:
+        """Reads that all see what a majority had in one and the same moment."""
+        with pymongo.timeout(self._plan.seconds), self._client.start_session(snapshot=True) as session:
+            yield self._moment(session)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _view(holding: Holding) -> ClientView:
+    view = holding.view()
+    if view is None:
+        raise Unknown("booking", "bookingId")
+    return view
+
+
+def _visible(view: ClientView, caller: Caller) -> ClientView:
+    """What the caller may see of a client's bookings."""
+    if caller.is_client_of(view):
+        return view
+    own = view.of_experts(caller.expert_keys)
+    if not own.sessions:
+        raise NotYours("this booking is not yours")
+    return own
+
+
+def _seen(view: ClientView, caller: Caller, session_id: ObjectId) -> SeenSession:
+    """One session, if the caller may see it."""
+    visible = _visible(view, caller).session(session_id)
+    if visible is not None:
+        return visible
+    if view.session(session_id) is not None:
+        raise NotYours("this session is not yours")
+    raise Unknown("session", "sessionId")
+
+
+def _shown(view: ClientView | None, session_id: ObjectId) -> Shown:
+    """A session that was written in this moment, in its booking."""
+    session = None if view is None else view.session(session_id)
+    if view is None or session is None:
+        raise Unknown("session", "sessionId")
+    return Shown(view, session)
+
+
+def _sessions_in(holding: Holding) -> Iterator[Document]:
+    """Everything of a client that may take a slot; old bookings count even if they break the contract."""
+    for document in holding.documents:
+        yield from (session.fields for session in document.sessions)
+    yield from (booking.fields for booking in holding.bookings)
+
+
+def _blocks(fields: Document, slot: Slot) -> bool:
+    """Whether a session or an old booking is in the way of a slot."""
+    taken = read_slot(fields)
+    return fields.get("status", DEFAULT_STATUS) in BLOCKING and taken is not None and taken.overlaps(slot)
+
+
+def _totals(sessions: list[Document], now: int) -> Document:
+    """A client document's totals over these sessions (DESIGN.md, section 2), and when it was changed."""
+    return {
+        "totalSessions": len(sessions),
+        "totalSpent": total(one.get("price") for one in sessions),
+        "updatedAt": DatetimeMS(now),
+    }
+
+
+def _range(filters: Filters) -> tuple[int | None, int | None]:
+    """The dates that a list is about: the earliest, and the first one behind."""
+    first, last = filters.first_date, filters.last_date
+    return (
+        None if first is None else first // DAY * DAY,
+        None if last is None else last // DAY * DAY + DAY,
+    )

@@ -1,0 +1,97 @@
+"""Old bookings and client documents as the new structure shows them.
+
+What a client sees is what a migration would make of the client's documents just now: `consolidate` over all of them. So
+the answers are the same before, during and after a migration, by construction.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from sys import maxsize
+from typing import Any
+
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.bson_document import Document
+from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document
+from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.totals import total
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSession:
+    """One session of a client as it is shown."""
+
+    fields: Document
+    """`sessionId` and all other fields, decoded."""
+
+    is_old: bool
+    """Whether it still is a booking in the old shape; its `_id` is `legacyBookingId` then."""
+
+    @property
+    def session_id(self) -> Any:
+        """The `sessionId`, decoded; None if the session has none."""
+        return self.fields.get("sessionId")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    """One client's bookings in the new shape."""
+
+    fields: Document
+    """The client document's first level but `sessions`, decoded."""
+
+    sessions: tuple[SeenSession, ...]
+    """In the document's order."""
+
+    @property
+    def client_id(self) -> Any:
+        """The `clientId`, decoded."""
+        return self.fields["clientId"]
+
+    def session(self, session_id: ObjectId) -> SeenSession | None:
+        """The session of this id, if there is one."""
+        return next((one for one in self.sessions if one.session_id == session_id), None)
+
+    def of_experts(self, expert_keys: frozenset[bytes]) -> "ClientView":
+        """What an expert sees of it: its own sessions, and totals over them.
+
+        Args:
+            expert_keys: the sort keys of the expert's ids.
+        """
+        own = tuple(one for one in self.sessions if is_of_expert(one.fields, expert_keys))
+        totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
+        # Fields that only the application knows are between it and the client.
+        known = {name: value for name, value in self.fields.items() if name in FIELDS}
+        return replace(self, fields={**known, **totals}, sessions=own)
+
+
+def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:
+    """Whether a session is one of these experts'."""
+    return "expertId" in fields and sort_key(fields["expertId"]) in expert_keys
+
+
+def view_of(case: ClientCase) -> ClientView | None:
+    """What a client sees; None if the client has nothing that can be shown.
+
+    A booking that a migration would reject is not shown, just as it is no session afterwards. A client document that
+    would be too large is shown all the same.
+    """
+    result = consolidate(case, maximum_size=maxsize)
+    document = None if result.document is None else read_client_document(result.document)
+    if not isinstance(document, ClientDocument):
+        return None
+    first_old = len(document.sessions) - len(result.migrated)
+    return ClientView(
+        fields=document.fields,
+        sessions=tuple(
+            SeenSession(session.fields, is_old=number >= first_old)
+            for number, session in enumerate(document.sessions)
+        ),
+    )
+
+
+def client_documents_of(raws: Iterable[bytes]) -> list[ClientDocument]:
+    """The client documents that can be shown; one that is broken is passed over, as a migration rejects it."""
+    documents = map(read_client_document, raws)
+    return [document for document in documents if isinstance(document, ClientDocument)]

@@ -1,0 +1,103 @@
+"""A cut-over that refuses every write of every user meanwhile: the server's own mode for it, beside the usual fence.
+
+Unlike a validator, it refuses deletes, and writers that bypass validation. It holds for the whole cluster, all databases,
+and for everybody but users with the privilege to bypass it, whom the usual fence still stops in the source (MongoDB manual,
+reference/command/setUserWriteBlockMode; from 6.0, replica sets and sharded clusters).
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from booking_migrate.errors import WritesNotBlockable
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.cutover import MongoLive
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.retry import attempts
+
+_NOTE = "blocks_all_writes"
+"""The key in a source's settings that says, after a crash too, that the mode was turned on by this cut-over."""
+
+_NEEDED = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
+_OFF = 1
+"""What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
+
+
+class BlockingLive(MongoLive):
+    """See `LiveCollections` for the promises. It lifts what it has noted, whether or not it would block again."""
+
+    def __init__(self, source: DriverCollection, target: DriverCollection, *, blocks: bool) -> None:
+        """Take the collections.
+
+        Args:
+            source: the live collection.
+            target: the one that takes its place.
+            blocks: whether to refuse all users' writes, and not only those to the source.
+        """
+        super().__init__(source, target)
+        self._blocks = blocks
+        self._admin = source.database.client.admin
+
+    def unfit(self) -> str | None:
+        """See `LiveCollections.unfit`.
+
+        Raises:
+            WritesNotBlockable: the server, or the user's privileges, do not allow it, or somebody else has turned it on.
+        """
+        if self._blocks:
+            self._check_block()
+        return super().unfit()
+
+    def settings(self) -> str:
+        """See `LiveCollections.settings`."""
+        settings = super().settings()
+        return json.dumps({**json.loads(settings), _NOTE: True}) if self._blocks else settings
+
+    def raise_fence(self) -> None:
+        """See `LiveCollections.raise_fence`. The mode waits for writes that are under way."""
+        if self._blocks:
+            self._turn(on=True)
+        super().raise_fence()
+
+    def lift_fence(self, settings: str) -> None:
+        """See `LiveCollections.lift_fence`. One of the two that cannot be lifted does not keep the other."""
+        try:
+            super().lift_fence(settings)
+        finally:
+            if json.loads(settings or "{}").get(_NOTE):
+                self._turn(on=False)
+
+    def _turn(self, *, on: bool) -> None:
+        with writing(self._source):
+            for attempt in attempts():
+                with attempt:
+                    self._admin.command({"setUserWriteBlockMode": 1, "global": on})
+
+    def _check_block(self) -> None:
+        with reading(self._source):
+            login: Any = self._admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+        if not login["authenticatedUsers"]:
+            problem = "nobody is logged in, so it would stop this program too"
+            raise WritesNotBlockable(problem, "Switch on access control, or go without.")
+        lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
+        if lacking:
+            advice = "The built-in roles restore and clusterMonitor have them."
+            raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
+        with reading(self._source):
+            mode = self._admin.command("serverStatus").get("repl", {}).get("userWriteBlockMode")
+        if mode is None:
+            problem = "the server does not have setUserWriteBlockMode"
+            raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")
+        if mode != _OFF:
+            problem = "somebody has blocked them already"
+            raise WritesNotBlockable(
+                problem, "Go without, and whoever has blocked them decides when it ends."
+            )
+
+
+def _may(action: str, privileges: Collection[Any]) -> bool:
+    """Whether one of a user's privileges lets it do this to the cluster (manual, reference/resource-document)."""
+    return any(
+        action in each["actions"] and (each["resource"].get("cluster") or each["resource"].get("anyResource"))
+        for each in privileges
+    )

@@ -1,0 +1,153 @@
+"""A glance says nothing but what the thorough way says, of documents and of whole clients."""
+
+from typing import Any
+
+import bson
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.bson_document import CODEC, elements
+from booking_migrate.domain.bson_layout import STRING, Layouts, layout_of
+from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.conversion import Converter, Session
+from booking_migrate.domain.people import People
+from booking_migrate.engine.verify.client_check import ClientCheck
+from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.engine.verify.glance import Glance
+from booking_migrate.engine.verify.pairs import ClientPair
+from booking_migrate.engine.verify.people import People as KnownPeople
+from booking_migrate.engine.verify.plan import VerificationRules
+from tests.support.bookings import ABSENT, a_booking
+
+FLAT = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-(2**63), 2**63 - 1).map(Int64),
+    st.floats(),
+    st.text("ab\x00\x02\x10é", max_size=8),
+    st.binary(min_size=12, max_size=12).map(ObjectId),
+    st.integers(-(2**62), 2**62).map(DatetimeMS),
+    st.decimals(allow_nan=False, places=2, min_value=-100, max_value=100).map(Decimal128),
+)
+NAMES = st.text("ab_é", min_size=1, max_size=3)
+
+
+@given(
+    known=st.dictionaries(NAMES, FLAT, max_size=5),
+    values=st.lists(FLAT, min_size=5, max_size=5),
+    tail=st.binary(max_size=12),
+)
+def test_a_match_is_the_one_right_reading(known: dict[str, Any], values: list[Any], tail: bytes) -> None:
+    """Whatever stands in a document's strings, the values of a match are those of its elements."""
+    layout = layout_of(bson.encode(known, codec_options=CODEC), frozenset({"a"}))
+    assert layout is not None
+    other = dict(zip(known, values, strict=False))
+    for name, value in other.items():
+        if isinstance(value, str):
+            other[name] = value + tail.decode("latin-1")
+    raw = bson.encode(other, codec_options=CODEC)
+    parts = list(elements(raw))
+    found = layout.match(raw)
+    is_alike = [(part.name.decode(), part.kind) for part in parts] == list(layout.kinds.items())
+    has_nul = any(part.kind == STRING and b"\x00" in part.value[4:-1] for part in parts)
+
+    assert (is_alike and not has_nul) == (found is not None)
+    if found is not None:
+        read = [part.value[4:] if part.kind == STRING else part.value for part in parts]
+        assert read == [found[place] for place in layout.place.values()]
+        assert b"".join(part.raw for part in parts if part.name != b"a") == b"".join(
+            found[place] for place in layout.kept
+        )
+
+
+def test_a_text_that_imitates_fields_fools_nobody() -> None:
+    """A string with a NUL inside and an element behind it is not read as that element."""
+    layout = layout_of(bson.encode({"a": "x", "b": "y"}), frozenset())
+    assert layout is not None
+    hidden = bson.encode({"a": "x\x00\x02b\x00\x02\x00\x00\x00z"})
+    assert None is layout.match(hidden)
+
+
+def test_odd_documents_have_no_layout() -> None:
+    """A name that occurs twice, a nested value or a rare type is not for a glance."""
+    twice = bytearray(bson.encode({"a": 1, "b": 2}))
+    twice[twice.index(b"b\x00")] = ord("a")
+    odd = [bytes(twice), bson.encode({"a": {}}), bson.encode({"a": [1]}), bson.encode({"a": bson.Code("x")})]
+    assert [None] * 4 == [layout_of(raw, frozenset()) for raw in odd]
+
+
+def test_layouts_are_learned_up_to_a_bound() -> None:
+    """A collection of ever new layouts is read the thorough way, and takes no more memory."""
+    layouts = Layouts(frozenset(), lambda layout: layout)
+    seen = [layouts.read(bson.encode({f"field{number}": 1})) is not None for number in range(100)]
+    assert (24, True) == (sum(seen), all(seen[:24]))
+    assert layouts.read(bson.encode({"field7": 2})) is not None
+
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "price": st.one_of(
+            st.integers(-1, 2**31 - 1),
+            st.integers(0, 2**40).map(Int64),
+            st.floats(-1, 1e6),
+            st.decimals(-1, 100, places=2).map(Decimal128),
+            st.just(float("nan")),
+        ),
+        "duration": st.sampled_from([15, 14, 30.5, Int64(60), "30"]),
+        "createdAt": st.one_of(st.integers(-(2**40), 2**45).map(DatetimeMS), st.just(ABSENT)),
+        "updatedAt": st.integers(-(2**40), 2**45).map(DatetimeMS),
+        "status": st.sampled_from(["completed", "Pending", ABSENT, None]),
+        "notes": st.one_of(st.none(), st.just(ABSENT), st.text(max_size=5), st.just("é" * 1001)),
+        "startTime": st.sampled_from(["9:30", "24:00"]),
+        "clientEmail": st.sampled_from(["a@example.com", "nobody", ABSENT]),
+        "cancelledBy": st.sampled_from(["client", "nobody", None]),
+        "extra": FLAT,
+        "nested": st.just({"a": 1}),
+        "sessionId": st.just(1),
+        "__v": st.sampled_from([0, 1.5, ABSENT]),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), changes=st.lists(st.one_of(st.just({}), CHANGES), min_size=1, max_size=5))
+def test_a_glance_says_what_the_thorough_way_says(data: st.DataObject, changes: list[dict[str, Any]]) -> None:
+    """Of any client, with its document as it must be or with a byte changed, a glance is silent or agrees."""
+    raws = [
+        bson.encode(a_booking(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), **fields), codec_options=CODEC)
+        for number, fields in enumerate(changes)
+    ]
+    converter = Converter(Contract())
+    results = [converter.convert(read_booking(raw), People()) for raw in raws]
+    sessions = [result for result in results if isinstance(result, Session)]
+    document = consolidate(ClientCase(sessions)).document
+    target = [] if document is None else [document]
+    if document is not None and data.draw(st.booleans()):
+        place = data.draw(st.integers(40, len(document) - 2))
+        changed = document[:place] + bytes([document[place] ^ 1]) + document[place + 1 :]
+        target = [changed if _is_sound(changed) else document]
+    pair = ClientPair([SourceDocument(raw) for raw in raws], [TargetDocument(raw) for raw in target])
+    rules = VerificationRules(maximum_document_size=data.draw(st.sampled_from([1000, 8 * 1024 * 1024])))
+    glanced = Glance(rules).check(pair)
+    thorough = ClientCheck(rules).check(pair, KnownPeople())
+
+    assert glanced in (None, thorough)
+    is_plain = all(fields == {} for fields in changes)
+    if is_plain and target == [document] and rules.maximum_document_size > 1000:
+        assert glanced is not None
+
+
+def _is_sound(raw: bytes) -> bool:
+    try:
+        bson.decode(raw, CODEC)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, no server holds it
+        return False
+    return True
