@@ -20,7 +20,7 @@ from tests.support.soak import Application
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
-MIGRATE = ("migrate", "--in-place", "--batch-size", "50", "--quiet")
+MIGRATE = ("migrate", "--in-place", "--batch-size", "50", "--passes", "3", "--quiet")
 ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--quiet")
 _ATTEMPTS = 10
 """How often a command is given that somebody has ended from outside."""
@@ -88,7 +88,7 @@ def _soak(
 ) -> None:
     application = Application(server.uri, database.name, clients, seed=11)
     application.fill(bookings)
-    with application.running(), _trouble(server, seed=3, pause=1.5):
+    with application.running(), _trouble(server, seed=3, pause=3):
         assert _to_the_end(environment, *MIGRATE, "--max-rate", str(rate)) in (0, 3)
     assert [] == application.problems()[:5]
     with application.running(old_instances=0):
@@ -99,7 +99,7 @@ def _soak(
     runs = [
         run["_id"] for run in database.booking_migrate_runs.find({"state": "done"}).sort("started_at", -1)
     ]
-    with application.running(old_instances=0), _trouble(server, seed=5, pause=1.5):
+    with application.running(old_instances=0), _trouble(server, seed=5, pause=3):
         for run in runs:
             assert _to_the_end(environment, "rollback", "--run", run, "--yes", "--quiet") in (0, 3)
     assert [] == application.problems()[:5]
