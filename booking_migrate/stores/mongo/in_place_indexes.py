@@ -24,6 +24,7 @@ IS_CLIENT_DOCUMENT: Mapping[str, Any] = {"sessions": {"$type": "array"}}
 _SUFFICIENT = (None, IS_CLIENT_DOCUMENT, {"sessions": {"$exists": True}})
 """The filters of an index that keeps a client from having two client documents; None: it has no filter."""
 
+_ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
 _SHOWN = 5
 _SHOWN_IDS = 3
 
@@ -140,4 +141,4 @@ def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
             if count <= _SHOWN:
                 ids = ", ".join(display_id(each) for each in client["ids"])
                 clients.append(f"{display_id(client['_id'])} ({ids})")
-    return DuplicateClientDocuments(clients, count)
+    return DuplicateClientDocuments(clients, count, _ADVICE)
