@@ -66,9 +66,12 @@ def test_contended_clients_are_done_apart() -> None:
         done.append(clients)
         return len(clients)
 
-    results = list(in_pieces(range(8), attempt))
+    pauses: list[float] = []
+    results = list(in_pieces(range(8), attempt, pause=pauses.append))
 
-    assert [4, None, 1, 2] == results
+    assert [4, 1, None, 2] == results
+    assert sorted(pauses) == pauses
+    assert 1.0 == pauses[-1]
     assert [[0, 1, 2, 3], [4], [6, 7]] == [list(each) for each in sorted(done, key=min)]
 
 
