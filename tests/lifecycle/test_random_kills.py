@@ -20,8 +20,12 @@ MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--
 VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--quiet")
 CUTOVER = ("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+IN_PLACE = ("migrate", "--in-place", "--batch-size", "20", "--json", "--quiet")
+PUT_BACK = ("rollback", "--target", "bookings", "--yes", "--json")
 KILLS = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 """How often each command is killed: a few times always, fifty times in the whole matrix."""
+
+KILLS_IN_PLACE = pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 
 _CLIENTS = 400
 _START_SECONDS, _LONGEST_SECONDS = 0.4, 2.5
@@ -111,8 +115,10 @@ def test_rollback_of_a_cutover_killed_at_random_moments(
         assert not database.bookings.options().get("validator"), kill
 
 
-@pytest.mark.slow
-def test_in_place_killed_at_random_moments(database: Db, environment: dict[str, str], command: Run) -> None:
+@KILLS_IN_PLACE
+def test_in_place_killed_at_random_moments(
+    database: Db, environment: dict[str, str], command: Run, kills: int
+) -> None:
     """Whenever it is killed in place, the next call leaves what an undisturbed run, or its rollback, leaves."""
     moments = random.Random(9)
     database.bookings.insert_many(
@@ -125,7 +131,7 @@ def test_in_place_killed_at_random_moments(database: Db, environment: dict[str, 
     command(*PUT_BACK)
     assert before == contents(database)
 
-    for kill in range(_KILLS_IN_PLACE):
+    for kill in range(kills):
         database.booking_migrate_runs.delete_many({})
         _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *IN_PLACE)
         was_done = database.booking_migrate_runs.count_documents({"state": "done"}) > 0
