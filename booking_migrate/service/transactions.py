@@ -22,7 +22,9 @@ _SHORTEST = 0.001
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
 """Seconds; a pause is chosen by chance up to a bound that doubles."""
 
-_DOCUMENT_VALIDATION_FAILURE = 121
+_REFUSING = frozenset({121, 371})
+"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over keeps writes out."""
+
 _CONTENTION = frozenset({112, 11000})
 """WriteConflict, and DuplicateKey: somebody else made the same document in the same moment, and is found next time."""
 
@@ -50,7 +52,7 @@ def in_transaction(
         try:
             return _attempt(client, body, deadline)
         except PyMongoError as error:
-            if _DOCUMENT_VALIDATION_FAILURE in _codes(error):
+            if _REFUSING & _codes(error):
                 raise Busy("bookings cannot be changed just now", retry_after=5) from None
             if not (error.has_error_label("TransientTransactionError") or _CONTENTION & _codes(error)):
                 raise
