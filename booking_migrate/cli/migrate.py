@@ -11,7 +11,7 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.errors import BadPlace
+from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.lifecycle import JournaledOutcome
     from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.engine.server import Grouping, NoGrouping
     from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
@@ -67,6 +68,8 @@ class _Start:
     maximum_lag: float | None
     listener: "Listener"
     shield: Shield
+    engine: options.EngineName
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ def migrate(
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 2000,
+    engine: options.EngineOption = options.EngineName.AUTO,
+    workers: options.GroupingWorkers = 2,
     max_lag: options.MaxLag = None,
     restart: options.Restart = False,
     plan: options.FollowedPlan = None,
@@ -147,10 +152,24 @@ def migrate(
     run.execute(
         asked,
         lambda run_id, listener: _migrate(
-            places, rules, contract_of(ctx), files, _Start(run_id, restart, max_lag, listener, shield)
+            places,
+            rules,
+            contract_of(ctx),
+            files,
+            _Start(run_id, restart, max_lag, listener, shield, engine, workers),
         ),
         shield,
     )
+
+
+def _check_engine(places: Places, start: _Start) -> None:
+    sides = (parse_place(places.source), parse_place(places.target))
+    if start.engine is options.EngineName.SERVER and not all(
+        isinstance(side, CollectionPlace) for side in sides
+    ):
+        raise BadConfiguration(
+            "--engine", "the server engine works within a database; source or target is a file"
+        )
 
 
 def _files_beside(target: str) -> list[str]:
@@ -170,6 +189,7 @@ def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, 
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
 
     plan = rules.plan(contract)
+    _check_engine(places, start)
     places.check_distinct({"--rejects": files.rejects})
     target = parse_place(places.target)
     with opened(places, start.listener) as sides:
@@ -217,6 +237,7 @@ def _run(
                 experts=sides.experts,
                 listener=start.listener,
                 shield=start.shield,
+                grouping=_grouping(plan, places, start, sides),
             )
         case FilePlace():
             written = [place.path, files.rejects or rejects_beside(place)]
@@ -235,6 +256,22 @@ def _run(
                 plan, sides.source, target, users=sides.users, experts=sides.experts, listener=start.listener
             )
             return JournaledOutcome(outcome, start.run_id, is_resumed=False)
+
+
+def _grouping(
+    plan: "MigrationPlan", places: Places, start: _Start, sides: "Opened"
+) -> "Grouping | NoGrouping":
+    from booking_migrate.engine.server import Grouping, NoGrouping  # noqa: PLC0415 - as above
+    from booking_migrate.stores.grouping import PlainRules  # noqa: PLC0415
+    from booking_migrate.stores.locate import open_grouping  # noqa: PLC0415
+
+    if start.engine is options.EngineName.STREAM:
+        return NoGrouping("--engine stream")
+    rules = PlainRules(plan.contract, plan.accepted, plan.maximum_document_size)
+    server = open_grouping(parse_place(places.source), parse_place(places.target), sides.connection, rules)
+    if server is None:
+        return NoGrouping(f"{places.source} is no collection")
+    return Grouping(server, start.workers, is_required=start.engine is options.EngineName.SERVER)
 
 
 def _request(plan: "MigrationPlan", places: Places, files: _Files, start: _Start) -> "RunRequest":

@@ -57,14 +57,15 @@ class GroupingServer(Protocol):
     def present(self, clients: ClientRange) -> Iterator[bytes]:
         """The target's documents of a range, whole, in client order."""
 
-    def present_clients(self, clients: ClientRange, limit: int) -> Sequence[ObjectId]:
-        """The first so many clients of a range that have a document in the target."""
+    def present_ids(self, clients: ClientRange, limit: int) -> Sequence[bytes]:
+        """The first so many documents of a range in the target, cut down to `_id` and `clientId`."""
 
-    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId]) -> str | None:
+    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId], run_id: str) -> str | None:
         """Write the documents of the range's plain clients into the target; durable (majority) when it returns.
 
         The bytes are those that the stream engine makes. A client that is not plain, or excluded, gets no document, and
-        nothing that is in the target is changed.
+        nothing that is in the target is changed. The server can tell by ``run_id`` for whom it works
+        (`UndoableTarget.stop_grouping`).
 
         Returns:
             None if every plain client has its document. Otherwise what was wrong, for people: then some of them may have

@@ -16,12 +16,13 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 2
+JOURNAL_VERSION = 3
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
     1: runs, ranges with digests, images of what was there before, locks.
     2: cut-overs and verifications: their states and fields.
+    3: ranges that the server groups by itself.
 """
 
 
@@ -136,8 +137,18 @@ class NoteKind(StrEnum):
     DOCUMENTS = "documents"
     """The client documents of one batch."""
 
+    GROUPING = "grouping"
+    """The server is about to write documents of these clients by itself. The notes name the documents that are there."""
+
+    GROUPED = "grouped"
+    """It has come to an end with them, and what it wrote is noted as `DOCUMENTS`. There are no notes."""
+
     REJECTS = "rejects"
     """The rejected records of this source and target that were there before the run."""
+
+
+UNKNOWN = b""
+"""In the place of a digest: it is that of no document, so whatever is there counts as changed by others."""
 
 
 class DocumentNote(NamedTuple):
@@ -147,7 +158,7 @@ class DocumentNote(NamedTuple):
     """The BSON of ``{_id}``, as it will be."""
 
     after: bytes | None
-    """The SHA-256 of its BSON as it will be; None if it will be gone."""
+    """The SHA-256 of its BSON as it will be; None if it will be gone; `UNKNOWN` if nobody could note it down."""
 
     before: bytes | None
     """Its BSON as it is; None if it is not there yet."""
@@ -300,6 +311,12 @@ class UndoableTarget(Protocol):
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """The documents with these `_id` values, whole, in any order; at most a few thousand values."""
+
+    def find_clients(self, first: bytes, end: bytes) -> Iterator[bytes]:
+        """The documents of clients with ObjectIds, from the sort key of one up to that of another, whole."""
+
+    def stop_grouping(self, run_id: str) -> None:
+        """Make sure that the server groups no bookings for a run any more; it may do so after the run was killed."""
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """Delete documents that still are these versions; others stay."""

@@ -99,7 +99,7 @@ def both(
         assert server.obstacle() is None
         for clients in server.ranges(size):
             if clients.is_groupable:
-                assert server.merge(clients, []) is None
+                assert server.merge(clients, [], "run") is None
         streamed = list(find_raw(connection.collection("streamed"), {}, by_client=True))
         return streamed, list(find_raw(target, {}, by_client=True))
 

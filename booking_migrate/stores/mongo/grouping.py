@@ -11,6 +11,7 @@ from booking_migrate.stores.grouping import ClientRange, PlainRules
 from booking_migrate.stores.mongo.client_index import client_index_name
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, server_text
+from booking_migrate.stores.mongo.operations import mark, stop
 from booking_migrate.stores.mongo.plain_clients import in_range, pipeline
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_raw, split_batch
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
@@ -105,25 +106,28 @@ class MongoGrouping:
                 yield from split_batch(batch)
                 batch = next(batches, None)
 
-    def present_clients(self, clients: ClientRange, limit: int) -> Sequence[ObjectId]:
-        """See `GroupingServer.present_clients`."""
-        fields = {"clientId": 1, "_id": 0}
+    def present_ids(self, clients: ClientRange, limit: int) -> Sequence[bytes]:
+        """See `GroupingServer.present_ids`."""
+        fields = {"_id": 1, "clientId": 1}
         with reading(self._target):
             for attempt in attempts():
                 with attempt:
-                    cursor = self._target.find(in_range(clients), fields, collation=SIMPLE)
-                    return [each["clientId"] for each in cursor.sort("clientId", 1).limit(limit)]
-        return ()
+                    cursor = self._target.find_raw_batches(in_range(clients), fields, collation=SIMPLE)
+                    batches = cast("Iterator[bytes]", cursor.sort("clientId", 1).limit(limit))
+                    found = [raw for batch in batches for raw in split_batch(batch)]
+        return found
 
-    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId]) -> str | None:
+    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId], run_id: str) -> str | None:
         """See `GroupingServer.merge`. An aggregation whose outcome is not known is not sent again."""
         stages = pipeline(clients, excluded, self._rules, self._target.name)
+        comment = mark(run_id, clients.first)
         try:
             self._source.aggregate(
-                stages, hint=self._index(), collation=SIMPLE, allowDiskUse=True, comment="booking-migrate"
+                stages, hint=self._index(), collation=SIMPLE, allowDiskUse=True, comment=comment
             )
         except (ConnectionFailure, OperationFailure) as error:
             if is_transient(error):
+                stop(self._target, comment)
                 with reading(self._target):
                     for attempt in attempts():
                         with attempt:

@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -46,7 +47,8 @@ class MongoJournal:
         self._ranges = ranges
         self._before = before
         self._is_indexed = False
-        self._noted = 0
+        # Counting is one step of the interpreter: several threads note down what they are about to write.
+        self._numbers = count()
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
         """See `RunJournal.runs`."""
@@ -104,10 +106,9 @@ class MongoJournal:
 
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """See `RunJournal.note`. The images come first: a range whose image is lacking would be of no use."""
-        for start in range(0, len(noted.notes), _NOTES):
+        for start in range(0, max(1, len(noted.notes)), _NOTES):
             # With the token, so that a process that was taken for dead does not clash with its successor.
-            name = f"{run_id}/{token:09d}/{self._noted:09d}"
-            self._noted += 1
+            name = f"{run_id}/{token:09d}/{next(self._numbers):09d}"
             part = noted.notes[start : start + _NOTES]
             self._keep_images(run_id, name, part)
             fields = {
