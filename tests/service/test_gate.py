@@ -185,8 +185,9 @@ def test_an_unexpected_error(repository: Repository, monkeypatch: pytest.MonkeyP
         answer.status_code,
         answer.json(),
     )
-    assert "KeyError" in service.log[0]
-    assert "notes" not in service.log[0] + answer.text
+    [line] = service.logged(1)
+    assert "KeyError" in line
+    assert "notes" not in line + answer.text
 
 
 def test_many_slow_ones(repository: Repository, platform: Callable[..., Platform]) -> None:
