@@ -12,12 +12,14 @@ from booking_migrate.cli import (
     cutover,
     dry_run,
     explain,
+    finalize,
     migrate,
     rollback,
     serve,
     service_indexes,
     status,
     verify,
+    view,
 )
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
 from booking_migrate.cli.secrecy import redact
@@ -83,6 +85,8 @@ app.command("migrate", help=migrate.HELP, epilog=EXIT_STATUS)(migrate.migrate)
 app.command("verify", help=verify.HELP, epilog=EXIT_STATUS)(verify.verify)
 app.command("cutover", help=cutover.HELP, epilog=EXIT_STATUS)(cutover.cutover)
 app.command("rollback", help=rollback.HELP, epilog=EXIT_STATUS)(rollback.rollback)
+app.command("finalize", help=finalize.HELP, epilog=EXIT_STATUS)(finalize.finalize)
+app.command("view", help=view.HELP, epilog=EXIT_STATUS)(view.view)
 app.command("status", help=status.HELP, epilog=EXIT_STATUS)(status.status)
 app.command("explain", help=explain.HELP, epilog=EXIT_STATUS)(explain.explain)
 app.command("serve", help=serve.HELP, epilog=EXIT_STATUS)(serve.serve)

@@ -1,4 +1,4 @@
-"""The command ``migrate``: side by side, from any place to any place."""
+"""The command ``migrate``: side by side, from any place to any place, or within one collection."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,14 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.in_place import (
+    ONLY_IN_PLACE,
+    ONLY_SIDE_BY_SIDE,
+    InPlace,
+    Start,
+    check_options,
+    migrate_in_place,
+)
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import BadPlace
@@ -33,7 +41,9 @@ if TYPE_CHECKING:
     from booking_migrate.reports.model import Report
 
 HELP = filled(f"""
-Write one client document per client to the target, side by side; the source is not touched.
+Write one client document per client to the target, side by side; the source is not touched. With --in-place, everything
+happens within the source collection, while the application uses it: for each few clients, one transaction writes their
+documents and moves their old bookings to an archive.
 
 Bookings that cannot be converted are kept whole in a place of their own, with every reason, and nothing else waits for
 them. The command can be repeated: what is already there is left as it is.
@@ -54,20 +64,11 @@ file; an option ranks before the environment, and that before the file.
   From a dump to a server, with a report to mail:
     booking-migrate migrate --source dump/shop/bookings.bson.gz --target clients \\
       --uri mongodb://localhost --db shop --report report.html
+  In the live collection, at 2000 bookings a second:
+    booking-migrate migrate --in-place --source bookings --db shop --max-rate 2000
   In a script:
     booking-migrate migrate --source bookings.jsonl --target clients.jsonl --json --quiet
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """How the run begins, and who hears of it."""
-
-    run_id: str
-    restart: bool
-    maximum_lag: float | None
-    listener: "Listener"
-    shield: Shield
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ def migrate(
     batch_size: options.BatchSize = 2000,
     max_lag: options.MaxLag = None,
     restart: options.Restart = False,
+    in_place: options.InPlaceOption = False,
+    archive: options.Archive = None,
+    passes: options.Passes = 10,
+    max_rate: options.MaxRate = None,
+    without_transactions: options.WithoutTransactions = False,
     plan: options.FollowedPlan = None,
     json: options.Json = False,
     report: options.Reports = None,
@@ -130,7 +136,7 @@ def migrate(
     asked = run.Invocation(
         command="migrate",
         source=source,
-        target=target,
+        target=source if in_place else target,
         places=[
             str(place)
             for place in (source, target, users, experts, rejects, plan, config)
@@ -145,14 +151,16 @@ def migrate(
     )
     files = _Files(rejects, plan)
     shield = Shield()
-    run.execute(
-        asked,
-        lambda run_id, listener: _migrate(
-            places, rules, contract_of(ctx), files, _Start(run_id, restart, max_lag, listener, shield)
-        ),
-        shield,
-        partial(hooks_of, ctx),
-    )
+    asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
+
+    def body(run_id: str, listener: "Listener") -> "Report":
+        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        start = Start(run_id, restart, max_lag, listener, shield)
+        if in_place:
+            return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
+        return _migrate(places, rules, contract_of(ctx), files, start)
+
+    run.execute(asked, body, shield, partial(hooks_of, ctx))
 
 
 def _files_beside(target: str) -> list[str]:
@@ -164,7 +172,7 @@ def _files_beside(target: str) -> list[str]:
         return []
 
 
-def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, start: _Start) -> "Report":
+def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, start: Start) -> "Report":
     """Open the places, let the engine do the work, and make the report of what came out."""
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_migrate  # noqa: PLC0415
@@ -188,7 +196,7 @@ def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, 
 
 
 def _run(
-    plan: "MigrationPlan", places: Places, files: _Files, start: _Start, sides: "Opened"
+    plan: "MigrationPlan", places: Places, files: _Files, start: Start, sides: "Opened"
 ) -> "JournaledOutcome":
     """A collection gets a journal and a lock, a file a sidecar, standard output neither."""
     from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
@@ -239,7 +247,7 @@ def _run(
             return JournaledOutcome(outcome, start.run_id, is_resumed=False)
 
 
-def _request(plan: "MigrationPlan", places: Places, files: _Files, start: _Start) -> "RunRequest":
+def _request(plan: "MigrationPlan", places: Places, files: _Files, start: Start) -> "RunRequest":
     from booking_migrate.cli.life import holder_of, run_options_of  # noqa: PLC0415 - as above
     from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
 

@@ -37,6 +37,20 @@ def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterat
         )
 
 
+def steps_after_in_place(outcome: MigrationOutcome) -> Iterator[NextStep]:
+    """What to do after a migration in place."""
+    if outcome.counts.rejected:
+        yield NextStep(
+            text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
+        )
+        yield NextStep(text="They are where they were. Mend them there and run the same command again.")
+    if outcome.changed:
+        yield NextStep(
+            text="Prove the result, also while the application runs:",
+            command="booking-migrate verify --in-place",
+        )
+
+
 def steps_after_verify(outcome: VerificationOutcome, *, listed: bool) -> Iterator[NextStep]:
     """What to do after a verification.
 

@@ -26,6 +26,7 @@ _CONNECTION = "Connection"
 _PEOPLE = "Users and experts, for bookings without user ids and emails"
 _RULES = "What may pass"
 _WRITING = "Writing"
+_IN_PLACE = "In place"
 _OUTPUT = "Output"
 
 
@@ -308,6 +309,65 @@ MaxLag = Annotated[
         min=0,
         show_default="never pause",
         help="Pause while a secondary of the target's replica set is further behind, or nobody can tell.",
+    ),
+]
+InPlaceOption = Annotated[
+    bool,
+    option(
+        "--in-place/--no-in-place",
+        panel=_IN_PLACE,
+        show_default=False,
+        help="Migrate within the source collection, while the application uses it.",
+    ),
+]
+InPlaceProof = Annotated[
+    bool,
+    option(
+        "--in-place/--no-in-place",
+        panel=_IN_PLACE,
+        show_default=False,
+        help="The source was migrated within itself: the archive is read with it.",
+    ),
+]
+Archive = Annotated[
+    str | None,
+    option(
+        "--archive",
+        panel=_IN_PLACE,
+        metavar="NAME",
+        show_default="SOURCE_legacy",
+        help="The collection that old bookings are moved to, whole.",
+    ),
+]
+Passes = Annotated[
+    int,
+    option(
+        "--passes",
+        panel=_IN_PLACE,
+        metavar="N",
+        min=1,
+        max=1000,
+        help="Look for bookings that came meanwhile at most so often.",
+    ),
+]
+MaxRate = Annotated[
+    float | None,
+    option(
+        "--max-rate",
+        panel=_IN_PLACE,
+        metavar="N",
+        min=1,
+        show_default="no limit",
+        help="Move at most so many bookings a second.",
+    ),
+]
+WithoutTransactions = Annotated[
+    bool,
+    option(
+        "--without-transactions",
+        panel=_IN_PLACE,
+        show_default=False,
+        help="For a server that has none: the application must be stopped until the run is done.",
     ),
 ]
 Restart = Annotated[

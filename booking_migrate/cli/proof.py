@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.cli.identity import check_distinct
 from booking_migrate.cli.wiring import Places, opened
@@ -41,12 +41,17 @@ class Evidence:
     has_client_index: Callable[[], bool] | None
     """None if the target is a file, which needs no index."""
 
+    earlier: "Callable[[Any], bytes | None] | None" = None
+    """In place: says what client document the application had made for a client before."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProofPlaces(Places):
     """Where everything is, as the user wrote it; with the rejected bookings."""
 
     rejects: Path | None = None
+    archive: str | None = None
+    """In place: the collection that the old bookings were moved to. Source and target are one collection then."""
 
     @property
     def named(self) -> list[str]:
@@ -64,6 +69,10 @@ class ProofPlaces(Places):
         # Here and not above: sqlite3 and bson are not needed to print help.
         from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 
+        if self.archive is not None:
+            with self._open_in_place(self.archive, listener) as evidence:
+                yield evidence
+            return
         target = parse_place(self.target)
         if self.source == self.target:
             raise SamePlace(self.target)
@@ -82,6 +91,29 @@ class ProofPlaces(Places):
                 users=sides.users,
                 experts=sides.experts,
                 has_client_index=_index_question(target, connection),
+            )
+
+    @contextmanager
+    def _open_in_place(self, archive: str, listener: "Listener") -> Iterator[Evidence]:
+        # Here and not above: sqlite3 and bson are not needed to print help.
+        from booking_migrate.engine.in_place.earlier import earlier_documents  # noqa: PLC0415
+        from booking_migrate.stores.locate_in_place import open_proof  # noqa: PLC0415
+        from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+        from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
+
+        with opened(self, listener) as sides, ExitStack() as stack:
+            connection = sides.connection
+            proof = open_proof(connection, source=self.source, archive=archive)
+            rejected = open_rejected_records(parse_place(self.source), connection, source_name=self.source)
+            yield Evidence(
+                connection=connection,
+                source=stack.enter_context(closing(proof.old)),
+                target=stack.enter_context(closing(proof.new)),
+                rejected=stack.enter_context(closing(rejected)),
+                users=sides.users,
+                experts=sides.experts,
+                has_client_index=proof.has_client_index,
+                earlier=earlier_documents(open_journal(connection, is_read_only=True).journal, self.source),
             )
 
 
@@ -112,7 +144,7 @@ class Rules:
         return PeopleFields(self.user_id_field, self.user_email_field, self.expert_user_field)
 
     def for_target(
-        self, target: str, contract: "Contract", *, allow_later: bool = False
+        self, target: str, contract: "Contract", *, allow_later: bool = False, allow_changed: bool = False
     ) -> "VerificationRules":
         """The rules for a target as the user wrote it; a JSON file cannot hold every document."""
         from booking_migrate.engine.verify import VerificationRules  # noqa: PLC0415 - not needed to print help
@@ -129,4 +161,5 @@ class Rules:
             maximum_document_size=self.maximum_document_size,
             can_hold=holds_everything if holds_all else survives_extended_json,
             allow_later=allow_later,
+            allow_changed=allow_changed,
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from booking_migrate.engine.undo import UndoOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
+    from booking_migrate.stores.in_place import InPlaceCollection
     from booking_migrate.stores.journal import RunRecord
 
 HELP = filled("""
@@ -38,6 +39,9 @@ After a cut-over the old bookings take the live name again, in one atomic rename
 together. Sessions booked since stay, in client documents of the new shape beside the old bookings, and what was changed
 in migrated sessions is carried into the old bookings and listed; the exit code is 3 then. --discard-later drops both.
 
+What was migrated in place is put back client by client, while the application runs: the old bookings come from the
+archive, and what happened since is kept, carried or dropped likewise. The target of such a run is its source.
+
 \b
 [bold]Examples[/bold]
   The newest run into the default target:
@@ -46,6 +50,8 @@ in migrated sessions is carried into the old bookings and listed; the exit code 
     booking-migrate rollback --target clients.jsonl
   In a script, a certain run:
     booking-migrate rollback --run 20261123T151100Z-ab12cd --yes --json
+  What was migrated in place:
+    booking-migrate rollback --db shop --target bookings
   After a cut-over, as if it had never been:
     booking-migrate rollback --db shop --discard-later
 """)
@@ -56,7 +62,7 @@ DiscardLater = Annotated[
     options.option(
         "--discard-later",
         panel="What may pass",
-        help="After a cut-over: drop what the application has booked and changed since, after naming how much that is.",
+        help="After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is.",
     ),
 ]
 
@@ -123,16 +129,24 @@ def _rollback(
 ) -> "UndoOutcome":
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.life import holder_of, stores_of  # noqa: PLC0415
+    from booking_migrate.engine.in_place.rollback import survey_in_place  # noqa: PLC0415
+    from booking_migrate.engine.journal import UNDOABLE  # noqa: PLC0415
     from booking_migrate.engine.restoration import survey  # noqa: PLC0415
     from booking_migrate.engine.rollback import choose_run, roll_back  # noqa: PLC0415
     from booking_migrate.events import Warned  # noqa: PLC0415
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415
     from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
 
-    chosen = choose_run(open_journal(connection).journal, target=order.target, run_id=order.run_id)
+    journal = open_journal(connection).journal
+    chosen = choose_run(journal, target=order.target, run_id=order.run_id)
     since = None
-    if chosen.state is RunState.CUT_OVER and (order.discard_later or not order.yes):
-        since = _in_words(survey(_places(connection, chosen), listener), will_drop=order.discard_later)
+    if order.discard_later or not order.yes:
+        if chosen.state is RunState.CUT_OVER:
+            found = survey(_places(connection, chosen), listener)
+            since = _in_words(found, "the cut-over", will_drop=order.discard_later)
+        elif chosen.archive is not None and chosen.state in UNDOABLE:
+            found = survey_in_place(chosen, _in_place(connection, chosen), journal)
+            since = _in_words(found, "the migration", will_drop=order.discard_later)
     if not order.yes:
         _confirm(chosen, since)
     elif since is not None:
@@ -142,9 +156,22 @@ def _rollback(
         stores_of(connection, target=chosen.target, source=chosen.source),
         holder_of("rollback", own_id),
         places=lambda run: _places(connection, run),
+        in_place=lambda run: _in_place(connection, run),
         listener=listener,
         shield=shield,
         discard_later=order.discard_later,
+    )
+
+
+def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection":
+    """The collection that a run was made in."""
+    from booking_migrate.stores.locate_in_place import open_in_place  # noqa: PLC0415 - as above
+
+    return open_in_place(
+        connection,
+        source=chosen.source,
+        archive=chosen.archive or "",
+        has_transactions=chosen.options.get("without-transactions") != str(True),
     )
 
 
@@ -183,7 +210,7 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
     return roll_back_file(sidecar, run_id=run_id, listener=listener)
 
 
-def _in_words(since: "Since", *, will_drop: bool) -> str:
+def _in_words(since: "Since", moment: str, *, will_drop: bool) -> str:
     from booking_migrate.reports.wording import plural  # noqa: PLC0415 - not needed to print help
 
     counts = {
@@ -193,7 +220,7 @@ def _in_words(since: "Since", *, will_drop: bool) -> str:
     }
     named = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
     fate = "will be dropped" if will_drop else "will be kept"
-    return f"since the cut-over: {named}; this {fate}" if named else "since the cut-over: nothing"
+    return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: nothing"
 
 
 def _confirm(chosen: "RunRecord", since: str | None = None) -> None:

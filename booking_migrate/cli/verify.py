@@ -1,7 +1,7 @@
 """The command ``verify``: proves a migration's result, or lists every mismatch."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +12,13 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
+from booking_migrate.cli.in_place import check_options
 from booking_migrate.cli.proof import ProofPlaces, Rules
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place, written_beside
+from booking_migrate.stores.locate_in_place import default_archive
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
@@ -34,6 +36,10 @@ for the migration: they decide what had to come out.
 
 Rejected bookings that are kept whole and have a cause are no mismatch.
 
+With --in-place, the old bookings are those of the archive and those that are still in the source, and the client
+documents are the source's. Sessions that the application has added or changed since are counted, not reported: changed is
+one whose own updatedAt, or that of its client document, says so.
+
 \b
 [bold]Examples[/bold]
   Files:
@@ -44,11 +50,15 @@ Rejected bookings that are kept whole and have a cause are no mismatch.
   In CI, with a test case for each rule:
     booking-migrate verify --source bookings.jsonl --target clients.jsonl \\
       --report verify.xml --report verify.md --mismatches mismatches.jsonl
+  After migrate --in-place, while the application runs:
+    booking-migrate verify --in-place --source bookings --db shop
   A quick look at a large collection that is in use already:
     booking-migrate verify --db shop --sample 1000 --allow-later
 """)
 
 _CHECKING = "Checking"
+ONLY_SIDE_BY_SIDE = ("target", "rejects")
+ONLY_IN_PLACE = ("archive",)
 _RECHECK_SECONDS = 1.0
 """What a difference on a collection waits by default: longer than a majority write takes to be seen."""
 
@@ -86,11 +96,11 @@ RecheckSeconds = Annotated[
     ),
 ]
 AllowLater = Annotated[
-    bool,
+    bool | None,
     options.option(
         "--allow-later/--no-allow-later",
         panel=_CHECKING,
-        show_default=False,
+        show_default="only with --in-place",
         help="Count sessions that the new application added since, instead of reporting them.",
     ),
 ]
@@ -113,7 +123,7 @@ class _Manner:
     workers: int
     sample: int | None
     recheck: float | None
-    allow_later: bool
+    allow_later: bool | None
     mismatches: Path | None
 
 
@@ -136,7 +146,9 @@ def verify(
     workers: Workers = 1,
     sample: Sample = None,
     recheck: RecheckSeconds = None,
-    allow_later: AllowLater = False,
+    allow_later: AllowLater = None,
+    in_place: options.InPlaceProof = False,
+    archive: options.Archive = None,
     mismatches: Mismatches = None,
     json: options.Json = False,
     report: options.Reports = None,
@@ -147,7 +159,7 @@ def verify(
     """Parse, and hand over to `_verify`."""
     places = ProofPlaces(
         source=source,
-        target=target,
+        target=source if in_place else target,
         users=users,
         experts=experts,
         uri=uri,
@@ -155,6 +167,7 @@ def verify(
         db=db,
         json_format=json_format,
         rejects=rejects,
+        archive=(archive or default_archive(source)) if in_place else None,
     )
     rules = Rules(
         frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
@@ -163,7 +176,7 @@ def verify(
     asked = run.Invocation(
         command="verify",
         source=source,
-        target=target,
+        target=places.target,
         places=[*places.named, *(str(path) for path in (config, mismatches) if path is not None)],
         uri=uri,
         json=json,
@@ -171,13 +184,12 @@ def verify(
         quiet=quiet,
         verbose=verbose,
     )
-    run.execute(
-        asked,
-        lambda run_id, listener: _verify(
-            places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener
-        ),
-        hooks=partial(hooks_of, ctx),
-    )
+
+    def body(run_id: str, listener: "Listener") -> "Report":
+        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        return _verify(places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener)
+
+    run.execute(asked, body, hooks=partial(hooks_of, ctx))
 
 
 def _verify(
@@ -199,14 +211,22 @@ def _verify(
     from booking_migrate.reports.verification import report_of_verification  # noqa: PLC0415
 
     default_recheck = _RECHECK_SECONDS if places.in_database else 0.0
+    is_in_place = places.archive is not None
     plan = VerificationPlan(
-        rules=rules.for_target(places.target, contract, allow_later=manner.allow_later),
+        rules=rules.for_target(
+            places.target,
+            contract,
+            allow_later=is_in_place if manner.allow_later is None else manner.allow_later,
+            allow_changed=is_in_place and manner.allow_later is not False,
+        ),
         people=rules.people,
         sample=manner.sample,
         workers=manner.workers,
         recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
     )
     with places.open(listener) as evidence, ExitStack() as stack:
+        if evidence.earlier is not None:
+            plan = replace(plan, earlier_document=evidence.earlier)
         listed: MismatchFile | None = None
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
@@ -229,7 +249,7 @@ def _verify(
             run_to_tell.note(is_clean=not outcome.mismatch_count)
             if run_to_tell.problem is not None:
                 listener.notify(Warned(f"cutover will not know of this verification: {run_to_tell.problem}"))
-    return report_of_verification(
+    report = report_of_verification(
         outcome,
         run_id=run_id,
         source=places.source,
@@ -237,6 +257,7 @@ def _verify(
         next_steps=tuple(steps_after_verify(outcome, listed=manner.mismatches is not None)),
         mismatches_file=None if manner.mismatches is None else str(manner.mismatches),
     )
+    return report.model_copy(update={"archive": places.archive})
 
 
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":

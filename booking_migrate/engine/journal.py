@@ -41,6 +41,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.DONE: frozenset(
         {
             RunState.CUTTING_OVER,  # `cutover` of a run that was verified.
+            RunState.FINALIZING,  # `finalize` of a run in place, just verified.
             RunState.ROLLING_BACK,  # `rollback` of a run that came to its end.
         }
     ),
@@ -63,6 +64,13 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
             RunState.ROLLED_BACK,  # The old bookings have their name back, and that was checked.
         }
     ),
+    RunState.FINALIZING: frozenset(
+        {
+            RunState.FINALIZING,  # It was killed, and the next `finalize` goes on with it.
+            RunState.FINALIZED,  # The archive is gone.
+        }
+    ),
+    RunState.FINALIZED: frozenset(),  # Its old bookings are gone.
     RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
     RunState.ROLLING_BACK: frozenset(
         {
@@ -82,6 +90,9 @@ UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
 
 LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING})
 """The states of a run whose result is the live collection."""
+
+FINAL = frozenset({RunState.FINALIZING, RunState.FINALIZED})
+"""The states of a run in place that has no way back."""
 
 STANDING = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
 """The states of a run that has written something that still stands."""

@@ -1,21 +1,23 @@
 """Undoing a run, at whatever point of its life it is (DESIGN.md, section 4).
 
 Before a cut-over what the run wrote is removed (`undo`); after it the live collection gets its old bookings back
-(`restoration`).
+(`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
 """
 
 from collections.abc import Callable
 from typing import NoReturn
 
 from booking_migrate.engine.cutover import recover
+from booking_migrate.engine.in_place.rollback import undo_in_place
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import LIVE, STANDING
+from booking_migrate.engine.journal import FINAL, LIVE, STANDING
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.restoration import RestorationPlaces, RestorationPlan, restore
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.undo import UndoOutcome, undo
-from booking_migrate.errors import LaterRun, NoRun, NothingLater
+from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
 from booking_migrate.events import Listener, Reached, Step
+from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 
 
@@ -25,15 +27,18 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     Raises:
         NoRun: there is none.
         LaterRun: a later run wrote on top of it and has to be undone first.
+        Finalized: what it would take was dropped.
     """
     runs = journal.runs(target)
     named = f" {run_id}" if run_id else ""
     where = f" into {target}" if target else ""
-    known = STANDING | {RunState.ROLLED_BACK}
+    known = STANDING | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     run = chosen[0]
+    if run.state in FINAL:
+        raise Finalized(run.run_id, run.archive or "the archive")
     if run.state is not RunState.ROLLED_BACK:
         for other in journal.runs(run.target):
             if other.run_id == run.run_id:
@@ -53,6 +58,7 @@ def roll_back(
     holder: Holder,
     *,
     places: Callable[[RunRecord], RestorationPlaces],
+    in_place: Callable[[RunRecord], InPlaceCollection],
     listener: Listener,
     shield: Shield,
     discard_later: bool = False,
@@ -65,6 +71,7 @@ def roll_back(
         stores: where its life is kept.
         holder: who undoes it.
         places: opens the collections of its cut-over.
+        in_place: opens the collection that it was made in, if it was made in place.
         listener: told about each step.
         shield: holds a signal back while a range is undone.
         discard_later: whether what the application has done since the cut-over is dropped.
@@ -87,6 +94,16 @@ def roll_back(
             now = recover(now, places(now).live, stores, lock, listener)
         if now.state is RunState.ROLLED_BACK:
             outcome = UndoOutcome(now, was_rolled_back=True)
+        elif now.archive is not None:
+            outcome = undo_in_place(
+                now,
+                in_place(now),
+                stores,
+                lock,
+                listener=listener,
+                shield=shield,
+                discard_later=discard_later,
+            )
         elif now.state in LIVE:
             outcome = restore(
                 RestorationPlan(now, places(now), stores, lock, listener, shield, discard_later)

@@ -30,7 +30,17 @@ CHECKPOINT_SECONDS = 1.0
 
 _REJECTS_AT_ONCE = 500
 
-_UNFINISHED = frozenset({RunState.PLANNED, RunState.CUTTING_OVER, RunState.RESTORING, RunState.ROLLING_BACK})
+_UNFINISHED = frozenset(
+    {
+        RunState.PLANNED,
+        RunState.CUTTING_OVER,
+        RunState.RESTORING,
+        RunState.FINALIZING,
+        RunState.ROLLING_BACK,
+    }
+)
+_ENDING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
+"""The states that another command has to lead out of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,8 @@ class RunRequest:
     """Whether an interrupted run is undone first, instead of continued."""
 
     lease_seconds: float = LEASE_SECONDS
+    archive: str | None = None
+    """In place: the collection that the old bookings go to."""
 
 
 class RunSession:
@@ -99,6 +111,22 @@ class RunSession:
         """The run's name: that of the run that is continued, or the new one."""
         return self._run.run_id if self._run is not None else self._request.run_id
 
+    @property
+    def token(self) -> int:
+        """The fencing token of the lock, which notes are named by."""
+        return self._held().token
+
+    @property
+    def run(self) -> RunRecord:
+        """The run as its record has it; there is one after `open`."""
+        if self._run is None:
+            raise RuntimeError("open comes before everything else")
+        return self._run
+
+    def keep(self, **facts: Any) -> None:
+        """Write down facts that an undoing will need."""
+        self._run = self._stores.journal.save(self.run_id, **facts)
+
     def lock(self) -> None:
         """Take the lock and find out whether there is a run to continue. May be called twice.
 
@@ -118,7 +146,7 @@ class RunSession:
             # It was killed before it wrote anything: what there was before may be other by now.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
-        if unfinished is not None and unfinished.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
+        if unfinished is not None and unfinished.state in _ENDING:
             raise UnfinishedRun(unfinished.run_id, unfinished.state.value)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
@@ -173,6 +201,7 @@ class RunSession:
             started_at=now,
             heartbeat_at=now,
             worked_from=now,
+            archive=self._request.archive,
             target_existed=self._stores.target.exists(),
             index_existed=self._stores.target.has_client_index(),
         )

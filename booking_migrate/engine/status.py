@@ -14,6 +14,7 @@ _AT_WORK = frozenset(
         RunState.RUNNING,
         RunState.CUTTING_OVER,
         RunState.RESTORING,
+        RunState.FINALIZING,
         RunState.ROLLING_BACK,
     }
 )
@@ -93,6 +94,8 @@ def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> 
 
 
 def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    if run.archive is not None:
+        return _possible_in_place(run, is_newest=is_newest)
     places = shlex.join(["--source", run.source, "--target", run.target])
     back = f"booking-migrate rollback --run {run.run_id}"
     migrate = f"booking-migrate migrate {places}"
@@ -111,3 +114,22 @@ def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
     if run.state in LIVE:
         return [back] if is_newest else []
     return [back] if run.state in UNDOABLE else [migrate]
+
+
+def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    places = shlex.join(["--source", run.source, "--archive", run.archive or ""])
+    back = f"booking-migrate rollback --run {run.run_id}"
+    migrate = f"booking-migrate migrate --in-place {places}"
+    finalize = f"booking-migrate finalize {places}"
+    match run.state:
+        case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
+            return [migrate, f"{migrate} --restart", back]
+        case RunState.DONE:
+            verify = f"booking-migrate verify --in-place {places}"
+            return [verify, *([back, finalize] if is_newest else [])]
+        case RunState.ROLLING_BACK:
+            return [back]
+        case RunState.FINALIZING:
+            return [finalize]
+        case _:
+            return [migrate]

@@ -2,7 +2,8 @@
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +35,16 @@ class Samples:
         if len(self._first) < SAMPLES or key < self._first[-1][0]:
             insort(self._first, (key, display_id(document_id)))
             del self._first[SAMPLES:]
+
+    def saved(self) -> Mapping[str, Any]:
+        """Count and ids as values of BSON."""
+        return {"count": self.count, "first": [[key, text] for key, text in self._first]}
+
+    def add_saved(self, saved: Mapping[str, Any]) -> None:
+        """Count those that were saved."""
+        self.count += saved["count"]
+        others = [(bytes(key), text) for key, text in saved["first"]]
+        self._first = sorted([*self._first, *others])[:SAMPLES]
 
     def ids(self) -> tuple[str, ...]:
         """The ids kept, as text."""
@@ -90,6 +101,38 @@ class Tally:
         """How many documents were rejected."""
         return sum(samples.count for samples in self._rejected.values())
 
+    def recount(self, sessions: int) -> None:
+        """Take out again a client of so many sessions that was counted before with fewer of its bookings."""
+        self._clients -= 1
+        self._sessions -= sessions
+
+    def saved(self) -> Mapping[str, Any]:
+        """Everything but the rejections, as values of BSON."""
+        return {
+            "migrated": self._migrated,
+            "already_migrated": self._already_migrated,
+            "clients": self._clients,
+            "sessions": self._sessions,
+            "disagreeing": self._disagreeing.saved(),
+            # As text: a sum may be larger than any number of BSON.
+            "whole": [[currency, str(amount)] for currency, amount in self._whole.items()],
+            "fractional": [[currency, str(amount)] for currency, amount in self._fractional.items()],
+        }
+
+    def add(self, saved: Mapping[str, Any]) -> None:
+        """Count what a tally had counted that was saved; an empty one counts nothing."""
+        if not saved:
+            return
+        self._migrated += saved["migrated"]
+        self._already_migrated += saved["already_migrated"]
+        self.scanned += saved["migrated"] + saved["already_migrated"]
+        self._clients += saved["clients"]
+        self._sessions += saved["sessions"]
+        self._disagreeing.add_saved(saved["disagreeing"])
+        self._whole.update({currency: int(amount) for currency, amount in saved["whole"]})
+        for currency, amount in saved["fractional"]:
+            self._fractional[currency] = self._fractional.get(currency, Decimal(0)) + Decimal(amount)
+
     def check(self) -> None:
         """Make sure that every booking is accounted for (DESIGN.md, invariant 1).
 
@@ -114,6 +157,21 @@ class Tally:
             rejected=self.rejected,
             clients=self._clients,
             sessions=self._sessions,
+            client_documents=self.client_documents,
+        )
+
+    def counts_with(self, rejected: "Tally") -> Counts:
+        """The counts of what was moved here and what another tally has rejected.
+
+        Raises:
+            UnaccountedBookings: a booking is not accounted for.
+        """
+        self.check()
+        rejected.check()
+        return replace(
+            self.counts(changed=True),
+            scanned=self.scanned + rejected.scanned,
+            rejected=rejected.rejected,
             client_documents=self.client_documents,
         )
 

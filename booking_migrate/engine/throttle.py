@@ -61,6 +61,43 @@ class Throttle:
         return None
 
 
+class Pace:
+    """Keeps the average at so many bookings a second, however large the batches are."""
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        pause: Callable[[float], None] = sleep,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Take the rate.
+
+        Args:
+            rate: how many bookings a second.
+            pause: waits for so many seconds.
+            clock: tells the time in seconds.
+        """
+        self._rate = rate
+        self._pause = pause
+        self._clock = clock
+        self._free_at = clock()
+
+    @property
+    def batch(self) -> int:
+        """How many bookings make a batch that takes no longer than a quarter of a second's worth."""
+        return max(1, int(self._rate / 4))
+
+    def wait(self, bookings: int) -> None:
+        """Return when so many more bookings may be moved."""
+        now = self._clock()
+        # Time in which nothing was done is not saved up: no burst follows it.
+        self._free_at = max(now, self._free_at)
+        if self._free_at > now:
+            self._pause(self._free_at - now)
+        self._free_at += bookings / self._rate
+
+
 class NoThrottle:
     """Never pauses."""
 

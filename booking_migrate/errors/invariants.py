@@ -52,6 +52,17 @@ class TargetChanged(Unexpected):
 
 
 @dataclass(eq=False)
+class Contended(Unexpected):
+    """Somebody else wrote to the same documents at the same time; nothing was done, and it can be tried again."""
+
+    place: str
+
+    @property
+    def message(self) -> str:
+        return f"somebody else writes to the same documents of {self.place} again and again"
+
+
+@dataclass(eq=False)
 class IllegalTransition(Unexpected):
     """A run was to go from a state to one that cannot follow it."""
 
@@ -71,10 +82,11 @@ class NotRestored(Unexpected):
     place: str
     count: int
     sample: str
+    unit: str = "client document"
 
     @property
     def message(self) -> str:
-        noun = "client document is" if self.count == 1 else "client documents are"
+        noun = f"{self.unit} is" if self.count == 1 else f"{self.unit}s are"
         return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
 
     @property

@@ -101,6 +101,21 @@ class DuplicateClientDocuments(Refused):
 
 
 @dataclass(eq=False)
+class NoTransactions(Refused):
+    """The server stands alone and has no transactions, which a migration in place beside an application needs."""
+
+    hosts: str
+
+    @property
+    def message(self) -> str:
+        return f"in place needs transactions, and {self.hosts} is no replica set"
+
+    @property
+    def hint(self) -> str:
+        return "Make it a replica set, or stop the application and give --without-transactions."
+
+
+@dataclass(eq=False)
 class NotPermitted(Refused):
     """The server's user lacks a privilege."""
 

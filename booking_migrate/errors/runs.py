@@ -53,7 +53,8 @@ class UnfinishedRun(Refused):
 
     @property
     def hint(self) -> str:
-        return f"Bring it to its end first: booking-migrate rollback --run {self.run_id}"
+        command = "finalize" if self.state == "finalizing" else f"rollback --run {self.run_id}"
+        return f"Bring it to its end first: booking-migrate {command}"
 
 
 @dataclass(eq=False)
@@ -128,6 +129,22 @@ class NoRun(NothingToDo):
     @property
     def hint(self) -> str:
         return "booking-migrate status shows every run."
+
+
+@dataclass(eq=False)
+class Finalized(NothingToDo):
+    """A run cannot be rolled back any more, because its old bookings were dropped as asked."""
+
+    run_id: str
+    archive: str
+
+    @property
+    def message(self) -> str:
+        return f"run {self.run_id} is finalized: {self.archive}, which kept its old bookings, was dropped"
+
+    @property
+    def hint(self) -> str:
+        return "There is no way back from finalize, except a backup of the database."
 
 
 @dataclass(eq=False)

@@ -121,6 +121,9 @@ class VerificationReport(_Part):
     clients_seen: int = Field(description="the clients of both sides")
     sampled: bool = Field(description="whether only some clients were checked, chosen by chance")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
+    changed_sessions: int = Field(
+        default=0, description="sessions that the new application has changed since, which was allowed"
+    )
     mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
 
 
@@ -171,6 +174,10 @@ class Report(_Part):
     findings: tuple[FindingReport, ...] = Field(
         default=(),
         description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: no reason to reject, but worth knowing",
+    )
+    archive: Line | None = Field(default=None, description="in place: the collection with the old bookings")
+    passes: int | None = Field(
+        default=None, description="in place: how often the collection was gone through"
     )
     documents_written: int = Field(default=0, description="client documents new in the target")
     documents_changed: int = Field(

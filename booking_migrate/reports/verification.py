@@ -73,6 +73,7 @@ def report_of_verification(
             clients_seen=outcome.clients_seen,
             sampled=outcome.sampled,
             later_sessions=outcome.later_sessions,
+            changed_sessions=outcome.changed_sessions,
             mismatches_file=mismatches_file,
         ),
         seconds=round(outcome.seconds, 3),

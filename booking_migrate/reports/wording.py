@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed
-from booking_migrate.reports.life.model import LifeReport, RunReport, SinceReport, UndoneReport
+from booking_migrate.reports.life.model import (
+    FinalizedReport,
+    LifeReport,
+    RunReport,
+    SinceReport,
+    UndoneReport,
+    ViewReport,
+)
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
@@ -12,6 +19,7 @@ from booking_migrate.reports.model import (
     Report,
     VerificationReport,
 )
+from booking_migrate.stores.views import Shape
 
 
 class Mood(Enum):
@@ -61,12 +69,24 @@ def _came_to_its_end(report: Report) -> Verdict:
         explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
         return Verdict(Mood.GOOD, "Cut over", explanation)
     if isinstance(report, LifeReport):
-        return _lived(report) if report.undone is None else _undone(report.undone)
+        return _life_verdict(report)
     if report.explanation is not None:
         return _explained(report.explanation)
     if report.verification is not None and counts is not None:
         return _verified(report, report.verification, counts)
     return _migrated(report)
+
+
+def _life_verdict(report: LifeReport) -> Verdict:
+    if report.cutover is not None:
+        cutover = report.cutover
+        explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
+        return Verdict(Mood.GOOD, "Cut over", explanation)
+    if report.view is not None:
+        return _viewed(report, report.view)
+    if report.finalized is not None:
+        return _finalized(report.finalized, report.mismatch_count or 0)
+    return _lived(report) if report.undone is None else _undone(report.undone)
 
 
 def _migrated(report: Report) -> Verdict:
@@ -96,6 +116,26 @@ def _lived(report: LifeReport) -> Verdict:
     if stale:
         return Verdict(Mood.CAUTION, plural(len(report.runs), "run"), f"{at_work}, {grouped(stale)} stale.")
     return Verdict(Mood.GOOD, plural(len(report.runs), "run"), f"{at_work}.")
+
+
+def _finalized(finalized: FinalizedReport, mismatches: int) -> Verdict:
+    if finalized.dropped:
+        explanation = f"{finalized.archive} is dropped; there is no way back."
+        return Verdict(Mood.GOOD, "Finalized", explanation)
+    explanation = (
+        f"{finalized.archive} is still there: the verification found mismatches ({grouped(mismatches)})."
+    )
+    return Verdict(Mood.BAD, "Not finalized: not proven", explanation)
+
+
+def _viewed(report: LifeReport, view: ViewReport) -> Verdict:
+    if view.shape is None:
+        headline = "View dropped" if report.changed else "Nothing to drop"
+        there = "is gone" if report.changed else "was not there"
+        return Verdict(Mood.GOOD, headline, f"{view.name} {there}.")
+    headline = "View created" if report.changed else "Nothing to do"
+    unit = "one document per booking" if view.shape is Shape.OLD else "one document per client"
+    return Verdict(Mood.GOOD, headline, f"{view.name} shows {report.source} with {unit}.")
 
 
 def _undone(undone: UndoneReport) -> Verdict:
@@ -233,7 +273,12 @@ def _life_figures(report: LifeReport) -> list[Figure]:
             Figure("writes refused", duration(cutover.refused_seconds), "from the fence to the swap"),
             Figure("carried", grouped(cutover.carried), "rejected bookings, in their old shape"),
         ]
+    if report.finalized is not None:
+        changed = grouped(report.finalized.documents_changed)
+        return [Figure("legacyBookingId", changed, "client documents that it was taken out of")]
     undone = report.undone
+    if report.view is not None:
+        return []
     if undone is None:
         return [Figure(run.run_id, standing(run), f"{run.source} -> {run.target}") for run in report.runs]
     return [
@@ -268,8 +313,14 @@ def _verified_figures(verification: VerificationReport, counts: CountsReport) ->
         Figure("clients", grouped(counts.clients), "with at least one session"),
         Figure("sessions", grouped(counts.sessions), "in their documents"),
         Figure("later sessions", grouped(verification.later_sessions), "of the new application, allowed"),
+        *_changed_sessions(verification),
         Figure("client documents", grouped(counts.client_documents), "already in the source"),
     ]
+
+
+def _changed_sessions(verification: VerificationReport) -> list[Figure]:
+    changed = verification.changed_sessions
+    return [Figure("changed since", grouped(changed), "by the new application, allowed")] if changed else []
 
 
 def totals(report: Report) -> list[Figure]:

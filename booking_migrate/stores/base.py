@@ -213,7 +213,7 @@ class RejectedRecords(Protocol):
         """As `find`, and take it: bookings without `_id` may be equal, and each of them needs a record of its own."""
 
     def unclaimed(self) -> Iterator[RejectedRecord]:
-        """The records that nobody has claimed, in the order in which they were kept."""
+        """The records that nobody has claimed, in an order that is the same each time."""
 
     def close(self) -> None:
         """Let go of files, cursors and connections. May be called twice."""

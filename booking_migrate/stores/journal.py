@@ -16,13 +16,14 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 3
+JOURNAL_VERSION = 4
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
     1: runs, ranges with digests, images of what was there before, locks.
     2: cut-overs and verifications: their states and fields.
     3: the way back after a cut-over: its state and field.
+    4: runs in place: their fields, and notes of the bookings that were moved.
 """
 
 
@@ -58,6 +59,12 @@ class RunState(StrEnum):
 
     ROLLING_BACK = "rolling-back"
     """What it wrote is being removed."""
+
+    FINALIZING = "finalizing"
+    """In place: what a rollback would need is being dropped."""
+
+    FINALIZED = "finalized"
+    """In place: the archive is dropped, and nothing of the run can be undone."""
 
     ROLLED_BACK = "rolled-back"
     """What it wrote is gone, but for what others have changed since."""
@@ -133,6 +140,27 @@ class RunRecord(BaseModel):
     successor_settings: str | None = None
     """While a cut-over is rolled back: the same of the collection that is live until then."""
 
+    archive: str | None = None
+    """In place: the collection that the old bookings are moved to. None: the run is side by side."""
+
+    archive_existed: bool | None = None
+    """In place: whether the archive was there before the run; None: it has not been looked for yet."""
+
+    indexes_made: tuple[str, ...] = ()
+    """In place: the names of the indexes of the collection that the run creates."""
+
+    server_session: bytes | None = None
+    """In place: what the server knows the units of work by of the process that was at work on it last."""
+
+    noted: str | None = None
+    """In place: the name of the last note that has become true as a whole."""
+
+    tally: Mapping[str, Any] = {}
+    """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
+
+    undone: Mapping[str, Any] = {}
+    """In place: what its rollback has put back so far, and what had happened since."""
+
 
 class NoteKind(StrEnum):
     """What a range of notes is about."""
@@ -145,6 +173,9 @@ class NoteKind(StrEnum):
 
     REJECTS = "rejects"
     """The rejected records of this source and target that were there before the run."""
+
+    MOVED = "moved"
+    """In place: the old bookings of one batch that go to the archive."""
 
 
 class DocumentNote(NamedTuple):
@@ -186,6 +217,8 @@ class RangeNote(NamedTuple):
     """The sort key of the last client's id."""
 
     notes: Sequence[DocumentNote]
+    name: str = ""
+    """What the journal calls it, in the order of noting; empty before it is noted."""
 
 
 class RunJournal(Protocol):
@@ -217,11 +250,13 @@ class RunJournal(Protocol):
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """Note down what is about to be written. Notes of another token never clash with these."""
 
-    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
-        """What was noted of these kinds, in the order of noting."""
+    def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
+        """What was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
 
-    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
-        """The ranges of kind `NoteKind.DOCUMENTS` that overlap these sort keys, in the order of noting.
+    def between(
+        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
+    ) -> Sequence[RangeNote]:
+        """The ranges of one kind that overlap these sort keys, in the order of noting.
 
         Ranges just outside may come too.
         """

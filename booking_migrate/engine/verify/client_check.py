@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bson.datetime_ms import DatetimeMS
+
 from booking_migrate.domain.bson_document import Element
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ordering import sort_key
@@ -31,6 +33,7 @@ from booking_migrate.engine.verify.sessions import (
     expect_unchanged,
     identity_of,
     open_booking,
+    session_facts,
 )
 from booking_migrate.stores.base import Duplicate
 
@@ -47,6 +50,7 @@ class ClientResult:
     sessions: int = 0
     client_documents: int = 0
     later: int = 0
+    changed: int = 0
     wrong_totals: list[Any] = field(default_factory=list)
     """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
 
@@ -75,7 +79,12 @@ class ClientCheck:
         result.mismatches += wrong
         found = _sessions_of(documents)
         compared = compare_sessions(
-            expected, found, client_id, unfit, allow_later=self._rules.allow_later and is_client_id(client_id)
+            expected,
+            found,
+            client_id,
+            unfit,
+            allow_later=self._rules.allow_later and is_client_id(client_id),
+            is_touched=_is_touched(documents, found) if self._rules.allow_changed else None,
         )
         result.mismatches += compared.mismatches
         result.open += compared.open
@@ -85,6 +94,7 @@ class ClientCheck:
         ]
         result.migrated = compared.matched
         result.later = len(compared.later)
+        result.changed = compared.changed
         if compared.matched or result.already_migrated:
             result.sessions = len(found)
         outline = Outline(client_id, base, fit, compared)
@@ -187,6 +197,14 @@ class ClientCheck:
         fields = expected_fields(facts, base.document if base else None, fit)
         others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
         return 5 + others + len(b"\x04sessions\x00") + in_array
+
+
+def _is_touched(documents: Sequence[TargetDocument], sessions: Sequence[Element]) -> bool:
+    """Whether a client document was written to after any of its sessions, which the migration never does."""
+    own = [document.value(b"updatedAt") for document in documents]
+    times = [facts.updated for facts in map(session_facts, sessions) if facts.updated is not None]
+    dates = [int(value) for value in own if type(value) is DatetimeMS]
+    return bool(dates) and max(dates) > max(times, default=max(dates))
 
 
 def _is_conflict(judged: Judged) -> bool:

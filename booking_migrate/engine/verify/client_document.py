@@ -188,6 +188,11 @@ def fitting_mismatches(
             yield _mismatch(name, client_id, element, other)
 
 
+def is_made_by_migration(document: TargetDocument) -> bool:
+    """Whether a client document has the `_id` that a migration gives to a client that has none yet."""
+    return bool(document.value(b"_id") == client_document_id(document.client_id))
+
+
 def age_of(document: TargetDocument) -> int:
     """When a client document was created, in milliseconds since 1970: its own date, or the time in its `_id`."""
     own = _date(document, b"createdAt")

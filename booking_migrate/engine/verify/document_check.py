@@ -111,7 +111,7 @@ def document_mismatches(documents: Sequence[TargetDocument], outline: Outline) -
         yield from _absence(outline)
     elif len(documents) == 1:
         document = documents[0]
-        if outline.compared.later:
+        if outline.compared.later or outline.compared.changed:
             yield from _touched_mismatches(document, outline)
         elif outline.base is None and not outline.fit:
             yield from _unwanted_mismatches(document, outline)

@@ -46,6 +46,9 @@ class VerificationOutcome:
     later_sessions: int = 0
     """Sessions that the new application added and that were allowed."""
 
+    changed_sessions: int = 0
+    """Sessions that the new application has changed since, which was allowed."""
+
     clients_checked: int = 0
     clients_seen: int = 0
     sampled: bool = False
@@ -88,6 +91,7 @@ class Gathering:
         self.totals["sessions"] += result.sessions
         self.totals["client_documents"] += result.client_documents
         self.totals["later"] += result.later
+        self.totals["changed"] += result.changed
         self.totals["wrong_totals"] += len(result.wrong_totals)
         room = _SAMPLE_IDS - len(self._wrong_totals)
         self._wrong_totals += map(display_id, result.wrong_totals[:room])

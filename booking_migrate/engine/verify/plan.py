@@ -39,6 +39,9 @@ class VerificationRules:
     allow_later: bool = False
     """Whether sessions that the new application added are counted instead of reported."""
 
+    allow_changed: bool = False
+    """Whether sessions that the new application has changed since are counted instead of reported."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationPlan:
@@ -59,4 +62,5 @@ class VerificationPlan:
     """How many bookings are read before their clients are checked. Has no influence on the result."""
 
     earlier_document: Callable[[Any], bytes | None] = field(default=lambda _client_id: None)
-    """The client document that the target held before the run for a `clientId`, as a journal may know it, or None."""
+    """The client document that the target held before the run for a `clientId`, as a journal may know it, or None.
+    It is asked only where the target's document has an `_id` that the migration would not have given it."""

@@ -8,6 +8,7 @@ from booking_migrate.domain.bson_document import read_value
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.engine.verify.client_check import ClientResult
+from booking_migrate.engine.verify.client_document import is_made_by_migration
 from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
 from booking_migrate.engine.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
 from booking_migrate.engine.verify.outcome import Gathering, VerificationOutcome
@@ -80,6 +81,7 @@ def verify(
         rejections=run.gathering.rejections(),
         findings=run.gathering.findings(),
         later_sessions=run.gathering.totals["later"],
+        changed_sessions=run.gathering.totals["changed"],
         clients_checked=checked,
         clients_seen=run.clients_seen,
         sampled=plan.sample is not None,
@@ -146,7 +148,8 @@ class _Run:
     def _with_earlier(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
         for pair in pairs:
             if pair.is_client:
-                pair.earlier = self._plan.earlier_document(pair.client_id)
+                if any(not is_made_by_migration(document) for document in pair.target):
+                    pair.earlier = self._plan.earlier_document(pair.client_id)
             else:
                 self.gathering.totals["orphans"] += 1
             yield pair

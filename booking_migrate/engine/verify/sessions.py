@@ -58,6 +58,9 @@ class Comparison:
     later: list[Element] = field(default_factory=list)
     """Sessions that the new application added and that are allowed."""
 
+    changed: int = 0
+    """How many sessions the new application has changed since, which is allowed."""
+
 
 def expect_booking(judged: Judged) -> ExpectedSession:
     """The session that a booking must be."""
@@ -101,6 +104,7 @@ def compare_sessions(
     unfit: Mapping[bytes, Judged],
     *,
     allow_later: bool,
+    is_touched: bool | None = None,
 ) -> Comparison:
     """Compare the sessions of a client with those that must be there, one by one.
 
@@ -110,6 +114,8 @@ def compare_sessions(
         client_id: for the mismatches.
         unfit: the client's bookings that cannot be converted, by their identities.
         allow_later: whether sessions that claim no booking are counted instead of reported.
+        is_touched: whether the client document says, by its `updatedAt`, that the application has written to it since;
+            then any session may be other than it was, and else those that say so themselves. None: none may.
     """
     if len(expected) == len(found) and all(
         one.value == other.value and one.kind == other.kind
@@ -117,7 +123,8 @@ def compare_sessions(
     ):
         matched = sum(one.judged is not None for one in expected)
         return Comparison(facts=[one.facts for one in expected], matched=matched)
-    return _Matching(expected, found, client_id, unfit).compare(allow_later=allow_later)
+    matching = _Matching(expected, found, client_id, unfit, is_touched=is_touched)
+    return matching.compare(allow_later=allow_later)
 
 
 class _Matching:
@@ -129,7 +136,10 @@ class _Matching:
         found: Sequence[Element],
         client_id: Any,
         unfit: Mapping[bytes, Judged],
+        *,
+        is_touched: bool | None,
     ) -> None:
+        self._is_touched = is_touched
         self._expected = expected
         self._found = found
         self._client_id = client_id
@@ -147,7 +157,9 @@ class _Matching:
         known = {one.identity for one in self._expected}
         for other in surplus:
             self._note_surplus(self._found[other], known, allow_later=allow_later)
-        self._compare_order(pairs)
+        if self._is_touched is None or not (self._result.later or self._result.changed):
+            # Behind what the application has added, bookings that came late are put as they come.
+            self._compare_order(pairs)
         self._check_session_ids(pairs)
         partner = {other: place for place, other in pairs.items()}
         for other, session in enumerate(self._found):
@@ -195,6 +207,10 @@ class _Matching:
     def _compare_content(self, one: ExpectedSession, session: Element) -> None:
         if one.value == session.value and one.kind == session.kind:
             self._result.matched += one.judged is not None
+            return
+        if self._is_touched is not None and _has_gone_on(one, session, is_touched=self._is_touched):
+            self._result.matched += one.judged is not None
+            self._result.changed += 1
             return
         differing = tuple(self._content_mismatches(one, session))
         if one.judged is None:
@@ -311,6 +327,17 @@ class _Matching:
                 self._report(
                     Kind.DUPLICATE, session_name(session), "sessionId", session, "two sessions share this id"
                 )
+
+
+def _has_gone_on(one: ExpectedSession, session: Element, *, is_touched: bool) -> bool:
+    """Whether a session is the expected one, both of its ids are, and the application has changed it since."""
+    if session.kind != DOCUMENT or one.kind != DOCUMENT:
+        return False
+    expected, found = session_fields(Element(one.kind, b"", one.value)), session_fields(session)
+    if any(expected.get(name) != found.get(name) for name in (b"sessionId", CLAIM.encode())):
+        return False
+    before, now = one.facts.updated, session_facts(session).updated
+    return is_touched or (before is not None and now is not None and now > before)
 
 
 def open_booking(judged: Judged, differing: tuple[Mismatch, ...] = ()) -> OpenBooking:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from booking_migrate.engine.cutover import CutoverOutcome
+from booking_migrate.engine.in_place.finalize import FinalizeOutcome
 from booking_migrate.engine.outcome import Counts
 from booking_migrate.engine.since import Since
 from booking_migrate.engine.status import RunStatus
@@ -14,6 +15,7 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Report, counts_report
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.views import Shape
 
 
 class _Part(BaseModel):
@@ -97,12 +99,33 @@ class CutoverReport(_Part):
     indexes: tuple[IndexReport, ...] = Field(description="what became of the old collection's indexes")
 
 
+class FinalizedReport(_Part):
+    """What a finalize did."""
+
+    archive: Line = Field(description="the collection that kept the old bookings")
+    dropped: bool = Field(description="whether it was dropped; not if the verification found mismatches")
+    documents_changed: int = Field(
+        description="client documents whose sessions lost legacyBookingId, if that was asked for"
+    )
+
+
+class ViewReport(_Part):
+    """A view, as it is now."""
+
+    name: Line
+    shape: Shape | None = Field(
+        description="old: one document per booking, new: one per client; null: dropped"
+    )
+
+
 class LifeReport(Report):
-    """What `status`, `rollback` or `cutover` has to say."""
+    """What `status`, `rollback`, `cutover`, `finalize` or `view` has to say."""
 
     runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
     undone: UndoneReport | None = Field(default=None, description="what rollback did")
     cutover: CutoverReport | None = Field(default=None, description="what cutover did")
+    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
+    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
 
 
 def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
@@ -257,4 +280,58 @@ def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
                 text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
             ),
         ),
+    )
+
+
+def report_of_finalize(outcome: FinalizeOutcome, *, seconds: float) -> LifeReport:
+    """Make the report of a finalize that came to its end.
+
+    Args:
+        outcome: what was done.
+        seconds: how long it took.
+    """
+    run, verification = outcome.run, outcome.verification
+    again = NextStep(text="See every mismatch with its values:", command="booking-migrate verify --in-place")
+    return LifeReport(
+        command="finalize",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        archive=run.archive,
+        exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
+        changed=outcome.is_done,
+        seconds=round(seconds, 3),
+        counts=None if verification is None else counts_report(verification.counts),
+        mismatch_count=None if verification is None else verification.mismatch_count,
+        finalized=FinalizedReport(
+            archive=run.archive or "",
+            dropped=outcome.is_done,
+            documents_changed=outcome.documents_changed,
+        ),
+        next_steps=() if outcome.is_done else (again,),
+    )
+
+
+def report_of_view(
+    *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
+) -> LifeReport:
+    """Make the report of a view that was created or dropped.
+
+    Args:
+        run_id: the name of this invocation.
+        source: the collection that it is over.
+        name: the view's name.
+        shape: the shape that it shows; None if it was to be dropped.
+        changed: False if there was nothing to do.
+        seconds: how long it took.
+    """
+    return LifeReport(
+        command="view",
+        run_id=run_id,
+        source=source,
+        target=name,
+        exit_code=ExitCode.DONE,
+        changed=changed,
+        seconds=round(seconds, 3),
+        view=ViewReport(name=name, shape=shape),
     )

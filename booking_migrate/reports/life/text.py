@@ -29,6 +29,9 @@ def render_life_text(report: LifeReport) -> RenderableType:
             Text(),
             *map(_indented, _cut_over(report.cutover)),
         ]
+    if report.finalized is not None and report.finalized.documents_changed:
+        changed = plural(report.finalized.documents_changed, "client document")
+        blocks.append(_indented(Text(f"legacyBookingId taken out of {changed}")))
     for step in report.next_steps:
         blocks += [Text(), Text(step.text)]
     return Group(*blocks)

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from booking_migrate.domain.description import display_id
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.retry import tried
 
 _USUAL_NAME = "clientId_1"
 _OTHER_NAME = "clientId_1_unique"
+_NO_SUCH_INDEX = 27
 _SHOWN = 5
 _SHOWN_IDS = 3
 
@@ -30,11 +32,13 @@ def ensure_client_index(collection: DriverCollection) -> bool:
     taken = any(index["name"] == _USUAL_NAME for index in _indexes(collection))
     with writing(collection):
         try:
-            collection.create_index(
-                [("clientId", 1)],
-                unique=True,
-                collation=SIMPLE,
-                name=_OTHER_NAME if taken else _USUAL_NAME,
+            tried(
+                lambda: collection.create_index(
+                    [("clientId", 1)],
+                    unique=True,
+                    collation=SIMPLE,
+                    name=_OTHER_NAME if taken else _USUAL_NAME,
+                )
             )
         except DuplicateKeyError:
             raise duplicates_of(collection, {}) from None
@@ -59,11 +63,20 @@ def client_index_name(collection: DriverCollection) -> str | None:
     return next((str(index["name"]) for index in _indexes(collection) if _does(index)), None)
 
 
+def drop_index(collection: DriverCollection, name: str) -> None:
+    """Drop an index; that it is gone already is no error: the answer to the first attempt may have been lost."""
+    try:
+        collection.drop_index(name)
+    except OperationFailure as error:
+        if error.code != _NO_SUCH_INDEX:
+            raise
+
+
 def _indexes(collection: DriverCollection) -> list[Any]:
     if describe(collection) is None:
         return []
     with reading(collection):
-        return list(collection.list_indexes())
+        return tried(lambda: list(collection.list_indexes()))
 
 
 def _does(index: Any) -> bool:

@@ -14,6 +14,7 @@ from pymongo.write_concern import WriteConcern
 from booking_migrate.domain.bson_document import CODEC, Document
 from booking_migrate.errors import BadConfiguration, MissingUri
 from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.retry import tried
 
 DriverCollection = Collection[Document]
 
@@ -86,14 +87,23 @@ def open_collection(client: MongoClient[Document], database: str, name: str) -> 
         raise BadConfiguration("--db", str(error)) from None
 
 
-def describe(collection: DriverCollection) -> Mapping[str, Any] | None:
+def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
     """What the server lists about a collection or view (``type``, ``options``), or None if there is none.
+
+    Args:
+        collection: what to ask about.
+        waits: whether to wait for a server to be found; see `retry.tried`.
 
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     with reading(collection):
-        listed = collection.database.list_collections(
-            filter={"name": collection.name}, authorizedCollections=True
+        listed = tried(
+            lambda: list(
+                collection.database.list_collections(
+                    filter={"name": collection.name}, authorizedCollections=True
+                )
+            ),
+            waits=waits,
         )
         return next(iter(listed), None)

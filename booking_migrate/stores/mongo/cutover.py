@@ -18,11 +18,11 @@ from booking_migrate.stores.mongo.administration import (
     validate,
     validation_of,
 )
-from booking_migrate.stores.mongo.client_index import client_index_name, ensure_client_index
+from booking_migrate.stores.mongo.client_index import client_index_name, drop_index, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
 from booking_migrate.stores.mongo.raw import SIMPLE, as_driver_document, same_version
-from booking_migrate.stores.mongo.retry import attempts, settled
+from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
 _FENCE_FIELD = "booking_migrate_fence"
@@ -128,7 +128,8 @@ class MongoLive:
                         self._insert_carried(some)
             carried += len(some)
         with reading(self._target):
-            there = self._target.count_documents({"sessions": {"$exists": False}}) if carried else 0
+            old = {"sessions": {"$exists": False}}
+            there = tried(lambda: self._target.count_documents(old)) if carried else 0
         if there != carried:
             raise WriteFailed(
                 self._target.name, f"{carried} rejected bookings were carried, {there} are there"
@@ -140,30 +141,34 @@ class MongoLive:
             self._target.insert_many(map(as_driver_document, bookings), ordered=False)
         except BulkWriteError as error:
             # Sent again after a lost answer, a booking finds itself there; one that finds another fails the count.
+            if is_transient(error):
+                raise
             others = [each for each in error.details["writeErrors"] if each["code"] != _DUPLICATE_KEY]
             if others or error.details["writeConcernErrors"]:
                 raise WriteFailed(self._target.name, bulk_text(error)) from None
 
     def _restrict_index(self) -> None:
         with writing(self._target):
-            self._target.create_index(
-                [("clientId", 1)],
-                unique=True,
-                collation=SIMPLE,
-                name=_CLIENT_DOCUMENTS_ONLY,
-                partialFilterExpression={"sessions": {"$exists": True}},
+            tried(
+                lambda: self._target.create_index(
+                    [("clientId", 1)],
+                    unique=True,
+                    collation=SIMPLE,
+                    name=_CLIENT_DOCUMENTS_ONLY,
+                    partialFilterExpression={"sessions": {"$exists": True}},
+                )
             )
         name = client_index_name(self._target)
         with writing(self._target):
             if name is not None:
-                self._target.drop_index(name)
+                tried(lambda: drop_index(self._target, name))
             # A query for a client's documents cannot use an index that leaves some of them out.
-            self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT)
+            tried(lambda: self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT))
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
         """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
         with reading(self._target):
-            if _CLIENT_DOCUMENTS_ONLY not in self._target.index_information():
+            if _CLIENT_DOCUMENTS_ONLY not in tried(self._target.index_information):
                 return
         remaining = iter(bookings)
         while some := list(islice(remaining, _AT_ONCE)):
@@ -173,11 +178,11 @@ class MongoLive:
                     with attempt:
                         self._target.bulk_write(operations, ordered=False)
         with writing(self._target):
-            if _EVERY_DOCUMENT in self._target.index_information():
-                self._target.drop_index(_EVERY_DOCUMENT)
+            if _EVERY_DOCUMENT in tried(self._target.index_information):
+                tried(lambda: drop_index(self._target, _EVERY_DOCUMENT))
         ensure_client_index(self._target)
         with writing(self._target):
-            self._target.drop_index(_CLIENT_DOCUMENTS_ONLY)
+            tried(lambda: drop_index(self._target, _CLIENT_DOCUMENTS_ONLY))
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""

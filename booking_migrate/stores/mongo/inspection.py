@@ -46,7 +46,7 @@ class MongoInspector:
     def collection(self, name: str) -> CollectionFacts | None:
         """See `DatabaseInspector.collection`."""
         collection = self._database[name]
-        listed = describe(collection)
+        listed = describe(collection, waits=False)
         if listed is None:
             return None
         kind = listed["type"]

@@ -6,9 +6,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from booking_migrate.errors import JournalTooNew, NoRun
@@ -22,7 +23,7 @@ from booking_migrate.stores.journal import (
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, tried
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
@@ -38,20 +39,39 @@ _KEY = 256
 """How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
 
 
+class WrittenRange(NamedTuple):
+    """The documents that a note becomes."""
+
+    fields: Mapping[str, Any]
+    """That of the range."""
+
+    images: Sequence[Mapping[str, Any]]
+    """Those of the documents as they were, in parts."""
+
+
 class MongoJournal:
     """See `RunJournal` for the promises."""
 
-    def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
+    def __init__(
+        self,
+        runs: DriverCollection,
+        ranges: DriverCollection,
+        before: DriverCollection,
+        *,
+        is_read_only: bool = False,
+    ) -> None:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        self._is_indexed = False
+        # Whoever only reads makes no index either.
+        self._is_indexed = is_read_only
         self._noted = 0
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
         """See `RunJournal.runs`."""
         with reading(self._runs):
-            found = list(self._runs.find({} if target is None else {"target": target}).sort("started_at", -1))
+            condition = {} if target is None else {"target": target}
+            found = tried(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
         newest = max((run["version"] for run in found), default=0)
         if newest > JOURNAL_VERSION:
             raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
@@ -60,7 +80,7 @@ class MongoJournal:
     def now(self) -> datetime:
         """See `RunJournal.now`."""
         with reading(self._runs):
-            hello = self._runs.database.command("hello", codec_options=TIMES)
+            hello = tried(lambda: self._runs.database.command("hello", codec_options=TIMES))
         time: datetime = hello["localTime"]
         return time
 
@@ -104,12 +124,16 @@ class MongoJournal:
 
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """See `RunJournal.note`. The images come first: a range whose image is lacking would be of no use."""
+        for written in self.written(run_id, token, noted):
+            self.put(written)
+
+    def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
+        """A note as the documents that stand for it, under names that no other note has."""
         for start in range(0, len(noted.notes), _NOTES):
             # With the token, so that a process that was taken for dead does not clash with its successor.
             name = f"{run_id}/{token:09d}/{self._noted:09d}"
             self._noted += 1
             part = noted.notes[start : start + _NOTES]
-            self._keep_images(run_id, name, part)
             fields = {
                 "_id": name,
                 "run": run_id,
@@ -118,46 +142,49 @@ class MongoJournal:
                 "last": noted.last[:_KEY].hex(),
                 "documents": [_described(each) for each in part],
             }
-            with writing(self._ranges):
-                for attempt in attempts():
-                    with attempt:
-                        # Sent again, it finds itself there, or is written: its name is given once.
-                        self._ranges.replace_one({"_id": name}, fields, upsert=True)
+            yield WrittenRange(fields, _images(run_id, name, part))
 
-    def _keep_images(self, run_id: str, name: str, notes: Sequence[DocumentNote]) -> None:
-        for position, note in enumerate(notes):
-            if note.before is None:
-                continue
-            for part, start in enumerate(range(0, len(note.before), _PART)):
-                image = {
-                    "_id": f"{name}/{position:06d}/{part:03d}",
-                    "run": run_id,
-                    "bytes": note.before[start : start + _PART],
-                }
-                with writing(self._before):
-                    for attempt in attempts():
-                        with attempt:
-                            self._before.replace_one({"_id": image["_id"]}, image, upsert=True)
+    def put(self, written: WrittenRange) -> None:
+        """Write a note, outside of any transaction."""
+        for image in written.images:
+            self._put(self._before, image)
+        self._put(self._ranges, written.fields)
 
-    def ranges(self, run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
+    def insert(self, written: WrittenRange, session: ClientSession) -> None:
+        """Write a note within a transaction; the driver's errors pass through untouched."""
+        if written.images:
+            self._before.insert_many(map(dict, written.images), session=session)
+        self._ranges.insert_one(dict(written.fields), session=session)
+
+    def _put(self, collection: DriverCollection, fields: Mapping[str, Any]) -> None:
+        with writing(collection):
+            for attempt in attempts():
+                with attempt:
+                    # Sent again, it finds itself there, or is written: its name is given once.
+                    collection.replace_one({"_id": fields["_id"]}, fields, upsert=True)
+
+    def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
         """See `RunJournal.ranges`."""
         wanted = [kind.value for kind in kinds]
         # "0" follows "/": all names of this run, in their order by the index on `_id`.
-        yield from self._find({"_id": {"$gte": f"{run_id}/", "$lt": f"{run_id}0"}, "kind": {"$in": wanted}})
+        names = {"$gt": after or f"{run_id}/", "$lt": f"{run_id}0"}
+        yield from self._find({"_id": names, "kind": {"$in": wanted}})
 
-    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
+    def between(
+        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
+    ) -> Sequence[RangeNote]:
         """See `RunJournal.between`."""
-        self._ensure_index()
+        self.ensure_index()
         condition = {
             "run": run_id,
-            "kind": NoteKind.DOCUMENTS.value,
+            "kind": kind.value,
             "last": {"$gte": first[:_KEY].hex()},
             "first": {"$lte": last[:_KEY].hex()},
         }
         return list(self._find(condition))
 
-    def _ensure_index(self) -> None:
-        """Only runs that are continued or undone ask for certain clients, so no other run pays for an index."""
+    def ensure_index(self) -> None:
+        """Make the index for `between`. Only runs that are continued or undone ask for certain clients, so no other run pays for an index."""
         if not self._is_indexed:
             with writing(self._ranges):
                 for attempt in attempts():
@@ -166,27 +193,47 @@ class MongoJournal:
             self._is_indexed = True
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
-        with reading(self._ranges):
-            for noted in self._ranges.find(condition).sort("_id", 1).allow_disk_use(True):
-                yield RangeNote(
-                    NoteKind(noted["kind"]),
-                    bytes.fromhex(noted["first"]),
-                    bytes.fromhex(noted["last"]),
-                    [
-                        DocumentNote(
-                            document["id"],
-                            document["after"],
-                            self._image(noted["_id"], position) if document["image"] else None,
-                        )
-                        for position, document in enumerate(noted["documents"])
-                    ],
-                )
+        for noted in self._scan(condition):
+            yield RangeNote(
+                NoteKind(noted["kind"]),
+                bytes.fromhex(noted["first"]),
+                bytes.fromhex(noted["last"]),
+                [
+                    DocumentNote(
+                        document["id"],
+                        document["after"],
+                        self._image(noted["_id"], position) if document["image"] else None,
+                    )
+                    for position, document in enumerate(noted["documents"])
+                ],
+                noted["_id"],
+            )
+
+    def _scan(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """Ranges in the order of their names; a cursor that is lost is opened anew behind the last of them."""
+        rest = condition
+        found = self._open(rest)
+        while True:
+            with reading(self._ranges):
+                for attempt in attempts():
+                    with attempt:
+                        if attempt.num > 1:
+                            found = self._open(rest)
+                        noted = next(found, None)
+            if noted is None:
+                return
+            rest = {"$and": [condition, {"_id": {"$gt": noted["_id"]}}]}
+            yield noted
+
+    def _open(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True)
 
     def _image(self, name: str, position: int) -> bytes:
         prefix = f"{name}/{position:06d}/"
         with reading(self._before):
-            found = self._before.find({"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}).sort("_id", 1)
-            return b"".join(part["bytes"] for part in found)
+            condition = {"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}
+            parts = tried(lambda: list(self._before.find(condition).sort("_id", 1)))
+        return b"".join(part["bytes"] for part in parts)
 
     def forget(self, run_id: str) -> None:
         """See `RunJournal.forget`."""
@@ -195,6 +242,19 @@ class MongoJournal:
                 for attempt in attempts():
                     with attempt:
                         collection.delete_many({"run": run_id})
+
+
+def _images(run_id: str, name: str, notes: Sequence[DocumentNote]) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "_id": f"{name}/{position:06d}/{part:03d}",
+            "run": run_id,
+            "bytes": note.before[start : start + _PART],
+        }
+        for position, note in enumerate(notes)
+        if note.before is not None
+        for part, start in enumerate(range(0, len(note.before), _PART))
+    ]
 
 
 def _described(note: DocumentNote) -> Mapping[str, Any]:

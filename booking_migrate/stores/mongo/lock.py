@@ -12,7 +12,7 @@ from booking_migrate.errors import TargetBusy
 from booking_migrate.stores.journal import HeldLockView, Holder, Lease
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.retry import attempts, settled
+from booking_migrate.stores.mongo.retry import attempts, settled, tried
 from booking_migrate.stores.process import is_dead
 
 COLLECTION = "booking_migrate_locks"
@@ -28,11 +28,13 @@ class MongoLocks:
 
     def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
         """See `LockStore.acquire`. A holder on this machine that has died need not be waited for."""
+        with reading(self._collection):
+            tried(lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
         with writing(self._collection):
             self._ensure(name)
             taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
             if taken is None:
-                there = self._collection.find_one({"_id": name}) or {}
+                there = tried(lambda: self._collection.find_one({"_id": name})) or {}
                 if there.get("birth") and is_dead(there["pid"], there["birth"]):
                     # The token makes sure that nobody has taken it over in between.
                     taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
@@ -58,9 +60,11 @@ class MongoLocks:
     def look(self, name: str) -> HeldLockView | None:
         """See `LockStore.look`."""
         with reading(self._collection):
-            found = list(
-                self._collection.with_options(codec_options=TIMES).aggregate(
-                    [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]
+            found = tried(
+                lambda: list(
+                    self._collection.with_options(codec_options=TIMES).aggregate(
+                        [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]
+                    )
                 )
             )
         if not found or "run_id" not in found[0]:

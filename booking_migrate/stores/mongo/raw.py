@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
@@ -31,42 +30,30 @@ def find_raw(
     condition: Mapping[str, Any],
     *,
     fields: Mapping[str, Any] | None = None,
-    by_client: bool = False,
+    by_id: bool = False,
     session: ClientSession | None = None,
 ) -> Iterator[bytes]:
-    """The documents of a collection that meet a condition, as raw BSON.
+    """The documents of a collection that meet a condition, as raw BSON; any trouble ends it.
 
     Args:
         collection: where to look.
         condition: a query.
         fields: a projection that cuts the documents down; None: they come whole.
-        by_client: in the order of `clientId`; the server sorts on its disk if it has to.
+        by_id: in the order of `_id`.
         session: the snapshot or transaction to read in, if any.
     """
     cursor = collection.find_raw_batches(
         condition,
         projection=fields,
-        sort=[("clientId", 1)] if by_client else None,
+        sort=[("_id", 1)] if by_id else None,
         collation=SIMPLE,
-        allow_disk_use=by_client or None,
         batch_size=_BATCH_SIZE,
         session=session,
     )
-    # The driver's annotation says document; what comes is the bytes of a whole batch.
-    batches = cast("Iterable[bytes]", cursor)
     with cursor:
-        for batch in _one_ahead(batches) if by_client else batches:
+        # The driver's annotation says document; what comes is the bytes of a whole batch.
+        for batch in cast("Iterable[bytes]", cursor):
             yield from split_batch(batch)
-
-
-def _one_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
-    """The same batches; while one is worked on, the server is already asked for the next."""
-    remaining = iter(batches)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
-        coming = reader.submit(next, remaining, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, remaining, None)
-            yield batch
 
 
 def split_batch(batch: bytes) -> Iterator[bytes]:
@@ -82,6 +69,18 @@ def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
     """The query for documents whose field equals one of these values, which may be `Opaque`."""
     listed = wrap([element_of(str(index), value) for index, value in enumerate(values)])
     return _query([(field, Element(_ARRAY, b"$in", listed))])
+
+
+def not_before(field: str, value: Element) -> RawBSONDocument:
+    """The query for documents whose field is not less than a value; those of another type come too."""
+    less = wrap([value._replace(name=b"$lt")])
+    return _query([(field, Element(_DOCUMENT, b"$not", less))])
+
+
+def after(field: str, raw: bytes) -> RawBSONDocument:
+    """The query for documents whose field is greater than this document's, and of its type."""
+    value = next(element for element in elements(raw) if element.name == field.encode())
+    return _query([(field, value._replace(name=b"$gt"))])
 
 
 def same_version(before: bytes) -> RawBSONDocument:

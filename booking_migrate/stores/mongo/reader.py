@@ -7,7 +7,9 @@ from booking_migrate.errors import PlaceNotFound
 from booking_migrate.stores.base import ScannedDocument
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import any_of, find_raw
+from booking_migrate.stores.mongo.raw import any_of
+from booking_migrate.stores.mongo.retry import tried
+from booking_migrate.stores.mongo.scan import find_documents
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""
@@ -20,7 +22,7 @@ CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
 }
 
 
-class FindRaw(Protocol):
+class FindDocuments(Protocol):
     """How documents are fetched; the conformance suite puts mongomock here, which has no raw batches."""
 
     def __call__(
@@ -31,7 +33,7 @@ class FindRaw(Protocol):
         fields: Mapping[str, Any] | None = None,
         by_client: bool = False,
     ) -> Iterator[bytes]:
-        """See `raw.find_raw`."""
+        """See `scan.find_documents`."""
 
 
 class MongoReader:
@@ -42,7 +44,7 @@ class MongoReader:
         collection: DriverCollection,
         *,
         required: bool,
-        fetch: FindRaw = find_raw,
+        fetch: FindDocuments = find_documents,
         exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
         """Take the parts; nothing is sent to the server yet.
@@ -66,9 +68,9 @@ class MongoReader:
 
     def check(self) -> None:
         """See `DocumentReader.check`."""
-        self._check_exists()
         with reading(self._collection):
-            self._collection.find_one({}, {"_id": 1})
+            tried(lambda: self._collection.find_one({}, {"_id": 1}), waits=False)
+        self._check_exists()
 
     def estimate_count(self) -> int | None:
         """What the server's own count says.
@@ -78,7 +80,7 @@ class MongoReader:
         """
         self._check_exists()
         with reading(self._collection):
-            return self._collection.estimated_document_count()
+            return tried(self._collection.estimated_document_count)
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         """See `DocumentReader.scan_by_client`. A collection has no two documents of one `_id`."""

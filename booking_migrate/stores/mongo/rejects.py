@@ -12,8 +12,9 @@ from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import RecordTooLarge, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
+from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record
 
 COLLECTION = "booking_migrate_rejected"
@@ -32,7 +33,7 @@ def find_records(collection: DriverCollection, *, source: str, target: str) -> I
         NotPermitted, ConnectionProblem: they cannot be read.
     """
     with reading(collection):
-        yield from find_raw(collection, {"source": source, "target": target})
+        yield from scan_by_id(collection, {"source": source, "target": target})
 
 
 class CollectionRejects:
@@ -111,13 +112,13 @@ class CollectionRejects:
         self._ledger.close()
 
     def _existing(self, record_ids: list[str]) -> dict[str, bytes]:
-        found = find_raw(self._collection, any_of("_id", record_ids))
+        found = find_documents(self._collection, any_of("_id", record_ids))
         return {read_fields(raw)["_id"]: raw for raw in found}
 
     def _ids_of_this_target(self) -> Iterator[str]:
         with reading(self._collection):
             condition = {"source": self._source, "target": self._target}
-            for raw in find_raw(self._collection, condition, fields={"_id": 1}):
+            for raw in scan_by_id(self._collection, condition, fields={"_id": 1}):
                 yield read_fields(raw)["_id"]
 
     def _remove(self, record_ids: list[str]) -> None:

@@ -5,19 +5,30 @@ with growing pauses (the package stamina). A write whose outcome is not known is
 `settled` first and reads back what is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import stamina
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, WriteConcernError
+from pymongo.collection import Collection
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
 from stamina.instrumentation import set_on_retry_hooks
 
-from booking_migrate.stores.mongo.connection import DriverCollection
+T = TypeVar("T")
 
 PATIENCE = 60.0
 """For how many seconds something is tried again; an election takes about twelve (manual: core/replica-set-elections)."""
 
-_TRANSIENT_CODES = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
-"""The codes for which drivers retry (specification of retryable writes), and 64: a majority has not said so in time."""
+_TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+"""The codes for which drivers retry (specification of retryable writes), and three more.
+
+64: a majority has not said so in time; 43 and 237: the server has given up the cursor.
+"""
 
 # By default each retry is logged to standard error, which belongs to the program's own messages.
 set_on_retry_hooks(())
@@ -38,16 +49,34 @@ def is_transient(error: Exception) -> bool:
     return False
 
 
-def attempts() -> Iterator[stamina.Attempt]:
+def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[stamina.Attempt]:
     """Attempts at one thing, each to be entered with ``with``; the first that succeeds is the last."""
     return iter(
         stamina.retry_context(
-            on=is_transient, attempts=None, timeout=PATIENCE, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2
+            on=retried, attempts=None, timeout=PATIENCE, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2
         )
     )
 
 
-def settled(collection: DriverCollection) -> None:
+def tried(action: Callable[[], T], *, waits: bool = True) -> T:
+    """What an action comes to that may be done again, once it succeeds.
+
+    Args:
+        action: a read, or anything else that does no harm when it is done twice.
+        waits: whether to wait for a server to be found. Not at the first contact: there may be none of that name.
+    """
+    retried = is_transient if waits else _is_trouble_with_a_server
+    for attempt in attempts(retried):
+        with attempt:
+            result = action()
+    return result
+
+
+def _is_trouble_with_a_server(error: Exception) -> bool:
+    return is_transient(error) and not isinstance(error, ServerSelectionTimeoutError)
+
+
+def settled(collection: Collection[Any]) -> None:
     """Wait until everything that the primary has taken so far is durable, so that a majority read shows it.
 
     A write that changes nothing waits for a majority of the newest entry of the primary's oplog. If there is another

@@ -24,7 +24,8 @@ from booking_migrate.stores.mongo.raw import (
     same_version_roughly,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, settled
+from booking_migrate.stores.mongo.retry import attempts, settled, tried
+from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -77,15 +78,14 @@ class MongoTarget:
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
         with reading(self._collection):
-            yield from find_raw(self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
+            yield from find_documents(
+                self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True
+            )
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """See `TargetWriter.find_client_documents`."""
         with reading(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    found = list(find_raw(self._collection, any_of("clientId", client_ids)))
-        yield from found
+            yield from find_documents(self._collection, any_of("clientId", client_ids))
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
@@ -137,7 +137,7 @@ class MongoTarget:
 
     def _refuse_old_shape(self) -> None:
         with reading(self._collection):
-            found = self._collection.find_one({"sessions": {"$exists": False}}, {"_id": 1})
+            found = tried(lambda: self._collection.find_one({"sessions": {"$exists": False}}, {"_id": 1}))
         if found is not None:
             raise TargetInOldShape(self.name, display_id(found["_id"]))
 
@@ -214,7 +214,7 @@ class MongoTarget:
     def _first_unreplaced(self, changes: list[Replacement]) -> str:
         ids = [_id_of(change.after) for change in changes]
         with reading(self._collection):
-            there = set(find_raw(self._collection, any_of("_id", ids)))
+            there = set(find_documents(self._collection, any_of("_id", ids)))
         unreplaced = (
             document_id for document_id, change in zip(ids, changes, strict=True) if change.after not in there
         )

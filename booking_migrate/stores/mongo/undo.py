@@ -10,19 +10,19 @@ from pymongo.errors import BulkWriteError
 
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.base import Replacement, TargetWriter
-from booking_migrate.stores.mongo.client_index import client_index_name
+from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
-    find_raw,
     same_version,
     same_version_roughly,
 )
 from booking_migrate.stores.mongo.rejects import find_records
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.scan import find_documents
 
 _DUPLICATE_KEY = 11000
 _AT_ONCE = 1000
@@ -64,7 +64,7 @@ class MongoUndo:
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """See `UndoableTarget.find`."""
         with reading(self._collection):
-            yield from find_raw(self._collection, any_of("_id", ids))
+            yield from find_documents(self._collection, any_of("_id", ids))
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """See `UndoableTarget.remove`."""
@@ -90,14 +90,14 @@ class MongoUndo:
         name = client_index_name(self._collection)
         if name is not None:
             with writing(self._collection):
-                self._collection.drop_index(name)
+                tried(lambda: drop_index(self._collection, name))
 
     def drop_if_empty(self) -> bool:
         """See `UndoableTarget.drop_if_empty`. The server knows no drop under a condition, so a moment lies between."""
         if not self.exists() or self._holds_something(self._collection):
             return False
         with writing(self._collection):
-            self._collection.drop()
+            tried(self._collection.drop)
         return True
 
     def rejects(self) -> Iterator[bytes]:
@@ -124,7 +124,7 @@ class MongoUndo:
         """See `UndoableTarget.drop_rejects_if_empty`."""
         if describe(self._rejects) is not None and not self._holds_something(self._rejects):
             with writing(self._rejects):
-                self._rejects.drop()
+                tried(self._rejects.drop)
 
     def close(self) -> None:
         """See `UndoableTarget.close`."""
@@ -132,7 +132,7 @@ class MongoUndo:
 
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
-            return collection.find_one({}, {"_id": 1}) is not None
+            return tried(lambda: collection.find_one({}, {"_id": 1})) is not None
 
 
 def _version(raw: bytes) -> Any:

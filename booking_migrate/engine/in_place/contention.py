@@ -1,0 +1,42 @@
+"""Working beside an application that writes to the same clients: fewer at a time, then one by one, then later."""
+
+from collections.abc import Callable, Iterator, Sequence
+from time import sleep
+from typing import Any, TypeVar
+
+from booking_migrate.errors import Contended
+
+_TRIES = 12
+"""How often one client is tried that somebody else writes to all the time."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
+
+Result = TypeVar("Result")
+
+
+def in_pieces(clients: Sequence[Any], attempt: Callable[[Sequence[Any]], Result]) -> Iterator[Result | None]:
+    """Do something about clients, all at once if that succeeds, otherwise in halves.
+
+    Args:
+        clients: their ids; at least one.
+        attempt: does it about some of them, all or nothing.
+
+    Yields:
+        What came of each piece; None for a client that could not be done.
+    """
+    tries = _TRIES if len(clients) == 1 else 1
+    for number in range(tries):
+        if number:
+            sleep(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
+        try:
+            result = attempt(clients)
+        except Contended:
+            continue
+        yield result
+        return
+    if len(clients) == 1:
+        yield None
+        return
+    middle = len(clients) // 2
+    yield from in_pieces(clients[:middle], attempt)
+    yield from in_pieces(clients[middle:], attempt)

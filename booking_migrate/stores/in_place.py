@@ -1,0 +1,165 @@
+"""The port of a migration within one collection, beside a running application. The docstrings are promises.
+
+One group of clients is moved at a time, as one unit of work: its client documents are written, its old bookings go to the
+archive and out of the collection, and the journal says so, all at once. Whoever reads sees each booking in one shape.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from booking_migrate.events import Step
+from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.journal import RangeNote
+from booking_migrate.stores.rejects import RejectsKeeper
+
+Result = TypeVar("Result")
+
+
+class Waiting(NamedTuple):
+    """A document that is to be moved or rejected, as the way through the collection finds it."""
+
+    client_id: Any
+    """Its `clientId`, decoded; None if it has none."""
+
+    document_id: Any
+    """Its `_id`, decoded."""
+
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What one unit of work writes, all of it or nothing."""
+
+    gone: Sequence[bytes]
+    """Documents to delete from the collection, as they were read."""
+
+    archived: Sequence[bytes] = ()
+    """Documents to put into the archive."""
+
+    changed: Sequence[Replacement] = ()
+    """Client documents to replace. They keep their `_id`."""
+
+    new: Sequence[bytes] = ()
+    """Documents to insert into the collection."""
+
+    unarchived: Sequence[bytes] = ()
+    """Documents to delete from the archive."""
+
+    notes: Sequence[RangeNote] = ()
+    """What the journal is to know of it."""
+
+    progress: Mapping[str, Any]
+    """Fields of the run's record that are to be true with it."""
+
+    run_id: str
+    token: int
+    """See `RunJournal.note`."""
+
+
+class Unit(Protocol):
+    """What one unit of work sees, and how it writes. All of its reads show one moment."""
+
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents of these clients, in any order; others may come too (see `ComparedReader`)."""
+
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """The archive's documents of these clients; others may come too."""
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The archive's documents with these `_id` values."""
+
+    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+        """Write everything. It becomes visible and durable (majority) when the unit ends, and not before.
+
+        Without transactions it is written step by step, each of which is told to ``reached`` when it is durable and can be
+        taken again: notes, archive, client documents, deletions, progress.
+        """
+
+
+class InPlaceCollection(Protocol):
+    """A collection that is migrated in place, with its archive.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed, UnusablePlace: it cannot be read or written (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the collection in messages and reports."""
+
+    @property
+    def archive_name(self) -> str:
+        """The collection that keeps the old bookings whole."""
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether a unit of work is done as a whole; if not, the application must be stopped."""
+
+    def check(self) -> None:
+        """Refuse, before anything is written, what cannot be migrated in place.
+
+        Raises:
+            PlaceNotFound, UnusablePlace: the collection or the archive is a view, capped, a time series, or not there.
+            NoTransactions: the server has none, and they are wanted.
+        """
+
+    def estimate_count(self) -> int:
+        """How many documents the collection holds, roughly and at once."""
+
+    def archive_exists(self) -> bool:
+        """Whether the archive is there."""
+
+    def lacking_indexes(self) -> Sequence[str]:
+        """The names of the indexes of the collection that `prepare` would make."""
+
+    def prepare(self) -> None:
+        """Make the archive and the indexes that are lacking; among them the unique one over client documents.
+
+        Raises:
+            DuplicateClientDocuments: clients have more than one client document; nothing was made.
+        """
+
+    def waiting(self) -> Iterator[Waiting]:
+        """What is left to be moved or rejected: whatever is no sound client document.
+
+        First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
+        rest. It goes on by itself after an election or a lost cursor. What comes into the collection meanwhile may be
+        seen or not.
+        """
+
+    def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents with these `_id` values."""
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The archive's documents with these `_id` values."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents of these clients; others may come too."""
+
+    def server_session(self) -> bytes:
+        """What the server knows this process's units of work by; always the same. It is contacted."""
+
+    def end_session(self, server_session: bytes) -> None:
+        """End the unit of work that a killed process left open, which nobody else can write beside."""
+
+    def work(self, on: Callable[[Unit], Result]) -> Result:
+        """Do one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
+
+        Raises:
+            Contended: the application wrote to these documents at the same time; nothing was done.
+        """
+
+    def drop_indexes(self, names: Sequence[str]) -> bool:
+        """Drop indexes of the collection that are there; whether any was."""
+
+    def drop_archive(self, *, only_if_empty: bool) -> bool:
+        """Drop the archive; whether it was dropped."""
+
+    def drop_legacy_ids(self) -> Iterator[int]:
+        """Take `legacyBookingId` out of all sessions, batch by batch; how many client documents each batch changed."""
+
+    def rejects(self) -> RejectsKeeper:
+        """A new keeper of the rejected bookings, for one pass through the collection."""

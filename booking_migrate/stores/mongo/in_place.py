@@ -1,0 +1,307 @@
+"""A collection and its archive as an `InPlaceCollection`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from bson.binary import UUID_SUBTYPE, Binary
+from bson.errors import BSONError
+from pymongo import ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
+from booking_migrate.events import Step
+from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
+from booking_migrate.stores.mongo.in_place_indexes import (
+    CLIENT_DOCUMENTS_ONLY,
+    EVERY_DOCUMENT,
+    drop_index,
+    has_client_documents_index,
+    has_client_index,
+    make_client_documents_index,
+    make_client_index,
+)
+from booking_migrate.stores.mongo.in_place_steps import StepByStep
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.rejects import CollectionRejects
+from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.transactions import transact
+from booking_migrate.stores.mongo.waiting import waiting
+from booking_migrate.stores.rejects import RejectsKeeper
+
+_AT_ONCE = 200
+"""How many client documents one statement changes."""
+
+
+class MongoInPlace:
+    """See `InPlaceCollection` for the promises."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        rejects: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+        *,
+        has_transactions: bool,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collection: where old bookings and client documents are.
+            archive: where old bookings go.
+            rejects: the collection of rejected records, which all runs of the database share.
+            runs: the collection of the runs' records.
+            journal: the journal; here it is written within transactions.
+            has_transactions: whether they may be used.
+        """
+        self._collection = collection
+        self._archive = archive
+        self._rejects = rejects
+        self._runs: Final = runs
+        self._journal = journal
+        self._has_transactions = has_transactions
+        self._session: ClientSession | None = None
+
+    @property
+    def name(self) -> str:
+        """See `InPlaceCollection.name`."""
+        return self._collection.name
+
+    @property
+    def archive_name(self) -> str:
+        """See `InPlaceCollection.archive_name`."""
+        return self._archive.name
+
+    @property
+    def has_transactions(self) -> bool:
+        """See `InPlaceCollection.has_transactions`."""
+        return self._has_transactions
+
+    def check(self) -> None:
+        """See `InPlaceCollection.check`."""
+        if describe(self._collection) is None:
+            raise PlaceNotFound(self.name)
+        for collection in (self._collection, self._archive):
+            problem = _unfit(collection)
+            if problem is not None:
+                raise UnusablePlace(collection.name, problem)
+        if not self._has_transactions:
+            return
+        with reading(self._collection):
+            hello = self._collection.database.command("hello")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise NoTransactions(hosts_of(self._collection))
+
+    def estimate_count(self) -> int:
+        """See `InPlaceCollection.estimate_count`."""
+        with reading(self._collection):
+            return self._collection.estimated_document_count()
+
+    def archive_exists(self) -> bool:
+        """See `InPlaceCollection.archive_exists`."""
+        return describe(self._archive) is not None
+
+    def lacking_indexes(self) -> Sequence[str]:
+        """See `InPlaceCollection.lacking_indexes`."""
+        needed = {
+            CLIENT_DOCUMENTS_ONLY: has_client_documents_index,
+            EVERY_DOCUMENT: has_client_index,
+        }
+        return [name for name, is_there in needed.items() if not is_there(self._collection)]
+
+    def prepare(self) -> None:
+        """See `InPlaceCollection.prepare`. The unique index comes first: it refuses."""
+        lacking = self.lacking_indexes()
+        if CLIENT_DOCUMENTS_ONLY in lacking:
+            make_client_documents_index(self._collection)
+        if EVERY_DOCUMENT in lacking:
+            make_client_index(self._collection)
+        if not has_client_index(self._archive):
+            make_client_index(self._archive)
+        self._journal.ensure_index()
+
+    def waiting(self) -> Iterator[Waiting]:
+        """See `InPlaceCollection.waiting`."""
+        with reading(self._collection):
+            yield from waiting(self._collection)
+
+    def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.find`."""
+        return _found(self._collection, any_of("_id", ids))
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.archived`."""
+        return _found(self._archive, any_of("_id", ids))
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `InPlaceCollection.find_by_client`."""
+        return _found(self._collection, any_of("clientId", client_ids))
+
+    def server_session(self) -> bytes:
+        """See `InPlaceCollection.server_session`."""
+        return bytes(self._own_session().session_id["id"])
+
+    def end_session(self, server_session: bytes) -> None:
+        """See `InPlaceCollection.end_session`. Every user may end sessions of their own (manual, killSessions)."""
+        identity = {"id": Binary(server_session, UUID_SUBTYPE)}
+        try:
+            self._collection.database.client.admin.command("killSessions", [identity])
+        except OperationFailure:
+            # Then it ends by itself, after the server's limit on the life of a transaction.
+            return
+        except PyMongoError as error:
+            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+
+    def _own_session(self) -> ClientSession:
+        if self._session is None:
+            with reading(self._collection):
+                self._session = self._collection.database.client.start_session()
+        return self._session
+
+    def work(self, on: Callable[[Unit], Result]) -> Result:
+        """See `InPlaceCollection.work`."""
+        session = self._own_session() if self._has_transactions else None
+        try:
+            if session is None:
+                return on(StepByStep(self._collection, self._archive, self._runs, self._journal))
+            return transact(session, self._collection, lambda transaction: on(self._unit(transaction)))
+        except (PyMongoError, BSONError) as error:
+            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+
+    def _unit(self, session: ClientSession) -> "_Transaction":
+        return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
+
+    def drop_indexes(self, names: Sequence[str]) -> bool:
+        """See `InPlaceCollection.drop_indexes`."""
+        dropped = [name for name in names if drop_index(self._collection, name)]
+        return bool(dropped)
+
+    def drop_archive(self, *, only_if_empty: bool) -> bool:
+        """See `InPlaceCollection.drop_archive`. The server knows no drop under a condition, so a moment lies between."""
+        if not self.archive_exists():
+            return False
+        with reading(self._archive):
+            if only_if_empty and self._archive.find_one({}, {"_id": 1}) is not None:
+                return False
+        with writing(self._archive):
+            for attempt in attempts():
+                with attempt:
+                    self._archive.drop()
+        return True
+
+    def drop_legacy_ids(self) -> Iterator[int]:
+        """See `InPlaceCollection.drop_legacy_ids`. An element of `sessions` that is no document is left alone."""
+        has_claim = {"sessions.legacyBookingId": {"$exists": True}}
+        while True:
+            with reading(self._collection):
+                raws = find_raw(self._collection, has_claim, fields={"_id": 1})
+                ids = [_id_of(raw) for raw in islice(raws, _AT_ONCE)]
+            if not ids:
+                return
+            with writing(self._collection):
+                for attempt in attempts():
+                    with attempt:
+                        changed = self._collection.update_many(
+                            any_of("_id", ids),
+                            {"$unset": {"sessions.$[session].legacyBookingId": ""}},
+                            array_filters=[{"session.legacyBookingId": {"$exists": True}}],
+                            collation=SIMPLE,
+                        )
+            yield changed.modified_count
+
+    def rejects(self) -> RejectsKeeper:
+        """See `InPlaceCollection.rejects`."""
+        return CollectionRejects(self._rejects, source=self.name, target=self.name)
+
+
+def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+    with reading(collection):
+        for attempt in attempts():
+            with attempt:
+                found = list(find_raw(collection, condition))
+    return found
+
+
+def _unfit(collection: DriverCollection) -> str | None:
+    """Why a collection cannot be migrated in place; None if it can, or is not there."""
+    listed = describe(collection)
+    if listed is None:
+        return None
+    kinds = {"view": "it is a view", "timeseries": "it is a time series"}
+    if listed["type"] != "collection":
+        return kinds.get(listed["type"], f"it is a {listed['type']}")
+    return "it is a capped collection" if listed.get("options", {}).get("capped") else None
+
+
+class _Transaction:
+    """A unit of work in a transaction; see `Unit` for the promises. The driver's errors pass through untouched."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+        session: ClientSession,
+    ) -> None:
+        self._collection = collection
+        self._archive = archive
+        self._runs = runs
+        self._journal = journal
+        self._session = session
+
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.find`."""
+        return list(find_raw(self._collection, any_of("clientId", client_ids), session=self._session))
+
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived_of`."""
+        return list(find_raw(self._archive, any_of("clientId", client_ids), session=self._session))
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived`."""
+        return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
+
+    def take(self, move: Move, reached: Callable[[Step], None]) -> None:  # noqa: ARG002 - the port's signature
+        """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
+        if move.archived:
+            self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
+        if move.gone:
+            ids = [_id_of(raw) for raw in move.gone]
+            self._collection.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
+        if move.changed:
+            self._collection.bulk_write(
+                [
+                    ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after))
+                    for change in move.changed
+                ],
+                session=self._session,
+            )
+        if move.new:
+            self._collection.insert_many(map(as_driver_document, move.new), session=self._session)
+        if move.unarchived:
+            ids = [_id_of(raw) for raw in move.unarchived]
+            self._archive.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
+        self._note(move)
+
+    def _note(self, move: Move) -> None:
+        progress = dict(move.progress)
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                self._journal.insert(written, self._session)
+                progress["noted"] = written.fields["_id"]
+        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in progress.items()}
+        self._runs.update_one(
+            {"_id": move.run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}], session=self._session
+        )
+
+
+def _id_of(raw: bytes) -> Any:
+    return read_fields(raw)["_id"]

@@ -1,0 +1,143 @@
+"""The indexes of a collection that holds old bookings and client documents side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from booking_migrate.domain.description import display_id
+from booking_migrate.errors import DuplicateClientDocuments
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.retry import attempts
+
+CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
+"""The unique index that keeps a client from having two client documents (DESIGN.md, invariant 6)."""
+
+EVERY_DOCUMENT = "clientId_1_every"
+"""The index by which all documents of a client are found."""
+
+IS_CLIENT_DOCUMENT: Mapping[str, Any] = {"sessions": {"$type": "array"}}
+"""A document whose `sessions` is no array is rejected, and must not stand in the way of its client."""
+
+_SUFFICIENT = (None, IS_CLIENT_DOCUMENT, {"sessions": {"$exists": True}})
+"""The filters of an index that keeps a client from having two client documents; None: it has no filter."""
+
+_SHOWN = 5
+_SHOWN_IDS = 3
+
+
+def has_client_documents_index(collection: DriverCollection) -> bool:
+    """Whether an index keeps a client from having two client documents.
+
+    Raises:
+        NotPermitted, ConnectionProblem: the server does not say.
+    """
+    return any(
+        _is_on_client(index)
+        and bool(index.get("unique"))
+        and not index.get("sparse")
+        and index.get("partialFilterExpression") in _SUFFICIENT
+        for index in _indexes(collection)
+    )
+
+
+def has_client_index(collection: DriverCollection) -> bool:
+    """Whether an index finds all documents of a client.
+
+    Raises:
+        NotPermitted, ConnectionProblem: the server does not say.
+    """
+    return any(
+        _is_on_client(index) and "partialFilterExpression" not in index and not index.get("sparse")
+        for index in _indexes(collection)
+    )
+
+
+def make_client_documents_index(collection: DriverCollection) -> None:
+    """Make the unique index over client documents.
+
+    Raises:
+        DuplicateClientDocuments: clients have more than one; the index was not made.
+        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
+    """
+    with writing(collection):
+        try:
+            for attempt in attempts():
+                with attempt:
+                    collection.create_index(
+                        [("clientId", 1)],
+                        unique=True,
+                        collation=SIMPLE,
+                        name=CLIENT_DOCUMENTS_ONLY,
+                        partialFilterExpression=IS_CLIENT_DOCUMENT,
+                    )
+        except DuplicateKeyError:
+            raise _duplicates(collection) from None
+
+
+def make_client_index(collection: DriverCollection) -> None:
+    """Make the index that finds all documents of a client.
+
+    Raises:
+        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
+    """
+    with writing(collection):
+        for attempt in attempts():
+            with attempt:
+                collection.create_index([("clientId", 1)], collation=SIMPLE, name=EVERY_DOCUMENT)
+
+
+def drop_index(collection: DriverCollection, name: str) -> bool:
+    """Drop an index by its name; whether it was there.
+
+    Raises:
+        NotPermitted, WriteFailed, ConnectionProblem: the server does not drop it.
+    """
+    if name not in [index["name"] for index in _indexes(collection)]:
+        return False
+    with writing(collection):
+        for attempt in attempts():
+            with attempt:
+                collection.drop_index(name)
+    return True
+
+
+def _indexes(collection: DriverCollection) -> list[Mapping[str, Any]]:
+    if describe(collection) is None:
+        return []
+    with reading(collection):
+        return list(collection.list_indexes())
+
+
+def _is_on_client(index: Mapping[str, Any]) -> bool:
+    return (
+        dict(index["key"]) in ({"clientId": 1}, {"clientId": -1})
+        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
+    )
+
+
+def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
+    """Name the first few clients with more than one client document, in MongoDB's order of their ids."""
+    several: list[Mapping[str, Any]] = [
+        {"$match": IS_CLIENT_DOCUMENT},
+        {
+            "$group": {
+                "_id": "$clientId",
+                "n": {"$sum": 1},
+                "ids": {"$firstN": {"input": "$_id", "n": _SHOWN_IDS}},
+            }
+        },
+        {"$match": {"n": {"$gt": 1}}},
+        {"$sort": {"_id": 1}},
+    ]
+    clients: list[str] = []
+    count = 0
+    with reading(collection):
+        for client in collection.aggregate(several, collation=SIMPLE, allowDiskUse=True):
+            count += 1
+            if count <= _SHOWN:
+                ids = ", ".join(display_id(each) for each in client["ids"])
+                clients.append(f"{display_id(client['_id'])} ({ids})")
+    return DuplicateClientDocuments(clients, count)

@@ -1,0 +1,126 @@
+"""A unit of work on a server without transactions: one step after the other, each of which can be taken again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.description import display_id
+from booking_migrate.errors import TargetChanged, WriteFailed
+from booking_migrate.events import Step
+from booking_migrate.stores.in_place import Move
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.retry import attempts
+
+_DUPLICATE_KEY = 11000
+
+
+class StepByStep:
+    """See `Unit` for the promises. Nobody else may write to these documents meanwhile."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+    ) -> None:
+        """Take the parts; see `MongoInPlace`."""
+        self._collection = collection
+        self._archive = archive
+        self._runs = runs
+        self._journal = journal
+
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.find`."""
+        return _found(self._collection, any_of("clientId", client_ids))
+
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived_of`."""
+        return _found(self._archive, any_of("clientId", client_ids))
+
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.archived`."""
+        return _found(self._archive, any_of("_id", ids))
+
+    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+        """See `Unit.take`. At every moment a booking is somewhere, and until the deletion it may be seen twice."""
+        progress = dict(move.progress)
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                self._journal.put(written)
+                progress["noted"] = written.fields["_id"]
+        reached(Step.RANGE_NOTED)
+        _insert_missing(self._archive, move.archived)
+        reached(Step.ARCHIVED)
+        _insert_missing(self._collection, move.new)
+        if move.changed:
+            operations: list[ReplaceOne[Any]] = [
+                ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after))
+                for change in move.changed
+            ]
+            with writing(self._collection):
+                for attempt in attempts():
+                    with attempt:
+                        self._collection.bulk_write(operations)
+        reached(Step.DOCUMENTS_WRITTEN)
+        _remove(self._collection, move.gone)
+        _remove(self._archive, move.unarchived)
+        self._save(move.run_id, progress)
+
+    def _save(self, run_id: str, progress: Mapping[str, Any]) -> None:
+        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in progress.items()}
+        with writing(self._runs):
+            for attempt in attempts():
+                with attempt:
+                    self._runs.update_one({"_id": run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}])
+
+
+def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+    with reading(collection):
+        for attempt in attempts():
+            with attempt:
+                found = list(find_raw(collection, condition))
+    return found
+
+
+def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+    """Insert documents, some of which may be there since a step was cut off.
+
+    Raises:
+        TargetChanged: another one is there instead: somebody else is writing.
+    """
+    if not documents:
+        return
+    with writing(collection):
+        try:
+            for attempt in attempts():
+                with attempt:
+                    collection.insert_many(map(as_driver_document, documents), ordered=False)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            others = [problem for problem in problems if problem["code"] != _DUPLICATE_KEY]
+            if others or error.details["writeConcernErrors"]:
+                raise WriteFailed(collection.name, bulk_text(error)) from None
+            there = set(_found(collection, any_of("_id", [_id_of(raw) for raw in documents])))
+            other = next((raw for raw in documents if raw not in there), None)
+            if other is not None:
+                raise TargetChanged(collection.name, display_id(_id_of(other))) from None
+
+
+def _remove(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+    if documents:
+        condition = any_of("_id", [_id_of(raw) for raw in documents])
+        with writing(collection):
+            for attempt in attempts():
+                with attempt:
+                    collection.delete_many(condition, collation=SIMPLE)
+
+
+def _id_of(raw: bytes) -> Any:
+    return read_fields(raw)["_id"]

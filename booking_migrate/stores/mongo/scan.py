@@ -1,0 +1,186 @@
+"""Reading that outlives elections and lost connections.
+
+A scan in the order of `clientId` may take hours, and the cursor behind it ends with its connection. It is opened anew then,
+from the client that was being read: what has been handed out is known by its place in that order, and within that client
+by its `_id`. Every other read is small and is simply done again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, cast
+
+from booking_migrate.domain.bson_document import Element, elements
+from booking_migrate.domain.ordering import element_key
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before, split_batch
+from booking_migrate.stores.mongo.retry import attempts, tried
+
+_BATCH_SIZE = 1000
+_NULL, _UNDEFINED, _ARRAY = 0x0A, 0x06, 0x04
+_COMPARABLE = frozenset({0x01, 0x02, 0x07, 0x10, 0x12, 0x13})
+"""The BSON types of values that a query may ask to begin with: numbers, strings and ObjectIds."""
+
+_MOST_IDS = 250_000
+"""How many documents of one `clientId` are remembered: more than a client has, but very many may have none at all."""
+
+
+class Bookmark:
+    """How far a scan in client order has come."""
+
+    def __init__(self) -> None:
+        """Begin before the first document."""
+        self._last: Element | None = None
+        self._key: bytes | None = None
+        self._ids: set[bytes] = set()
+        self._is_sure = True
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the scan can go on from here without handing out a document twice, or leaving one out."""
+        return self._is_sure and len(self._ids) <= _MOST_IDS
+
+    def move(self, documents: Sequence[bytes]) -> None:
+        """Note documents that have been handed out, in their order; there is at least one."""
+        last = _client_of(documents[-1])
+        key = element_key(last)
+        if key != self._key:
+            self._is_sure &= self._key is None or self._key < key
+            self._last, self._key, self._ids = last, key, set()
+        for raw in reversed(documents):
+            if element_key(_client_of(raw)) != key:
+                break
+            self._ids.add(_identity_of(raw))
+
+    def is_passed(self, raw: bytes) -> bool:
+        """Whether a document was handed out."""
+        if self._key is None:
+            return False
+        key = element_key(_client_of(raw))
+        return key < self._key or (key == self._key and _identity_of(raw) in self._ids)
+
+    def is_behind(self, raw: bytes) -> bool:
+        """Whether this document, and with it all that follow, come after the client that was handed out last."""
+        return self._key is None or self._key < element_key(_client_of(raw))
+
+    def rest(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A query for what is left of another one, and perhaps for some of what was handed out."""
+        if self._last is None or self._last.kind not in _COMPARABLE:
+            return condition
+        return {"$and": [condition, not_before("clientId", self._last)]}
+
+
+def find_documents(
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any] | None = None,
+    by_client: bool = False,
+) -> Iterator[bytes]:
+    """The documents of a collection that meet a condition, as raw BSON; passing troubles are waited out.
+
+    Args:
+        collection: where to look.
+        condition: a query. If not ``by_client``, what it finds is held in memory.
+        fields: a projection that cuts the documents down, but not by `_id` and `clientId`; None: they come whole.
+        by_client: in the order of `clientId`; the server sorts on its disk if it has to.
+    """
+    if by_client:
+        for batch in _scan(collection, condition, fields):
+            yield from batch
+    else:
+        yield from tried(lambda: list(find_raw(collection, condition, fields=fields)))
+
+
+def scan_by_id(
+    collection: DriverCollection, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
+) -> Iterator[bytes]:
+    """As `find_documents`, in the order of `_id`, which are values of one type; one batch is held in memory."""
+    rest = condition
+    found = find_raw(collection, rest, fields=fields, by_id=True)
+    while True:
+        for attempt in attempts():
+            with attempt:
+                if attempt.num > 1:
+                    found = find_raw(collection, rest, fields=fields, by_id=True)
+                batch = list(islice(found, _BATCH_SIZE))
+        if not batch:
+            return
+        yield from batch
+        rest = {"$and": [condition, after("_id", batch[-1])]}
+
+
+def _scan(
+    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None
+) -> Iterator[Sequence[bytes]]:
+    bookmark = Bookmark()
+    batches = _batches(collection, condition, fields)
+    while True:
+        if bookmark.is_sure:
+            for attempt in attempts():
+                with attempt:
+                    if attempt.num > 1:
+                        again = _batches(collection, bookmark.rest(condition), fields)
+                        batches = _left(again, bookmark)
+                    batch = next(batches, None)
+        else:
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+        bookmark.move(batch)
+
+
+def _left(batches: Iterator[Sequence[bytes]], bookmark: Bookmark) -> Iterator[Sequence[bytes]]:
+    """What is left of a scan that was begun anew."""
+    for batch in batches:
+        left = [raw for raw in batch if not bookmark.is_passed(raw)]
+        is_new = bookmark.is_behind(batch[-1])
+        if left:
+            yield left
+        if is_new:
+            break
+    yield from batches
+
+
+def _batches(
+    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None
+) -> Iterator[Sequence[bytes]]:
+    cursor = collection.find_raw_batches(
+        condition,
+        projection=fields,
+        sort=[("clientId", 1)],
+        collation=SIMPLE,
+        allow_disk_use=True,
+        batch_size=_BATCH_SIZE,
+    )
+    # The driver's annotation says document; what comes is the bytes of a whole batch.
+    raw = cast("Iterable[bytes]", cursor)
+    with cursor:
+        for batch in _one_ahead(raw):
+            if documents := list(split_batch(batch)):
+                yield documents
+
+
+def _one_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
+    """The same batches; while one is worked on, the server is already asked for the next."""
+    remaining = iter(batches)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
+        coming = reader.submit(next, remaining, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, remaining, None)
+            yield batch
+
+
+def _client_of(raw: bytes) -> Element:
+    """The value by which the server sorts a document: of an array the smallest one (manual, reference/bson-type-comparison-order)."""
+    found = next((each for each in elements(raw) if each.name == b"clientId"), None)
+    if found is None:
+        return Element(_NULL, b"clientId", b"")
+    if found.kind != _ARRAY:
+        return found
+    return min(elements(found.value), key=element_key, default=Element(_UNDEFINED, b"clientId", b""))
+
+
+def _identity_of(raw: bytes) -> bytes:
+    return next(each.raw for each in elements(raw) if each.name == b"_id")

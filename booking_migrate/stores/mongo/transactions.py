@@ -1,0 +1,84 @@
+"""One unit of work as a transaction, repeated while what keeps it from succeeding is passing.
+
+Source: MongoDB manual, core/transactions-in-applications: a transaction with the label TransientTransactionError can be
+repeated as a whole, a commit with the label UnknownTransactionCommitResult can be sent again.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from pymongo import ReadPreference
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from booking_migrate.errors import Contended, ServerUnreachable
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.retry import PATIENCE
+
+_TRANSIENT = "TransientTransactionError"
+_UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
+_CONTENTION = frozenset({24, 112, 11000})
+"""LockTimeout, WriteConflict, and a client document that the application has just made (DuplicateKey)."""
+
+_PAUSE = 0.2
+
+Result = TypeVar("Result")
+
+
+def transact(
+    session: ClientSession, collection: DriverCollection, work: Callable[[ClientSession], Result]
+) -> Result:
+    """Do a unit of work in a transaction with snapshot reads and majority writes.
+
+    Args:
+        session: where it runs; one transaction at a time.
+        collection: a collection that it is about.
+        work: reads and writes with the session; it may be called more than once.
+
+    Raises:
+        Contended: somebody else wrote to the same documents; nothing was done.
+        PyMongoError: anything else, or what should have been passing has not passed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _once(session, work, deadline)
+        except (PyMongoError, ServerUnreachable) as error:
+            if _is_contention(error):
+                raise Contended(collection.name) from None
+            is_passing = isinstance(error, ServerUnreachable) or error.has_error_label(_TRANSIENT)
+            if not is_passing or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadline: float) -> Result:
+    session.start_transaction(
+        read_concern=ReadConcern("snapshot"),
+        write_concern=WriteConcern("majority"),
+        read_preference=ReadPreference.PRIMARY,
+    )
+    try:
+        result = work(session)
+    except BaseException:
+        session.abort_transaction()
+        raise
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if not error.has_error_label(_UNKNOWN_COMMIT) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return result
+
+
+def _is_contention(error: Exception) -> bool:
+    return isinstance(error, OperationFailure) and (
+        error.code in _CONTENTION
+        or any(problem.get("code") in _CONTENTION for problem in (error.details or {}).get("writeErrors", ()))
+    )

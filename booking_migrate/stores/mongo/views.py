@@ -1,0 +1,53 @@
+"""Views over a collection (MongoDB manual, core/views)."""
+
+from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import writing
+from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.view_pipelines import new_shape, old_shape
+from booking_migrate.stores.views import PeopleNames, Shape
+
+
+class MongoViews:
+    """See `ViewStore` for the promises."""
+
+    def __init__(self, collection: DriverCollection) -> None:
+        """Take the collection that the views are over."""
+        self._collection = collection
+
+    def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
+        """See `ViewStore.create`."""
+        listed = describe(self._collection)
+        if listed is None:
+            raise PlaceNotFound(self._collection.name)
+        if listed["type"] != "collection":
+            raise UnusablePlace(self._collection.name, f"it is a {listed['type']}")
+        pipeline = list(old_shape() if shape is Shape.OLD else new_shape(people))
+        there = describe(self._collection.database[name])
+        if there is not None:
+            options = there.get("options", {})
+            if options.get("viewOn") == self._collection.name and options.get("pipeline") == pipeline:
+                return False
+            raise UnusablePlace(name, f"there is a {there['type']} of that name already")
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.database.command(
+                        "create", name, viewOn=self._collection.name, pipeline=pipeline
+                    )
+        return True
+
+    def drop(self, name: str) -> bool:
+        """See `ViewStore.drop`."""
+        there = describe(self._collection.database[name])
+        if there is None:
+            return False
+        if there["type"] != "view":
+            raise UnusablePlace(name, f"it is a {there['type']}, not a view")
+        if there["options"].get("viewOn") != self._collection.name:
+            raise UnusablePlace(name, f"it is a view over {there['options'].get('viewOn')}")
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.database.drop_collection(name)
+        return True

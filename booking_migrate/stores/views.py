@@ -1,0 +1,49 @@
+"""The port of the views that show a collection in the other shape. The docstrings are promises."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Shape(StrEnum):
+    """In which shape a view shows a collection."""
+
+    OLD = "old"
+    """One document per booking."""
+
+    NEW = "new"
+    """One document per client."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleNames:
+    """Where the server looks up users and experts for bookings that lack them (DESIGN.md, section 2)."""
+
+    users: str = "users"
+    experts: str = "experts"
+    user_id: str = "user_id"
+    email: str = "email"
+    expert_user: str = "userId"
+
+
+class ViewStore(Protocol):
+    """The views over one collection.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked, or does not do it (any method).
+    """
+
+    def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
+        """Make a view; False if the very same one is there already.
+
+        Raises:
+            PlaceNotFound: the collection does not exist.
+            UnusablePlace: the name is taken by something else, or the collection is itself a view.
+        """
+
+    def drop(self, name: str) -> bool:
+        """Drop a view over the collection; False if there is nothing of that name.
+
+        Raises:
+            UnusablePlace: what is there is no view, or one over another collection.
+        """

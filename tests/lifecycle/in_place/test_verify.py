@@ -1,0 +1,119 @@
+"""What was migrated in place is proven against the archive, while the application goes on."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
+from pymongo.database import Database
+
+from tests.lifecycle.conftest import Ended
+from tests.support.booking_lines import booking, client
+from tests.support.bookings import DAY
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
+VERIFY = ("verify", "--in-place", "--recheck", "0", "--json", "--quiet")
+LATER = 1_756_765_143_359 + DAY
+
+
+@pytest.mark.usefixtures("bookings")
+def test_fresh_result_is_proven(database: Db, command: Run) -> None:
+    """A fresh result is proven; rejected bookings that stand where they were are accounted for."""
+    migrated = json.loads(command(*MIGRATE).stdout)
+    proven = command(*VERIFY)
+    report = json.loads(proven.stdout)
+
+    assert 0 == proven.returncode, proven.stdout
+    counted = ("scanned", "migrated", "rejected", "clients", "sessions")
+    assert [migrated["counts"][name] for name in counted] == [report["counts"][name] for name in counted]
+    assert "bookings_legacy" == report["archive"]
+    assert database.booking_migrate_runs.find_one({"verified_clean": True}) is not None
+
+
+def test_client_documents_of_the_application(database: Db, command: Run) -> None:
+    """Documents that the application had made are expected to keep what they had; those without bookings are its own."""
+    ours = {"sessionId": ObjectId(), "price": 5, "status": "pending", "updatedAt": DatetimeMS(LATER)}
+    added_to = {"_id": 7, "clientId": client(1), "sessions": [ours], "by": "the application"}
+    apart = {"_id": 8, "clientId": client(9), "sessions": [ours], "totalSessions": 3}
+    database.bookings.insert_many([added_to, apart, *map(booking, range(8))])
+    command(*MIGRATE)
+    proven = command(*VERIFY)
+    database.bookings.update_one({"_id": 7}, {"$pop": {"sessions": -1}})
+    lost = json.loads(command(*VERIFY).stdout)
+
+    assert 0 == proven.returncode, proven.stdout
+    assert {"missing"} <= {each["kind"] for each in lost["mismatches"]}
+
+
+def test_what_the_application_did_since(database: Db, command: Run) -> None:
+    """Sessions that it has added or changed since are counted, with --no-allow-later reported."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command(*MIGRATE)
+    added = {"sessionId": ObjectId(), "price": 5, "updatedAt": DatetimeMS(LATER)}
+    database.bookings.update_one(
+        {"clientId": client(1)},
+        {
+            "$push": {"sessions": added},
+            "$inc": {"totalSessions": 1, "totalSpent": 5},
+            "$set": {"updatedAt": DatetimeMS(LATER)},
+        },
+    )
+    database.bookings.update_one(
+        {"clientId": client(2)},
+        {
+            "$set": {
+                "sessions.0.status": "confirmed",
+                "sessions.0.updatedAt": DatetimeMS(LATER),
+                "updatedAt": DatetimeMS(LATER),
+            }
+        },
+    )
+    allowed = command(*VERIFY)
+    report = json.loads(allowed.stdout)
+    strict = json.loads(command(*VERIFY, "--no-allow-later").stdout)
+
+    assert 0 == allowed.returncode, allowed.stdout
+    assert (1, 1) == (
+        report["verification"]["later_sessions"],
+        report["verification"]["changed_sessions"],
+    )
+    assert {"extra", "content"} == {each["kind"] for each in strict["mismatches"]}
+
+
+@pytest.mark.parametrize("harm", ["content", "missing", "duplicate", "totals", "waiting"])
+def test_harm_is_found(database: Db, command: Run, harm: str) -> None:
+    """What nobody may do to migrated sessions is found, and so is a booking that has not been migrated."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command(*MIGRATE)
+    where = {"clientId": client(1)}
+    match harm:
+        case "content":
+            database.bookings.update_one(where, {"$set": {"sessions.0.price": 21}})
+        case "missing":
+            database.bookings.update_one(where, {"$pop": {"sessions": 1}})
+        case "duplicate":
+            document = database.bookings.find_one(where) or {}
+            database.bookings.update_one(where, {"$push": {"sessions": document["sessions"][0]}})
+        case "totals":
+            database.bookings.update_one(where, {"$set": {"totalSpent": 21}})
+        case "waiting":
+            database.bookings.insert_one(booking(9))
+    found = command(*VERIFY)
+
+    kind = "missing" if harm == "waiting" else harm
+    assert 4 == found.returncode
+    assert kind in {each["kind"] for each in json.loads(found.stdout)["mismatches"]}
+
+
+def test_nothing_was_migrated(database: Db, command: Run) -> None:
+    """Without an archive there is nothing to prove: refused."""
+    database.bookings.insert_one(booking(1))
+    refused = command(*VERIFY)
+
+    assert 5 == refused.returncode
+    assert "bookings_legacy does not exist" in refused.stderr

@@ -1,0 +1,109 @@
+"""A server without transactions: refused, unless the user says that the application is stopped."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from typer.testing import CliRunner
+
+from booking_migrate.cli.app import app
+from booking_migrate.events import Step
+from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking, client
+from tests.support.server import Server, guarded_server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Killed = Callable[..., Any]
+
+MIGRATE = ("migrate", "--in-place", "--without-transactions", "--batch-size", "5", "--json", "--quiet")
+ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--json", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def standalone() -> Iterator[Server]:
+    """A server that is no replica set."""
+    with guarded_server() as running:
+        yield running
+
+
+def _command(server: Server, *arguments: str) -> Ended:
+    environment: Mapping[str, str] = {
+        **{
+            name: value for name, value in os.environ.items() if not name.startswith(("BOOKING_", "MONGODB_"))
+        },
+        "MONGODB_URI": server.uri,
+        "BOOKING_MIGRATE_DB": "alone",
+    }
+    result = CliRunner().invoke(app, list(arguments), env=environment, prog_name="booking-migrate")
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def test_standalone_server(standalone: Server) -> None:
+    """It is refused with what to do; with the application stopped it migrates, verifies, and rolls back to what was."""
+    database = standalone.client()["alone"]
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    before = contents(database)
+    refused = _command(standalone, "migrate", "--in-place", "--quiet")
+    untouched = contents(database)
+    done = _command(standalone, *MIGRATE)
+    proven = _command(standalone, "verify", "--in-place", "--quiet")
+    undone = _command(standalone, *ROLLBACK)
+
+    assert 5 == refused.returncode
+    assert "is no replica set" in refused.stderr
+    assert "stop the application and give --without-transactions" in " ".join(refused.stderr.split())
+    assert before == untouched
+    assert (3, 20) == (done.returncode, json.loads(done.stdout)["counts"]["migrated"])
+    assert 0 == proven.returncode, proven.stderr
+    assert 0 == undone.returncode, undone.stderr
+    assert before == contents(database)
+
+
+@pytest.mark.usefixtures("bookings")
+def test_killed_at_every_step(database: Db, command: Run, killed: Killed) -> None:
+    """Killed between any two steps, the same command completes it with the result and the counts of one life."""
+    database.clients.drop()
+    session = {"sessionId": 1, "price": 3}
+    database.bookings.insert_one({"_id": 7, "clientId": client(3), "sessions": [session]})
+    before = list(database.bookings.find())
+    undisturbed = command(*MIGRATE)
+    expected = contents(database)
+    steps = [
+        (step, count)
+        for step in (Step.RANGE_NOTED, Step.ARCHIVED, Step.DOCUMENTS_WRITTEN, Step.MOVE_PREPARED)
+        for count in (1, 2, 4)
+    ]
+
+    assert 3 == undisturbed.returncode, undisturbed.stderr
+    for step, count in steps:
+        for name in database.list_collection_names():
+            database.drop_collection(name)
+        database.bookings.insert_many(before)
+        assert -9 == killed(step.value, count, *MIGRATE).returncode, (step, count)
+        resumed = command(*MIGRATE)
+
+        assert 3 == resumed.returncode, (step, resumed.stderr)
+        assert expected == contents(database), (step, count)
+        unlike = ("run_id", "seconds", "passes")
+        reports = [json.loads(each.stdout) for each in (undisturbed, resumed)]
+        assert {**reports[0], **dict.fromkeys(unlike)} == {**reports[1], **dict.fromkeys(unlike)}, (
+            step,
+            count,
+        )
+
+
+@pytest.mark.usefixtures("bookings")
+def test_rollback_killed_at_every_step(database: Db, command: Run, killed: Killed) -> None:
+    """A rollback that is killed between any two steps is completed by the same command."""
+    before = contents(database)
+    for step in (Step.ARCHIVED, Step.DOCUMENTS_WRITTEN, Step.MOVE_PREPARED, Step.RANGE_UNDONE):
+        command(*MIGRATE)
+        assert -9 == killed(step.value, 1, *ROLLBACK).returncode, step
+        done = command(*ROLLBACK)
+
+        assert 0 == done.returncode, (step, done.stderr)
+        assert before == contents(database), step
