@@ -71,6 +71,14 @@ BY_CUTOVER = Way(
 )
 
 
+IN_PLACE = Way(
+    "in place",
+    alone=(),
+    beside=(("migrate", "--in-place"), ("verify", "--in-place")),
+    back=("rollback", "--target", "bookings", "--yes"),
+)
+
+
 @dataclass
 class Booker:
     """Somebody who books one slot after the other, and remembers what was acknowledged."""
@@ -225,7 +233,7 @@ def settle(server: Server, database: Db) -> None:
     database.users.insert_many(map(a_user, CROWD))
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, id=way.name) for way in (BY_CUTOVER,)])
+@pytest.mark.parametrize("way", [pytest.param(way, id=way.name) for way in (BY_CUTOVER, IN_PLACE)])
 def test_the_whole_story(server: Server, database: Db, service: Service, way: Way) -> None:
     """Old bookings are read and cancelled, migrated while bookings come in, and rolled back; answers stay the same."""
     settle(server, database)

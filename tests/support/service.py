@@ -38,6 +38,13 @@ class Service:
     log: list[str] = field(default_factory=list)
     """The lines of its access log."""
 
+    def logged(self, count: int) -> list[str]:
+        """The first so many lines of the log; each is written right after its answer was sent."""
+        deadline = time.monotonic() + _STARTUP_SECONDS
+        while len(self.log) < count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.log[:count]
+
     def client(self, user: ObjectId | str | None = None) -> httpx.Client:
         """A client that asks as this user, or as nobody; the caller closes it."""
         headers = {} if user is None else {"Authorization": f"Bearer {token(user)}"}
