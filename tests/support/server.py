@@ -50,8 +50,12 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running."""
+def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
+    """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
+
+    Args:
+        cache_gib: how much memory the server may use for its cache; WiredTiger takes a quarter at least.
+    """
     given = os.environ.get("MONGODB_TEST_URI")
     if given:
         server = Server(given)
@@ -64,7 +68,7 @@ def running_server() -> Iterator[Server]:
         port = _free_port()
         # The server is a child of this thread, which must live as long as it does (see prctl(2)).
         assert threading.current_thread() is threading.main_thread()
-        process = _start(Path(folder), port)
+        process = _start(Path(folder), port, cache_gib=cache_gib)
         server = Server(f"mongodb://127.0.0.1:{port}/?replicaSet=tests")
         try:
             _initiate(process, port, Path(folder))
@@ -135,7 +139,7 @@ def _free_port() -> int:
         return port
 
 
-def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, port: int, *options: str, cache_gib: float = 0.25) -> subprocess.Popen[bytes]:
     data = folder / "data"
     data.mkdir()
     log = folder / "mongod.log"
@@ -145,7 +149,7 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
             *("--dbpath", str(data), "--logpath", str(log), "--port", str(port)),
             *("--bind_ip", "127.0.0.1", "--nounixsocket"),
             *(options or ("--replSet", "tests")),
-            *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
+            *("--wiredTigerCacheSizeGB", str(cache_gib), "--oplogSize", "64"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ],

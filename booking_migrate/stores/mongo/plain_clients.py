@@ -29,6 +29,11 @@ _TEXT_FRAME = 5
 _EMPTY = 5
 """Bytes of an empty document or array."""
 
+_GROUP_BYTES = 90_000_000
+"""How much of one client a group collects at most; the server breaks off at 100 MiB (``internalQueryMaxPushBytes``)."""
+
+_TOO_LARGE = 1 << 40
+
 _INDEX_DIGITS = (10, 100, 1000, 10_000, 100_000)
 """From these numbers on, an index in an array takes one digit more."""
 
@@ -45,8 +50,8 @@ def pipeline(
 
     Args:
         clients: the range.
-        wanted: the clients in it that may get a document, with the number of their documents in the source. A client that
-            has as many plain bookings has nothing else.
+        wanted: the clients in it that may get a document, with the number of their documents in the source; at least
+            one. A client that has as many plain bookings has nothing else.
         rules: what a plain client keeps.
         target: the collection that the documents are inserted into; one that is there already ends the aggregation.
     """
@@ -59,7 +64,7 @@ def pipeline(
             }
         },
         {"$sort": {"clientId": 1, "createdAt": 1, "_id": 1}},
-        _collected(),
+        _collected(largest=_GROUP_BYTES // max(documents for _, documents in wanted)),
         {"$match": {"size": {"$lte": rules.maximum_document_size}, **_agreement()}},
         {"$match": _wholeness(wanted)},
         {"$project": {"_id": 0, "size": 1, "versions": {"$size": "$bookings.__v"}, "made": _made()}},
@@ -72,14 +77,19 @@ def pipeline(
     ]
 
 
-def _collected() -> Stage:
-    """One document a client, with its bookings in the order of sessions, and what they weigh."""
+def _collected(largest: int) -> Stage:
+    """One document a client, with its bookings in the order of sessions, and what they weigh.
+
+    Args:
+        largest: a booking of more bytes is not collected, and its client weighs too much.
+    """
+    is_small = {"$lte": [{"$bsonSize": "$$ROOT"}, largest]}
     return {
         "$group": {
             "_id": "$clientId",
-            "bookings": {"$push": "$$ROOT"},
+            "bookings": {"$push": {"$cond": [is_small, "$$ROOT", None]}},
             "count": {"$sum": 1},
-            "size": {"$sum": {"$bsonSize": "$$ROOT"}},
+            "size": {"$sum": {"$cond": [is_small, {"$bsonSize": "$$ROOT"}, _TOO_LARGE]}},
             **{name: {"$addToSet": f"${name}"} for name in _AGREED},
         }
     }
