@@ -9,6 +9,8 @@ from booking_migrate.reports.model import Report, RuleReport
 from booking_migrate.reports.wording import Mood, mismatch_line, plural, samples, verdict
 
 _PROMISES = {"status": "no-run-is-stale", "rollback": "as-before-the-run", "cutover": "cut-over"}
+"""What a command promises; of one that promises nothing beyond itself, the case has its name."""
+
 _LINES_SHOWN = 10
 _SAMPLES_SHOWN = 3
 
@@ -46,7 +48,7 @@ def _cases(report: Report) -> Iterator[ET.Element]:
 
 def _lived(report: LifeReport) -> ET.Element:
     """What status, rollback or cutover found or did, and whether it leaves nothing to be seen to."""
-    case, said = _case(report, _PROMISES[report.command]), verdict(report)
+    case, said = _case(report, _PROMISES.get(report.command, report.command)), verdict(report)
     if report.error is not None:
         error = ET.SubElement(case, "error", {"type": report.error.kind, "message": said.explanation})
         error.text = report.error.hint
