@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
@@ -128,6 +129,28 @@ def test_booking(repository: Repository, platform: Settle, state: State) -> None
     assert len(stored["sessions"]) == stored["totalSessions"]
     assert document(0) == str(stored["_id"])
     assert before.fields["totalSessions"] + 1 == shown.booking.fields["totalSessions"]
+
+
+def test_totals_are_decimal(database: Db, repository: Repository, platform: Settle) -> None:
+    """Totals are sums of decimal numbers in the type of the prices, whatever order the sessions come in."""
+    platform()
+    prices = (4224.11, 663.83, 9533.41, Decimal128("0.10"))
+    offers = [
+        {"type": kind, "price": price}
+        for kind, price in zip(("chat", "video", "audio", "in-person"), prices, strict=True)
+    ]
+    database.experts.update_one({"_id": expert(0)}, {"$set": {"sessionTypes": offers}})
+    totals = []
+    for number, offer in enumerate(offers):
+        book(repository, 7, 0, session_type=offer["type"], day=200 + number)
+        stored = database.bookings.find_one({"clientId": user(7)})
+        assert stored is not None
+        totals.append(stored["totalSpent"])
+
+    assert [4224.11, 4887.94, 14421.35, Decimal128("14421.45")] == totals
+    assert prices == tuple(
+        one["price"] for one in (database.bookings.find_one({"clientId": user(7)}) or {})["sessions"]
+    )
 
 
 def test_a_first_booking(repository: Repository, platform: Settle) -> None:
