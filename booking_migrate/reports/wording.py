@@ -64,10 +64,6 @@ def verdict(report: Report) -> Verdict:
 
 def _came_to_its_end(report: Report) -> Verdict:
     counts = report.counts
-    if isinstance(report, LifeReport) and report.cutover is not None:
-        cutover = report.cutover
-        explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
-        return Verdict(Mood.GOOD, "Cut over", explanation)
     if isinstance(report, LifeReport):
         return _life_verdict(report)
     if report.explanation is not None:

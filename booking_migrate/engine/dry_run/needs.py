@@ -143,7 +143,11 @@ def _modes(server: ServerFacts, around: Surroundings) -> Iterator[Mode]:
     if kind != "collection":
         yield Mode("in place", possible=False, note=f"the source is a {kind}")
     else:
-        note = "transactions are there" if has_transactions else "needs transactions: a replica set"
+        note = (
+            "transactions are there"
+            if has_transactions
+            else "needs a replica set, or a stopped application (--without-transactions)"
+        )
         yield Mode("in place", possible=has_transactions, note=note)
 
 

@@ -23,6 +23,7 @@ _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 _CONTENTION = frozenset({24, 112, 11000})
 """LockTimeout, WriteConflict, and a client document that the application has just made (DuplicateKey)."""
 
+_INTERRUPTED = 11601
 _PAUSE = 0.2
 
 Result = TypeVar("Result")
@@ -49,8 +50,7 @@ def transact(
         except (PyMongoError, ServerUnreachable) as error:
             if _is_contention(error):
                 raise Contended(collection.name) from None
-            is_passing = isinstance(error, ServerUnreachable) or error.has_error_label(_TRANSIENT)
-            if not is_passing or time.monotonic() > deadline:
+            if not _is_passing(error) or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
 
@@ -70,11 +70,23 @@ def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadl
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            if not error.has_error_label(_UNKNOWN_COMMIT) or time.monotonic() > deadline:
+            is_unknown = error.has_error_label(_UNKNOWN_COMMIT) or _is_interrupted(error)
+            if not is_unknown or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
         else:
             return result
+
+
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, ServerUnreachable) or _is_interrupted(error):
+        return True
+    return isinstance(error, PyMongoError) and error.has_error_label(_TRANSIENT)
+
+
+def _is_interrupted(error: Exception) -> bool:
+    """Whether somebody has killed the operation or its session; the transaction is aborted then, or was committed."""
+    return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
 
 
 def _is_contention(error: Exception) -> bool:

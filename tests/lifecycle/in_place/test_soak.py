@@ -1,0 +1,119 @@
+"""Nothing is lost, doubled or seen twice while the application works, elections happen and sessions are killed."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from tests.lifecycle.conftest import ROOT, Ended
+from tests.support.server import Server
+from tests.support.soak import Application
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+MIGRATE = ("migrate", "--in-place", "--batch-size", "50", "--passes", "3", "--quiet")
+ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--quiet")
+_ATTEMPTS = 10
+"""How often a command is given that somebody has ended from outside."""
+
+
+def _to_the_end(environment: Mapping[str, str], *arguments: str) -> int:
+    """Run the program as a process; again, if it ended because the server was out of reach for too long."""
+    for _attempt in range(_ATTEMPTS):
+        ended = subprocess.run(
+            [sys.executable, "-m", "booking_migrate", *arguments],
+            env=dict(environment),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if ended.returncode in (0, 3):
+            return ended.returncode
+        assert ended.returncode in (1, 5, 10), ended.stderr
+    raise AssertionError(ended.stderr)
+
+
+@contextmanager
+def _trouble(server: Server, seed: int, pause: float) -> Iterator[None]:
+    """Elections, and somebody who kills all sessions, now and then."""
+    chance = random.Random(seed)
+    stopped = threading.Event()
+
+    def trouble() -> None:
+        while not stopped.wait(pause * (0.5 + chance.random())):
+            try:
+                if chance.random() < 0.5:
+                    server.client().admin.command("killAllSessions", [])
+                else:
+                    server.client().admin.command("replSetStepDown", 1, force=True)
+            except PyMongoError:
+                # It answers by closing the connection, or is not primary just now.
+                continue
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        _wait_for_primary(server)
+
+
+def _wait_for_primary(server: Server) -> None:
+    for _attempt in range(600):
+        try:
+            if server.client().admin.command("hello")["isWritablePrimary"]:
+                return
+        except PyMongoError:
+            # The deadline is the number of attempts.
+            pass
+        time.sleep(0.1)
+    raise AssertionError("no primary")
+
+
+def _soak(
+    server: Server, database: Db, environment: Mapping[str, str], *, clients: int, bookings: int, rate: int
+) -> None:
+    application = Application(server.uri, database.name, clients, seed=11)
+    application.fill(bookings)
+    with application.running(), _trouble(server, seed=3, pause=3):
+        assert _to_the_end(environment, *MIGRATE, "--max-rate", str(rate)) in (0, 3)
+    assert [] == application.problems()[:5]
+    with application.running(old_instances=0):
+        assert 0 == _to_the_end(environment, *MIGRATE)
+    assert [] == application.problems()[:5]
+    assert 0 == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert 0 == _to_the_end(environment, "verify", "--in-place", "--quiet")
+    runs = [
+        run["_id"] for run in database.booking_migrate_runs.find({"state": "done"}).sort("started_at", -1)
+    ]
+    with application.running(old_instances=0), _trouble(server, seed=5, pause=3):
+        for run in runs:
+            assert _to_the_end(environment, "rollback", "--run", run, "--yes", "--quiet") in (0, 3)
+    assert [] == application.problems()[:5]
+    assert "bookings_legacy" not in database.list_collection_names()
+    assert application.ledger.reads
+    assert len(application.ledger.clients) > bookings
+
+
+def test_soak(server: Server, database: Db, environment: dict[str, str]) -> None:
+    """Every acknowledged write is there exactly once, no reader sees a booking twice or not at all, totals are right."""
+    _soak(server, database, environment, clients=15, bookings=300, rate=150)
+
+
+@pytest.mark.slow
+def test_long_soak(server: Server, database: Db, environment: dict[str, str]) -> None:
+    """The same, with more of everything."""
+    _soak(server, database, environment, clients=1000, bookings=30_000, rate=1000)
