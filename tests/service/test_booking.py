@@ -11,7 +11,7 @@ from pymongo.database import Database
 from booking_migrate.errors import NotBookable, NotYours, SlotTaken, Unknown
 from booking_migrate.service.actions import Action
 from booking_migrate.service.repository import Repository
-from tests.support.bookings import DAY
+from tests.support.bookings import ABSENT, DAY
 from tests.support.platform import (
     FIRST_DAY,
     Platform,
@@ -179,6 +179,8 @@ def test_nobody_the_platform_knows_books_nothing(repository: Repository, platfor
         pytest.param(49, "23:00", 660, 5, 0, "expert", id="past midnight, into the next day"),
         pytest.param(52, "9:00", 30, 5, 0, None, id="cancelled"),
         pytest.param(53, "9:00", 30, 5, 0, "expert", id="breaks the contract, takes its slot"),
+        pytest.param(54, "9:00", 30, 5, 0, "expert", id="without a status"),
+        pytest.param(55, "9:00", 30, 5, 0, "expert", id="a date with a time of day"),
     ],
 )
 def test_conflicts(
@@ -198,6 +200,10 @@ def test_conflicts(
         an_old_booking(61, client=3, of=0, day=50, start="23:45", endTime="0:30", status="confirmed"),
         an_old_booking(62, client=3, of=0, day=52, start="9:00", status="cancelled"),
         an_old_booking(63, client=3, of=0, day=53, start="9:00", currency="usd"),
+        an_old_booking(64, client=3, of=0, day=54, start="9:00", status=ABSENT),
+        an_old_booking(
+            65, client=3, of=0, day=0, start="9:00", scheduledDate=DatetimeMS(FIRST_DAY + 56 * DAY - 1)
+        ),
     ]
     platform(state, taken)
 

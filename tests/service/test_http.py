@@ -36,6 +36,7 @@ def test_booking_as_the_description_shows_it(platform: Settle, client_of: Client
     answer = client_of(7).post("/api/bookings", json=WISH)
 
     assert (201, "application/json") == (answer.status_code, answer.headers["content-type"])
+    assert "no-store" == answer.headers["cache-control"]
     content = answer.json()
     session = content["data"]["session"]
     assert (True, "Session booked successfully") == (content["success"], content["message"])
