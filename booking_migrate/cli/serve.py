@@ -115,12 +115,15 @@ def serve(
         check_extra("serve")
         # Here and not above: none of this is needed to print help, and without the extra it is not there.
         from booking_migrate.engine.plan import LookupFields  # noqa: PLC0415
+        from booking_migrate.service.actions import check_contract  # noqa: PLC0415
         from booking_migrate.service.appointment import OfferFields  # noqa: PLC0415
         from booking_migrate.service.http.gate import Limits  # noqa: PLC0415
         from booking_migrate.service.plan import ServicePlan  # noqa: PLC0415
 
+        contract = contract_of(ctx)
+        check_contract(contract)
         plan = ServicePlan(
-            contract=contract_of(ctx),
+            contract=contract,
             accepted=frozenset(accept or ()),
             maximum_document_size=max_document_size,
             lookup=LookupFields(user_id_field, user_email_field, expert_user_field),

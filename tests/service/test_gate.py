@@ -13,18 +13,11 @@ from pymongo.database import Database
 from booking_migrate.service.http.gate import Limits
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.repository import Repository
-from tests.support.platform import Platform, expert, user
+from tests.support.platform import Platform, user
 from tests.support.server import Server
-from tests.support.service import serving
+from tests.support.service import WISH, serving
 
 Db = Database[dict[str, Any]]
-WISH = {
-    "expertId": str(expert(0)),
-    "sessionType": "chat",
-    "duration": 30,
-    "scheduledDate": "2025-08-29",
-    "startTime": "12:30",
-}
 
 
 @contextmanager

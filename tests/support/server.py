@@ -49,6 +49,17 @@ class Server:
             self._client.close()
 
 
+def environment_of(uri: str, database: str) -> dict[str, str]:
+    """The variables that name a server and a database, and none else that the program would take for options."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
+    }
+    own = {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": database, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**kept, **own}
+
+
 @contextmanager
 def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
     """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
