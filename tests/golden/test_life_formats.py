@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bson.objectid import ObjectId
 from pymongo.database import Database
 from rich.console import Console
 from typer.testing import CliRunner
@@ -31,7 +32,16 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "html": render_html,
     "xml": render_junit,
 }
-NAMES = ["status", "status-stale", "status-none", "rollback", "rollback-kept", "rollback-already", "cutover"]
+NAMES = [
+    "status",
+    "status-stale",
+    "status-none",
+    "rollback",
+    "rollback-kept",
+    "rollback-already",
+    "rollback-restored",
+    "cutover",
+]
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _SETTLED: dict[str, Any] = {
@@ -54,7 +64,7 @@ def settled(value: Any, key: str = "") -> Any:
         return {name: settled(part, name) for name, part in value.items()}
     if isinstance(value, list):
         return [settled(part) for part in value]
-    if key in _SETTLED and value is not None:
+    if key in _SETTLED and value is not None and value != 0:
         return _SETTLED[key]
     return _RUN_ID.sub("20261123T151100Z-ab12cd", value) if isinstance(value, str) else value
 
@@ -100,6 +110,22 @@ class _Life:
         self.run("verify")
         self.database.bookings.insert_one(booking(13))
         yield "cutover", self.run("cutover", "--yes", "--rejected", "carry")
+        self._work()
+        yield "rollback-restored", self.run("rollback", "--yes")
+
+    def _work(self) -> None:
+        """What an application does after the cut-over."""
+        changed, gone = booking(3)["_id"], booking(4)["_id"]
+        later = {"sessionId": ObjectId("68b61bd7a4c0bf9eaab38ef0"), "price": 5, "status": "pending"}
+        sessions = self.database.bookings
+        sessions.update_one(
+            {"sessions.legacyBookingId": changed},
+            {"$set": {"sessions.$.status": "cancelled", "sessions.$.cancelledBy": "client"}},
+        )
+        sessions.update_one({"sessions.legacyBookingId": changed}, {"$push": {"sessions": later}})
+        sessions.update_one(
+            {"sessions.legacyBookingId": gone}, {"$pull": {"sessions": {"legacyBookingId": gone}}}
+        )
 
     def _run_id(self) -> str:
         run: Any = self.database.booking_migrate_runs.find_one()
