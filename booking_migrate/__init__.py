@@ -6,15 +6,19 @@ The data flow in one picture; each word is a package or module of this folder::
     place --scan by client--> booking --convert--> session | rejection
     (file: sorted by spool)               \--consolidate--> client document --write--> place
 
-    engine/stream     drives that picture, batch by batch, and knows ports only
-    engine/plan       what is to be done, as a value: dry-run prints it, migrate executes it
-    engine/dry_run    the same picture over a target that takes no writes, with observers who count and warn
-    engine/lifecycle  the same picture under a journal and a lock: resume, status, rollback
-    engine/verify     both ends of the picture side by side, compared by code of its own
-    events            what engines tell a listener: progress, warnings, steps reached
-    reports           one report model; terminal text, JSON, Markdown, HTML, JUnit from it
-    service           the booking service over the new structure, and its HTTP API (an extra)
-    cli               parse, wire, call one engine function, render, exit; one file a command
+    engine/stream       drives that picture, batch by batch, and knows ports only
+    engine/server       the same picture within MongoDB, for ranges of plain clients; stream does the rest
+    engine/in_place     the same picture within one collection, a few clients a transaction, while it is in use
+    engine/plan         what is to be done, as a value: dry-run prints it, migrate executes it
+    engine/dry_run      the same picture over a target that takes no writes, with observers who count and warn
+    engine/lifecycle    the same picture under a journal and a lock: resume and status
+    engine/cutover      the target takes the source's name, once it is proven
+    engine/rollback     the way back: undo before a cut-over, restoration after it
+    engine/verify       both ends of the picture side by side, compared by code of its own
+    events              what engines tell a listener: progress, warnings, steps reached
+    reports             one report model; terminal text, JSON, Markdown, HTML, JUnit from it
+    service             the booking service over the new structure, and its HTTP API (an extra)
+    cli                 parse, wire, call one engine function, render, exit; one file a command
 
 Imports run one way: ``cli -> service -> reports -> engine -> stores -> domain -> errors, events``.
 """

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -252,9 +252,10 @@ def _proof(
             closing(open_reader(CollectionPlace(kept), connection)) as source,
             closing(open_reader(target, connection)) as result,
             closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
+            proof.earlier_documents(places, connection, listener) as earlier,
         ):
             return verify(
-                proof_plan,
+                replace(proof_plan, earlier_document=earlier),
                 source,
                 result,
                 rejected,

@@ -20,7 +20,7 @@ from booking_migrate.cli.in_place import (
 )
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.errors import BadPlace
+from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.lifecycle import JournaledOutcome
     from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.engine.server import Grouping, NoGrouping
     from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
@@ -72,11 +73,13 @@ file; an option ranks before the environment, and that before the file.
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
-    """Files beside source and target."""
+class _SideBySide:
+    """What is asked for beyond what ``migrate`` always takes, side by side."""
 
     rejects: Path | None
     plan: Path | None
+    engine: options.EngineName
+    workers: int
 
 
 def migrate(
@@ -98,6 +101,8 @@ def migrate(
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 2000,
+    engine: options.EngineOption = options.EngineName.AUTO,
+    workers: options.GroupingWorkers = 2,
     max_lag: options.MaxLag = None,
     restart: options.Restart = False,
     in_place: options.InPlaceOption = False,
@@ -149,7 +154,7 @@ def migrate(
         quiet=quiet,
         verbose=verbose,
     )
-    files = _Files(rejects, plan)
+    asked_side_by_side = _SideBySide(rejects, plan, engine, workers)
     shield = Shield()
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
@@ -158,9 +163,19 @@ def migrate(
         start = Start(run_id, restart, max_lag, listener, shield)
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
-        return _migrate(places, rules, contract_of(ctx), files, start)
+        return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)
 
     run.execute(asked, body, shield, partial(hooks_of, ctx))
+
+
+def _check_engine(places: Places, wanted: _SideBySide) -> None:
+    sides = (parse_place(places.source), parse_place(places.target))
+    if wanted.engine is options.EngineName.SERVER and not all(
+        isinstance(side, CollectionPlace) for side in sides
+    ):
+        raise BadConfiguration(
+            "--engine", "the server engine works within a database; source or target is a file"
+        )
 
 
 def _files_beside(target: str) -> list[str]:
@@ -172,7 +187,9 @@ def _files_beside(target: str) -> list[str]:
         return []
 
 
-def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, start: Start) -> "Report":
+def _migrate(
+    places: Places, rules: Rules, contract: "Contract", wanted: _SideBySide, start: Start
+) -> "Report":
     """Open the places, let the engine do the work, and make the report of what came out."""
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_migrate  # noqa: PLC0415
@@ -180,12 +197,13 @@ def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, 
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
 
     plan = rules.plan(contract)
-    places.check_distinct({"--rejects": files.rejects})
+    _check_engine(places, wanted)
+    places.check_distinct({"--rejects": wanted.rejects})
     target = parse_place(places.target)
     with opened(places, start.listener) as sides:
-        if files.plan is not None:
-            check_plan(files.plan, places, plan, sides.connection)
-        done = _run(plan, places, files, start, sides)
+        if wanted.plan is not None:
+            check_plan(wanted.plan, places, plan, sides.connection)
+        done = _run(plan, places, wanted, start, sides)
     return report_of_migration(
         done.outcome,
         run_id=done.run_id,
@@ -196,7 +214,7 @@ def _migrate(places: Places, rules: Rules, contract: "Contract", files: _Files, 
 
 
 def _run(
-    plan: "MigrationPlan", places: Places, files: _Files, start: Start, sides: "Opened"
+    plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start, sides: "Opened"
 ) -> "JournaledOutcome":
     """A collection gets a journal and a lock, a file a sidecar, standard output neither."""
     from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
@@ -210,10 +228,10 @@ def _run(
         place,
         sides.connection,
         source_name=places.source,
-        rejects=files.rejects,
+        rejects=wanted.rejects,
         overwrite=places.overwrite,
     )
-    request = _request(plan, places, files, start)
+    request = _request(plan, places, wanted, start)
     match place:
         case CollectionPlace():
             stores = stores_of(sides.connection, target=places.target, source=places.source)
@@ -227,9 +245,10 @@ def _run(
                 experts=sides.experts,
                 listener=start.listener,
                 shield=start.shield,
+                grouping=_grouping(plan, places, wanted, sides),
             )
         case FilePlace():
-            written = [place.path, files.rejects or rejects_beside(place)]
+            written = [place.path, wanted.rejects or rejects_beside(place)]
             kept = SidecarTarget(target, Sidecar(place.path), request, written, start.listener)
             return migrate_to_file(
                 plan,
@@ -247,7 +266,23 @@ def _run(
             return JournaledOutcome(outcome, start.run_id, is_resumed=False)
 
 
-def _request(plan: "MigrationPlan", places: Places, files: _Files, start: Start) -> "RunRequest":
+def _grouping(
+    plan: "MigrationPlan", places: Places, wanted: _SideBySide, sides: "Opened"
+) -> "Grouping | NoGrouping":
+    from booking_migrate.engine.server import Grouping, NoGrouping  # noqa: PLC0415 - as above
+    from booking_migrate.stores.grouping import PlainRules  # noqa: PLC0415
+    from booking_migrate.stores.locate import open_grouping  # noqa: PLC0415
+
+    if wanted.engine is options.EngineName.STREAM:
+        return NoGrouping("--engine stream")
+    rules = PlainRules(plan.contract, plan.accepted, plan.maximum_document_size)
+    server = open_grouping(parse_place(places.source), parse_place(places.target), sides.connection, rules)
+    if server is None:
+        return NoGrouping(f"{places.source} is no collection")
+    return Grouping(server, wanted.workers, is_required=wanted.engine is options.EngineName.SERVER)
+
+
+def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start) -> "RunRequest":
     from booking_migrate.cli.life import holder_of, run_options_of  # noqa: PLC0415 - as above
     from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
 
@@ -255,7 +290,7 @@ def _request(plan: "MigrationPlan", places: Places, files: _Files, start: Start)
         run_id=start.run_id,
         source=places.source,
         target=places.target,
-        options=run_options_of(plan, places, files.rejects),
+        options=run_options_of(plan, places, wanted.rejects),
         holder=holder_of("migrate", start.run_id),
         maximum_lag=start.maximum_lag,
         restart=start.restart,

@@ -5,6 +5,7 @@ option, environment, config file, default.
 """
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,15 @@ from booking_migrate.stores.locate import JsonFormat
 MEBIBYTE = 1024 * 1024
 LARGEST_DOCUMENT = 16 * MEBIBYTE
 """MongoDB's limit on a document's size (manual, reference/limits)."""
+
+
+class EngineName(StrEnum):
+    """The values of ``--engine``."""
+
+    AUTO = "auto"
+    SERVER = "server"
+    STREAM = "stream"
+
 
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
@@ -210,6 +220,25 @@ Overwrite = Annotated[
         show_default=False,
         panel=_WRITING,
         help="Replace a target file that holds something else.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName,
+    option(
+        "--engine",
+        panel=_WRITING,
+        help="Who makes client documents within a database: the server itself where it can, or this program. "
+        "It changes speed, never the result.",
+    ),
+]
+GroupingWorkers = Annotated[
+    int,
+    option(
+        "--workers",
+        panel=_WRITING,
+        min=1,
+        max=64,
+        help="How many ranges of clients the server works on at a time; more than it has cores makes it slower.",
     ),
 ]
 BatchSize = Annotated[

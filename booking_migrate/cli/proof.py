@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.cli.identity import check_distinct
 from booking_migrate.cli.wiring import Places, opened
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.errors import SamePlace
+from booking_migrate.errors import BookingMigrateError, ConnectionProblem, SamePlace
+from booking_migrate.events import Warned
 from booking_migrate.stores.locate import (
     CollectionPlace,
     Connection,
@@ -40,9 +41,6 @@ class Evidence:
     experts: "DocumentReader | None"
     has_client_index: Callable[[], bool] | None
     """None if the target is a file, which needs no index."""
-
-    earlier: "Callable[[Any], bytes | None] | None" = None
-    """In place: says what client document the application had made for a client before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +94,7 @@ class ProofPlaces(Places):
     @contextmanager
     def _open_in_place(self, archive: str, listener: "Listener") -> Iterator[Evidence]:
         # Here and not above: sqlite3 and bson are not needed to print help.
-        from booking_migrate.engine.in_place.earlier import earlier_documents  # noqa: PLC0415
         from booking_migrate.stores.locate_in_place import open_proof  # noqa: PLC0415
-        from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
         from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 
         with opened(self, listener) as sides, ExitStack() as stack:
@@ -113,7 +109,6 @@ class ProofPlaces(Places):
                 users=sides.users,
                 experts=sides.experts,
                 has_client_index=proof.has_client_index,
-                earlier=earlier_documents(open_journal(connection, is_read_only=True).journal, self.source),
             )
 
 
@@ -124,6 +119,39 @@ def _index_question(target: Place, connection: Connection) -> Callable[[], bool]
     from booking_migrate.stores.mongo.client_index import has_client_index  # noqa: PLC0415 - the driver is slow to import
 
     return partial(has_client_index, collection)
+
+
+@contextmanager
+def earlier_documents(
+    places: Places, connection: Connection, listener: "Listener"
+) -> Iterator[Callable[[Any], bytes | None]]:
+    """What tells the client document that the target held before the run for a `clientId`, as far as a journal knows.
+
+    A journal that cannot be read costs nobody the verification: it is said, and nothing is known.
+
+    Raises:
+        ConnectionProblem: no server answers, so nothing can be verified either.
+    """
+    # Here and not above: sqlite3 and bson are not needed to print help.
+    from booking_migrate.domain.ordering import sort_key  # noqa: PLC0415
+    from booking_migrate.engine.earlier import collect_earlier  # noqa: PLC0415
+    from booking_migrate.stores.earlier import DiskEarlierDocuments  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+
+    with closing(DiskEarlierDocuments()) as kept:
+        is_known = False
+        if isinstance(parse_place(places.target), CollectionPlace):
+            try:
+                collect_earlier(
+                    open_journal(connection).journal, kept, source=places.source, target=places.target
+                )
+                is_known = True
+            except ConnectionProblem:
+                raise
+            except BookingMigrateError as error:
+                said = f"what was in {places.target} before the run is not known: {error.message}"
+                listener.notify(Warned(said))
+        yield lambda client_id: kept.find(sort_key(client_id)) if is_known else None
 
 
 @dataclass(frozen=True, slots=True)

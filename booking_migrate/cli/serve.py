@@ -82,8 +82,8 @@ def serve(
     expert_available_field: service_options.ExpertAvailableField = "available",
     expert_types_field: service_options.ExpertTypesField = "sessionTypes",
     currency: service_options.Currency = "INR",
-    accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    accept: service_options.Accept = None,
+    max_document_size: service_options.MaxDocumentSize = 8 * options.MEBIBYTE,
     host: service_options.Host = "127.0.0.1",
     port: service_options.Port = 8000,
     insecure_user: service_options.InsecureUser = None,
@@ -115,12 +115,15 @@ def serve(
         check_extra("serve")
         # Here and not above: none of this is needed to print help, and without the extra it is not there.
         from booking_migrate.engine.plan import LookupFields  # noqa: PLC0415
+        from booking_migrate.service.actions import check_contract  # noqa: PLC0415
         from booking_migrate.service.appointment import OfferFields  # noqa: PLC0415
         from booking_migrate.service.http.gate import Limits  # noqa: PLC0415
         from booking_migrate.service.plan import ServicePlan  # noqa: PLC0415
 
+        contract = contract_of(ctx)
+        check_contract(contract)
         plan = ServicePlan(
-            contract=contract_of(ctx),
+            contract=contract,
             accepted=frozenset(accept or ()),
             maximum_document_size=max_document_size,
             lookup=LookupFields(user_id_field, user_email_field, expert_user_field),

@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from booking_migrate.cli.options import option, parse_size
+from booking_migrate.cli.options import option, parse_size, parse_waiver, waivable
+from booking_migrate.domain.rejection import Reason
 
 _OFFERS = "What experts offer"
+_RULES = "What may pass"
 _SERVING = "Serving"
 
 Live = Annotated[
@@ -106,5 +108,28 @@ MaxBodySize = Annotated[
         parser=parse_size,
         show_default="64KiB",
         help="The largest body of a request.",
+    ),
+]
+Accept = Annotated[
+    list[Reason] | None,
+    option(
+        "--accept",
+        panel=_RULES,
+        metavar="REASON",
+        parser=parse_waiver,
+        autocompletion=waivable,
+        show_default=False,
+        help="Show and take bookings that break this rule, as migrate --accept does. May be repeated.",
+    ),
+]
+MaxDocumentSize = Annotated[
+    int,
+    option(
+        "--max-document-size",
+        panel=_RULES,
+        metavar="SIZE",
+        parser=parse_size,
+        show_default="8MiB",
+        help="A client document that would become larger takes no more sessions.",
     ),
 ]

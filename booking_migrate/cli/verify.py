@@ -13,7 +13,7 @@ from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.proof import ProofPlaces, Rules
+from booking_migrate.cli.proof import ProofPlaces, Rules, earlier_documents
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.events import Warned
@@ -225,15 +225,14 @@ def _verify(
         recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
     )
     with places.open(listener) as evidence, ExitStack() as stack:
-        if evidence.earlier is not None:
-            plan = replace(plan, earlier_document=evidence.earlier)
         listed: MismatchFile | None = None
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
+        earlier = stack.enter_context(earlier_documents(places, evidence.connection, listener))
         run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
-            plan,
+            replace(plan, earlier_document=earlier),
             evidence.source,
             evidence.target,
             evidence.rejected,

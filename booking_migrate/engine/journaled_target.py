@@ -251,10 +251,10 @@ def _changed_note(change: Replacement) -> DocumentNote:
 def _span(new: Sequence[bytes], changed: Sequence[Replacement]) -> tuple[bytes, bytes]:
     """The sort keys of the first and the last client of a batch, both of whose parts are in client order."""
     ends = [*new[:1], *new[-1:], *(change.after for change in (*changed[:1], *changed[-1:]))]
-    keys = [_client_key(raw) for raw in ends]
+    keys = [client_key_of(raw) for raw in ends]
     return min(keys), max(keys)
 
 
-def _client_key(raw: bytes) -> bytes:
-    # Without decoding the sessions, which may be megabytes.
+def client_key_of(raw: bytes) -> bytes:
+    """The sort key of a client document's `clientId`. Its sessions, which may be megabytes, are not decoded."""
     return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))

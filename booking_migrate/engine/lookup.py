@@ -1,8 +1,8 @@
 """Looking up users and experts for bookings of the first generation (DESIGN.md, section 2)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from booking_migrate.domain.booking import Booking
 from booking_migrate.domain.bson_document import Document, read_fields
@@ -10,7 +10,6 @@ from booking_migrate.domain.contract import Kind, has_kind, is_client_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People, Person
 from booking_migrate.engine.plan import LookupFields
-from booking_migrate.stores.base import DocumentReader
 
 _AT_ONCE = 1000
 """How many ids one question to a store names; the port allows a few thousand."""
@@ -22,12 +21,17 @@ _REMEMBERED = 20_000
 Value = TypeVar("Value")
 
 
+class FindsById(Protocol):
+    """Where people are looked up; every `DocumentReader` does."""
+
+    def find(self, ids: Sequence[Any]) -> Iterable[bytes]:
+        """The documents that have one of these `_id`; see `DocumentReader.find`."""
+
+
 class Directory:
     """Users and experts, asked in groups; the last answers are remembered."""
 
-    def __init__(
-        self, users: DocumentReader | None, experts: DocumentReader | None, fields: LookupFields
-    ) -> None:
+    def __init__(self, users: FindsById | None, experts: FindsById | None, fields: LookupFields) -> None:
         """Take the places to ask; a place that is None knows nobody."""
         self._users = _Memory(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
         self._experts = _Memory(experts, lambda expert: expert.get(fields.expert_user))
@@ -50,7 +54,7 @@ class Directory:
 class _Memory(Generic[Value]):
     """What a place answered, by the sort key of `_id`."""
 
-    def __init__(self, place: DocumentReader | None, take: Callable[[Document], Value]) -> None:
+    def __init__(self, place: FindsById | None, take: Callable[[Document], Value]) -> None:
         self._place = place
         self._take = take
         self._known: dict[bytes, Value] = {}

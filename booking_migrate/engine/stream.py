@@ -78,6 +78,7 @@ def migrate(
     experts: DocumentReader | None = None,
     listener: Listener | None = None,
     observer: Observer | None = None,
+    tally: Tally | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -91,6 +92,7 @@ def migrate(
         experts: where experts' users are looked up; None if nowhere.
         listener: who wants to know how it goes.
         observer: who wants to see every booking and every client.
+        tally: counts, too, what is done on the way by somebody else; None: nothing is.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -99,7 +101,7 @@ def migrate(
     """
     started = monotonic()
     ear, eye = listener or Silence(), observer or Inattention()
-    tally = Tally()
+    tally = tally or Tally()
     try:
         for place in (source, users, experts):
             if place is not None:
@@ -125,7 +127,7 @@ def migrate(
         rejections=tally.rejections(),
         spent=tally.spent(),
         findings=tally.findings(),
-        documents_written=written if is_changed else 0,
+        documents_written=written + tally.documents_grouped if is_changed else 0,
         documents_changed=changed_documents,
         changed=is_changed,
         seconds=monotonic() - started,

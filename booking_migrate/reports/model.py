@@ -68,6 +68,15 @@ class RejectionReport(_Part):
     sample_ids: tuple[Id, ...] = Field(description="the first few of their ids")
 
 
+class EngineReport(_Part):
+    """What one engine did of a migration, for one reason."""
+
+    engine: str = Field(description="server or stream")
+    reason: Line = Field(description="why this engine did it")
+    ranges: int = Field(description="ranges of clients that were given to it as a whole")
+    documents: int = Field(description="documents of the source that it dealt with")
+
+
 class FindingReport(_Part):
     """Something that is no reason to reject but that somebody should know."""
 
@@ -184,6 +193,9 @@ class Report(_Part):
         default=0, description="client documents of the target that got more sessions"
     )
     changed: bool = Field(default=False, description="whether the target is other than before")
+    engines: tuple[EngineReport, ...] = Field(
+        default=(), description="[{`engine`, `reason`, `ranges`, `documents`}]: who did how much, and why"
+    )
     mismatch_count: int | None = Field(
         default=None, description="how many mismatches verify found; null for other commands"
     )
@@ -225,6 +237,15 @@ def report_of_migration(
         documents_written=outcome.documents_written,
         documents_changed=outcome.documents_changed,
         changed=outcome.changed,
+        engines=tuple(
+            EngineReport(
+                engine=share.engine.value,
+                reason=share.reason,
+                ranges=share.ranges,
+                documents=share.documents,
+            )
+            for share in outcome.engines
+        ),
         seconds=round(outcome.seconds, 3),
         next_steps=tuple(next_steps),
     )

@@ -8,8 +8,8 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.domain.bson_document import Document
-from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.errors import NotYours, WrongState
+from booking_migrate.domain.contract import DEFAULT_STATUS, Contract
+from booking_migrate.errors import BadConfiguration, NotYours, WrongState
 
 BLOCKING = ("pending", "confirmed")
 """The states in which a session takes its slot."""
@@ -48,6 +48,23 @@ RULES: dict[Action, Rule] = {
     Action.CANCEL: Rule(frozenset(Role), BLOCKING, "cancelled"),
     Action.COMPLETE: Rule(_EXPERT_ONLY, ("confirmed",), "completed"),
 }
+
+
+def check_contract(contract: Contract) -> None:
+    """Make sure that what the service writes is allowed.
+
+    Raises:
+        BadConfiguration: the contract does not have a word that the service needs.
+    """
+    states = {DEFAULT_STATUS, *(rule.becomes for rule in RULES.values())}
+    for name, needed, allowed in (
+        ("statuses", states, contract.statuses),
+        ("payment_statuses", {DEFAULT_STATUS}, contract.payment_statuses),
+        ("cancelled_by", set(Role), contract.cancelled_by),
+    ):
+        lacking = sorted(needed - set(allowed))
+        if lacking:
+            raise BadConfiguration(f"[contract] {name}", f"the service needs {', '.join(lacking)}")
 
 
 @dataclass(frozen=True, slots=True)

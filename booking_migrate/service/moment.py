@@ -23,8 +23,9 @@ from booking_migrate.service.actions import BLOCKING
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.timetable import dates_near
 from booking_migrate.service.view import ClientView, is_of_expert, view_of
+from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import any_of, find_raw
-from booking_migrate.stores.mongo.reader import HAS_SESSIONS, MongoReader
+from booking_migrate.stores.mongo.reader import HAS_SESSIONS
 
 _OLD = {"sessions": {"$exists": False}}
 _TIMES = dict.fromkeys(("expertId", "scheduledDate", "startTime", "endTime", "status"), 1)
@@ -57,6 +58,16 @@ class ExpertSession:
 
     client_id: Any
     fields: Document
+
+
+class _People:
+    """Users or experts, looked up once: a request does not wait for an election as a migration does."""
+
+    def __init__(self, collection: DriverCollection) -> None:
+        self._collection = collection
+
+    def find(self, ids: Sequence[Any]) -> Iterable[bytes]:
+        return find_raw(self._collection, any_of("_id", ids))
 
 
 class Moment:
@@ -167,10 +178,8 @@ class Moment:
         incomplete = [one for one in bookings if one.lacks_client() or one.lacks_expert()]
         if not incomplete:
             return People()
-        users, experts = self._collections.users, self._collections.experts
-        directory = Directory(
-            MongoReader(users, required=False), MongoReader(experts, required=False), self._plan.lookup
-        )
+        users, experts = (_People(one) for one in (self._collections.users, self._collections.experts))
+        directory = Directory(users, experts, self._plan.lookup)
         return directory.find(incomplete)
 
     def _find(

@@ -1,7 +1,8 @@
 """Who asks, and whom they book: users and experts as the service needs them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pymongo
@@ -17,7 +18,7 @@ from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
     """Who asks."""
 
@@ -27,10 +28,15 @@ class Caller:
     person: Person | None
     """What is known of the user; None if there is no such user."""
 
-    expert_ids: tuple[Any, ...] = ()
-    """The `_id` of each expert that this user is."""
+    find_experts: Callable[[], tuple[Any, ...]] = tuple
+    """Looks up the `_id` of each expert that this user is; many requests need not know."""
 
-    @property
+    @cached_property
+    def expert_ids(self) -> tuple[Any, ...]:
+        """The `_id` of each expert that this user is."""
+        return self.find_experts()
+
+    @cached_property
     def expert_keys(self) -> frozenset[bytes]:
         """The sort keys of the experts' ids."""
         return frozenset(map(sort_key, self.expert_ids))
@@ -57,20 +63,18 @@ class PeopleDirectory:
 
     def caller(self, user: str) -> Caller:
         """Who a token's user id stands for. One whom nobody knows can be looked at, but books nothing."""
+        candidates = meanings(user)
         with pymongo.timeout(self._plan.seconds):
-            return self._caller(user, meanings(user))
+            found = {sort_key(one["_id"]): one for one in self._users.find({"_id": {"$in": candidates}})}
+        known_id = likeliest(user, [one["_id"] for one in found.values()])
+        user_id = candidates[0] if known_id is None else known_id
+        person = None if known_id is None else self._person(found[sort_key(known_id)])
+        return Caller(user_id, person, lambda: self._experts_of(user_id))
 
-    def _caller(self, user: str, candidates: list[Any]) -> Caller:
-        found = {sort_key(one["_id"]): one for one in self._users.find({"_id": {"$in": candidates}})}
-        user_id = likeliest(user, [one["_id"] for one in found.values()])
-        experts = self._experts.find(
-            {self._plan.lookup.expert_user: candidates[0] if user_id is None else user_id}, {"_id": 1}
-        )
-        return Caller(
-            candidates[0] if user_id is None else user_id,
-            None if user_id is None else self._person(found[sort_key(user_id)]),
-            tuple(expert["_id"] for expert in experts),
-        )
+    def _experts_of(self, user_id: Any) -> tuple[Any, ...]:
+        with pymongo.timeout(self._plan.seconds):
+            experts = self._experts.find({self._plan.lookup.expert_user: user_id}, {"_id": 1})
+            return tuple(expert["_id"] for expert in experts)
 
     def expert(self, text: str) -> tuple[Expert, Person | None]:
         """An expert, named by its own `_id` or by its user's, and its user if there is one.

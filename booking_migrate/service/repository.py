@@ -7,10 +7,9 @@ once, whoever books touches a small document of the expert and one of the client
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pymongo
 from bson import encode
@@ -35,12 +34,14 @@ from booking_migrate.service.moment import Holding, Moment
 from booking_migrate.service.people import Caller, PeopleDirectory
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.timetable import DAY, Slot, read_slot
-from booking_migrate.service.transactions import in_transaction
+from booking_migrate.service.transactions import in_snapshot, in_transaction
 from booking_migrate.service.view import ClientView, SeenSession
 from booking_migrate.stores.mongo.raw import any_of
 
 _ARRAY_ELEMENT = 64
 """Bytes that a session takes in an array beyond its own, and that changed totals may take; generously."""
+
+Result = TypeVar("Result")
 
 _PATIENCE_OF_PROBES = 2.0
 """Seconds."""
@@ -188,8 +189,8 @@ class Repository:
             Unknown: there is no such booking.
             NotYours: it is another client's, and no session of it is the caller's.
         """
-        with self._snapshot() as moment:
-            return _visible(_view(self._find_holding(moment, booking_id, caller)), caller)
+        view = self._read(lambda moment: _view(self._find_holding(moment, booking_id, caller)))
+        return _visible(view, caller)
 
     def find_session(self, caller: Caller, booking_id: str, session_id: ObjectId) -> Shown:
         """One session.
@@ -198,34 +199,18 @@ class Repository:
             Unknown: there is no such booking or session.
             NotYours: it is neither the caller's as client nor as expert.
         """
-        with self._snapshot() as moment:
-            view = _view(self._find_holding(moment, booking_id, caller))
+        view = self._read(lambda moment: _view(self._find_holding(moment, booking_id, caller)))
         return Shown(_visible(view, caller), _seen(view, caller, session_id))
 
     def list(
         self, caller: Caller, role: Role, filters: Filters, order: Order, *, page: int, limit: int
     ) -> Page[ListedSession]:
         """The caller's sessions as client or as expert, filtered, sorted, one page of them."""
-        with self._snapshot() as moment:
-            if role is Role.CLIENT:
-                view = moment.holding(caller.user_id).view()
-                own = (
-                    [] if view is None else [ListedSession(view.fields, one.fields) for one in view.sessions]
-                )
-                return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
-            found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
-            chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
-            holdings = moment.holdings(
-                list({sort_key(one.client_id): one.client_id for one in chosen.items}.values())
-            )
-        views = {key: holding.view() for key, holding in holdings.items()}
-        listed = []
-        for one in chosen.items:
-            view = views.get(sort_key(one.client_id))
-            listed.append(
-                ListedSession({"clientId": one.client_id} if view is None else view.fields, one.fields)
-            )
-        return Page(listed, chosen.page, chosen.limit, chosen.total)
+        if role is Role.CLIENT:
+            view = self._read(lambda moment: moment.holding(caller.user_id).view())
+            own = [] if view is None else [ListedSession(view.fields, one.fields) for one in view.sessions]
+            return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
+        return self._read(lambda moment: _expert_page(moment, caller, filters, order, page=page, limit=limit))
 
     def check_ready(self) -> None:
         """Ask the primary whether it is there.
@@ -261,11 +246,26 @@ class Repository:
     def _moment(self, session: ClientSession) -> Moment:
         return Moment(self._collections, self._plan, self._converter, session)
 
-    @contextmanager
-    def _snapshot(self) -> Iterator[Moment]:
-        """Reads that all see what a majority had in one and the same moment."""
-        with pymongo.timeout(self._plan.seconds), self._client.start_session(snapshot=True) as session:
-            yield self._moment(session)
+    def _read(self, body: Callable[[Moment], Result]) -> Result:
+        """Read everything as of one moment."""
+        return in_snapshot(self._client, lambda session: body(self._moment(session)), self._plan.seconds)
+
+
+def _expert_page(
+    moment: Moment, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
+) -> Page[ListedSession]:
+    """One page of an expert's sessions, each with the booking that its client sees it in."""
+    found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
+    chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
+    clients = {sort_key(one.client_id): one.client_id for one in chosen.items}
+    holdings = moment.holdings(list(clients.values())) if clients else {}
+    bookings: dict[bytes, Document] = {key: {"clientId": client_id} for key, client_id in clients.items()}
+    for key, holding in holdings.items():
+        view = holding.view()
+        if view is not None:
+            bookings[key] = view.fields
+    listed = [ListedSession(bookings[sort_key(one.client_id)], one.fields) for one in chosen.items]
+    return Page(listed, chosen.page, chosen.limit, chosen.total)
 
 
 def _now() -> int:

@@ -1,4 +1,7 @@
-"""Writes that stand or fall as one (MongoDB manual: core/transactions-in-applications)."""
+"""Writes that stand or fall as one, and reads that are all of one moment.
+
+Source: MongoDB manual, core/transactions-in-applications and reference/read-concern-snapshot.
+"""
 
 import random
 import time
@@ -22,9 +25,14 @@ _SHORTEST = 0.001
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
 """Seconds; a pause is chosen by chance up to a bound that doubles."""
 
-_DOCUMENT_VALIDATION_FAILURE = 121
+_REFUSING = frozenset({121, 371})
+"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over keeps writes out."""
+
 _CONTENTION = frozenset({112, 11000})
 """WriteConflict, and DuplicateKey: somebody else made the same document in the same moment, and is found next time."""
+
+_NO_SNAPSHOT = frozenset({239, 246})
+"""SnapshotTooOld, and SnapshotUnavailable: the collection was renamed or dropped just now."""
 
 Result = TypeVar("Result")
 
@@ -44,22 +52,53 @@ def in_transaction(
     Raises:
         Busy: others came between too often, or the collection refuses writes just now (a cut-over is going on).
     """
+
+    def attempt(deadline: float) -> Result:
+        try:
+            return _transact(client, body, deadline)
+        except OperationFailure as error:
+            if _REFUSING & _codes(error):
+                raise Busy("bookings cannot be changed just now", retry_after=5) from None
+            raise
+
+    return _persist(attempt, _CONTENTION, seconds)
+
+
+def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float) -> Result:
+    """Run a body of reads that all see what a majority had in one and the same moment.
+
+    Args:
+        client: the client of the collections that the body reads.
+        body: the reads; it may be called several times.
+        seconds: how long all attempts may take together.
+
+    Raises:
+        Busy: there was no such moment for too long.
+    """
+
+    def attempt(deadline: float) -> Result:
+        with _until(deadline), client.start_session(snapshot=True) as session:
+            return body(session)
+
+    return _persist(attempt, _NO_SNAPSHOT, seconds)
+
+
+def _persist(attempt: Callable[[float], Result], passing: frozenset[int], seconds: float) -> Result:
+    """Make attempts until one succeeds; codes of the server in ``passing`` are worth another one."""
     deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
     while time.monotonic() < deadline:
         try:
-            return _attempt(client, body, deadline)
+            return attempt(deadline)
         except PyMongoError as error:
-            if _DOCUMENT_VALIDATION_FAILURE in _codes(error):
-                raise Busy("bookings cannot be changed just now", retry_after=5) from None
-            if not (error.has_error_label("TransientTransactionError") or _CONTENTION & _codes(error)):
+            if not (error.has_error_label("TransientTransactionError") or passing & _codes(error)):
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311 - nothing secret about a pause
         pause = min(2 * pause, _LONGEST_PAUSE)
-    raise Busy("too many others book here just now")
+    raise Busy("too many others come between just now")
 
 
-def _attempt(client: MongoClient[Any], body: Callable[[ClientSession], Result], deadline: float) -> Result:
+def _transact(client: MongoClient[Any], body: Callable[[ClientSession], Result], deadline: float) -> Result:
     with client.start_session() as session:
         session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
         try:

@@ -4,7 +4,6 @@ What a client sees is what a migration would make of the client's documents just
 the answers are the same before, during and after a migration, by construction.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from sys import maxsize
 from typing import Any
@@ -89,9 +88,3 @@ def view_of(case: ClientCase) -> ClientView | None:
             for number, session in enumerate(document.sessions)
         ),
     )
-
-
-def client_documents_of(raws: Iterable[bytes]) -> list[ClientDocument]:
-    """The client documents that can be shown; one that is broken is passed over, as a migration rejects it."""
-    documents = map(read_client_document, raws)
-    return [document for document in documents if isinstance(document, ClientDocument)]

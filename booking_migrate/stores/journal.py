@@ -16,7 +16,7 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 4
+JOURNAL_VERSION = 5
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
@@ -24,6 +24,7 @@ History:
     2: cut-overs and verifications: their states and fields.
     3: the way back after a cut-over: its state and field.
     4: runs in place: their fields, and notes of the bookings that were moved.
+    5: ranges that the server groups by itself.
 """
 
 
@@ -171,11 +172,21 @@ class NoteKind(StrEnum):
     DOCUMENTS = "documents"
     """The client documents of one batch."""
 
+    GROUPING = "grouping"
+    """The server is about to write documents of these clients by itself. The notes name the documents that are there."""
+
+    GROUPED = "grouped"
+    """It has come to an end with them, and what it wrote is noted as `DOCUMENTS`. There are no notes."""
+
     REJECTS = "rejects"
     """The rejected records of this source and target that were there before the run."""
 
     MOVED = "moved"
     """In place: the old bookings of one batch that go to the archive."""
+
+
+UNKNOWN = b""
+"""In the place of a digest: it is that of no document, so whatever is there counts as changed by others."""
 
 
 class DocumentNote(NamedTuple):
@@ -185,7 +196,7 @@ class DocumentNote(NamedTuple):
     """The BSON of ``{_id}``, as it will be."""
 
     after: bytes | None
-    """The SHA-256 of its BSON as it will be; None if it will be gone."""
+    """The SHA-256 of its BSON as it will be; None if it will be gone; `UNKNOWN` if nobody could note it down."""
 
     before: bytes | None
     """Its BSON as it is; None if it is not there yet."""
@@ -342,6 +353,12 @@ class UndoableTarget(Protocol):
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """The documents with these `_id` values, whole, in any order; at most a few thousand values."""
+
+    def find_clients(self, first: bytes, end: bytes) -> Iterator[bytes]:
+        """The documents of clients with ObjectIds, from the sort key of one up to that of another, whole."""
+
+    def stop_grouping(self, run_id: str) -> None:
+        """Make sure that the server groups no bookings for a run any more; it may do so after the run was killed."""
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """Delete documents that still are these versions; others stay."""

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
 from tests.support.booking_lines import booking, client
-from tests.support.server import Server
+from tests.support.server import Server, environment_of
 
 ROOT = Path(__file__).parents[2]
 Db = Database[dict[str, Any]]
@@ -23,17 +23,7 @@ Db = Database[dict[str, Any]]
 @pytest.fixture
 def environment(server: Server, database: Db) -> dict[str, str]:
     """The variables that name the server and the test's database, and none that the program would take for options."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
-    }
-    return {
-        **kept,
-        "MONGODB_URI": server.uri,
-        "BOOKING_MIGRATE_DB": database.name,
-        "PYTHONPATH": str(ROOT),
-    }
+    return environment_of(server.uri, database.name)
 
 
 @pytest.fixture

@@ -4,17 +4,23 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from bson.objectid import ObjectId
 from pymongo.database import Database
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from booking_migrate.stores.mongo import retry, scan
 from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking, client
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "5", "--json", "--quiet")
+VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 
 LOST_BEFORE: dict[str, Any] = {"closeConnection": True}
@@ -27,6 +33,18 @@ NOT_ACKNOWLEDGED: dict[str, Any] = {
     "writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}
 }
 """The server did it, but cannot say that a majority has it."""
+
+NO_PRIMARY: dict[str, Any] = {"errorCode": 10107}
+"""There is an election: whoever is asked is no primary."""
+
+ASKED = [
+    *("find", "getMore", "aggregate", "insert", "update", "delete", "findAndModify"),
+    *("listCollections", "listIndexes", "createIndexes", "dropIndexes", "drop"),
+]
+ASKED_BY_CUTOVER = [
+    *("find", "aggregate", "insert", "update", "findAndModify", "listCollections"),
+    *("createIndexes", "dropIndexes", "collMod", "dbHash", "renameCollection"),
+]
 
 TROUBLES: list[tuple[str, dict[str, Any]]] = [
     ("insert", LOST_BEFORE),
@@ -85,15 +103,95 @@ def test_a_rollback_is_troubled(server: Server, database: Db, command: Run, fail
     assert before == contents(database)
 
 
+@pytest.mark.parametrize("failure", [LOST_BEFORE, NO_PRIMARY], ids=["lost", "no-primary"])
+def test_any_command_fails_for_a_while(
+    server: Server, database: Db, command: Run, failure: dict[str, Any]
+) -> None:
+    """Whatever migrate, verify and rollback ask of the server may fail three times; the results are those without trouble."""
+    database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+    before = contents(database)
+    command(*MIGRATE)
+    migrated = contents(database)
+    command(*ROLLBACK)
+    # Batches of five, so that there are cursors to lose.
+    with patch.object(scan, "_BATCH_SIZE", 5):
+        for name in ASKED:
+            codes = []
+            for step, expected in ((MIGRATE, migrated), (VERIFY, migrated), (ROLLBACK, before)):
+                with failing(server, 3, [name], failure):
+                    codes.append(command(*step).returncode)
+                assert expected == contents(database), (name, step)
+            assert [3, 0, 0] == codes, name
+
+
+@pytest.mark.parametrize("name", ASKED_BY_CUTOVER)
+def test_a_cutover_is_troubled(server: Server, database: Db, command: Run, name: str) -> None:
+    """Whatever a cut-over asks of the server may fail three times, and it is done all the same."""
+    database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+    database.bookings.create_index("expertId")
+    codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
+    source = contents(database)["bookings"]
+    with failing(server, 3, [name], LOST_BEFORE):
+        done = command("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json")
+
+    assert [3, 0, 0] == [*codes, done.returncode], done.stderr
+    assert source == contents(database)[json.loads(done.stdout)["cutover"]["legacy"]]
+    assert 1 == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert 4 == database.bookings.count_documents({"sessions": {"$exists": True}})
+    assert {} == database.bookings.options().get("validator", {})
+
+
+@pytest.mark.parametrize(
+    "failure", [LOST_BEFORE, NO_PRIMARY, NOT_ACKNOWLEDGED], ids=["lost", "no-primary", "unknown"]
+)
+def test_a_commit_is_troubled(server: Server, database: Db, command: Run, failure: dict[str, Any]) -> None:
+    """A transaction whose commit fails, or whose outcome is not known, has happened once when the run is done."""
+    database.bookings.insert_many(map(booking, range(8)))
+    older, newer = ObjectId("5" * 24), ObjectId("6" * 24)
+    database.bookings.insert_one({"_id": older, "clientId": client(1), "sessions": [], "by": "the source"})
+    database.clients.insert_one({"_id": newer, "clientId": client(1), "sessions": [], "by": "the target"})
+    with failing(server, 3, ["commitTransaction"], failure):
+        done = command(*MIGRATE, "--merge-client-documents")
+
+    assert 0 == done.returncode, done.stderr
+    assert [older] == [each["_id"] for each in database.clients.find({"clientId": client(1)})]
+    assert [2] * 4 == [len(each["sessions"]) for each in database.clients.find()]
+
+
 @pytest.mark.usefixtures("bookings")
-def test_a_cut_scan_can_be_continued(server: Server, database: Db, command: Run) -> None:
-    """A server that breaks off the reading of the source ends the run with 10; the same command then completes it."""
+def test_a_server_that_is_gone_for_good(
+    server: Server, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When patience is at an end in the middle of the source, the run ends with 10; the same command then completes it."""
     command(*MIGRATE)
     expected = contents(database)
     command(*ROLLBACK)
-    with failing(server, 1000, ["find"], LOST_BEFORE):
+    monkeypatch.setattr(retry, "PATIENCE", 0.5)
+    monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
+    with failing(server, 1000, ["getMore"], LOST_BEFORE):
         broken = command(*MIGRATE)
     completed = command(*MIGRATE)
 
     assert (10, 3) == (broken.returncode, completed.returncode), completed.stderr
     assert expected == contents(database)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [MIGRATE, VERIFY, ROLLBACK, ("cutover", "--yes"), ("status",), ("dry-run",)],
+    ids=lambda step: step[0],
+)
+def test_nobody_waits_for_a_server_that_was_never_there(command: Run, step: tuple[str, ...]) -> None:
+    """A server that does not answer at all is told at once, not after a minute of trying."""
+    tried: list[RetryDetails] = []
+
+    def hear(details: RetryDetails) -> None:
+        tried.append(details)
+
+    set_on_retry_hooks([hear])
+    try:
+        ended = command(*step, "--uri", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=1")
+    finally:
+        set_on_retry_hooks(())
+
+    assert (10, []) == (ended.returncode, tried), ended.stderr

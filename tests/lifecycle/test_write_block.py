@@ -14,6 +14,7 @@ from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
 from tests.support.server import Server, guarded_server, running_server
+from tests.support.writers import Writers
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -105,6 +106,24 @@ def test_nobody_writes_meanwhile(
     assert 0 == done.returncode, done.stderr
     assert OFF == mode(server)
     assert 4 == application.bookings.count_documents({"sessions": {"$exists": True}})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_writers_lose_nothing(server: Server, database: Db, application: Db, command: Run) -> None:
+    """An application that inserts, updates and deletes at full speed does not end the cut-over, and loses no write."""
+    database.bookings.insert_many(map(booking, range(30, 300)))
+    with Writers(application.bookings, updated=range(100), deleted=range(100, 300)) as writers:
+        done = command(*CUTOVER)
+    live: dict[Any, Any] = {}
+    for document in database.bookings.find():
+        sessions = document.get("sessions", [{**document, "legacyBookingId": document["_id"]}])
+        live |= {each["legacyBookingId"]: each for each in sessions}
+
+    assert 0 == done.returncode, done.stderr
+    assert OFF == mode(server)
+    assert writers.inserted <= live.keys()
+    assert writers.updated == {key: live[key]["notes"] for key in writers.updated}
+    assert writers.deleted.isdisjoint(live)
 
 
 @pytest.mark.usefixtures("migrated")

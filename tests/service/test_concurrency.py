@@ -1,5 +1,6 @@
 """Requests that come at once do not get in each other's way, and never both get what only one can have."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.service.http.gate import Limits
 from booking_migrate.service.repository import Repository
 from tests.support.platform import Platform, State, a_user, booking_id, expert, old_bookings, user
+from tests.support.server import Server
 from tests.support.service import Service, serving, token
 
 Db = Database[dict[str, Any]]
@@ -135,3 +137,35 @@ def test_more_than_can_wait(repository: Repository, platform: Settle) -> None:
     assert {201, 409, 503} >= set(counts)
     assert 0 < counts[503] < 48
     assert all("1" == answer.headers["Retry-After"] for answer in answers if answer.status_code == 503)
+
+
+def test_an_election(server: Server, database: Db, service: Service, platform: Settle) -> None:
+    """Bookings that are made while the primary steps down are booked once or refused with 503, and then booked."""
+    platform()
+    slots = [(5 + number % 3, f"{number // 2}:{number % 2 * 30:02}", number % 3) for number in range(48)]
+
+    def insist(slot: tuple[int, str, int]) -> Counter[int]:
+        client, start, of = slot
+        counts: Counter[int] = Counter()
+        with httpx.Client(timeout=60) as caller:
+            for _ in range(60):
+                answer = caller.send(book(service, client, expertId=str(expert(of)), startTime=start))
+                counts[answer.status_code] += 1
+                if answer.status_code != 503:
+                    break
+                time.sleep(int(answer.headers["Retry-After"]))
+        return counts
+
+    with ThreadPoolExecutor(8) as threads:
+        first = list(threads.map(insist, slots[:8]))
+        coming = [threads.submit(insist, slot) for slot in slots[8:]]
+        server.client().admin.command({"replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": True})
+        counts = sum([*first, *(one.result() for one in coming)], Counter[int]())
+
+    # A commit whose answer was lost may have been done: asked again, its slot is taken, by itself.
+    assert {201, 409, 503} >= set(counts)
+    assert 48 == counts[201] + counts[409]
+    assert 8 <= counts[201]
+    for client in (5, 6, 7):
+        [document] = database.bookings.find({"clientId": user(client)})
+        assert 16 == len({one["startTime"] for one in document["sessions"]}) == document["totalSessions"]

@@ -13,18 +13,11 @@ from pymongo.database import Database
 from booking_migrate.service.http.gate import Limits
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.repository import Repository
-from tests.support.platform import Platform, expert, user
+from tests.support.platform import Platform, user
 from tests.support.server import Server
-from tests.support.service import serving
+from tests.support.service import WISH, serving
 
 Db = Database[dict[str, Any]]
-WISH = {
-    "expertId": str(expert(0)),
-    "sessionType": "chat",
-    "duration": 30,
-    "scheduledDate": "2025-08-29",
-    "startTime": "12:30",
-}
 
 
 @contextmanager
@@ -98,6 +91,30 @@ def test_a_database_in_trouble(
         answer = caller.get(path)
 
     assert (503, False) == (answer.status_code, answer.json()["success"])
+
+
+@pytest.mark.parametrize("collection", ["users", "experts"])
+def test_people_who_cannot_be_looked_up(
+    server: Server,
+    collections: ServiceCollections,
+    platform: Callable[..., Platform],
+    collection: str,
+) -> None:
+    """Where the people of old bookings cannot be looked up just now, the answer is 503."""
+    platform()
+    namespace = f"{collections.users.database.name}.{collection}"
+    repository = Repository(collections, ServicePlan(seconds=1.0))
+    caller = repository.people.caller(str(user(0)))
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        serving(repository) as service,
+        service.client(user(0)) as client,
+        failing(server, failCommands=["find"], errorCode=11602, namespace=namespace),
+    ):
+        patched.setattr(repository.people, "caller", lambda _: caller)
+        answer = client.get("/api/bookings")
+
+    assert 503 == answer.status_code
 
 
 @pytest.mark.parametrize(
@@ -185,8 +202,9 @@ def test_an_unexpected_error(repository: Repository, monkeypatch: pytest.MonkeyP
         answer.status_code,
         answer.json(),
     )
-    assert "KeyError" in service.log[0]
-    assert "notes" not in service.log[0] + answer.text
+    [line] = service.logged(1)
+    assert "KeyError" in line
+    assert "notes" not in line + answer.text
 
 
 def test_many_slow_ones(repository: Repository, platform: Callable[..., Platform]) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from booking_migrate.cli.app import app
 from booking_migrate.service.plan import ServiceCollections
 from tests.support.platform import Platform, State, user
-from tests.support.server import Server, guarded_server
+from tests.support.server import Server, environment_of, guarded_server
 from tests.support.service import SECRET, token
 
 Db = Database[dict[str, Any]]
@@ -32,17 +32,7 @@ _SECONDS = 60
 @pytest.fixture
 def environment(server: Server, empty_database: Db) -> dict[str, str]:
     """The variables that name the server and the test's database, and no others that the program looks at."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
-    }
-    return {
-        **kept,
-        "MONGODB_URI": server.uri,
-        "BOOKING_MIGRATE_DB": empty_database.name,
-        "PYTHONPATH": str(ROOT),
-    }
+    return environment_of(server.uri, empty_database.name)
 
 
 @pytest.fixture

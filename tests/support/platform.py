@@ -12,7 +12,10 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.service.appointment import Wish
+from booking_migrate.service.repository import Repository, Shown
 from tests.support.bookings import ABSENT, DAY, a_booking
 from tests.support.migration import migrate
 from tests.support.server import Server
@@ -84,6 +87,29 @@ def an_old_booking(
             **changes,
         }
     )
+
+
+def wish(day: int = 100, start: str = "12:30", **changes: Any) -> Wish:
+    """What a client asks for: half an hour of chat, unless changed; days are counted from `FIRST_DAY`."""
+    return Wish(
+        **{
+            "session_type": "chat",
+            "duration": 30,
+            "scheduled_date": FIRST_DAY + day * DAY,
+            "start_time": start,
+            **changes,
+        }
+    )
+
+
+def book(repository: Repository, client: int = 0, of: int = 0, **changes: Any) -> Shown:
+    """Book a session as a user by number, with an expert by number."""
+    return repository.book(repository.people.caller(str(user(client))), str(expert(of)), wish(**changes))
+
+
+def document(client: int) -> str:
+    """The id of a client's document, by the client's number."""
+    return str(client_document_id(user(client)))
 
 
 FIRST_GENERATION = dict.fromkeys(("clientUserId", "clientEmail", "expertUserId", "expertEmail"), ABSENT)

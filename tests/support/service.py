@@ -15,13 +15,31 @@ import uvicorn
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.ids import session_id
 from booking_migrate.service.http.access import Gatekeeper, TokenRules
 from booking_migrate.service.http.application import make_application
 from booking_migrate.service.http.gate import Limits
 from booking_migrate.service.repository import Repository
+from tests.support.platform import booking_id, document, expert
 
 SECRET = "a secret of the tests, of more than 64 bytes, which is what HS512 wants"
 _STARTUP_SECONDS = 30
+
+DOCUMENT = document(0)
+"""The id of user 0's document."""
+
+SESSION = str(session_id(booking_id(0), 0))
+"""The id of its first session, which is with expert 0."""
+
+WISH = {
+    "expertId": str(expert(0)),
+    "sessionType": "chat",
+    "duration": 30,
+    "scheduledDate": "2025-08-29",
+    "startTime": "12:30",
+    "notes": "Service: Resume Review",
+}
+"""The body of a request to book."""
 
 
 def token(user: ObjectId | str, *, key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
@@ -37,6 +55,13 @@ class Service:
     url: str
     log: list[str] = field(default_factory=list)
     """The lines of its access log."""
+
+    def logged(self, count: int) -> list[str]:
+        """The first so many lines of the log; each is written right after its answer was sent."""
+        deadline = time.monotonic() + _STARTUP_SECONDS
+        while len(self.log) < count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.log[:count]
 
     def client(self, user: ObjectId | str | None = None) -> httpx.Client:
         """A client that asks as this user, or as nobody; the caller closes it."""

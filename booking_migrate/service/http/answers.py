@@ -1,6 +1,6 @@
 """Every answer in the envelope, and every refusal with its status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -41,9 +41,13 @@ _LONGEST_PROBLEM = 200
 
 
 class Answer(Response):
-    """JSON as `presentation.encode` writes it."""
+    """JSON as `presentation.encode` writes it; it is for one user, and nobody on the way keeps it."""
 
     media_type = "application/json"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """The headers."""
+        super().init_headers({"Cache-Control": "no-store", **(headers or {})})
 
     def render(self, content: Any) -> bytes:
         """The body."""

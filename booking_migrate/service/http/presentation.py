@@ -3,12 +3,13 @@
 import json
 import math
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any
 
 from bson import json_util
-from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
+from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import Document, Opaque
@@ -18,7 +19,8 @@ from booking_migrate.service.repository import ListedSession
 from booking_migrate.service.view import ClientView
 
 _OWNER = ("clientId", "clientUserId", "clientEmail")
-_IDS = ("_id", "clientId", "expertId", "sessionId", "legacyBookingId")
+_IDS = frozenset({"_id", "clientId", "expertId", "sessionId", "legacyBookingId"})
+_AS_THEY_ARE = frozenset({str, int, Int64, bool, NoneType})
 
 
 def booking(view: ClientView) -> Document:
@@ -54,23 +56,22 @@ def _field(name: str, value: Any) -> Any:
 
 
 def _value(value: Any) -> Any:  # noqa: PLR0911 - one line for each kind of BSON value
-    if value is None or isinstance(value, bool):
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
         return value
-    if isinstance(value, int | float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, ObjectId | Decimal128):
-        return str(value)
-    if isinstance(value, DatetimeMS):
+    if kind is DatetimeMS:
         return _date(value)
-    if isinstance(value, dict):
+    if kind is ObjectId or kind is Decimal128:
+        return str(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is dict:
         return {str(name): _value(inner) for name, inner in value.items()}
-    if isinstance(value, list):
+    if kind is list:
         return [_value(inner) for inner in value]
-    if isinstance(value, Opaque):
+    if kind is Opaque:
         return None
-    return as_text(value) if isinstance(value, Binary) and as_text(value) else _rare(value)
+    return as_text(value) or _rare(value)
 
 
 def _date(value: DatetimeMS) -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from booking_migrate.domain.description import display_id
 from booking_migrate.errors import DuplicateClientDocuments
+from booking_migrate.stores.mongo.client_index import duplicates_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
@@ -25,8 +25,6 @@ _SUFFICIENT = (None, IS_CLIENT_DOCUMENT, {"sessions": {"$exists": True}})
 """The filters of an index that keeps a client from having two client documents; None: it has no filter."""
 
 _ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
-_SHOWN = 5
-_SHOWN_IDS = 3
 
 
 def has_client_documents_index(collection: DriverCollection) -> bool:
@@ -75,7 +73,8 @@ def make_client_documents_index(collection: DriverCollection) -> None:
                         partialFilterExpression=IS_CLIENT_DOCUMENT,
                     )
         except DuplicateKeyError:
-            raise _duplicates(collection) from None
+            found = duplicates_of(collection, IS_CLIENT_DOCUMENT)
+            raise DuplicateClientDocuments(found.clients, found.count, _ADVICE) from None
 
 
 def make_client_index(collection: DriverCollection) -> None:
@@ -117,28 +116,3 @@ def _is_on_client(index: Mapping[str, Any]) -> bool:
         dict(index["key"]) in ({"clientId": 1}, {"clientId": -1})
         and index.get("collation", {"locale": "simple"})["locale"] == "simple"
     )
-
-
-def _duplicates(collection: DriverCollection) -> DuplicateClientDocuments:
-    """Name the first few clients with more than one client document, in MongoDB's order of their ids."""
-    several: list[Mapping[str, Any]] = [
-        {"$match": IS_CLIENT_DOCUMENT},
-        {
-            "$group": {
-                "_id": "$clientId",
-                "n": {"$sum": 1},
-                "ids": {"$firstN": {"input": "$_id", "n": _SHOWN_IDS}},
-            }
-        },
-        {"$match": {"n": {"$gt": 1}}},
-        {"$sort": {"_id": 1}},
-    ]
-    clients: list[str] = []
-    count = 0
-    with reading(collection):
-        for client in collection.aggregate(several, collation=SIMPLE, allowDiskUse=True):
-            count += 1
-            if count <= _SHOWN:
-                ids = ", ".join(display_id(each) for each in client["ids"])
-                clients.append(f"{display_id(client['_id'])} ({ids})")
-    return DuplicateClientDocuments(clients, count, _ADVICE)

@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 from pymongo import ReturnDocument
@@ -52,20 +53,13 @@ class WrittenRange(NamedTuple):
 class MongoJournal:
     """See `RunJournal` for the promises."""
 
-    def __init__(
-        self,
-        runs: DriverCollection,
-        ranges: DriverCollection,
-        before: DriverCollection,
-        *,
-        is_read_only: bool = False,
-    ) -> None:
+    def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        # Whoever only reads makes no index either.
-        self._is_indexed = is_read_only
-        self._noted = 0
+        self._is_indexed = False
+        # Counting is one step of the interpreter: several threads note down what they are about to write.
+        self._numbers = count()
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
         """See `RunJournal.runs`."""
@@ -129,10 +123,9 @@ class MongoJournal:
 
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
         """A note as the documents that stand for it, under names that no other note has."""
-        for start in range(0, len(noted.notes), _NOTES):
+        for start in range(0, max(1, len(noted.notes)), _NOTES):
             # With the token, so that a process that was taken for dead does not clash with its successor.
-            name = f"{run_id}/{token:09d}/{self._noted:09d}"
-            self._noted += 1
+            name = f"{run_id}/{token:09d}/{next(self._numbers):09d}"
             part = noted.notes[start : start + _NOTES]
             fields = {
                 "_id": name,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import NotYours, WrongState
-from booking_migrate.service.actions import RULES, Action, Change, Role, allow
+from booking_migrate.errors import BadConfiguration, NotYours, WrongState
+from booking_migrate.service.actions import RULES, Action, Change, Role, allow, check_contract
 
 STATUSES = Contract().statuses
 ALLOWED = {
@@ -76,3 +76,20 @@ def test_only_known_states_come_about(action: Action, role: Role, reason: Any) -
 
     assert change.fields()["status"] in STATUSES
     assert change.fields()["status"] not in change.after
+
+
+@pytest.mark.parametrize(
+    ("changed", "lacking"),
+    [
+        pytest.param({"statuses": ("pending", "confirmed", "done")}, "cancelled, completed", id="states"),
+        pytest.param({"payment_statuses": ("paid",)}, "pending", id="payment"),
+        pytest.param({"cancelled_by": ("client",)}, "expert", id="who cancels"),
+    ],
+)
+def test_a_contract_without_the_service_s_words(changed: dict[str, Any], lacking: str) -> None:
+    """A contract that does not allow what the service writes is refused, and the words are named."""
+    check_contract(Contract())
+    with pytest.raises(BadConfiguration) as refused:
+        check_contract(Contract(**changed))
+
+    assert lacking in str(refused.value)

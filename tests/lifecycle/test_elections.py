@@ -1,0 +1,148 @@
+"""A replica set of three whose primary does not stay: every command comes to what it comes to in quiet times."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.cli import progress
+from booking_migrate.events import Event, Listener, Reached, Step
+from booking_migrate.stores.mongo import scan
+from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking
+from tests.support.replica_set import ReplicaSet, replica_set
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+MIGRATE = ("migrate", *PLACES, "--batch-size", "5", "--json")
+VERIFY = ("verify", *PLACES, "--recheck", "0", "--json")
+CUTOVER = ("cutover", *PLACES, "--rejected", "carry", "--yes", "--json")
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReplicaSet]:
+    """Three servers."""
+    with replica_set() as servers:
+        yield servers
+
+
+@pytest.fixture
+def database(server: ReplicaSet) -> Iterator[Db]:
+    """A database of thirty bookings of four clients, one to be rejected; dropped after the test."""
+    name = f"test_{uuid4().hex[:16]}"
+    database = server.client()[name]
+    database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+    yield database
+    server.await_primary()
+    server.client().drop_database(name)
+
+
+class Unrest:
+    """A listener in whose ear the primary is made to go, in the very middle of the work."""
+
+    def __init__(self, act: Callable[[], None], every: int) -> None:
+        """Act at every so manieth event."""
+        self._act = act
+        self._every = every
+        self._events = 0
+        self.elections = 0
+
+    def notify(self, _event: Event) -> None:
+        """Act if it is time to."""
+        self._events += 1
+        if self._events % self._every == 0:
+            self._act()
+            self.elections += 1
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Callable[[Listener], None]:
+    """A function that puts a listener in the place of the progress bar."""
+    monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
+
+    def listen(listener: Listener) -> None:
+        @contextmanager
+        def ear(*_stream: Any, **_options: Any) -> Iterator[Listener]:
+            yield listener
+
+        monkeypatch.setattr(progress, "progress", ear)
+
+    return listen
+
+
+def test_a_primary_that_keeps_stepping_down(
+    server: ReplicaSet, database: Db, command: Run, listening: Callable[[Listener], None]
+) -> None:
+    """Migrate, verify and rollback, with elections all along, leave the bytes of undisturbed ones."""
+    before = contents(database)
+    command(*MIGRATE)
+    migrated = contents(database)
+    command(*ROLLBACK)
+    seen = []
+    for step, every, expected in ((MIGRATE, 4, migrated), (VERIFY, 1, migrated), (ROLLBACK, 4, before)):
+        unrest = Unrest(server.step_down, every)
+        listening(unrest)
+        ended = command(*step)
+        server.await_primary()
+        seen.append(ended.returncode)
+        assert unrest.elections > 0
+        assert expected == contents(database), ended.stderr
+
+    assert [3, 0, 0] == seen
+
+
+def test_a_cutover_through_elections(
+    server: ReplicaSet, database: Db, command: Run, listening: Callable[[Listener], None]
+) -> None:
+    """A cut-over with an election at every fourth thing it does is done, and the old collection is kept whole."""
+    codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
+    source = contents(database)["bookings"]
+    unrest = Unrest(server.step_down, every=4)
+    listening(unrest)
+    done = command(*CUTOVER)
+    server.await_primary()
+
+    assert [3, 0, 0] == [*codes, done.returncode], done.stderr
+    assert unrest.elections > 0
+    assert source == contents(database)[json.loads(done.stdout)["cutover"]["legacy"]]
+    assert 1 == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert 29 == sum(len(each.get("sessions", [])) for each in database.bookings.find())
+    assert {} == database.bookings.options().get("validator", {})
+
+
+def test_a_primary_that_is_killed(command: Run, listening: Callable[[Listener], None]) -> None:
+    """When the primary's machine dies in the middle of a migrate, the two others carry it to its end."""
+    with replica_set() as servers:
+        database = servers.client()["shop"]
+        database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+        place = ("--uri", servers.uri, "--db", "shop")
+        command(*MIGRATE, *place)
+        migrated = contents(database)
+        command(*ROLLBACK, *place)
+        listening(_At(Step.BATCH_WRITTEN, servers.kill_primary))
+        done = command(*MIGRATE, *place)
+        servers.await_primary()
+
+        assert 3 == done.returncode, done.stderr
+        assert migrated == contents(database)
+
+
+class _At:
+    """A listener that acts once, at one step."""
+
+    def __init__(self, step: Step, act: Callable[[], None]) -> None:
+        self._step: Step | None = step
+        self._act = act
+
+    def notify(self, event: Event) -> None:
+        """Act if this is the step."""
+        if isinstance(event, Reached) and event.step is self._step:
+            self._step = None
+            self._act()

@@ -1,0 +1,105 @@
+"""A cut-over of a collection that is in use: whatever the application was promised is true afterwards."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.cli import progress
+from booking_migrate.events import Event, Listener, Reached, Step
+from tests.lifecycle.conftest import Ended
+from tests.support.booking_lines import booking
+from tests.support.writers import Writers
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+CUTOVER = ("cutover", *PLACES, "--yes", "--quiet")
+_ATTEMPTS = 20
+
+
+@pytest.fixture
+def migrated(database: Db, command: Run) -> None:
+    """Three hundred bookings of four clients, migrated and verified."""
+    database.bookings.insert_many(map(booking, range(300)))
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+
+
+def sessions_of(database: Db) -> dict[Any, Any]:
+    """The sessions of the live collection by the booking they were, and old bookings beside them."""
+    found: dict[Any, Any] = {}
+    for document in database.bookings.find():
+        if "sessions" in document:
+            found |= {each["legacyBookingId"]: each for each in document["sessions"]}
+        else:
+            found[document["_id"]] = document
+    return found
+
+
+@pytest.mark.usefixtures("migrated")
+def test_what_was_promised_is_true(database: Db, command: Run) -> None:
+    """Inserts, updates and deletes at full speed: each that was acknowledged counts, though deletes may end an attempt."""
+    codes: list[int] = []
+    # So few deletes that none comes in the very moment of the rename, which only --block-all-writes closes.
+    with Writers(database.bookings, updated=range(100), deleted=range(100, 120)) as writers:
+        while 0 not in codes and len(codes) < _ATTEMPTS:
+            codes.append(command(*CUTOVER).returncode)
+    live = sessions_of(database)
+
+    assert (0, {0, 5}) == (codes[-1], {0, 5} | set(codes))
+    assert writers.inserted <= live.keys()
+    assert writers.updated == {key: live[key]["notes"] for key in writers.updated}
+    assert writers.deleted.isdisjoint(live)
+    assert writers.inserted
+    assert writers.updated
+    assert writers.deleted
+
+
+class _At:
+    """A listener that acts once, at one step."""
+
+    def __init__(self, step: Step, act: Callable[[], Any]) -> None:
+        self._step: Step | None = step
+        self._act = act
+
+    def notify(self, event: Event) -> None:
+        """Act if this is the step."""
+        if isinstance(event, Reached) and event.step is self._step:
+            self._step = None
+            self._act()
+
+
+@pytest.mark.usefixtures("migrated")
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        (Step.LOCKED, 0),
+        (Step.CUTOVER_NOTED, 0),
+        (Step.FENCED, 0),
+        (Step.CAUGHT_UP, 5),
+        (Step.LEGACY_COPIED, 5),
+        (Step.PROVEN_AGAIN, 5),
+    ],
+)
+def test_a_delete_at_each_step(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, step: Step, code: int
+) -> None:
+    """A delete before the source is read again is brought in; a later one ends the cut-over, and the next brings it in."""
+    gone = booking(7)["_id"]
+    listener = _At(step, lambda: database.bookings.delete_one({"_id": gone}))
+
+    @contextmanager
+    def ear(*_stream: Any, **_options: Any) -> Iterator[Listener]:
+        yield listener
+
+    monkeypatch.setattr(progress, "progress", ear)
+    first = command(*CUTOVER)
+    again = command(*CUTOVER) if code else first
+
+    assert (code, 0) == (first.returncode, again.returncode), first.stderr + again.stderr
+    assert gone not in sessions_of(database)
+    assert 299 == len(sessions_of(database))

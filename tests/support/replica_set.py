@@ -1,0 +1,129 @@
+"""A replica set of three for the tests: with elections, and with a primary that can be made to step down or be killed."""
+
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from tests.support.server import STARTUP_SECONDS, Server, end_of_log, free_port, start_mongod
+
+_MEMBERS = 3
+_ELECTION_MILLISECONDS = 2000
+"""After how long without a primary the others elect one: a fifth of the default, so that tests need not wait."""
+
+_PAUSE = 0.05
+_INITIATED_ALREADY = 23
+
+
+class ReplicaSet(Server):
+    """Three running servers; the client follows whoever is primary."""
+
+    def __init__(self, members: dict[int, "subprocess.Popen[bytes]"]) -> None:
+        """Take the members' processes by their ports."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in members)
+        super().__init__(f"mongodb://{hosts}/?replicaSet=tests")
+        self._members = members
+
+    def step_down(self) -> None:
+        """Make the primary step down, if there is one just now; nobody waits for the election that follows."""
+        with _alone(self._primary()) as client:
+            try:
+                client.admin.command("replSetStepDown", 2, secondaryCatchUpPeriodSecs=1, force=True)
+            except OperationFailure:
+                # An election is on its way already.
+                return
+
+    def kill_primary(self) -> None:
+        """Kill the primary's process; the two others can still elect one."""
+        process = self._members[self._primary()]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def await_primary(self) -> None:
+        """Wait until there is a primary that takes writes.
+
+        Raises:
+            RuntimeError: there is none within a minute.
+        """
+        self._primary()
+
+    def _primary(self) -> int:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            for port, process in self._members.items():
+                if process.poll() is None and _is_primary(port):
+                    return port
+            time.sleep(_PAUSE)
+        raise RuntimeError("no member became primary")
+
+
+@contextmanager
+def replica_set() -> Iterator[ReplicaSet]:
+    """Three servers of their own for as long as the context lasts."""
+    # The servers are children of this thread, which must live as long as they do (see prctl(2)).
+    assert threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        folders: dict[int, Path] = {}
+        members: dict[int, subprocess.Popen[bytes]] = {}
+        for _ in range(_MEMBERS):
+            port = free_port()
+            folders[port] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mongod-")))
+            members[port] = start_mongod(folders[port], port)
+            stack.callback(_stop, members[port])
+        servers = ReplicaSet(members)
+        stack.callback(servers.close)
+        _initiate(folders)
+        servers.await_primary()
+        yield servers
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+
+
+def _alone(port: int) -> MongoClient[dict[str, Any]]:
+    return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500)
+
+
+def _is_primary(port: int) -> bool:
+    with _alone(port) as client:
+        try:
+            return bool(client.admin.command("hello")["isWritablePrimary"])
+        except PyMongoError:
+            return False
+
+
+def _initiate(folders: dict[int, Path]) -> None:
+    """Make them a replica set."""
+    first, *_ = folders
+    configuration = {
+        "_id": "tests",
+        "members": [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(folders)],
+        "settings": {"electionTimeoutMillis": _ELECTION_MILLISECONDS},
+    }
+    deadline = time.monotonic() + STARTUP_SECONDS
+    with _alone(first) as client:
+        while True:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no replica set came about:\n{end_of_log(folders[first])}")
+            try:
+                client.admin.command("replSetInitiate", configuration)
+            except OperationFailure as error:
+                if error.code == _INITIATED_ALREADY:
+                    return
+                # The other members may not be listening yet.
+                time.sleep(_PAUSE)
+            except PyMongoError:
+                # Nor this one.
+                time.sleep(_PAUSE)
+            else:
+                return
