@@ -30,4 +30,5 @@ def collect_earlier(journal: RunJournal, kept: EarlierDocuments, *, source: str,
                 if note.before is None:
                     kept.drop(note.identity)
                 else:
-                    kept.put(note.identity, client_key_of(note.before), note.before)
+                    # In place a run may come back to a document; only its first note is about before the run.
+                    kept.put(note.identity, client_key_of(note.before), note.before, run.run_id)

@@ -8,13 +8,14 @@ from booking_migrate.stores.spool import disk_failures, open_scratch
 class EarlierDocuments(Protocol):
     """Client documents by their own identity and by their client."""
 
-    def put(self, identity: bytes, client: bytes, raw: bytes) -> None:
-        """Keep a document in the place of what was kept of this identity.
+    def put(self, identity: bytes, client: bytes, raw: bytes, run: str) -> None:
+        """Keep a document in the place of what another run had found under this identity.
 
         Args:
             identity: the BSON of ``{_id}`` under which it is known.
             client: the sort key of its `clientId`.
             raw: the document.
+            run: the run that found it. What it has found first stays.
         """
 
     def drop(self, identity: bytes) -> None:
@@ -32,17 +33,21 @@ class DiskEarlierDocuments:
 
     def __init__(self) -> None:
         self._database = open_scratch(
-            "CREATE TABLE earlier (identity BLOB PRIMARY KEY, client BLOB, raw BLOB);"
+            "CREATE TABLE earlier (identity BLOB PRIMARY KEY, client BLOB, raw BLOB, run TEXT);"
             "CREATE INDEX by_client ON earlier (client);"
         )
         self._database.execute("BEGIN")
         self._is_empty = True
 
-    def put(self, identity: bytes, client: bytes, raw: bytes) -> None:
+    def put(self, identity: bytes, client: bytes, raw: bytes, run: str) -> None:
         """See `EarlierDocuments.put`."""
         self._is_empty = False
         with disk_failures():
-            self._database.execute("REPLACE INTO earlier VALUES (?, ?, ?)", (identity, client, raw))
+            self._database.execute(
+                "INSERT INTO earlier VALUES (?, ?, ?, ?) ON CONFLICT (identity) DO UPDATE "
+                "SET client = excluded.client, raw = excluded.raw, run = excluded.run WHERE run <> excluded.run",
+                (identity, client, raw, run),
+            )
 
     def drop(self, identity: bytes) -> None:
         """See `EarlierDocuments.drop`."""

@@ -4,11 +4,13 @@
 reached for the Nth time, kills the process (``kill``), or makes a file and waits for another (``wait FILE``).
 """
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,10 @@ from booking_migrate.events import Event, Listener, Reached, Step
 
 GATE = "LIFECYCLE_GATE"
 """The variable with the path of a gate: ``PATH.reached`` is made, ``PATH.open`` is waited for."""
+
+
+ROOT = Path(__file__).parents[2]
+_PATIENCE = 120
 
 
 class Saboteur:
@@ -42,6 +48,39 @@ class Saboteur:
         Path(f"{gate}.reached").touch()
         while not Path(f"{gate}.open").exists():
             time.sleep(0.01)
+
+
+def stopped_at(
+    step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
+) -> "subprocess.Popen[str]":
+    """The program as a process that waits at a step until ``gate.open`` is made."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
+        env={**environment, GATE: str(gate)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + _PATIENCE
+    while not Path(f"{gate}.reached").exists():
+        if time.monotonic() > deadline or process.poll() is not None:
+            process.kill()
+            raise AssertionError(f"{step} was not reached: {process.communicate()}")
+        time.sleep(0.01)
+    return process
+
+
+def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
+    """Open the gate; the report in the end."""
+    Path(f"{gate}.open").touch()
+    try:
+        output, errors = process.communicate(timeout=_PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    report: dict[str, Any] = json.loads(output)
+    return report
 
 
 def _main() -> None:

@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,47 +22,13 @@ from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.locate_in_place import open_in_place
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.support.booking_lines import booking, client
-from tests.support.killed import GATE
+from tests.support.killed import goes_on, stopped_at
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
-_PATIENCE = 120
-
-
-def _stopped_at(
-    step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
-) -> "subprocess.Popen[str]":
-    """The program as a process that waits at a step until ``gate.open`` is made."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
-        env={**environment, GATE: str(gate)},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + _PATIENCE
-    while not Path(f"{gate}.reached").exists():
-        if time.monotonic() > deadline or process.poll() is not None:
-            process.kill()
-            raise AssertionError(f"{step} was not reached: {process.communicate()}")
-        time.sleep(0.01)
-    return process
-
-
-def _goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
-    """Open the gate; the report in the end."""
-    Path(f"{gate}.open").touch()
-    try:
-        output, errors = process.communicate(timeout=_PATIENCE)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    report: dict[str, Any] = json.loads(output)
-    return report
 
 
 def test_killed_from_outside(
@@ -72,10 +37,10 @@ def test_killed_from_outside(
     """A transaction whose session is killed from outside is repeated: nothing is lost or counted twice."""
     database.bookings.insert_many(map(booking, range(40)))
     gate = tmp_path / "gate"
-    process = _stopped_at(Step.MOVE_PREPARED, environment, gate, *MIGRATE)
+    process = stopped_at(Step.MOVE_PREPARED, environment, gate, *MIGRATE)
     untouched = database.bookings.count_documents({"sessions": {"$exists": False}})
     server.client().admin.command("killAllSessions", [])
-    report = _goes_on(process, gate)
+    report = goes_on(process, gate)
 
     assert 40 == untouched
     assert (40, 40, 4) == tuple(report["counts"][name] for name in ("scanned", "migrated", "clients"))
@@ -88,9 +53,9 @@ def test_bookings_that_come_late(database: Db, environment: dict[str, str], tmp_
     database.bookings.insert_many(booking(number) for number in range(16) if number not in (0, 8, 9))
     gate = tmp_path / "gate"
     arguments = (*MIGRATE, "--batch-size", "2")
-    process = _stopped_at(Step.BATCH_WRITTEN, environment, gate, *arguments)
+    process = stopped_at(Step.BATCH_WRITTEN, environment, gate, *arguments)
     database.bookings.insert_many(map(booking, (0, 8, 9)))
-    report = _goes_on(process, gate)
+    report = goes_on(process, gate)
     subprocess.run(
         [
             sys.executable,
@@ -121,10 +86,10 @@ def test_not_under_a_run_that_reads(
     database.bookings.insert_many(map(booking, range(8)))
     gate = tmp_path / "gate"
     beside = ("migrate", "--target", "clients", "--json", "--quiet")
-    process = _stopped_at(Step.BATCH_WRITTEN, environment, gate, *beside)
+    process = stopped_at(Step.BATCH_WRITTEN, environment, gate, *beside)
     refused = command(*MIGRATE)
     untouched = database.bookings.count_documents({"sessions": {"$exists": False}})
-    _goes_on(process, gate)
+    goes_on(process, gate)
 
     assert 11 == refused.returncode, refused.stderr
     assert "which reads it into clients" in " ".join(refused.stderr.split())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
+from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import DAY
+from tests.support.killed import goes_on, stopped_at
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -117,3 +120,29 @@ def test_nothing_was_migrated(database: Db, command: Run) -> None:
 
     assert 5 == refused.returncode
     assert "bookings_legacy does not exist" in refused.stderr
+
+
+def test_what_came_in_several_passes(
+    database: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
+    """A client document of the application that got bookings in two passes is held against what it was before both."""
+    own = {"sessionId": ObjectId(), "price": 5, "createdAt": DatetimeMS(0), "updatedAt": DatetimeMS(0)}
+    database.bookings.insert_many(
+        [{"_id": 7, "clientId": client(1), "sessions": [own]}, *(booking(number) for number in (1, 2, 5))]
+    )
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.BATCH_WRITTEN, environment, gate, *MIGRATE, "--batch-size", "1")
+    where = {"_id": 7, "sessions.legacyBookingId": booking(1)["_id"]}
+    changes = {
+        "sessions.$.status": "confirmed",
+        "sessions.$.updatedAt": DatetimeMS(LATER),
+        "updatedAt": DatetimeMS(LATER),
+    }
+    changed = database.bookings.update_one(where, {"$set": changes})
+    database.bookings.insert_one(booking(9))
+    goes_on(process, gate)
+    proven = command(*VERIFY)
+
+    assert 1 == changed.matched_count
+    assert 0 == proven.returncode, proven.stdout
+    assert 1 == json.loads(proven.stdout)["verification"]["changed_sessions"]
