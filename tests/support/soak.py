@@ -268,7 +268,8 @@ def append_session(bookings: Bookings, client_id: Any, session: dict[str, Any], 
     added = {
         "$push": {"sessions": session},
         "$inc": {"totalSessions": 1, "totalSpent": PRICE},
-        "$set": {"updatedAt": now},
+        # The clocks of two writers do not tell whose write comes last.
+        "$max": {"updatedAt": now},
     }
     while True:
         if bookings.update_one({"clientId": client_id, "sessions": {"$exists": True}}, added).matched_count:
@@ -297,7 +298,7 @@ def change_notes(bookings: Bookings, client_id: Any, chosen: Any, text: str) -> 
         OperationFailure: it was found in neither, again and again.
     """
     now = datetime.now(UTC)
-    values = {"sessions.$.notes": text, "sessions.$.updatedAt": now, "updatedAt": now}
+    values = {"$set": {"sessions.$.notes": text, "sessions.$.updatedAt": now}, "$max": {"updatedAt": now}}
     for _attempt in range(1000):
         old = bookings.update_one(
             {"_id": chosen, "sessions": {"$exists": False}}, {"$set": {"notes": text, "updatedAt": now}}
@@ -306,6 +307,6 @@ def change_notes(bookings: Bookings, client_id: Any, chosen: Any, text: str) -> 
             return
         for name in ("legacyBookingId", "sessionId"):
             where = {"clientId": client_id, f"sessions.{name}": chosen}
-            if bookings.update_one(where, {"$set": values}).matched_count:
+            if bookings.update_one(where, values).matched_count:
                 return
     raise OperationFailure("the booking was in neither shape, a thousand times")
