@@ -225,13 +225,13 @@ def _verify(
         recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
     )
     with places.open(listener) as evidence, ExitStack() as stack:
-        if evidence.earlier is not None:
-            plan = replace(plan, earlier_document=evidence.earlier)
         listed: MismatchFile | None = None
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
-        earlier = stack.enter_context(earlier_documents(places, evidence.connection, listener))
+        earlier = evidence.earlier or stack.enter_context(
+            earlier_documents(places, evidence.connection, listener)
+        )
         run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
             replace(plan, earlier_document=earlier),

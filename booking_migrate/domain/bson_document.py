@@ -15,6 +15,7 @@ from bson import decode, encode
 from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
+from bson.objectid import ObjectId
 
 Document = dict[str, Any]
 
@@ -212,6 +213,14 @@ def read_value(element: Element) -> Any:
     if document is None or type(document[""]) is Code:
         return Opaque(element.kind, element.value)
     return document[""]
+
+
+def value_in(raw: bytes, name: bytes) -> Any:
+    """The value of a document's first field of a name, decoded, or None if there is none. Nothing else is decoded."""
+    element = next((part for part in elements(raw) if part.name == name), None)
+    if element is None:
+        return None
+    return ObjectId(element.value) if element.kind == 0x07 else read_value(element)  # noqa: PLR2004 - an ObjectId
 
 
 def wrap(parts: list[Element]) -> bytes:

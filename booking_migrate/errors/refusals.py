@@ -87,6 +87,7 @@ class DuplicateClientDocuments(Refused):
     """One line a client: its id and the ids of its documents. Only the first few."""
 
     count: int
+    advice: str = "Give --merge-client-documents to join them into the older one."
 
     @property
     def message(self) -> str:
@@ -97,7 +98,7 @@ class DuplicateClientDocuments(Refused):
 
     @property
     def hint(self) -> str:
-        return "Give --merge-client-documents to join them into the older one."
+        return self.advice
 
 
 @dataclass(eq=False)

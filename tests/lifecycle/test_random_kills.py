@@ -1,5 +1,6 @@
 """Killed at moments that nobody chose, migrate, cutover and both rollbacks are completed by the same command."""
 
+import json
 import random
 import subprocess
 import sys
@@ -19,8 +20,12 @@ MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--
 VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--quiet")
 CUTOVER = ("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+IN_PLACE = ("migrate", "--in-place", "--batch-size", "20", "--json", "--quiet")
+PUT_BACK = ("rollback", "--target", "bookings", "--yes", "--json")
 KILLS = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 """How often each command is killed: a few times always, fifty times in the whole matrix."""
+
+KILLS_IN_PLACE = pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 
 _CLIENTS = 400
 _START_SECONDS, _LONGEST_SECONDS = 0.4, 2.5
@@ -108,3 +113,32 @@ def test_rollback_of_a_cutover_killed_at_random_moments(
         assert 0 == command(*ROLLBACK).returncode, kill
         assert before == contents(database), kill
         assert not database.bookings.options().get("validator"), kill
+
+
+@KILLS_IN_PLACE
+def test_in_place_killed_at_random_moments(
+    database: Db, environment: dict[str, str], command: Run, kills: int
+) -> None:
+    """Whenever it is killed in place, the next call leaves what an undisturbed run, or its rollback, leaves."""
+    moments = random.Random(9)
+    database.bookings.insert_many(
+        booking(number, clientId=client(number % _CLIENTS)) for number in range(8 * _CLIENTS)
+    )
+    database.bookings.insert_one({"_id": 1, "clientId": client(2), "sessions": []})
+    before = contents(database)
+    undisturbed = json.loads(command(*IN_PLACE).stdout)["counts"]
+    after = contents(database)
+    command(*PUT_BACK)
+    assert before == contents(database)
+
+    for kill in range(kills):
+        database.booking_migrate_runs.delete_many({})
+        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *IN_PLACE)
+        was_done = database.booking_migrate_runs.count_documents({"state": "done"}) > 0
+        ended = command(*IN_PLACE)
+        assert 0 == ended.returncode, (kill, ended.stderr)
+        assert after == contents(database), kill
+        assert was_done or undisturbed == json.loads(ended.stdout)["counts"], kill
+        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *PUT_BACK)
+        assert 0 == command(*PUT_BACK).returncode, kill
+        assert before == contents(database), kill

@@ -141,7 +141,7 @@ class Application:
         }
         with self.ledger.lock:
             self.ledger.possible.add(session_id)
-        self._timed(lambda: _append(bookings, client_id, session, now))
+        self._timed(lambda: append_session(bookings, client_id, session, now))
         with self.ledger.lock:
             self.ledger.possible.discard(session_id)
             self.ledger.clients[session_id] = client_id
@@ -179,7 +179,7 @@ class Application:
             # If this ends in an error, the booking may have any of them.
             self.ledger.notes.setdefault(chosen, {None, _FIRST_NOTES}).add(text)
         try:
-            self._timed(lambda: _change(bookings, client_id, chosen, text))
+            self._timed(lambda: change_notes(bookings, client_id, chosen, text))
             with self.ledger.lock:
                 self.ledger.notes[chosen] = {text}
         finally:
@@ -263,7 +263,8 @@ def _notes(documents: list[dict[str, Any]]) -> Iterator[tuple[Any, Any]]:
             yield session.get("legacyBookingId", session["sessionId"]), session.get("notes")
 
 
-def _append(bookings: Bookings, client_id: Any, session: dict[str, Any], now: datetime) -> None:
+def append_session(bookings: Bookings, client_id: Any, session: dict[str, Any], now: datetime) -> None:
+    """Book into the client's document, or make one, as the new application does."""
     added = {
         "$push": {"sessions": session},
         "$inc": {"totalSessions": 1, "totalSpent": PRICE},
@@ -289,7 +290,12 @@ def _append(bookings: Bookings, client_id: Any, session: dict[str, Any], now: da
         return
 
 
-def _change(bookings: Bookings, client_id: Any, chosen: Any, text: str) -> None:
+def change_notes(bookings: Bookings, client_id: Any, chosen: Any, text: str) -> None:
+    """Change a booking's notes in whichever shape it is.
+
+    Raises:
+        OperationFailure: it was found in neither, again and again.
+    """
     now = datetime.now(UTC)
     values = {"sessions.$.notes": text, "sessions.$.updatedAt": now, "updatedAt": now}
     for _attempt in range(1000):

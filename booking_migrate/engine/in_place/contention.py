@@ -14,12 +14,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 Result = TypeVar("Result")
 
 
-def in_pieces(clients: Sequence[Any], attempt: Callable[[Sequence[Any]], Result]) -> Iterator[Result | None]:
+def in_pieces(
+    clients: Sequence[Any],
+    attempt: Callable[[Sequence[Any]], Result],
+    *,
+    pause: Callable[[float], None] = sleep,
+) -> Iterator[Result | None]:
     """Do something about clients, all at once if that succeeds, otherwise in halves.
 
     Args:
         clients: their ids; at least one.
         attempt: does it about some of them, all or nothing.
+        pause: waits for so many seconds.
 
     Yields:
         What came of each piece; None for a client that could not be done.
@@ -27,7 +33,7 @@ def in_pieces(clients: Sequence[Any], attempt: Callable[[Sequence[Any]], Result]
     tries = _TRIES if len(clients) == 1 else 1
     for number in range(tries):
         if number:
-            sleep(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
+            pause(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
         try:
             result = attempt(clients)
         except Contended:
@@ -38,5 +44,5 @@ def in_pieces(clients: Sequence[Any], attempt: Callable[[Sequence[Any]], Result]
         yield None
         return
     middle = len(clients) // 2
-    yield from in_pieces(clients[:middle], attempt)
-    yield from in_pieces(clients[middle:], attempt)
+    yield from in_pieces(clients[:middle], attempt, pause=pause)
+    yield from in_pieces(clients[middle:], attempt, pause=pause)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from booking_migrate.domain.booking import Booking, read_booking
+from booking_migrate.domain.bson_document import value_in
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidation import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.contract import is_client_id
@@ -24,6 +25,7 @@ from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.in_place import Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 
+_SESSIONS = b"sessions\x00"
 _ARCHIVED_OTHERWISE = Fault(Reason.DUPLICATE_ID, "_id", "the archive has this _id with other content")
 
 
@@ -49,6 +51,9 @@ class Settlement:
     continued: list[ClientDocument] = field(default_factory=list)
     """The client documents that were there, of clients some of whose bookings are moved."""
 
+    keys: list[bytes] = field(default_factory=list)
+    """The sort keys of the clients some of whose bookings are moved."""
+
     untouched: list[bytes] = field(default_factory=list)
     """The client documents that hold all of their clients' bookings already."""
 
@@ -62,7 +67,6 @@ class Settlement:
         """What the journal has to know to undo it."""
         if not self.gone:
             return ()
-        keys = [sort_key(read_booking(raw).fields["clientId"]) for raw in self.gone]
         written = [
             *(DocumentNote(identity_of(raw), sha256(raw).digest(), None) for raw in self.new),
             *(
@@ -72,7 +76,7 @@ class Settlement:
             *(DocumentNote(identity_of(raw), sha256(raw).digest(), raw) for raw in self.untouched),
         ]
         moved = [DocumentNote(identity_of(raw), None, None) for raw in self.gone]
-        ends = min(keys), max(keys)
+        ends = min(self.keys), max(self.keys)
         return [
             RangeNote(NoteKind.DOCUMENTS, *ends, written),
             RangeNote(NoteKind.MOVED, *ends, moved),
@@ -147,13 +151,12 @@ class Settler:
         """Give the clients their documents, and return the bookings that can be converted."""
         bookings = []
         for raw in documents:
-            fields = read_booking(raw)
-            client_id = fields.fields.get("clientId")
+            client_id = value_in(raw, b"clientId")
             client = clients.get(sort_key(client_id)) if is_client_id(client_id) else None
             if client is None:
                 # The query also matches an array that holds such a value.
                 continue
-            document = read_client_document(raw) if fields.is_client_document else None
+            document = read_client_document(raw) if _SESSIONS in raw else None
             if isinstance(document, ClientDocument):
                 client.document = document
             else:
@@ -163,7 +166,7 @@ class Settler:
     def _archived(self, unit: Unit, sessions: Sequence[Session]) -> dict[bytes, bytes]:
         ids = [session.legacy_id for session in sessions]
         found = unit.archived(ids) if ids else ()
-        return {sort_key(read_booking(raw).document_id): raw for raw in found}
+        return {sort_key(value_in(raw, b"_id")): raw for raw in found}
 
     def _earlier(self, unit: Unit, clients: Mapping[bytes, Client]) -> dict[bytes, list[Session]]:
         """The bookings of these clients that an earlier pass or run has moved, converted again.
@@ -199,6 +202,7 @@ class Settler:
         after, before = consolidation.document, client.document
         if not moved or after is None:
             return
+        result.keys.append(sort_key(client.client_id))
         if before is None:
             result.new.append(after)
             return

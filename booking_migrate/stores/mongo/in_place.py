@@ -10,7 +10,7 @@ from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.bson_document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.events import Step
 from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
@@ -304,4 +304,4 @@ class _Transaction:
 
 
 def _id_of(raw: bytes) -> Any:
-    return read_fields(raw)["_id"]
+    return value_in(raw, b"_id")

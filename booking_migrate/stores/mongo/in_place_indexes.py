@@ -23,6 +23,8 @@ IS_CLIENT_DOCUMENT: Mapping[str, Any] = {"sessions": {"$type": "array"}}
 _SUFFICIENT = (None, IS_CLIENT_DOCUMENT, {"sessions": {"$exists": True}})
 """The filters of an index that keeps a client from having two client documents; None: it has no filter."""
 
+_ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
+
 
 def has_client_documents_index(collection: DriverCollection) -> bool:
     """Whether an index keeps a client from having two client documents.
@@ -70,7 +72,7 @@ def make_client_documents_index(collection: DriverCollection) -> None:
                         partialFilterExpression=IS_CLIENT_DOCUMENT,
                     )
         except DuplicateKeyError:
-            raise duplicates_of(collection, IS_CLIENT_DOCUMENT) from None
+            raise duplicates_of(collection, IS_CLIENT_DOCUMENT, advice=_ADVICE) from None
 
 
 def make_client_index(collection: DriverCollection) -> None:

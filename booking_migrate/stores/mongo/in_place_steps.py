@@ -6,7 +6,7 @@ from typing import Any
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.bson_document import value_in
 from booking_migrate.domain.description import display_id
 from booking_migrate.errors import TargetChanged, WriteFailed
 from booking_migrate.events import Step
@@ -123,4 +123,4 @@ def _remove(collection: DriverCollection, documents: Sequence[bytes]) -> None:
 
 
 def _id_of(raw: bytes) -> Any:
-    return read_fields(raw)["_id"]
+    return value_in(raw, b"_id")

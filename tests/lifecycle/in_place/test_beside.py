@@ -1,0 +1,179 @@
+"""Beside an application that writes: nothing is overwritten, what comes late is picked up, what is killed is repeated."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from bson.objectid import ObjectId
+from pymongo.database import Database
+
+from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.errors import Contended
+from booking_migrate.events import Step
+from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.in_place import Move, Unit
+from booking_migrate.stores.locate_in_place import open_in_place
+from tests.lifecycle.conftest import ROOT, Ended
+from tests.support.booking_lines import booking, client
+from tests.support.killed import GATE
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
+_PATIENCE = 120
+
+
+def _stopped_at(
+    step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
+) -> "subprocess.Popen[str]":
+    """The program as a process that waits at a step until ``gate.open`` is made."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
+        env={**environment, GATE: str(gate)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + _PATIENCE
+    while not Path(f"{gate}.reached").exists():
+        if time.monotonic() > deadline or process.poll() is not None:
+            process.kill()
+            raise AssertionError(f"{step} was not reached: {process.communicate()}")
+        time.sleep(0.01)
+    return process
+
+
+def _goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
+    """Open the gate; the report in the end."""
+    Path(f"{gate}.open").touch()
+    try:
+        output, errors = process.communicate(timeout=_PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+def test_killed_from_outside(
+    database: Db, server: Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A transaction whose session is killed from outside is repeated: nothing is lost or counted twice."""
+    database.bookings.insert_many(map(booking, range(40)))
+    gate = tmp_path / "gate"
+    process = _stopped_at(Step.MOVE_PREPARED, environment, gate, *MIGRATE)
+    untouched = database.bookings.count_documents({"sessions": {"$exists": False}})
+    server.client().admin.command("killAllSessions", [])
+    report = _goes_on(process, gate)
+
+    assert 40 == untouched
+    assert (40, 40, 4) == tuple(report["counts"][name] for name in ("scanned", "migrated", "clients"))
+    assert (4, 40) == (database.bookings.count_documents({}), database.bookings_legacy.count_documents({}))
+
+
+def test_bookings_that_come_late(database: Db, environment: dict[str, str], tmp_path: Path) -> None:
+    """Bookings that an old instance inserts for clients that are done are picked up, as if they had been there."""
+    database.expected.insert_many(map(booking, range(16)))
+    database.bookings.insert_many(booking(number) for number in range(16) if number not in (0, 8, 9))
+    gate = tmp_path / "gate"
+    arguments = (*MIGRATE, "--batch-size", "2")
+    process = _stopped_at(Step.BATCH_WRITTEN, environment, gate, *arguments)
+    database.bookings.insert_many(map(booking, (0, 8, 9)))
+    report = _goes_on(process, gate)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "booking_migrate",
+            "migrate",
+            "--source",
+            "expected",
+            "--target",
+            "clients",
+            "--quiet",
+        ],
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+
+    assert (16, 16, 4, 16) == tuple(
+        report["counts"][name] for name in ("scanned", "migrated", "clients", "sessions")
+    )
+    assert list(database.clients.find().sort("_id", 1)) == list(database.bookings.find().sort("_id", 1))
+
+
+def test_passes_end(database: Db, command: Run) -> None:
+    """After --passes N it says that the last one still found bookings; the exit code is that of the bookings."""
+    database.bookings.insert_many(map(booking, range(8)))
+    ended = json.loads(command(*MIGRATE, "--passes", "1").stdout)
+    again = json.loads(command(*MIGRATE).stdout)
+
+    assert (0, 1, [("bookings-still-come", 8)]) == (
+        ended["exit_code"],
+        ended["passes"],
+        [(each["kind"], each["count"]) for each in ended["findings"]],
+    )
+    assert ([], False) == (again["findings"], again["changed"])
+
+
+def _contending_writes() -> dict[str, Callable[[Db], Any]]:
+    own = {"sessionId": ObjectId(), "price": 1}
+    return {
+        "changes-an-old-booking": lambda database: database.bookings.update_one(
+            {"_id": booking(1)["_id"]}, {"$set": {"status": "confirmed"}}
+        ),
+        "deletes-an-old-booking": lambda database: database.bookings.delete_one({"_id": booking(1)["_id"]}),
+        "makes-a-client-document": lambda database: database.bookings.insert_one(
+            {"_id": 9, "clientId": client(1), "sessions": [own]}
+        ),
+        "books-into-the-document": lambda database: database.bookings.update_one(
+            {"_id": 7}, {"$push": {"sessions": own}}
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(_contending_writes()))
+def test_writes_at_the_same_time(database: Db, server_uri: str, name: str) -> None:
+    """What the application writes between reading and writing makes the unit of work fail, and nothing of it is done."""
+    database.bookings.insert_many([booking(1), booking(2), {"_id": 7, "clientId": client(2), "sessions": []}])
+
+    def move(unit: Unit) -> None:
+        found = unit.find([client(1), client(2)])
+        _contending_writes()[name](database)
+        old = [raw for raw in found if b"sessions" not in raw]
+        (document,) = (raw for raw in found if b"sessions" in raw)
+        changed = bson.encode({**bson.decode(document), "totalSessions": 1}, codec_options=CODEC)
+        new = bson.encode({"_id": 8, "clientId": client(1), "sessions": []}, codec_options=CODEC)
+        unit.take(
+            Move(
+                gone=old,
+                archived=old,
+                new=[new],
+                changed=[Replacement(document, changed)],
+                progress={},
+                run_id="none",
+                token=1,
+            ),
+            lambda _step: None,
+        )
+
+    with closing(Connection(server_uri, database.name)) as connection:
+        collection = open_in_place(connection, source="bookings", archive="bookings_legacy")
+        collection.prepare()
+        with pytest.raises(Contended):
+            collection.work(move)
+    assert 0 == database.bookings_legacy.count_documents({})
+    assert 0 == database.bookings.count_documents({"_id": 8})
+    assert 0 == database.bookings.count_documents({"totalSessions": 1})
