@@ -17,6 +17,7 @@ changes the target of a running migration just then has the change taken for the
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,7 +37,7 @@ from booking_migrate.engine.throttle import NoThrottle, Throttle
 from booking_migrate.errors import BookingMigrateError, NotPermitted, ServerCannotGroup
 from booking_migrate.events import Advanced, EngineChosen, Reached, Step
 from booking_migrate.stores.base import DocumentReader, ScannedDocument
-from booking_migrate.stores.grouping import ClientRange, GroupingServer
+from booking_migrate.stores.grouping import ClientCount, ClientRange, GroupingServer
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 
 DEFAULT_WORKERS = 2
@@ -222,25 +223,32 @@ class ServerAssistedReader:
             return _Work(clients, _INTERRUPTED)
         there = list(self._server.present_ids(clients, _EXCLUDED + 1))
         present = [read_fields(raw)["clientId"] for raw in there]
-        wanted = self._server.clients(clients)
-        if len(present) > _EXCLUDED or set(present).issuperset(wanted):
+        excluded = set(present)
+        known = self._server.clients(clients)
+        wanted = [each for each in known if each.client not in excluded]
+        if len(present) > _EXCLUDED or not wanted:
             return _Work(clients, _PRESENT)
         self._throttle.wait()
         with self._shield.protected():
             notes = [DocumentNote(identity_of(raw), None, None) for raw in there]
             self._session.note(RangeNote(NoteKind.GROUPING, first, end, notes))
             self._reach(Step.RANGE_NOTED)
-            writing = self._pool.submit(self._write, clients, present, wanted)
+            writing = self._pool.submit(self._write, clients, excluded, known)
         return _Work(clients, writing=writing)
 
     def _write(
-        self, clients: ClientRange, present: Sequence[ObjectId], wanted: Sequence[ObjectId]
+        self, clients: ClientRange, excluded: AbstractSet[ObjectId], known: Sequence[ClientCount]
     ) -> _Written:
         """Have the server write a range, and read back what it has written. On a thread of its own."""
         self._session.confirm()
-        problem = self._server.merge(clients, present, self._session.run_id)
-        left, notes, sessions, spent = dict.fromkeys(wanted), [], 0, dict[str, Decimal]()
-        excluded = frozenset(present)
+        wanted = [each for each in known if each.client not in excluded]
+        problem = self._server.merge(clients, wanted, self._session.run_id)
+        left, notes, sessions, spent = (
+            dict.fromkeys(each.client for each in known),
+            [],
+            0,
+            dict[str, Decimal](),
+        )
         for raw in self._server.present(clients):
             document = read_grouped(raw)
             if document is None or document.client_id in excluded:

@@ -8,6 +8,7 @@ from booking_migrate.reports.wording import (
     figures,
     grouped,
     mismatch_line,
+    places,
     samples,
     totals,
     verdict,
@@ -23,6 +24,7 @@ def render_html(report: Report) -> str:
     return template("report.html.j2").render(
         report=report,
         verdict=verdict(report),
+        places=places(report),
         figures=figures(report),
         totals=totals(report),
         duration=duration(report.seconds),

@@ -1,10 +1,15 @@
 """The report as JUnit XML: what CI systems show as tests, one per promise, never one per booking."""
 
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from booking_migrate.reports.dry_run.model import DryRunReport
+from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.model import Report, RuleReport
-from booking_migrate.reports.wording import mismatch_line, plural, samples, verdict
+from booking_migrate.reports.wording import Mood, mismatch_line, plural, samples, verdict
+
+_PROMISES = {"status": "no-run-is-stale", "rollback": "as-before-the-run", "cutover": "cut-over"}
+"""What a command promises; of one that promises nothing beyond itself, the case has its name."""
 
 _LINES_SHOWN = 10
 _SAMPLES_SHOWN = 3
@@ -12,13 +17,7 @@ _SAMPLES_SHOWN = 3
 
 def render_junit(report: Report) -> str:
     """One test suite with a test case for each promise that the command can keep or break."""
-    cases = (
-        [_accounted(report), _none_rejected(report)]
-        if report.verification is None
-        else [_rule(report, rule) for rule in report.verification.rules]
-    )
-    if isinstance(report, DryRunReport):
-        cases.append(_not_blocked(report))
+    cases = list(_cases(report))
     tally = {
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
@@ -34,6 +33,28 @@ def render_junit(report: Report) -> str:
     suite.extend(cases)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _cases(report: Report) -> Iterator[ET.Element]:
+    if isinstance(report, LifeReport):
+        yield _lived(report)
+    elif report.verification is not None:
+        yield from (_rule(report, rule) for rule in report.verification.rules)
+    else:
+        yield from (_accounted(report), _none_rejected(report))
+    if isinstance(report, DryRunReport):
+        yield _not_blocked(report)
+
+
+def _lived(report: LifeReport) -> ET.Element:
+    """What status, rollback or cutover found or did, and whether it leaves nothing to be seen to."""
+    case, said = _case(report, _PROMISES.get(report.command, report.command)), verdict(report)
+    if report.error is not None:
+        error = ET.SubElement(case, "error", {"type": report.error.kind, "message": said.explanation})
+        error.text = report.error.hint
+    elif said.mood is not Mood.GOOD:
+        ET.SubElement(case, "failure", {"type": said.headline, "message": said.explanation})
+    return case
 
 
 def _case(report: Report, name: str) -> ET.Element:

@@ -10,6 +10,7 @@ from booking_migrate.reports.wording import (
     figures,
     grouped,
     mismatch_line,
+    places,
     samples,
     totals,
     verdict,
@@ -68,7 +69,7 @@ def render_markdown(report: Report) -> str:
 
 def command_line(report: Report) -> str:
     """What ran, in one line that can stand between backticks."""
-    return f"{report.command} {report.source} → {report.target}".replace("`", "'")
+    return f"{report.command} {places(report)}".rstrip().replace("`", "'")
 
 
 def _rules(verification: VerificationReport) -> Iterator[str]:

@@ -329,6 +329,11 @@ def grouped(number: int) -> str:
     return f"{number:,}"
 
 
+def places(report: Report) -> str:
+    """From where to where, as far as the command has both: status may have neither."""
+    return " → ".join(filter(None, (report.source, report.target)))
+
+
 def plural(number: int, noun: str) -> str:
     """``1 booking``, ``2,000 bookings``."""
     return f"{grouped(number)} {noun}" if number == 1 else f"{grouped(number)} {noun}s"

@@ -33,6 +33,14 @@ class ClientRange(NamedTuple):
     """Whether it has few enough bookings for the server to group; one client alone may have too many."""
 
 
+class ClientCount(NamedTuple):
+    """A client of the source."""
+
+    client: ObjectId
+    documents: int
+    """How many documents it has there: bookings, or others."""
+
+
 class GroupingServer(Protocol):
     """A server that holds both the bookings and the target.
 
@@ -51,8 +59,8 @@ class GroupingServer(Protocol):
         No client is in two ranges. The server is asked for one range at a time.
         """
 
-    def clients(self, clients: ClientRange) -> Sequence[ObjectId]:
-        """The clients of a range that have bookings or client documents in the source, in their order."""
+    def clients(self, clients: ClientRange) -> Sequence[ClientCount]:
+        """The clients of a range that have documents in the source, in their order."""
 
     def present(self, clients: ClientRange) -> Iterator[bytes]:
         """The target's documents of a range, whole, in client order."""
@@ -60,12 +68,17 @@ class GroupingServer(Protocol):
     def present_ids(self, clients: ClientRange, limit: int) -> Sequence[bytes]:
         """The first so many documents of a range in the target, cut down to `_id` and `clientId`."""
 
-    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId], run_id: str) -> str | None:
-        """Write the documents of the range's plain clients into the target; durable (majority) when it returns.
+    def merge(self, clients: ClientRange, wanted: Sequence[ClientCount], run_id: str) -> str | None:
+        """Write the documents of plain clients into the target; durable (majority) when it returns.
 
-        The bytes are those that the stream engine makes. A client that is not plain, or excluded, gets no document, and
-        nothing that is in the target is changed. The server can tell by ``run_id`` for whom it works
+        The bytes are those that the stream engine makes. A client that is not plain, or that has another number of
+        documents than given, gets no document, and nothing that is in the target is changed. The server can tell by ``run_id`` for whom it works
         (`UndoableTarget.stop_grouping`).
+
+        Args:
+            clients: the range.
+            wanted: the clients in it to do this for.
+            run_id: the run that asks.
 
         Returns:
             None if every plain client has its document. Otherwise what was wrong, for people: then some of them may have

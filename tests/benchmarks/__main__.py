@@ -1,12 +1,14 @@
-"""Measure the program and print a table: ``python -m tests.benchmarks --bookings 1000000``.
+"""Measure the program beside every alternative: ``python -m tests.benchmarks --bookings 1000000``.
 
-Every way is measured at a tenth of the bookings and at all of them, so that the table shows whether memory grows.
+A fresh server is started and filled, and the ways take turns for several rounds, so that a slow minute of the machine
+hits all of them. The program is measured with a tenth of the bookings, too, which shows whether time and memory grow.
 """
 
 import argparse
 import json
 import platform
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -15,72 +17,144 @@ from tempfile import TemporaryDirectory
 
 from bson.raw_bson import RawBSONDocument
 
+from tests.benchmarks import alternatives
 from tests.benchmarks.data import bookings, write_dump, write_lines
-from tests.benchmarks.measurement import ConversionCost, conversion_cost, run_program
+from tests.benchmarks.figures import Figure, as_json, picture, table
+from tests.benchmarks.measurement import Measurement, conversion_cost, has_option, run_program
 from tests.support.readme import README, with_block
 from tests.support.server import Server, running_server
 
 _DATABASE = "benchmark"
 _INSERTED_AT_ONCE = 10_000
+_CACHE_GIB = 2.0
+PICTURE = Path(__file__).parent / "figures.svg"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
+class Way:
+    """One way to deal with the bookings."""
 
-    way: str
-    bookings: int
-    per_second: float
-    peak_mib: float
+    key: str
+    name: str
+    measure: Callable[[], Measurement]
+    is_tool: bool = True
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--bookings", type=int, default=1_000_000)
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", metavar="KEY", help="measure only these ways, without table")
+    parser.add_argument("--readme", action="store_true", help="put table and picture into the repository")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
+    only = frozenset(arguments.only or ())
+    if only:
+        _measured(arguments.bookings, arguments.rounds, only)
+        return
+    tenth = _measured(arguments.bookings // 10, arguments.rounds, only, tool_only=True)
+    figures = _measured(arguments.bookings, arguments.rounds, only)
     cost = conversion_cost()
-    rows: list[Row] = []
-    for count in (arguments.bookings // 10, arguments.bookings):
-        for row in _rows(count):
-            sys.stderr.write(f"{row.way}, {row.bookings}: {row.per_second:.0f}/s, {row.peak_mib:.0f} MiB\n")
-            rows.append(row)
-    table = _table(rows, cost)
-    sys.stdout.write(table)
+    text = table(figures, tenth, _machine()) + (
+        f"\nReading, checking and converting a booking takes {cost.convert:.1f} µs, {cost.ratio:.2f} times what decoding "
+        f"and\nencoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.convert_thoroughly:.1f} µs if it is an "
+        f"unusual one;\nconsolidating takes {cost.consolidate:.1f} µs more.\n"
+    )
+    sys.stdout.write(text)
     if arguments.readme:
-        README.write_text(with_block("figures", table), encoding="utf-8")
+        README.write_text(with_block("figures", text), encoding="utf-8")
+        PICTURE.write_text(picture(figures), encoding="utf-8")
     if arguments.json:
-        figures = {"machine": _machine(), "conversion": asdict(cost), "rows": [asdict(row) for row in rows]}
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        told = as_json(figures, tenth, machine=_machine(), conversion=asdict(cost))
+        arguments.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
-def _rows(count: int) -> Iterator[Row]:
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        ways: list[tuple[str, str, Callable[[Path, int], None]]] = [
-            ("BSON file to BSON file, migrate", "bson", write_dump),
-            ("JSON lines to JSON lines, migrate", "jsonl", write_lines),
-        ]
-        for way, suffix, write in ways:
-            source, target = folder / f"bookings.{suffix}", folder / f"clients.{suffix}"
-            write(source, count)
-            yield _row(way, count, ["--source", str(source), "--target", str(target)])
-            source.unlink()
-            target.unlink()
-    with running_server() as server:
+def _measured(count: int, rounds: int, only: frozenset[str], *, tool_only: bool = False) -> Sequence[Figure]:
+    """Every way, so many rounds, in turn."""
+    measured: defaultdict[str, list[Measurement]] = defaultdict(list)
+    with TemporaryDirectory() as name, running_server(cache_gib=_CACHE_GIB) as server:
         _fill(server, count)
-        places = ["--uri", server.uri, "--db", _DATABASE]
-        yield _row("MongoDB, dry-run", count, places, "dry-run")
-        yield _row("MongoDB to MongoDB, migrate", count, places)
-        yield _row("MongoDB to MongoDB, verify", count, places, "verify")
-        yield _row("MongoDB to MongoDB, verify, two workers", count, [*places, "--workers", "2"], "verify")
+        ways = [
+            way
+            for way in (*_server_ways(server), *_file_ways(Path(name), count))
+            if (not only or way.key in only) and (way.is_tool or not tool_only)
+        ]
+        for number in range(rounds):
+            for way in ways:
+                measured[way.key].append(way.measure())
+                told = f"{measured[way.key][-1].seconds:.2f} s"
+                sys.stderr.write(f"{count:,} bookings, round {number + 1}, {way.name}: {told}\n")
+        server.client().drop_database(_DATABASE)
+    return [_figure(way, count, measured[way.key]) for way in ways]
 
 
-def _row(way: str, count: int, places: Sequence[str], command: str = "migrate") -> Row:
-    measured = run_program([command, "--quiet", *places])
-    return Row(way, count, count / measured.seconds, measured.peak_mib)
+def _figure(way: Way, count: int, rounds: Sequence[Measurement]) -> Figure:
+    peaks = [each.peak_mib for each in rounds if each.peak_mib is not None]
+    seconds = tuple(round(each.seconds, 3) for each in rounds)
+    return Figure(way.key, way.name, way.is_tool, count, seconds, max(peaks, default=None))
+
+
+def _server_ways(server: Server) -> Iterator[Way]:
+    """What is done within the database: by others, and by the program."""
+    database = server.client()[_DATABASE]
+    for key, name, do in (
+        ("out", "the server's own copy ($out)", alternatives.copy_on_the_server),
+        ("copy", "a copy through a client", alternatives.copy_through_a_client),
+        ("whole", "one aggregation, $push: $$ROOT", alternatives.aggregate_whole),
+        ("named", "one aggregation, each field named", alternatives.aggregate_named),
+        ("loop", "a loop over the clients (sample)", alternatives.loop),
+    ):
+
+        def alone(do: Callable[[alternatives.Db], float] = do) -> Measurement:
+            _clear(server)
+            return Measurement(do(database), None)
+
+        yield Way(key, name, alone, is_tool=False)
+
+    def tool(*arguments: str, fresh: bool = True) -> Measurement:
+        if fresh:
+            _clear(server)
+        command, *options = arguments
+        return run_program([command, "--quiet", "--uri", server.uri, "--db", _DATABASE, *options])
+
+    yield Way("dry-run", "dry-run", lambda: tool("dry-run"))
+    yield Way("stream", "migrate --engine stream", lambda: tool("migrate", "--engine", "stream"))
+    yield Way("auto", "migrate", lambda: tool("migrate"))
+    # These two are about what the way before them left.
+    yield Way("verify", "verify", lambda: tool("verify", fresh=False))
+    yield Way("verify-2", "verify --workers 2", lambda: tool("verify", "--workers", "2", fresh=False))
+    yield Way("rollback", "rollback", lambda: tool("rollback", "--yes", fresh=False))
+    if has_option("migrate", "--in-place"):
+
+        def in_place() -> Measurement:
+            _clear(server)
+            database["bookings"].aggregate([{"$out": "in_place"}])
+            database["in_place"].create_index("clientId")
+            return tool("migrate", "--in-place", "--source", "in_place", fresh=False)
+
+        yield Way("in-place", "migrate --in-place", in_place)
+
+
+def _file_ways(folder: Path, count: int) -> Iterator[Way]:
+    """From file to file."""
+    kinds: list[tuple[str, str, Callable[[Path, int], None]]] = [
+        ("bson", "migrate, BSON file to BSON file", write_dump),
+        ("jsonl", "migrate, JSON lines to JSON lines", write_lines),
+    ]
+    for suffix, name, write in kinds:
+        source, target = folder / f"bookings.{suffix}", folder / f"clients.{suffix}"
+
+        def migrate(
+            source: Path = source, target: Path = target, write: Callable[[Path, int], None] = write
+        ) -> Measurement:
+            if not source.exists():
+                write(source, count)
+            for left in folder.glob(f"{target.name}*"):
+                left.unlink()
+            return run_program(["migrate", "--quiet", "--source", str(source), "--target", str(target)])
+
+        yield Way(suffix, name, migrate)
 
 
 def _fill(server: Server, count: int) -> None:
@@ -92,21 +166,12 @@ def _fill(server: Server, count: int) -> None:
     collection.create_index("clientId")
 
 
-def _table(rows: Sequence[Row], cost: ConversionCost) -> str:
-    lines = [
-        "| way | bookings | bookings per second | peak memory |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {row.way} | {row.bookings:,} | {row.per_second:,.0f} | {row.peak_mib:.0f} MiB |"
-            for row in rows
-        ),
-        "",
-        f"Reading, checking and converting a booking takes {cost.convert:.1f} µs, {cost.ratio:.2f} times what decoding and",
-        f"encoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.convert_thoroughly:.1f} µs if it is an unusual one;",
-        f"consolidating takes {cost.consolidate:.1f} µs more.",
-        f"Measured on {_machine()}.",
-    ]
-    return "\n".join(lines) + "\n"
+def _clear(server: Server) -> None:
+    """Leave nothing but the bookings."""
+    database = server.client()[_DATABASE]
+    for name in database.list_collection_names():
+        if name != "bookings":
+            database.drop_collection(name)
 
 
 def _machine() -> str:
@@ -118,7 +183,10 @@ def _machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{_cores()} cores ({cpu}), {platform.system()}, CPython {platform.python_version()}"
+    return (
+        f"{_cores()} cores ({cpu}), {platform.system()}, CPython {platform.python_version()}, with a mongod of one node "
+        f"beside it on the same cores (its cache: {_CACHE_GIB:g} GiB)"
+    )
 
 
 def _cores() -> int:

@@ -27,8 +27,8 @@ class Measurement:
     """One run of the program."""
 
     seconds: float
-    peak_mib: float
-    """The largest resident memory of its process."""
+    peak_mib: float | None
+    """The largest resident memory of its process; None if it has none of its own."""
 
 
 def run_program(arguments: Sequence[str], expected_exit: int = 0) -> Measurement:
@@ -48,6 +48,18 @@ def run_program(arguments: Sequence[str], expected_exit: int = 0) -> Measurement
     if int(exit_code) != expected_exit:
         raise RuntimeError(f"{' '.join(arguments)} ended with {exit_code}: {done.stderr}")
     return Measurement(float(seconds), int(peak) / 1024)
+
+
+def has_option(command: str, option: str) -> bool:
+    """Whether the program has an option."""
+    helped = subprocess.run(
+        [sys.executable, "-m", "booking_migrate", command, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return option in helped.stdout
 
 
 # The kernel counts into a process's peak what its parent held when it was forked, so the program gets a small parent.

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,24 @@ MIGRATE = ("migrate", "--target", "clients", "--batch-size", "5", "--json", "--q
 _PATIENCE = 120
 
 
+@contextmanager
 def _waiting(
     step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
-) -> "subprocess.Popen[str]":
-    """The program as a process that waits at a step until ``gate.open`` is made."""
-    return subprocess.Popen(
+) -> Iterator["subprocess.Popen[str]"]:
+    """The program as a process that waits at a step until ``gate.open`` is made; killed in the end if it still runs."""
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
         env={**environment, GATE: str(gate)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            # It may still wait at the gate, or be stopped, if a test has failed.
+            process.kill()
 
 
 def _await(path: Path) -> None:
@@ -48,19 +55,29 @@ def _await(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("bookings")
-def test_twenty_at_once(environment: dict[str, str], tmp_path: Path) -> None:
-    """Of twenty processes started at once one works, and nineteen exit 11 and name it."""
+def test_twenty_at_once(database: Db, environment: dict[str, str], tmp_path: Path) -> None:
+    """Of twenty processes started at once one works, and nineteen exit 11, name it, and have written nothing."""
     gate = tmp_path / "gate"
-    processes = [_waiting(Step.LOCKED, environment, gate, *MIGRATE) for _ in range(20)]
-    deadline = time.monotonic() + _PATIENCE
-    while sum(process.poll() is None for process in processes) > 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    Path(f"{gate}.open").touch()
-    worker = next(process for process in processes if process.poll() is None)
-    told = [process.communicate(timeout=_PATIENCE) for process in processes]
+    before = contents(database)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(_waiting(Step.LOCKED, environment, gate, *MIGRATE)) for _ in range(20)
+        ]
+        deadline = time.monotonic() + _PATIENCE
+        while (left := sum(process.poll() is None for process in processes)) > 1:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+        _await(Path(f"{gate}.reached"))
+        meanwhile = contents(database)
+        worker = next(process for process in processes if process.poll() is None)
+        Path(f"{gate}.open").touch()
+        told = [process.communicate(timeout=_PATIENCE) for process in processes]
 
     assert [3] + [11] * 19 == sorted(process.returncode for process in processes)
+    assert before == meanwhile
+    assert 4 == database.clients.count_documents({})
+    (run,) = database.booking_migrate_runs.find({})
+    assert ("done", worker.pid) == (run["state"], run["pid"])
     for process, (_, stderr) in zip(processes, told, strict=True):
         if process is not worker:
             assert f"process {worker.pid}" in stderr

@@ -1,6 +1,9 @@
 """The server engine under the journal: the same result as the stream engine's, however often it is cut off."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +12,10 @@ from bson.int64 import Int64
 from pymongo.database import Database
 
 from booking_migrate.events import Step
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -135,6 +139,42 @@ def test_bookings_that_come_between_death_and_rollback(database: Db, command: Ru
 
     assert 0 == undone.returncode, undone.stderr
     assert before == list(database.clients.find())
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_killed_run_goes_on_in_the_server(
+    server: Server, database: Db, environment: dict[str, str], command: Run
+) -> None:
+    """What the server is still at work on for a killed run is ended before the run is rolled back."""
+    before = contents(database)
+    admin = server.client().admin
+    hanging = "hangWhileBuildingDocumentSourceMergeBatch"
+    # Like an aggregation that really works, and unlike one that merely hangs, it can be ended.
+    data = {"shouldCheckForInterrupt": True}
+    admin.command("configureFailPoint", hanging, mode="alwaysOn", data=data)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "booking_migrate", *SERVER],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            while process.poll() is None and not _at_work(admin):
+                time.sleep(0.02)
+            process.kill()
+        assert 0 < _at_work(admin)
+        undone = command(*ROLLBACK)
+        assert (0, 0) == (undone.returncode, _at_work(admin)), undone.stderr
+    finally:
+        admin.command("configureFailPoint", hanging, mode="off")
+
+    assert before == contents(database)
+
+
+def _at_work(admin: Db) -> int:
+    """How many aggregations of the program the server is at work on."""
+    marked = {"command.comment": {"$regex": "^booking-migrate "}}
+    return len(list(admin.aggregate([{"$currentOp": {}}, {"$match": marked}])))
 
 
 @pytest.mark.usefixtures("indexed")

@@ -51,11 +51,13 @@ PLAIN_CHANGES = st.fixed_dictionaries(
         "paymentMethod": st.one_of(st.none(), st.text(max_size=3)),
         "cancellationTime": st.one_of(st.none(), st.just(DatetimeMS(5))),
         "refundAmount": st.one_of(st.none(), PRICES),
-        "extra": st.sampled_from([1, 1.5, "x", None, True, b"x", Binary(b"x", 5), Decimal128("1.10")]),
+        "extra": st.sampled_from(
+            [1, 1.5, "x", None, True, b"x", Binary(b"x", 5), Decimal128("1.10"), [1, [2]], {"a": {"b": [3]}}]
+        ),
         "a.b": st.just("$c"),
         "$dollar": st.just(1),
         "": st.just("empty"),
-        "__v": st.sampled_from([0, 7, Int64(0), ABSENT]),
+        "__v": st.sampled_from([0, 7, Int64(0), None, 1.5, ABSENT]),
         "endTime": st.sampled_from(["9:05", "23:59", "23:59\n", "24:00"]),
     },
 )
@@ -99,7 +101,7 @@ def both(
         assert server.obstacle() is None
         for clients in server.ranges(size):
             if clients.is_groupable:
-                assert server.merge(clients, [], "run") is None
+                assert server.merge(clients, server.clients(clients), "run") is None
         streamed = list(find_documents(connection.collection("streamed"), {}, by_client=True))
         return streamed, list(find_documents(target, {}, by_client=True))
 

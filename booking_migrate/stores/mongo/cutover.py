@@ -58,7 +58,7 @@ class MongoLive:
         """See `LiveCollections.settings`."""
         options = (describe(self._source) or {}).get("options", {})
         with reading(self._source):
-            indexes = list(self._source.list_indexes())
+            indexes = tried(lambda: list(self._source.list_indexes()))
         kept = {"uuid": identity(self._source), "options": options, "indexes": indexes}
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
@@ -101,12 +101,12 @@ class MongoLive:
     def count(self) -> int:
         """See `LiveCollections.count`."""
         with reading(self._source):
-            return self._source.estimated_document_count()
+            return tried(self._source.estimated_document_count)
 
     def has_same_count(self, legacy: str) -> bool:
         """See `LiveCollections.has_same_count`."""
         with reading(self._source):
-            return self.count() == self._database[legacy].estimated_document_count()
+            return self.count() == tried(self._database[legacy].estimated_document_count)
 
     def drop(self, legacy: str) -> None:
         """See `LiveCollections.drop`."""

@@ -7,7 +7,7 @@ from bson.objectid import ObjectId
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from booking_migrate.domain.bson_document import Document
-from booking_migrate.stores.grouping import ClientRange, PlainRules
+from booking_migrate.stores.grouping import ClientCount, ClientRange, PlainRules
 from booking_migrate.stores.mongo.client_index import client_index_name
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, server_text
@@ -78,18 +78,17 @@ class MongoGrouping:
                     found = list(cursor.sort("clientId", 1).skip(skip).limit(1))
         return found[0]["clientId"] if found else _LAST
 
-    def clients(self, clients: ClientRange) -> Sequence[ObjectId]:
-        """See `GroupingServer.clients`. The server skips from client to client along the index."""
+    def clients(self, clients: ClientRange) -> Sequence[ClientCount]:
+        """See `GroupingServer.clients`. The server reads nothing but the index."""
         stages: list[dict[str, Any]] = [
             {"$match": in_range(clients)},
-            {"$sort": {"clientId": 1}},
-            {"$group": {"_id": "$clientId"}},
+            {"$group": {"_id": "$clientId", "count": {"$sum": 1}}},
         ]
         with reading(self._source):
             for attempt in attempts():
                 with attempt:
                     found = list(self._source.aggregate(stages, hint=self._index(), collation=SIMPLE))
-        return sorted(each["_id"] for each in found)
+        return sorted(ClientCount(each["_id"], each["count"]) for each in found)
 
     def present(self, clients: ClientRange) -> Iterator[bytes]:
         """See `GroupingServer.present`."""
@@ -118,9 +117,11 @@ class MongoGrouping:
                     found = [raw for batch in batches for raw in split_batch(batch)]
         return found
 
-    def merge(self, clients: ClientRange, excluded: Sequence[ObjectId], run_id: str) -> str | None:
+    def merge(self, clients: ClientRange, wanted: Sequence[ClientCount], run_id: str) -> str | None:
         """See `GroupingServer.merge`. An aggregation whose outcome is not known is not sent again."""
-        stages = pipeline(clients, excluded, self._rules, self._target.name)
+        if not wanted:
+            return None
+        stages = pipeline(clients, wanted, self._rules, self._target.name)
         comment = mark(run_id, clients.first)
         try:
             self._source.aggregate(

@@ -11,12 +11,13 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.booking import CLIENT_FIELDS
-from booking_migrate.stores.grouping import ClientRange, PlainRules
-from booking_migrate.stores.mongo.contract_schema import plain_booking
+from booking_migrate.stores.grouping import ClientCount, ClientRange, PlainRules
+from booking_migrate.stores.mongo.plain_bookings import CARRIED, plain_bookings
 
 Stage = dict[str, Any]
 
 _DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
+_AGREED = (*CLIENT_FIELDS, "currency")
 _OBJECT_ID = 12
 _VERSION_SIZE = 9
 _FRAME = 2
@@ -28,6 +29,11 @@ _TEXT_FRAME = 5
 _EMPTY = 5
 """Bytes of an empty document or array."""
 
+_GROUP_BYTES = 90_000_000
+"""How much of one client a group collects at most; the server breaks off at 100 MiB (``internalQueryMaxPushBytes``)."""
+
+_TOO_LARGE = 1 << 40
+
 _INDEX_DIGITS = (10, 100, 1000, 10_000, 100_000)
 """From these numbers on, an index in an array takes one digit more."""
 
@@ -38,56 +44,72 @@ def in_range(clients: ClientRange) -> Mapping[str, Any]:
 
 
 def pipeline(
-    clients: ClientRange, excluded: Sequence[ObjectId], rules: PlainRules, target: str
+    clients: ClientRange, wanted: Sequence[ClientCount], rules: PlainRules, target: str
 ) -> list[Stage]:
     """The stages that write the documents of a range's plain clients into a target.
 
     Args:
         clients: the range.
-        excluded: clients in it that get no document.
+        wanted: the clients in it that may get a document, with the number of their documents in the source; at least
+            one. A client that has as many plain bookings has nothing else.
         rules: what a plain client keeps.
         target: the collection that the documents are inserted into; one that is there already ends the aggregation.
     """
-    chosen: dict[str, Any] = {"$gte": clients.first, "$lt": clients.end}
-    if excluded:
-        chosen["$nin"] = list(excluded)
     return [
-        {"$match": {"clientId": chosen}},
-        _collected(),
-        {"$match": {"size": {"$lte": rules.maximum_document_size}}},
-        {"$match": {"$jsonSchema": {"properties": {"bookings": {"items": _schema(rules)}}}}},
-        {"$match": {"$expr": {"$and": [_agrees(name) for name in (*CLIENT_FIELDS, "currency")]}}},
+        {
+            "$match": {
+                **in_range(clients),
+                **plain_bookings(rules.contract, rules.accepted),
+                "$jsonSchema": CARRIED,
+            }
+        },
+        {"$sort": {"clientId": 1, "createdAt": 1, "_id": 1}},
+        _collected(largest=_GROUP_BYTES // max(documents for _, documents in wanted)),
+        {"$match": {"size": {"$lte": rules.maximum_document_size}, **_agreement()}},
+        {"$match": _wholeness(wanted)},
         {"$project": {"_id": 0, "size": 1, "versions": {"$size": "$bookings.__v"}, "made": _made()}},
         {"$unset": [f"made.sessions.{name}" for name in _DROPPED]},
-        {"$match": {"$expr": _sound_size(rules.maximum_document_size)}},
+        {"$set": {"size": _expected_size()}},
+        {"$match": {"size": {"$lte": rules.maximum_document_size}}},
+        {"$match": {"$expr": {"$eq": ["$size", {"$bsonSize": "$made"}]}}},
         {"$replaceWith": "$made"},
         {"$merge": {"into": target, "on": "_id", "whenMatched": "fail", "whenNotMatched": "insert"}},
     ]
 
 
-def _schema(rules: PlainRules) -> Mapping[str, Any]:
-    return plain_booking(rules.contract, rules.accepted)
+def _collected(largest: int) -> Stage:
+    """One document a client, with its bookings in the order of sessions, and what they weigh.
 
-
-def _collected() -> Stage:
-    """One document a client, with its bookings and what they weigh."""
+    Args:
+        largest: a booking of more bytes is not collected, and its client weighs too much.
+    """
+    is_small = {"$lte": [{"$bsonSize": "$$ROOT"}, largest]}
     return {
         "$group": {
             "_id": "$clientId",
-            "bookings": {"$push": "$$ROOT"},
-            "size": {"$sum": {"$bsonSize": "$$ROOT"}},
+            "bookings": {"$push": {"$cond": [is_small, "$$ROOT", None]}},
+            "count": {"$sum": 1},
+            "size": {"$sum": {"$cond": [is_small, {"$bsonSize": "$$ROOT"}, _TOO_LARGE]}},
+            **{name: {"$addToSet": f"${name}"} for name in _AGREED},
         }
     }
 
 
-def _agrees(name: str) -> Mapping[str, Any]:
-    """Whether all bookings of a client have the same value: what they disagree on has to be told, or told apart."""
-    return {"$eq": [{"$size": {"$setUnion": [f"$bookings.{name}"]}}, 1]}
+def _wholeness(wanted: Sequence[ClientCount]) -> Mapping[str, Any]:
+    """Whether a client is among those given, with all its documents."""
+    by_count: dict[int, list[ObjectId]] = {}
+    for client, count in wanted:
+        by_count.setdefault(count, []).append(client)
+    return {"$or": [{"count": count, "_id": {"$in": clients}} for count, clients in by_count.items()]}
+
+
+def _agreement() -> Mapping[str, Any]:
+    """Whether all bookings of a client have the same values: what they disagree on has to be told, or told apart."""
+    return {name: {"$size": 1} for name in _AGREED}
 
 
 def _made() -> Mapping[str, Any]:
     """The client document, but for what its sessions have too much."""
-    ordered = {"$sortArray": {"input": "$bookings", "sortBy": {"createdAt": 1, "_id": 1}}}
     session_id = _permuted("$$this._id", (0, 4), (9, 3), (4, 5))
     session = {
         "$mergeObjects": [{"sessionId": session_id}, "$$this", {"legacyBookingId": "$$this._id"}],
@@ -95,8 +117,8 @@ def _made() -> Mapping[str, Any]:
     return {
         "_id": _permuted("$_id", (0, 4), (8, 4), (4, 4)),
         "clientId": "$_id",
-        **{name: {"$first": f"$bookings.{name}"} for name in CLIENT_FIELDS},
-        "sessions": {"$map": {"input": ordered, "in": session}},
+        **{name: {"$first": f"${name}"} for name in CLIENT_FIELDS},
+        "sessions": {"$map": {"input": "$bookings", "in": session}},
         "totalSessions": {"$size": "$bookings"},
         "totalSpent": _total(),
         "createdAt": {"$min": "$bookings.createdAt"},
@@ -119,17 +141,12 @@ def _total() -> Mapping[str, Any]:
     return {"$let": {"vars": {"sum": {"$sum": "$bookings.price"}}, "in": exact}}
 
 
-def _sound_size(maximum: int) -> Mapping[str, Any]:
-    """Whether the document is as large as its bookings make it, and not too large.
-
-    A booking with a name that occurs twice makes it smaller, and so does one that has a session's own names or a `__v`
-    of another type than int32: the server keeps one element of a name.
-    """
-    size = {"$bsonSize": "$made"}
-    return {"$and": [{"$lte": [size, maximum]}, {"$eq": [size, _expected_size()]}]}
-
-
 def _expected_size() -> Mapping[str, Any]:
+    """How large the document is that the bookings make.
+
+    It is smaller if one of them has a name twice, or has a name that sessions give: the server keeps one element of a
+    name. Nothing makes it larger, so that no two faults make up for each other.
+    """
     count = "$made.totalSessions"
     texts = {"$add": [{"$strLenBytes": f"$made.{name}"} for name in CLIENT_FIELDS]}
     digits = [{"$max": [0, {"$subtract": [count, start]}]} for start in _INDEX_DIGITS]

@@ -88,8 +88,12 @@ class MongoReader:
             yield ScannedDocument(raw)
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`."""
-        return self._find(HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
+        """See `DocumentReader.scan_client_documents`.
+
+        Most collections have none, and the server finds that out six times faster if it need not go in client order.
+        """
+        if any(True for _ in self._find(HAS_SESSIONS, fields={"_id": 1})):
+            yield from self._find(HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """See `DocumentReader.find`."""
