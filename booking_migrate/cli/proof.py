@@ -42,9 +42,6 @@ class Evidence:
     has_client_index: Callable[[], bool] | None
     """None if the target is a file, which needs no index."""
 
-    earlier: "Callable[[Any], bytes | None] | None" = None
-    """In place: says what client document the application had made for a client before."""
-
 
 @dataclass(frozen=True, slots=True)
 class ProofPlaces(Places):
@@ -97,9 +94,7 @@ class ProofPlaces(Places):
     @contextmanager
     def _open_in_place(self, archive: str, listener: "Listener") -> Iterator[Evidence]:
         # Here and not above: sqlite3 and bson are not needed to print help.
-        from booking_migrate.engine.in_place.earlier import earlier_documents  # noqa: PLC0415
         from booking_migrate.stores.locate_in_place import open_proof  # noqa: PLC0415
-        from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
         from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 
         with opened(self, listener) as sides, ExitStack() as stack:
@@ -114,7 +109,6 @@ class ProofPlaces(Places):
                 users=sides.users,
                 experts=sides.experts,
                 has_client_index=proof.has_client_index,
-                earlier=earlier_documents(open_journal(connection, is_read_only=True).journal, self.source),
             )
 
 

@@ -17,12 +17,8 @@ class JournalPlaces(NamedTuple):
     lag: LagGauge
 
 
-def open_journal(connection: Connection, *, is_read_only: bool = False) -> JournalPlaces:
+def open_journal(connection: Connection) -> JournalPlaces:
     """The journal and the locks of the connection's database. Nothing is contacted before they are used.
-
-    Args:
-        connection: the server and the database.
-        is_read_only: whether not even an index may be made.
 
     Raises:
         MissingUri: no server or no database is given.
@@ -36,7 +32,7 @@ def open_journal(connection: Connection, *, is_read_only: bool = False) -> Journ
         for name in (journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION)
     )
     return JournalPlaces(
-        journal.MongoJournal(runs, ranges, before, is_read_only=is_read_only),
+        journal.MongoJournal(runs, ranges, before),
         lock.MongoLocks(locks),
         lag.MongoLag(runs),
     )

@@ -9,6 +9,7 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.in_place.as_it_was import AsItWas
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
 from booking_migrate.engine.in_place.contention import in_pieces
+from booking_migrate.engine.in_place.exclusion import refuse_readers
 from booking_migrate.engine.in_place.group import Settlement, Settler
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.lookup import Directory
@@ -164,6 +165,7 @@ class _InPlace:
     ) -> None:
         self._collection = collection
         self._journal = stores.journal
+        self._locks = stores.locks
         self._session = session
         self._settler = settler
         self._manner = manner
@@ -210,6 +212,7 @@ class _InPlace:
     def _prepare(self) -> bool:
         """Open the run and make what is lacking; whether anything was made, now or before an interruption."""
         self._session.lock()
+        refuse_readers(self._collection.name, self._journal, self._locks)
         left_open = self._session.run.server_session if self._session.is_resumed else None
         if left_open is not None:
             # Before the first write: it may hold the run's own record.

@@ -53,19 +53,11 @@ class WrittenRange(NamedTuple):
 class MongoJournal:
     """See `RunJournal` for the promises."""
 
-    def __init__(
-        self,
-        runs: DriverCollection,
-        ranges: DriverCollection,
-        before: DriverCollection,
-        *,
-        is_read_only: bool = False,
-    ) -> None:
+    def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        # Whoever only reads makes no index either.
-        self._is_indexed = is_read_only
+        self._is_indexed = False
         # Counting is one step of the interpreter: several threads note down what they are about to write.
         self._numbers = count()
 

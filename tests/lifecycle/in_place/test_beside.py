@@ -114,6 +114,24 @@ def test_bookings_that_come_late(database: Db, environment: dict[str, str], tmp_
     assert list(database.clients.find().sort("_id", 1)) == list(database.bookings.find().sort("_id", 1))
 
 
+def test_not_under_a_run_that_reads(
+    database: Db, command: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """While a run reads the collection into another one, nothing is moved away under it: exit 11, and it is named."""
+    database.bookings.insert_many(map(booking, range(8)))
+    gate = tmp_path / "gate"
+    beside = ("migrate", "--target", "clients", "--json", "--quiet")
+    process = _stopped_at(Step.BATCH_WRITTEN, environment, gate, *beside)
+    refused = command(*MIGRATE)
+    untouched = database.bookings.count_documents({"sessions": {"$exists": False}})
+    _goes_on(process, gate)
+
+    assert 11 == refused.returncode, refused.stderr
+    assert "which reads it into clients" in " ".join(refused.stderr.split())
+    assert 8 == untouched
+    assert 0 == command(*MIGRATE).returncode
+
+
 def test_passes_end(database: Db, command: Run) -> None:
     """After --passes N it says that the last one still found bookings; the exit code is that of the bookings."""
     database.bookings.insert_many(map(booking, range(8)))
