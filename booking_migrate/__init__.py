@@ -7,6 +7,7 @@ The data flow in one picture; each word is a package or module of this folder::
     (file: sorted by spool)               \--consolidate--> client document --write--> place
 
     engine/stream     drives that picture, batch by batch, and knows ports only
+    engine/server     has MongoDB do whole ranges of plain clients, and leaves the rest to engine/stream
     engine/plan       what is to be done, as a value: dry-run prints it, migrate executes it
     engine/dry_run    the same picture over a target that takes no writes, with observers who count and warn
     engine/lifecycle  the same picture under a journal and a lock: resume, status, rollback

@@ -225,6 +225,25 @@ def test_large_clients_go_to_the_stream_engine(database: Db, command: Run) -> No
     assert ("stream", "one client has more bookings than the server should group") in _engines(grouped)
 
 
+@pytest.mark.usefixtures("indexed")
+def test_what_the_server_breaks_off(server: Server, database: Db, command: Run) -> None:
+    """An aggregation that the server breaks off ends nothing: the clients that it has left go to the stream engine."""
+    streamed = command(*STREAM)
+    expected = contents(database)
+    command(*ROLLBACK)
+    admin, name = server.client().admin, "internalQueryMaxPushBytes"
+    usual = admin.command({"getParameter": 1, name: 1})[name]
+    admin.command({"setParameter": 1, name: 2000})
+    try:
+        broken = command(*SERVER)
+    finally:
+        admin.command({"setParameter": 1, name: usual})
+
+    assert _told(streamed) == _told(broken)
+    assert expected == contents(database)
+    assert any("the server could not: " in reason for _engine, reason in _engines(broken))
+
+
 def test_without_an_index(database: Db, command: Run) -> None:
     """Without an index on clientId auto says why the stream engine does it, and --engine server is refused."""
     database.bookings.insert_many(map(booking, range(8)))

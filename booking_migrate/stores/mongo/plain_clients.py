@@ -73,7 +73,7 @@ def pipeline(
         {"$match": {"size": {"$lte": rules.maximum_document_size}}},
         {"$match": {"$expr": {"$eq": ["$size", {"$bsonSize": "$made"}]}}},
         {"$replaceWith": "$made"},
-        {"$merge": {"into": target, "on": "_id", "whenMatched": "fail", "whenNotMatched": "insert"}},
+        {"$merge": {"into": target, "whenMatched": "fail", "whenNotMatched": "insert"}},
     ]
 
 
