@@ -1,10 +1,12 @@
 """The server engine under the journal: the same result as the stream engine's, however often it is cut off."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from booking_migrate.events import Step
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
+from tests.support.killed import GATE
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -175,6 +178,35 @@ def _at_work(admin: Db) -> int:
     """How many aggregations of the program the server is at work on."""
     marked = {"command.comment": {"$regex": "^booking-migrate "}}
     return len(list(admin.aggregate([{"$currentOp": {}}, {"$match": marked}])))
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_signal_ends_the_run_after_its_ranges(
+    database: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
+    """Ctrl-C lets the server finish the ranges that it is at work on, and leaves none in doubt."""
+    command(*STREAM)
+    expected = contents(database)
+    command(*ROLLBACK)
+    gate = tmp_path / "gate"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.killed", "wait", Step.RANGE_MERGED.value, "2", *SERVER],
+        env={**environment, GATE: f"{gate}"},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None and not Path(f"{gate}.reached").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        Path(f"{gate}.open").touch()
+        ended = process.wait(60)
+    ranges = database.booking_migrate_ranges
+    begun, finished = (set(ranges.distinct("first", {"kind": kind})) for kind in ("grouping", "grouped"))
+    resumed = command(*SERVER)
+
+    assert (130, 3) == (ended, resumed.returncode), resumed.stderr
+    assert 2 <= len(finished) <= len(begun) < _CLIENTS
+    assert expected == contents(database)
 
 
 @pytest.mark.usefixtures("indexed")
