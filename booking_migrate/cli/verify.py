@@ -229,9 +229,7 @@ def _verify(
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
-        earlier = evidence.earlier or stack.enter_context(
-            earlier_documents(places, evidence.connection, listener)
-        )
+        earlier = stack.enter_context(earlier_documents(places, evidence.connection, listener))
         run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
             replace(plan, earlier_document=earlier),
