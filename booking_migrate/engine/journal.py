@@ -111,7 +111,7 @@ def check_transition(run: RunRecord, state: RunState) -> None:
 def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[str, str]:
     """Everything that decides the result of a run, for people and for comparing (DESIGN.md, invariant 3).
 
-    The batch size is not in it: it has no influence on the result.
+    The batch size and the engine are not in it: they have no influence on the result, and a run may be continued with others.
 
     Args:
         plan: what is to be done.

@@ -18,6 +18,9 @@ from booking_migrate.stores.base import DocumentReader, TargetWriter
 _RANGE_BATCHES = 8
 """How many batches of bookings the server groups at a time: it likes larger portions than the stream engine."""
 
+_LARGEST_RANGE = 100_000
+"""In bookings: the clients of a range are named in one command, and noted down in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class JournaledOutcome:
@@ -73,7 +76,7 @@ def migrate(
     tally = Tally()
     assisted = None
     if isinstance(grouping, Grouping):
-        bookings = plan.batch_bookings * _RANGE_BATCHES
+        bookings = min(plan.batch_bookings * _RANGE_BATCHES, _LARGEST_RANGE)
         assisted = ServerAssistedReader(
             source,
             grouping,

@@ -11,12 +11,12 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from pymongo.client_session import ClientSession
 
-from booking_migrate.domain.booking import Booking, read_booking
-from booking_migrate.domain.bson_document import Document, elements, read_fields
+from booking_migrate.domain.booking import CLIENT_FIELDS, Booking, read_booking
+from booking_migrate.domain.bson_document import Document, Element, elements, read_fields, wrap
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.consolidation import ClientCase
 from booking_migrate.domain.conversion import Converter, Session
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.service.actions import BLOCKING
@@ -28,6 +28,7 @@ from booking_migrate.stores.mongo.raw import any_of, find_raw
 from booking_migrate.stores.mongo.reader import HAS_SESSIONS
 
 _OLD = {"sessions": {"$exists": False}}
+_OWNER = dict.fromkeys(("clientId", *CLIENT_FIELDS), 1)
 _TIMES = dict.fromkeys(("expertId", "scheduledDate", "startTime", "endTime", "status"), 1)
 _BLOCKING = {"$in": [*BLOCKING, None]}
 """An absent status is pending."""
@@ -58,6 +59,8 @@ class ExpertSession:
 
     client_id: Any
     fields: Document
+    booking: Document | None = None
+    """`_id` and the client's fields in the document that holds it; None if they cannot be told from that alone."""
 
 
 class _People:
@@ -97,13 +100,12 @@ class Moment:
         """All documents of some clients, by the sort key of the client's id. A client without any is left out."""
         found: dict[bytes, Holding] = {}
         for raw in self._find(any_of("clientId", client_ids)):
-            booking = read_booking(raw)
-            holding = found.setdefault(sort_key(booking.fields.get("clientId")), Holding())
-            document = read_client_document(raw) if booking.is_client_document else None
-            if isinstance(document, ClientDocument):
+            parts = {part.name: part for part in elements(raw)}
+            holding = found.setdefault(element_key(parts[b"clientId"]), Holding())
+            if b"sessions" not in parts:
+                holding.bookings.append(read_booking(raw))
+            elif isinstance(document := read_client_document(raw), ClientDocument):
                 holding.documents.append(document)
-            elif document is None:
-                holding.bookings.append(booking)
             else:
                 holding.broken += 1
         people = self._people([booking for holding in found.values() for booking in holding.bookings])
@@ -142,19 +144,21 @@ class Moment:
         old, new = queries_by_expert(expert_ids, first, behind)
         found: dict[tuple[bytes, bytes], ExpertSession] = {}
 
-        def keep(client_id: Any, fields: Document) -> None:
-            if is_of_expert(fields, keys):
-                place = sort_key(client_id), sort_key(fields.get("sessionId"))
+        def keep(session: ExpertSession) -> None:
+            if is_of_expert(session.fields, keys):
+                place = sort_key(session.client_id), sort_key(session.fields.get("sessionId"))
                 # A booking that is a session already comes twice; the session counts.
-                found.setdefault(place, ExpertSession(client_id, fields))
+                found.setdefault(place, session)
 
-        for raw in self._find(new, fields={"clientId": 1, **_only_of(expert_ids)}):
-            client_id = read_fields(raw).get("clientId")
-            for fields in _stored_sessions(raw):
-                keep(client_id, fields)
+        for raw in self._find(new, fields={**_OWNER, **_only_of(expert_ids)}):
+            parts = list(elements(raw))
+            owner = read_fields(wrap([part for part in parts if part.name != b"sessions"]))
+            complete = owner if all(owner.get(name) is not None for name in CLIENT_FIELDS) else None
+            for fields in _stored_sessions(parts):
+                keep(ExpertSession(owner.get("clientId"), fields, complete))
         bookings = [read_booking(raw) for raw in self._find(old)]
         for session in self._sessions(bookings, self._people(bookings)):
-            keep(session.client_id, read_fields(session.raw))
+            keep(ExpertSession(session.client_id, read_fields(session.raw)))
         return list(found.values())
 
     def blocking(self, expert_id: Any, date: int) -> Iterable[Document]:
@@ -164,11 +168,11 @@ class Moment:
         """
         raws = self._find(blocking_query(expert_id, date), fields={**_TIMES, **_only_of([expert_id])})
         for raw in raws:
-            fields = read_fields(raw)
-            if "sessions" in fields:
-                yield from _stored_sessions(raw)
+            parts = list(elements(raw))
+            if any(part.name == b"sessions" for part in parts):
+                yield from _stored_sessions(parts)
             else:
-                yield fields
+                yield read_fields(raw)
 
     def _sessions(self, bookings: Iterable[Booking], people: People) -> list[Session]:
         converted = (self._converter.convert(booking, people) for booking in bookings)
@@ -218,7 +222,7 @@ def _only_of(expert_ids: Sequence[Any]) -> Document:
     return {"sessions": {"$cond": [{"$isArray": "$sessions"}, filtered, "$$REMOVE"]}}
 
 
-def _stored_sessions(raw: bytes) -> list[Document]:
-    """The sessions of a client document or of a part of one, decoded."""
-    arrays = [part.value for part in elements(raw) if part.name == b"sessions"]
+def _stored_sessions(parts: Iterable[Element]) -> list[Document]:
+    """The sessions among the elements of a client document or of a part of one, decoded."""
+    arrays = [part.value for part in parts if part.name == b"sessions"]
     return [StoredSession(element).fields for array in arrays for element in elements(array)]

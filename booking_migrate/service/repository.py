@@ -18,6 +18,7 @@ from bson.objectid import ObjectId
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
+from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.bson_document import CODEC, Document
 from booking_migrate.domain.client_document import ClientDocument
 from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
@@ -60,7 +61,7 @@ class ListedSession:
     """One line of a list."""
 
     booking: Document
-    """The first level of the client document that has the session, or will have it; no more of it than is known."""
+    """`_id` and the client's fields of the client document that has the session, or will have it."""
 
     session: Document
 
@@ -208,7 +209,7 @@ class Repository:
         """The caller's sessions as client or as expert, filtered, sorted, one page of them."""
         if role is Role.CLIENT:
             view = self._read(lambda moment: moment.holding(caller.user_id).view())
-            own = [] if view is None else [ListedSession(view.fields, one.fields) for one in view.sessions]
+            own = [] if view is None else [ListedSession(_owner(view), one.fields) for one in view.sessions]
             return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
         return self._read(lambda moment: _expert_page(moment, caller, filters, order, page=page, limit=limit))
 
@@ -257,15 +258,18 @@ def _expert_page(
     """One page of an expert's sessions, each with the booking that its client sees it in."""
     found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
     chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
-    clients = {sort_key(one.client_id): one.client_id for one in chosen.items}
-    holdings = moment.holdings(list(clients.values())) if clients else {}
-    bookings: dict[bytes, Document] = {key: {"clientId": client_id} for key, client_id in clients.items()}
-    for key, holding in holdings.items():
+    bookings = {sort_key(one.client_id): one.booking for one in chosen.items if one.booking is not None}
+    others = {sort_key(one.client_id): one.client_id for one in chosen.items}
+    unknown = [client_id for key, client_id in others.items() if key not in bookings]
+    for key, holding in (moment.holdings(unknown) if unknown else {}).items():
         view = holding.view()
-        if view is not None:
-            bookings[key] = view.fields
+        bookings[key] = {"clientId": others[key]} if view is None else _owner(view)
     listed = [ListedSession(bookings[sort_key(one.client_id)], one.fields) for one in chosen.items]
     return Page(listed, chosen.page, chosen.limit, chosen.total)
+
+
+def _owner(view: ClientView) -> Document:
+    return {name: view.fields[name] for name in ("_id", "clientId", *CLIENT_FIELDS) if name in view.fields}
 
 
 def _now() -> int:

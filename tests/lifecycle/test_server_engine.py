@@ -1,10 +1,12 @@
 """The server engine under the journal: the same result as the stream engine's, however often it is cut off."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from booking_migrate.events import Step
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
+from tests.support.killed import GATE
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -178,6 +181,35 @@ def _at_work(admin: Db) -> int:
 
 
 @pytest.mark.usefixtures("indexed")
+def test_a_signal_ends_the_run_after_its_ranges(
+    database: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
+    """Ctrl-C lets the server finish the ranges that it is at work on, and leaves none in doubt."""
+    command(*STREAM)
+    expected = contents(database)
+    command(*ROLLBACK)
+    gate = tmp_path / "gate"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.killed", "wait", Step.RANGE_MERGED.value, "2", *SERVER],
+        env={**environment, GATE: f"{gate}"},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None and not Path(f"{gate}.reached").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        Path(f"{gate}.open").touch()
+        ended = process.wait(60)
+    ranges = database.booking_migrate_ranges
+    begun, finished = (set(ranges.distinct("first", {"kind": kind})) for kind in ("grouping", "grouped"))
+    resumed = command(*SERVER)
+
+    assert (130, 3) == (ended, resumed.returncode), resumed.stderr
+    assert 2 <= len(finished) <= len(begun) < _CLIENTS
+    assert expected == contents(database)
+
+
+@pytest.mark.usefixtures("indexed")
 def test_documents_of_others_are_kept(database: Db, command: Run) -> None:
     """A document that the server wrote and others have changed since is kept by a rollback, and named."""
     command(*MIGRATE)
@@ -223,6 +255,25 @@ def test_large_clients_go_to_the_stream_engine(database: Db, command: Run) -> No
     assert expected == contents(database)
     assert "client-document-too-large" in [group["reason"] for group in _told(grouped)["rejections"]]
     assert ("stream", "one client has more bookings than the server should group") in _engines(grouped)
+
+
+@pytest.mark.usefixtures("indexed")
+def test_what_the_server_breaks_off(server: Server, database: Db, command: Run) -> None:
+    """An aggregation that the server breaks off ends nothing: the clients that it has left go to the stream engine."""
+    streamed = command(*STREAM)
+    expected = contents(database)
+    command(*ROLLBACK)
+    admin, name = server.client().admin, "internalQueryMaxPushBytes"
+    usual = admin.command({"getParameter": 1, name: 1})[name]
+    admin.command({"setParameter": 1, name: 2000})
+    try:
+        broken = command(*SERVER)
+    finally:
+        admin.command({"setParameter": 1, name: usual})
+
+    assert _told(streamed) == _told(broken)
+    assert expected == contents(database)
+    assert any("the server could not: " in reason for _engine, reason in _engines(broken))
 
 
 def test_without_an_index(database: Db, command: Run) -> None:

@@ -139,7 +139,7 @@ def probe_routes(repository: Repository) -> APIRouter:
         "/ready",
         response_model=models.Health,
         responses={503: _FAILURES[503]},
-        summary="The database takes writes",
+        summary="The primary answers",
     )
     def ready() -> Response:
         try:

@@ -90,12 +90,15 @@ def _does(index: Any) -> bool:
     )
 
 
-def duplicates_of(collection: DriverCollection, among: Mapping[str, Any]) -> DuplicateClientDocuments:
+def duplicates_of(
+    collection: DriverCollection, among: Mapping[str, Any], *, advice: str | None = None
+) -> DuplicateClientDocuments:
     """Name the first few clients with more than one document, in MongoDB's order of their ids.
 
     Args:
         collection: where to look.
         among: the query for the documents that count.
+        advice: what to do about them; None: join them, as a migration side by side can.
     """
     group = {
         "$group": {
@@ -129,4 +132,7 @@ def duplicates_of(collection: DriverCollection, among: Mapping[str, Any]) -> Dup
         f"{display_id(client['_id'])} ({', '.join(display_id(each) for each in client['ids'])})"
         for client in shown
     ]
-    return DuplicateClientDocuments(lines, counted[0]["n"] if counted else len(lines))
+    count = counted[0]["n"] if counted else len(lines)
+    if advice is None:
+        return DuplicateClientDocuments(lines, count)
+    return DuplicateClientDocuments(lines, count, advice)

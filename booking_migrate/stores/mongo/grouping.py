@@ -74,7 +74,9 @@ class MongoGrouping:
         with reading(self._source):
             for attempt in attempts():
                 with attempt:
-                    cursor = self._source.find(condition, {"clientId": 1, "_id": 0}, hint=self._index())
+                    cursor = self._source.find(
+                        condition, {"clientId": 1, "_id": 0}, hint=self._index(), collation=SIMPLE
+                    )
                     found = list(cursor.sort("clientId", 1).skip(skip).limit(1))
         return found[0]["clientId"] if found else _LAST
 
@@ -159,7 +161,9 @@ class MongoGrouping:
     def _scan_part(self, least: ObjectId | None = None, largest: ObjectId | None = None) -> Iterator[bytes]:
         """The documents between two places of the index, whatever the types of their `clientId`."""
         # The driver's annotation of a place in an index knows orders and not values.
-        cursor: Any = self._source.find_raw_batches({}, hint=self._index(), batch_size=_BATCH_SIZE)
+        cursor: Any = self._source.find_raw_batches(
+            {}, hint=self._index(), collation=SIMPLE, batch_size=_BATCH_SIZE
+        )
         if least is not None:
             cursor = cursor.min([("clientId", least)])
         if largest is not None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.mongo.client_index import duplicates_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -73,8 +72,7 @@ def make_client_documents_index(collection: DriverCollection) -> None:
                         partialFilterExpression=IS_CLIENT_DOCUMENT,
                     )
         except DuplicateKeyError:
-            found = duplicates_of(collection, IS_CLIENT_DOCUMENT)
-            raise DuplicateClientDocuments(found.clients, found.count, _ADVICE) from None
+            raise duplicates_of(collection, IS_CLIENT_DOCUMENT, advice=_ADVICE) from None
 
 
 def make_client_index(collection: DriverCollection) -> None:

@@ -12,7 +12,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.stores.grouping import ClientCount, ClientRange, PlainRules
-from booking_migrate.stores.mongo.plain_bookings import CARRIED, plain_bookings
+from booking_migrate.stores.mongo.plain_bookings import CARRIED, plain_bookings, plain_texts
 
 Stage = dict[str, Any]
 
@@ -59,13 +59,12 @@ def pipeline(
         {
             "$match": {
                 **in_range(clients),
-                **plain_bookings(rules.contract, rules.accepted),
+                **plain_bookings(rules.contract, rules.accepted, _AGREED),
                 "$jsonSchema": CARRIED,
             }
         },
-        {"$sort": {"clientId": 1, "createdAt": 1, "_id": 1}},
         _collected(largest=_GROUP_BYTES // max(documents for _, documents in wanted)),
-        {"$match": {"size": {"$lte": rules.maximum_document_size}, **_agreement()}},
+        {"$match": {"size": {"$lte": rules.maximum_document_size}, **_agreement(rules)}},
         {"$match": _wholeness(wanted)},
         {"$project": {"_id": 0, "size": 1, "versions": {"$size": "$bookings.__v"}, "made": _made()}},
         {"$unset": [f"made.sessions.{name}" for name in _DROPPED]},
@@ -73,12 +72,12 @@ def pipeline(
         {"$match": {"size": {"$lte": rules.maximum_document_size}}},
         {"$match": {"$expr": {"$eq": ["$size", {"$bsonSize": "$made"}]}}},
         {"$replaceWith": "$made"},
-        {"$merge": {"into": target, "on": "_id", "whenMatched": "fail", "whenNotMatched": "insert"}},
+        {"$merge": {"into": target, "whenMatched": "fail", "whenNotMatched": "insert"}},
     ]
 
 
 def _collected(largest: int) -> Stage:
-    """One document a client, with its bookings in the order of sessions, and what they weigh.
+    """One document a client, with its bookings and what they weigh.
 
     Args:
         largest: a booking of more bytes is not collected, and its client weighs too much.
@@ -90,7 +89,8 @@ def _collected(largest: int) -> Stage:
             "bookings": {"$push": {"$cond": [is_small, "$$ROOT", None]}},
             "count": {"$sum": 1},
             "size": {"$sum": {"$cond": [is_small, {"$bsonSize": "$$ROOT"}, _TOO_LARGE]}},
-            **{name: {"$addToSet": f"${name}"} for name in _AGREED},
+            # An absent value would be passed over.
+            **{name: {"$addToSet": {"$ifNull": [f"${name}", None]}} for name in _AGREED},
         }
     }
 
@@ -103,13 +103,17 @@ def _wholeness(wanted: Sequence[ClientCount]) -> Mapping[str, Any]:
     return {"$or": [{"count": count, "_id": {"$in": clients}} for count, clients in by_count.items()]}
 
 
-def _agreement() -> Mapping[str, Any]:
-    """Whether all bookings of a client have the same values: what they disagree on has to be told, or told apart."""
-    return {name: {"$size": 1} for name in _AGREED}
+def _agreement(rules: PlainRules) -> Mapping[str, Any]:
+    """Whether all bookings of a client have the same values: what they disagree on has to be told, or told apart.
+
+    Whether these keep the contract is then asked once a client.
+    """
+    return {name: {"$size": 1, "$in": plain_texts(rules.contract, rules.accepted, name)} for name in _AGREED}
 
 
 def _made() -> Mapping[str, Any]:
     """The client document, but for what its sessions have too much."""
+    ordered = {"$sortArray": {"input": "$bookings", "sortBy": {"createdAt": 1, "_id": 1}}}
     session_id = _permuted("$$this._id", (0, 4), (9, 3), (4, 5))
     session = {
         "$mergeObjects": [{"sessionId": session_id}, "$$this", {"legacyBookingId": "$$this._id"}],
@@ -118,7 +122,7 @@ def _made() -> Mapping[str, Any]:
         "_id": _permuted("$_id", (0, 4), (8, 4), (4, 4)),
         "clientId": "$_id",
         **{name: {"$first": f"${name}"} for name in CLIENT_FIELDS},
-        "sessions": {"$map": {"input": "$bookings", "in": session}},
+        "sessions": {"$map": {"input": ordered, "in": session}},
         "totalSessions": {"$size": "$bookings"},
         "totalSpent": _total(),
         "createdAt": {"$min": "$bookings.createdAt"},
