@@ -8,7 +8,7 @@ from bson import decode
 from bson.errors import BSONError
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC, wrap_bytes
+from booking_migrate.domain.bson_document import CODEC, elements, read_value, wrap_bytes
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.totals import decimal_of
 
@@ -53,15 +53,24 @@ def _read(raw: bytes) -> GroupedDocument | None:
         position = text + _LENGTH.size + _LENGTH.unpack_from(raw, text)[0]
     array = _after(raw, position, _SESSIONS)
     session = _after(raw, array + _LENGTH.size, _FIRST_SESSION)
-    first = decode(raw[session : session + _LENGTH.unpack_from(raw, session)[0]], CODEC)
+    first = raw[session : session + _LENGTH.unpack_from(raw, session)[0]]
     totals = decode(wrap_bytes(raw[array + _LENGTH.unpack_from(raw, array)[0] : -1]), CODEC)
     return GroupedDocument(
         identity=wrap_bytes(raw[4 : start + _OBJECT_ID]),
         client_id=client_id,
         sessions=totals["totalSessions"],
-        currency=first["currency"],
+        currency=_currency(first),
         spent=decimal_of(totals["totalSpent"]),
     )
+
+
+def _currency(session: bytes) -> str:
+    try:
+        currency: str = decode(session, CODEC)["currency"]
+    except (BSONError, UnicodeError):
+        # An unknown field that is no valid text, say: what the server carries, Python need not be able to decode.
+        currency = read_value(next(part for part in elements(session) if part.name == b"currency"))
+    return currency
 
 
 def _after(raw: bytes, position: int, expected: bytes) -> int:

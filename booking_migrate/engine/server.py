@@ -17,7 +17,6 @@ changes the target of a running migration just then has the change taken for the
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -197,7 +196,7 @@ class ServerAssistedReader:
             return
         yield from self._streamed(self._server.scan_before(), OTHER_IDS)
         for clients in self._server.ranges(self._range_bookings):
-            self._ahead.append(self._begin(clients))
+            self._begin(clients)
             if len(self._ahead) > self._workers:
                 yield from self._end()
         while self._ahead:
@@ -214,46 +213,46 @@ class ServerAssistedReader:
         if count:
             self._shares[Engine.STREAM, reason] += count
 
-    def _begin(self, clients: ClientRange) -> _Work:
+    def _begin(self, clients: ClientRange) -> None:
         """Choose an engine for a range; have the server begin with it if it is the server."""
         if not clients.is_groupable:
-            return _Work(clients, _MANY_BOOKINGS)
+            self._ahead.append(_Work(clients, _MANY_BOOKINGS))
+            return
         first, end = sort_key(clients.first), sort_key(clients.end)
         if self._session.between(first, end):
-            return _Work(clients, _INTERRUPTED)
+            self._ahead.append(_Work(clients, _INTERRUPTED))
+            return
         there = list(self._server.present_ids(clients, _EXCLUDED + 1))
         present = [read_fields(raw)["clientId"] for raw in there]
         excluded = set(present)
         known = self._server.clients(clients)
         wanted = [each for each in known if each.client not in excluded]
         if len(present) > _EXCLUDED or not wanted:
-            return _Work(clients, _PRESENT)
+            self._ahead.append(_Work(clients, _PRESENT))
+            return
         self._throttle.wait()
         with self._shield.protected():
             notes = [DocumentNote(identity_of(raw), None, None) for raw in there]
             self._session.note(RangeNote(NoteKind.GROUPING, first, end, notes))
             self._reach(Step.RANGE_NOTED)
-            writing = self._pool.submit(self._write, clients, excluded, known)
-        return _Work(clients, writing=writing)
+            writing = self._pool.submit(self._write, clients, wanted, known)
+            self._ahead.append(_Work(clients, writing=writing))
 
     def _write(
-        self, clients: ClientRange, excluded: AbstractSet[ObjectId], known: Sequence[ClientCount]
+        self, clients: ClientRange, wanted: Sequence[ClientCount], known: Sequence[ClientCount]
     ) -> _Written:
         """Have the server write a range, and read back what it has written. On a thread of its own."""
         self._session.confirm()
-        wanted = [each for each in known if each.client not in excluded]
         problem = self._server.merge(clients, wanted, self._session.run_id)
-        left, notes, sessions, spent = (
-            dict.fromkeys(each.client for each in known),
-            [],
-            0,
-            dict[str, Decimal](),
-        )
+        asked_for = {each.client for each in wanted}
+        left = dict.fromkeys(each.client for each in known)
+        notes: list[DocumentNote] = []
+        sessions, spent = 0, dict[str, Decimal]()
         for raw in self._server.present(clients):
             document = read_grouped(raw)
-            if document is None or document.client_id in excluded:
+            if document is None or document.client_id not in asked_for:
                 continue
-            left.pop(document.client_id, None)
+            del left[document.client_id]
             notes.append(DocumentNote(document.identity, sha256(raw).digest(), None))
             sessions += document.sessions
             spent[document.currency] = spent.get(document.currency, Decimal(0)) + document.spent

@@ -56,8 +56,9 @@ def main() -> None:
     tenth = _measured(arguments.bookings // 10, arguments.rounds, only, tool_only=True)
     figures = _measured(arguments.bookings, arguments.rounds, only)
     cost = conversion_cost()
-    text = table(figures, tenth, _machine()) + (
-        f"\nReading, checking and converting a booking takes {cost.convert:.1f} µs, {cost.ratio:.2f} times what decoding "
+    text = (
+        f"![Bookings per second]({PICTURE.relative_to(README.parent)})\n\n{table(figures, tenth, _machine())}\n"
+        f"Reading, checking and converting a booking takes {cost.convert:.1f} µs, {cost.ratio:.2f} times what decoding "
         f"and\nencoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.convert_thoroughly:.1f} µs if it is an "
         f"unusual one;\nconsolidating takes {cost.consolidate:.1f} µs more.\n"
     )

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC, wrap
+from booking_migrate.domain.bson_document import CODEC, Element, wrap
 from booking_migrate.domain.bson_document import elements as elements_of
 from booking_migrate.domain.contract import Contract
 from booking_migrate.stores.connection import Connection
@@ -61,6 +61,20 @@ PLAIN_CHANGES = st.fixed_dictionaries(
         "endTime": st.sampled_from(["9:05", "23:59", "23:59\n", "24:00"]),
     },
 )
+_NO_TEXT = b"\x02\x00\x00\x00\xff\x00"
+ODD = [
+    Element(0x02, b"unknown", _NO_TEXT),
+    Element(0x02, b"meetingLink", _NO_TEXT),
+    Element(0x02, b"\xff", b"\x01\x00\x00\x00\x00"),
+    Element(0x0E, b"paymentMethod", b"\x02\x00\x00\x00x\x00"),
+    Element(0x0E, b"unknown", b"\x02\x00\x00\x00x\x00"),
+    Element(0x06, b"unknown", b""),
+    Element(0x0B, b"unknown", b"x\x00mi\x00"),
+    Element(0x04, b"unknown", wrap([Element(0x10, b"7", b"\x01\x00\x00\x00")])),
+    Element(0x11, b"unknown", bytes(8)),
+]
+"""Elements that Python's decoder changes or refuses, or that the server may."""
+
 IDS = st.binary(min_size=12, max_size=12).map(ObjectId)
 
 
@@ -79,6 +93,8 @@ def bookings(draw: st.DrawFn, changes: st.SearchStrategy[Document]) -> list[byte
             parts = draw(st.permutations(parts))
         if draw(st.integers(0, 29)) == 0:
             parts.append(draw(st.sampled_from(parts)))
+        if draw(st.integers(0, 9)) == 0:
+            parts.append(draw(st.sampled_from(ODD)))
         documents.append(wrap([first, *parts]))
     return documents
 
