@@ -14,7 +14,7 @@ from booking_migrate.stores.mongo.failures import reading, server_text
 from booking_migrate.stores.mongo.operations import mark, stop
 from booking_migrate.stores.mongo.plain_clients import in_range, pipeline
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, split_batch
-from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
+from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
 
 _FIRST, _LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
@@ -43,7 +43,7 @@ class MongoGrouping:
     def obstacle(self) -> str | None:
         """See `GroupingServer.obstacle`."""
         with reading(self._source):
-            version = self._source.database.command("buildInfo")["version"]
+            version = tried(lambda: self._source.database.command("buildInfo"))["version"]
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
             return f"the server is version {version}, and its aggregations cannot do it before 6.0"
         for collection in (self._source, self._target):
@@ -176,17 +176,16 @@ class MongoGrouping:
         """The name of an index along which all documents stand in client order, or nothing."""
         if self._found_index is None:
             with reading(self._source):
-                indexes = list(self._source.list_indexes())
+                indexes = tried(lambda: list(self._source.list_indexes()))
             self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
         return self._found_index
 
     def _holds_arrays(self) -> bool:
         """Whether the index has ever held an array, so that a document may stand at several places of it."""
         with reading(self._source):
-            explained = self._source.database.command(
-                "explain",
-                {"find": self._source.name, "filter": {}, "hint": self._index()},
-                verbosity="queryPlanner",
+            asked = {"find": self._source.name, "filter": {}, "hint": self._index()}
+            explained = tried(
+                lambda: self._source.database.command("explain", asked, verbosity="queryPlanner")
             )
         marks = list(_values(explained, "isMultiKey"))
         return not marks or any(marks)

@@ -29,7 +29,7 @@ from booking_migrate.stores.mongo.in_place_steps import StepByStep
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.rejects import CollectionRejects
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.transactions import transact
 from booking_migrate.stores.mongo.waiting import waiting
 from booking_migrate.stores.rejects import RejectsKeeper
@@ -95,14 +95,14 @@ class MongoInPlace:
         if not self._has_transactions:
             return
         with reading(self._collection):
-            hello = self._collection.database.command("hello")
+            hello = tried(lambda: self._collection.database.command("hello"))
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise NoTransactions(hosts_of(self._collection))
 
     def estimate_count(self) -> int:
         """See `InPlaceCollection.estimate_count`."""
         with reading(self._collection):
-            return self._collection.estimated_document_count()
+            return tried(self._collection.estimated_document_count)
 
     def archive_exists(self) -> bool:
         """See `InPlaceCollection.archive_exists`."""
