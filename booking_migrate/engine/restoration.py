@@ -7,7 +7,7 @@ the result of the cut-over is live as it was. The old copy is dropped last of al
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Any
 
@@ -124,14 +124,17 @@ class _Restoration:
         self._discards = plan.discard_later
         self._fenced_at: float | None = None
         self._documents = 0
-        self._outcome = UndoOutcome(plan.run, unit="booking", since=Since(), is_discarded=plan.discard_later)
+        self._since = Since()
+        self._outcome = UndoOutcome(
+            plan.run, unit="booking", since=self._since, is_discarded=plan.discard_later
+        )
 
     def carry_out(self) -> UndoOutcome:
         """Do it, or leave everything as it was."""
         run, live, restored = self._run, self._places.live, self._places.restored
         self._lock.confirm()
         if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
-            self._outcome.restored = live.count()
+            self._recall()
             return self._finish()
         check_transition(run, RunState.RESTORING)
         self._run = self._stores.journal.save(
@@ -167,12 +170,27 @@ class _Restoration:
         self._prove()
         if live.count() != count:
             raise self._failure("documents were deleted meanwhile")
+        # What had happened can be seen no more after the swap, and whoever goes on then has to tell it, too.
+        self._run = self._stores.journal.save(
+            self._run.run_id,
+            undone={
+                "restored": self._outcome.restored,
+                "since": asdict(self._since),
+                "dropped": self._discards,
+            },
+        )
         self._reach(Step.RESTORATION_PROVEN)
         return indexes
 
+    def _recall(self) -> None:
+        """Know again what an earlier process had put together before it was killed behind the swap."""
+        undone = self._run.undone
+        self._outcome.restored = undone["restored"]
+        self._outcome.since = Since(**undone["since"])
+        self._outcome.is_discarded = undone["dropped"]
+
     def _write(self) -> None:
-        run, outcome = self._run, self._outcome
-        since = outcome.since = Since()
+        run, outcome, since = self._run, self._outcome, self._since
         self._listener.notify(PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count()))
         batch: list[bytes] = []
         size = 0
@@ -201,8 +219,8 @@ class _Restoration:
         Raises:
             RestorationFailed: it is not what it must be.
         """
-        places, since = self._places, self._outcome.since
-        if since is not None and (self._discards or since.is_nothing):
+        places = self._places
+        if self._discards or self._since.is_nothing:
             # Nothing but the old documents may be there, so the server's own hash tells.
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")

@@ -160,7 +160,7 @@ class RunRecord(BaseModel):
     """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
 
     undone: Mapping[str, Any] = {}
-    """In place: what its rollback has put back so far, and what had happened since."""
+    """What a rollback of live data has put back so far, and what had happened to it since."""
 
 
 class NoteKind(StrEnum):

@@ -150,6 +150,23 @@ def test_killed_anywhere(
     assert "rolled-back" == json.loads(command("status", "--json").stdout)["runs"][0]["state"]
 
 
+def test_killed_behind_the_swap_with_work_since(
+    database: Db, command: Run, killed: Killed, before: dict[str, str]
+) -> None:
+    """Whoever finishes a rollback that was killed after its rename still tells what was kept; exit 3."""
+    work(database)
+    killed(Step.RESTORED.value, 1, *ROLLBACK)
+    done = command(*ROLLBACK)
+    undone = json.loads(done.stdout)["undone"]
+
+    assert 3 == done.returncode, done.stderr
+    assert (20, 2, 2, 1) == (
+        undone["restored"],
+        *(undone["since"][name] for name in ("later", "changed", "missing")),
+    )
+    assert set(before) == set(contents(database))
+
+
 def test_killed_with_work_since(database: Db, command: Run, killed: Killed, before: dict[str, str]) -> None:
     """What was carried is carried once, however often the rollback is begun."""
     work(database)
