@@ -13,7 +13,6 @@ from typing import Any
 
 from booking_migrate.domain.bson_document import Element, elements, read_value
 from booking_migrate.domain.comparison import differences
-from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.domain.reversal import Change, reverse
 from booking_migrate.engine.interruption import Shield
@@ -22,6 +21,7 @@ from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.since import Since
 from booking_migrate.engine.undo import UndoOutcome, undo_rejects
+from booking_migrate.engine.verify.pairs import pair_clients
 from booking_migrate.errors import BookingMigrateError, LeaseLost, RestorationFailed
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader, RejectedRecords
@@ -225,21 +225,20 @@ class _Restoration:
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")
             return
-        found = _by_client(places.result)
-        proper = ((key, documents) for key, documents in found if key is not None)
+        found = pair_clients(places.result.scan_by_client(), ())
+        proper = ((pair.key, pair.source_bytes) for pair in found if pair.is_client)
         count = 0
         for client in restored_clients(places, discard_later=False):
             count += len(client.documents)
+            there: Sequence[bytes] = ()
             if client.key is None:
                 there = list(
                     places.result.find([read_value(_element(raw, b"_id")) for raw in client.documents])
                 )
             elif client.documents:
-                key, there = next(proper, (None, []))
+                key, there = next(proper, (None, ()))
                 if key != client.key:
                     raise self._failure("what was restored is not what was read")
-            else:
-                there = []
             if sorted(there) != sorted(client.documents):
                 raise self._failure("what was restored is not what was read")
         if next(proper, None) is not None or count != self._documents:
@@ -293,7 +292,8 @@ class _Restoration:
 
 def restored_clients(places: RestorationPlaces, *, discard_later: bool) -> Iterator[RestoredClient]:
     """What each client has in the old collection again, in the order of clients; others come in between."""
-    for key, kept, current in _paired(_by_client(places.kept), _by_client(places.current)):
+    for pair in pair_clients(places.kept.scan_by_client(), places.current.scan_by_client()):
+        key, kept, current = pair.key, pair.source_bytes, pair.target_bytes
         if key is None:
             yield from _without_client(places, kept, current, discard_later=discard_later)
         else:
@@ -358,51 +358,6 @@ def _without_client(
     for raw in current:
         if not list(places.kept.find([read_value(_element(raw, b"_id"))])):
             yield RestoredClient(None, [] if discard_later else [raw], 0, [], [], 1, [])
-
-
-_Group = tuple[bytes | None, list[bytes]]
-
-
-def _by_client(reader: DocumentReader) -> Iterator[_Group]:
-    """The documents of each client; those without a proper client come one by one, and may lie among a client's."""
-    client: bytes | None = None
-    documents: list[bytes] = []
-    for scanned in reader.scan_by_client():
-        key = _client_key(scanned.raw)
-        if key is None:
-            yield None, [scanned.raw]
-            continue
-        if key != client and documents:
-            yield client, documents
-            documents = []
-        client = key
-        documents.append(scanned.raw)
-    if documents:
-        yield client, documents
-
-
-def _paired(
-    kept: Iterator[_Group], current: Iterator[_Group]
-) -> Iterator[tuple[bytes | None, Sequence[bytes], Sequence[bytes]]]:
-    """What both sides have of each client."""
-    old, new = next(kept, None), next(current, None)
-    while old is not None or new is not None:
-        if old is not None and (old[0] is None or new is None or (new[0] is not None and old[0] < new[0])):
-            yield old[0], old[1], ()
-            old = next(kept, None)
-        elif new is not None and (new[0] is None or old is None or (old[0] is not None and new[0] < old[0])):
-            yield new[0], (), new[1]
-            new = next(current, None)
-        elif old is not None and new is not None:
-            yield old[0], old[1], new[1]
-            old, new = next(kept, None), next(current, None)
-
-
-def _client_key(raw: bytes) -> bytes | None:
-    element = next((each for each in elements(raw) if each.name == b"clientId"), None)
-    if element is None or not is_client_id(read_value(element)):
-        return None
-    return element_key(element)
 
 
 def _has_sessions(raw: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Both sides read side by side: for each client what the source and what the target hold, in one pass."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,16 @@ class ClientPair:
     target: list[TargetDocument] = field(default_factory=list)
     earlier: bytes | None = None
     """The client document that the target held before the run, if that is known."""
+
+    @property
+    def source_bytes(self) -> Sequence[bytes]:
+        """The documents of the first side, BSON."""
+        return tuple(document.raw for document in self.source)
+
+    @property
+    def target_bytes(self) -> Sequence[bytes]:
+        """The documents of the second side, BSON."""
+        return tuple(document.raw for document in self.target)
 
     @property
     def client_id(self) -> Any:

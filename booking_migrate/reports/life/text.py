@@ -95,7 +95,7 @@ def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
     if undone.index_removed:
         yield Text("unique index on clientId removed")
     if undone.target_dropped:
-        yield Text("empty target dropped")
+        yield Text("empty target dropped" if undone.since is None else "empty archive dropped")
     if undone.refused_seconds:
         yield Text(f"writes were refused for {duration(undone.refused_seconds)}")
     if undone.kept:
