@@ -232,9 +232,8 @@ def _confirm(chosen: "RunRecord", since: str | None = None) -> None:
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415 - not needed to print help
 
     what = f"rollback of run {chosen.run_id} ({chosen.source} -> {chosen.target}, {chosen.state.value})"
-    if since is not None:
-        what += f"; {since}"
     if chosen.state is RunState.ROLLED_BACK:
         return
-    if not sys.stdin.isatty() or not typer.confirm(f"{what}: go on?", err=True):
+    question = what if since is None else f"{what}; {since}"
+    if not sys.stdin.isatty() or not typer.confirm(f"{question}. Go on?", err=True):
         raise NotConfirmed(what)
