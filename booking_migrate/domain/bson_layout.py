@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar
 
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
 from booking_migrate.domain.bson_document import elements
 
-STRING = 0x02
+STRING, OBJECT_ID, DATE, NULL = 0x02, 0x07, 0x09, 0x0A
 _FIXED_SIZES = {
     0x01: 8,  # double
     0x07: 12,  # ObjectId
@@ -167,7 +170,23 @@ def whole_number(value: bytes) -> int:
 _DOUBLE = struct.Struct("<d")
 
 
-def double(value: bytes) -> float:
-    """The number of a double."""
+def _double(value: bytes) -> float:
     number: Any = _DOUBLE.unpack(value)[0]
     return float(number)
+
+
+def text_of(value: bytes) -> str | None:
+    """The text of a string as it stands in a match; None if it is no UTF-8."""
+    try:
+        return value[:-1].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+NUMBERS: Mapping[int, Callable[[bytes], Any]] = {
+    0x01: _double,
+    0x10: whole_number,
+    0x12: lambda value: Int64(whole_number(value)),
+    0x13: Decimal128.from_bid,
+}
+"""What reads a number, by its BSON type byte."""

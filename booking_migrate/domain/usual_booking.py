@@ -12,12 +12,21 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from bson.decimal128 import Decimal128
-from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
 
-from booking_migrate.domain.bson_layout import STRING, Layout, Layouts, Values, double, whole_number
+from booking_migrate.domain.bson_layout import (
+    DATE,
+    NULL,
+    NUMBERS,
+    OBJECT_ID,
+    STRING,
+    Layout,
+    Layouts,
+    Values,
+    text_of,
+    whole_number,
+)
 from booking_migrate.domain.contract import FIELDS, RESERVED, Contract, FieldRule, Kind, Presence
 from booking_migrate.domain.conversion import DROPPED, Session
 from booking_migrate.domain.ids import session_object_id
@@ -25,18 +34,11 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason
 
 _UNFIT = frozenset({"sessions", *RESERVED})
-_OBJECT_ID, _NULL, _DATE = 0x07, 0x0A, 0x09
-_NUMBERS: dict[int, Callable[[bytes], Any]] = {
-    0x01: double,
-    0x10: whole_number,
-    0x12: lambda value: Int64(whole_number(value)),
-    0x13: Decimal128.from_bid,
-}
 _KINDS = {
-    Kind.IDENTIFIER: frozenset({_OBJECT_ID}),
+    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
     Kind.STRING: frozenset({STRING}),
-    Kind.NUMBER: frozenset(_NUMBERS),
-    Kind.DATE: frozenset({_DATE}),
+    Kind.NUMBER: frozenset(NUMBERS),
+    Kind.DATE: frozenset({DATE}),
 }
 _KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
 _REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
@@ -108,14 +110,14 @@ class UsualConverter:
 
     def _plan(self, layout: Layout) -> _Plan | None:
         kinds, place = layout.kinds, layout.place
-        if kinds.get("_id") != _OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+        if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
             return None
         if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
             return None
         rules = tuple(
             self._rule(rule, kinds[rule.name], place[rule.name])
             for rule in FIELDS
-            if rule.kind in (Kind.STRING, Kind.NUMBER) and kinds.get(rule.name, _NULL) != _NULL
+            if rule.kind in (Kind.STRING, Kind.NUMBER) and kinds.get(rule.name, NULL) != NULL
         )
         return _Plan(
             rules,
@@ -123,28 +125,20 @@ class UsualConverter:
             itemgetter(*(rule.place for rule in rules)),
             layout.kept,
             itemgetter(*(place[name] for name in _FACTS)),
-            _NUMBERS[kinds["price"]],
+            NUMBERS[kinds["price"]],
         )
 
     def _rule(self, rule: FieldRule, kind: int, place: int) -> _Rule:
         kept = self._kept.setdefault((rule.name, kind), set())
         validator = self._contract.value_validator(rule, self._accepted)
-        return _Rule(place, _text if kind == STRING else _NUMBERS[kind], validator, kept)
+        return _Rule(place, text_of if kind == STRING else NUMBERS[kind], validator, kept)
 
 
 def _is_usual(rule: FieldRule, kind: int | None) -> bool:
     """Whether values of this BSON type may be checked here; absent and null count for optional fields only."""
-    if kind is None or kind == _NULL:
+    if kind is None or kind == NULL:
         return rule.presence is Presence.OPTIONAL
     return kind in _KINDS[rule.kind]
-
-
-def _text(value: bytes) -> Any:
-    """A string of a match. What is no UTF-8 is no string for the validator."""
-    try:
-        return value[:-1].decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _keeps_contract(plan: _Plan, values: Values) -> bool:

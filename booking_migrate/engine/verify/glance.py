@@ -13,11 +13,20 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
-from bson.decimal128 import Decimal128
-from bson.int64 import Int64
 
 from booking_migrate.domain.bson_document import body_of, wrap_bytes
-from booking_migrate.domain.bson_layout import STRING, Layout, Layouts, Values, double, whole_number
+from booking_migrate.domain.bson_layout import (
+    DATE,
+    NULL,
+    NUMBERS,
+    OBJECT_ID,
+    STRING,
+    Layout,
+    Layouts,
+    Values,
+    text_of,
+    whole_number,
+)
 from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
 from booking_migrate.engine.verify.client_check import ClientResult
 from booking_migrate.engine.verify.derivation import object_id_of_client, object_id_of_session, total_spent
@@ -28,18 +37,11 @@ from booking_migrate.stores.base import Duplicate
 
 _CUT = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
 _UNFIT = frozenset({"sessions", "sessionId", "legacyBookingId"})
-_OBJECT_ID, _NULL, _DATE = 0x07, 0x0A, 0x09
-_NUMBERS: dict[int, Callable[[bytes], Any]] = {
-    0x01: double,
-    0x10: whole_number,
-    0x12: lambda value: Int64(whole_number(value)),
-    0x13: Decimal128.from_bid,
-}
 _KINDS = {
-    Kind.IDENTIFIER: frozenset({_OBJECT_ID}),
+    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
     Kind.STRING: frozenset({STRING}),
-    Kind.NUMBER: frozenset(_NUMBERS),
-    Kind.DATE: frozenset({_DATE}),
+    Kind.NUMBER: frozenset(NUMBERS),
+    Kind.DATE: frozenset({DATE}),
 }
 _REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
 """How many values that keep a field's rule are remembered, and up to which length."""
@@ -125,19 +127,19 @@ class Glance:
 
     def _plan(self, layout: Layout) -> _Plan | None:
         kinds, place = layout.kinds, layout.place
-        if kinds.get("_id") != _OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+        if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
             return None
         checked: list[_Checked] = []
         for rule in FIELDS:
             kind = kinds.get(rule.name)
-            if kind is None or kind == _NULL:
+            if kind is None or kind == NULL:
                 if not _may_lack(rule):
                     return None
             elif kind not in _KINDS[rule.kind]:
                 return None
             elif rule.kind in (Kind.STRING, Kind.NUMBER):
                 kept = self._kept.setdefault((rule.name, kind), set())
-                reader = _text if kind == STRING else _NUMBERS[kind]
+                reader = text_of if kind == STRING else NUMBERS[kind]
                 checked.append(_Checked(place[rule.name], reader, self._contract.check_of(rule.name), kept))
         return _Plan(
             tuple(checked),
@@ -151,20 +153,12 @@ class Glance:
             created=place["createdAt"],
             updated=place["updatedAt"],
             price=place["price"],
-            price_of=_NUMBERS[kinds["price"]],
+            price_of=NUMBERS[kinds["price"]],
         )
 
 
 def _may_lack(rule: FieldRule) -> bool:
     return rule.presence is Presence.OPTIONAL
-
-
-def _text(value: bytes) -> Any:
-    """A string of a match; what is no UTF-8 keeps no rule."""
-    try:
-        return value[:-1].decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _order(read: _Read) -> tuple[int, bytes]:
