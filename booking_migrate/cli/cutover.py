@@ -136,7 +136,7 @@ def cutover(
         user_id_field=user_id_field,
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,
-        batch_size=2000,
+        batch_size=10_000,
     )
     asked = run.Invocation(
         command="cutover",

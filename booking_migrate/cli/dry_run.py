@@ -74,7 +74,8 @@ def dry_run(
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
-    batch_size: options.BatchSize = 2000,
+    batch_size: options.BatchSize = 10_000,
+    workers: options.Workers = 2,
     reject_file: options.RejectFile = None,
     plan: options.SavedPlan = None,
     json: options.Json = False,
@@ -103,6 +104,7 @@ def dry_run(
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,
         batch_size=batch_size,
+        workers=workers,
     )
     extras = _Extras(target is not None, reject_file, plan, sample)
     read_or_written = (source, target, users, experts, reject_file, plan, config)

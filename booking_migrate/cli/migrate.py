@@ -100,9 +100,9 @@ def migrate(
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
-    batch_size: options.BatchSize = 2000,
+    batch_size: options.BatchSize = 10_000,
     engine: options.EngineOption = options.EngineName.AUTO,
-    workers: options.GroupingWorkers = 2,
+    workers: options.Workers = 2,
     max_lag: options.MaxLag = None,
     restart: options.Restart = False,
     in_place: options.InPlaceOption = False,
@@ -137,6 +137,7 @@ def migrate(
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,
         batch_size=batch_size,
+        workers=workers,
     )
     asked = run.Invocation(
         command="migrate",

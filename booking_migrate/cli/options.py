@@ -231,14 +231,15 @@ EngineOption = Annotated[
         "It changes speed, never the result.",
     ),
 ]
-GroupingWorkers = Annotated[
+Workers = Annotated[
     int,
     option(
         "--workers",
         panel=_WRITING,
         min=1,
         max=64,
-        help="How many ranges of clients the server works on at a time; more than it has cores makes it slower.",
+        help="How many processes read and convert, and how many ranges of clients the server works on at a time; more than "
+        "there are cores makes it slower.",
     ),
 ]
 BatchSize = Annotated[

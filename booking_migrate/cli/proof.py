@@ -176,7 +176,7 @@ class Rules:
     ) -> "VerificationRules":
         """The rules for a target as the user wrote it; a JSON file cannot hold every document."""
         from booking_migrate.engine.verify import VerificationRules  # noqa: PLC0415 - not needed to print help
-        from booking_migrate.engine.verify.plan import holds_everything  # noqa: PLC0415 - likewise
+        from booking_migrate.stores.base import holds_everything  # noqa: PLC0415 - likewise
         from booking_migrate.stores.extended_json import survives_extended_json  # noqa: PLC0415 - likewise
 
         place = parse_place(target)

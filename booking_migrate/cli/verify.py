@@ -69,7 +69,7 @@ Workers = Annotated[
         panel=_CHECKING,
         min=1,
         max=64,
-        help="Check clients in so many processes. It changes speed, never the result.",
+        help="Read and check in so many processes. It changes speed, never the result.",
     ),
 ]
 Sample = Annotated[
@@ -143,7 +143,7 @@ def verify(
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
-    workers: Workers = 1,
+    workers: Workers = 2,
     sample: Sample = None,
     recheck: RecheckSeconds = None,
     allow_later: AllowLater = None,

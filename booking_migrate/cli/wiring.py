@@ -103,6 +103,7 @@ class Rules:
     user_email_field: str
     expert_user_field: str
     batch_size: int
+    workers: int = 1
 
     def plan(self, contract: "Contract") -> "MigrationPlan":
         """The plan that these rules and a contract make."""
@@ -115,6 +116,7 @@ class Rules:
             merge_client_documents=self.merge_client_documents,
             lookup=LookupFields(self.user_id_field, self.user_email_field, self.expert_user_field),
             batch_bookings=self.batch_size,
+            workers=self.workers,
         )
 
 

@@ -39,10 +39,14 @@ def client_document_id(client_id: Any) -> ObjectId:
     Clients that MongoDB calls equal get the same id: an integer counts as Int64 whatever its BSON type.
     """
     if type(client_id) is ObjectId:
-        old = client_id.binary
-        return ObjectId(old[:4] + old[8:] + old[4:8])
+        return ObjectId(client_document_object_id(client_id.binary))
     canonical = Int64(client_id) if isinstance(client_id, int) else client_id
     return ObjectId(sha256(write_fields({"clientId": canonical})).digest()[:12])
+
+
+def client_document_object_id(old: bytes) -> bytes:
+    """The twelve bytes of the `_id` of the document of a client whose `clientId` is an ObjectId of these twelve bytes."""
+    return old[:4] + old[8:] + old[4:8]
 
 
 def client_of_document(document_id: ObjectId) -> ObjectId:

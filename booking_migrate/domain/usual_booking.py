@@ -2,15 +2,15 @@
 
 Nearly all of a collection looks like this, and it can be converted by cutting its bytes along its layout
 (`domain.bson_layout`), without decoding and encoding it. Whether a layout is usual is settled once; the values are checked
-by the contract's own validator, and those that keep it are remembered, since most come again and again. Whenever in doubt,
-the answer is None and the thorough way (`Converter.convert`) decides; a property test compares the two.
+by the contract's own validator. Whenever in doubt, the answer is None and the thorough way (`Converter.convert`) decides; a
+property test compares the two.
 """
 
 import struct
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
@@ -24,7 +24,7 @@ from booking_migrate.domain.bson_layout import (
     Layout,
     Layouts,
     Values,
-    text_of,
+    values_at,
     whole_number,
 )
 from booking_migrate.domain.contract import FIELDS, RESERVED, Contract, FieldRule, Kind, Presence
@@ -41,45 +41,36 @@ _KINDS = {
     Kind.DATE: frozenset({DATE}),
 }
 _KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
-_REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
-"""How many values of a field are remembered, and up to which length."""
-
+_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price", "currency")
 _LENGTH = struct.Struct("<i")
 
 
-class _Rule(NamedTuple):
-    """A field whose values are checked."""
-
-    place: int
-    read: Callable[[bytes], Any]
-    validator: SchemaValidator
-    kept: set[bytes]
-    """Values that keep the contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
     """Where everything is in the bookings of one layout."""
 
-    rules: tuple[_Rule, ...]
-    known: tuple[set[bytes], ...]
-    """For each of them the values that keep the contract, so that most bookings take one call."""
+    place: Mapping[str, int]
+    """The place of each field's value."""
 
-    checked: Callable[[Values], Sequence[bytes]]
-    kept: tuple[int, ...]
+    client_id: int
+    """The place of `clientId`."""
+
+    kept: Callable[[Values], tuple[bytes, ...]]
     """What the session has of the booking."""
 
     facts: Callable[[Values], tuple[bytes, ...]]
     """The values of `_id`, `clientId`, `clientUserId`, `clientEmail`, `createdAt`, `updatedAt`, `price`, `currency`."""
 
     price_of: Callable[[bytes], Any]
+    """Reads a price."""
 
 
-_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price", "currency")
+UsualBooking = tuple[bytes, Plan, Values]
+"""A booking's BSON and its parts: a plain tuple, because very many are made, and nothing of them is decoded."""
 
 
-class UsualConverter:
-    """Converts usual bookings under one contract."""
+class UsualBookings:
+    """Finds the usual bookings under one contract."""
 
     def __init__(self, contract: Contract, accepted: Container[Reason] = ()) -> None:
         """Take the contract.
@@ -88,10 +79,13 @@ class UsualConverter:
             contract: the values allowed.
             accepted: the value rules that are waived.
         """
-        self._contract = contract
-        self._accepted = accepted
-        self._kept: dict[tuple[str, int], set[bytes]] = {}
-        self._layouts = Layouts(frozenset(DROPPED), self._plan)
+        checks = {
+            rule.name: partial(_keeps, contract.value_validator(rule, accepted))
+            for rule in FIELDS
+            if rule.kind in (Kind.STRING, Kind.NUMBER)
+        }
+        self.read: Callable[[bytes], UsualBooking | None] = Layouts(frozenset(DROPPED), _plan, checks).read
+        """The parts of a document if it is a usual booking that keeps the contract, else None."""
 
     def convert(self, raw: bytes) -> Session | None:
         """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
@@ -99,39 +93,26 @@ class UsualConverter:
         Args:
             raw: the document's BSON bytes.
         """
-        found = self._layouts.read(raw)
-        if found is None:
-            return None
-        plan, values = found
-        known = map(set.__contains__, plan.known, plan.checked(values))
-        if not all(known) and not _keeps_contract(plan, values):
-            return None
-        return _session(raw, plan, values)
+        booking = self.read(raw)
+        return None if booking is None else _session(booking)
 
-    def _plan(self, layout: Layout) -> _Plan | None:
-        kinds, place = layout.kinds, layout.place
-        if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
-            return None
-        if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
-            return None
-        rules = tuple(
-            self._rule(rule, kinds[rule.name], place[rule.name])
-            for rule in FIELDS
-            if rule.kind in (Kind.STRING, Kind.NUMBER) and kinds.get(rule.name, NULL) != NULL
-        )
-        return _Plan(
-            rules,
-            tuple(rule.kept for rule in rules),
-            itemgetter(*(rule.place for rule in rules)),
-            layout.kept,
-            itemgetter(*(place[name] for name in _FACTS)),
-            NUMBERS[kinds["price"]],
-        )
 
-    def _rule(self, rule: FieldRule, kind: int, place: int) -> _Rule:
-        kept = self._kept.setdefault((rule.name, kind), set())
-        validator = self._contract.value_validator(rule, self._accepted)
-        return _Rule(place, text_of if kind == STRING else NUMBERS[kind], validator, kept)
+def _keeps(validator: SchemaValidator, value: Any) -> bool:
+    try:
+        validator.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _plan(layout: Layout) -> Plan | None:
+    kinds, place = layout.kinds, layout.place
+    if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+        return None
+    if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
+        return None
+    facts = values_at([place[name] for name in _FACTS])
+    return Plan(place, place["clientId"], values_at(layout.kept), facts, NUMBERS[kinds["price"]])
 
 
 def _is_usual(rule: FieldRule, kind: int | None) -> bool:
@@ -141,35 +122,40 @@ def _is_usual(rule: FieldRule, kind: int | None) -> bool:
     return kind in _KINDS[rule.kind]
 
 
-def _keeps_contract(plan: _Plan, values: Values) -> bool:
-    """Whether every value keeps the contract; those that do are remembered."""
-    for place, read, validator, kept in plan.rules:
-        value = values[place]
-        if value in kept:
-            continue
-        try:
-            validator.validate_python(read(value))
-        except ValidationError:
-            return False
-        if len(kept) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
-            kept.add(value)
-    return True
-
-
-def _session(raw: bytes, plan: _Plan, values: Values) -> Session:
+def _session(booking: UsualBooking) -> Session:
+    raw, plan, values = booking
     legacy_id, client_id, user_id, email, created, updated, price, currency = plan.facts(values)
-    own = b"".join([values[place] for place in plan.kept])
-    body = b"\x07sessionId\x00%b%b\x07legacyBookingId\x00%b" % (session_object_id(legacy_id), own, legacy_id)
     return Session(
-        b"%b%b\x00" % (_LENGTH.pack(len(body) + 5), body),
+        session_bytes(booking, legacy_id),
         raw,
         ObjectId(legacy_id),
         _KEY_OF_OBJECT_ID + legacy_id,
         whole_number(created),
         whole_number(updated),
         ObjectId(client_id),
-        user_id[:-1].decode(),
-        email[:-1].decode(),
+        user_id[4:-1].decode(),
+        email[4:-1].decode(),
         plan.price_of(price),
-        currency[:-1].decode(),
+        currency[4:-1].decode(),
     )
+
+
+def session_bytes(booking: UsualBooking, legacy_id: bytes) -> bytes:
+    """The session's BSON.
+
+    Args:
+        booking: the booking.
+        legacy_id: its `_id`, twelve bytes.
+    """
+    _, plan, values = booking
+    own = b"".join(plan.kept(values))
+    return b"%b\x07sessionId\x00%b%b\x07legacyBookingId\x00%b\x00" % (
+        _LENGTH.pack(len(own) + _FRAME),
+        session_object_id(legacy_id),
+        own,
+        legacy_id,
+    )
+
+
+_FRAME = len(b"SIZE\x07sessionId\x00TWELVE BYTES\x07legacyBookingId\x00TWELVE BYTES\x00")
+"""What a session has beyond what it has of the booking, in bytes."""

@@ -15,6 +15,7 @@ from booking_migrate.domain.consolidation import Consolidation
 from booking_migrate.domain.conversion import Session
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Rejection
+from booking_migrate.domain.usual_client import UsualClient
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journaled_target import JournaledTarget, Odometer, histories_of
 from booking_migrate.engine.lock import HeldLock
@@ -126,14 +127,24 @@ class _Departed:
 
     def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
         """See `Observer.see_client`."""
-        key = sort_key(client_id)
+        self._see(sort_key(client_id), has_document=consolidation.document is not None)
+
+    @property
+    def look(self) -> None:
+        """See `Observer.look`."""
+
+    def see_usual_client(self, client: UsualClient) -> None:
+        """See `Observer.see_usual_client`."""
+        self._see(client.key, has_document=True)
+
+    def _see(self, key: bytes, *, has_document: bool) -> None:
         while self._next is not None and self._next[0] < key:
             self._depart(self._next[1])
         if self._next is not None and self._next[0] == key:
-            if consolidation.document is None:
-                self._depart(self._next[1])
-            else:
+            if has_document:
                 self._next = next(self._clients, None)
+            else:
+                self._depart(self._next[1])
 
     def finish(self) -> None:
         """All clients of the source have been seen."""

@@ -17,7 +17,7 @@ from booking_migrate.engine.stream import migrate as migrate_stream
 from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.errors import NoRun
 from booking_migrate.events import Listener, Reached, Step, Warned
-from booking_migrate.stores.base import DocumentReader, Replacement, TargetWriter
+from booking_migrate.stores.base import CanHold, DocumentReader, Replacement, TargetWriter
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.output import write_failures
 from booking_migrate.stores.sidecar import Sidecar, SidecarRecord, WrittenFile, digest_of
@@ -59,9 +59,10 @@ class SidecarTarget:
         """See `TargetWriter.rejects_name`."""
         return self._target.rejects_name
 
-    def can_hold(self, raw: bytes) -> bool:
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`."""
-        return self._target.can_hold(raw)
+        return self._target.can_hold
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`."""

@@ -1,9 +1,10 @@
 """A target whose every write is noted in the journal first, under a lock: what makes a run resumable and undoable."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
+from threading import Thread
 from typing import Any, Protocol
 
 from booking_migrate.domain.bson_document import elements, read_value
@@ -12,7 +13,7 @@ from booking_migrate.domain.rejection import Rejection
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.throttle import NoThrottle, Throttle
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted, Reached, Step
-from booking_migrate.stores.base import Replacement, TargetWriter
+from booking_migrate.stores.base import CanHold, Replacement, TargetWriter
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 
 
@@ -103,12 +104,11 @@ class JournaledTarget:
         self._throttle = throttle
         self._ours: dict[bytes, bytes] = {}
         """What the run had written of the batch at hand before it was interrupted, by the BSON of ``{_id}``."""
-        self._notes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notes")
-        self._noting: Future[None] | None = None
+        self._writing: Future[None] | None = None
+        """What comes of the batch that is on its way."""
+
         self.written = 0
         """How many documents were really written, those left out that were there already."""
-        self._pending: _Batch | None = None
-        """The batch whose note is on its way."""
 
     @property
     def name(self) -> str:
@@ -120,9 +120,10 @@ class JournaledTarget:
         """See `TargetWriter.rejects_name`."""
         return self._target.rejects_name
 
-    def can_hold(self, raw: bytes) -> bool:
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`."""
-        return self._target.can_hold(raw)
+        return self._target.can_hold
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. The run is noted down first."""
@@ -165,15 +166,14 @@ class JournaledTarget:
     def write(
         self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
     ) -> None:
-        """See `TargetWriter.write`, but for one thing: the batch becomes durable with the next call.
+        """See `TargetWriter.write`, but for one thing: the batch is durable when the next call returns.
 
-        Its note is sent off at once, and while the caller prepares the next batch, the servers make it durable. Only then
-        is the batch itself written: a note must never be missing that a rollback would need.
+        It is on its way, on a thread of its own, while the caller prepares the next one.
         """
         # Outside of what is protected: Ctrl-C must not wait for a secondary.
         self._throttle.wait()
         with self._shield.protected():
-            self._write_pending()
+            self._await_writer()
             batch = _Batch(rejected=rejected)
             for raw in new:
                 self._add_new(batch, raw)
@@ -183,10 +183,9 @@ class JournaledTarget:
             noted = None
             if batch.notes:
                 noted = RangeNote(NoteKind.DOCUMENTS, *_span(new, changed), batch.notes)
-            self._pending = batch
-            self._noting = self._notes.submit(self._session.note, noted) if noted is not None else None
+            self._writing = self._sent_off(batch, noted)
 
-    def _add_new(self, batch: "_Batch", raw: bytes) -> None:
+    def _add_new(self, batch: _Batch, raw: bytes) -> None:
         identity = identity_of(raw)
         there = self._ours.get(identity)
         if there == raw:
@@ -197,38 +196,61 @@ class JournaledTarget:
             batch.changed.append(Replacement(there, raw))
         batch.notes.append(DocumentNote(identity, sha256(raw).digest(), None))
 
-    def _add_changed(self, batch: "_Batch", change: Replacement) -> None:
+    def _add_changed(self, batch: _Batch, change: Replacement) -> None:
         there = self._ours.get(identity_of(change.after))
         if there != change.after:
             batch.changed.append(change if there is None else Replacement(there, change.after))
             batch.notes.append(_changed_note(change))
 
-    def _write_pending(self) -> None:
-        batch, self._pending = self._pending, None
-        if batch is None:
-            return
-        noting, self._noting = self._noting, None
-        if noting is not None:
-            noting.result()
+    def _await_writer(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+            self._session.checkpoint(self._odometer.documents, self._odometer.total)
+
+    def _sent_off(self, batch: _Batch, noted: RangeNote | None) -> Future[None]:
+        """Write a batch on a thread that the process does not wait for if it has to end at once."""
+        writing: Future[None] = Future()
+
+        def write() -> None:
+            try:
+                self._write_batch(batch, noted)
+            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for the batch
+                writing.set_exception(error)
+            else:
+                writing.set_result(None)
+
+        Thread(target=write, name="writer", daemon=True).start()
+        return writing
+
+    def _write_batch(self, batch: _Batch, noted: RangeNote | None) -> None:
+        """Write one batch. Its note is durable before it: one must never be missing that a rollback would need."""
+        if noted is not None:
+            self._session.note(noted)
             self._reach(Step.RANGE_NOTED)
         self._session.confirm()
         self._target.write(batch.new, batch.changed, batch.rejected)
         self.written += len(batch.new) + len(batch.changed)
         self._reach(Step.BATCH_WRITTEN)
-        self._session.checkpoint(self._odometer.documents, self._odometer.total)
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. A run that was continued has changed what it changed before, too."""
         with self._shield.protected():
-            self._write_pending()
+            self._await_writer()
             self._session.confirm()
             changed = self._target.finish() or self._session.wrote_before()
             self._reach(Step.TARGET_FINISHED)
         return changed
 
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`. The run stays in the journal, and can be continued."""
-        self._notes.shutdown(cancel_futures=True)
+        """See `TargetWriter.abandon`. The run stays in the journal, and can be continued.
+
+        The batch that is on its way comes to its end, unless somebody has stopped waiting for it. If it fails, that is less
+        than what ended the run; what is in doubt then is settled when the run is continued.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.exception()
         self._target.abandon()
 
     def _reach(self, step: Step) -> None:

@@ -18,7 +18,7 @@ from booking_migrate.stores.base import DocumentReader, TargetWriter
 _RANGE_BATCHES = 8
 """How many batches of bookings the server groups at a time: it likes larger portions than the stream engine."""
 
-_LARGEST_RANGE = 100_000
+_LARGEST_RANGE = 20_000
 """In bookings: the clients of a range are named in one command, and noted down in memory."""
 
 
@@ -96,6 +96,7 @@ def migrate(
             experts=experts,
             listener=odometer,
             tally=tally,
+            note_read=None if assisted is None else assisted.note_read,
         )
         with shield.protected():
             session.finish(

@@ -1,10 +1,15 @@
 """Looking over the engine's shoulder: what it tells somebody who wants to know more than counts."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from booking_migrate.domain.consolidation import Consolidation
 from booking_migrate.domain.conversion import Session
 from booking_migrate.domain.rejection import Rejection
+from booking_migrate.domain.usual_booking import UsualBooking
+from booking_migrate.domain.usual_client import UsualClient
+
+Look = Callable[[Sequence[UsualBooking]], Any]
 
 
 class Observer(Protocol):
@@ -20,6 +25,16 @@ class Observer(Protocol):
         has bookings in two batches.
         """
 
+    @property
+    def look(self) -> Look | None:
+        """What is to be done with the bookings of a usual client, which are not told about one by one; None: nothing.
+
+        It is a function of a module, may be called in another process, and what it returns comes with `see_usual_client`.
+        """
+
+    def see_usual_client(self, client: UsualClient) -> None:
+        """Take note of a usual client. It comes in the same order as the other clients."""
+
 
 class Inattention:
     """The default observer: it sees nothing."""
@@ -28,4 +43,12 @@ class Inattention:
         """Ignore the booking."""
 
     def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
+        """Ignore the client."""
+
+    @property
+    def look(self) -> Look | None:
+        """There is nothing to be looked at."""
+        return None
+
+    def see_usual_client(self, client: UsualClient) -> None:
         """Ignore the client."""

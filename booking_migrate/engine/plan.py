@@ -6,7 +6,7 @@ from booking_migrate.domain.consolidation import DEFAULT_MAXIMUM_DOCUMENT_SIZE
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
 
-DEFAULT_BATCH_BOOKINGS = 2000
+DEFAULT_BATCH_BOOKINGS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,6 @@ class MigrationPlan:
     lookup: LookupFields = field(default_factory=LookupFields)
     batch_bookings: int = DEFAULT_BATCH_BOOKINGS
     """How many bookings are read before their clients are written. Has no influence on the result."""
+
+    workers: int = 1
+    """How many processes convert, this one among them. Has no influence on the result."""

@@ -1,6 +1,6 @@
 """The server engine: MongoDB groups the bookings of plain clients by itself, and the stream engine does the rest.
 
-It stands before the stream engine as a reader. While the stream engine reads on, the server works on the next few ranges of
+It stands before the stream engine as a reader, and does the ranges whose turn it is (`engine.choice`). While the stream engine reads on, the server works on the next few ranges of
 clients; of a range that is done, only the documents of those clients are read that the server has left, in client order
 like everything else. So there is one survey, one tally, one target, one journal and one report for both engines, and what a
 migration means is said once, in `engine.stream`.
@@ -27,6 +27,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.choice import EngineChoice
 from booking_migrate.engine.grouped import read_grouped
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journaled_target import NotingSession, Odometer
@@ -38,6 +39,8 @@ from booking_migrate.events import Advanced, EngineChosen, Reached, Step
 from booking_migrate.stores.base import DocumentReader, ScannedDocument
 from booking_migrate.stores.grouping import ClientCount, ClientRange, GroupingServer
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.packed import Packed, Piece
+from booking_migrate.stores.whole_clients import whole_clients
 
 DEFAULT_WORKERS = 2
 
@@ -96,7 +99,7 @@ class Grouping:
     """How many ranges it works on at a time."""
 
     is_required: bool = False
-    """Whether the run is refused if the server cannot do it for these collections."""
+    """Whether it does all it can, however fast it is, and the run is refused if it can do nothing for these collections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,9 @@ class ServerAssistedReader:
         self._shares: Counter[tuple[Engine, str]] = Counter()
         self._ranges: Counter[tuple[Engine, str]] = Counter()
         self._obstacle: str | None = None
+        self._choice = EngineChoice(None, only_server=grouping.is_required)
+        self._reasons: dict[int, str] = {}
+        """Why the stream engine does the pieces that are under way, by their identity."""
 
     @property
     def name(self) -> str:
@@ -190,28 +196,62 @@ class ServerAssistedReader:
         return self._source.find(ids)
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """See `DocumentReader.scan_by_client`; clients whose documents the server has written are left out."""
+        """See `DocumentReader.scan_by_client`: everything, since the server's work comes with pieces."""
+        return self._source.scan_by_client()
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:
+        """See `DocumentReader.scan_pieces`; clients whose documents the server has written are left out."""
         if self._obstacle is not None:
-            yield from self._counted(self._source.scan_by_client(), self._obstacle)
+            yield from self._noted(self._source.scan_pieces(documents, apart=apart), self._obstacle)
             return
-        yield from self._streamed(self._server.scan_before(), OTHER_IDS)
-        for clients in self._server.ranges(self._range_bookings):
-            self._begin(clients)
-            if len(self._ahead) > self._workers:
-                yield from self._end()
-        while self._ahead:
-            yield from self._end()
-        yield from self._streamed(self._server.scan_behind(), OTHER_IDS)
+        self._choice = EngineChoice(self.estimate_count(), only_server=self._is_required)
+        yield from self._whole(self._server.scan_before(), OTHER_IDS, documents)
+        yield from self._ranges_of_clients(documents, apart=apart)
+        yield from self._whole(self._server.scan_behind(), OTHER_IDS, documents)
 
-    def _streamed(self, documents: Iterator[bytes], reason: str) -> Iterator[ScannedDocument]:
-        return self._counted(map(ScannedDocument, documents), reason)
+    def _ranges_of_clients(self, documents: int, *, apart: bool) -> Iterator[Piece]:
+        """All clients with ObjectIds, one range after the other, each done by the engine whose turn it is."""
+        end: ObjectId | None = None
+        while True:
+            is_server = self._choice.next is Engine.SERVER
+            size = documents if apart and not is_server else self._range_bookings
+            clients = next(self._server.ranges(size, end), None)
+            if clients is None:
+                break
+            end = clients.end
+            if is_server:
+                self._choice.begin_grouping()
+                self._begin(clients)
+            if len(self._ahead) > self._workers or not is_server:
+                yield from self._end_all(documents, leave=self._workers if is_server else 0)
+            if not is_server:
+                self._choose(Engine.STREAM, self._choice.reason)
+                yield from self._noted(self._streamed(clients, documents, apart=apart), self._choice.reason)
+        yield from self._end_all(documents)
 
-    def _counted(self, documents: Iterator[ScannedDocument], reason: str) -> Iterator[ScannedDocument]:
-        count = 0
-        for count, document in enumerate(documents, start=1):  # noqa: B007 - counted, and told once
-            yield document
-        if count:
-            self._shares[Engine.STREAM, reason] += count
+    def _streamed(self, clients: ClientRange, documents: int, *, apart: bool) -> Iterator[Piece]:
+        if apart:
+            yield self._server.piece(clients, documents)
+        else:
+            yield from whole_clients(self._server.scan(clients), documents)
+
+    def _end_all(self, documents: int, leave: int = 0) -> Iterator[Piece]:
+        """Bring the ranges that are under way to their end, but for so many."""
+        while len(self._ahead) > leave:
+            yield from self._end(documents)
+
+    def note_read(self, piece: Piece, documents: int) -> None:
+        """Count what a piece turned out to have."""
+        self._shares[Engine.STREAM, self._reasons.pop(id(piece))] += documents
+        self._choice.note_streamed(documents)
+
+    def _whole(self, scan: Iterator[Packed], reason: str, documents: int) -> Iterator[Piece]:
+        return self._noted(whole_clients(scan, documents), reason)
+
+    def _noted(self, pieces: Iterator[Piece], reason: str) -> Iterator[Piece]:
+        for piece in pieces:
+            self._reasons[id(piece)] = reason
+            yield piece
 
     def _begin(self, clients: ClientRange) -> None:
         """Choose an engine for a range; have the server begin with it if it is the server."""
@@ -258,13 +298,13 @@ class ServerAssistedReader:
             spent[document.currency] = spent.get(document.currency, Decimal(0)) + document.spent
         return _Written(notes, list(left), sessions, spent, problem)
 
-    def _end(self) -> Iterator[ScannedDocument]:
+    def _end(self, documents: int) -> Iterator[Piece]:
         """Bring the oldest range to its end: note down what the server has written, and yield what it has left."""
         work = self._ahead[0]
         if work.writing is None:
             self._ahead.popleft()
             self._choose(Engine.STREAM, work.reason)
-            yield from self._streamed(self._server.scan(work.clients), work.reason)
+            yield from self._whole(self._server.scan(work.clients), work.reason, documents)
             return
         with self._shield.protected():
             written = work.writing.result()
@@ -275,7 +315,7 @@ class ServerAssistedReader:
         reason = LEFT if written.problem is None else f"the server could not: {written.problem}"
         for start in range(0, len(written.left), _ASKED_FOR):
             some = written.left[start : start + _ASKED_FOR]
-            yield from self._streamed(self._server.scan_clients(some), reason)
+            yield from self._whole(self._server.scan_clients(some), reason, documents)
 
     def _note(self, clients: ClientRange, written: _Written) -> None:
         first, end = sort_key(clients.first), sort_key(clients.end)
@@ -288,6 +328,7 @@ class ServerAssistedReader:
         self._tally.take_grouped(len(written.notes), written.sessions, written.spent)
         self._choose(Engine.SERVER, PLAIN)
         self._shares[Engine.SERVER, PLAIN] += written.sessions
+        self._choice.note_grouped(written.sessions)
         self._odometer.notify(Advanced(written.sessions))
         self._session.checkpoint(self._odometer.documents, self._odometer.total)
 

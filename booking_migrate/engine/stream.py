@@ -3,8 +3,9 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,10 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.usual_booking import UsualConverter
+from booking_migrate.domain.usual_booking import UsualBookings
+from booking_migrate.domain.usual_client import UsualClient, UsualRules, object_id_of_client
+from booking_migrate.engine.composing import Composed, compose
+from booking_migrate.engine.crew import WORTH_IT, Crew
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.engine.observation import Inattention, Observer
 from booking_migrate.engine.outcome import MigrationOutcome
@@ -30,9 +34,11 @@ from booking_migrate.stores.base import (
     DocumentReader,
     Duplicate,
     Replacement,
-    ScannedDocument,
     TargetWriter,
+    holds_everything,
 )
+from booking_migrate.stores.packed import Piece, unpack
+from booking_migrate.stores.whole_clients import PIECE_DOCUMENTS
 
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch ends when its documents have so many bytes, however few they are."""
@@ -51,6 +57,20 @@ class _Client:
 
 
 @dataclass(slots=True)
+class _Usual:
+    """One usual client of a batch."""
+
+    made: UsualClient
+    piece: Piece
+    """Where its bookings are."""
+
+    @property
+    def key(self) -> bytes:
+        """The sort key of `clientId`."""
+        return self.made.key
+
+
+@dataclass(slots=True)
 class _Waiting:
     """A booking that cannot be converted before somebody has been looked up."""
 
@@ -61,12 +81,16 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Batch:
-    """Whole clients, and the rejected documents that came between them."""
+    """What has become of the documents of whole clients."""
 
+    usual: list[_Usual] = field(default_factory=list)
     clients: list[_Client] = field(default_factory=list)
+    """The others."""
+
     rejected: list[Rejection] = field(default_factory=list)
     documents: int = 0
     size: int = 0
+    """In bytes."""
 
 
 def migrate(
@@ -79,6 +103,7 @@ def migrate(
     listener: Listener | None = None,
     observer: Observer | None = None,
     tally: Tally | None = None,
+    note_read: Callable[[Piece, int], None] | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -93,6 +118,7 @@ def migrate(
         listener: who wants to know how it goes.
         observer: who wants to see every booking and every client.
         tally: counts, too, what is done on the way by somebody else; None: nothing is.
+        note_read: is told how many documents each piece of the source turned out to have.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -106,17 +132,18 @@ def migrate(
         for place in (source, users, experts):
             if place is not None:
                 place.check()
-        settle_duplicates(source, target, merge_documents=plan.merge_client_documents)
-        target.prepare()
-        ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
-        reader = _Reader(plan, Directory(users, experts, plan.lookup), target, tally, eye)
-        written = changed_documents = 0
-        for batch in reader.batches(source.scan_by_client()):
-            new, changed = _settle(plan, batch, target, tally, eye)
-            target.write(new, changed, batch.rejected)
-            written += len(new)
-            changed_documents += len(changed)
-            ear.notify(Advanced(batch.documents))
+        with Crew(plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1) as crew:
+            settle_duplicates(source, target, merge_documents=plan.merge_client_documents)
+            target.prepare()
+            ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
+            work = _Work(plan, Directory(users, experts, plan.lookup), target, tally, eye)
+            written = changed_documents = 0
+            for batch in work.batches(source, crew, note_read):
+                new, changed = work.settle(batch)
+                target.write(new, changed, batch.rejected)
+                written += len(new)
+                changed_documents += len(changed)
+                ear.notify(Advanced(batch.documents))
         ear.notify(PhaseEnded())
         tally.check()
         is_changed = target.finish()
@@ -135,8 +162,8 @@ def migrate(
     )
 
 
-class _Reader:
-    """Turns a scan into batches of clients whose bookings are converted."""
+class _Work:
+    """Turns a scan into batches of clients whose bookings are converted, and those into what is to be written."""
 
     def __init__(
         self,
@@ -147,43 +174,62 @@ class _Reader:
         observer: Observer,
     ) -> None:
         self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = UsualConverter(plan.contract, plan.accepted)
+        self._usual = UsualBookings(plan.contract, plan.accepted)
+        can_hold = None if target.can_hold is holds_everything else target.can_hold
+        self._rules = UsualRules(
+            plan.contract, plan.accepted, plan.maximum_document_size, can_hold, observer.look
+        )
         self._limit = plan.batch_bookings
+        self._maximum_size = plan.maximum_document_size
         self._directory = directory
         self._target = target
         self._tally = tally
         self._observer = observer
         self._batch = _Batch()
-        self._client: _Client | None = None
         self._waiting: list[_Waiting] = []
 
-    def batches(self, scan: Iterator[ScannedDocument]) -> Iterator[_Batch]:
+    def batches(
+        self, source: DocumentReader, crew: Crew, note_read: Callable[[Piece, int], None] | None
+    ) -> Iterator[_Batch]:
         """Batches of whole clients, in client order."""
-        for raw, duplicate in scan:
-            session = None if duplicate is Duplicate.CONFLICT else self._usual.convert(raw)
-            booking = None if session else read_booking(raw)
-            client_id = session.client_id if session else booking.fields.get("clientId") if booking else None
-            client = None
-            if is_client_id(client_id):
-                key = sort_key(client_id)
-                if self._client is None or self._client.key != key:
-                    if self._batch.documents >= self._limit or self._batch.size >= BATCH_BYTES:
-                        yield self._end_batch()
-                    self._client = _Client(client_id, key)
-                    self._batch.clients.append(self._client)
-                client = self._client
-            self._batch.documents += 1
-            self._batch.size += len(raw)
-            if session:
-                self._tally.scanned += 1
-                self._keep(session, client)
-            elif booking:
-                self._take(booking, duplicate, client)
-                if len(self._batch.rejected) >= self._limit:
-                    yield self._split_off_rejected()
-        yield self._end_batch()
+        pieces = source.scan_pieces(min(self._limit, PIECE_DOCUMENTS), apart=crew.workers > 1)
+        for piece, first in crew.each(partial(compose, self._rules), pieces):
+            read = 0
+            part, composed = piece, first
+            while True:
+                read += composed.documents
+                yield from self._take_composed(part, composed)
+                if composed.rest is None:
+                    break
+                part = composed.rest
+                composed = compose(self._rules, part)
+            if note_read is not None:
+                note_read(piece, read)
+        if self._batch.documents:
+            yield self._end_batch()
 
-    def _take(self, booking: Booking, duplicate: Duplicate, client: _Client | None) -> None:
+    def _take_composed(self, piece: Piece, composed: Composed) -> Iterator[_Batch]:
+        """Take what came of a piece, and batches that are full by then."""
+        self._tally.scanned += sum(client.sessions for client in composed.clients)
+        self._batch.usual += [_Usual(client, piece) for client in composed.clients]
+        self._batch.documents += composed.documents
+        self._batch.size += composed.size
+        for raw, duplicate in unpack([composed.left]):
+            self._take(raw, duplicate)
+            if len(self._batch.rejected) >= self._limit:
+                yield self._split_off_rejected()
+        if self._batch.documents >= self._limit or self._batch.size >= BATCH_BYTES:
+            yield self._end_batch()
+
+    def _take(self, raw: bytes, duplicate: Duplicate) -> None:
+        """Convert a document of no usual client, or put it by until somebody has been looked up."""
+        session = None if duplicate is Duplicate.CONFLICT else self._usual.convert(raw)
+        if session is not None:
+            self._tally.scanned += 1
+            self._keep(session, self._client(session.client_id))
+            return
+        booking = read_booking(raw)
+        client = self._client(booking.fields.get("clientId"))
         known = (_DUPLICATE,) if duplicate is Duplicate.CONFLICT else ()
         if booking.is_client_document:
             if duplicate is not Duplicate.COPY:
@@ -196,6 +242,15 @@ class _Reader:
                 self._convert_waiting()
         else:
             self._keep(self._converter.convert(booking, _NOBODY, known), client)
+
+    def _client(self, client_id: Any) -> _Client | None:
+        """The client of this id in the batch at hand; None if no client can have it."""
+        if not is_client_id(client_id):
+            return None
+        key, clients = sort_key(client_id), self._batch.clients
+        if not clients or clients[-1].key != key:
+            clients.append(_Client(client_id, key))
+        return clients[-1]
 
     def _take_client_document(
         self, booking: Booking, known: tuple[Fault, ...], client: _Client | None
@@ -239,42 +294,76 @@ class _Reader:
 
     def _end_batch(self) -> _Batch:
         self._convert_waiting()
-        batch, self._batch, self._client = self._batch, _Batch(), None
+        batch, self._batch = self._batch, _Batch()
         return batch
+
+    def settle(self, batch: _Batch) -> tuple[list[bytes], list[Replacement]]:
+        """Consolidate a batch's clients with what the target has of them; count everything."""
+        present = _present(self._target, batch)
+        self._take_again(batch, present)
+        self._tally.reject(batch.rejected)
+        clients: list[_Usual | _Client] = [*batch.usual, *batch.clients]
+        clients.sort(key=_key)
+        new: list[bytes] = []
+        changed: list[Replacement] = []
+        for client in clients:
+            before = present.get(client.key)
+            if isinstance(client, _Usual):
+                self._tally.take_usual(client.made, is_new=before is None)
+                self._observer.see_usual_client(client.made)
+                document: bytes | None = client.made.document
+            else:
+                document = self._consolidate(batch, client, before)
+            if document is None or (before is not None and document == before.raw):
+                continue
+            if before is None:
+                new.append(document)
+            else:
+                changed.append(Replacement(before.raw, document))
+        return new, changed
+
+    def _take_again(self, batch: _Batch, present: Mapping[bytes, ClientDocument]) -> None:
+        """Take the usual clients of which the target has another document as all others, from their bookings on."""
+        usual: list[_Usual] = []
+        again: dict[int, tuple[Piece, dict[bytes, UsualClient]]] = {}
+        for client in batch.usual:
+            before = present.get(client.key)
+            if before is None or before.raw == client.made.document:
+                usual.append(client)
+            else:
+                again.setdefault(id(client.piece), (client.piece, {}))[1][client.made.object_id] = client.made
+        batch.usual = usual
+        following, self._batch = self._batch, batch
+        for piece, clients in again.values():
+            self._tally.scanned -= sum(client.sessions for client in clients.values())
+            for raw in piece.read()[0].documents():
+                if object_id_of_client(raw) in clients:
+                    self._take(raw, Duplicate.NONE)
+        self._convert_waiting()
+        self._batch = following
+
+    def _consolidate(self, batch: _Batch, client: _Client, before: ClientDocument | None) -> bytes | None:
+        """What the client's document must be; None if it gets none."""
+        case = ClientCase(client.sessions, client.documents, before)
+        consolidation = consolidate(case, self._maximum_size)
+        self._tally.take(client.client_id, consolidation)
+        self._observer.see_client(client.client_id, consolidation)
+        batch.rejected += [*consolidation.rejected, *consolidation.contradicting]
+        return consolidation.document
+
+
+def _key(client: _Usual | _Client) -> bytes:
+    return client.key
 
 
 _NOBODY = People()
 _NOT_JSON = "Extended JSON cannot hold this document unchanged"
 
 
-def _settle(
-    plan: MigrationPlan, batch: _Batch, target: TargetWriter, tally: Tally, observer: Observer
-) -> tuple[list[bytes], list[Replacement]]:
-    """Consolidate a batch's clients with what the target has of them; count everything."""
-    tally.reject(batch.rejected)
-    present = _present(target, batch)
-    new: list[bytes] = []
-    changed: list[Replacement] = []
-    for client in batch.clients:
-        before = present.get(client.key)
-        case = ClientCase(client.sessions, client.documents, before)
-        consolidation = consolidate(case, plan.maximum_document_size)
-        tally.take(client.client_id, consolidation)
-        observer.see_client(client.client_id, consolidation)
-        batch.rejected += [*consolidation.rejected, *consolidation.contradicting]
-        document = consolidation.document
-        if document is None or (before is not None and document == before.raw):
-            continue
-        if before is None:
-            new.append(document)
-        else:
-            changed.append(Replacement(before.raw, document))
-    return new, changed
-
-
 def _present(target: TargetWriter, batch: _Batch) -> dict[bytes, ClientDocument]:
     """The target's documents of a batch's clients, by the sort key of `clientId`."""
-    ids = [client.client_id for client in batch.clients if client.sessions or client.documents]
+    ids: list[Any] = [client.made.client_id for client in batch.usual]
+    ids += [client.client_id for client in batch.clients if client.sessions or client.documents]
     documents = {}
     for start in range(0, len(ids), _AT_ONCE):
         for raw in target.find_client_documents(ids[start : start + _AT_ONCE]):

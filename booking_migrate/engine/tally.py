@@ -13,6 +13,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.totals import decimal_of
+from booking_migrate.domain.usual_client import UsualClient
 from booking_migrate.engine.outcome import Counts, Finding, RejectionGroup
 from booking_migrate.errors import UnaccountedBookings
 
@@ -88,6 +89,21 @@ class Tally:
             self._spend(consolidation.already_migrated)
         if consolidation.disagreement:
             self._disagreeing.add(client_id)
+
+    def take_usual(self, client: UsualClient, *, is_new: bool) -> None:
+        """Count a usual client; if its document is not new, it was there already, byte for byte."""
+        sessions = client.sessions
+        if is_new:
+            self._migrated += sessions
+        else:
+            self._already_migrated += sessions
+        self._clients += 1
+        self._sessions += sessions
+        if isinstance(client.spent, int):
+            self._whole[client.currency] += client.spent
+        else:
+            before = self._fractional.get(client.currency, Decimal(0))
+            self._fractional[client.currency] = before + client.spent
 
     def take_grouped(self, documents: int, sessions: int, spent: Mapping[str, Decimal]) -> None:
         """Count what the server has done of a range of plain clients.

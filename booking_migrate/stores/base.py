@@ -4,12 +4,16 @@ Every adapter passes one conformance suite (`tests/contract`). All documents cro
 that no value is re-typed on the way, whatever the place keeps them as.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from booking_migrate.domain.rejection import Rejection
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.cut import ClientCut
+    from booking_migrate.stores.packed import Piece
 
 
 class Duplicate(Enum):
@@ -61,6 +65,17 @@ class DocumentReader(Protocol):
             ConnectionProblem: the server is gone.
         """
 
+    def scan_pieces(self, documents: int, *, apart: bool) -> "Iterator[Piece]":
+        """What `scan_by_client` yields, with the same promises, in pieces of whole clients.
+
+        Documents of no client may come in pieces of their own, before or after the ones that they stand among.
+
+        Args:
+            documents: about how many a piece has.
+            apart: whether pieces will be read in several processes at once. Then a piece may say no more than where its
+                documents are, if the place can be read by several at a time.
+        """
+
     def scan_client_documents(self) -> Iterator[bytes]:
         """The documents that have a field `sessions`, of whatever type, in the order of `scan_by_client`.
 
@@ -86,6 +101,9 @@ class ComparedReader(DocumentReader, Protocol):
     def is_live(self) -> bool:
         """Whether others may change the place while it is read: a collection, not a file, which is read once."""
 
+    def cut(self) -> "ClientCut | None":
+        """The place in ranges of clients; None if it cannot be read that way."""
+
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """The documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
 
@@ -105,6 +123,15 @@ class Replacement:
     """The new version. It has the same `_id`, unless an older document of the source takes the client over."""
 
 
+CanHold = Callable[[bytes], bool]
+"""Says whether a place can hold a document; a function of a module, so that another process can ask it, too."""
+
+
+def holds_everything(_raw: bytes) -> bool:
+    """What BSON can hold, a collection and a BSON file can hold."""
+    return True
+
+
 class TargetWriter(Protocol):
     """A place where a migration's result goes: client documents, and the rejected bookings beside them."""
 
@@ -116,8 +143,12 @@ class TargetWriter(Protocol):
     def rejects_name(self) -> str:
         """Where the rejected bookings are kept, for messages and reports."""
 
-    def can_hold(self, raw: bytes) -> bool:
-        """Whether a document's BSON bytes come back from this place unchanged: JSON cannot hold every document."""
+    @property
+    def can_hold(self) -> "CanHold":
+        """Says whether a document's BSON bytes come back from this place unchanged: JSON cannot hold every document.
+
+        `holds_everything` if the place can hold all of them.
+        """
 
     def prepare(self) -> None:
         """Make the place ready; called once, before the first write and after everything that may refuse.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
     from booking_migrate.domain.bson_document import Document
+    from booking_migrate.stores.mongo.client_ranges import Address
     from booking_migrate.stores.mongo.connection import DriverCollection
 
 
@@ -51,6 +52,12 @@ class Connection:
         if self._client is None:
             self._client = driver.make_client(self._uri)
         return driver.open_collection(self._client, self._database, name)
+
+    def address(self, name: str) -> Address:
+        """Where a collection is that `collection` was asked for."""
+        from booking_migrate.stores.mongo.client_ranges import Address  # noqa: PLC0415 - the driver is slow to import
+
+        return Address(self._uri or "", self._database or "", name)
 
     def close(self) -> None:
         """Close the client, if there is one. May be called twice."""

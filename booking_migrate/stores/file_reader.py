@@ -8,8 +8,10 @@ from booking_migrate.stores.base import ScannedDocument
 from booking_migrate.stores.bson_dump import read_dump
 from booking_migrate.stores.files import FileDocument, open_input
 from booking_migrate.stores.json_files import read_array, read_lines
+from booking_migrate.stores.packed import Piece, pack
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
 from booking_migrate.stores.spool import Spool
+from booking_migrate.stores.whole_clients import whole_clients
 
 
 class FileReader:
@@ -40,6 +42,10 @@ class FileReader:
         """See `DocumentReader.scan_by_client`. Within a client, documents come as they stood in the file."""
         yield from self._filled().scan()
 
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_pieces`."""
+        return whole_clients(pack(self.scan_by_client()), documents)
+
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `DocumentReader.scan_client_documents`."""
         yield from self._filled().scan_grouped()
@@ -52,6 +58,9 @@ class FileReader:
     def is_live(self) -> bool:
         """A file is read once."""
         return False
+
+    def cut(self) -> None:
+        """A file has no index."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """See `ComparedReader.find_by_client`."""
@@ -109,6 +118,10 @@ class AbsentReader:
         """Nothing."""
         return iter(())
 
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
     def scan_client_documents(self) -> Iterator[bytes]:
         """Nothing."""
         return iter(())
@@ -121,6 +134,9 @@ class AbsentReader:
     def is_live(self) -> bool:
         """It may come into being, but then the command has to be given again."""
         return False
+
+    def cut(self) -> None:
+        """There is nothing to cut."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
         """Nothing."""

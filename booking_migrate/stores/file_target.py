@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.base import CanHold, Replacement, holds_everything
 from booking_migrate.stores.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.output import Output
 from booking_migrate.stores.places import FileFormat
@@ -49,9 +49,10 @@ class FileTarget:
         """What to call the place of the rejected bookings."""
         return self._rejects.name
 
-    def can_hold(self, raw: bytes) -> bool:
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`. A BSON file holds everything."""
-        return self._format is FileFormat.BSON or survives_extended_json(raw)
+        return holds_everything if self._format is FileFormat.BSON else survives_extended_json
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`."""

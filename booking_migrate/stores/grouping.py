@@ -7,6 +7,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.stores.packed import Packed, Piece
 
 
 class PlainRules(NamedTuple):
@@ -53,8 +54,10 @@ class GroupingServer(Protocol):
     def obstacle(self) -> str | None:
         """Why this server cannot do it for these collections, for people; None if it can. Only reads."""
 
-    def ranges(self, bookings: int) -> Iterator[ClientRange]:
+    def ranges(self, bookings: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
         """All ObjectIds but the very last in ranges of about so many bookings, in their order, one after the other.
+
+        ``first`` is the client to begin with; None: the least there could be.
 
         No client is in two ranges. The server is asked for one range at a time.
         """
@@ -85,14 +88,22 @@ class GroupingServer(Protocol):
             it, and what is in the target stays as it is from now on.
         """
 
-    def scan(self, clients: ClientRange) -> Iterator[bytes]:
+    def scan(self, clients: ClientRange) -> Iterator[Packed]:
         """The source's documents of a range, whole, in client order."""
 
-    def scan_clients(self, clients: Sequence[ObjectId]) -> Iterator[bytes]:
+    def piece(self, clients: ClientRange, documents: int) -> Piece:
+        """The source's documents of a range, to be read by whichever process is to work on them.
+
+        Args:
+            clients: the range.
+            documents: about how many it has.
+        """
+
+    def scan_clients(self, clients: Sequence[ObjectId]) -> Iterator[Packed]:
         """The source's documents of some clients, given in their order, whole, in client order."""
 
-    def scan_before(self) -> Iterator[bytes]:
+    def scan_before(self) -> Iterator[Packed]:
         """The source's documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
 
-    def scan_behind(self) -> Iterator[bytes]:
+    def scan_behind(self) -> Iterator[Packed]:
         """The source's documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""

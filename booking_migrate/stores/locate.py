@@ -75,7 +75,7 @@ def open_reader(
         collection = connection.collection(place.name)
         from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415 - see the module's docstring
 
-        return MongoReader(collection, required=required)
+        return MongoReader(collection, required=required, address=connection.address(place.name))
     from booking_migrate.stores.file_reader import FileReader  # noqa: PLC0415 - see the module's docstring
 
     return FileReader(place, json_format, listener)
@@ -165,7 +165,8 @@ def open_grouping(
         return None
     from booking_migrate.stores.mongo.grouping import MongoGrouping  # noqa: PLC0415 - see the module's docstring
 
-    return MongoGrouping(connection.collection(source.name), connection.collection(target.name), rules)
+    bookings = connection.collection(source.name)
+    return MongoGrouping(bookings, connection.collection(target.name), rules, connection.address(source.name))
 
 
 def rejects_beside(place: FilePlace) -> Path:

@@ -13,7 +13,7 @@ from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import Refused
-from booking_migrate.stores.base import Replacement, TargetWriter
+from booking_migrate.stores.base import CanHold, Replacement, TargetWriter, holds_everything
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.file_preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
 from booking_migrate.stores.locate import STREAM_REJECTS, last_part, rejects_beside
@@ -36,7 +36,8 @@ class ReadableTarget(Protocol):
     def name(self) -> str:
         """See `TargetWriter.name`."""
 
-    def can_hold(self, raw: bytes) -> bool:
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`."""
 
     def check(self) -> None:
@@ -59,9 +60,10 @@ class EmptyTarget:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def can_hold(self, raw: bytes) -> bool:  # noqa: ARG002 - the port's signature
+    @property
+    def can_hold(self) -> CanHold:
         """A collection holds every BSON document."""
-        return True
+        return holds_everything
 
     def check(self) -> None:
         """There is nothing to refuse."""
@@ -105,9 +107,10 @@ class ReadOnlyTarget:
         """See `PreviewTarget.refusals`."""
         return tuple(self._refusals)
 
-    def can_hold(self, raw: bytes) -> bool:
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`."""
-        return self._real.can_hold(raw)
+        return self._real.can_hold
 
     def prepare(self) -> None:
         """Check the real target; no index is made."""

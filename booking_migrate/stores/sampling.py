@@ -12,7 +12,9 @@ from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import DocumentReader, ScannedDocument
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.packed import Piece, pack
 from booking_migrate.stores.places import CollectionPlace, Place
+from booking_migrate.stores.whole_clients import whole_clients
 
 _RANGE = 1 << 32
 """One more than the greatest CRC-32."""
@@ -60,6 +62,10 @@ class SampledReader:
         for document in self._scan(min(1.0, self._size / max(self.total(), 1))):
             self.seen += 1
             yield document
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_pieces`."""
+        return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `DocumentReader.scan_client_documents`."""

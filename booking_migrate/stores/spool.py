@@ -42,7 +42,8 @@ def disk_failures() -> Iterator[None]:
 def open_scratch(schema: str) -> sqlite3.Connection:
     """Make a private database on disk that is gone when it is closed or when the process ends."""
     with disk_failures():
-        database = sqlite3.connect("", isolation_level=None)
+        # Used by one thread at a time, but not always by the same one: what is written is written on a thread of its own.
+        database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         database.executescript(
             "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
             "PRAGMA temp_store = FILE; PRAGMA cache_size = -16384; PRAGMA locking_mode = EXCLUSIVE;" + schema

@@ -16,7 +16,7 @@ from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.conversion import Converter
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_booking import UsualConverter
+from booking_migrate.domain.usual_booking import UsualBookings
 from tests.benchmarks.data import BOOKINGS_A_CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ class ConversionCost:
 def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     """Measure conversion beside what decoding and encoding the same documents costs, in this process."""
     raws = list(bookings(count))
-    converter, usual, nobody = Converter(Contract()), UsualConverter(Contract()), People()
+    converter, usual, nobody = Converter(Contract()), UsualBookings(Contract()), People()
 
     def code() -> None:
         for raw in raws:

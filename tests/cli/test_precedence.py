@@ -34,7 +34,7 @@ DEFAULTS: Values = {
     "maximum_document_size": 8 * 1024 * 1024,
     "merge_client_documents": False,
     "overwrite": False,
-    "batch_size": 2000,
+    "batch_size": 10_000,
     "json": False,
     "reports": (),
     "quiet": False,

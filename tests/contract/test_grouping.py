@@ -33,7 +33,8 @@ def make(database: Db, server_uri: str) -> Iterator[Make]:
         def made(accepted: frozenset[Reason] = frozenset(), **contract: Any) -> MongoGrouping:
             source, target = connection.collection("bookings"), connection.collection("clients")
             ensure_client_index(target)
-            return MongoGrouping(source, target, PlainRules(Contract(**contract), accepted, 8 * _MEBIBYTE))
+            rules = PlainRules(Contract(**contract), accepted, 8 * _MEBIBYTE)
+            return MongoGrouping(source, target, rules, connection.address("bookings"))
 
         yield made
 

@@ -17,6 +17,7 @@ from pymongo.database import Database
 from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import DocumentReader, Duplicate
+from booking_migrate.stores.packed import unpack
 from tests.support.bson_samples import deprecated_documents, ordinary_documents
 from tests.support.readers import (
     BSON_FILES,
@@ -61,8 +62,11 @@ def booking(document_id: Any, client: Any, **fields: Any) -> bytes:
 
 
 def raws(reader: DocumentReader) -> list[bytes]:
-    """What a scan yields, without its marks."""
-    return [document.raw for document in reader.scan_by_client()]
+    """What a scan yields, without its marks; one document at a time or many."""
+    scanned = list(reader.scan_by_client())
+
+    assert scanned == list(unpack(piece.read()[0] for piece in reader.scan_pieces(1000, apart=False)))
+    return [document.raw for document in scanned]
 
 
 @everywhere(cannot("mongomock", raises=InvalidBSON, reason="mongomock knows no dates beyond Python's"))

@@ -78,7 +78,7 @@ def test_same_result_as_the_stream_engine(database: Db, command: Run) -> None:
     expected = contents(database)
     command(*ROLLBACK)
     assert before == contents(database)
-    grouped = command(*MIGRATE)
+    grouped = command(*SERVER)
 
     assert (3, 3) == (streamed.returncode, grouped.returncode), grouped.stderr
     assert _told(streamed) == _told(grouped)
@@ -212,7 +212,7 @@ def test_a_signal_ends_the_run_after_its_ranges(
 @pytest.mark.usefixtures("indexed")
 def test_documents_of_others_are_kept(database: Db, command: Run) -> None:
     """A document that the server wrote and others have changed since is kept by a rollback, and named."""
-    command(*MIGRATE)
+    command(*SERVER)
     changed = database.clients.find_one_and_update({"clientId": client(0)}, {"$set": {"totalSpent": 1}})
     undone = command(*ROLLBACK)
 
@@ -227,9 +227,9 @@ def test_documents_of_others_are_kept(database: Db, command: Run) -> None:
 @pytest.mark.usefixtures("indexed")
 def test_a_second_run_writes_nothing(database: Db, command: Run) -> None:
     """A second migrate by the server engine finds everything there and changes nothing."""
-    command(*MIGRATE)
+    command(*SERVER)
     before = contents(database)
-    second = json.loads(command(*MIGRATE).stdout)
+    second = json.loads(command(*SERVER).stdout)
 
     assert (False, 0) == (second["changed"], second["counts"]["migrated"])
     assert before == contents(database)

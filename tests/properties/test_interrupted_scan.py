@@ -57,7 +57,7 @@ def test_every_document_once(
     collection = filled(database, clients)
     admin = server.client().admin
     found: list[bytes] = []
-    with patch.object(scan, "_BATCH_SIZE", 3):
+    with patch.object(scan, "_BATCH_SIZE", 3), patch.object(scan, "_AHEAD", 1):
         scanned = find_documents(collection, {}, by_client=True)
         for some in breaks:
             found += islice(scanned, some)
@@ -84,7 +84,11 @@ def test_a_cursor_is_really_lost(server: Server, database: Data) -> None:
 def test_where_nobody_can_tell(server: Server, database: Data) -> None:
     """Of more documents without a client than are remembered, a lost cursor ends the scan rather than risk one of them."""
     collection = filled(database, [None] * 20)
-    with patch.object(scan, "_BATCH_SIZE", 3), patch.object(scan, "_MOST_IDS", 5):
+    with (
+        patch.object(scan, "_BATCH_SIZE", 3),
+        patch.object(scan, "_AHEAD", 1),
+        patch.object(scan, "_MOST_IDS", 5),
+    ):
         scanned = find_documents(collection, {}, by_client=True)
         list(islice(scanned, 12))
         data = {"failCommands": ["getMore"], "closeConnection": True}
@@ -96,7 +100,7 @@ def test_where_nobody_can_tell(server: Server, database: Data) -> None:
 def test_only_what_is_left_is_asked_for(server: Server, database: Data) -> None:
     """The server need not find the clients again that were read: the query begins with the last of them."""
     collection = filled(database, [number // 2 for number in range(40)])
-    with patch.object(scan, "_BATCH_SIZE", 10):
+    with patch.object(scan, "_BATCH_SIZE", 10), patch.object(scan, "_AHEAD", 1):
         scanned = find_documents(collection, {}, by_client=True)
         first = list(islice(scanned, 21))
         data = {"failCommands": ["getMore"], "closeConnection": True}

@@ -113,7 +113,7 @@ def both(
     with closing(Connection(uri, database.name)) as connection:
         source, target = connection.collection("bookings"), connection.collection("grouped")
         ensure_client_index(target)
-        server = MongoGrouping(source, target, rules)
+        server = MongoGrouping(source, target, rules, connection.address("bookings"))
         assert server.obstacle() is None
         for clients in server.ranges(size):
             if clients.is_groupable:

@@ -24,8 +24,8 @@ from booking_migrate.engine.verify import (
     VerificationRules,
     verify,
 )
-from booking_migrate.engine.verify.plan import holds_everything
 from booking_migrate.errors import TargetInOldShape
+from booking_migrate.stores.base import holds_everything
 from booking_migrate.stores.extended_json import survives_extended_json
 from booking_migrate.stores.locate import Connection, open_reader, open_target, parse_place
 from booking_migrate.stores.rejects_reader import open_rejected_records

@@ -10,12 +10,13 @@ from bson import decode, encode
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.stores.base import DocumentReader
+from booking_migrate.stores.base import DocumentReader, ScannedDocument
 from booking_migrate.stores.extended_json import to_json
 from booking_migrate.stores.locate import Connection, JsonFormat, open_reader, parse_place
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
 from booking_migrate.stores.mongo.reader import MongoReader
+from booking_migrate.stores.packed import Packed, pack
 
 Documents = Sequence[bytes]
 MakeReader = Callable[[Documents], DocumentReader]
@@ -58,7 +59,11 @@ def mongomock_reader(documents: Documents) -> DocumentReader:
     if documents:
         collection.insert_many([decode(raw) for raw in documents])
     return MongoReader(
-        cast("DriverCollection", collection), required=True, fetch=_fetch_decoded, exists=_is_listed
+        cast("DriverCollection", collection),
+        required=True,
+        fetch=_fetch_decoded,
+        fetch_packed=_fetch_packed,
+        exists=_is_listed,
     )
 
 
@@ -74,6 +79,10 @@ def _fetch_decoded(
     cursor = collection.find(dict(decode(encode(condition))), projection)
     for document in cursor.sort([("clientId", 1)]) if by_client else cursor:
         yield encode(document)
+
+
+def _fetch_packed(collection: DriverCollection, condition: Mapping[str, Any]) -> Iterator[Packed]:
+    return pack(map(ScannedDocument, _fetch_decoded(collection, condition, by_client=True)))
 
 
 def _is_listed(collection: DriverCollection) -> bool:

@@ -3,8 +3,7 @@
 import heapq
 from bisect import insort
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import decode
 from bson.datetime_ms import DatetimeMS
@@ -18,8 +17,12 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.totals import total
+from booking_migrate.domain.usual_client import UsualClient
+from booking_migrate.engine.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.engine.dry_run.outcome import LargeClient
-from booking_migrate.engine.dry_run.statistics import DAY, FIRST_DAY, LAST_DAY, Statistics
+from booking_migrate.engine.dry_run.sight import Sight, look
+from booking_migrate.engine.dry_run.statistics import DAY, Statistics
+from booking_migrate.engine.observation import Look
 from booking_migrate.engine.outcome import Finding
 from booking_migrate.engine.tally import SAMPLES, Samples
 from booking_migrate.stores.scratchpad import Scratchpad
@@ -31,11 +34,10 @@ _NEAR = 0.5
 """From which part of the limit on a document is near it: it cannot grow by as much again."""
 
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
-_EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
-_MINUTES_A_DAY = 24 * 60
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
-_CANCELLED = "cancelled"
 _HEX_DIGITS = 24
+_NOTED_AT_ONCE = 10_000
+"""So many appointments are noted down together."""
 
 RISKS: dict[str, tuple[str, str]] = {
     "clients-with-several-currencies": (
@@ -78,6 +80,19 @@ RISKS: dict[str, tuple[str, str]] = {
 """Title and advice of each risk, by its kind, in the order in which they are told."""
 
 
+class _Converted(NamedTuple):
+    """What the risks of a booking that can be converted depend on."""
+
+    fields: Document
+    legacy_id: Any
+    created_at: int
+    """In milliseconds since 1970."""
+
+    updated_at: int
+    client_key: bytes
+    """The sort key of `clientId`."""
+
+
 class RiskWatch:
     """An `Observer` that finds risks and feeds the statistics."""
 
@@ -97,7 +112,7 @@ class RiskWatch:
         self._scratchpad = scratchpad
         self._maximum = maximum_document_size
         self._samples = {kind: Samples() for kind in RISKS}
-        self._slots: dict[tuple[bytes, bytes, int, int], Session] = {}
+        self._slots: dict[tuple[bytes, bytes, int, int], Any] = {}
         self._doubled: set[bytes] = set()
         self._appointments: list[tuple[bytes, int, int, str]] = []
         self._largest: list[tuple[int, int, LargeClient]] = []
@@ -111,15 +126,23 @@ class RiskWatch:
             return
         fields = result.fields or _decoded(result.booking)
         self._statistics.see_booking(fields, len(result.booking))
+        self._see_converted(
+            _Converted(
+                fields, result.legacy_id, result.created_at, result.updated_at, sort_key(result.client_id)
+            )
+        )
+
+    def _see_converted(self, booking: _Converted) -> None:
+        fields = booking.fields
         if not (
-            _EARLIEST <= result.created_at < _END
-            and _EARLIEST <= result.updated_at < _END
-            and _EARLIEST <= int(fields["scheduledDate"]) < _END
+            is_date_in_range(booking.created_at)
+            and is_date_in_range(booking.updated_at)
+            and is_date_in_range(int(fields["scheduledDate"]))
             and ("cancellationTime" not in fields or _is_in_range(fields["cancellationTime"]))
         ):
-            self._samples["dates-out-of-range"].add(result.legacy_id)
-        if fields.get("status") != _CANCELLED:
-            self._see_appointment(fields, result)
+            self._samples["dates-out-of-range"].add(booking.legacy_id)
+        if fields.get("status") != CANCELLED:
+            self._see_appointment(booking)
 
     def _see_rejection(self, rejection: Rejection) -> None:
         fields = _decoded(rejection.raw)
@@ -129,27 +152,30 @@ class RiskWatch:
         if not _NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
             self._samples["people-not-found"].add(rejection.document_id)
 
-    def _see_appointment(self, fields: Document, session: Session) -> None:
-        start, end = _minutes(fields["startTime"]), _minutes(fields["endTime"])
+    def _see_appointment(self, booking: _Converted) -> None:
+        fields, legacy_id = booking.fields, booking.legacy_id
+        start, end = minutes_of(fields["startTime"]), minutes_of(fields["endTime"])
         if start is None or end is None:
             return
         expert = sort_key(fields["expertId"])
-        midnight = int(fields["scheduledDate"]) // DAY * _MINUTES_A_DAY
-        slot = (sort_key(session.client_id), expert, midnight, start)
-        before = self._slots.setdefault(slot, session)
-        if before is not session and before.id_key != session.id_key:
-            self._see_doubled(before)
-            self._see_doubled(session)
-        until = end if end > start else end + _MINUTES_A_DAY
-        legacy_id = session.legacy_id
+        midnight = int(fields["scheduledDate"]) // DAY * MINUTES_A_DAY
+        slot = (booking.client_key, expert, midnight, start)
+        before = self._slots.setdefault(slot, legacy_id)
+        if before is not legacy_id:
+            self._see_doubled(before, legacy_id)
+        until = end if end > start else end + MINUTES_A_DAY
         # A million of these are made: the usual id takes the short way to text, and a plain tuple is cheapest.
         booking_id = legacy_id.binary.hex() if type(legacy_id) is ObjectId else display_id(legacy_id)
         self._appointments.append((expert, midnight + start, midnight + until, booking_id))
 
-    def _see_doubled(self, session: Session) -> None:
-        if session.id_key not in self._doubled:
-            self._doubled.add(session.id_key)
-            self._samples["booked-twice"].add(session.legacy_id)
+    def _see_doubled(self, one: Any, other: Any) -> None:
+        keys = sort_key(one), sort_key(other)
+        if keys[0] == keys[1]:
+            return
+        for key, legacy_id in zip(keys, (one, other), strict=True):
+            if key not in self._doubled:
+                self._doubled.add(key)
+                self._samples["booked-twice"].add(legacy_id)
 
     def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
         """See `Observer.see_client`."""
@@ -177,6 +203,26 @@ class RiskWatch:
         if len(currencies) > 1:
             self._samples["clients-with-several-currencies"].add(client_id)
 
+    @property
+    def look(self) -> Look:
+        """See `Observer.look`."""
+        return look
+
+    def see_usual_client(self, client: UsualClient) -> None:
+        """See `Observer.see_usual_client`."""
+        sight: Sight = client.sight
+        self._statistics.see_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
+        for kind, ids in (("dates-out-of-range", sight.out_of_range), ("booked-twice", sight.doubled)):
+            for booking_id in ids:
+                self._samples[kind].add(ObjectId(booking_id))
+        self._appointments += sight.appointments
+        if len(self._appointments) >= _NOTED_AT_ONCE:
+            self._note_appointments()
+        self._see_spelling(client.client_id)
+        self._see_size(client.client_id, client.sessions, len(client.document))
+        self.documents += 1
+        self.document_bytes += len(client.document)
+
     def _see_size(self, client_id: Any, sessions: int, size: int) -> None:
         self._sized += 1
         self._statistics.see_document(sessions, size)
@@ -201,11 +247,14 @@ class RiskWatch:
                 self._scratchpad.add_text_client(ObjectId(text).binary)
 
     def _end_batch(self) -> None:
-        self._scratchpad.add_appointments(self._appointments)
-        self._appointments.clear()
+        self._note_appointments()
         self._slots.clear()
         self._doubled.clear()
         self._is_batch_over = False
+
+    def _note_appointments(self) -> None:
+        self._scratchpad.add_appointments(self._appointments)
+        self._appointments.clear()
 
     def largest_clients(self) -> tuple[LargeClient, ...]:
         """The clients with the largest documents, the largest first."""
@@ -233,7 +282,7 @@ def _decoded(raw: bytes) -> Document:
 
 def _is_in_range(value: Any) -> bool:
     """Whether a value is no date out of range; whatever else it is, is not asked here."""
-    return type(value) is not DatetimeMS or _EARLIEST <= int(value) < _END
+    return type(value) is not DatetimeMS or is_date_in_range(int(value))
 
 
 def _first_of(texts: Iterable[str]) -> tuple[int, tuple[str, ...]]:
@@ -246,15 +295,6 @@ def _first_of(texts: Iterable[str]) -> tuple[int, tuple[str, ...]]:
             insort(first, text)
             del first[SAMPLES:]
     return count, tuple(first)
-
-
-@lru_cache(maxsize=4096)
-def _minutes(time: str) -> int | None:
-    """A time of day as minutes; None if a waived rule let something else through."""
-    hours, colon, minutes = time.partition(":")
-    if not colon or not (hours.isdecimal() and minutes.isdecimal()):
-        return None
-    return int(hours) * 60 + int(minutes)
 
 
 def _sessions(document: Document) -> list[Document]:

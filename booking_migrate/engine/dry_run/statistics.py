@@ -53,9 +53,27 @@ class Statistics:
         _count_name(self._payment_statuses, fields.get("paymentStatus", DEFAULT_STATUS))
         scheduled = fields.get("scheduledDate")
         if type(scheduled) is DatetimeMS:
-            day = int(scheduled) // DAY
-            if FIRST_DAY <= day <= LAST_DAY:
-                self._days[day] += 1
+            self._count_days([int(scheduled) // DAY])
+
+    def see_bookings(
+        self, size: int, statuses: Sequence[str], payment_statuses: Sequence[str], days: Sequence[int]
+    ) -> None:
+        """Count several bookings at a time.
+
+        Args:
+            size: their bytes, all together.
+            statuses: of each of them.
+            payment_statuses: likewise.
+            days: when they are scheduled, in days since 1970.
+        """
+        self.data_bytes += size
+        for names, values in ((self._statuses, statuses), (self._payment_statuses, payment_statuses)):
+            for value, count in Counter(values).items():
+                _count_name(names, value, count)
+        self._count_days(days)
+
+    def _count_days(self, days: Sequence[int]) -> None:
+        self._days.update(day for day in days if FIRST_DAY <= day <= LAST_DAY)
 
     def see_document(self, sessions: int, size: int) -> None:
         """Count one client document: its sessions, and its size in bytes."""
@@ -92,12 +110,12 @@ class Statistics:
         return [*bars, Bar(f"over {_size(self._maximum)}", self._sizes[-1], is_over=True)] if bars else bars
 
 
-def _count_name(names: Counter[str], value: Any) -> None:
+def _count_name(names: Counter[str], value: Any, count: int = 1) -> None:
     if type(value) is not str:
         value = _NO_STRING
     if value not in names:
         value = shorten(value) if len(names) < _MOST_NAMES else _OTHERS
-    names[value] += 1
+    names[value] += count
 
 
 def _step(sessions: int) -> int:

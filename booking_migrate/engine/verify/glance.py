@@ -9,7 +9,7 @@ is wrong. A property test compares the two.
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import partial
 from typing import Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
@@ -24,16 +24,16 @@ from booking_migrate.domain.bson_layout import (
     Layout,
     Layouts,
     Values,
-    text_of,
+    values_at,
     whole_number,
 )
 from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
 from booking_migrate.engine.verify.client_check import ClientResult
 from booking_migrate.engine.verify.derivation import object_id_of_client, object_id_of_session, total_spent
 from booking_migrate.engine.verify.pairs import ClientPair
-from booking_migrate.engine.verify.plan import VerificationRules, holds_everything
+from booking_migrate.engine.verify.plan import VerificationRules
 from booking_migrate.engine.verify.rules import Check, ContractRules
-from booking_migrate.stores.base import Duplicate
+from booking_migrate.stores.base import Duplicate, holds_everything
 
 _CUT = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
 _UNFIT = frozenset({"sessions", "sessionId", "legacyBookingId"})
@@ -43,21 +43,8 @@ _KINDS = {
     Kind.NUMBER: frozenset(NUMBERS),
     Kind.DATE: frozenset({DATE}),
 }
-_REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
-"""How many values that keep a field's rule are remembered, and up to which length."""
-
 _LENGTH = struct.Struct("<i")
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
-
-
-class _Checked(NamedTuple):
-    """A field whose values have a rule."""
-
-    place: int
-    read: Callable[[bytes], Any]
-    check: Check
-    kept: set[bytes]
-    """Values that were found to keep the rule."""
 
 
 class _Read(NamedTuple):
@@ -70,26 +57,23 @@ class _Read(NamedTuple):
     price: Any
     user_id: bytes
     email: bytes
+    client_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Where everything is in the bookings of one layout."""
 
-    checked: tuple[_Checked, ...]
-    known: tuple[set[bytes], ...]
-    """For each of them the values that keep the rule, so that most bookings take one call."""
+    kept: Callable[[Values], tuple[bytes, ...]]
+    """What the session has of the booking."""
 
-    checked_of: Callable[[Values], Sequence[bytes]]
-    kept: tuple[int, ...]
-    booking_id: int
-    client_id: int
-    user_id: int
-    email: int
-    created: int
-    updated: int
-    price: int
+    facts: Callable[[Values], tuple[bytes, ...]]
+    """The values of `_FACTS`."""
+
     price_of: Callable[[bytes], Any]
+
+
+_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
 
 
 class Glance:
@@ -98,9 +82,13 @@ class Glance:
     def __init__(self, rules: VerificationRules) -> None:
         self._is_blind = rules.can_hold is not holds_everything
         self._largest = rules.maximum_document_size
-        self._contract = ContractRules(rules.contract, rules.accepted)
-        self._kept: dict[tuple[str, int], set[bytes]] = {}
-        self._layouts = Layouts(_CUT, self._plan)
+        contract = ContractRules(rules.contract, rules.accepted)
+        checks = {
+            rule.name: partial(_keeps, contract.check_of(rule.name))
+            for rule in FIELDS
+            if rule.kind in (Kind.STRING, Kind.NUMBER)
+        }
+        self._layouts = Layouts(_CUT, _plan, checks)
 
     def check(self, pair: ClientPair) -> ClientResult | None:
         """What checking a usual client comes to that is as it must be; None: it has to be checked the thorough way."""
@@ -108,53 +96,33 @@ class Glance:
             return None
         target = pair.target[0].raw
         bookings: list[_Read] = []
-        client_id = b""
         for document in pair.source:
             found = self._layouts.read(document.raw)
             if found is None or document.duplicate is not Duplicate.NONE:
                 return None
-            read = _read(*found)
-            if read is None:
-                return None
-            client_id = found[1][found[0].client_id]
-            bookings.append(read)
+            bookings.append(_read(found[1], found[2]))
         bookings.sort(key=_order)
-        expected = _document(client_id, bookings)
+        expected = _document(bookings)
         if expected != target or len(expected) > self._largest:
             return None
         count = len(bookings)
         return ClientResult(scanned=count, migrated=count, sessions=count)
 
-    def _plan(self, layout: Layout) -> _Plan | None:
-        kinds, place = layout.kinds, layout.place
-        if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+
+def _keeps(check: Check, value: Any) -> bool:
+    return check(value) is None
+
+
+def _plan(layout: Layout) -> _Plan | None:
+    kinds, place = layout.kinds, layout.place
+    if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
+        return None
+    for rule in FIELDS:
+        kind = kinds.get(rule.name, NULL)
+        if kind not in _KINDS[rule.kind] and not (kind == NULL and _may_lack(rule)):
             return None
-        checked: list[_Checked] = []
-        for rule in FIELDS:
-            kind = kinds.get(rule.name)
-            if kind is None or kind == NULL:
-                if not _may_lack(rule):
-                    return None
-            elif kind not in _KINDS[rule.kind]:
-                return None
-            elif rule.kind in (Kind.STRING, Kind.NUMBER):
-                kept = self._kept.setdefault((rule.name, kind), set())
-                reader = text_of if kind == STRING else NUMBERS[kind]
-                checked.append(_Checked(place[rule.name], reader, self._contract.check_of(rule.name), kept))
-        return _Plan(
-            tuple(checked),
-            tuple(each.kept for each in checked),
-            itemgetter(*(each.place for each in checked)),
-            layout.kept,
-            booking_id=place["_id"],
-            client_id=place["clientId"],
-            user_id=place["clientUserId"],
-            email=place["clientEmail"],
-            created=place["createdAt"],
-            updated=place["updatedAt"],
-            price=place["price"],
-            price_of=NUMBERS[kinds["price"]],
-        )
+    facts = values_at([place[name] for name in _FACTS])
+    return _Plan(values_at(layout.kept), facts, NUMBERS[kinds["price"]])
 
 
 def _may_lack(rule: FieldRule) -> bool:
@@ -165,37 +133,24 @@ def _order(read: _Read) -> tuple[int, bytes]:
     return read[:2]
 
 
-def _read(plan: _Plan, values: Values) -> _Read | None:
-    """A booking's session and what it contributes to its client document; None if it breaks a rule."""
-    if not all(map(set.__contains__, plan.known, plan.checked_of(values))) and not _keeps_rules(plan, values):
-        return None
-    booking_id = values[plan.booking_id]
-    own = b"".join([values[place] for place in plan.kept])
+def _read(plan: _Plan, values: Values) -> _Read:
+    """A booking's session and what it contributes to its client document."""
+    booking_id, client_id, user_id, email, created, updated, price = plan.facts(values)
+    own = b"".join(plan.kept(values))
     body = b"%b%b%b%b%b" % (_SESSION_ID, object_id_of_session(booking_id), own, _LEGACY_ID, booking_id)
     return _Read(
-        whole_number(values[plan.created]),
+        whole_number(created),
         booking_id,
         b"%b%b\x00" % (_LENGTH.pack(len(body) + 5), body),
-        whole_number(values[plan.updated]),
-        plan.price_of(values[plan.price]),
-        values[plan.user_id],
-        values[plan.email],
+        whole_number(updated),
+        plan.price_of(price),
+        user_id,
+        email,
+        client_id,
     )
 
 
-def _keeps_rules(plan: _Plan, values: Values) -> bool:
-    """Whether every value keeps its field's rule; those that do are remembered, since most come again."""
-    for place, read, check, kept in plan.checked:
-        value = values[place]
-        if value not in kept:
-            if check(read(value)) is not None:
-                return False
-            if len(kept) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
-                kept.add(value)
-    return True
-
-
-def _document(client_id: bytes, bookings: Sequence[_Read]) -> bytes:
+def _document(bookings: Sequence[_Read]) -> bytes:
     """The client document of these bookings, which are in order."""
     last = bookings[-1]
     array = wrap_bytes(
@@ -212,10 +167,10 @@ def _document(client_id: bytes, bookings: Sequence[_Read]) -> bytes:
     return wrap_bytes(
         b"".join(
             [
-                b"\x07_id\x00", object_id_of_client(client_id),
-                b"\x07clientId\x00", client_id,
-                b"\x02clientUserId\x00", _LENGTH.pack(len(last.user_id)), last.user_id,
-                b"\x02clientEmail\x00", _LENGTH.pack(len(last.email)), last.email,
+                b"\x07_id\x00", object_id_of_client(last.client_id),
+                b"\x07clientId\x00", last.client_id,
+                b"\x02clientUserId\x00", last.user_id,
+                b"\x02clientEmail\x00", last.email,
                 b"\x04sessions\x00", array, totals,
             ]
         )

@@ -6,11 +6,7 @@ from typing import Any
 
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
-
-
-def holds_everything(_raw: bytes) -> bool:
-    """Whether a collection or a BSON file can hold a document: any document."""
-    return True
+from booking_migrate.stores.base import CanHold, holds_everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +29,8 @@ class VerificationRules:
     maximum_document_size: int = 8 * 1024 * 1024
     """In bytes (DESIGN.md, section 2)."""
 
-    can_hold: Callable[[bytes], bool] = holds_everything
-    """Whether the target can hold a document unchanged; a function of a module, so that it can be sent to workers."""
+    can_hold: CanHold = holds_everything
+    """Whether the target can hold a document unchanged."""
 
     allow_later: bool = False
     """Whether sessions that the new application added are counted instead of reported."""

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from booking_migrate.domain.bson_document import read_value
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import element_key, sort_key
+from booking_migrate.engine.crew import WORTH_IT, Crew
 from booking_migrate.engine.verify.client_check import ClientResult
 from booking_migrate.engine.verify.client_document import is_made_by_migration
 from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
@@ -15,6 +17,7 @@ from booking_migrate.engine.verify.outcome import Gathering, VerificationOutcome
 from booking_migrate.engine.verify.pairs import ClientPair, pair_clients, watched
 from booking_migrate.engine.verify.people import PeopleLookup
 from booking_migrate.engine.verify.plan import VerificationPlan
+from booking_migrate.engine.verify.ranged import Glanced, glance_at, range_pairs
 from booking_migrate.engine.verify.recheck import Recheck
 from booking_migrate.engine.verify.sessions import CLAIM
 from booking_migrate.engine.verify.settlement import is_settled, settle, without_booking
@@ -22,6 +25,7 @@ from booking_migrate.engine.verify.work import batches, check_all, chosen_by_cha
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
 from booking_migrate.stores.base import ComparedReader, DocumentReader, RejectedRecords
+from booking_migrate.stores.packed import unpack
 
 _SILENCE = Silence()
 
@@ -111,39 +115,69 @@ class _Run:
         self._rejected = rejected
         self.gathering = gathering
         self.clients_seen = 0
+        self._checked = 0
+        """How many clients have been checked."""
 
     def check_clients(self, source: ComparedReader, target: ComparedReader, listener: Listener) -> int:
         """Check all clients, or those that chance chooses; how many were checked."""
         plan = self._plan
+        workers = plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1
+        with Crew(workers) as crew:
+            pairs: Iterable[ClientPair] = self._with_earlier(self._pairs(source, target, crew, listener))
+            if plan.sample is not None:
+                pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
+            recheck = Recheck(plan, source, target, self._lookup)
+            parts = batches(pairs, plan.batch_bookings)
+            for batch, results in check_all(plan.rules, parts, self._lookup, crew):
+                self._checked += sum(pair.is_client for pair in batch)
+                sound = []
+                for pair, result in zip(batch, results, strict=True):
+                    if not (recheck.is_wanted(pair) and self._is_dubious(result)):
+                        sound.append(result)
+                    elif recheck.defer(pair):
+                        self._take(recheck.results())
+                self._take(sound)
+                listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
+            self._take(recheck.results())
+        if plan.sample is None:
+            self.clients_seen = self._checked + self.gathering.totals["orphans"]
+        return self._checked
+
+    def _pairs(
+        self, source: ComparedReader, target: ComparedReader, crew: Crew, listener: Listener
+    ) -> Iterator[ClientPair]:
+        """All clients; those that a glance in another process finds to be as they must be are only counted."""
+
+        is_first = True
 
         def refuse_old_shape(raw: bytes) -> None:
+            nonlocal is_first
             document = TargetDocument(raw)
-            if b"sessions" not in document.by_name:
+            if is_first and b"sessions" not in document.by_name:
                 raise TargetInOldShape(target.name, display_id(document.value(b"_id")))
+            is_first = False
 
-        scanned_target = watched(target.scan_by_client(), refuse_old_shape)
-        pairs: Iterable[ClientPair] = self._with_earlier(
-            pair_clients(source.scan_by_client(), scanned_target)
-        )
-        if plan.sample is not None:
-            pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
-        recheck = Recheck(plan, source, target, self._lookup)
-        checked = 0
-        parts = batches(pairs, plan.batch_bookings)
-        for batch, results in check_all(plan.rules, parts, self._lookup, workers=plan.workers):
-            checked += sum(pair.is_client for pair in batch)
-            sound = []
-            for pair, result in zip(batch, results, strict=True):
-                if not (recheck.is_wanted(pair) and self._is_dubious(result)):
-                    sound.append(result)
-                elif recheck.defer(pair):
-                    self._take(recheck.results())
-            self._take(sound)
-            listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
-        self._take(recheck.results())
-        if plan.sample is None:
-            self.clients_seen = checked + self.gathering.totals["orphans"]
-        return checked
+        ours = source.cut() if crew.workers > 1 and self._plan.sample is None else None
+        theirs = None if ours is None else target.cut()
+        if ours is None or theirs is None:
+            yield from pair_clients(
+                source.scan_by_client(), watched(target.scan_by_client(), refuse_old_shape)
+            )
+            return
+        before = watched(unpack(theirs.scan_before()), refuse_old_shape)
+        yield from pair_clients(unpack(ours.scan_before()), before)
+        rules = self._plan.rules
+        for _, first in crew.each(partial(glance_at, rules), range_pairs(ours, theirs)):
+            glanced: Glanced | None = first
+            while glanced is not None:
+                if glanced.first_target is not None:
+                    refuse_old_shape(glanced.first_target)
+                self._checked += glanced.clients
+                self.gathering.add_usual(glanced.clients, glanced.bookings)
+                listener.notify(Advanced(glanced.bookings))
+                yield from glanced.unusual
+                glanced = None if glanced.rest is None else glance_at(rules, glanced.rest)
+        yield from pair_clients(unpack(ours.scan_behind()), unpack(theirs.scan_behind()))
 
     def _with_earlier(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
         for pair in pairs:

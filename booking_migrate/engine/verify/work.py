@@ -2,12 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from functools import lru_cache
-from multiprocessing import get_context
 from secrets import SystemRandom
-from signal import SIG_IGN, SIGINT, signal
 
+from booking_migrate.engine.crew import Crew
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
 from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair
@@ -64,40 +63,30 @@ def _check_of(rules: VerificationRules) -> ClientCheck:
 
 
 def check_all(
-    rules: VerificationRules, parts: Iterable[Batch], lookup: PeopleLookup, *, workers: int
+    rules: VerificationRules, parts: Iterable[Batch], lookup: PeopleLookup, crew: Crew
 ) -> Iterator[tuple[Batch, list[ClientResult]]]:
     """Check batch after batch; each comes back with its results, in order.
 
-    Reading, looking up and the first glance stay in this process, so that both sides are read once and by one connection.
+    Looking up and the first glance stay in this process, and so does reading, unless it was done in ranges before.
 
     Args:
         rules: what must hold.
         parts: the batches.
         lookup: finds users and experts.
-        workers: how many processes check what is unusual; with one, this one does.
+        crew: who checks what is unusual.
     """
     glance = Glance(rules)
-    if workers == 1:
-        for batch in parts:
-            results, unusual = _glanced(glance, batch)
-            yield batch, _filled(results, check_batch(rules, unusual, _people(lookup, unusual)))
-        return
-    # A fresh interpreter each: a fork would take over the driver's threads and sqlite's open files.
-    with ProcessPoolExecutor(workers, get_context("spawn"), signal, (SIGINT, SIG_IGN)) as pool:
-        under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
-        try:
-            for batch in parts:
-                results, unusual = _glanced(glance, batch)
-                checked = pool.submit(check_batch, rules, unusual, _people(lookup, unusual))
-                under_way.append((batch, results, checked))
-                if len(under_way) >= workers * _AHEAD:
-                    done, results, checked = under_way.popleft()
-                    yield done, _filled(results, checked.result())
-            while under_way:
-                done, results, checked = under_way.popleft()
-                yield done, _filled(results, checked.result())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
+    for batch in parts:
+        results, unusual = _glanced(glance, batch)
+        checked = crew.submit(check_batch, rules, unusual, _people(lookup, unusual))
+        under_way.append((batch, results, checked))
+        if crew.workers == 1 or len(under_way) >= crew.workers * _AHEAD:
+            done, results, checked = under_way.popleft()
+            yield done, _filled(results, checked.result())
+    while under_way:
+        done, results, checked = under_way.popleft()
+        yield done, _filled(results, checked.result())
 
 
 def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:

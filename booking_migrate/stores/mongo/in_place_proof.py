@@ -13,6 +13,8 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.waiting import LEFT
+from booking_migrate.stores.packed import Piece, pack
+from booking_migrate.stores.whole_clients import whole_clients
 
 _CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
 """The client documents that hold a booking; any other is the application's own, and was not migrated."""
@@ -64,6 +66,9 @@ class _Both:
         for side in self._sides:
             side.check()
 
+    def cut(self) -> None:
+        """Two collections at a time are not cut."""
+
     def estimate_count(self) -> int | None:
         """How many the first holds: the second is hardly anything but client documents."""
         return self._sides[0].estimate_count()
@@ -72,6 +77,10 @@ class _Both:
         """See `DocumentReader.scan_by_client`."""
         keyed = merge(*(_keyed(side.scan_by_client()) for side in self._sides), key=itemgetter(0))
         return (scanned for _key, scanned in keyed)
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_pieces`."""
+        return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `DocumentReader.scan_client_documents`."""

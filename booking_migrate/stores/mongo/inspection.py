@@ -16,7 +16,7 @@ from booking_migrate.stores.inspection import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import split_batch
+from booking_migrate.stores.packed import split
 
 _OPLOG = "oplog.rs"
 
@@ -82,7 +82,7 @@ class MongoInspector:
         with reading(self._database[name]):
             for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
                 # The driver's annotation says document; what comes is the bytes of a whole batch.
-                yield from split_batch(cast("bytes", batch))
+                yield from split(cast("bytes", batch)).documents()
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
         """See `DatabaseInspector.missing`."""

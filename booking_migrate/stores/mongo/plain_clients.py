@@ -12,6 +12,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.stores.grouping import ClientCount, ClientRange, PlainRules
+from booking_migrate.stores.mongo.client_ranges import in_range
 from booking_migrate.stores.mongo.plain_bookings import CARRIED, plain_bookings, plain_texts
 
 Stage = dict[str, Any]
@@ -36,11 +37,6 @@ _TOO_LARGE = 1 << 40
 
 _INDEX_DIGITS = (10, 100, 1000, 10_000, 100_000)
 """From these numbers on, an index in an array takes one digit more."""
-
-
-def in_range(clients: ClientRange) -> Mapping[str, Any]:
-    """The query for the documents of a range. It compares with ObjectIds only, and so finds nothing else."""
-    return {"clientId": {"$gte": clients.first, "$lt": clients.end}}
 
 
 def pipeline(

@@ -1,6 +1,5 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -10,13 +9,13 @@ from pymongo.collation import Collation
 
 from booking_migrate.domain.bson_document import CODEC, Element, element_of, elements, wrap
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.packed import split
 
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
 
 _ARRAY, _DOCUMENT = 0x04, 0x03
 _BATCH_SIZE = 1000
-_LENGTH = struct.Struct("<i")
 _RAW_OPTIONS = CODEC.with_options(document_class=RawBSONDocument)
 
 
@@ -53,16 +52,7 @@ def find_raw(
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
         for batch in cast("Iterable[bytes]", cursor):
-            yield from split_batch(batch)
-
-
-def split_batch(batch: bytes) -> Iterator[bytes]:
-    """Cut a batch as it came from the server into its documents."""
-    position = 0
-    while position < len(batch):
-        end = position + _LENGTH.unpack_from(batch, position)[0]
-        yield batch[position:end]
-        position = end
+            yield from split(batch).documents()
 
 
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:

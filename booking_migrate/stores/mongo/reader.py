@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from booking_migrate.errors import PlaceNotFound
+from booking_migrate.errors import NotPermitted, PlaceNotFound
 from booking_migrate.stores.base import ScannedDocument
+from booking_migrate.stores.cut import ClientCut
+from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of
 from booking_migrate.stores.mongo.retry import tried
-from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.mongo.scan import find_documents, find_packed
+from booking_migrate.stores.packed import Packed, Piece
+from booking_migrate.stores.whole_clients import whole_clients
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""
@@ -45,6 +49,8 @@ class MongoReader:
         *,
         required: bool,
         fetch: FindDocuments = find_documents,
+        fetch_packed: Callable[[DriverCollection, Mapping[str, Any]], Iterator[Packed]] = find_packed,
+        address: Address | None = None,
         exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
         """Take the parts; nothing is sent to the server yet.
@@ -53,11 +59,15 @@ class MongoReader:
             collection: what to read.
             required: whether it has to exist; if not, an absent one has no documents.
             fetch: how documents are fetched.
+            fetch_packed: how all of them are, in the order of `clientId`.
+            address: where the collection is, for other processes; None: it is not known.
             exists: how to ask whether the collection exists.
         """
         self._collection = collection
         self._required = required
         self._fetch = fetch
+        self._fetch_packed = fetch_packed
+        self._address = address
         self._exists = exists
         self._is_checked = False
 
@@ -86,6 +96,29 @@ class MongoReader:
         """See `DocumentReader.scan_by_client`. A collection has no two documents of one `_id`."""
         for raw in self._find({}, by_client=True):
             yield ScannedDocument(raw)
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:
+        """See `DocumentReader.scan_pieces`. Apart are ranges along the index on `clientId`, if there is one."""
+        self._check_exists()
+        cut = self.cut() if apart else None
+        if cut is None:
+            with reading(self._collection):
+                yield from whole_clients(self._fetch_packed(self._collection, {}), documents)
+            return
+        yield from whole_clients(cut.scan_before(), documents)
+        for clients in cut.ranges(documents):
+            yield cut.piece(clients, documents)
+        yield from whole_clients(cut.scan_behind(), documents)
+
+    def cut(self) -> ClientCut | None:
+        """See `ComparedReader.cut`."""
+        if self._address is None:
+            return None
+        ranges = ClientRanges(self._collection, self._address)
+        try:
+            return ranges if ranges.obstacle() is None else None
+        except NotPermitted:
+            return None
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `DocumentReader.scan_client_documents`.

@@ -6,7 +6,8 @@ from typing import Any, cast
 from booking_migrate.stores.base import ScannedDocument
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import SIMPLE, split_batch
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.packed import split
 
 _PARTS = 1 << 20
 
@@ -32,5 +33,5 @@ def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDo
         with cursor:
             for batch in cursor:
                 # The driver's annotation says document; what comes is the bytes of a whole batch.
-                for raw in split_batch(cast("bytes", batch)):
+                for raw in split(cast("bytes", batch)).documents():
                     yield ScannedDocument(raw)

@@ -11,7 +11,7 @@ from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fi
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import DuplicateKeys, TargetChanged, TargetInOldShape, UnusablePlace, WriteFailed
-from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.base import CanHold, Replacement, holds_everything
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
@@ -45,6 +45,9 @@ class MongoTarget:
         self._collection = collection
         self._rejects = rejects
         self._changed = False
+        self._was_empty = False
+        self._sent = 0
+        """How many documents were inserted here, or tried to."""
 
     @property
     def name(self) -> str:
@@ -56,9 +59,10 @@ class MongoTarget:
         """What to call the place of the rejected bookings."""
         return self._rejects.name
 
-    def can_hold(self, raw: bytes) -> bool:  # noqa: ARG002 - the port's signature
+    @property
+    def can_hold(self) -> CanHold:
         """See `TargetWriter.can_hold`. A collection holds every BSON document."""
-        return True
+        return holds_everything
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
@@ -74,6 +78,8 @@ class MongoTarget:
         self._rejects.prepare()
         self._refuse_other_kinds()
         self._refuse_old_shape()
+        with reading(self._collection):
+            self._was_empty = tried(lambda: self._collection.find_one({}, {"_id": 1})) is None
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
@@ -85,7 +91,16 @@ class MongoTarget:
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """See `TargetWriter.find_client_documents`."""
         with reading(self._collection):
+            if self._holds_nothing_else():
+                return
             yield from find_documents(self._collection, any_of("clientId", client_ids))
+
+    def _holds_nothing_else(self) -> bool:
+        """Whether nobody but this target has put anything in: what is asked for next cannot be there.
+
+        The server's own count costs it nothing. Where it is too small, the unique index is still in the way of a second document.
+        """
+        return self._was_empty and tried(self._collection.estimated_document_count) <= self._sent
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
@@ -143,6 +158,7 @@ class MongoTarget:
 
     def _insert(self, documents: list[bytes]) -> list[Document]:
         """Insert what can be inserted; return the server's notes on duplicate keys."""
+        self._sent += len(documents)
         with writing(self._collection):
             try:
                 for attempt in attempts():

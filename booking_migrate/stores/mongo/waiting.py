@@ -10,8 +10,9 @@ from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import SIMPLE, split_batch
+from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.retry import PATIENCE, is_transient
+from booking_migrate.stores.packed import split
 
 _CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
 """The types of `clientId` (DESIGN.md, section 2); an operator of an aggregation does not look into arrays."""
@@ -79,7 +80,7 @@ def _read(collection: DriverCollection, condition: Mapping[str, Any], order: str
     with batches:
         for batch in batches:
             # The driver's annotation says document; what comes is the bytes of a whole batch.
-            for raw in split_batch(cast("bytes", batch)):
+            for raw in split(cast("bytes", batch)).documents():
                 fields = read_fields(raw)
                 yield Waiting(fields.get("clientId"), fields["_id"], int(fields["size"]))
 

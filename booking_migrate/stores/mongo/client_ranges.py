@@ -1,0 +1,184 @@
+"""Ranges of clients along a collection's index on `clientId`, and reading them one by one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.bson_document import Document, value_in
+from booking_migrate.stores.grouping import ClientRange
+from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.scan import find_packed
+from booking_migrate.stores.packed import Packed, split
+from booking_migrate.stores.whole_clients import whole_clients
+
+FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
+_BATCH_SIZE = 1000
+
+
+class Address(NamedTuple):
+    """Where a collection is, so that another process can open it. It holds a password, and is never shown."""
+
+    uri: str
+    database: str
+    collection: str
+
+
+def in_range(clients: ClientRange) -> Mapping[str, Any]:
+    """The query for the documents of a range. It compares with ObjectIds only, and so finds nothing else."""
+    return {"clientId": {"$gte": clients.first, "$lt": clients.end}}
+
+
+class ClientRanges:
+    """A collection, cut along its index on `clientId`; see `ClientCut` for the promises."""
+
+    def __init__(self, source: DriverCollection, address: Address) -> None:
+        """Take the collection, and where it is; nothing is sent to the server yet."""
+        self._source = source
+        self._address = address
+        self._found_index: str | None = None
+
+    def obstacle(self) -> str | None:
+        """Why the collection cannot be cut, for people; None if it can.
+
+        Raises:
+            NotPermitted, ConnectionProblem: it cannot be asked.
+        """
+        listed = describe(self._source)
+        if listed is not None and listed["type"] != "collection":
+            return f"{self._source.name} is a {listed['type']}"
+        if not self.index():
+            return f"{self._source.name} has no index on clientId alone that holds every document"
+        if self._holds_arrays():
+            return f"{self._source.name} may have arrays for clientId"
+        return None
+
+    def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
+        """See `GroupingServer.ranges`. They are steps of so many entries along the index."""
+        first = first or FIRST
+        while first < LAST:
+            end = self._client_at(first, skip=documents)
+            is_groupable = end != first
+            if not is_groupable:
+                end = self._client_at(first, skip=0, is_after=True)
+            yield ClientRange(first, end, is_groupable)
+            first = end
+
+    def piece(self, clients: ClientRange, documents: int) -> "DistantRange":
+        """See `ClientCut.piece`."""
+        return DistantRange(self._address, clients, documents, self._source)
+
+    def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
+        """The client so many entries behind the first of another client, or behind all of that client's."""
+        above = "$gt" if is_after else "$gte"
+        condition = {"clientId": {above: first, "$lt": LAST}}
+        with reading(self._source):
+            for attempt in attempts():
+                with attempt:
+                    cursor = self._source.find(
+                        condition, {"clientId": 1, "_id": 0}, hint=self.index(), collation=SIMPLE
+                    )
+                    found = list(cursor.sort("clientId", 1).skip(skip).limit(1))
+        return found[0]["clientId"] if found else LAST
+
+    def scan_before(self) -> Iterator[Packed]:
+        """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
+        return self._scan_part(largest=FIRST)
+
+    def scan_behind(self) -> Iterator[Packed]:
+        """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
+        return self._scan_part(least=LAST)
+
+    def _scan_part(self, least: ObjectId | None = None, largest: ObjectId | None = None) -> Iterator[Packed]:
+        """The documents between two places of the index, whatever the types of their `clientId`."""
+        # The driver's annotation of a place in an index knows orders and not values.
+        cursor: Any = self._source.find_raw_batches(
+            {}, hint=self.index(), collation=SIMPLE, batch_size=_BATCH_SIZE
+        )
+        if least is not None:
+            cursor = cursor.min([("clientId", least)])
+        if largest is not None:
+            cursor = cursor.max([("clientId", largest)])
+        with reading(self._source), cursor:
+            for batch in cursor:
+                yield split(batch)
+
+    def index(self) -> str:
+        """The name of an index along which all documents stand in client order, or nothing."""
+        if self._found_index is None:
+            with reading(self._source):
+                indexes = tried(lambda: list(self._source.list_indexes()))
+            self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
+        return self._found_index
+
+    def _holds_arrays(self) -> bool:
+        """Whether the index has ever held an array, so that a document may stand at several places of it."""
+        with reading(self._source):
+            asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
+            explained = tried(
+                lambda: self._source.database.command("explain", asked, verbosity="queryPlanner")
+            )
+        marks = list(_values(explained, "isMultiKey"))
+        return not marks or any(marks)
+
+
+@dataclass(frozen=True, slots=True)
+class DistantRange:
+    """A range of clients that is read by whichever process is to work on it; see `RangePiece`."""
+
+    address: Address = field(repr=False)
+    clients: ClientRange
+    documents: int
+    """About how many there are."""
+
+    collection: DriverCollection | None = field(default=None, repr=False)
+    """The bookings as this process has them open; another process opens them by their address."""
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Whatever another process needs."""
+        return type(self), (self.address, self.clients, self.documents)
+
+    def within(self, clients: ClientRange) -> "DistantRange":
+        """See `RangePiece.within`."""
+        return replace(self, clients=clients)
+
+    def read(self) -> "tuple[Packed, DistantRange | None]":
+        """See `RangePiece.read`."""
+        collection = _opened(self.address) if self.collection is None else self.collection
+        with reading(collection):
+            scan = find_packed(collection, in_range(self.clients))
+            chunks = whole_clients(scan, 2 * self.documents)
+            chunk, following = next(chunks, split(b"")), next(chunks, None)
+        if following is None:
+            return chunk, None
+        first = value_in(following.document(0), b"clientId")
+        return chunk, self.within(self.clients._replace(first=first))
+
+
+@lru_cache(maxsize=1)
+def _opened(address: Address) -> DriverCollection:
+    """A collection of this process's own client, which lives as long as the process."""
+    return open_collection(make_client(address.uri), address.database, address.collection)
+
+
+def _is_complete(index: Mapping[str, Any]) -> bool:
+    return (
+        dict(index["key"]) == {"clientId": 1}
+        and not {"partialFilterExpression", "sparse", "hidden"} & {name for name in index if index[name]}
+        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
+    )
+
+
+def _values(document: Document | list[Any], name: str) -> Iterator[Any]:
+    """The values of a field at every depth of a document."""
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        if key == name:
+            yield value
+        elif isinstance(value, dict | list):
+            yield from _values(value, name)

@@ -1,0 +1,189 @@
+"""Several processes that read and convert, and a trial of the server: the same bytes and counts as one process alone."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from bson.int64 import Int64
+from pymongo.database import Database
+
+from booking_migrate.engine import choice, stream
+from booking_migrate.engine.choice import FEW, TRIED
+from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking, client
+from tests.support.bookings import ABSENT
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+MIGRATE = ("migrate", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
+STREAM = (*MIGRATE, "--engine", "stream")
+DRY_RUN = ("dry-run", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+CLIENTS = 30
+
+
+@pytest.fixture(autouse=True)
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take few bookings for many."""
+    monkeypatch.setattr(stream, "WORTH_IT", 0)
+    monkeypatch.setattr(choice, "MANY", 0)
+    monkeypatch.setattr(choice, "TRIAL_OF_STREAM", 30)
+    monkeypatch.setattr(choice, "TRIAL_OF_SERVER", 10)
+
+
+@pytest.fixture
+def platform(database: Db) -> Db:
+    """Bookings of plain clients and of all others, clients that the target knows, and an index."""
+    odd = [
+        booking(400, clientId=client(3), currency="usd"),
+        booking(401, clientId=client(4), duration=5),
+        booking(402, clientId=client(5), expertEmail=ABSENT),
+        booking(403, clientId=client(6), clientEmail="other@example.com"),
+        booking(404, clientId="a client of another kind"),
+        booking(405, clientId=Int64(7)),
+        booking(406, clientId=None),
+        booking(407),
+        {"_id": 1, "clientId": client(8), "sessions": [{"by": "the application"}]},
+        *(booking(500 + number, clientId=client(9)) for number in range(40)),
+        *(booking(600 + number, clientId=client(10), createdAt=ABSENT) for number in range(3)),
+    ]
+    database.bookings.insert_many(
+        [*(booking(number, clientId=client(number % CLIENTS)) for number in range(300)), *odd]
+    )
+    database.bookings.create_index("clientId")
+    database.clients.insert_one({"_id": 2, "clientId": client(2), "sessions": [], "by": "the application"})
+    return database
+
+
+def told(ended: Ended) -> dict[str, Any]:
+    """A report without what depends on the run, the time, and on who did what."""
+    unlike = ("run_id", "seconds", "engines", "dry_run")
+    return {name: value for name, value in json.loads(ended.stdout).items() if name not in unlike}
+
+
+def shares(ended: Ended) -> Iterator[tuple[str, str, int]]:
+    """Who did how many documents, and why."""
+    for share in json.loads(ended.stdout)["engines"]:
+        yield share["engine"], share["reason"], share["documents"]
+
+
+@pytest.mark.parametrize("workers", ["2", "3"])
+def test_several_processes_do_the_same(platform: Db, command: Run, workers: str) -> None:
+    """Target, rejects and report are those of one process; so they are a second time, when all is there already."""
+    before = contents(platform)
+    alone = command(*STREAM, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    assert before == contents(platform)
+    together = command(*STREAM, "--workers", workers)
+
+    assert (3, 3) == (alone.returncode, together.returncode), together.stderr
+    assert told(alone) == told(together)
+    assert expected == contents(platform)
+    again = told(command(*STREAM, "--workers", workers))
+    assert (False, 0) == (again["changed"], again["counts"]["migrated"])
+    assert expected == contents(platform)
+
+
+def test_several_processes_without_an_index(platform: Db, command: Run) -> None:
+    """A collection that cannot be cut into ranges is read by one, and converted by several."""
+    platform.bookings.drop_index("clientId_1")
+    alone = command(*STREAM, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+
+    assert told(alone) == told(command(*STREAM, "--workers", "2"))
+    assert expected == contents(platform)
+
+
+def test_new_bookings_of_known_clients(platform: Db, command: Run) -> None:
+    """Clients that have other documents by now are taken again, from their bookings on, and nothing is counted twice."""
+    command(*STREAM)
+    new = [booking(1000 + number, clientId=client(number)) for number in range(12, 20)]
+    platform.bookings.insert_many(new)
+    second = command(*STREAM, "--workers", "2")
+    grown = contents(platform)
+    command(*ROLLBACK)
+    command(*ROLLBACK)
+    whole = command(*STREAM, "--workers", "1")
+
+    assert (3, 8) == (second.returncode, told(second)["counts"]["migrated"]), second.stderr
+    assert told(whole)["counts"]["scanned"] == told(second)["counts"]["scanned"]
+    assert grown["clients"] == contents(platform)["clients"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_trial_changes_nothing_but_who_does_it(platform: Db, command: Run, workers: str) -> None:
+    """The program begins, the server is tried, the faster one goes on; the result and the counts are those of one of them."""
+    streamed = command(*STREAM, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    tried = command(*MIGRATE, "--workers", workers)
+
+    assert told(streamed) == told(tried), tried.stderr
+    assert expected == contents(platform)
+    done = list(shares(tried))
+    assert told(tried)["counts"]["scanned"] + 1 == sum(documents for _, _, documents in done)
+    reasons = {reason for _, reason, _ in done}
+    assert TRIED in reasons
+    assert any(reason.startswith("it was faster on trial") for reason in reasons) or "server" in {
+        engine for engine, _, _ in done
+    }
+
+
+def test_few_bookings_are_streamed(platform: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a trial would not pay, auto leaves the server alone, and says so."""
+    monkeypatch.setattr(choice, "MANY", 10**6)
+
+    assert ("stream", FEW) in {(engine, reason) for engine, reason, _ in shares(command(*MIGRATE))}
+    assert {"stream"} == {share["engine"] for share in json.loads(command(*MIGRATE).stdout)["engines"]}
+    assert 0 < platform.clients.count_documents({})
+
+
+@pytest.mark.parametrize("target", ["clients.bson", "clients.jsonl"])
+def test_from_a_file_to_a_file(platform: Db, command: Run, tmp_path: Any, target: str) -> None:
+    """A file is read by one process and converted by several, with the same bytes."""
+    source = tmp_path / "bookings.bson"
+    source.write_bytes(b"".join(cast("Any", platform.bookings.find_raw_batches())))
+    people = ("--batch-size", "4", "--quiet", "--source", str(source))
+    results = []
+    for workers in ("1", "3"):
+        place = tmp_path / workers / target
+        place.parent.mkdir()
+        assert 3 == command("migrate", *people, "--target", str(place), "--workers", workers).returncode
+        results.append(place.read_bytes())
+
+    assert results[0] == results[1] != b""
+
+
+def test_a_dry_run_sees_the_same(platform: Db, command: Run) -> None:
+    """Counts, risks and charts of a dry-run are the same, however many processes look."""
+    platform.bookings.insert_many([booking(2000 + number, clientId=client(25)) for number in range(2)])
+    reports = [json.loads(command(*DRY_RUN, "--workers", workers).stdout) for workers in ("1", "2")]
+    timed = ("seconds", "run_id", "findings")
+    one, other = ({name: each[name] for name in each if name not in (*timed, "dry_run")} for each in reports)
+
+    assert one == other
+    assert reports[0]["dry_run"]["distributions"] == reports[1]["dry_run"]["distributions"]
+    assert reports[0]["dry_run"]["largest_clients"] == reports[1]["dry_run"]["largest_clients"]
+    assert reports[0]["findings"] == reports[1]["findings"] != []
+
+
+def test_a_lost_connection_is_waited_out(server: Server, platform: Db, command: Run) -> None:
+    """A piece whose reading breaks off in another process is read again; nothing is lost or comes twice."""
+    alone = command(*STREAM, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    server.client().admin.command(
+        "configureFailPoint",
+        "failCommand",
+        mode={"times": 5},
+        data={"failCommands": ["find"], "closeConnection": True},
+    )
+    together = command(*STREAM, "--workers", "2")
+
+    assert told(alone) == told(together), together.stderr
+    assert expected == contents(platform)

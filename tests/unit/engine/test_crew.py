@@ -1,0 +1,119 @@
+"""Work in several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from booking_migrate.engine.crew import Crew
+
+ROOT = Path(__file__).parents[3]
+_PATIENCE = 60
+
+
+def slow_square(number: int) -> tuple[int, int]:
+    """The square of a number, sooner of a later one; and who has worked it out."""
+    time.sleep(0.02 / (number + 1))
+    return number**2, os.getpid()
+
+
+def fail_at_three(number: int) -> int:
+    """A failure, or the number."""
+    if number == 3:
+        raise LookupError("three")
+    return number
+
+
+def wait_forever(number: int) -> int:
+    """Leave a sign that the work was begun, and never end."""
+    Path(os.environ["CREW_SIGN"] + str(number)).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(10**6)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_order(workers: int) -> None:
+    """Pieces come back in order with their results; with one worker this process does everything."""
+    with Crew(workers) as crew:
+        done = list(crew.each(slow_square, iter(range(40))))
+
+    assert [(number, number**2) for number in range(40)] == [(piece, result[0]) for piece, result in done]
+    busy = {result[1] for _, result in done}
+    assert (workers > 1) == any(process != os.getpid() for process in busy)
+
+
+def test_pieces_are_not_read_far_ahead() -> None:
+    """However slow the one is who takes the results, a bounded number of pieces is held."""
+    read: list[int] = []
+
+    def pieces() -> Iterator[int]:
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    with Crew(2) as crew:
+        for done, _ in enumerate(crew.each(slow_square, pieces())):
+            assert len(read) <= done + 8
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_comes_with_its_piece(workers: int) -> None:
+    """What goes wrong in another process is raised here, after the results of the pieces before."""
+    done: list[int] = []
+    with pytest.raises(LookupError, match="three"), Crew(workers) as crew:
+        done.extend(result for _, result in crew.each(fail_at_three, range(10)))
+    assert [0, 1, 2] == done
+
+
+def _begun(sign: Path) -> int:
+    """The process that leaves a sign."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (sign.exists() and sign.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, "nobody began to work"
+        time.sleep(0.02)
+    return int(sign.read_text(encoding="utf-8"))
+
+
+def _is_gone(process: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux who is alive")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> None:
+    """Killed or interrupted, a process leaves none behind that works for it, though they are in the middle of something."""
+    code = (
+        "from booking_migrate.engine.crew import Crew\n"
+        "from tests.unit.engine.test_crew import wait_forever\n"
+        "if __name__ == '__main__':\n"
+        "    with Crew(2) as crew:\n"
+        "        list(crew.each(wait_forever, range(2)))\n"
+    )
+    script = tmp_path / "served.py"
+    script.write_text(code, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CREW_SIGN": str(tmp_path / "sign")}
+    served = subprocess.Popen([sys.executable, script], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        others = [_begun(tmp_path / f"sign{number}") for number in range(2)]
+        served.send_signal(how)
+        served.wait(_PATIENCE)
+    finally:
+        served.kill()
+        served.wait()
+
+    assert 0 != served.returncode
+    assert all(map(_is_gone, others))
