@@ -147,7 +147,6 @@ class _Run:
         self, source: ComparedReader, target: ComparedReader, crew: Crew, listener: Listener
     ) -> Iterator[ClientPair]:
         """All clients; those that a glance in another process finds to be as they must be are only counted."""
-
         is_first = True
 
         def refuse_old_shape(raw: bytes) -> None:
