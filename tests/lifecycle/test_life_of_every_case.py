@@ -11,6 +11,8 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.engine import stream
+from booking_migrate.engine.verify import run as verify_run
 from booking_migrate.errors import ExitCode
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.scenarios.test_scenarios import dump
@@ -36,6 +38,9 @@ class Life:
     migrated: dict[str, str]
     """The hashes after the first migrate."""
 
+    engine: tuple[str, ...] = ()
+    """The options by which one engine or the other migrates."""
+
     @property
     def expected_exit(self) -> int:
         """How dry-run and migrate have to end."""
@@ -48,7 +53,10 @@ class Life:
 
     def run(self, name: str, *arguments: str) -> Ended:
         """Run a command with the scenario's options."""
-        return self.command(name, "--json", "--config", str(self.folder / "options.toml"), *arguments)
+        engine = self.engine if name == "migrate" else ()
+        return self.command(
+            name, "--json", "--config", str(self.folder / "options.toml"), *arguments, *engine
+        )
 
 
 def plan(life: Life) -> None:
@@ -136,17 +144,36 @@ LIFE: list[Callable[[Life], None]] = [
 REFUSED_LIFE: list[Callable[[Life], None]] = [plan, migrate, find_nothing_to_roll_back]
 
 
+def engine_options(name: str, database: Db, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The options for an engine, which gets the index that it needs; where it cannot work, ``auto`` has to know."""
+    if name == "one process":
+        return "--engine", "stream", "--workers", "1"
+    database.bookings.create_index("clientId")
+    if name == "several processes":
+        for module in (stream, verify_run):
+            monkeypatch.setattr(module, "WORTH_IT", 0)
+        return "--engine", "stream", "--workers", "2"
+    has_arrays = database.bookings.find_one({"clientId": {"$type": "array"}}) is not None
+    return ("--engine", "auto" if has_arrays else "server", "--batch-size", "2")
+
+
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
-def test_life_of_every_case(folder: Path, tmp_path: Path, database: Db, command: Run) -> None:
-    """Every step of a case's life ends as it must, and in the end everything is as it was in the beginning."""
+@pytest.mark.parametrize("engine", ["one process", "several processes", "server"])
+def test_life_of_every_case(
+    folder: Path, engine: str, tmp_path: Path, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By either engine, every step of a case's life ends as it must, and in the end everything is as in the beginning."""
     database.create_collection("bookings")
     for name, collection in COLLECTIONS.items():
         path = folder / f"{name}.jsonl"
         if path.exists() and path.read_bytes():
             documents: list[dict[str, Any]] = bson.decode_all(dump(path), CODEC)
             database[collection].insert_many(documents)
+    options = engine_options(engine, database, monkeypatch)
     before = contents(database)
-    life = Life(folder, tmp_path / "plan.json", database, command, before=before, migrated=before)
+    life = Life(
+        folder, tmp_path / "plan.json", database, command, before=before, migrated=before, engine=options
+    )
 
     for step in REFUSED_LIFE if life.is_refused else LIFE:
         step(life)

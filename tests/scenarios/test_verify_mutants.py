@@ -1,13 +1,15 @@
 """Every single fault is found and named, in files and in MongoDB; an unharmed result has none."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.engine.verify import VerificationPlan
+from booking_migrate.engine import crew
+from booking_migrate.engine.verify import VerificationPlan, ranged, run
 from booking_migrate.stores.locate import Connection
 from tests.support.mutants import MUTANTS, Mutant
 from tests.support.proof import Proof, migrated, verify_collections, verify_files
@@ -57,8 +59,53 @@ def test_unharmed_collections(
     assert 0 == outcome.mismatch_count
 
 
-def test_workers_find_the_same(proof: Proof, tmp_path: Path) -> None:
+@pytest.fixture
+def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
+    """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
+    monkeypatch.setattr(run, "WORTH_IT", 0)
+    monkeypatch.setattr(ranged, "RANGE_DOCUMENTS", 2)
+    monkeypatch.setattr(crew, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    return VerificationPlan(workers=2)
+
+
+def test_unharmed_ranges(
+    proof: Proof,
+    database: Database[dict[str, Any]],
+    connection: Connection,
+    in_ranges: VerificationPlan,
+) -> None:
+    """Looked at in ranges, the same documents have no mismatch either, and the same counts."""
+    alone, _found = verify_collections(proof, database, connection)
+    outcome, found = verify_collections(proof, database, connection, in_ranges)
+
+    assert [] == found
+    assert (alone.counts, alone.rejections) == (outcome.counts, outcome.rejections)
+    assert alone.clients_checked == outcome.clients_checked
+
+
+@pytest.mark.parametrize(
+    "mutant", [each for each in MUTANTS if not each.in_files_only], ids=lambda mutant: mutant.name
+)
+def test_mutant_in_ranges(
+    proof: Proof,
+    database: Database[dict[str, Any]],
+    connection: Connection,
+    mutant: Mutant,
+    in_ranges: VerificationPlan,
+) -> None:
+    """A fault is found where clients are looked at in ranges, too, and nothing else is than without ranges."""
+    harmed = proof.copy()
+    mutant.harm(harmed)
+    _outcome, alone = verify_collections(harmed, database, connection)
+    _outcome, found = verify_collections(harmed, database, connection, in_ranges)
+
+    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
+    assert alone == found
+
+
+def test_workers_find_the_same(proof: Proof, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes find what one does, in the same order."""
+    monkeypatch.setattr(run, "WORTH_IT", 0)
     harmed = proof.copy()
     for mutant in MUTANTS[:12]:
         mutant.harm(harmed)

@@ -208,6 +208,7 @@ def verify_collections(
     # As after a migration; where two documents have one client, somebody must have dropped it.
     if len(set(keys)) == len(keys):
         database["clients"].create_index("clientId", unique=True)
+    database["bookings"].create_index("clientId")
     with _readers(connection, {name: name for name in _PLACES}) as readers:
         rejected = open_rejected_records(parse_place("clients"), connection, source_name="bookings")
         with closing(rejected):

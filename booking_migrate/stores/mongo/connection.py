@@ -1,5 +1,6 @@
 """One client for a run, and the collections behind it."""
 
+import atexit
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.synchronous import monitor
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
@@ -31,6 +33,11 @@ def make_client(uri: str) -> MongoClient[Document]:
     Raises:
         BadConfiguration: the connection string cannot be used. The string is not quoted.
     """
+    # At the end of the process the driver would wait up to half a second for its monitors to wake up and notice; they are
+    # daemons, and end with it anyway.
+    wait_for_monitors = getattr(monitor, "_shutdown_resources", None)
+    if wait_for_monitors is not None:
+        atexit.unregister(wait_for_monitors)
     options: dict[str, Any] = {"appname": "booking-migrate"}
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
