@@ -51,6 +51,11 @@ class EngineChoice:
             return self._chosen
         return Engine.STREAM if not self._rate else Engine.SERVER
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether the server is on trial."""
+        return self._chosen is None and not self._only_server
+
     def note_streamed(self, documents: int) -> None:
         """Take note of documents that the program has dealt with just now."""
         if self._rate or self._only_server or self._chosen is not None:

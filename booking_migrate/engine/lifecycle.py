@@ -86,6 +86,7 @@ def migrate(
             shield=shield,
             throttle=throttle,
             range_bookings=bookings,
+            expect=target.expect,
         )
     try:
         outcome = migrate_stream(

@@ -16,7 +16,7 @@ changes the target of a running migration just then has the change taken for the
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -124,6 +124,7 @@ class ServerAssistedReader:
         shield: Shield,
         throttle: Throttle | NoThrottle,
         range_bookings: int,
+        expect: Callable[[int], None],
     ) -> None:
         """Take the parts.
 
@@ -136,6 +137,7 @@ class ServerAssistedReader:
             shield: holds a signal back while a range is noted down.
             throttle: pauses before a range while a secondary is behind.
             range_bookings: how many bookings a range has, about.
+            expect: is told how many documents the server has put into the target, see `TargetWriter.expect`.
         """
         self._source = source
         self._server = grouping.server
@@ -147,6 +149,7 @@ class ServerAssistedReader:
         self._shield = shield
         self._throttle = throttle
         self._range_bookings = range_bookings
+        self._expect = expect
         self._pool = ThreadPoolExecutor(max_workers=grouping.workers, thread_name_prefix="range")
         self._ahead: deque[_Work] = deque()
         self._shares: Counter[tuple[Engine, str]] = Counter()
@@ -222,9 +225,9 @@ class ServerAssistedReader:
             if is_server:
                 self._choice.begin_grouping()
                 self._begin(clients)
-            if len(self._ahead) > self._workers or not is_server:
-                yield from self._end_all(documents, leave=self._workers if is_server else 0)
-            if not is_server:
+                yield from self._end_all(documents, leave=self._left_under_way)
+            else:
+                yield from self._end_all(documents)
                 self._choose(Engine.STREAM, self._choice.reason)
                 yield from self._noted(self._streamed(clients, documents, apart=apart), self._choice.reason)
         yield from self._end_all(documents)
@@ -234,6 +237,12 @@ class ServerAssistedReader:
             yield self._server.piece(clients, documents)
         else:
             yield from whole_clients(self._server.scan(clients), documents)
+
+    @property
+    def _left_under_way(self) -> int:
+        """How many ranges the server may go on with before the next one begins; on trial it does as many as it works on."""
+        is_over = self._choice.is_trial and len(self._ahead) >= self._workers
+        return 0 if is_over else self._workers
 
     def _end_all(self, documents: int, leave: int = 0) -> Iterator[Piece]:
         """Bring the ranges that are under way to their end, but for so many."""
@@ -326,6 +335,7 @@ class ServerAssistedReader:
 
     def _count(self, written: _Written) -> None:
         self._tally.take_grouped(len(written.notes), written.sessions, written.spent)
+        self._expect(len(written.notes))
         self._choose(Engine.SERVER, PLAIN)
         self._shares[Engine.SERVER, PLAIN] += written.sessions
         self._choice.note_grouped(written.sessions)

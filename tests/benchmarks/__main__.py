@@ -120,11 +120,17 @@ def _server_ways(server: Server) -> Iterator[Way]:
         return run_program([command, "--quiet", "--uri", server.uri, "--db", _DATABASE, *options])
 
     yield Way("dry-run", "dry-run", lambda: tool("dry-run"))
+    yield Way("server", "migrate --engine server", lambda: tool("migrate", "--engine", "server"))
+    yield Way(
+        "alone",
+        "migrate --engine stream --workers 1",
+        lambda: tool("migrate", "--engine", "stream", "--workers", "1"),
+    )
     yield Way("stream", "migrate --engine stream", lambda: tool("migrate", "--engine", "stream"))
     yield Way("auto", "migrate", lambda: tool("migrate"))
     # These two are about what the way before them left.
     yield Way("verify", "verify", lambda: tool("verify", fresh=False))
-    yield Way("verify-2", "verify --workers 2", lambda: tool("verify", "--workers", "2", fresh=False))
+    yield Way("verify-1", "verify --workers 1", lambda: tool("verify", "--workers", "1", fresh=False))
     yield Way("rollback", "rollback", lambda: tool("rollback", "--yes", fresh=False))
     if has_option("migrate", "--in-place"):
 

@@ -47,7 +47,7 @@ class MongoTarget:
         self._changed = False
         self._was_empty = False
         self._sent = 0
-        """How many documents were inserted here, or tried to."""
+        """How many documents this run has inserted, or tried to."""
 
     @property
     def name(self) -> str:
@@ -96,11 +96,15 @@ class MongoTarget:
             yield from find_documents(self._collection, any_of("clientId", client_ids))
 
     def _holds_nothing_else(self) -> bool:
-        """Whether nobody but this target has put anything in: what is asked for next cannot be there.
+        """Whether nobody but this run has put anything in: what is asked for next cannot be there.
 
         The server's own count costs it nothing. Where it is too small, the unique index is still in the way of a second document.
         """
         return self._was_empty and tried(self._collection.estimated_document_count) <= self._sent
+
+    def expect(self, documents: int) -> None:
+        """See `TargetWriter.expect`."""
+        self._sent += documents
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""

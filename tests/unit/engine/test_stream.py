@@ -74,6 +74,9 @@ class Target:
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002
         return iter(())
 
+    def expect(self, documents: int) -> None:
+        raise AssertionError(f"nobody else writes here: {documents}")
+
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         raise AssertionError(f"there is nothing to join: {changed}, {removed}")
 
