@@ -58,9 +58,9 @@ def main() -> None:
     cost = conversion_cost()
     text = (
         f"![Bookings per second]({PICTURE.relative_to(README.parent)})\n\n{table(figures, tenth, _machine())}\n"
-        f"Reading, checking and converting a booking takes {cost.convert:.1f} µs, {cost.ratio:.2f} times what decoding "
-        f"and\nencoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.convert_thoroughly:.1f} µs if it is an "
-        f"unusual one;\nconsolidating takes {cost.consolidate:.1f} µs more.\n"
+        f"Making client documents takes one process {cost.compose:.1f} µs a booking, {cost.ratio:.2f} times what decoding "
+        f"and\nencoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.compose_thoroughly:.1f} µs where bookings are "
+        "unusual ones.\n"
     )
     sys.stdout.write(text)
     if arguments.readme:

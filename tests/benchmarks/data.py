@@ -17,7 +17,9 @@ _SEED = 7
 _EXPERTS = 200
 _START = 1_700_000_000
 _ID = slice(9, 21)
-_CLIENT = slice(31, 43)
+CLIENT = slice(31, 43)
+"""Where a booking has its `clientId`."""
+
 _EXPERT = slice(53, 65)
 
 
@@ -31,7 +33,7 @@ def bookings(count: int) -> Iterator[bytes]:
     for number in range(count):
         client = chance.randrange(clients)
         template[_ID] = struct.pack(">I5sxH", _START + number, b"bench", number % 65536)
-        template[_CLIENT] = struct.pack(">I4sI", _START, b"user", client)
+        template[CLIENT] = struct.pack(">I4sI", _START, b"user", client)
         template[_EXPERT] = chance.choice(experts)
         template[price : price + 4] = struct.pack("<i", chance.randrange(2000))
         yield bytes(template)

@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 
@@ -14,10 +16,10 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter
+from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_booking import UsualBookings
-from tests.benchmarks.data import BOOKINGS_A_CLIENT, bookings
+from booking_migrate.domain.usual_client import UsualClients, UsualRules
+from tests.benchmarks.data import CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +30,7 @@ class Measurement:
 
     seconds: float
     peak_mib: float | None
-    """The largest resident memory of its process; None if it has none of its own."""
+    """The most memory that its processes had together; None if it has none of its own."""
 
 
 def run_program(arguments: Sequence[str], expected_exit: int = 0) -> Measurement:
@@ -62,14 +64,34 @@ def has_option(command: str, option: str) -> bool:
     return option in helped.stdout
 
 
-# The kernel counts into a process's peak what its parent held when it was forked, so the program gets a small parent.
+# The kernel counts into a process's peak what its parent held when it was forked, so the program gets a small parent. Of all
+# processes of the program together, the memory that each has for itself and its share of the rest is looked at now and then.
 _LAUNCHER = """
 import os, sys, time
+def together(group):
+    total = 0
+    for name in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{name}/stat') as file:
+                if int(file.read().rpartition(')')[2].split()[2]) != group:
+                    continue
+            with open(f'/proc/{name}/smaps_rollup') as file:
+                total += next(int(line.split()[1]) for line in file if line.startswith('Pss:'))
+        except (OSError, StopIteration):
+            continue
+    return total
 started = time.perf_counter()
-child = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
-_, status, usage = os.wait4(child, 0)
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, setpgroup=0)
+peak, looked = 0, started
+while True:
+    ended, status, usage = os.wait4(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.005)
+    if time.perf_counter() - looked > 0.25:
+        peak, looked = max(peak, together(child)), time.perf_counter()
 print()
-print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_maxrss)
+print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, max(peak, usage.ru_maxrss))
 """
 
 
@@ -78,46 +100,39 @@ class ConversionCost:
     """What the steps cost per booking, in microseconds; medians of several alternating rounds."""
 
     decode_and_encode: float
-    convert: float
-    """Reading, checking and converting a usual booking."""
+    compose: float
+    """Making client documents of usual bookings: reading, checking, converting, consolidating."""
 
-    convert_thoroughly: float
-    """The same for a booking that is not known to be a usual one."""
-
-    consolidate: float
+    compose_thoroughly: float
+    """The same for bookings that are not known to be usual ones."""
 
     @property
     def ratio(self) -> float:
-        """Converting in terms of decoding and encoding the same document."""
-        return self.convert / self.decode_and_encode
+        """Making client documents in terms of decoding and encoding the bookings."""
+        return self.compose / self.decode_and_encode
 
 
 def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     """Measure conversion beside what decoding and encoding the same documents costs, in this process."""
-    raws = list(bookings(count))
-    converter, usual, nobody = Converter(Contract()), UsualBookings(Contract()), People()
+    raws = sorted(bookings(count), key=lambda raw: raw[CLIENT])
+    converter, nobody = Converter(Contract()), People()
+    usual = UsualClients(UsualRules(Contract(), frozenset(), 8 * 1024 * 1024))
 
     def code() -> None:
         for raw in raws:
             document = bson.decode(raw, CODEC)
             bson.encode(document, codec_options=CODEC)
 
-    def convert() -> None:
-        for raw in raws:
-            usual.convert(raw)
+    def compose() -> None:
+        usual.compose(raws)
 
-    def convert_thoroughly() -> None:
-        for raw in raws:
-            converter.convert(read_booking(raw), nobody)
+    def compose_thoroughly() -> None:
+        results = (converter.convert(read_booking(raw), nobody) for raw in raws)
+        sessions = (result for result in results if isinstance(result, Session))
+        for _, group in groupby(sessions, key=attrgetter("client_id")):
+            consolidate(ClientCase(list(group)))
 
-    sessions = [session for session in map(usual.convert, raws) if session]
-    groups = [sessions[at : at + BOOKINGS_A_CLIENT] for at in range(0, count, BOOKINGS_A_CLIENT)]
-
-    def group() -> None:
-        for one in groups:
-            consolidate(ClientCase(one))
-
-    times = [[_seconds(step) for step in (code, convert, convert_thoroughly, group)] for _ in range(rounds)]
+    times = [[_seconds(step) for step in (code, compose, compose_thoroughly)] for _ in range(rounds)]
     return ConversionCost(*(median(column) / count * 1e6 for column in zip(*times, strict=True)))
 
 
