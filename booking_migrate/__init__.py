@@ -6,8 +6,11 @@ The data flow in one picture; each word is a package or module of this folder::
     place --scan by client--> booking --convert--> session | rejection
     (file: sorted by spool)               \--consolidate--> client document --write--> place
 
+    domain/usual_client the same from end to end for the clients that nearly all are, by cutting and joining bytes
     engine/stream       drives that picture, batch by batch, and knows ports only
+    engine/crew         other processes that read and convert, piece by piece; stream writes what comes of it
     engine/server       the same picture within MongoDB, for ranges of plain clients; stream does the rest
+    engine/choice       whose turn it is: both are tried, and the faster one goes on
     engine/in_place     the same picture within one collection, a few clients a transaction, while it is in use
     engine/plan         what is to be done, as a value: dry-run prints it, migrate executes it
     engine/dry_run      the same picture over a target that takes no writes, with observers who count and warn
