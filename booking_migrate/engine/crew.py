@@ -8,14 +8,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
-from signal import SIG_IGN, SIGINT, signal
+from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-DEFAULT_WORKERS = 2
+from booking_migrate.errors import WorkerLost
 
 WORTH_IT = 50_000
 """Of fewer documents than these one process makes an end before others have begun."""
@@ -42,7 +43,6 @@ class Crew:
         """
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
-        self._is_warm = False
         if workers > 1:
             # Not forks of this process, which would take over the driver's threads and sqlite's open files, but of a fresh
             # one that has imported what they need.
@@ -50,7 +50,7 @@ class Crew:
             context.set_forkserver_preload(["__main__", *_NEEDED])
             held, self._leash = Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(workers, context, _serve, (held,))
-            self._pool.submit(int)
+            self._first = self._pool.submit(int)
 
     def __enter__(self) -> Self:
         """The crew itself."""
@@ -78,6 +78,9 @@ class Crew:
         Args:
             work: a function of a module, or one with arguments (`functools.partial`), which other processes can be sent.
             pieces: what it is done on; a bounded number of them is held.
+
+        Raises:
+            WorkerLost: a process has ended in the middle of its work.
         """
         if self._pool is None:
             for piece in pieces:
@@ -85,17 +88,12 @@ class Crew:
             return
         waiting: deque[tuple[Piece, Future[Result]]] = deque()
         for piece in pieces:
-            if len(waiting) < self.workers or self._has_begun(waiting):
-                waiting.append((piece, self._pool.submit(work, piece)))
-            else:
-                # The others are still on their way.
-                waiting.append((piece, _done(work(piece))))
+            # As long as the others are on their way, this process does what is to be done.
+            waiting.append((piece, self.submit(work, piece) if self._first.done() else _done(work(piece))))
             while waiting and (waiting[0][1].done() or len(waiting) >= _AHEAD * self.workers):
-                first, future = waiting.popleft()
-                yield first, future.result()
+                yield _taken(*waiting.popleft())
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield _taken(*waiting.popleft())
 
     def submit(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -109,11 +107,26 @@ class Crew:
         """
         if self._pool is None:
             return _done(work(*args, **kwargs))
-        return self._pool.submit(work, *args, **kwargs)
+        try:
+            return self._pool.submit(work, *args, **kwargs)
+        except BrokenProcessPool:
+            raise WorkerLost from None
 
-    def _has_begun(self, waiting: Iterable[tuple[Piece, Future[Result]]]) -> bool:
-        self._is_warm = self._is_warm or any(future.done() for _, future in waiting)
-        return self._is_warm
+
+def result_of(future: Future[Result]) -> Result:
+    """Wait for work that was submitted.
+
+    Raises:
+        WorkerLost: the process that was to do it has ended.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise WorkerLost from None
+
+
+def _taken(piece: Piece, future: Future[Result]) -> tuple[Piece, Result]:
+    return piece, result_of(future)
 
 
 def _done(result: Result) -> Future[Result]:
@@ -123,8 +136,9 @@ def _done(result: Result) -> Future[Result]:
 
 
 def _serve(leash: Connection) -> None:
-    """Make this process one that serves another: Ctrl-C is for that one to hear, and none outlives it."""
-    signal(SIGINT, SIG_IGN)
+    """Make this process one that serves another: signals are for that one to hear, and none outlives it."""
+    for number in (SIGINT, SIGTERM):
+        signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
 
 

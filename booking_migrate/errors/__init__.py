@@ -19,6 +19,7 @@ from booking_migrate.errors.invariants import (
     NotRestored,
     TargetChanged,
     UnaccountedBookings,
+    WorkerLost,
 )
 from booking_migrate.errors.refusals import (
     BookingNotFound,
@@ -152,6 +153,7 @@ __all__ = [
     "UnusablePlace",
     "Unwritable",
     "UsageProblem",
+    "WorkerLost",
     "WriteFailed",
     "WritesNotBlockable",
     "WrongState",

@@ -92,3 +92,16 @@ class NotRestored(Unexpected):
     @property
     def hint(self) -> str:
         return "Run the rollback again: it goes on from what is already undone."
+
+
+@dataclass(eq=False)
+class WorkerLost(Unexpected):
+    """A process that worked for this one has ended: it was killed, or the system was short of memory."""
+
+    @property
+    def message(self) -> str:
+        return "a process that read and converted has ended in the middle of it"
+
+    @property
+    def hint(self) -> str:
+        return "Run again: what is already there is kept. If memory was short, fewer --workers take less of it."

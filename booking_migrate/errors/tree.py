@@ -1,6 +1,7 @@
 """The bases of all errors, and the one table that maps them to exit codes (DESIGN.md, section 4)."""
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -49,6 +50,16 @@ class BookingMigrateError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error of another process comes here with its fields, however it was made."""
+        return _restored, (type(self), vars(self))
+
+
+def _restored(kind: type[BookingMigrateError], fields: dict[str, Any]) -> BookingMigrateError:
+    error = kind.__new__(kind)
+    vars(error).update(fields)
+    return error
 
 
 class UsageProblem(BookingMigrateError):

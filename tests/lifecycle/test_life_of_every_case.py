@@ -11,11 +11,10 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.engine import stream
-from booking_migrate.engine.verify import run as verify_run
 from booking_migrate.errors import ExitCode
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.scenarios.test_scenarios import dump
+from tests.support.crews import take_for_many
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -150,8 +149,7 @@ def engine_options(name: str, database: Db, monkeypatch: pytest.MonkeyPatch) -> 
         return "--engine", "stream", "--workers", "1"
     database.bookings.create_index("clientId")
     if name == "several processes":
-        for module in (stream, verify_run):
-            monkeypatch.setattr(module, "WORTH_IT", 0)
+        take_for_many(monkeypatch)
         return "--engine", "stream", "--workers", "2"
     has_arrays = database.bookings.find_one({"clientId": {"$type": "array"}}) is not None
     return ("--engine", "auto" if has_arrays else "server", "--batch-size", "2")

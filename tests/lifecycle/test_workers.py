@@ -8,11 +8,12 @@ import pytest
 from bson.int64 import Int64
 from pymongo.database import Database
 
-from booking_migrate.engine import choice, stream
+from booking_migrate.engine import choice
 from booking_migrate.engine.choice import FEW, TRIED
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
+from tests.support.crews import take_for_many
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -28,7 +29,7 @@ CLIENTS = 30
 @pytest.fixture(autouse=True)
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take few bookings for many."""
-    monkeypatch.setattr(stream, "WORTH_IT", 0)
+    take_for_many(monkeypatch)
     monkeypatch.setattr(choice, "MANY", 0)
     monkeypatch.setattr(choice, "TRIAL_OF_STREAM", 30)
     monkeypatch.setattr(choice, "TRIAL_OF_SERVER", 10)

@@ -9,8 +9,9 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.engine import crew
-from booking_migrate.engine.verify import VerificationPlan, ranged, run
+from booking_migrate.engine.verify import VerificationPlan, ranged
 from booking_migrate.stores.locate import Connection
+from tests.support.crews import take_for_many
 from tests.support.mutants import MUTANTS, Mutant
 from tests.support.proof import Proof, migrated, verify_collections, verify_files
 from tests.support.server import Server
@@ -62,7 +63,7 @@ def test_unharmed_collections(
 @pytest.fixture
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
     """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
-    monkeypatch.setattr(run, "WORTH_IT", 0)
+    take_for_many(monkeypatch)
     monkeypatch.setattr(ranged, "RANGE_DOCUMENTS", 2)
     monkeypatch.setattr(crew, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     return VerificationPlan(workers=2)
@@ -105,7 +106,7 @@ def test_mutant_in_ranges(
 
 def test_workers_find_the_same(proof: Proof, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes find what one does, in the same order."""
-    monkeypatch.setattr(run, "WORTH_IT", 0)
+    take_for_many(monkeypatch)
     harmed = proof.copy()
     for mutant in MUTANTS[:12]:
         mutant.harm(harmed)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from booking_migrate.engine.crew import Crew
+from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
 
 ROOT = Path(__file__).parents[3]
 _PATIENCE = 60
@@ -40,6 +41,7 @@ def wait_forever(number: int) -> int:
 def test_results_come_in_order(workers: int) -> None:
     """Pieces come back in order with their results; with one worker this process does everything."""
     with Crew(workers) as crew:
+        crew.submit(int).result()
         done = list(crew.each(slow_square, iter(range(40))))
 
     assert [(number, number**2) for number in range(40)] == [(piece, result[0]) for piece, result in done]
@@ -57,6 +59,7 @@ def test_pieces_are_not_read_far_ahead() -> None:
             yield number
 
     with Crew(2) as crew:
+        crew.submit(int).result()
         for done, _ in enumerate(crew.each(slow_square, pieces())):
             assert len(read) <= done + 8
 
@@ -66,8 +69,49 @@ def test_a_failure_comes_with_its_piece(workers: int) -> None:
     """What goes wrong in another process is raised here, after the results of the pieces before."""
     done: list[int] = []
     with pytest.raises(LookupError, match="three"), Crew(workers) as crew:
+        crew.submit(int).result()
         done.extend(result for _, result in crew.each(fail_at_three, range(10)))
     assert [0, 1, 2] == done
+
+
+def refuse_all(number: int) -> int:
+    """An error of our own tree."""
+    raise UnusablePlace(place=f"place {number}", problem="it is a view")
+
+
+def test_an_error_comes_with_its_fields() -> None:
+    """An error of the program's own comes from another process as it was, with text, fields and exit code."""
+    with pytest.raises(UnusablePlace) as caught, Crew(2) as crew:
+        crew.submit(int).result()
+        list(crew.each(refuse_all, [7]))
+
+    assert "place 7" == caught.value.place
+    assert (UnusablePlace("place 7", "it is a view").message, ExitCode.REFUSED) == (
+        str(caught.value),
+        exit_code_of(caught.value),
+    )
+
+
+def kill_at_three(number: int) -> int:
+    """The end of the process that does it, or the number."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_process_that_ends_is_named() -> None:
+    """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
+    with pytest.raises(WorkerLost, match="has ended in the middle"), Crew(2) as crew:
+        crew.submit(int).result()
+        list(crew.each(kill_at_three, range(100)))
+
+
+def test_work_is_not_waited_for_before_others_have_begun() -> None:
+    """Until the others are ready, this process does the work itself, in order."""
+    with Crew(2) as crew:
+        piece, (_, process) = next(crew.each(slow_square, iter(range(10))))
+
+    assert (0, os.getpid()) == (piece, process)
 
 
 def _begun(sign: Path) -> int:
@@ -101,6 +145,7 @@ def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> N
         "from tests.unit.engine.test_crew import wait_forever\n"
         "if __name__ == '__main__':\n"
         "    with Crew(2) as crew:\n"
+        "        crew.submit(int).result()\n"
         "        list(crew.each(wait_forever, range(2)))\n"
     )
     script = tmp_path / "served.py"
