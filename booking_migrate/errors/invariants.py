@@ -104,4 +104,6 @@ class WorkerLost(Unexpected):
 
     @property
     def hint(self) -> str:
-        return "Run again: what is already there is kept. If memory was short, fewer --workers take less of it."
+        return (
+            "Run again: what is already there is kept. If memory was short, fewer --workers take less of it."
+        )

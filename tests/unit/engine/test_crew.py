@@ -12,6 +12,7 @@ import pytest
 
 from booking_migrate.engine.crew import Crew
 from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
+from tests.support.crews import Ready
 
 ROOT = Path(__file__).parents[3]
 _PATIENCE = 60
@@ -40,8 +41,7 @@ def wait_forever(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_order(workers: int) -> None:
     """Pieces come back in order with their results; with one worker this process does everything."""
-    with Crew(workers) as crew:
-        crew.submit(int).result()
+    with Ready(workers) as crew:
         done = list(crew.each(slow_square, iter(range(40))))
 
     assert [(number, number**2) for number in range(40)] == [(piece, result[0]) for piece, result in done]
@@ -58,8 +58,7 @@ def test_pieces_are_not_read_far_ahead() -> None:
             read.append(number)
             yield number
 
-    with Crew(2) as crew:
-        crew.submit(int).result()
+    with Ready(2) as crew:
         for done, _ in enumerate(crew.each(slow_square, pieces())):
             assert len(read) <= done + 8
 
@@ -68,8 +67,7 @@ def test_pieces_are_not_read_far_ahead() -> None:
 def test_a_failure_comes_with_its_piece(workers: int) -> None:
     """What goes wrong in another process is raised here, after the results of the pieces before."""
     done: list[int] = []
-    with pytest.raises(LookupError, match="three"), Crew(workers) as crew:
-        crew.submit(int).result()
+    with pytest.raises(LookupError, match="three"), Ready(workers) as crew:
         done.extend(result for _, result in crew.each(fail_at_three, range(10)))
     assert [0, 1, 2] == done
 
@@ -81,8 +79,7 @@ def refuse_all(number: int) -> int:
 
 def test_an_error_comes_with_its_fields() -> None:
     """An error of the program's own comes from another process as it was, with text, fields and exit code."""
-    with pytest.raises(UnusablePlace) as caught, Crew(2) as crew:
-        crew.submit(int).result()
+    with pytest.raises(UnusablePlace) as caught, Ready(2) as crew:
         list(crew.each(refuse_all, [7]))
 
     assert "place 7" == caught.value.place
@@ -101,8 +98,7 @@ def kill_at_three(number: int) -> int:
 
 def test_a_process_that_ends_is_named() -> None:
     """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
-    with pytest.raises(WorkerLost, match="has ended in the middle"), Crew(2) as crew:
-        crew.submit(int).result()
+    with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as crew:
         list(crew.each(kill_at_three, range(100)))
 
 
