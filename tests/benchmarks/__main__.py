@@ -83,8 +83,11 @@ def _measured(count: int, rounds: int, only: frozenset[str], *, tool_only: bool 
         ]
         for number in range(rounds):
             for way in ways:
-                measured[way.key].append(way.measure())
-                told = f"{measured[way.key][-1].seconds:.2f} s"
+                one = way.measure()
+                measured[way.key].append(one)
+                told = f"{one.seconds:.2f} s" + (
+                    f", {one.peak_mib:.0f} MiB" if one.peak_mib is not None else ""
+                )
                 sys.stderr.write(f"{count:,} bookings, round {number + 1}, {way.name}: {told}\n")
         server.client().drop_database(_DATABASE)
     return [_figure(way, count, measured[way.key]) for way in ways]
