@@ -2,19 +2,22 @@
 
 This process looks things up, writes and notes down. What lies before that, reading bookings and making documents of them,
 is a function of places and bytes, and is given to other processes.
+
+Each of them has a pipe of its own to this one. The standard library's pool has one for all, and when a process ends in the
+middle of a result, whoever killed it, the pool waits for the rest of it for ever.
 """
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from booking_migrate.errors import WorkerLost
 
@@ -42,15 +45,8 @@ class Crew:
             workers: how many processes work; with one, this one does.
         """
         self.workers = workers
-        self._pool: ProcessPoolExecutor | None = None
-        if workers > 1:
-            # Not forks of this process, which would take over the driver's threads and sqlite's open files, but of a fresh
-            # one that has imported what they need.
-            context = get_context("forkserver")
-            context.set_forkserver_preload(["__main__", *_NEEDED])
-            held, self._leash = Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(workers, context, _serve, (held,))
-            self._first = self._pool.submit(int)
+        self._hands = Hands(workers) if workers > 1 else None
+        self._first = self.submit(int)
 
     def __enter__(self) -> Self:
         """The crew itself."""
@@ -62,13 +58,9 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Send the others home; at once if something went wrong."""
-        if self._pool is None:
-            return
-        if error is not None:
-            self._leash.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._leash.close()
+        """Send the others home; in the middle of their work if something went wrong."""
+        if self._hands is not None:
+            self._hands.dismiss(at_once=error is not None)
 
     def each(
         self, work: Callable[[Piece], Result], pieces: Iterable[Piece]
@@ -82,7 +74,7 @@ class Crew:
         Raises:
             WorkerLost: a process has ended in the middle of its work.
         """
-        if self._pool is None:
+        if self._hands is None:
             for piece in pieces:
                 yield piece, work(piece)
             return
@@ -91,9 +83,11 @@ class Crew:
             # As long as the others are on their way, this process does what is to be done.
             waiting.append((piece, self.submit(work, piece) if self._first.done() else _done(work(piece))))
             while waiting and (waiting[0][1].done() or len(waiting) >= _AHEAD * self.workers):
-                yield _taken(*waiting.popleft())
+                first, future = waiting.popleft()
+                yield first, future.result()
         while waiting:
-            yield _taken(*waiting.popleft())
+            first, future = waiting.popleft()
+            yield first, future.result()
 
     def submit(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -105,28 +99,9 @@ class Crew:
             args: its arguments, which other processes can be sent.
             kwargs: likewise.
         """
-        if self._pool is None:
+        if self._hands is None:
             return _done(work(*args, **kwargs))
-        try:
-            return self._pool.submit(work, *args, **kwargs)
-        except BrokenProcessPool:
-            raise WorkerLost from None
-
-
-def result_of(future: Future[Result]) -> Result:
-    """Wait for work that was submitted.
-
-    Raises:
-        WorkerLost: the process that was to do it has ended.
-    """
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise WorkerLost from None
-
-
-def _taken(piece: Piece, future: Future[Result]) -> tuple[Piece, Result]:
-    return piece, result_of(future)
+        return self._hands.submit(work, args, kwargs)
 
 
 def _done(result: Result) -> Future[Result]:
@@ -135,11 +110,74 @@ def _done(result: Result) -> Future[Result]:
     return future
 
 
-def _serve(leash: Connection) -> None:
-    """Make this process one that serves another: signals are for that one to hear, and none outlives it."""
+class Hands:
+    """The other processes, each with a thread of this one that talks to it."""
+
+    def __init__(self, count: int) -> None:
+        """Start so many."""
+        # Not forks of this process, which would take over the driver's threads and sqlite's open files, but of a fresh one
+        # that has imported what they need.
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["__main__", *_NEEDED])
+        held, self._leash = Pipe(duplex=False)
+        self._lines: list[Connection] = []
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._processes = []
+        for _ in range(count):
+            line, theirs = Pipe()
+            process = context.Process(target=_serve, args=(theirs, held), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes.append(process)
+            self._lines.append(line)
+            self._idle.put(line)
+        held.close()
+        self._threads = ThreadPoolExecutor(count, "crew")
+
+    def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
+        """See `Crew.submit`."""
+        return self._threads.submit(self._ask, work, args, kwargs)
+
+    def _ask(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Result:
+        line = self._idle.get()
+        try:
+            line.send((work, args, kwargs))
+            is_done, result = line.recv()
+        except (EOFError, OSError):
+            raise WorkerLost from None
+        finally:
+            self._idle.put(line)
+        if is_done:
+            return result  # type: ignore[no-any-return]  # it is what the work returns
+        raise result
+
+    def dismiss(self, *, at_once: bool) -> None:
+        """Let the others end: when they have done what they are at, or at once."""
+        if at_once:
+            self._leash.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for line in self._lines:
+            line.close()
+        for process in self._processes:
+            process.join()
+        self._leash.close()
+
+
+def _serve(line: Connection, leash: Connection) -> None:
+    """Work for another process until it hangs up. Signals are for that one to hear, and nobody outlives it."""
     for number in (SIGINT, SIGTERM):
         signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
+    while True:
+        try:
+            work, args, kwargs = line.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, work(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+            answer = False, error
+        line.send(answer)
 
 
 def _end_with(leash: Connection) -> None:

@@ -1,7 +1,7 @@
 """Every single fault is found and named, in files and in MongoDB; an unharmed result has none."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,25 @@ def test_unharmed_collections(
     assert 0 == outcome.mismatch_count
 
 
+class Thread:
+    """A thread that stands for other processes."""
+
+    def __init__(self, _count: int) -> None:
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, work: Callable[..., Any], args: Any, kwargs: Any) -> "Future[Any]":
+        return self._thread.submit(work, *args, **kwargs)
+
+    def dismiss(self, *, at_once: bool) -> None:
+        self._thread.shutdown(cancel_futures=at_once)
+
+
 @pytest.fixture
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
     """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
     take_for_many(monkeypatch)
     monkeypatch.setattr(ranged, "RANGE_DOCUMENTS", 2)
-    monkeypatch.setattr(crew, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(crew, "Hands", Thread)
     return VerificationPlan(workers=2)
 
 

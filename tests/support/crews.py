@@ -12,7 +12,7 @@ class Ready(Crew):
 
     def __init__(self, workers: int = 1) -> None:
         super().__init__(workers)
-        self.submit(int).result()
+        self._first.result()
 
 
 def take_for_many(monkeypatch: pytest.MonkeyPatch) -> None:

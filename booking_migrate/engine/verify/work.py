@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from functools import lru_cache
 from secrets import SystemRandom
 
-from booking_migrate.engine.crew import Crew, result_of
+from booking_migrate.engine.crew import Crew
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
 from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair
@@ -83,10 +83,10 @@ def check_all(
         under_way.append((batch, results, checked))
         if crew.workers == 1 or len(under_way) >= crew.workers * _AHEAD:
             done, results, checked = under_way.popleft()
-            yield done, _filled(results, result_of(checked))
+            yield done, _filled(results, checked.result())
     while under_way:
         done, results, checked = under_way.popleft()
-        yield done, _filled(results, result_of(checked))
+        yield done, _filled(results, checked.result())
 
 
 def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:

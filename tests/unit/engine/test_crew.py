@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -102,6 +103,29 @@ def test_a_process_that_ends_is_named() -> None:
         list(crew.each(kill_at_three, range(100)))
 
 
+def die_in_a_result(number: int) -> bytes:
+    """More than a pipe holds; the process is killed while it hands it over."""
+    Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(300_000_000 if number == 3 else 1)
+
+
+def test_a_process_that_ends_in_a_result_is_named() -> None:
+    """A result that breaks off in the middle is waited for by nobody."""
+    with pytest.raises(WorkerLost), Ready(2) as crew:
+        list(crew.each(die_in_a_result, range(100)))
+
+
+def interrupted(_result: object) -> None:
+    """Ctrl-C, as the first result is taken."""
+    raise KeyboardInterrupt
+
+
+def test_interrupted_in_the_middle_of_results() -> None:
+    """Whoever stops taking results, large as they are, is not held up by those that are on their way."""
+    with pytest.raises(KeyboardInterrupt), Ready(2) as crew:
+        next(map(interrupted, crew.each(bytes, [20_000_000] * 50)))
+
+
 def test_work_is_not_waited_for_before_others_have_begun() -> None:
     """Until the others are ready, this process does the work itself, in order."""
     with Crew(2) as crew:
@@ -141,7 +165,7 @@ def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> N
         "from tests.unit.engine.test_crew import wait_forever\n"
         "if __name__ == '__main__':\n"
         "    with Crew(2) as crew:\n"
-        "        crew.submit(int).result()\n"
+        "        crew._first.result()\n"
         "        list(crew.each(wait_forever, range(2)))\n"
     )
     script = tmp_path / "served.py"
