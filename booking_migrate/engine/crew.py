@@ -10,12 +10,13 @@ middle of a result, whoever killed it, the pool waits for the rest of it for eve
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from queue import SimpleQueue
 from signal import SIG_IGN, SIGINT, SIGTERM, signal
-from threading import Thread
+from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -111,7 +112,7 @@ def _done(result: Result) -> Future[Result]:
 
 
 class Hands:
-    """The other processes, each with a thread of this one that talks to it."""
+    """The other processes."""
 
     def __init__(self, count: int) -> None:
         """Start so many."""
@@ -120,47 +121,90 @@ class Hands:
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
         held, self._leash = Pipe(duplex=False)
-        self._lines: list[Connection] = []
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
-        self._processes = []
-        for _ in range(count):
-            line, theirs = Pipe()
-            process = context.Process(target=_serve, args=(theirs, held), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes.append(process)
-            self._lines.append(line)
-            self._idle.put(line)
+        self._hands = [_Hand(context, held) for _ in range(count)]
         held.close()
-        self._threads = ThreadPoolExecutor(count, "crew")
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
-        """See `Crew.submit`."""
-        return self._threads.submit(self._ask, work, args, kwargs)
-
-    def _ask(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Result:
-        line = self._idle.get()
-        try:
-            line.send((work, args, kwargs))
-            is_done, result = line.recv()
-        except (EOFError, OSError):
-            raise WorkerLost from None
-        finally:
-            self._idle.put(line)
-        if is_done:
-            return result  # type: ignore[no-any-return]  # it is what the work returns
-        raise result
+        """See `Crew.submit`. Whoever has the least to do gets it."""
+        return min(self._hands, key=_Hand.load).submit((work, args, kwargs))
 
     def dismiss(self, *, at_once: bool) -> None:
         """Let the others end: when they have done what they are at, or at once."""
         if at_once:
             self._leash.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for line in self._lines:
-            line.close()
-        for process in self._processes:
-            process.join()
+        for hand in self._hands:
+            hand.dismiss()
         self._leash.close()
+
+
+class _Hand:
+    """One of the other processes, with two threads of this one: what is sent never waits for what is received."""
+
+    def __init__(self, context: ForkServerContext, leash: Connection) -> None:
+        self._line, theirs = Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, leash), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._asked: deque[Future[Any]] = deque()
+        self._is_lost = False
+        self._lock = Lock()
+        self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def load(self) -> int:
+        """How much it has to do."""
+        return len(self._asked)
+
+    def submit(self, task: object) -> Future[Any]:
+        """Have a task done after all others."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._is_lost:
+                future.set_exception(WorkerLost())
+            else:
+                self._asked.append(future)
+                self._tasks.put(task)
+        return future
+
+    def _send(self) -> None:
+        try:
+            while (task := self._tasks.get()) is not _NO_MORE:
+                self._line.send(task)
+            self._line.send(_NO_MORE)
+        except OSError:
+            # The other end is gone: whoever receives notices, too, and says so.
+            return
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                is_done, result = self._line.recv()
+            except (EOFError, OSError):
+                break
+            except Exception as error:  # noqa: BLE001 - what cannot be unpacked is raised where the result is waited for
+                is_done, result = False, error
+            future = self._asked.popleft()
+            if is_done:
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+        with self._lock:
+            self._is_lost = True
+        for future in self._asked:
+            future.set_exception(WorkerLost())
+
+    def dismiss(self) -> None:
+        """Let it end, and wait for that."""
+        self._tasks.put(_NO_MORE)
+        for thread in self._threads:
+            thread.join()
+        self._line.close()
+        self._process.join()
+
+
+_NO_MORE = None
 
 
 def _serve(line: Connection, leash: Connection) -> None:
@@ -170,9 +214,12 @@ def _serve(line: Connection, leash: Connection) -> None:
     Thread(target=_end_with, args=(leash,), daemon=True).start()
     while True:
         try:
-            work, args, kwargs = line.recv()
+            task = line.recv()
         except EOFError:
             return
+        if task is _NO_MORE:
+            return
+        work, args, kwargs = task
         try:
             answer = True, work(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
