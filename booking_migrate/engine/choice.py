@@ -13,8 +13,8 @@ from booking_migrate.engine.outcome import Engine
 MANY = 500_000
 """Of fewer bookings the program is done before a trial would pay."""
 
-TRIAL_OF_STREAM, TRIAL_OF_SERVER = 100_000, 40_000
-"""How many bookings each of the two does on trial, at least."""
+TRIAL_OF_STREAM, TRIAL_OF_SERVER = 100_000, 30_000
+"""How many bookings each of the two does on trial, at least; the server does as many ranges as it works on at a time."""
 
 FEW = "with so few bookings no trial of the server would pay"
 TRIED = "to find out how fast it is"

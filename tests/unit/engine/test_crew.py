@@ -161,9 +161,12 @@ def _is_gone(process: int) -> bool:
 def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> None:
     """Killed or interrupted, a process leaves none behind that works for it, though they are in the middle of something."""
     code = (
+        "import signal\n"
         "from booking_migrate.engine.crew import Crew\n"
         "from tests.unit.engine.test_crew import wait_forever\n"
         "if __name__ == '__main__':\n"
+        # Whoever runs the tests may have been told to ignore it, and then Python does, too.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    with Crew(2) as crew:\n"
         "        crew._first.result()\n"
         "        list(crew.each(wait_forever, range(2)))\n"
