@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Lock, Thread
@@ -158,20 +159,21 @@ class _Hand:
         return len(self._asked)
 
     def submit(self, task: object) -> Future[Any]:
-        """Have a task done after all others."""
+        """Have a task done after all others. One that cannot be sent fails here, and not on a thread that nobody asks."""
         future: Future[Any] = Future()
+        packed = ForkingPickler.dumps(task)
         with self._lock:
             if self._is_lost:
                 future.set_exception(WorkerLost())
             else:
                 self._asked.append(future)
-                self._tasks.put(task)
+                self._tasks.put(packed)
         return future
 
     def _send(self) -> None:
         try:
             while (task := self._tasks.get()) is not _NO_MORE:
-                self._line.send(task)
+                self._line.send_bytes(task)
             self._line.send(_NO_MORE)
         except OSError:
             # The other end is gone: whoever receives notices, too, and says so.

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import PicklingError
 from threading import Timer
 
 import pytest
@@ -88,6 +89,12 @@ def test_an_error_comes_with_its_fields() -> None:
         str(caught.value),
         exit_code_of(caught.value),
     )
+
+
+def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
+    """Work that no other process can be sent fails at once, instead of never coming back."""
+    with pytest.raises((AttributeError, PicklingError)), Ready(2) as crew:
+        list(crew.each(lambda number: number, [7]))
 
 
 def kill_at_three(number: int) -> int:
