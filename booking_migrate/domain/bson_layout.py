@@ -8,8 +8,9 @@ as the document says; so a match is the one right reading of the document, whate
 
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, repeat
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -41,7 +42,13 @@ _REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
 Values = Sequence[bytes]
 """The parts of one document; which is which, the layout says. A string's value is its length, its text and its NUL."""
 
+Column = Sequence[bytes]
+"""The same part of many documents."""
+
 Plan = TypeVar("Plan")
+
+
+Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +59,23 @@ class Layout:
     """The BSON type byte of each field."""
 
     place: Mapping[str, int]
-    """Where each field's value is among the `Values`."""
+    """Where the values of fields are among the `Values`: of all strings, and of whatever else was wanted."""
 
     kept: tuple[int, ...]
     """Where the stretches of whole elements are that remain when the cut ones are taken out."""
 
-    match: Callable[[bytes], "re.Match[bytes] | None"] = field(repr=False)
-    """Its groups are the parts of a document, if the lengths of its strings are sound; None if it has another layout."""
+    match: Match = field(repr=False)
+    """Takes bytes in which a document stands, and its begin and end there. The groups of what it returns are the parts of the
+    document, if the lengths of its strings are sound; it returns None if that has another layout."""
 
 
-def layout_of(raw: bytes, cut: frozenset[str]) -> Layout | None:
+def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout | None:
     """The layout of a document; None if it is not flat, a name occurs twice, or a type is a rare one.
 
     Args:
         raw: the document's BSON.
         cut: names of fields that are to be left out of `Layout.kept`.
+        wanted: names of fields whose values somebody wants; each takes some time.
 
     Raises:
         MalformedBson: the bytes are no BSON document.
@@ -74,7 +83,7 @@ def layout_of(raw: bytes, cut: frozenset[str]) -> Layout | None:
     kinds: dict[str, int] = {}
     place: dict[str, int] = {}
     kept: list[int] = []
-    pattern = [rb"\A.{4}"]
+    pattern = [rb".{4}"]
     groups, is_open = 0, False
     for part in elements(raw):
         name = part.name.decode("utf-8", "surrogateescape")
@@ -88,12 +97,14 @@ def layout_of(raw: bytes, cut: frozenset[str]) -> Layout | None:
             kept.append(groups)
             groups, is_open = groups + 1, True
         pattern.append(re.escape(b"%c%b\x00" % (part.kind, part.name)))
-        is_string = part.kind == STRING
-        pattern.append(rb"(.{4}[^\x00]*\x00)" if is_string else b"(.{%d})" % _FIXED_SIZES[part.kind])
-        kinds[name], place[name] = part.kind, groups
-        groups += 1
-    pattern.append(b")\\x00\\Z" if is_open else b"\\x00\\Z")
-    return Layout(kinds, place, tuple(kept), re.compile(b"".join(pattern), re.DOTALL).match)
+        kinds[name] = part.kind
+        value = rb".{4}[^\x00]*\x00" if part.kind == STRING else b".{%d}" % _FIXED_SIZES[part.kind]
+        if part.kind == STRING or name in wanted:
+            place[name] = groups
+            groups, value = groups + 1, b"(%b)" % value
+        pattern.append(value)
+    pattern.append(b")\\x00" if is_open else b"\\x00")
+    return Layout(kinds, place, tuple(kept), re.compile(b"".join(pattern), re.DOTALL).fullmatch)
 
 
 Check = Callable[[Any], bool]
@@ -101,26 +112,39 @@ Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Alike(Generic[Plan]):
+    """Documents of one layout whose values are as they have to be."""
+
+    plan: Plan
+    numbers: Sequence[int]
+    """Which ones of all documents they are, ascending."""
+
+    columns: Sequence[Column]
+    """Their parts: a column for each place, with a value for each document."""
+
+
+@dataclass(slots=True)
 class _Known(Generic[Plan]):
     """A layout that was met, and what its documents are asked."""
 
-    match: Callable[[bytes], "re.Match[bytes] | None"]
+    match: Match
     plan: Plan
-    fields: tuple[tuple[str, int, int], ...]
-    """Name, type and place of the fields whose values are checked."""
+    fields: tuple[tuple[str, int, int, set[bytes]], ...]
+    """Name, type and place of the fields whose values are checked, and the values of them that were found to be right."""
 
-    checked: Callable[[Values], Sequence[bytes]]
-    """Their values."""
-
-    sound: tuple[set[bytes], ...]
-    """For each of them the values that were found to be sound, so that most documents take one call."""
+    met: int = 0
+    """How many documents had it."""
 
 
 class Layouts(Generic[Plan]):
     """The layouts met so far, each with what somebody makes of it once, and the values met so far."""
 
     def __init__(
-        self, cut: frozenset[str], plan: Callable[[Layout], Plan | None], checks: Mapping[str, Check]
+        self,
+        cut: frozenset[str],
+        plan: Callable[[Layout], Plan | None],
+        checks: Mapping[str, Check],
+        wanted: Iterable[str] = (),
     ) -> None:
         """Begin with none.
 
@@ -128,74 +152,110 @@ class Layouts(Generic[Plan]):
             cut: see `layout_of`.
             plan: says what is to be done with the documents of a layout; None: they are not for a glance.
             checks: what the strings and numbers of a field have to be. All other strings may be any.
+            wanted: see `layout_of`; fields with checks are wanted anyway.
         """
+        self._wanted = frozenset({*checks, *wanted})
         self._cut = cut
         self._plan = plan
         self._checks = checks
         self._known: list[_Known[Plan]] = []
-        self._sound: dict[tuple[str, int], set[bytes]] = {}
+        self._right: dict[tuple[str, int], set[bytes]] = {}
         self._misses = 0
 
-    def read(self, raw: bytes) -> tuple[bytes, Plan, Values] | None:
-        """A document with the plan of its layout and its parts; None if it has to be read the thorough way."""
-        for place, known in enumerate(self._known):
-            found = known.match(raw)
-            if found is not None:
-                if place:
-                    # What was met last is met next, more often than not.
-                    self._known.insert(0, self._known.pop(place))
-                break
-        else:
-            learned = self._learn(raw)
-            if learned is None:
-                return None
-            known, found = learned
-        values = found.groups()
-        if all(map(_CONTAINS, known.sound, known.checked(values))) or self._is_sound(known, values):
-            return raw, known.plan, values
+    def read(self, raw: bytes) -> tuple[Plan, Values] | None:
+        """The plan of a document's layout and its parts; None if it has to be read the thorough way."""
+        for alike in self.read_all(raw, (0,)):
+            return alike.plan, [value for (value,) in alike.columns]
         return None
 
-    def _learn(self, raw: bytes) -> "tuple[_Known[Plan], re.Match[bytes]] | None":
+    def read_all(self, raw: bytes, starts: Sequence[int]) -> Sequence[Alike[Plan]]:
+        """The documents of each layout, without those that have to be read the thorough way.
+
+        Args:
+            raw: documents, one behind the other.
+            starts: where each of them begins.
+        """
+        found: list[Alike[Plan]] = []
+        numbers: Sequence[int] = range(len(starts))
+        begins, ends = starts, [*starts[1:], len(raw)]
+        # What was met most often is met next, more often than not.
+        self._known.sort(key=_met, reverse=True)
+        untried = iter([*self._known])
+        while numbers:
+            known = next(untried, None) or self._learn(raw[begins[0] : ends[0]])
+            if known is None:
+                numbers, begins, ends = numbers[1:], begins[1:], ends[1:]
+                continue
+            matches = list(map(known.match, repeat(raw), begins, ends))
+            if all(matches):
+                mine, numbers = numbers, ()
+            else:
+                others = [match is None for match in matches]
+                mine = [number for number, match in zip(numbers, matches, strict=True) if match]
+                numbers, begins, ends = (list(compress(each, others)) for each in (numbers, begins, ends))
+            alike = self._alike(known, mine, [match.groups() for match in matches if match])
+            if alike is not None:
+                found.append(alike)
+        return found
+
+    def _learn(self, raw: bytes) -> "_Known[Plan] | None":
         if self._misses >= _MOST_MISSES or len(self._known) >= _MOST:
             return None
         self._misses += 1
-        layout = layout_of(raw, self._cut)
+        layout = layout_of(raw, self._cut, self._wanted)
         plan = None if layout is None else self._plan(layout)
-        found = None if layout is None else layout.match(raw)
-        if layout is None or plan is None or found is None:
+        if layout is None or plan is None or layout.match(raw, 0, len(raw)) is None:
             return None
         fields = tuple(
-            (name, kind, layout.place[name])
+            (name, kind, layout.place[name], self._right.setdefault((name, kind), set()))
             for name, kind in layout.kinds.items()
             if kind == STRING or (kind in NUMBERS and name in self._checks)
         )
-        known = _Known(
-            layout.match,
-            plan,
-            fields,
-            values_at([place for _, _, place in fields]),
-            tuple(self._sound.setdefault((name, kind), set()) for name, kind, _ in fields),
-        )
-        self._known.insert(0, known)
-        return known, found
+        known = _Known(layout.match, plan, fields)
+        self._known.append(known)
+        return known
 
-    def _is_sound(self, known: _Known[Plan], values: Values) -> bool:
-        """Whether every value is as it has to be; those that are are remembered, since most come again and again."""
-        for (name, kind, place), sound in zip(known.fields, known.sound, strict=True):
-            value = values[place]
-            if value in sound:
+    def _alike(
+        self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
+    ) -> Alike[Plan] | None:
+        """Those documents of one layout whose values are as they have to be; None if there are none."""
+        if not rows:
+            return None
+        known.met += len(rows)
+        columns: Sequence[Column] = list(zip(*rows, strict=True))
+        wrong: set[int] = set()
+        for name, kind, place, right in known.fields:
+            column = columns[place]
+            # Most values come again and again, and then this is one call.
+            if right.issuperset(column):
                 continue
-            if kind == STRING and whole_number(value[:4]) != len(value) - 4:
-                return False
-            check = self._checks.get(name)
-            if check is not None and not check(text_of(value) if kind == STRING else NUMBERS[kind](value)):
-                return False
-            if len(sound) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
-                sound.add(value)
+            unfit = {value for value in {*column} - right if not self._is_right(name, kind, value, right)}
+            if unfit:
+                wrong.update(row for row, value in enumerate(column) if value in unfit)
+        if not wrong:
+            return Alike(known.plan, numbers, columns)
+        fit = [row not in wrong for row in range(len(rows))]
+        numbers = list(compress(numbers, fit))
+        return (
+            Alike(known.plan, numbers, [list(compress(column, fit)) for column in columns])
+            if numbers
+            else None
+        )
+
+    def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
+        """Whether a value is as it has to be; it is remembered if it is."""
+        if kind == STRING and whole_number(value[:4]) != len(value) - 4:
+            return False
+        check = self._checks.get(name)
+        if check is not None and not check(text_of(value) if kind == STRING else NUMBERS[kind](value)):
+            return False
+        if len(right) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
+            right.add(value)
         return True
 
 
-_CONTAINS = set.__contains__
+def _met(known: _Known[Any]) -> int:
+    return known.met
 
 
 def values_at(places: Sequence[int]) -> Callable[[Values], tuple[bytes, ...]]:
@@ -208,6 +268,22 @@ def whole_number(value: bytes) -> int:
     """The number of an int32, an int64 or a date."""
     return int.from_bytes(value, "little", signed=True)
 
+
+def whole_numbers_of(column: Column) -> Sequence[int]:
+    """The numbers of int64 values or dates."""
+    return struct.unpack(f"<{len(column)}q", b"".join(column))
+
+
+def numbers_of(kind: int, column: Column) -> Sequence[Any]:
+    """The numbers of values of one BSON type."""
+    code = _CODES.get(kind)
+    if code is not None:
+        return struct.unpack(f"<{len(column)}{code}", b"".join(column))
+    return list(map(NUMBERS[kind], column))
+
+
+_CODES = {0x01: "d", 0x10: "i"}
+"""How `struct` calls the numbers that are plain ones of Python, by BSON type byte."""
 
 _DOUBLE = struct.Struct("<d")
 

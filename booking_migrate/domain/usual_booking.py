@@ -1,16 +1,17 @@
 """A short cut for the usual booking: second generation, complete, flat, with ObjectIds.
 
 Nearly all of a collection looks like this, and it can be converted by cutting its bytes along its layout
-(`domain.bson_layout`), without decoding and encoding it. Whether a layout is usual is settled once; the values are checked
-by the contract's own validator. Whenever in doubt, the answer is None and the thorough way (`Converter.convert`) decides; a
-property test compares the two.
+(`domain.bson_layout`), without decoding and encoding it, and column by column, without a step for each value. Whether a layout
+is usual is settled once; the values are checked by the contract's own validator. Whenever in doubt, a booking is left out and
+the thorough way (`Converter.convert`) decides; a property test compares the two.
 """
 
 import struct
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
@@ -21,11 +22,12 @@ from booking_migrate.domain.bson_layout import (
     NUMBERS,
     OBJECT_ID,
     STRING,
+    Alike,
+    Column,
     Layout,
     Layouts,
-    Values,
-    values_at,
-    whole_number,
+    numbers_of,
+    whole_numbers_of,
 )
 from booking_migrate.domain.contract import FIELDS, RESERVED, Contract, FieldRule, Kind, Presence
 from booking_migrate.domain.conversion import DROPPED, Session
@@ -41,8 +43,10 @@ _KINDS = {
     Kind.DATE: frozenset({DATE}),
 }
 _KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
-_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price", "currency")
-_LENGTH = struct.Struct("<i")
+_NEEDED = ("_id", "clientId", "createdAt", "updatedAt")
+_SIZE = struct.Struct("<i")
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,42 +54,75 @@ class Plan:
     """Where everything is in the bookings of one layout."""
 
     place: Mapping[str, int]
-    """The place of each field's value."""
+    """The places of the values; see `Layout.place`."""
 
-    client_id: int
-    """The place of `clientId`."""
+    kept: tuple[int, ...]
+    """The places of what the session has of the booking."""
 
-    kept: Callable[[Values], tuple[bytes, ...]]
-    """What the session has of the booking."""
-
-    facts: Callable[[Values], tuple[bytes, ...]]
-    """The values of `_id`, `clientId`, `clientUserId`, `clientEmail`, `createdAt`, `updatedAt`, `price`, `currency`."""
-
-    price_of: Callable[[bytes], Any]
-    """Reads a price."""
+    price: int
+    """The BSON type byte of `price`."""
 
 
-UsualBooking = tuple[bytes, Plan, Values]
-"""A booking's BSON and its parts: a plain tuple, because very many are made, and nothing of them is decoded."""
+class UsualBookings(NamedTuple):
+    """Usual bookings that keep the contract, in the order of their documents: for each of them a value in every column."""
+
+    numbers: Sequence[int]
+    """Which ones of all documents they are."""
+
+    ids: Column
+    """`_id`, twelve bytes."""
+
+    clients: Column
+    """`clientId`, twelve bytes."""
+
+    whose: Sequence[tuple[bytes, bytes, bytes]]
+    """`clientUserId`, `clientEmail` and `currency`, as BSON has strings."""
+
+    created: Sequence[int]
+    """`createdAt`, in milliseconds since 1970."""
+
+    updated: Sequence[int]
+    """`updatedAt`, likewise."""
+
+    prices: Sequence[Any]
+    """`price`, decoded."""
+
+    own: Column
+    """What the session has of the booking, as BSON."""
+
+    alike: Sequence[Alike[Plan]]
+    """The same bookings by layout, with all values."""
 
 
-class UsualBookings:
+class UsualReader:
     """Finds the usual bookings under one contract."""
 
-    def __init__(self, contract: Contract, accepted: Container[Reason] = ()) -> None:
+    def __init__(
+        self, contract: Contract, accepted: Container[Reason] = (), wanted: Iterable[str] = ()
+    ) -> None:
         """Take the contract.
 
         Args:
             contract: the values allowed.
             accepted: the value rules that are waived.
+            wanted: names of fields whose values somebody wants to see in `UsualBookings.alike`.
         """
         checks = {
             rule.name: partial(_keeps, contract.value_validator(rule, accepted))
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self.read: Callable[[bytes], UsualBooking | None] = Layouts(frozenset(DROPPED), _plan, checks).read
-        """The parts of a document if it is a usual booking that keeps the contract, else None."""
+        self._layouts = Layouts(frozenset(DROPPED), _plan, checks, {*_NEEDED, *wanted})
+
+    def read(self, raw: bytes, starts: Sequence[int]) -> UsualBookings:
+        """The usual bookings among documents.
+
+        Args:
+            raw: the documents' BSON, one behind the other.
+            starts: where each of them begins.
+        """
+        several = [_columns(alike) for alike in self._layouts.read_all(raw, starts)]
+        return several[0] if len(several) == 1 else _merged(several)
 
     def convert(self, raw: bytes) -> Session | None:
         """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
@@ -93,8 +130,24 @@ class UsualBookings:
         Args:
             raw: the document's BSON bytes.
         """
-        booking = self.read(raw)
-        return None if booking is None else _session(booking)
+        usual = self.read(raw, (0,))
+        if not usual.numbers:
+            return None
+        user_id, email, currency = (value[4:-1].decode() for value in usual.whose[0])
+        legacy_id = usual.ids[0]
+        return Session(
+            session_bytes(usual.own[0], legacy_id),
+            raw,
+            ObjectId(legacy_id),
+            _KEY_OF_OBJECT_ID + legacy_id,
+            usual.created[0],
+            usual.updated[0],
+            ObjectId(usual.clients[0]),
+            user_id,
+            email,
+            usual.prices[0],
+            currency,
+        )
 
 
 def _keeps(validator: SchemaValidator, value: Any) -> bool:
@@ -106,13 +159,12 @@ def _keeps(validator: SchemaValidator, value: Any) -> bool:
 
 
 def _plan(layout: Layout) -> Plan | None:
-    kinds, place = layout.kinds, layout.place
+    kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
         return None
     if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
         return None
-    facts = values_at([place[name] for name in _FACTS])
-    return Plan(place, place["clientId"], values_at(layout.kept), facts, NUMBERS[kinds["price"]])
+    return Plan(layout.place, layout.kept, kinds["price"])
 
 
 def _is_usual(rule: FieldRule, kind: int | None) -> bool:
@@ -122,40 +174,59 @@ def _is_usual(rule: FieldRule, kind: int | None) -> bool:
     return kind in _KINDS[rule.kind]
 
 
-def _session(booking: UsualBooking) -> Session:
-    raw, plan, values = booking
-    legacy_id, client_id, user_id, email, created, updated, price, currency = plan.facts(values)
-    return Session(
-        session_bytes(booking, legacy_id),
-        raw,
-        ObjectId(legacy_id),
-        _KEY_OF_OBJECT_ID + legacy_id,
-        whole_number(created),
-        whole_number(updated),
-        ObjectId(client_id),
-        user_id[4:-1].decode(),
-        email[4:-1].decode(),
-        plan.price_of(price),
-        currency[4:-1].decode(),
+def _columns(alike: Alike[Plan]) -> UsualBookings:
+    """The columns of bookings of one layout."""
+    plan, columns = alike.plan, alike.columns
+
+    def of(name: str) -> Column:
+        return columns[plan.place[name]]
+
+    return UsualBookings(
+        alike.numbers,
+        of("_id"),
+        of("clientId"),
+        list(zip(of("clientUserId"), of("clientEmail"), of("currency"), strict=True)),
+        whole_numbers_of(of("createdAt")),
+        whole_numbers_of(of("updatedAt")),
+        numbers_of(plan.price, of("price")),
+        list(map(b"".join, zip(*[columns[place] for place in plan.kept], strict=True))),
+        (alike,),
     )
 
 
-def session_bytes(booking: UsualBooking, legacy_id: bytes) -> bytes:
+def _merged(several: Sequence[UsualBookings]) -> UsualBookings:
+    """The columns of bookings of several layouts, in the order of their documents."""
+    numbers = [number for each in several for number in each.numbers]
+    rows = sorted(range(len(numbers)), key=numbers.__getitem__)
+
+    def in_order(columns: Iterable[Sequence[Value]]) -> list[Value]:
+        values = list(chain.from_iterable(columns))
+        return [values[row] for row in rows]
+
+    return UsualBookings(
+        numbers=in_order(each.numbers for each in several),
+        ids=in_order(each.ids for each in several),
+        clients=in_order(each.clients for each in several),
+        whose=in_order(each.whose for each in several),
+        created=in_order(each.created for each in several),
+        updated=in_order(each.updated for each in several),
+        prices=in_order(each.prices for each in several),
+        own=in_order(each.own for each in several),
+        alike=[alike for each in several for alike in each.alike],
+    )
+
+
+def session_bytes(own: bytes, legacy_id: bytes) -> bytes:
     """The session's BSON.
 
     Args:
-        booking: the booking.
-        legacy_id: its `_id`, twelve bytes.
+        own: what it has of the booking.
+        legacy_id: the booking's `_id`, twelve bytes.
     """
-    _, plan, values = booking
-    own = b"".join(plan.kept(values))
-    return b"%b\x07sessionId\x00%b%b\x07legacyBookingId\x00%b\x00" % (
-        _LENGTH.pack(len(own) + _FRAME),
-        session_object_id(legacy_id),
-        own,
-        legacy_id,
-    )
+    size = _SIZE.pack(len(own) + _FRAME)
+    return b"".join((size, _SESSION_ID, session_object_id(legacy_id), own, _LEGACY_ID, legacy_id, b"\x00"))
 
 
-_FRAME = len(b"SIZE\x07sessionId\x00TWELVE BYTES\x07legacyBookingId\x00TWELVE BYTES\x00")
+_SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
+_FRAME = 4 + len(_SESSION_ID) + 12 + len(_LEGACY_ID) + 12 + 1
 """What a session has beyond what it has of the booking, in bytes."""

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from bson import encode
@@ -20,7 +21,7 @@ from booking_migrate.domain.ids import client_document_object_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.totals import decimal_of, total
-from booking_migrate.domain.usual_booking import UsualBooking, UsualBookings, session_bytes
+from booking_migrate.domain.usual_booking import UsualBookings, UsualReader, session_bytes
 
 _TIME = struct.Struct("<q")
 
@@ -43,9 +44,6 @@ class UsualClient(NamedTuple):
     spent: int | Decimal
     """The sum of their prices."""
 
-    sight: Any
-    """What `UsualRules.look` made of the bookings."""
-
     @property
     def client_id(self) -> ObjectId:
         """The `clientId`."""
@@ -57,6 +55,30 @@ class UsualClient(NamedTuple):
         return sort_key(self.client_id)
 
 
+class Shown(NamedTuple):
+    """What somebody who looks on is shown."""
+
+    bookings: UsualBookings
+    """Usual bookings; not all of them belong to usual clients."""
+
+    left: frozenset[int]
+    """Which of all documents belong to no usual client."""
+
+    size: int
+    """The bytes of all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody's look at the bookings of usual clients. Goes to other processes."""
+
+    see: Callable[[Shown], Any]
+    """What is made of them, a function of a module."""
+
+    wanted: frozenset[str]
+    """The fields whose values are looked at."""
+
+
 class Composition(NamedTuple):
     """What came of documents."""
 
@@ -64,7 +86,10 @@ class Composition(NamedTuple):
     """In the order of their documents."""
 
     left: list[int]
-    """Where the documents are that belong to no usual client, ascending."""
+    """Which documents belong to no usual client, ascending."""
+
+    sight: Any
+    """What a look at the usual clients' bookings came to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +106,8 @@ class UsualRules:
     can_hold: Callable[[bytes], bool] | None = None
     """Whether the target can hold a session, a function of a module; None: it holds all of them."""
 
-    look: Callable[[Sequence[UsualBooking]], Any] | None = None
-    """Somebody's look at the bookings of each client, a function of a module; None: nobody looks."""
+    look: Look | None = None
+    """None: nobody looks."""
 
 
 class UsualClients:
@@ -90,77 +115,80 @@ class UsualClients:
 
     def __init__(self, rules: UsualRules) -> None:
         """Take the rules."""
-        self._read = UsualBookings(rules.contract, rules.accepted).read
+        wanted = rules.look.wanted if rules.look else ()
+        self._read = UsualReader(rules.contract, rules.accepted, wanted).read
         self._maximum_size = rules.maximum_size
         self._can_hold = rules.can_hold
         self._look = rules.look
 
-    def compose(self, documents: Sequence[bytes], odd: Container[int] = ()) -> Composition:
+    def compose(self, raw: bytes, starts: Sequence[int], odd: Container[int] = ()) -> Composition:
         """Make the documents of the usual clients among the owners of some documents.
 
         Args:
-            documents: all documents of some clients, those of one client together; documents that belong to no client
-                may stand anywhere. No two of them have the same `_id`, but for the odd ones.
-            odd: places of documents whose clients are to be left.
+            raw: all documents of some clients, one behind the other, those of one client together; documents that belong to
+                no client may stand anywhere. No two of them have the same `_id`, but for the odd ones.
+            starts: where each of them begins.
+            odd: numbers of documents whose clients are to be left.
         """
+        usual = self._read(raw, starts)
+        left, odd_clients = _unusual(usual, raw, starts, odd)
         clients: list[UsualClient] = []
-        left: list[int] = []
-        owner, bookings, places, is_usual = b"", list[UsualBooking](), list[int](), False
-        for place, raw in enumerate(documents):
-            booking = self._read(raw)
-            client = object_id_of_client(raw) if booking is None else booking[2][booking[1].client_id]
+        owners = usual.clients
+        borders = [row for row, (one, other) in enumerate(pairwise(owners), 1) if one != other]
+        for first, end in pairwise([0, *borders, len(owners)] if owners else ()):
+            client = None if owners[first] in odd_clients else self._client(usual, first, end)
             if client is None:
-                left.append(place)
-                continue
-            if client != owner:
-                self._end(bookings if is_usual else (), places, clients, left)
-                owner, bookings, places, is_usual = client, [], [], True
-            places.append(place)
-            if booking is None or place in odd:
-                is_usual = False
+                left += usual.numbers[first:end]
             else:
-                bookings.append(booking)
-        self._end(bookings if is_usual else (), places, clients, left)
+                clients.append(client)
         left.sort()
-        return Composition(clients, left)
+        return Composition(clients, left, self._sight(usual, raw, starts, left))
 
-    def _end(
-        self, bookings: Sequence[UsualBooking], places: list[int], clients: list[UsualClient], left: list[int]
-    ) -> None:
-        """Come to the end of one client's documents."""
-        client = self._client(bookings) if bookings else None
-        if client is None:
-            left += places
-        else:
-            clients.append(client)
-
-    def _client(self, bookings: Sequence[UsualBooking]) -> UsualClient | None:
-        facts = [plan.facts(values) for _, plan, values in bookings]
-        ids, clients, users, emails, created, updated, prices, currencies = zip(*facts, strict=True)
-        if len({*zip(users, emails, currencies, strict=True)}) > 1:
+    def _sight(self, usual: UsualBookings, raw: bytes, starts: Sequence[int], left: Sequence[int]) -> Any:
+        if self._look is None:
             return None
-        count = len(bookings)
-        times = struct.unpack(f"<{2 * count}q", b"".join((*created, *updated)))
-        order = sorted(zip(times, ids, range(count), strict=False))
-        sessions = [session_bytes(bookings[number], legacy_id) for _, legacy_id, number in order]
+        ends = [*starts[1:], len(raw)]
+        size = len(raw) - sum(ends[number] - starts[number] for number in left)
+        return self._look.see(Shown(usual, frozenset(left), size))
+
+    def _client(self, usual: UsualBookings, first: int, end: int) -> UsualClient | None:
+        """The client whose bookings stand from one place on to before another."""
+        count = end - first
+        whose = usual.whose[first]
+        if usual.whose[first:end].count(whose) != count:
+            return None
+        ids = usual.ids
+        order = sorted(zip(usual.created[first:end], ids[first:end], range(first, end), strict=True))
+        sessions = [session_bytes(usual.own[row], booking_id) for _, booking_id, row in order]
         if self._can_hold is not None and not all(map(self._can_hold, sessions)):
             return None
-        amounts = [plan.price_of(price) for (_, plan, _), price in zip(bookings, prices, strict=True)]
-        spent = total(amounts)
-        document = _document(
-            clients[0],
-            users[0],
-            emails[0],
-            sessions,
-            spent,
-            earliest=times[order[0][2]],
-            latest=max(times[count:]),
-        )
+        prices = usual.prices[first:end]
+        spent = total(prices)
+        user_id, email, currency = whose
+        object_id = usual.clients[first]
+        earliest, latest = order[0][0], max(usual.updated[first:end])
+        document = _document(object_id, user_id, email, sessions, spent, earliest=earliest, latest=latest)
         if len(document) > self._maximum_size:
             return None
-        exactly = spent if isinstance(spent, int) else sum(map(decimal_of, amounts), Decimal(0))
-        sight = None if self._look is None else self._look(bookings)
-        return UsualClient(clients[0], document, count, currencies[0][4:-1].decode(), exactly, sight)
+        exactly = spent if isinstance(spent, int) else sum(map(decimal_of, prices), Decimal(0))
+        return UsualClient(object_id, document, count, currency[4:-1].decode(), exactly)
+
+
+def _unusual(
+    usual: UsualBookings, raw: bytes, starts: Sequence[int], odd: Container[int]
+) -> tuple[list[int], frozenset[bytes | None]]:
+    """The documents that are no usual bookings, and the clients that are none because of them or of odd ones."""
+    count = len(starts)
+    left: list[int] = []
+    if len(usual.numbers) < count:
+        found = frozenset(usual.numbers)
+        left = [number for number in range(count) if number not in found]
+    ends = [*starts[1:], len(raw)]
+    clients = {object_id_of_client(raw[starts[number] : ends[number]]) for number in left}
+    clients.update(
+        client for number, client in zip(usual.numbers, usual.clients, strict=True) if number in odd
+    )
+    return left, frozenset(clients)
 
 
 def object_id_of_client(raw: bytes) -> bytes | None:
@@ -180,7 +208,11 @@ def _document(
     latest: int,
 ) -> bytes:
     """The client document; `client_document.FIELDS` says in which order its fields stand."""
-    array = wrap_bytes(b"".join([b"\x03%d\x00%b" % element for element in enumerate(sessions)]))
+    count = len(sessions)
+    elements_of_array: list[bytes] = [b""] * (2 * count)
+    elements_of_array[::2] = _keys(count)
+    elements_of_array[1::2] = sessions
+    array = wrap_bytes(b"".join(elements_of_array))
     totals = encode({"totalSessions": len(sessions), "totalSpent": spent}, codec_options=CODEC)
     return wrap_bytes(
         b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00%b%b"
@@ -196,3 +228,13 @@ def _document(
             _TIME.pack(latest),
         )
     )
+
+
+def _keys(count: int) -> Sequence[bytes]:
+    """What stands before each document of an array."""
+    if count > len(_KEYS):
+        return [b"\x03%d\x00" % place for place in range(count)]
+    return _KEYS[:count]
+
+
+_KEYS = [b"\x03%d\x00" % place for place in range(1000)]

@@ -133,6 +133,9 @@ class _Departed:
     def look(self) -> None:
         """See `Observer.look`."""
 
+    def see_usual_bookings(self, sight: Any) -> None:
+        """See `Observer.see_usual_bookings`."""
+
     def see_usual_client(self, client: UsualClient) -> None:
         """See `Observer.see_usual_client`."""
         self._see(client.key, has_document=True)

@@ -1,11 +1,16 @@
 """Making the documents of usual clients, a piece of the source at a time; what it takes goes to other processes."""
 
+from collections.abc import Collection, Container
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from booking_migrate.domain.usual_client import UsualClient, UsualClients, UsualRules
+from booking_migrate.domain.usual_client import UsualClient, UsualClients, UsualRules, object_id_of_client
 from booking_migrate.stores.base import Duplicate, ScannedDocument
 from booking_migrate.stores.packed import Packed, Piece, pack_whole
+from booking_migrate.stores.whole_clients import whole_clients
+
+_AT_ONCE = 500
+"""How many documents are looked at together: so few that what is made of them stays in the processor's cache."""
 
 
 class Composed(NamedTuple):
@@ -23,19 +28,40 @@ class Composed(NamedTuple):
     size: int
     """Their bytes."""
 
+    sights: list[Any]
+    """What looks at the bookings of the usual clients came to."""
+
     rest: Piece | None
     """What is left of the piece."""
 
 
-def compose(rules: UsualRules, piece: Piece) -> Composed:
-    """Read a piece and make the documents of its usual clients."""
+def compose(rules: UsualRules, piece: Piece, besides: Collection[bytes] = ()) -> Composed:
+    """Read a piece and make the documents of its usual clients.
+
+    Args:
+        rules: see `UsualRules`.
+        piece: what is read.
+        besides: clients that are to be taken for unusual ones, by the twelve bytes of their ids.
+    """
     packed, rest = piece.read()
-    documents = packed.documents()
-    clients, left = _clients_of(rules).compose(documents, packed.duplicates)
-    others = [
-        ScannedDocument(documents[number], packed.duplicates.get(number, Duplicate.NONE)) for number in left
-    ]
-    return Composed(clients, pack_whole(others), len(documents), len(packed.raw), rest)
+    usual = _clients_of(rules)
+    clients: list[UsualClient] = []
+    others: list[ScannedDocument] = []
+    sights: list[Any] = []
+    for part in whole_clients(iter((packed,)), _AT_ONCE):
+        odd: Container[int] = part.duplicates
+        if besides:
+            owners = enumerate(map(object_id_of_client, part.documents()))
+            odd = {*part.duplicates, *(number for number, owner in owners if owner in besides)}
+        made, left, sight = usual.compose(part.raw, part.starts, odd)
+        clients += made
+        others += [
+            ScannedDocument(part.document(number), part.duplicates.get(number, Duplicate.NONE))
+            for number in left
+        ]
+        if sight is not None:
+            sights.append(sight)
+    return Composed(clients, pack_whole(others), len(packed.starts), len(packed.raw), sights, rest)
 
 
 @lru_cache(maxsize=1)

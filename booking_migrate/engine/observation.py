@@ -1,15 +1,11 @@
 """Looking over the engine's shoulder: what it tells somebody who wants to know more than counts."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from booking_migrate.domain.consolidation import Consolidation
 from booking_migrate.domain.conversion import Session
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.domain.usual_booking import UsualBooking
-from booking_migrate.domain.usual_client import UsualClient
-
-Look = Callable[[Sequence[UsualBooking]], Any]
+from booking_migrate.domain.usual_client import Look, UsualClient
 
 
 class Observer(Protocol):
@@ -27,10 +23,13 @@ class Observer(Protocol):
 
     @property
     def look(self) -> Look | None:
-        """What is to be done with the bookings of a usual client, which are not told about one by one; None: nothing.
+        """How the bookings of usual clients are looked at, which are not told about one by one; None: not at all.
 
-        It is a function of a module, may be called in another process, and what it returns comes with `see_usual_client`.
+        It may be called in another process.
         """
+
+    def see_usual_bookings(self, sight: Any) -> None:
+        """Take note of what a look at the bookings of some usual clients came to."""
 
     def see_usual_client(self, client: UsualClient) -> None:
         """Take note of a usual client. It comes in the same order as the other clients."""
@@ -49,6 +48,9 @@ class Inattention:
     def look(self) -> Look | None:
         """There is nothing to be looked at."""
         return None
+
+    def see_usual_bookings(self, sight: Any) -> None:
+        """Ignore the bookings."""
 
     def see_usual_client(self, client: UsualClient) -> None:
         """Ignore the client."""

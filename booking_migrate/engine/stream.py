@@ -3,7 +3,7 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -18,7 +18,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.usual_booking import UsualBookings
+from booking_migrate.domain.usual_booking import UsualReader
 from booking_migrate.domain.usual_client import UsualClient, UsualRules, object_id_of_client
 from booking_migrate.engine.composing import Composed, compose
 from booking_migrate.engine.crew import WORTH_IT, Crew
@@ -56,12 +56,21 @@ class _Client:
     documents: list[ClientDocument] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
+class _Origin:
+    """Where usual clients of a batch come from."""
+
+    piece: Piece
+    sights: Sequence[Any]
+    """See `Composed.sights`."""
+
+
 @dataclass(slots=True)
 class _Usual:
     """One usual client of a batch."""
 
     made: UsualClient
-    piece: Piece
+    origin: _Origin
     """Where its bookings are."""
 
     @property
@@ -83,6 +92,7 @@ class _Waiting:
 class _Batch:
     """What has become of the documents of whole clients."""
 
+    origins: list[_Origin] = field(default_factory=list)
     usual: list[_Usual] = field(default_factory=list)
     clients: list[_Client] = field(default_factory=list)
     """The others."""
@@ -174,7 +184,7 @@ class _Work:
         observer: Observer,
     ) -> None:
         self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = UsualBookings(plan.contract, plan.accepted)
+        self._usual = UsualReader(plan.contract, plan.accepted)
         can_hold = None if target.can_hold is holds_everything else target.can_hold
         self._rules = UsualRules(
             plan.contract, plan.accepted, plan.maximum_document_size, can_hold, observer.look
@@ -211,7 +221,9 @@ class _Work:
     def _take_composed(self, piece: Piece, composed: Composed) -> Iterator[_Batch]:
         """Take what came of a piece, and batches that are full by then."""
         self._tally.scanned += sum(client.sessions for client in composed.clients)
-        self._batch.usual += [_Usual(client, piece) for client in composed.clients]
+        origin = _Origin(piece, composed.sights)
+        self._batch.origins.append(origin)
+        self._batch.usual += [_Usual(client, origin) for client in composed.clients]
         self._batch.documents += composed.documents
         self._batch.size += composed.size
         for raw, duplicate in unpack([composed.left]):
@@ -301,6 +313,9 @@ class _Work:
         """Consolidate a batch's clients with what the target has of them; count everything."""
         present = _present(self._target, batch)
         self._take_again(batch, present)
+        for origin in batch.origins:
+            for sight in origin.sights:
+                self._observer.see_usual_bookings(sight)
         self._tally.reject(batch.rejected)
         clients: list[_Usual | _Client] = [*batch.usual, *batch.clients]
         clients.sort(key=_key)
@@ -325,20 +340,23 @@ class _Work:
     def _take_again(self, batch: _Batch, present: Mapping[bytes, ClientDocument]) -> None:
         """Take the usual clients of which the target has another document as all others, from their bookings on."""
         usual: list[_Usual] = []
-        again: dict[int, tuple[Piece, dict[bytes, UsualClient]]] = {}
+        again: dict[_Origin, dict[bytes, UsualClient]] = {}
         for client in batch.usual:
             before = present.get(client.key)
             if before is None or before.raw == client.made.document:
                 usual.append(client)
             else:
-                again.setdefault(id(client.piece), (client.piece, {}))[1][client.made.object_id] = client.made
+                again.setdefault(client.origin, {})[client.made.object_id] = client.made
         batch.usual = usual
         following, self._batch = self._batch, batch
-        for piece, clients in again.values():
+        for origin, clients in again.items():
             self._tally.scanned -= sum(client.sessions for client in clients.values())
-            for raw in piece.read()[0].documents():
+            read = origin.piece.read()[0]
+            for raw in read.documents():
                 if object_id_of_client(raw) in clients:
                     self._take(raw, Duplicate.NONE)
+            if origin.sights:
+                origin.sights = compose(self._rules, read, clients).sights
         self._convert_waiting()
         self._batch = following
 

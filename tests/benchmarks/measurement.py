@@ -19,6 +19,9 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.people import People
 from booking_migrate.domain.usual_client import UsualClients, UsualRules
+from booking_migrate.stores.base import ScannedDocument
+from booking_migrate.stores.packed import pack
+from booking_migrate.stores.whole_clients import whole_clients
 from tests.benchmarks.data import CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +118,7 @@ class ConversionCost:
 def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     """Measure conversion beside what decoding and encoding the same documents costs, in this process."""
     raws = sorted(bookings(count), key=lambda raw: raw[CLIENT])
+    parts = list(whole_clients(pack(ScannedDocument(raw) for raw in raws), 500))
     converter, nobody = Converter(Contract()), People()
     usual = UsualClients(UsualRules(Contract(), frozenset(), 8 * 1024 * 1024))
 
@@ -124,7 +128,8 @@ def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
             bson.encode(document, codec_options=CODEC)
 
     def compose() -> None:
-        usual.compose(raws)
+        for part in parts:
+            usual.compose(part.raw, part.starts)
 
     def compose_thoroughly() -> None:
         results = (converter.convert(read_booking(raw), nobody) for raw in raws)

@@ -1,6 +1,7 @@
 """The short cut for usual clients never says anything else than the thorough way."""
 
 import random
+from collections.abc import Container
 from decimal import Decimal
 from typing import Any
 
@@ -19,8 +20,9 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_client import UsualClients, UsualRules, object_id_of_client
+from booking_migrate.domain.usual_client import Composition, UsualClients, UsualRules, object_id_of_client
 from booking_migrate.engine.tally import Tally
+from booking_migrate.stores.packed import split
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import a_booking, raw
 
@@ -67,9 +69,15 @@ def counted(tally: Tally) -> tuple[object, object]:
     return tally.counts(changed=True), tally.spent()
 
 
+def composed(documents: list[bytes], odd: Container[int] = (), rules: UsualRules = RULES) -> Composition:
+    """What comes of documents."""
+    packed = split(b"".join(documents))
+    return UsualClients(rules).compose(packed.raw, packed.starts, odd)
+
+
 def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:
     """Compose them, compare with the thorough way, and say how many usual clients there were."""
-    clients, left = UsualClients(RULES).compose(documents, odd)
+    clients, left, _ = composed(documents, odd)
     for client in clients:
         own = [document for document in documents if object_id_of_client(document) == client.object_id]
         consolidation = thorough(own)
@@ -120,7 +128,7 @@ def test_one_odd_booking_leaves_the_whole_client() -> None:
         broken = [*usual]
         broken[number] = booked(9, first, duration=1)
         assert 1 == compared([*broken, *other])
-        clients, left = UsualClients(RULES).compose([*usual, *other], {number})
+        clients, left, _ = composed([*usual, *other], {number})
         assert ([second.binary], [0, 1, 2]) == ([client.object_id for client in clients], left)
 
 
@@ -128,7 +136,7 @@ def test_documents_of_no_client_split_no_client() -> None:
     """A booking without a client in the middle of a client's is left, and the client is one."""
     usual = [raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}")) for number in range(4)]
     stray = raw(_id=ObjectId("68b61bd7a4c0bf9eaa00ffff"), clientId=None)
-    clients, left = UsualClients(RULES).compose([*usual[:2], stray, *usual[2:]])
+    clients, left, _ = composed([*usual[:2], stray, *usual[2:]])
 
     assert ([4], [2]) == ([client.sessions for client in clients], left)
 
@@ -136,13 +144,13 @@ def test_documents_of_no_client_split_no_client() -> None:
 def test_what_does_not_fit_is_left() -> None:
     """A document over the limit, or sessions that the target cannot hold, are for the thorough way."""
     documents = [raw()]
-    size = len(UsualClients(RULES).compose(documents).clients[0].document)
+    size = len(composed(documents).clients[0].document)
     for rules in (
         UsualRules(Contract(), frozenset(), size - 1),
         UsualRules(Contract(), frozenset(), size, lambda session: b"legacyBookingId" not in session),
     ):
-        assert ([], [0]) == UsualClients(rules).compose(documents)
-    assert 1 == len(UsualClients(UsualRules(Contract(), frozenset(), size)).compose(documents).clients)
+        assert ([], [0], None) == composed(documents, rules=rules)
+    assert 1 == len(composed(documents, rules=UsualRules(Contract(), frozenset(), size)).clients)
 
 
 def test_amounts_are_exact() -> None:
@@ -152,7 +160,7 @@ def test_amounts_are_exact() -> None:
         raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), price=price)
         for number, price in enumerate(prices)
     ]
-    (client,) = UsualClients(RULES).compose(documents).clients
+    (client,) = composed(documents).clients
 
     assert Decimal("14421.35") == client.spent
     assert 14421.35 == bson.decode(client.document)["totalSpent"]

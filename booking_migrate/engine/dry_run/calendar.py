@@ -8,6 +8,7 @@ MINUTES_A_DAY = 24 * 60
 CANCELLED = "cancelled"
 """The status of a booking that keeps nobody busy."""
 
+_LONGEST = len("23:59")
 _EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
 
 
@@ -19,6 +20,8 @@ def is_date_in_range(milliseconds: int) -> bool:
 @lru_cache(maxsize=4096)
 def minutes_of(time: str) -> int | None:
     """A time of day as minutes; None if a waived rule let something else through."""
+    if len(time) > _LONGEST:
+        return None
     hours, colon, minutes = time.partition(":")
     if not colon or not (hours.isdecimal() and minutes.isdecimal()):
         return None

@@ -17,15 +17,14 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.totals import total
-from booking_migrate.domain.usual_client import UsualClient
+from booking_migrate.domain.usual_client import Look, UsualClient
 from booking_migrate.engine.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.engine.dry_run.outcome import LargeClient
-from booking_migrate.engine.dry_run.sight import Sight, look
+from booking_migrate.engine.dry_run.sight import LOOK, Sight
 from booking_migrate.engine.dry_run.statistics import DAY, Statistics
-from booking_migrate.engine.observation import Look
 from booking_migrate.engine.outcome import Finding
 from booking_migrate.engine.tally import SAMPLES, Samples
-from booking_migrate.stores.scratchpad import Scratchpad
+from booking_migrate.stores.scratchpad import Appointment, Scratchpad, mark_of
 
 LARGEST = 10
 """How many of the largest clients are named."""
@@ -36,9 +35,6 @@ _NEAR = 0.5
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 _HEX_DIGITS = 24
-_NOTED_AT_ONCE = 10_000
-"""So many appointments are noted down together."""
-
 RISKS: dict[str, tuple[str, str]] = {
     "clients-with-several-currencies": (
         "clients whose totalSpent adds up several currencies",
@@ -114,7 +110,7 @@ class RiskWatch:
         self._samples = {kind: Samples() for kind in RISKS}
         self._slots: dict[tuple[bytes, bytes, int, int], Any] = {}
         self._doubled: set[bytes] = set()
-        self._appointments: list[tuple[bytes, int, int, str]] = []
+        self._appointments: list[Appointment] = []
         self._largest: list[tuple[int, int, LargeClient]] = []
 
     def see_booking(self, result: Session | Rejection) -> None:
@@ -157,16 +153,16 @@ class RiskWatch:
         start, end = minutes_of(fields["startTime"]), minutes_of(fields["endTime"])
         if start is None or end is None:
             return
-        expert = sort_key(fields["expertId"])
+        expert = mark_of(fields["expertId"])
         midnight = int(fields["scheduledDate"]) // DAY * MINUTES_A_DAY
         slot = (booking.client_key, expert, midnight, start)
         before = self._slots.setdefault(slot, legacy_id)
         if before is not legacy_id:
             self._see_doubled(before, legacy_id)
         until = end if end > start else end + MINUTES_A_DAY
-        # A million of these are made: the usual id takes the short way to text, and a plain tuple is cheapest.
-        booking_id = legacy_id.binary.hex() if type(legacy_id) is ObjectId else display_id(legacy_id)
-        self._appointments.append((expert, midnight + start, midnight + until, booking_id))
+        self._appointments.append(
+            Appointment(expert, midnight + start, midnight + until, display_id(legacy_id))
+        )
 
     def _see_doubled(self, one: Any, other: Any) -> None:
         keys = sort_key(one), sort_key(other)
@@ -206,18 +202,18 @@ class RiskWatch:
     @property
     def look(self) -> Look:
         """See `Observer.look`."""
-        return look
+        return LOOK
 
-    def see_usual_client(self, client: UsualClient) -> None:
-        """See `Observer.see_usual_client`."""
-        sight: Sight = client.sight
+    def see_usual_bookings(self, sight: Sight) -> None:
+        """See `Observer.see_usual_bookings`."""
         self._statistics.see_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
         for kind, ids in (("dates-out-of-range", sight.out_of_range), ("booked-twice", sight.doubled)):
             for booking_id in ids:
                 self._samples[kind].add(ObjectId(booking_id))
-        self._appointments += sight.appointments
-        if len(self._appointments) >= _NOTED_AT_ONCE:
-            self._note_appointments()
+        self._scratchpad.add_packed_appointments(sight.appointments)
+
+    def see_usual_client(self, client: UsualClient) -> None:
+        """See `Observer.see_usual_client`."""
         self._see_spelling(client.client_id)
         self._see_size(client.client_id, client.sessions, len(client.document))
         self.documents += 1
@@ -247,14 +243,11 @@ class RiskWatch:
                 self._scratchpad.add_text_client(ObjectId(text).binary)
 
     def _end_batch(self) -> None:
-        self._note_appointments()
+        self._scratchpad.add_appointments(self._appointments)
+        self._appointments.clear()
         self._slots.clear()
         self._doubled.clear()
         self._is_batch_over = False
-
-    def _note_appointments(self) -> None:
-        self._scratchpad.add_appointments(self._appointments)
-        self._appointments.clear()
 
     def largest_clients(self) -> tuple[LargeClient, ...]:
         """The clients with the largest documents, the largest first."""

@@ -1,94 +1,151 @@
-"""What a dry-run wants to know of a usual client's bookings: taken from their bytes, and small enough to go to another process."""
+"""What a dry-run wants to know of usual bookings: taken from their bytes, and small enough to come from another process."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import compress
+from typing import NamedTuple, TypeVar
 
-from bson.objectid import ObjectId
-
-from booking_migrate.domain.bson_layout import Values, values_at, whole_number
-from booking_migrate.domain.ordering import sort_key
-from booking_migrate.domain.usual_booking import Plan, UsualBooking
+from booking_migrate.domain.bson_layout import Alike, Column, whole_numbers_of
+from booking_migrate.domain.usual_booking import Plan
+from booking_migrate.domain.usual_client import Look, Shown
 from booking_migrate.engine.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.engine.dry_run.statistics import DAY
+from booking_migrate.stores.scratchpad import pack_appointment
 
-_FACTS = (
-    "_id",
-    "expertId",
-    "status",
-    "paymentStatus",
-    "scheduledDate",
-    "startTime",
-    "endTime",
-    "createdAt",
-    "updatedAt",
-)
-_KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
-_CANCELLATION_TIME = "cancellationTime"
+_DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
+
+_Slot = tuple[bytes, bytes, int, int]
+"""Client, expert, midnight and start in minutes."""
+
+Value = TypeVar("Value")
 
 
 class Sight(NamedTuple):
-    """A usual client's bookings as a dry-run sees them."""
+    """Bookings of usual clients as a dry-run sees them."""
 
     size: int
     """Their bytes."""
 
-    statuses: list[str]
-    payment_statuses: list[str]
-    days: list[int]
-    """When they are scheduled, in days since 1970."""
+    statuses: Mapping[str, int]
+    """How many there are of each."""
 
-    out_of_range: list[bytes]
+    payment_statuses: Mapping[str, int]
+    days: Mapping[int, int]
+    """How many are scheduled for each day, in days since 1970."""
+
+    out_of_range: Sequence[bytes]
     """The `_id` of those with a date that many programs cannot show."""
 
-    doubled: list[bytes]
-    """The `_id` of those for the same expert, date and start as another one, not cancelled."""
+    doubled: Sequence[bytes]
+    """The `_id` of those of the same client for the same expert, date and start as another one, not cancelled."""
 
-    appointments: list[tuple[bytes, int, int, str]]
-    """See `scratchpad.Appointment`."""
-
-
-def look(bookings: Sequence[UsualBooking]) -> Sight:
-    """Look at the bookings of one client."""
-    sight = Sight(sum(len(raw) for raw, _, _ in bookings), [], [], [], [], [], [])
-    slots: dict[tuple[bytes, int, int], bytes] = {}
-    doubled: dict[bytes, None] = {}
-    for _, plan, values in bookings:
-        booking_id, expert, status, payment, *others = _facts_of(plan)(values)
-        scheduled, start, end, created, updated = others
-        date = whole_number(scheduled)
-        state = _text(status)
-        sight.statuses.append(state)
-        sight.payment_statuses.append(_text(payment))
-        sight.days.append(date // DAY)
-        cancelled = plan.place.get(_CANCELLATION_TIME)
-        dates = [date, whole_number(created), whole_number(updated)]
-        if cancelled is not None and values[cancelled]:
-            dates.append(whole_number(values[cancelled]))
-        if not all(map(is_date_in_range, dates)):
-            sight.out_of_range.append(booking_id)
-        first, last = _minutes(start), _minutes(end)
-        if state == CANCELLED or first is None or last is None:
-            continue
-        midnight = date // DAY * MINUTES_A_DAY
-        before = slots.setdefault((expert, midnight, first), booking_id)
-        if before is not booking_id:
-            doubled[before] = doubled[booking_id] = None
-        until = last if last > first else last + MINUTES_A_DAY
-        appointment = (_KEY_OF_OBJECT_ID + expert, midnight + first, midnight + until, booking_id.hex())
-        sight.appointments.append(appointment)
-    sight.doubled.extend(doubled)
-    return sight
+    appointments: bytes
+    """See `Scratchpad.add_packed_appointments`."""
 
 
-@lru_cache(maxsize=64)
-def _facts_of(plan: Plan) -> Callable[[Values], tuple[bytes, ...]]:
-    return values_at([plan.place[name] for name in _FACTS])
+def see(shown: Shown) -> Sight:
+    """Look at the bookings of some clients."""
+    statuses: Counter[bytes] = Counter()
+    payments: Counter[bytes] = Counter()
+    days: Counter[int] = Counter()
+    out_of_range: list[bytes] = []
+    slots: list[_Slot] = []
+    ids: list[bytes] = []
+    appointments: list[bytes] = []
+    for alike in shown.bookings.alike:
+        seen = _Seen(alike, shown.left)
+        statuses.update(seen.column("status"))
+        payments.update(seen.column("paymentStatus"))
+        days.update(seen.days)
+        out_of_range += seen.out_of_range()
+        slots += seen.slots
+        ids += seen.busy(seen.column("_id"))
+        appointments += seen.appointments()
+    several = {slot for slot, count in Counter(slots).items() if count > 1}
+    return Sight(
+        shown.size,
+        _by_text(statuses),
+        _by_text(payments),
+        days,
+        out_of_range,
+        [booking_id for slot, booking_id in zip(slots, ids, strict=True) if slot in several],
+        b"".join(appointments),
+    )
 
 
-@lru_cache(maxsize=4096)
-def _minutes(value: bytes) -> int | None:
-    return minutes_of(_text(value))
+LOOK = Look(see, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
+
+
+class _Seen:
+    """Bookings of one layout."""
+
+    def __init__(self, alike: Alike[Plan], left: frozenset[int]) -> None:
+        self._place = alike.plan.place
+        self._columns = alike.columns
+        if not left.isdisjoint(alike.numbers):
+            fit = [number not in left for number in alike.numbers]
+            self._columns = [list(compress(column, fit)) for column in alike.columns]
+        self.days = [date // DAY for date in self._dates("scheduledDate")]
+        starts, ends = (self._minutes(name) for name in ("startTime", "endTime"))
+        is_cancelled = {value: _text(value) == CANCELLED for value in {*self.column("status")}}
+        self._is_busy = [
+            not is_cancelled[status] and start is not None and end is not None
+            for status, start, end in zip(self.column("status"), starts, ends, strict=True)
+        ]
+        midnights = [day * MINUTES_A_DAY for day in self.busy(self.days)]
+        self._starts = [start for start in self.busy(starts) if start is not None]
+        self._ends = [end for end in self.busy(ends) if end is not None]
+        self.slots: list[_Slot] = list(
+            zip(
+                self.busy(self.column("clientId")),
+                self.busy(self.column("expertId")),
+                midnights,
+                self._starts,
+                strict=True,
+            )
+        )
+
+    def column(self, name: str) -> Column:
+        """The values of a field."""
+        return self._columns[self._place[name]]
+
+    def busy(self, column: Sequence[Value]) -> Sequence[Value]:
+        """The values of those bookings that keep their expert busy."""
+        return column if all(self._is_busy) else list(compress(column, self._is_busy))
+
+    def out_of_range(self) -> Iterator[bytes]:
+        """See `Sight.out_of_range`."""
+        odd: set[int] = set()
+        for name in _DATES:
+            dates = self._dates(name)
+            if dates and not (is_date_in_range(min(dates)) and is_date_in_range(max(dates))):
+                odd.update(row for row, date in enumerate(dates) if not is_date_in_range(date))
+        return (self.column("_id")[row] for row in sorted(odd))
+
+    def appointments(self) -> Iterator[bytes]:
+        """The appointments of those bookings that keep their expert busy."""
+        for (_, expert, midnight, start), end, booking_id in zip(
+            self.slots, self._ends, self.busy(self.column("_id")), strict=True
+        ):
+            until = end if end > start else end + MINUTES_A_DAY
+            yield pack_appointment(expert, midnight + start, midnight + until, booking_id)
+
+    def _dates(self, name: str) -> Sequence[int]:
+        """The dates in a field; none if the bookings do not have it."""
+        place = self._place.get(name)
+        dates = () if place is None else self._columns[place]
+        # The value of null takes no bytes.
+        return whole_numbers_of(dates) if dates and dates[0] else ()
+
+    def _minutes(self, name: str) -> Sequence[int | None]:
+        column = self.column(name)
+        minutes = {value: minutes_of(_text(value)) for value in {*column}}
+        return [minutes[value] for value in column]
+
+
+def _by_text(counts: Counter[bytes]) -> Mapping[str, int]:
+    return {_text(value): count for value, count in counts.items()}
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,7 @@
 """Counting for the charts, in memory that does not grow with the data."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,27 +53,31 @@ class Statistics:
         _count_name(self._payment_statuses, fields.get("paymentStatus", DEFAULT_STATUS))
         scheduled = fields.get("scheduledDate")
         if type(scheduled) is DatetimeMS:
-            self._count_days([int(scheduled) // DAY])
+            self._count_days({int(scheduled) // DAY: 1})
 
     def see_bookings(
-        self, size: int, statuses: Sequence[str], payment_statuses: Sequence[str], days: Sequence[int]
+        self,
+        size: int,
+        statuses: Mapping[str, int],
+        payment_statuses: Mapping[str, int],
+        days: Mapping[int, int],
     ) -> None:
         """Count several bookings at a time.
 
         Args:
             size: their bytes, all together.
-            statuses: of each of them.
+            statuses: how many there are of each.
             payment_statuses: likewise.
-            days: when they are scheduled, in days since 1970.
+            days: how many are scheduled for each day, in days since 1970.
         """
         self.data_bytes += size
-        for names, values in ((self._statuses, statuses), (self._payment_statuses, payment_statuses)):
-            for value, count in Counter(values).items():
+        for names, counts in ((self._statuses, statuses), (self._payment_statuses, payment_statuses)):
+            for value, count in counts.items():
                 _count_name(names, value, count)
         self._count_days(days)
 
-    def _count_days(self, days: Sequence[int]) -> None:
-        self._days.update(day for day in days if FIRST_DAY <= day <= LAST_DAY)
+    def _count_days(self, days: Mapping[int, int]) -> None:
+        self._days.update({day: count for day, count in days.items() if FIRST_DAY <= day <= LAST_DAY})
 
     def see_document(self, sessions: int, size: int) -> None:
         """Count one client document: its sessions, and its size in bytes."""

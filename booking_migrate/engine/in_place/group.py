@@ -17,7 +17,7 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.usual_booking import UsualBookings
+from booking_migrate.domain.usual_booking import UsualReader
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.tally import Tally
@@ -89,7 +89,7 @@ class Settler:
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
         """Take the rules and whom to ask for people."""
         self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = UsualBookings(plan.contract, plan.accepted)
+        self._usual = UsualReader(plan.contract, plan.accepted)
         self._limit = plan.maximum_document_size
         self._directory = directory
 

@@ -88,7 +88,7 @@ class Glance:
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = Layouts(_CUT, _plan, checks)
+        self._layouts = Layouts(_CUT, _plan, checks, _FACTS)
 
     def check(self, pair: ClientPair) -> ClientResult | None:
         """What checking a usual client comes to that is as it must be; None: it has to be checked the thorough way."""
@@ -100,7 +100,7 @@ class Glance:
             found = self._layouts.read(document.raw)
             if found is None or document.duplicate is not Duplicate.NONE:
                 return None
-            bookings.append(_read(found[1], found[2]))
+            bookings.append(_read(*found))
         bookings.sort(key=_order)
         expected = _document(bookings)
         if expected != target or len(expected) > self._largest:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from bson.objectid import ObjectId
 
-from booking_migrate.stores.scratchpad import DiskScratchpad
+from booking_migrate.stores.scratchpad import Appointment, DiskScratchpad, mark_of, pack_appointment
 
 Row = tuple[bytes, int, int, str]
 
@@ -38,9 +39,34 @@ def scratchpad() -> Iterator[DiskScratchpad]:
 )
 def test_overlapping(scratchpad: DiskScratchpad, appointments: list[Row], overlapping: list[str]) -> None:
     """Every appointment that overlaps another one of its expert is named once; touching is no overlap."""
-    scratchpad.add_appointments(appointments[::-1])
+    scratchpad.add_appointments(
+        Appointment(mark_of(who), start, end, name) for who, start, end, name in appointments[::-1]
+    )
 
     assert overlapping == sorted(scratchpad.overlapping())
+
+
+def test_packed_and_other_appointments_meet(scratchpad: DiskScratchpad) -> None:
+    """Bookings with and without ObjectIds of their own keep the same expert busy, before 1970, too."""
+    expert, other, booking = ObjectId(), ObjectId(), ObjectId()
+    scratchpad.add_packed_appointments(
+        pack_appointment(expert.binary, -30, 0, booking.binary)
+        + pack_appointment(other.binary, -30, 0, ObjectId().binary)
+    )
+    scratchpad.add_appointments([Appointment(mark_of(expert), -1, 30, "text")])
+
+    assert [str(booking), "text"] == list(scratchpad.overlapping())
+
+
+def test_very_many_packed_appointments(scratchpad: DiskScratchpad) -> None:
+    """However many come at a time, each is noted down once."""
+    count = 25_001
+    packed = (
+        pack_appointment(bytes(12), number, number + 2, number.to_bytes(12, "big")) for number in range(count)
+    )
+    scratchpad.add_packed_appointments(b"".join(packed))
+
+    assert [f"{number:024x}" for number in range(count)] == list(scratchpad.overlapping())
 
 
 def test_text_clients(scratchpad: DiskScratchpad) -> None:
