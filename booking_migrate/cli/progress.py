@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Self, TextIO
 
 from booking_migrate.events import Advanced, Event, Listener, PhaseEnded, PhaseStarted, Silence, Warned
-from booking_migrate.reports.wording import duration, grouped
+from booking_migrate.reports.numbers import duration, grouped
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -211,7 +211,7 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
 
 
 def _in_words(since: "Since", moment: str, *, will_drop: bool) -> str:
-    from booking_migrate.reports.wording import plural  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.reports.numbers import plural  # noqa: PLC0415 - not needed to print help
 
     counts = {
         "session": since.later,

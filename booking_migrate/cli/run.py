@@ -26,6 +26,7 @@ from booking_migrate.errors import (
     Terminated,
     exit_code_of,
 )
+from booking_migrate.memory import spare_collector
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,21 +88,19 @@ def execute(
     """
     # Here and not above: none of this is needed to print help.
     from booking_migrate.cli.progress import progress  # noqa: PLC0415
-    from booking_migrate.reports.files import check_report_path  # noqa: PLC0415
 
     if asked.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
             "standard output is taken by --target -; use --report report.json.", param_hint="--json"
         )
+    spare_collector()
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     is_done = False
     try:
         known = hooks()
         with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
-            for path in asked.reports:
-                check_report_path(path)
-                _check_no_clash(path, asked.places)
+            _check_reports(asked)
             writable = asked.reports
             report = body(run_id, listener)
         is_done = True
@@ -153,11 +152,17 @@ def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence
     return _write_reports(asked, report.model_copy(update=changes), paths)
 
 
-def _check_no_clash(report: Path, places: Sequence[str]) -> None:
-    """Refuse a report that would overwrite what the command reads or writes."""
-    for place in places:
-        if is_same_file(report, place):
-            raise BadConfiguration("--report", f"{str(report)!r} is also read or written as {place!r}")
+def _check_reports(asked: Invocation) -> None:
+    """Refuse reports that could not be written, and those that would overwrite what the command reads or writes."""
+    if not asked.reports:
+        return
+    from booking_migrate.reports.files import check_report_path  # noqa: PLC0415 - the formats are slow to import
+
+    for path in asked.reports:
+        check_report_path(path)
+        for place in asked.places:
+            if is_same_file(path, place):
+                raise BadConfiguration("--report", f"{str(path)!r} is also read or written as {place!r}")
 
 
 def new_run_id() -> str:
@@ -235,7 +240,9 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
 
 def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -> "Report":
     """Write the report files; if one cannot be written, the report says so from then on."""
-    from booking_migrate.reports.files import write_report  # noqa: PLC0415 - not needed to print help
+    if not paths:
+        return report
+    from booking_migrate.reports.files import write_report  # noqa: PLC0415 - as above
 
     for path in paths:
         try:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from booking_migrate.errors import WorkerLost
+from booking_migrate.memory import spare_collector
 
 WORTH_IT = 50_000
 """Of fewer documents than these one process makes an end before others have begun."""
@@ -116,13 +117,20 @@ class Hands:
     """The other processes."""
 
     def __init__(self, count: int) -> None:
-        """Start so many."""
+        """Start so many; this returns before they are there."""
         # Not forks of this process, which would take over the driver's threads and sqlite's open files, but of a fresh one
         # that has imported what they need.
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
         held, self._leash = Pipe(duplex=False)
         self._hands = [_Hand(context, held) for _ in range(count)]
+        self._starter = Thread(target=self._start, args=(held,), daemon=True)
+        self._starter.start()
+
+    def _start(self, held: Connection) -> None:
+        # The first waits for the fresh process, and this one has other things to do meanwhile.
+        for hand in self._hands:
+            hand.start()
         held.close()
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
@@ -131,6 +139,7 @@ class Hands:
 
     def dismiss(self, *, at_once: bool) -> None:
         """Let the others end: when they have done what they are at, or at once."""
+        self._starter.join()
         if at_once:
             self._leash.close()
         for hand in self._hands:
@@ -142,17 +151,29 @@ class _Hand:
     """One of the other processes, with two threads of this one: what is sent never waits for what is received."""
 
     def __init__(self, context: ForkServerContext, leash: Connection) -> None:
-        self._line, theirs = Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, leash), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._line, self._theirs = Pipe()
+        self._process = context.Process(target=_serve, args=(self._theirs, leash), daemon=True)
         self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._asked: deque[Future[Any]] = deque()
-        self._is_lost = False
+        self._lost: WorkerLost | None = None
+        """Why nothing can be asked any more; None: it can."""
+
         self._lock = Lock()
         self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive)]
-        for thread in self._threads:
-            thread.start()
+
+    def start(self) -> None:
+        """Start the process. If the system does not let it, whoever waits for its work hears that."""
+        try:
+            self._process.start()
+        except Exception as error:  # noqa: BLE001 - it is raised where work is waited for
+            lost = WorkerLost()
+            lost.__cause__ = error
+            self._lose(lost)
+        else:
+            for thread in self._threads:
+                thread.start()
+        finally:
+            self._theirs.close()
 
     def load(self) -> int:
         """How much it has to do."""
@@ -163,8 +184,8 @@ class _Hand:
         future: Future[Any] = Future()
         packed = ForkingPickler.dumps(task)
         with self._lock:
-            if self._is_lost:
-                future.set_exception(WorkerLost())
+            if self._lost is not None:
+                future.set_exception(self._lost)
             else:
                 self._asked.append(future)
                 self._tasks.put(packed)
@@ -192,18 +213,22 @@ class _Hand:
                 future.set_result(result)
             else:
                 future.set_exception(result)
+        self._lose(WorkerLost())
+
+    def _lose(self, lost: WorkerLost) -> None:
         with self._lock:
-            self._is_lost = True
+            self._lost = lost
         for future in self._asked:
-            future.set_exception(WorkerLost())
+            future.set_exception(lost)
 
     def dismiss(self) -> None:
         """Let it end, and wait for that."""
         self._tasks.put(_NO_MORE)
-        for thread in self._threads:
-            thread.join()
+        if self._process.pid is not None:
+            for thread in self._threads:
+                thread.join()
+            self._process.join()
         self._line.close()
-        self._process.join()
 
 
 _NO_MORE = None
@@ -214,6 +239,7 @@ def _serve(line: Connection, leash: Connection) -> None:
     for number in (SIGINT, SIGTERM):
         signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
+    spare_collector()
     while True:
         try:
             task = line.recv()

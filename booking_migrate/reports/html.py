@@ -3,16 +3,8 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.wording import (
-    duration,
-    figures,
-    grouped,
-    mismatch_line,
-    places,
-    samples,
-    totals,
-    verdict,
-)
+from booking_migrate.reports.numbers import duration, grouped, samples
+from booking_migrate.reports.wording import figures, mismatch_line, places, totals, verdict
 
 _SAMPLES_SHOWN = 5
 _MISMATCHES_SHOWN = 10

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 from booking_migrate.reports.dry_run.model import DryRunReport
 from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.model import Report, RuleReport
-from booking_migrate.reports.wording import Mood, mismatch_line, plural, samples, verdict
+from booking_migrate.reports.numbers import plural, samples
+from booking_migrate.reports.wording import Mood, mismatch_line, verdict
 
 _PROMISES = {"status": "no-run-is-stale", "rollback": "as-before-the-run", "cutover": "cut-over"}
 """What a command promises; of one that promises nothing beyond itself, the case has its name."""

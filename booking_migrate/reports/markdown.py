@@ -4,17 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from booking_migrate.reports.model import ExplanationReport, Report, VerificationReport
-from booking_migrate.reports.wording import (
-    Mood,
-    duration,
-    figures,
-    grouped,
-    mismatch_line,
-    places,
-    samples,
-    totals,
-    verdict,
-)
+from booking_migrate.reports.numbers import duration, grouped, samples
+from booking_migrate.reports.wording import Mood, figures, mismatch_line, places, totals, verdict
 
 SIGNS = {Mood.GOOD: "✅", Mood.CAUTION: "⚠️", Mood.BAD: "❌"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")

@@ -13,17 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from booking_migrate.reports.model import ExplanationReport, NextStep, Report, VerificationReport
-from booking_migrate.reports.wording import (
-    Figure,
-    Mood,
-    duration,
-    figures,
-    grouped,
-    mismatch_line,
-    samples,
-    totals,
-    verdict,
-)
+from booking_migrate.reports.numbers import duration, grouped, samples
+from booking_migrate.reports.wording import Figure, Mood, figures, mismatch_line, totals, verdict
 
 NARROW = 76
 """Below this many columns, remarks on numbers are left out."""

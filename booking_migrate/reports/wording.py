@@ -1,4 +1,4 @@
-"""What every format says in the same words: the verdict, the names of the counts, numbers for people."""
+"""What every format says in the same words: the verdict and the names of the counts."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +19,7 @@ from booking_migrate.reports.model import (
     Report,
     VerificationReport,
 )
+from booking_migrate.reports.numbers import duration, grouped, money, plural
 from booking_migrate.stores.views import Shape
 
 
@@ -332,46 +333,6 @@ def totals(report: Report) -> list[Figure]:
     return [Figure(currency, money(total)) for currency, total in report.spent.items()]
 
 
-def grouped(number: int) -> str:
-    """A number with its digits in groups of three, as ``1,234,567``."""
-    return f"{number:,}"
-
-
 def places(report: Report) -> str:
     """From where to where, as far as the command has both: status may have neither."""
     return " → ".join(filter(None, (report.source, report.target)))
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 booking``, ``2,000 bookings``."""
-    return f"{grouped(number)} {noun}" if number == 1 else f"{grouped(number)} {noun}s"
-
-
-def money(total: str) -> str:
-    """A decimal sum with grouped digits and at least two decimals; none of its digits is lost."""
-    sign, digits = ("-", total[1:]) if total.startswith("-") else ("", total)
-    whole, _, decimals = digits.partition(".")
-    return f"{sign}{int(whole):,}.{decimals:0<2}" if whole.isdigit() else total
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    whole = round(seconds)
-    if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth is worth saying
-        return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
-
-
-def samples(sample_ids: tuple[str, ...], count: int, shown: int) -> str:
-    """The first few ids, and how many more there are."""
-    listed = ", ".join(sample_ids[:shown])
-    more = count - min(shown, len(sample_ids))
-    if not listed:
-        return ""
-    return f"{listed} and {grouped(more)} more" if more else listed

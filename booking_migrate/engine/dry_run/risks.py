@@ -1,8 +1,6 @@
 """What could hurt: risks that show while bookings and clients pass by, each with a count and sample ids."""
 
 import heapq
-from bisect import insort
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from bson import decode
@@ -257,7 +255,7 @@ class RiskWatch:
         """The risks found; called once, at the end."""
         self._end_batch()
         found = {kind: (samples.count, samples.ids()) for kind, samples in self._samples.items()}
-        found["expert-overlaps"] = _first_of(self._scratchpad.overlapping())
+        found["expert-overlaps"] = self._scratchpad.overlapping(SAMPLES)
         return tuple(
             Finding(kind, title, *found[kind], advice)
             for kind, (title, advice) in RISKS.items()
@@ -276,18 +274,6 @@ def _decoded(raw: bytes) -> Document:
 def _is_in_range(value: Any) -> bool:
     """Whether a value is no date out of range; whatever else it is, is not asked here."""
     return type(value) is not DatetimeMS or is_date_in_range(int(value))
-
-
-def _first_of(texts: Iterable[str]) -> tuple[int, tuple[str, ...]]:
-    """How many texts there are, and the first few in their order."""
-    first: list[str] = []
-    count = 0
-    for text in texts:
-        count += 1
-        if len(first) < SAMPLES or text < first[-1]:
-            insort(first, text)
-            del first[SAMPLES:]
-    return count, tuple(first)
 
 
 def _sessions(document: Document) -> list[Document]:

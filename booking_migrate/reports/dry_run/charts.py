@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from booking_migrate.reports.dry_run.model import BarReport
-from booking_migrate.reports.wording import grouped
+from booking_migrate.reports.numbers import grouped
 
 FEWEST_COLUMNS = 6
 _MOST_ROWS = 14

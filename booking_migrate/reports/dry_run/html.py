@@ -11,7 +11,8 @@ from booking_migrate.reports.dry_run.wording import (
     size,
 )
 from booking_migrate.reports.html import rejection_bars, template
-from booking_migrate.reports.wording import duration, grouped, samples, totals
+from booking_migrate.reports.numbers import duration, grouped, samples
+from booking_migrate.reports.wording import totals
 
 _SAMPLES_SHOWN = 5
 _BY_TIME = ("Bookings by time", "bookings, by the month of scheduledDate")

@@ -11,7 +11,8 @@ from booking_migrate.reports.dry_run.wording import (
     size,
 )
 from booking_migrate.reports.markdown import SIGNS, command_line, escaped, step_line, table
-from booking_migrate.reports.wording import duration, grouped, samples, totals
+from booking_migrate.reports.numbers import duration, grouped, samples
+from booking_migrate.reports.wording import totals
 
 _SAMPLES_SHOWN = 3
 

@@ -16,8 +16,9 @@ from booking_migrate.reports.dry_run.wording import (
     gain_rows,
     need_rows,
 )
+from booking_migrate.reports.numbers import duration, grouped, money, samples
 from booking_migrate.reports.text import NARROW, STYLES, block, numbers, rejection_lines, step_lines
-from booking_migrate.reports.wording import Figure, duration, grouped, money, samples
+from booking_migrate.reports.wording import Figure
 
 _REASONS_SHOWN = 5
 _RISKS_SHOWN = 9

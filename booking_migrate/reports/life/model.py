@@ -2,20 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from booking_migrate.engine.cutover import CutoverOutcome
-from booking_migrate.engine.in_place.finalize import FinalizeOutcome
 from booking_migrate.engine.outcome import Counts
-from booking_migrate.engine.since import Since
-from booking_migrate.engine.status import RunStatus
-from booking_migrate.engine.undo import UndoOutcome
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Report, counts_report
-from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.views import Shape
+
+if TYPE_CHECKING:
+    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    from booking_migrate.engine.cutover import CutoverOutcome
+    from booking_migrate.engine.in_place.finalize import FinalizeOutcome
+    from booking_migrate.engine.since import Since
+    from booking_migrate.engine.status import RunStatus
+    from booking_migrate.engine.undo import UndoOutcome
+    from booking_migrate.stores.cutover import IndexNote
 
 
 class _Part(BaseModel):
@@ -128,7 +132,7 @@ class LifeReport(Report):
     view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
 
 
-def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
+def run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
     """Runs as a report has them."""
     return tuple(
         RunReport(
@@ -143,7 +147,7 @@ def run_reports(standings: Sequence[RunStatus]) -> tuple[RunReport, ...]:
     )
 
 
-def report_of_status(standings: Sequence[RunStatus], *, run_id: str, target: str | None) -> LifeReport:
+def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
     """Make the report of `status`.
 
     Args:
@@ -161,7 +165,7 @@ def report_of_status(standings: Sequence[RunStatus], *, run_id: str, target: str
     )
 
 
-def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
+def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
     """Make the report of a rollback that came to its end.
 
     Args:
@@ -196,7 +200,7 @@ def report_of_rollback(outcome: UndoOutcome, *, seconds: float) -> LifeReport:
     )
 
 
-def _since(since: Since, *, dropped: bool) -> SinceReport:
+def _since(since: "Since", *, dropped: bool) -> SinceReport:
     return SinceReport(
         dropped=dropped,
         later=since.later,
@@ -209,7 +213,7 @@ def _since(since: Since, *, dropped: bool) -> SinceReport:
     )
 
 
-def _indexes(notes: Sequence[IndexNote]) -> tuple[IndexReport, ...]:
+def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
     return tuple(
         IndexReport(name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason)
         for note in notes
@@ -229,7 +233,7 @@ def _steps_after_rollback(outcome: UndoOutcome) -> Iterator[NextStep]:
     yield from _left_out(outcome.indexes)
 
 
-def _left_out(notes: Sequence[IndexNote]) -> Iterator[NextStep]:
+def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:
     for note in notes:
         if note.recreated_as is None:
             yield NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
@@ -251,7 +255,7 @@ def report_before_cutover(run: RunRecord) -> LifeReport:
     )
 
 
-def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
+def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeReport:
     """Make the report of a cut-over that came to its end.
 
     Args:
@@ -283,7 +287,7 @@ def report_of_cutover(outcome: CutoverOutcome, *, seconds: float) -> LifeReport:
     )
 
 
-def report_of_finalize(outcome: FinalizeOutcome, *, seconds: float) -> LifeReport:
+def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
     """Make the report of a finalize that came to its end.
 
     Args:

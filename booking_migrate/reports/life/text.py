@@ -7,7 +7,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, SinceReport, UndoneReport
-from booking_migrate.reports.wording import Mood, duration, grouped, plural, standing, verdict
+from booking_migrate.reports.numbers import duration, grouped, plural
+from booking_migrate.reports.wording import Mood, standing, verdict
 
 _STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
 _SHOWN = 10

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from pickle import PicklingError
 from threading import Timer
@@ -108,6 +109,20 @@ def test_a_process_that_ends_is_named() -> None:
     """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
     with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as crew:
         list(crew.each(kill_at_three, range(100)))
+
+
+def test_a_process_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system lets no process start, whoever waits for one hears that, and why; nothing is left to wait for."""
+    monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse_to_start))
+    with pytest.raises(WorkerLost) as caught, Ready(2):
+        pass
+
+    assert isinstance(caught.value.__cause__, BlockingIOError)
+
+
+def refuse_to_start(_process: object) -> None:
+    """What the system says when there are too many processes."""
+    raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
 def die_in_a_result(number: int) -> bytes:

@@ -5,7 +5,8 @@ import pytest
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.engine.outcome import Counts, MigrationOutcome, RejectionGroup
 from booking_migrate.reports.model import report_of_migration
-from booking_migrate.reports.wording import Mood, duration, money, plural, samples, verdict
+from booking_migrate.reports.numbers import duration, money, plural, samples
+from booking_migrate.reports.wording import Mood, verdict
 from tests.support import sample_reports
 
 
