@@ -2,15 +2,19 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from booking_migrate.domain.rejection import WAIVABLE
-from booking_migrate.engine.dry_run.outcome import DryRunOutcome
-from booking_migrate.engine.outcome import MigrationOutcome
-from booking_migrate.engine.verify.outcome import VerificationOutcome
 from booking_migrate.reports.model import NextStep
 
+if TYPE_CHECKING:
+    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    from booking_migrate.engine.dry_run.outcome import DryRunOutcome
+    from booking_migrate.engine.outcome import MigrationOutcome
+    from booking_migrate.engine.verify.outcome import VerificationOutcome
 
-def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterator[NextStep]:
+
+def steps_after_migrate(outcome: "MigrationOutcome", *, into_file: bool) -> Iterator[NextStep]:
     """What to do after a migration; commands name no server, so that no report holds a connection string.
 
     Args:
@@ -37,7 +41,7 @@ def steps_after_migrate(outcome: MigrationOutcome, *, into_file: bool) -> Iterat
         )
 
 
-def steps_after_in_place(outcome: MigrationOutcome) -> Iterator[NextStep]:
+def steps_after_in_place(outcome: "MigrationOutcome") -> Iterator[NextStep]:
     """What to do after a migration in place."""
     if outcome.counts.rejected:
         yield NextStep(
@@ -51,7 +55,7 @@ def steps_after_in_place(outcome: MigrationOutcome) -> Iterator[NextStep]:
         )
 
 
-def steps_after_verify(outcome: VerificationOutcome, *, listed: bool) -> Iterator[NextStep]:
+def steps_after_verify(outcome: "VerificationOutcome", *, listed: bool) -> Iterator[NextStep]:
     """What to do after a verification.
 
     Args:
@@ -68,7 +72,7 @@ def steps_after_verify(outcome: VerificationOutcome, *, listed: bool) -> Iterato
     )
 
 
-def steps_after_dry_run(outcome: DryRunOutcome) -> Iterator[NextStep]:
+def steps_after_dry_run(outcome: "DryRunOutcome") -> Iterator[NextStep]:
     """What to do after a dry-run: away with blockers first, then with rejections, then migrate."""
     for blocker in outcome.blockers:
         if blocker.hint:

@@ -164,20 +164,20 @@ class Layouts(Generic[Plan]):
 
     def read(self, raw: bytes) -> tuple[Plan, Values] | None:
         """The plan of a document's layout and its parts; None if it has to be read the thorough way."""
-        for alike in self.read_all(raw, (0,)):
+        for alike in self.read_all(raw, (0, len(raw))):
             return alike.plan, [value for (value,) in alike.columns]
         return None
 
-    def read_all(self, raw: bytes, starts: Sequence[int]) -> Sequence[Alike[Plan]]:
+    def read_all(self, raw: bytes, borders: Sequence[int]) -> Sequence[Alike[Plan]]:
         """The documents of each layout, without those that have to be read the thorough way.
 
         Args:
-            raw: documents, one behind the other.
-            starts: where each of them begins.
+            raw: bytes in which documents stand, one behind the other.
+            borders: where each of them begins, and where the last one ends.
         """
         found: list[Alike[Plan]] = []
-        numbers: Sequence[int] = range(len(starts))
-        begins, ends = starts, [*starts[1:], len(raw)]
+        begins, ends = borders[:-1], borders[1:]
+        numbers: Sequence[int] = range(len(begins))
         # What was met most often is met next, more often than not.
         self._known.sort(key=_met, reverse=True)
         untried = iter([*self._known])

@@ -114,14 +114,14 @@ class UsualReader:
         }
         self._layouts = Layouts(frozenset(DROPPED), _plan, checks, {*_NEEDED, *wanted})
 
-    def read(self, raw: bytes, starts: Sequence[int]) -> UsualBookings:
+    def read(self, raw: bytes, borders: Sequence[int]) -> UsualBookings:
         """The usual bookings among documents.
 
         Args:
-            raw: the documents' BSON, one behind the other.
-            starts: where each of them begins.
+            raw: bytes in which the documents' BSON stands, one behind the other.
+            borders: where each of them begins, and where the last one ends.
         """
-        several = [_columns(alike) for alike in self._layouts.read_all(raw, starts)]
+        several = [_columns(alike) for alike in self._layouts.read_all(raw, borders)]
         return several[0] if len(several) == 1 else _merged(several)
 
     def convert(self, raw: bytes) -> Session | None:
@@ -130,7 +130,7 @@ class UsualReader:
         Args:
             raw: the document's BSON bytes.
         """
-        usual = self.read(raw, (0,))
+        usual = self.read(raw, (0, len(raw)))
         if not usual.numbers:
             return None
         user_id, email, currency = (value[4:-1].decode() for value in usual.whose[0])

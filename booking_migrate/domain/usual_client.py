@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bson import encode
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC, elements, wrap_bytes
+from booking_migrate.domain.bson_document import CODEC, elements
 from booking_migrate.domain.bson_layout import OBJECT_ID
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.ids import client_document_object_id
@@ -23,7 +23,7 @@ from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.totals import decimal_of, total
 from booking_migrate.domain.usual_booking import UsualBookings, UsualReader, session_bytes
 
-_TIME = struct.Struct("<q")
+_TIME, _SIZE = struct.Struct("<q"), struct.Struct("<i")
 
 
 class UsualClient(NamedTuple):
@@ -121,34 +121,33 @@ class UsualClients:
         self._can_hold = rules.can_hold
         self._look = rules.look
 
-    def compose(self, raw: bytes, starts: Sequence[int], odd: Container[int] = ()) -> Composition:
+    def compose(self, raw: bytes, borders: Sequence[int], odd: Container[int] = ()) -> Composition:
         """Make the documents of the usual clients among the owners of some documents.
 
         Args:
-            raw: all documents of some clients, one behind the other, those of one client together; documents that belong to
-                no client may stand anywhere. No two of them have the same `_id`, but for the odd ones.
-            starts: where each of them begins.
+            raw: bytes in which all documents of some clients stand, one behind the other, those of one client together;
+                documents that belong to no client may stand anywhere. No two have the same `_id`, but for the odd ones.
+            borders: where each of them begins, and where the last one ends.
             odd: numbers of documents whose clients are to be left.
         """
-        usual = self._read(raw, starts)
-        left, odd_clients = _unusual(usual, raw, starts, odd)
+        usual = self._read(raw, borders)
+        left, odd_clients = _unusual(usual, raw, borders, odd)
         clients: list[UsualClient] = []
         owners = usual.clients
-        borders = [row for row, (one, other) in enumerate(pairwise(owners), 1) if one != other]
-        for first, end in pairwise([0, *borders, len(owners)] if owners else ()):
+        changes = [row for row, (one, other) in enumerate(pairwise(owners), 1) if one != other]
+        for first, end in pairwise([0, *changes, len(owners)] if owners else ()):
             client = None if owners[first] in odd_clients else self._client(usual, first, end)
             if client is None:
                 left += usual.numbers[first:end]
             else:
                 clients.append(client)
         left.sort()
-        return Composition(clients, left, self._sight(usual, raw, starts, left))
+        return Composition(clients, left, self._sight(usual, borders, left))
 
-    def _sight(self, usual: UsualBookings, raw: bytes, starts: Sequence[int], left: Sequence[int]) -> Any:
+    def _sight(self, usual: UsualBookings, borders: Sequence[int], left: Sequence[int]) -> Any:
         if self._look is None:
             return None
-        ends = [*starts[1:], len(raw)]
-        size = len(raw) - sum(ends[number] - starts[number] for number in left)
+        size = borders[-1] - borders[0] - sum(borders[number + 1] - borders[number] for number in left)
         return self._look.see(Shown(usual, frozenset(left), size))
 
     def _client(self, usual: UsualBookings, first: int, end: int) -> UsualClient | None:
@@ -175,16 +174,15 @@ class UsualClients:
 
 
 def _unusual(
-    usual: UsualBookings, raw: bytes, starts: Sequence[int], odd: Container[int]
+    usual: UsualBookings, raw: bytes, borders: Sequence[int], odd: Container[int]
 ) -> tuple[list[int], frozenset[bytes | None]]:
     """The documents that are no usual bookings, and the clients that are none because of them or of odd ones."""
-    count = len(starts)
+    count = len(borders) - 1
     left: list[int] = []
     if len(usual.numbers) < count:
         found = frozenset(usual.numbers)
         left = [number for number in range(count) if number not in found]
-    ends = [*starts[1:], len(raw)]
-    clients = {object_id_of_client(raw[starts[number] : ends[number]]) for number in left}
+    clients = {object_id_of_client(raw[borders[number] : borders[number + 1]]) for number in left}
     clients.update(
         client for number, client in zip(usual.numbers, usual.clients, strict=True) if number in odd
     )
@@ -209,25 +207,25 @@ def _document(
 ) -> bytes:
     """The client document; `client_document.FIELDS` says in which order its fields stand."""
     count = len(sessions)
-    elements_of_array: list[bytes] = [b""] * (2 * count)
-    elements_of_array[::2] = _keys(count)
-    elements_of_array[1::2] = sessions
-    array = wrap_bytes(b"".join(elements_of_array))
-    totals = encode({"totalSessions": len(sessions), "totalSpent": spent}, codec_options=CODEC)
-    return wrap_bytes(
-        b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00%b%b"
-        b"\x09createdAt\x00%b\x09updatedAt\x00%b"
-        % (
-            client_document_object_id(client_id),
-            client_id,
-            user_id,
-            email,
-            array,
-            totals[4:-1],
-            _TIME.pack(earliest),
-            _TIME.pack(latest),
-        )
+    totals = encode({"totalSessions": count, "totalSpent": spent}, codec_options=CODEC)
+    head = b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00" % (
+        client_document_object_id(client_id),
+        client_id,
+        user_id,
+        email,
     )
+    tail = b"\x00%b\x09createdAt\x00%b\x09updatedAt\x00%b\x00" % (
+        totals[4:-1],
+        _TIME.pack(earliest),
+        _TIME.pack(latest),
+    )
+    parts: list[bytes] = [b""] * (2 * count)
+    parts[::2] = _keys(count)
+    parts[1::2] = sessions
+    array_size = _SIZE.size + sum(map(len, parts)) + 1
+    size = _SIZE.size + len(head) + array_size - 1 + len(tail)
+    # In one step: it may have megabytes.
+    return b"".join((_SIZE.pack(size), head, _SIZE.pack(array_size), *parts, tail))
 
 
 def _keys(count: int) -> Sequence[bytes]:

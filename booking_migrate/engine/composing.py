@@ -1,13 +1,14 @@
 """Making the documents of usual clients, a piece of the source at a time; what it takes goes to other processes."""
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from booking_migrate.domain.usual_client import UsualClient, UsualClients, UsualRules, object_id_of_client
 from booking_migrate.stores.base import Duplicate, ScannedDocument
 from booking_migrate.stores.packed import Packed, Piece, pack_whole
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.stores.whole_clients import client_key
 
 _AT_ONCE = 500
 """How many documents are looked at together: so few that what is made of them stays in the processor's cache."""
@@ -44,24 +45,45 @@ def compose(rules: UsualRules, piece: Piece, besides: Collection[bytes] = ()) ->
         besides: clients that are to be taken for unusual ones, by the twelve bytes of their ids.
     """
     packed, rest = piece.read()
+    raw, starts, duplicates = packed
+    borders = [*starts, len(raw)]
     usual = _clients_of(rules)
     clients: list[UsualClient] = []
     others: list[ScannedDocument] = []
     sights: list[Any] = []
-    for part in whole_clients(iter((packed,)), _AT_ONCE):
-        odd: Container[int] = part.duplicates
-        if besides:
-            owners = enumerate(map(object_id_of_client, part.documents()))
-            odd = {*part.duplicates, *(number for number, owner in owners if owner in besides)}
-        made, left, sight = usual.compose(part.raw, part.starts, odd)
+    for first, end in pairwise(_cuts(packed)):
+        odd: Container[int] = ()
+        if duplicates or besides:
+            odd = frozenset(
+                number - first
+                for number in range(first, end)
+                if number in duplicates
+                or (besides and object_id_of_client(packed.document(number)) in besides)
+            )
+        made, left, sight = usual.compose(raw, borders[first : end + 1], odd)
         clients += made
         others += [
-            ScannedDocument(part.document(number), part.duplicates.get(number, Duplicate.NONE))
+            ScannedDocument(packed.document(first + number), duplicates.get(first + number, Duplicate.NONE))
             for number in left
         ]
         if sight is not None:
             sights.append(sight)
-    return Composed(clients, pack_whole(others), len(packed.starts), len(packed.raw), sights, rest)
+    return Composed(clients, pack_whole(others), len(starts), len(raw), sights, rest)
+
+
+def _cuts(packed: Packed) -> Iterator[int]:
+    """Where to cut documents so that no client is split: the first number of each part, and how many documents there are."""
+    count, begin, last = len(packed.starts), 0, None
+    while begin < count:
+        yield begin
+        end = begin + _AT_ONCE
+        owners = (client_key(packed.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
+        last = next(filter(None, owners), last)
+        # A document of no client may stand in the middle of one.
+        while end < count and client_key(packed.document(end)) in (None, last):
+            end += 1
+        begin = end
+    yield count
 
 
 @lru_cache(maxsize=1)

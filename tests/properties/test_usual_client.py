@@ -72,7 +72,7 @@ def counted(tally: Tally) -> tuple[object, object]:
 def composed(documents: list[bytes], odd: Container[int] = (), rules: UsualRules = RULES) -> Composition:
     """What comes of documents."""
     packed = split(b"".join(documents))
-    return UsualClients(rules).compose(packed.raw, packed.starts, odd)
+    return UsualClients(rules).compose(packed.raw, [*packed.starts, len(packed.raw)], odd)
 
 
 def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:

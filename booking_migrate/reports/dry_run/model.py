@@ -1,10 +1,10 @@
 """What a dry-run's report has beyond any other's. Its JSON form is an API: fields are only ever added."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from booking_migrate.engine.dry_run.outcome import DryRunOutcome
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     Id,
@@ -17,6 +17,10 @@ from booking_migrate.reports.model import (
     rejection_reports,
 )
 from booking_migrate.stores.inspection import Topology
+
+if TYPE_CHECKING:
+    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    from booking_migrate.engine.dry_run.outcome import DryRunOutcome
 
 
 class _Part(BaseModel):
@@ -175,7 +179,7 @@ class DryRunReport(Report):
 
 
 def report_of_dry_run(
-    outcome: DryRunOutcome,
+    outcome: "DryRunOutcome",
     *,
     run_id: str,
     source: str,
@@ -214,7 +218,7 @@ def report_of_dry_run(
     )
 
 
-def _exit_code(outcome: DryRunOutcome) -> ExitCode:
+def _exit_code(outcome: "DryRunOutcome") -> ExitCode:
     if outcome.blockers:
         return ExitCode.REFUSED
     return ExitCode.REJECTED if outcome.migration.counts.rejected else ExitCode.DONE

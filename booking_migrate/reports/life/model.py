@@ -220,7 +220,7 @@ def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
     )
 
 
-def _steps_after_rollback(outcome: UndoOutcome) -> Iterator[NextStep]:
+def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
     since = outcome.since
     if outcome.kept:
         yield NextStep(

@@ -151,7 +151,8 @@ class DistantRange:
         """See `RangePiece.read`."""
         collection = _opened(self.address) if self.collection is None else self.collection
         with reading(collection):
-            scan = find_packed(collection, in_range(self.clients))
+            # All of it comes in one answer, unless it is more than was counted on, or more than an answer can hold.
+            scan = find_packed(collection, in_range(self.clients), 2 * self.documents)
             chunks = whole_clients(scan, 2 * self.documents)
             chunk, following = next(chunks, split(b"")), next(chunks, None)
         if following is None:

@@ -101,9 +101,17 @@ def find_documents(
         yield from tried(lambda: list(find_raw(collection, condition, fields=fields)))
 
 
-def find_packed(collection: DriverCollection, condition: Mapping[str, Any]) -> Iterator[Packed]:
-    """As `find_documents` in the order of `clientId`, many documents at a time."""
-    return _scan(collection, condition, None)
+def find_packed(
+    collection: DriverCollection, condition: Mapping[str, Any], at_once: int = _BATCH_SIZE
+) -> Iterator[Packed]:
+    """As `find_documents` in the order of `clientId`, many documents at a time.
+
+    Args:
+        collection: where to look.
+        condition: a query.
+        at_once: how many documents the server is asked for at a time; it sends fewer if they are large.
+    """
+    return _scan(collection, condition, None, at_once)
 
 
 def scan_by_id(
@@ -125,16 +133,19 @@ def scan_by_id(
 
 
 def _scan(
-    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    fields: Mapping[str, Any] | None,
+    at_once: int = _BATCH_SIZE,
 ) -> Iterator[Packed]:
     bookmark = Bookmark()
-    batches = _batches(collection, condition, fields)
+    batches = _batches(collection, condition, fields, at_once)
     while True:
         if bookmark.is_sure:
             for attempt in attempts():
                 with attempt:
                     if attempt.num > 1:
-                        again = _batches(collection, bookmark.rest(condition), fields)
+                        again = _batches(collection, bookmark.rest(condition), fields, at_once)
                         batches = _left(again, bookmark)
                     batch = next(batches, None)
         else:
@@ -158,7 +169,7 @@ def _left(batches: Iterator[Packed], bookmark: Bookmark) -> Iterator[Packed]:
 
 
 def _batches(
-    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None
+    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None, at_once: int
 ) -> Iterator[Packed]:
     cursor = collection.find_raw_batches(
         condition,
@@ -166,7 +177,7 @@ def _batches(
         sort=[("clientId", 1)],
         collation=SIMPLE,
         allow_disk_use=True,
-        batch_size=_BATCH_SIZE,
+        batch_size=at_once,
     )
     # The driver's annotation says document; what comes is the bytes of a whole batch.
     raw = cast("Iterable[bytes]", cursor)
