@@ -22,7 +22,8 @@ from booking_migrate.engine.dry_run.sight import LOOK, Sight
 from booking_migrate.engine.dry_run.statistics import DAY, Statistics
 from booking_migrate.engine.outcome import Finding
 from booking_migrate.engine.tally import SAMPLES, Samples
-from booking_migrate.stores.scratchpad import Appointment, Scratchpad, mark_of
+from booking_migrate.stores.appointments import Appointment, mark_of
+from booking_migrate.stores.scratchpad import Scratchpad
 
 LARGEST = 10
 """How many of the largest clients are named."""

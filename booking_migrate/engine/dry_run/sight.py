@@ -1,9 +1,9 @@
 """What a dry-run wants to know of usual bookings: taken from their bytes, and small enough to come from another process."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from typing import NamedTuple, TypeVar
 
 from booking_migrate.domain.bson_layout import Alike, Column, whole_numbers_of
@@ -11,7 +11,7 @@ from booking_migrate.domain.usual_booking import Plan
 from booking_migrate.domain.usual_client import Look, Shown
 from booking_migrate.engine.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.engine.dry_run.statistics import DAY
-from booking_migrate.stores.scratchpad import pack_appointment
+from booking_migrate.stores.appointments import PackedAppointments, pack_appointments
 
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
 
@@ -40,7 +40,7 @@ class Sight(NamedTuple):
     doubled: Sequence[bytes]
     """The `_id` of those of the same client for the same expert, date and start as another one, not cancelled."""
 
-    appointments: bytes
+    appointments: PackedAppointments
     """See `Scratchpad.add_packed_appointments`."""
 
 
@@ -52,7 +52,7 @@ def see(shown: Shown) -> Sight:
     out_of_range: list[bytes] = []
     slots: list[_Slot] = []
     ids: list[bytes] = []
-    appointments: list[bytes] = []
+    appointments: list[Iterable[tuple[bytes, int, int, bytes]]] = []
     for alike in shown.bookings.alike:
         seen = _Seen(alike, shown.left)
         statuses.update(seen.column("status"))
@@ -61,7 +61,7 @@ def see(shown: Shown) -> Sight:
         out_of_range += seen.out_of_range()
         slots += seen.slots
         ids += seen.busy(seen.column("_id"))
-        appointments += seen.appointments()
+        appointments.append(seen.appointments())
     several = {slot for slot, count in Counter(slots).items() if count > 1}
     return Sight(
         shown.size,
@@ -70,7 +70,7 @@ def see(shown: Shown) -> Sight:
         days,
         out_of_range,
         [booking_id for slot, booking_id in zip(slots, ids, strict=True) if slot in several],
-        b"".join(appointments),
+        pack_appointments(chain.from_iterable(appointments)),
     )
 
 
@@ -123,13 +123,13 @@ class _Seen:
                 odd.update(row for row, date in enumerate(dates) if not is_date_in_range(date))
         return (self.column("_id")[row] for row in sorted(odd))
 
-    def appointments(self) -> Iterator[bytes]:
+    def appointments(self) -> Iterator[tuple[bytes, int, int, bytes]]:
         """The appointments of those bookings that keep their expert busy."""
         for (_, expert, midnight, start), end, booking_id in zip(
             self.slots, self._ends, self.busy(self.column("_id")), strict=True
         ):
             until = end if end > start else end + MINUTES_A_DAY
-            yield pack_appointment(expert, midnight + start, midnight + until, booking_id)
+            yield expert, midnight + start, midnight + until, booking_id
 
     def _dates(self, name: str) -> Sequence[int]:
         """The dates in a field; none if the bookings do not have it."""

@@ -1,0 +1,206 @@
+"""Who is kept busy by two sessions at once, found among any number of appointments.
+
+Appointments are records of one size that sort as bytes. They are dealt out to buckets by expert, and each bucket is sorted by
+itself: in memory, since very many of them are still few in each; on disk if they are not.
+"""
+
+import heapq
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import chain
+from typing import Any, NamedTuple
+
+from bson.objectid import ObjectId
+
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.stores.spool import disk_failures, open_scratch
+
+_RECORD = struct.Struct(">12sQQ12s?")
+"""Expert, start and end, with a bias, `_id` or the number of its text, and which of both."""
+
+_BIAS = 1 << 62
+"""Makes minutes before 1970 positive, so that records sort as bytes."""
+
+_BUCKETS = 64
+_IN_MEMORY = 500_000
+"""How many records are sorted in memory."""
+
+_HELD = 4 * 1024 * 1024
+"""How many bytes of records are held until they are put on disk."""
+
+_AT_ONCE = 10_000
+"""How many records are put into a table with one statement, and taken out with one step."""
+
+
+class Appointment(NamedTuple):
+    """When one session keeps its expert busy."""
+
+    expert: bytes
+    """What `mark_of` makes of `expertId`."""
+
+    start: int
+    """In minutes since 1970."""
+
+    end: int
+    """In minutes since 1970; the expert is free again at this minute."""
+
+    booking_id: str
+    """The booking's `_id` as text."""
+
+
+class Overlaps(NamedTuple):
+    """Appointments that overlap another one of the same expert."""
+
+    appointments: int
+    first: tuple[str, ...]
+    """The first few of their booking ids, in the order of text."""
+
+
+PackedAppointments = Mapping[int, bytes]
+"""Records, one behind the other, by bucket."""
+
+
+def mark_of(expert_id: Any) -> bytes:
+    """Twelve bytes that tell experts apart: those of an ObjectId, or a digest, which no ObjectId happens to be."""
+    if type(expert_id) is ObjectId:
+        return expert_id.binary
+    return sha256(sort_key(expert_id)).digest()[:12]
+
+
+def pack_appointments(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> PackedAppointments:
+    """Appointments of bookings with ObjectIds, which nearly all have.
+
+    Args:
+        appointments: as `Appointment`, but with the twelve bytes of the booking's `_id`.
+    """
+    buckets: defaultdict[int, list[bytes]] = defaultdict(list)
+    for expert, start, end, booking_id in appointments:
+        record = _RECORD.pack(expert, start + _BIAS, end + _BIAS, booking_id, False)
+        buckets[expert[-1] % _BUCKETS].append(record)
+    return {bucket: b"".join(records) for bucket, records in buckets.items()}
+
+
+class AppointmentSpool:
+    """Appointments on disk."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._database = open_scratch(
+            "CREATE TABLE part (bucket INTEGER, records BLOB);"
+            "CREATE INDEX by_bucket ON part (bucket);"
+            "CREATE TABLE booking (number INTEGER PRIMARY KEY, text TEXT);"
+            "CREATE TABLE record (record BLOB);"
+            "CREATE TABLE number (number INTEGER PRIMARY KEY);"
+        )
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT INTO number VALUES (?)", ((number,) for number in range(_AT_ONCE)))
+        self._held: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._size = 0
+
+    def add(self, appointments: Iterable[Appointment]) -> None:
+        """Take appointments, in any order."""
+        for expert, start, end, text in appointments:
+            with disk_failures():
+                added = self._database.execute("INSERT INTO booking (text) VALUES (?)", (text,))
+            booking = (added.lastrowid or 0).to_bytes(12, "big")
+            record = _RECORD.pack(expert, start + _BIAS, end + _BIAS, booking, True)
+            self.add_packed({expert[-1] % _BUCKETS: record})
+
+    def add_packed(self, packed: PackedAppointments) -> None:
+        """Take appointments that `pack_appointments` has packed, in any order."""
+        for bucket, records in packed.items():
+            self._held[bucket].append(records)
+            self._size += len(records)
+        if self._size >= _HELD:
+            self._put_down()
+
+    def _put_down(self) -> None:
+        with disk_failures():
+            rows = ((bucket, b"".join(records)) for bucket, records in self._held.items())
+            self._database.executemany("INSERT INTO part VALUES (?, ?)", rows)
+        self._held.clear()
+        self._size = 0
+
+    def overlapping(self, most: int) -> Overlaps:
+        """All appointments that overlap another one of the same expert.
+
+        Args:
+            most: how many of them are named.
+        """
+        self._put_down()
+        count = 0
+        first: list[str] = []
+        for bucket in range(_BUCKETS):
+            for found in _overlapping(self._sorted(bucket)):
+                count += len(found)
+                # Ids as text sort as their bytes do.
+                usual = heapq.nsmallest(most, (booking for booking, is_text in found if not is_text))
+                others = (self._text(booking) for booking, is_text in found if is_text)
+                first = heapq.nsmallest(most, chain(first, others, map(bytes.hex, usual)))
+        return Overlaps(count, tuple(first))
+
+    def _sorted(self, bucket: int) -> Iterator[bytes]:
+        """The records of a bucket in order, many at a time."""
+        with disk_failures():
+            (size,) = self._database.execute(
+                "SELECT ifnull(sum(length(records)), 0) FROM part WHERE bucket = ?", (bucket,)
+            ).fetchone()
+            parts = self._database.execute("SELECT records FROM part WHERE bucket = ?", (bucket,))
+            if size <= _IN_MEMORY * _RECORD.size:
+                records = b"".join(chain.from_iterable(parts))
+                starts = range(0, len(records), _RECORD.size)
+                yield b"".join(sorted([records[start : start + _RECORD.size] for start in starts]))
+            else:
+                yield from self._sorted_on_disk(chain.from_iterable(parts))
+
+    def _sorted_on_disk(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        self._database.execute("DELETE FROM record")
+        step = _AT_ONCE * _RECORD.size
+        for part in parts:
+            for start in range(0, len(part), step):
+                some = part[start : start + step]
+                # sqlite3 takes the records apart, so that Python has no step for each.
+                self._database.execute(
+                    "INSERT INTO record SELECT substr(?1, number * ?2 + 1, ?2) FROM number WHERE number < ?3",
+                    (some, _RECORD.size, len(some) // _RECORD.size),
+                )
+        rows = self._database.execute("SELECT record FROM record ORDER BY record")
+        while found := rows.fetchmany(_AT_ONCE):
+            yield b"".join(chain.from_iterable(found))
+
+    def _text(self, booking: bytes) -> str:
+        number = int.from_bytes(booking, "big")
+        with disk_failures():
+            (text,) = self._database.execute(
+                "SELECT text FROM booking WHERE number = ?", (number,)
+            ).fetchone()
+        return str(text)
+
+    def close(self) -> None:
+        """Forget everything. May be called twice."""
+        self._database.close()
+
+
+def _overlapping(parts: Iterable[bytes]) -> Iterator[list[tuple[bytes, bool]]]:
+    """The bookings of overlapping appointments, as the records have them, many at a time, each once.
+
+    Args:
+        parts: records in order.
+    """
+    # Until when the expert is busy, with whom last, and whether that one was named already.
+    busy, until, latest, is_named = b"", 0, (b"", False), True
+    for records in parts:
+        found: list[tuple[bytes, bool]] = []
+        for expert, start, end, booking, is_text in _RECORD.iter_unpack(records):
+            if start < until and expert == busy:
+                if not is_named:
+                    found.append(latest)
+                    is_named = True
+                found.append((booking, is_text))
+                if end > until:
+                    until, latest = end, (booking, is_text)
+            else:
+                busy, until, latest, is_named = expert, end, (booking, is_text), False
+        yield found

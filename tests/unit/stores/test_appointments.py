@@ -1,0 +1,101 @@
+"""Who is kept busy by two sessions at once."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from bson.objectid import ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
+
+from booking_migrate.stores import appointments as module
+from booking_migrate.stores.appointments import Appointment, AppointmentSpool, mark_of, pack_appointments
+
+Row = tuple[bytes, int, int, str]
+
+
+@pytest.fixture
+def spool() -> Iterator[AppointmentSpool]:
+    with closing(AppointmentSpool()) as empty:
+        yield empty
+
+
+@pytest.mark.parametrize(
+    ("appointments", "overlapping"),
+    [
+        ([], []),
+        ([(b"x", 0, 30, "a")], []),
+        ([(b"x", 0, 30, "a"), (b"x", 30, 60, "b")], []),
+        ([(b"x", 0, 30, "a"), (b"x", 29, 60, "b")], ["a", "b"]),
+        ([(b"x", 0, 30, "a"), (b"y", 10, 20, "b")], []),
+        (
+            [(b"x", 0, 90, "a"), (b"x", 10, 20, "b"), (b"x", 60, 70, "c"), (b"x", 90, 95, "d")],
+            ["a", "b", "c"],
+        ),
+        ([(b"x", 0, 30, "a"), (b"x", 20, 60, "b"), (b"x", 50, 80, "c")], ["a", "b", "c"]),
+        (
+            [(b"x", 0, 30, "a"), (b"x", 20, 25, "b"), (b"x", 40, 60, "c"), (b"x", 50, 55, "d")],
+            ["a", "b", "c", "d"],
+        ),
+        ([(b"x", 0, 30, "a"), (b"x", 0, 30, "b"), (b"x", 0, 30, "c")], ["a", "b", "c"]),
+    ],
+)
+def test_overlapping(spool: AppointmentSpool, appointments: list[Row], overlapping: list[str]) -> None:
+    """Every appointment that overlaps another one of its expert is named once; touching is no overlap."""
+    spool.add(Appointment(mark_of(who), start, end, name) for who, start, end, name in appointments[::-1])
+
+    assert (len(overlapping), tuple(overlapping[:2])) == spool.overlapping(2)
+
+
+def test_packed_and_other_appointments_meet(spool: AppointmentSpool) -> None:
+    """Bookings with and without ObjectIds of their own keep the same expert busy, before 1970, too."""
+    expert, other, booking = ObjectId(), ObjectId(), ObjectId()
+    packed = [(expert.binary, -30, 0, booking.binary), (other.binary, -30, 0, ObjectId().binary)]
+    spool.add_packed(pack_appointments(packed))
+    spool.add([Appointment(mark_of(expert), -1, 30, "text")])
+
+    assert (2, (str(booking), "text")) == spool.overlapping(5)
+
+
+@pytest.mark.parametrize("in_memory", [10**6, 10, 0])
+def test_very_many_appointments(
+    spool: AppointmentSpool, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    """However many one expert has, and wherever they are sorted, each is found once."""
+    monkeypatch.setattr(module, "_HELD", 100_000)
+    monkeypatch.setattr(module, "_IN_MEMORY", in_memory)
+    count = 25_001
+    rows = [(bytes(12), number, number + 2, number.to_bytes(12, "big")) for number in range(count)]
+    for start in range(0, count, 700):
+        spool.add_packed(pack_appointments(rows[::-1][start : start + 700]))
+
+    assert (count, tuple(f"{number:024x}" for number in range(3))) == spool.overlapping(3)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"\0" * 12, b"\1" * 12, b"\2" + b"\1" * 11]),
+            st.integers(-20, 20),
+            st.integers(1, 9),
+        ),
+        max_size=30,
+    )
+)
+def test_overlapping_as_compared_one_by_one(times: list[tuple[bytes, int, int]]) -> None:
+    """Those are found that comparing each appointment with each other finds."""
+    rows = [
+        (expert, start, start + length, number.to_bytes(12, "big"))
+        for number, (expert, start, length) in enumerate(times)
+    ]
+    expected = [
+        one[3].hex()
+        for one in rows
+        if any(
+            one is not other and one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
+            for other in rows
+        )
+    ]
+    with closing(AppointmentSpool()) as spool:
+        spool.add_packed(pack_appointments(rows))
+        assert (len(expected), tuple(expected)) == spool.overlapping(len(rows))
