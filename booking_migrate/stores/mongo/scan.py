@@ -102,14 +102,14 @@ def find_documents(
 
 
 def find_packed(
-    collection: DriverCollection, condition: Mapping[str, Any], at_once: int = _BATCH_SIZE
+    collection: DriverCollection, condition: Mapping[str, Any], at_once: int | None = None
 ) -> Iterator[Packed]:
     """As `find_documents` in the order of `clientId`, many documents at a time.
 
     Args:
         collection: where to look.
         condition: a query.
-        at_once: how many documents the server is asked for at a time; it sends fewer if they are large.
+        at_once: how many documents the server is asked for at a time; it sends fewer if they are large. None: a thousand.
     """
     return _scan(collection, condition, None, at_once)
 
@@ -136,7 +136,7 @@ def _scan(
     collection: DriverCollection,
     condition: Mapping[str, Any],
     fields: Mapping[str, Any] | None,
-    at_once: int = _BATCH_SIZE,
+    at_once: int | None = None,
 ) -> Iterator[Packed]:
     bookmark = Bookmark()
     batches = _batches(collection, condition, fields, at_once)
@@ -169,7 +169,10 @@ def _left(batches: Iterator[Packed], bookmark: Bookmark) -> Iterator[Packed]:
 
 
 def _batches(
-    collection: DriverCollection, condition: Mapping[str, Any], fields: Mapping[str, Any] | None, at_once: int
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    fields: Mapping[str, Any] | None,
+    at_once: int | None,
 ) -> Iterator[Packed]:
     cursor = collection.find_raw_batches(
         condition,
@@ -177,7 +180,7 @@ def _batches(
         sort=[("clientId", 1)],
         collation=SIMPLE,
         allow_disk_use=True,
-        batch_size=at_once,
+        batch_size=at_once or _BATCH_SIZE,
     )
     # The driver's annotation says document; what comes is the bytes of a whole batch.
     raw = cast("Iterable[bytes]", cursor)
