@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -105,6 +105,17 @@ def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout
         pattern.append(value)
     pattern.append(b")\\x00" if is_open else b"\\x00")
     return Layout(kinds, place, tuple(kept), re.compile(b"".join(pattern), re.DOTALL).fullmatch)
+
+
+def merge_columns(tables: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
+    """The columns of several tables as those of one, in the order of the first column.
+
+    Args:
+        tables: of each of them the same columns; the first has numbers.
+    """
+    columns = [list(chain.from_iterable(several)) for several in zip(*tables, strict=True)]
+    rows = sorted(range(len(columns[0])), key=columns[0].__getitem__)
+    return [[column[row] for row in rows] for column in columns]
 
 
 Check = Callable[[Any], bool]

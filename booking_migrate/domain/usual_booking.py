@@ -10,8 +10,7 @@ import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
@@ -26,6 +25,7 @@ from booking_migrate.domain.bson_layout import (
     Column,
     Layout,
     Layouts,
+    merge_columns,
     numbers_of,
     whole_numbers_of,
 )
@@ -45,8 +45,6 @@ _KINDS = {
 _KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
 _NEEDED = ("_id", "clientId", "createdAt", "updatedAt")
 _SIZE = struct.Struct("<i")
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,8 +119,12 @@ class UsualReader:
             raw: bytes in which the documents' BSON stands, one behind the other.
             borders: where each of them begins, and where the last one ends.
         """
-        several = [_columns(alike) for alike in self._layouts.read_all(raw, borders)]
-        return several[0] if len(several) == 1 else _merged(several)
+        alike = self._layouts.read_all(raw, borders)
+        several = [_columns(each) for each in alike]
+        if len(several) == 1:
+            return several[0]
+        merged = merge_columns([columns[:-1] for columns in several] or [_NOTHING])
+        return UsualBookings._make([*merged, alike])
 
     def convert(self, raw: bytes) -> Session | None:
         """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
@@ -148,6 +150,9 @@ class UsualReader:
             usual.prices[0],
             currency,
         )
+
+
+_NOTHING = ((),) * (len(UsualBookings._fields) - 1)
 
 
 def _keeps(validator: SchemaValidator, value: Any) -> bool:
@@ -191,28 +196,6 @@ def _columns(alike: Alike[Plan]) -> UsualBookings:
         numbers_of(plan.price, of("price")),
         list(map(b"".join, zip(*[columns[place] for place in plan.kept], strict=True))),
         (alike,),
-    )
-
-
-def _merged(several: Sequence[UsualBookings]) -> UsualBookings:
-    """The columns of bookings of several layouts, in the order of their documents."""
-    numbers = [number for each in several for number in each.numbers]
-    rows = sorted(range(len(numbers)), key=numbers.__getitem__)
-
-    def in_order(columns: Iterable[Sequence[Value]]) -> list[Value]:
-        values = list(chain.from_iterable(columns))
-        return [values[row] for row in rows]
-
-    return UsualBookings(
-        numbers=in_order(each.numbers for each in several),
-        ids=in_order(each.ids for each in several),
-        clients=in_order(each.clients for each in several),
-        whose=in_order(each.whose for each in several),
-        created=in_order(each.created for each in several),
-        updated=in_order(each.updated for each in several),
-        prices=in_order(each.prices for each in several),
-        own=in_order(each.own for each in several),
-        alike=[alike for each in several for alike in each.alike],
     )
 
 

@@ -1,6 +1,6 @@
 """Making the documents of usual clients, a piece of the source at a time; what it takes goes to other processes."""
 
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from booking_migrate.domain.usual_client import UsualClient, UsualClients, UsualRules, object_id_of_client
 from booking_migrate.stores.base import Duplicate, ScannedDocument
 from booking_migrate.stores.packed import Packed, Piece, pack_whole
-from booking_migrate.stores.whole_clients import client_key
+from booking_migrate.stores.whole_clients import cuts
 
 _AT_ONCE = 500
 """How many documents are looked at together: so few that what is made of them stays in the processor's cache."""
@@ -51,7 +51,7 @@ def compose(rules: UsualRules, piece: Piece, besides: Collection[bytes] = ()) ->
     clients: list[UsualClient] = []
     others: list[ScannedDocument] = []
     sights: list[Any] = []
-    for first, end in pairwise(_cuts(packed)):
+    for first, end in pairwise(cuts(packed, _AT_ONCE)):
         odd: Container[int] = ()
         if duplicates or besides:
             odd = frozenset(
@@ -69,21 +69,6 @@ def compose(rules: UsualRules, piece: Piece, besides: Collection[bytes] = ()) ->
         if sight is not None:
             sights.append(sight)
     return Composed(clients, pack_whole(others), len(starts), len(raw), sights, rest)
-
-
-def _cuts(packed: Packed) -> Iterator[int]:
-    """Where to cut documents so that no client is split: the first number of each part, and how many documents there are."""
-    count, begin, last = len(packed.starts), 0, None
-    while begin < count:
-        yield begin
-        end = begin + _AT_ONCE
-        owners = (client_key(packed.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
-        last = next(filter(None, owners), last)
-        # A document of no client may stand in the middle of one.
-        while end < count and client_key(packed.document(end)) in (None, last):
-            end += 1
-        begin = end
-    yield count
 
 
 @lru_cache(maxsize=1)

@@ -48,6 +48,29 @@ def whole_clients(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
         yield join(held)
 
 
+def cuts(packed: Packed, limit: int) -> Iterator[int]:
+    """Where to cut documents in client order so that no client is split.
+
+    Args:
+        packed: all documents of some clients.
+        limit: about how many documents a part is to have.
+
+    Yields:
+        The number of the first document of each part, and in the end how many documents there are.
+    """
+    count, begin, last = len(packed.starts), 0, None
+    while begin < count:
+        yield begin
+        end = begin + limit
+        owners = (client_key(packed.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
+        last = next(filter(None, owners), last)
+        # A document of no client may stand in the middle of one.
+        while end < count and client_key(packed.document(end)) in (None, last):
+            end += 1
+        begin = end
+    yield count
+
+
 def _size(parts: Iterable[Packed]) -> int:
     return sum(len(part.raw) for part in parts)
 

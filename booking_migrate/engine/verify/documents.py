@@ -11,6 +11,9 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Duplicate, ScannedDocument
 
 ARRAY, DOCUMENT, OBJECT_ID = 0x04, 0x03, 0x07
+KEY_OF_OBJECT_ID = b"\x23"
+"""How the key of a client begins whose id is an ObjectId; its twelve bytes follow."""
+
 _CLAIM = b"\x07legacyBookingId\x00"
 _CLAIM_START, _ID_START = -30, -13
 """Where the element `legacyBookingId` begins in a session that ends with an ObjectId, and where that id begins."""
@@ -79,7 +82,7 @@ class SourceDocument:
 def _usual_client_key(raw: bytes) -> bytes | None:
     """The key of a document that begins with `_id` and `clientId`, both of them ObjectIds; None of any other."""
     if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
-        return b"\x23" + raw[31:43]
+        return KEY_OF_OBJECT_ID + raw[31:43]
     return None
 
 
@@ -135,7 +138,7 @@ class TargetDocument:
             return usual
         part = self.by_name.get(b"clientId")
         if part is not None and part.kind == OBJECT_ID:
-            return b"\x23" + part.value
+            return KEY_OF_OBJECT_ID + part.value
         client_id = self.client_id
         return sort_key(client_id) if is_client_id(client_id) else None
 

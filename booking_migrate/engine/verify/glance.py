@@ -7,9 +7,10 @@ is wrong. A property test compares the two.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
@@ -21,19 +22,23 @@ from booking_migrate.domain.bson_layout import (
     NUMBERS,
     OBJECT_ID,
     STRING,
+    Alike,
+    Column,
     Layout,
     Layouts,
-    Values,
-    values_at,
-    whole_number,
+    merge_columns,
+    numbers_of,
+    whole_numbers_of,
 )
 from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
 from booking_migrate.engine.verify.client_check import ClientResult
 from booking_migrate.engine.verify.derivation import object_id_of_client, object_id_of_session, total_spent
+from booking_migrate.engine.verify.documents import KEY_OF_OBJECT_ID, SourceDocument
 from booking_migrate.engine.verify.pairs import ClientPair
 from booking_migrate.engine.verify.plan import VerificationRules
 from booking_migrate.engine.verify.rules import Check, ContractRules
 from booking_migrate.stores.base import Duplicate, holds_everything
+from booking_migrate.stores.packed import Packed
 
 _CUT = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
 _UNFIT = frozenset({"sessions", "sessionId", "legacyBookingId"})
@@ -45,32 +50,38 @@ _KINDS = {
 }
 _LENGTH = struct.Struct("<i")
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
+_FRAME = len(b"SIZE" + _SESSION_ID + bytes(12) + _LEGACY_ID + bytes(12) + b"\x00")
 
 
-class _Read(NamedTuple):
-    """One booking, in the order in which sessions stand."""
+class _Bookings(NamedTuple):
+    """Usual bookings that keep the contract, in the order of their documents: for each of them a value in every column."""
 
-    created: int
-    booking_id: bytes
-    session: bytes
-    updated: int
-    price: Any
-    user_id: bytes
-    email: bytes
-    client_id: bytes
+    numbers: Sequence[int]
+    """Which ones of all documents they are."""
+
+    ids: Column
+    clients: Column
+    user_ids: Column
+    emails: Column
+    created: Sequence[int]
+    """In milliseconds since 1970."""
+
+    updated: Sequence[int]
+    prices: Sequence[Any]
+    own: Column
+    """What their sessions have of them, as BSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Where everything is in the bookings of one layout."""
 
-    kept: Callable[[Values], tuple[bytes, ...]]
-    """What the session has of the booking."""
+    place: Mapping[str, int]
+    kept: tuple[int, ...]
+    """The places of what the session has of the booking."""
 
-    facts: Callable[[Values], tuple[bytes, ...]]
-    """The values of `_FACTS`."""
-
-    price_of: Callable[[bytes], Any]
+    price: int
+    """The BSON type byte of `price`."""
 
 
 _FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
@@ -94,19 +105,54 @@ class Glance:
         """What checking a usual client comes to that is as it must be; None: it has to be checked the thorough way."""
         if self._is_blind or pair.earlier is not None or len(pair.target) != 1 or not pair.source:
             return None
-        target = pair.target[0].raw
-        bookings: list[_Read] = []
-        for document in pair.source:
-            found = self._layouts.read(document.raw)
-            if found is None or document.duplicate is not Duplicate.NONE:
-                return None
-            bookings.append(_read(*found))
-        bookings.sort(key=_order)
-        expected = _document(bookings)
-        if expected != target or len(expected) > self._largest:
+        if any(document.duplicate is not Duplicate.NONE for document in pair.source):
             return None
-        count = len(bookings)
+        raws = pair.source_bytes
+        count = len(raws)
+        bookings = self._read(b"".join(raws), [0, *accumulate(map(len, raws))])
+        if len(bookings.numbers) < count or not self._is_sound(bookings, 0, count, pair.target[0].raw):
+            return None
         return ClientResult(scanned=count, migrated=count, sessions=count)
+
+    def check_many(
+        self, source: Packed, first: int, end: int, target: Mapping[bytes, bytes | None]
+    ) -> Iterator[tuple[bytes, Sequence[int]]]:
+        """Those of many clients who are as they must be, each once.
+
+        Args:
+            source: documents in client order.
+            first: which of them is the first to be looked at; a client begins with it.
+            end: before which of them to stop; another client begins with it.
+            target: the document of each client, by the key of `clientId`; None if there is more about the client to be known.
+
+        Yields:
+            The key of `clientId`, and which documents are the client's bookings.
+        """
+        raw, starts, duplicates = source
+        bookings = self._read(raw, [*starts[first:end], starts[end] if end < len(starts) else len(raw)])
+        usual = frozenset(bookings.numbers)
+        odd = {
+            SourceDocument(source.document(number)).client_key
+            for number in range(first, end)
+            if number - first not in usual or number in duplicates
+        }
+        changes = [row for row, (one, other) in enumerate(pairwise(bookings.clients), 1) if one != other]
+        for begin, stop in pairwise([0, *changes, len(bookings.clients)] if usual else ()):
+            key = KEY_OF_OBJECT_ID + bookings.clients[begin]
+            document = None if key in odd or self._is_blind else target.get(key)
+            if document is not None and self._is_sound(bookings, begin, stop, document):
+                yield key, [first + number for number in bookings.numbers[begin:stop]]
+
+    def _read(self, raw: bytes, borders: Sequence[int]) -> _Bookings:
+        several = [_columns(alike) for alike in self._layouts.read_all(raw, borders)]
+        return several[0] if len(several) == 1 else _Bookings(*merge_columns(several or [_NOTHING]))
+
+    def _is_sound(self, bookings: _Bookings, first: int, end: int, found: bytes) -> bool:
+        """Whether the document of a client is what follows from the client's bookings."""
+        return len(found) <= self._largest and found == _document(bookings, first, end)
+
+
+_NOTHING = _Bookings(*((),) * len(_Bookings._fields))
 
 
 def _keeps(check: Check, value: Any) -> bool:
@@ -114,63 +160,73 @@ def _keeps(check: Check, value: Any) -> bool:
 
 
 def _plan(layout: Layout) -> _Plan | None:
-    kinds, place = layout.kinds, layout.place
+    kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
         return None
     for rule in FIELDS:
         kind = kinds.get(rule.name, NULL)
         if kind not in _KINDS[rule.kind] and not (kind == NULL and _may_lack(rule)):
             return None
-    facts = values_at([place[name] for name in _FACTS])
-    return _Plan(values_at(layout.kept), facts, NUMBERS[kinds["price"]])
+    return _Plan(layout.place, layout.kept, kinds["price"])
 
 
 def _may_lack(rule: FieldRule) -> bool:
     return rule.presence is Presence.OPTIONAL
 
 
-def _order(read: _Read) -> tuple[int, bytes]:
-    return read[:2]
-
-
-def _read(plan: _Plan, values: Values) -> _Read:
-    """A booking's session and what it contributes to its client document."""
-    booking_id, client_id, user_id, email, created, updated, price = plan.facts(values)
-    own = b"".join(plan.kept(values))
-    body = b"%b%b%b%b%b" % (_SESSION_ID, object_id_of_session(booking_id), own, _LEGACY_ID, booking_id)
-    return _Read(
-        whole_number(created),
-        booking_id,
-        b"%b%b\x00" % (_LENGTH.pack(len(body) + 5), body),
-        whole_number(updated),
-        plan.price_of(price),
-        user_id,
-        email,
-        client_id,
+def _columns(alike: Alike[_Plan]) -> _Bookings:
+    """The columns of bookings of one layout."""
+    plan, columns = alike.plan, alike.columns
+    values = {name: columns[plan.place[name]] for name in _FACTS}
+    return _Bookings(
+        alike.numbers,
+        values["_id"],
+        values["clientId"],
+        values["clientUserId"],
+        values["clientEmail"],
+        whole_numbers_of(values["createdAt"]),
+        whole_numbers_of(values["updatedAt"]),
+        numbers_of(plan.price, values["price"]),
+        [b"".join(parts) for parts in zip(*(columns[place] for place in plan.kept), strict=True)],
     )
 
 
-def _document(bookings: Sequence[_Read]) -> bytes:
-    """The client document of these bookings, which are in order."""
-    last = bookings[-1]
+def _session(own: bytes, booking_id: bytes) -> bytes:
+    length = _LENGTH.pack(len(own) + _FRAME)
+    return b"".join(
+        (length, _SESSION_ID, object_id_of_session(booking_id), own, _LEGACY_ID, booking_id, b"\x00")
+    )
+
+
+def _document(bookings: _Bookings, first: int, end: int) -> bytes:
+    """The client document of the bookings from one row on to before another."""
+    ids, own = bookings.ids, bookings.own
+    rows = [
+        row
+        for *_, row in sorted(
+            zip(bookings.created[first:end], ids[first:end], range(first, end), strict=True)
+        )
+    ]
+    last = rows[-1]
     array = wrap_bytes(
-        b"".join([b"\x03%d\x00%b" % (place, read.session) for place, read in enumerate(bookings)])
+        b"".join([b"\x03%d\x00%b" % (place, _session(own[row], ids[row])) for place, row in enumerate(rows)])
     )
     totals = body_of(
         {
-            "totalSessions": len(bookings),
-            "totalSpent": total_spent(read.price for read in bookings),
-            "createdAt": DatetimeMS(bookings[0].created),
-            "updatedAt": DatetimeMS(max(read.updated for read in bookings)),
+            "totalSessions": end - first,
+            "totalSpent": total_spent(bookings.prices[first:end]),
+            "createdAt": DatetimeMS(bookings.created[rows[0]]),
+            "updatedAt": DatetimeMS(max(bookings.updated[first:end])),
         }
     )
+    client_id = bookings.clients[first]
     return wrap_bytes(
         b"".join(
             [
-                b"\x07_id\x00", object_id_of_client(last.client_id),
-                b"\x07clientId\x00", last.client_id,
-                b"\x02clientUserId\x00", last.user_id,
-                b"\x02clientEmail\x00", last.email,
+                b"\x07_id\x00", object_id_of_client(client_id),
+                b"\x07clientId\x00", client_id,
+                b"\x02clientUserId\x00", bookings.user_ids[last],
+                b"\x02clientEmail\x00", bookings.emails[last],
                 b"\x04sessions\x00", array, totals,
             ]
         )

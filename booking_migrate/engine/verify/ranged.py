@@ -1,17 +1,25 @@
 """The first glance at both sides, a range of clients at a time; it goes to other processes, and they read by themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
+from booking_migrate.engine.verify.documents import TargetDocument
 from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair, pair_clients
 from booking_migrate.engine.verify.plan import VerificationRules
+from booking_migrate.stores.base import Duplicate, ScannedDocument
 from booking_migrate.stores.cut import ClientCut, RangePiece
-from booking_migrate.stores.packed import Packed, unpack
+from booking_migrate.stores.packed import Packed, join, split
+from booking_migrate.stores.whole_clients import cuts
 
 RANGE_DOCUMENTS = 5000
-"""How many bookings are looked at together."""
+"""How many bookings are read together."""
+
+
+_AT_ONCE = 500
+"""How many of them are looked at together: few enough for the processor's cache."""
 
 
 class RangePair(NamedTuple):
@@ -57,19 +65,46 @@ def glance_at(rules: VerificationRules, pair: RangePair) -> Glanced:
         whole, border = of_target.clients, left.clients.first
         of_target = of_target.within(whole._replace(end=border))
         rest = RangePair(left, pair.target.within(whole._replace(first=border)))
-    theirs = list(_read_whole(of_target))
-    glance = _glance_of(rules)
-    bookings = clients = 0
-    unusual: list[ClientPair] = []
-    for each in pair_clients(unpack([ours]), unpack(theirs)):
-        result = glance.check(each)
-        if result is None:
-            unusual.append(each)
-        else:
-            bookings += result.scanned
-            clients += 1
-    first = next((some.document(0) for some in theirs if some.starts), None)
-    return Glanced(bookings, clients, unusual, first, rest)
+    theirs = join([*_read_whole(of_target)] or [split(b"")])
+    return _looked(_glance_of(rules), ours, theirs)._replace(rest=rest)
+
+
+def _looked(glance: Glance, ours: Packed, theirs: Packed) -> Glanced:
+    targets = [TargetDocument(raw) for raw in theirs.documents()]
+    by_client = _by_client(targets)
+    sound: set[bytes] = set()
+    left: list[int] = []
+    for first, end in pairwise(cuts(ours, _AT_ONCE)):
+        others = {*range(first, end)}
+        for key, numbers in glance.check_many(ours, first, end, by_client):
+            sound.add(key)
+            others.difference_update(numbers)
+        left += sorted(others)
+    unusual = pair_clients(
+        (_scanned(ours, number) for number in left),
+        (_scanned(theirs, number) for number, each in enumerate(targets) if each.client_key not in sound),
+    )
+    return Glanced(
+        bookings=len(ours.starts) - len(left),
+        clients=len(sound),
+        unusual=list(unusual),
+        first_target=targets[0].raw if targets else None,
+        rest=None,
+    )
+
+
+def _by_client(documents: Iterable[TargetDocument]) -> Mapping[bytes, bytes | None]:
+    """The document of each client; None if there are several."""
+    found: dict[bytes, bytes | None] = {}
+    for document in documents:
+        key = document.client_key
+        if key is not None:
+            found[key] = None if key in found else document.raw
+    return found
+
+
+def _scanned(packed: Packed, number: int) -> ScannedDocument:
+    return ScannedDocument(packed.document(number), packed.duplicates.get(number, Duplicate.NONE))
 
 
 def _read_whole(piece: RangePiece | None) -> Iterator[Packed]:
