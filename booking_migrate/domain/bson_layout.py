@@ -192,21 +192,18 @@ class Layouts(Generic[Plan]):
         # What was met most often is met next, more often than not.
         self._known.sort(key=_met, reverse=True)
         untried = iter([*self._known])
-        while numbers:
-            known = next(untried, None) or self._learn(raw[begins[0] : ends[0]])
+        at = 0
+        while at < len(numbers):
+            known = next(untried, None) or self._learn(raw[begins[at] : ends[at]])
             if known is None:
-                numbers, begins, ends = numbers[1:], begins[1:], ends[1:]
+                at += 1
                 continue
-            matches = list(map(known.match, repeat(raw), begins, ends))
-            if all(matches):
-                mine, numbers = numbers, ()
-            else:
-                others = [match is None for match in matches]
-                mine = [number for number, match in zip(numbers, matches, strict=True) if match]
-                numbers, begins, ends = (list(compress(each, others)) for each in (numbers, begins, ends))
-            alike = self._alike(known, mine, [match.groups() for match in matches if match])
-            if alike is not None:
-                found.append(alike)
+            matches = list(map(known.match, repeat(raw), begins[at:], ends[at:]))
+            rows = [match.groups() for match in matches if match]
+            found += self._alike(known, list(compress(numbers[at:], matches)), rows)
+            others = [match is None for match in matches]
+            numbers, begins, ends = (list(compress(each[at:], others)) for each in (numbers, begins, ends))
+            at = 0
         return found
 
     def _learn(self, raw: bytes) -> "_Known[Plan] | None":
@@ -228,10 +225,10 @@ class Layouts(Generic[Plan]):
 
     def _alike(
         self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
-    ) -> Alike[Plan] | None:
-        """Those documents of one layout whose values are as they have to be; None if there are none."""
+    ) -> Sequence[Alike[Plan]]:
+        """Those documents of one layout whose values are as they have to be; none if there are none."""
         if not rows:
-            return None
+            return ()
         known.met += len(rows)
         columns: Sequence[Column] = list(zip(*rows, strict=True))
         wrong: set[int] = set()
@@ -243,15 +240,11 @@ class Layouts(Generic[Plan]):
             unfit = {value for value in {*column} - right if not self._is_right(name, kind, value, right)}
             if unfit:
                 wrong.update(row for row, value in enumerate(column) if value in unfit)
-        if not wrong:
-            return Alike(known.plan, numbers, columns)
-        fit = [row not in wrong for row in range(len(rows))]
-        numbers = list(compress(numbers, fit))
-        return (
-            Alike(known.plan, numbers, [list(compress(column, fit)) for column in columns])
-            if numbers
-            else None
-        )
+        if wrong:
+            fit = [row not in wrong for row in range(len(rows))]
+            numbers = list(compress(numbers, fit))
+            columns = [list(compress(column, fit)) for column in columns]
+        return (Alike(known.plan, numbers, columns),) if numbers else ()
 
     def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
         """Whether a value is as it has to be; it is remembered if it is."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bson import encode
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC, elements
+from booking_migrate.domain.bson_document import CODEC, MAXIMUM_SIZE, elements
 from booking_migrate.domain.bson_layout import OBJECT_ID
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.ids import client_document_object_id
@@ -22,6 +22,9 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.totals import decimal_of, total
 from booking_migrate.domain.usual_booking import UsualBookings, UsualReader, session_bytes
+
+_TOO_MUCH = 2 * MAXIMUM_SIZE
+"""So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
 
 _TIME, _SIZE = struct.Struct("<q"), struct.Struct("<i")
 
@@ -129,7 +132,11 @@ class UsualClients:
                 documents that belong to no client may stand anywhere. No two have the same `_id`, but for the odd ones.
             borders: where each of them begins, and where the last one ends.
             odd: numbers of documents whose clients are to be left.
+
+        If the documents are more than a client can have, all of them are left, so that memory is bounded.
         """
+        if borders[-1] - borders[0] > _TOO_MUCH:
+            return Composition([], list(range(len(borders) - 1)), None)
         usual = self._read(raw, borders)
         left, odd_clients = _unusual(usual, raw, borders, odd)
         clients: list[UsualClient] = []

@@ -164,3 +164,13 @@ def test_amounts_are_exact() -> None:
 
     assert Decimal("14421.35") == client.spent
     assert 14421.35 == bson.decode(client.document)["totalSpent"]
+
+
+def test_more_than_a_client_can_have_is_left() -> None:
+    """Bookings of many more bytes than any document holds are not taken apart all at once."""
+    many = [
+        raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), notes="x" * 1900) for number in range(15_000)
+    ]
+    clients, left, _ = composed(many)
+
+    assert ([], 15_000) == (clients, len(left))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.domain.bson_document import body_of, wrap_bytes
+from booking_migrate.domain.bson_document import MAXIMUM_SIZE, body_of, wrap_bytes
 from booking_migrate.domain.bson_layout import (
     DATE,
     NULL,
@@ -48,6 +48,9 @@ _KINDS = {
     Kind.NUMBER: frozenset(NUMBERS),
     Kind.DATE: frozenset({DATE}),
 }
+_TOO_MUCH = 2 * MAXIMUM_SIZE
+"""So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
+
 _LENGTH = struct.Struct("<i")
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
 _FRAME = len(b"SIZE" + _SESSION_ID + bytes(12) + _LEGACY_ID + bytes(12) + b"\x00")
@@ -109,6 +112,8 @@ class Glance:
             return None
         raws = pair.source_bytes
         count = len(raws)
+        if sum(map(len, raws)) > _TOO_MUCH:
+            return None
         bookings = self._read(b"".join(raws), [0, *accumulate(map(len, raws))])
         if len(bookings.numbers) < count or not self._is_sound(bookings, 0, count, pair.target[0].raw):
             return None
@@ -129,7 +134,10 @@ class Glance:
             The key of `clientId`, and which documents are the client's bookings.
         """
         raw, starts, duplicates = source
-        bookings = self._read(raw, [*starts[first:end], starts[end] if end < len(starts) else len(raw)])
+        borders = [*starts[first:end], starts[end] if end < len(starts) else len(raw)]
+        if borders[-1] - borders[0] > _TOO_MUCH:
+            return
+        bookings = self._read(raw, borders)
         usual = frozenset(bookings.numbers)
         odd = {
             SourceDocument(source.document(number)).client_key
