@@ -122,7 +122,7 @@ def _estimate(migration: MigrationOutcome) -> TimeEstimate:
         seconds=migration.seconds,
         rate=rate,
         basis=f"{scanned:,} bookings were read and converted in {migration.seconds:.1f} s just now; "
-        "from collection to collection on one node, `migrate` took three quarters of that when measured; "
+        "from collection to collection on one node, `migrate` took about as long when measured; "
         "replication and load come on top",
     )
 
