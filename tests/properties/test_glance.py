@@ -23,6 +23,7 @@ from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair
 from booking_migrate.engine.verify.people import People as KnownPeople
 from booking_migrate.engine.verify.plan import VerificationRules
+from booking_migrate.stores.base import Duplicate
 from tests.support.bookings import ABSENT, a_booking
 
 FLAT = st.one_of(
@@ -138,7 +139,7 @@ def test_a_glance_says_what_the_thorough_way_says(data: st.DataObject, changes: 
         target = [changed if _is_sound(changed) else document]
     pair = ClientPair([SourceDocument(raw) for raw in raws], [TargetDocument(raw) for raw in target])
     rules = VerificationRules(maximum_document_size=data.draw(st.sampled_from([1000, 8 * 1024 * 1024])))
-    glanced = Glance(rules).check(pair)
+    (glanced,) = Glance(rules).check([pair])
     thorough = ClientCheck(rules).check(pair, KnownPeople())
 
     assert glanced in (None, thorough)
@@ -153,3 +154,41 @@ def _is_sound(raw: bytes) -> bool:
     except Exception:  # noqa: BLE001 - whatever is wrong with it, no server holds it
         return False
     return True
+
+
+def test_clients_are_told_apart() -> None:
+    """Of many clients looked at together each gets the result that it gets alone."""
+    pairs = [
+        _pair(1, {}, {}),
+        _pair(2, {"price": -1}),
+        _pair(3, {}, {"nested": {"a": 1}}, {}),
+        _pair(4, {}, {"extra": "x"}, {}),
+        _pair(5, {}),
+        _pair(6, *[{}] * 600),
+        _pair(7, {}, {}),
+    ]
+    pairs[4].target = []
+    pairs[6].source[1].duplicate = Duplicate.COPY
+    glance = Glance(VerificationRules())
+    together = glance.check(pairs)
+
+    assert [glance.check([pair])[0] for pair in pairs] == together
+    assert [2, None, None, 3, None, 600, None] == [result and result.scanned for result in together]
+
+
+def _pair(number: int, *changes: dict[str, Any]) -> ClientPair:
+    """A client's bookings, each with some fields changed, and the document that follows from those that can be converted."""
+    raws = [
+        bson.encode(
+            a_booking(
+                _id=ObjectId(f"68b61bd7a4c0bf9eaa{place:06x}"), clientId=ObjectId(f"{number:024x}"), **fields
+            ),
+            codec_options=CODEC,
+        )
+        for place, fields in enumerate(changes)
+    ]
+    results = [Converter(Contract()).convert(read_booking(raw), People()) for raw in raws]
+    document = consolidate(ClientCase([each for each in results if isinstance(each, Session)])).document
+    return ClientPair(
+        [SourceDocument(raw) for raw in raws], [] if document is None else [TargetDocument(document)]
+    )

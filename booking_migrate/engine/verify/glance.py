@@ -51,6 +51,9 @@ _KINDS = {
 _TOO_MUCH = 2 * MAXIMUM_SIZE
 """So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
 
+_AT_ONCE = 500
+"""How many documents are looked at together: few enough for the processor's cache."""
+
 _LENGTH = struct.Struct("<i")
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
 _FRAME = len(b"SIZE" + _SESSION_ID + bytes(12) + _LEGACY_ID + bytes(12) + b"\x00")
@@ -104,20 +107,47 @@ class Glance:
         }
         self._layouts = Layouts(_CUT, _plan, checks, _FACTS)
 
-    def check(self, pair: ClientPair) -> ClientResult | None:
-        """What checking a usual client comes to that is as it must be; None: it has to be checked the thorough way."""
+    def check(self, pairs: Sequence[ClientPair]) -> list[ClientResult | None]:
+        """What checking each client comes to if it is a usual one that is as it must be; None: the thorough way has to tell."""
+        results: list[ClientResult | None] = [None] * len(pairs)
+        some: list[int] = []
+        documents = 0
+        for place, pair in enumerate(pairs):
+            if not self._may_be_usual(pair):
+                continue
+            some.append(place)
+            documents += len(pair.source)
+            if documents >= _AT_ONCE:
+                self._check_together(pairs, some, results)
+                some, documents = [], 0
+        self._check_together(pairs, some, results)
+        return results
+
+    def _may_be_usual(self, pair: ClientPair) -> bool:
         if self._is_blind or pair.earlier is not None or len(pair.target) != 1 or not pair.source:
-            return None
-        if any(document.duplicate is not Duplicate.NONE for document in pair.source):
-            return None
-        raws = pair.source_bytes
-        count = len(raws)
-        if sum(map(len, raws)) > _TOO_MUCH:
-            return None
+            return False
+        return (
+            all(document.duplicate is Duplicate.NONE for document in pair.source)
+            and sum(len(document.raw) for document in pair.source) <= _TOO_MUCH
+        )
+
+    def _check_together(
+        self, pairs: Sequence[ClientPair], places: Sequence[int], results: list[ClientResult | None]
+    ) -> None:
+        raws = [document.raw for place in places for document in pairs[place].source]
         bookings = self._read(b"".join(raws), [0, *accumulate(map(len, raws))])
-        if len(bookings.numbers) < count or not self._is_sound(bookings, 0, count, pair.target[0].raw):
-            return None
-        return ClientResult(scanned=count, migrated=count, sessions=count)
+        rows = {number: row for row, number in enumerate(bookings.numbers)}
+        number = 0
+        for place in places:
+            pair = pairs[place]
+            count = len(pair.source)
+            first, last = rows.get(number), rows.get(number + count - 1)
+            number += count
+            # All of them are there if as many rows as documents lie between the first and the last.
+            if first is None or last is None or last - first + 1 < count:
+                continue
+            if self._is_sound(bookings, first, last + 1, pair.target[0].raw):
+                results[place] = ClientResult(scanned=count, migrated=count, sessions=count)
 
     def check_many(
         self, source: Packed, first: int, end: int, target: Mapping[bytes, bytes | None]

@@ -91,7 +91,7 @@ def check_all(
 
 def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:
     """What a glance at each client comes to, and the clients for whom it is not enough."""
-    results = [glance.check(pair) for pair in batch]
+    results = glance.check(batch)
     return results, [pair for pair, result in zip(batch, results, strict=True) if result is None]
 
 
