@@ -33,6 +33,9 @@ BEFORE = "booking_migrate_before"
 _PART = 12 * 1024 * 1024
 """How much of an image one document holds, in bytes; it has to fit beside its names."""
 
+_RANGES_AT_ONCE = 4
+"""How many ranges are read at a time."""
+
 _NOTES = 20_000
 """How many notes one range holds; more would not fit into one document."""
 
@@ -219,7 +222,8 @@ class MongoJournal:
             yield noted
 
     def _open(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True)
+        # Few at a time: a range has thousands of notes, and the driver decodes all that it is sent.
+        return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True).batch_size(_RANGES_AT_ONCE)
 
     def _image(self, name: str, position: int) -> bytes:
         prefix = f"{name}/{position:06d}/"
