@@ -18,12 +18,14 @@ The data flow in one picture; each word is a package or module of this folder::
     engine/cutover      the target takes the source's name, once it is proven
     engine/rollback     the way back: undo before a cut-over, restoration after it
     engine/verify       both ends of the picture side by side, compared by code of its own
+    memory              how processes that handle very many documents keep it
     events              what engines tell a listener: progress, warnings, steps reached
     reports             one report model; terminal text, JSON, Markdown, HTML, JUnit from it
     service             the booking service over the new structure, and its HTTP API (an extra)
     cli                 parse, wire, call one engine function, render, exit; one file a command
 
-Imports run one way: ``cli -> service -> reports -> engine -> stores -> domain -> errors, events``.
+Imports run one way: ``cli -> service -> reports -> engine -> stores -> domain -> errors, events,
+memory``.
 """
 
 __version__ = "0.1.0"

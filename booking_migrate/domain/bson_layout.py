@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress, repeat
-from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
@@ -173,13 +172,7 @@ class Layouts(Generic[Plan]):
         self._right: dict[tuple[str, int], set[bytes]] = {}
         self._misses = 0
 
-    def read(self, raw: bytes) -> tuple[Plan, Values] | None:
-        """The plan of a document's layout and its parts; None if it has to be read the thorough way."""
-        for alike in self.read_all(raw, (0, len(raw))):
-            return alike.plan, [value for (value,) in alike.columns]
-        return None
-
-    def read_all(self, raw: bytes, borders: Sequence[int]) -> Sequence[Alike[Plan]]:
+    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[Alike[Plan]]:
         """The documents of each layout, without those that have to be read the thorough way.
 
         Args:
@@ -260,12 +253,6 @@ class Layouts(Generic[Plan]):
 
 def _met(known: _Known[Any]) -> int:
     return known.met
-
-
-def values_at(places: Sequence[int]) -> Callable[[Values], tuple[bytes, ...]]:
-    """What takes the parts at these places out of a document's parts."""
-    # Of one place, itemgetter gives the item alone.
-    return itemgetter(*places) if len(places) > 1 else lambda values: tuple(values[place] for place in places)
 
 
 def whole_number(value: bytes) -> int:

@@ -119,7 +119,7 @@ class UsualReader:
             raw: bytes in which the documents' BSON stands, one behind the other.
             borders: where each of them begins, and where the last one ends.
         """
-        alike = self._layouts.read_all(raw, borders)
+        alike = self._layouts.read(raw, borders)
         several = [_columns(each) for each in alike]
         if len(several) == 1:
             return several[0]

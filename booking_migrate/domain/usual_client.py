@@ -229,9 +229,10 @@ def _document(
     parts: list[bytes] = [b""] * (2 * count)
     parts[::2] = _keys(count)
     parts[1::2] = sessions
-    array_size = _SIZE.size + sum(map(len, parts)) + 1
-    size = _SIZE.size + len(head) + array_size - 1 + len(tail)
-    # In one step: it may have megabytes.
+    body_size = sum(map(len, parts))
+    array_size = _SIZE.size + body_size + len(b"\x00")
+    size = _SIZE.size + len(head) + _SIZE.size + body_size + len(tail)
+    # In one step, since it may have megabytes; the tail begins with the end of the array.
     return b"".join((_SIZE.pack(size), head, _SIZE.pack(array_size), *parts, tail))
 
 

@@ -166,9 +166,7 @@ class _Hand:
         try:
             self._process.start()
         except Exception as error:  # noqa: BLE001 - it is raised where work is waited for
-            lost = WorkerLost()
-            lost.__cause__ = error
-            self._lose(lost)
+            self._lose(WorkerLost(f"{type(error).__name__}: {error}"))
         else:
             for thread in self._threads:
                 thread.start()

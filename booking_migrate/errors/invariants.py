@@ -96,10 +96,15 @@ class NotRestored(Unexpected):
 
 @dataclass(eq=False)
 class WorkerLost(Unexpected):
-    """A process that worked for this one has ended: it was killed, or the system was short of memory."""
+    """A process that worked for this one has ended, or could not be started: the system was short of memory or processes."""
+
+    obstacle: str | None = None
+    """Why it could not be started; None: it was, and has ended."""
 
     @property
     def message(self) -> str:
+        if self.obstacle is not None:
+            return f"a process that is to read and convert could not be started: {self.obstacle}"
         return "a process that read and converted has ended in the middle of it"
 
     @property

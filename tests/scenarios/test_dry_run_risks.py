@@ -10,6 +10,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.domain.rejection import Reason
 from booking_migrate.engine.dry_run.outcome import DryRunOutcome
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
@@ -101,6 +102,15 @@ def test_an_appointment_past_midnight(tmp_path: Path) -> None:
     early = quiet(9, startTime="0:15", endTime="1:00")
 
     assert ids(8, 9) == risk(look(tmp_path, [late, early]), "expert-overlaps").sample_ids
+
+
+@pytest.mark.parametrize("nested", [ABSENT, {"a": 1}], ids=["usual", "unusual"])
+def test_a_waived_time_of_any_length(tmp_path: Path, nested: object) -> None:
+    """A time that no clock shows, let through by a waived rule, keeps nobody busy and breaks nothing."""
+    odd = quiet(8, startTime="9" * 30 + ":00", extra=nested)
+    outcome = look(tmp_path, [*CALM, odd], accepted=frozenset({Reason.TIME_INVALID}))
+
+    assert ((), 9) == (outcome.migration.findings, outcome.migration.counts.migrated)
 
 
 def test_documents_near_and_over_the_limit(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ class Glance:
                 yield key, [first + number for number in bookings.numbers[begin:stop]]
 
     def _read(self, raw: bytes, borders: Sequence[int]) -> _Bookings:
-        several = [_columns(alike) for alike in self._layouts.read_all(raw, borders)]
+        several = [_columns(alike) for alike in self._layouts.read(raw, borders)]
         return several[0] if len(several) == 1 else _Bookings(*merge_columns(several or [_NOTHING]))
 
     def _is_sound(self, bookings: _Bookings, first: int, end: int, found: bytes) -> bool:

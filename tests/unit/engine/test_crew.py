@@ -114,10 +114,11 @@ def test_a_process_that_ends_is_named() -> None:
 def test_a_process_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the system lets no process start, whoever waits for one hears that, and why; nothing is left to wait for."""
     monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse_to_start))
-    with pytest.raises(WorkerLost) as caught, Ready(2):
-        pass
-
-    assert isinstance(caught.value.__cause__, BlockingIOError)
+    with (
+        pytest.raises(WorkerLost, match=r"could not be started: BlockingIOError: .*unavailable"),
+        Crew(2) as crew,
+    ):
+        crew.submit(int).result()
 
 
 def refuse_to_start(_process: object) -> None:

@@ -1,0 +1,53 @@
+"""How a journal in a database is read back."""
+
+from typing import Any
+
+from bson.objectid import ObjectId
+from pymongo.database import Database
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from booking_migrate.domain.bson_document import write_fields
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
+from booking_migrate.stores.mongo.connection import open_collection
+from booking_migrate.stores.mongo.journal import BEFORE, RANGES, RUNS, MongoJournal
+from tests.support.server import Server
+
+FEW = 5
+"""More ranges than these are not asked for at a time."""
+
+
+class Answers(CommandListener):
+    """Notes how many documents each answer brings."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Nothing to note."""
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Note one."""
+        if event.command_name in ("find", "getMore"):
+            cursor = event.reply["cursor"]
+            self.sizes.append(len(cursor.get("firstBatch", cursor.get("nextBatch", ()))))
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing to note."""
+
+
+def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, Any]]) -> None:
+    """However many ranges a run has, a few are in memory at a time, and all of them come in their order."""
+    answers = Answers()
+    with server.client(event_listeners=[answers]) as client:
+        journal = MongoJournal(
+            *(open_collection(client, database.name, name) for name in (RUNS, RANGES, BEFORE))
+        )
+        identities = [write_fields({"_id": ObjectId(f"{number:024x}")}) for number in range(40)]
+        for identity in identities:
+            note = DocumentNote(identity, bytes(32), None)
+            journal.note("run", 1, RangeNote(NoteKind.DOCUMENTS, identity, identity, [note]))
+        answers.sizes.clear()
+        found = [note.identity for noted in journal.ranges("run", NoteKind.DOCUMENTS) for note in noted.notes]
+
+    assert identities == found
+    assert (40, True) == (sum(answers.sizes), max(answers.sizes) <= FEW)
