@@ -38,17 +38,6 @@ class Warned:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineChosen:
-    """A range of clients was given to one of the engines."""
-
-    engine: str
-    """``server`` or ``stream``."""
-
-    reason: str
-    """Why this one, for people."""
-
-
 class Step(Enum):
     """The named steps of a run's life: what is said here is durable, and what comes next is not."""
 
@@ -56,7 +45,6 @@ class Step(Enum):
     RUN_NOTED = "run-noted"
     TARGET_PREPARED = "target-prepared"
     RANGE_NOTED = "range-noted"
-    RANGE_MERGED = "range-merged"
     BATCH_WRITTEN = "batch-written"
     CHECKPOINTED = "checkpointed"
     MOVE_PREPARED = "move-prepared"
@@ -96,7 +84,7 @@ class Reached:
     step: Step
 
 
-Event = PhaseStarted | Advanced | PhaseEnded | Warned | EngineChosen | Reached
+Event = PhaseStarted | Advanced | PhaseEnded | Warned | Reached
 
 
 class Listener(Protocol):

@@ -9,7 +9,6 @@ from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.session import RunStores
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import Holder
-from booking_migrate.stores.locate import CollectionPlace, open_reader, parse_place
 from booking_migrate.stores.locate_journal import open_journal, open_undoable_target
 from booking_migrate.stores.process import birth_of, host_name, user_name
 
@@ -32,13 +31,11 @@ def stores_of(connection: Connection, *, target: str, source: str) -> RunStores:
         MissingUri, BadConfiguration: there is no such place.
     """
     places = open_journal(connection)
-    place = parse_place(source)
     return RunStores(
         places.journal,
         places.locks,
         open_undoable_target(connection, target, source_name=source),
         places.lag,
-        open_reader(place, connection, required=False) if isinstance(place, CollectionPlace) else None,
     )
 
 

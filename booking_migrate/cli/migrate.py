@@ -20,7 +20,8 @@ from booking_migrate.cli.in_place import (
 )
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.errors import BadPlace
+from booking_migrate.events import Warned
 from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.lifecycle import JournaledOutcome
     from booking_migrate.engine.plan import MigrationPlan
-    from booking_migrate.engine.server import Grouping, NoGrouping
     from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
@@ -78,8 +78,6 @@ class _SideBySide:
 
     rejects: Path | None
     plan: Path | None
-    engine: options.EngineName
-    workers: int
 
 
 def migrate(
@@ -101,7 +99,7 @@ def migrate(
     merge_client_documents: options.MergeClientDocuments = False,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 10_000,
-    engine: options.EngineOption = options.EngineName.AUTO,
+    engine: options.EngineOption = None,
     workers: options.Workers = 2,
     max_lag: options.MaxLag = None,
     restart: options.Restart = False,
@@ -155,28 +153,20 @@ def migrate(
         quiet=quiet,
         verbose=verbose,
     )
-    asked_side_by_side = _SideBySide(rejects, plan, engine, workers)
+    asked_side_by_side = _SideBySide(rejects, plan)
     shield = Shield()
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
     def body(run_id: str, listener: "Listener") -> "Report":
         check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        if engine is not None:
+            listener.notify(Warned(options.ENGINE_IGNORED))
         start = Start(run_id, restart, max_lag, listener, shield)
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)
 
     run.execute(asked, body, shield, partial(hooks_of, ctx))
-
-
-def _check_engine(places: Places, wanted: _SideBySide) -> None:
-    sides = (parse_place(places.source), parse_place(places.target))
-    if wanted.engine is options.EngineName.SERVER and not all(
-        isinstance(side, CollectionPlace) for side in sides
-    ):
-        raise BadConfiguration(
-            "--engine", "the server engine works within a database; source or target is a file"
-        )
 
 
 def _files_beside(target: str) -> list[str]:
@@ -198,7 +188,6 @@ def _migrate(
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
 
     plan = rules.plan(contract)
-    _check_engine(places, wanted)
     places.check_distinct({"--rejects": wanted.rejects})
     target = parse_place(places.target)
     with opened(places, start.listener) as sides:
@@ -246,7 +235,6 @@ def _run(
                 experts=sides.experts,
                 listener=start.listener,
                 shield=start.shield,
-                grouping=_grouping(plan, places, wanted, sides),
             )
         case FilePlace():
             written = [place.path, wanted.rejects or rejects_beside(place)]
@@ -265,22 +253,6 @@ def _run(
                 plan, sides.source, target, users=sides.users, experts=sides.experts, listener=start.listener
             )
             return JournaledOutcome(outcome, start.run_id, is_resumed=False)
-
-
-def _grouping(
-    plan: "MigrationPlan", places: Places, wanted: _SideBySide, sides: "Opened"
-) -> "Grouping | NoGrouping":
-    from booking_migrate.engine.server import Grouping, NoGrouping  # noqa: PLC0415 - as above
-    from booking_migrate.stores.grouping import PlainRules  # noqa: PLC0415
-    from booking_migrate.stores.locate import open_grouping  # noqa: PLC0415
-
-    if wanted.engine is options.EngineName.STREAM:
-        return NoGrouping("--engine stream")
-    rules = PlainRules(plan.contract, plan.accepted, plan.maximum_document_size)
-    server = open_grouping(parse_place(places.source), parse_place(places.target), sides.connection, rules)
-    if server is None:
-        return NoGrouping(f"{places.source} is no collection")
-    return Grouping(server, wanted.workers, is_required=wanted.engine is options.EngineName.SERVER)
 
 
 def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start) -> "RunRequest":

@@ -21,12 +21,14 @@ LARGEST_DOCUMENT = 16 * MEBIBYTE
 
 
 class EngineName(StrEnum):
-    """The values of ``--engine``."""
+    """The values of ``--engine``, which is accepted for one more version and ignored."""
 
     AUTO = "auto"
     SERVER = "server"
     STREAM = "stream"
 
+
+ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself. The option will be removed."
 
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
@@ -222,15 +224,7 @@ Overwrite = Annotated[
         help="Replace a target file that holds something else.",
     ),
 ]
-EngineOption = Annotated[
-    EngineName,
-    option(
-        "--engine",
-        panel=_WRITING,
-        help="Who makes client documents within a database: the server itself where it can, or this program. "
-        "It changes speed, never the result.",
-    ),
-]
+EngineOption = Annotated[EngineName | None, option("--engine", panel=_WRITING, help="Ignored.", hidden=True)]
 Workers = Annotated[
     int,
     option(
@@ -238,8 +232,7 @@ Workers = Annotated[
         panel=_WRITING,
         min=1,
         max=64,
-        help="How many processes read and convert, and how many ranges of clients the server works on at a time; more than "
-        "there are cores makes it slower.",
+        help="Number of processes that read and convert; more than there are cores makes it slower.",
     ),
 ]
 BatchSize = Annotated[

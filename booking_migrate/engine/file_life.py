@@ -78,10 +78,6 @@ class SidecarTarget:
         """See `TargetWriter.find_client_documents`."""
         return self._target.find_client_documents(client_ids)
 
-    def expect(self, documents: int) -> None:
-        """See `TargetWriter.expect`."""
-        self._target.expect(documents)
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
         self._target.join(changed, removed)

@@ -152,10 +152,6 @@ class JournaledTarget:
             if noted[0].before is not None:
                 yield noted[0].before
 
-    def expect(self, documents: int) -> None:
-        """See `TargetWriter.expect`."""
-        self._target.expect(documents)
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
         self._session.open()

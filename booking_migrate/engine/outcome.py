@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 
 from booking_migrate.domain.rejection import Reason
 
@@ -54,28 +53,6 @@ class Finding:
     """What to do about it."""
 
 
-class Engine(StrEnum):
-    """Who makes client documents (DESIGN.md, section 5). The values are an API."""
-
-    SERVER = "server"
-    STREAM = "stream"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineShare:
-    """What one engine did of a migration, for one reason."""
-
-    engine: Engine
-    reason: str
-    """Why this engine did it, for people."""
-
-    ranges: int
-    """Ranges of clients that were given to it as a whole."""
-
-    documents: int
-    """Documents of the source that it dealt with."""
-
-
 @dataclass(frozen=True, slots=True)
 class MigrationOutcome:
     """What `engine.stream.migrate` did."""
@@ -100,6 +77,3 @@ class MigrationOutcome:
     seconds: float = 0.0
     rejects_name: str | None = None
     """Where the rejected bookings are kept; None if none was rejected."""
-
-    engines: tuple[EngineShare, ...] = ()
-    """Which engine did how much, and why."""

@@ -7,12 +7,10 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate import __version__
-from booking_migrate.engine.doubt import DoubtfulRanges
 from booking_migrate.engine.journal import RESUMABLE, check_transition, differences
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.errors import BookingMigrateError, LeaseLost, OtherOptions, Refused, UnfinishedRun
 from booking_migrate.events import Listener, Reached, Step
-from booking_migrate.stores.base import DocumentReader
 from booking_migrate.stores.journal import (
     DocumentNote,
     Holder,
@@ -53,12 +51,6 @@ class RunStores:
     locks: LockStore
     target: UndoableTarget
     lag: LagGauge
-    bookings: DocumentReader | None = None
-    """The run's source, if it is a collection of the same database."""
-
-    def doubtful(self, run_id: str) -> DoubtfulRanges:
-        """What a run may have left in doubt."""
-        return DoubtfulRanges(self.journal, self.target, self.bookings, run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +183,6 @@ class RunSession:
                 documents=0,
                 problem=None,
             )
-            self._stores.doubtful(self.run_id).settle(self._held().token)
         else:
             self._note_rejects()
             self._save(RunState.RUNNING)

@@ -3,7 +3,7 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -112,8 +112,6 @@ def migrate(
     experts: DocumentReader | None = None,
     listener: Listener | None = None,
     observer: Observer | None = None,
-    tally: Tally | None = None,
-    note_read: Callable[[Piece, int], None] | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -127,8 +125,6 @@ def migrate(
         experts: where experts' users are looked up; None if nowhere.
         listener: who wants to know how it goes.
         observer: who wants to see every booking and every client.
-        tally: counts, too, what is done on the way by somebody else; None: nothing is.
-        note_read: is told how many documents each piece of the source turned out to have.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -137,7 +133,7 @@ def migrate(
     """
     started = monotonic()
     ear, eye = listener or Silence(), observer or Inattention()
-    tally = tally or Tally()
+    tally = Tally()
     try:
         for place in (source, users, experts):
             if place is not None:
@@ -148,7 +144,7 @@ def migrate(
             ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
             work = _Work(plan, Directory(users, experts, plan.lookup), target, tally, eye)
             written = changed_documents = 0
-            for batch in work.batches(source, crew, note_read):
+            for batch in work.batches(source, crew):
                 new, changed = work.settle(batch)
                 target.write(new, changed, batch.rejected)
                 written += len(new)
@@ -164,7 +160,7 @@ def migrate(
         rejections=tally.rejections(),
         spent=tally.spent(),
         findings=tally.findings(),
-        documents_written=written + tally.documents_grouped if is_changed else 0,
+        documents_written=written if is_changed else 0,
         documents_changed=changed_documents,
         changed=is_changed,
         seconds=monotonic() - started,
@@ -198,23 +194,17 @@ class _Work:
         self._batch = _Batch()
         self._waiting: list[_Waiting] = []
 
-    def batches(
-        self, source: DocumentReader, crew: Crew, note_read: Callable[[Piece, int], None] | None
-    ) -> Iterator[_Batch]:
+    def batches(self, source: DocumentReader, crew: Crew) -> Iterator[_Batch]:
         """Batches of whole clients, in client order."""
         pieces = source.scan_pieces(min(self._limit, PIECE_DOCUMENTS), apart=crew.workers > 1)
         for piece, first in crew.each(partial(compose, self._rules), pieces):
-            read = 0
             part, composed = piece, first
             while True:
-                read += composed.documents
                 yield from self._take_composed(part, composed)
                 if composed.rest is None:
                     break
                 part = composed.rest
                 composed = compose(self._rules, part)
-            if note_read is not None:
-                note_read(piece, read)
         if self._batch.documents:
             yield self._end_batch()
 

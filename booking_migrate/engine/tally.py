@@ -59,7 +59,6 @@ class Tally:
         """Begin at zero."""
         self.scanned = 0
         self.client_documents = 0
-        self.documents_grouped = 0
         self._migrated = 0
         self._already_migrated = 0
         self._clients = 0
@@ -104,22 +103,6 @@ class Tally:
         else:
             before = self._fractional.get(client.currency, Decimal(0))
             self._fractional[client.currency] = before + client.spent
-
-    def take_grouped(self, documents: int, sessions: int, spent: Mapping[str, Decimal]) -> None:
-        """Count what the server has done of a range of plain clients.
-
-        Args:
-            documents: client documents that it has written.
-            sessions: bookings in them.
-            spent: their prices, summed per currency.
-        """
-        self.documents_grouped += documents
-        self.scanned += sessions
-        self._migrated += sessions
-        self._clients += documents
-        self._sessions += sessions
-        for currency, amount in spent.items():
-            self._fractional[currency] = self._fractional.get(currency, Decimal(0)) + amount
 
     def _spend(self, sessions: Iterable[Session]) -> None:
         for session in sessions:

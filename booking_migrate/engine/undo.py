@@ -85,7 +85,6 @@ def undo(
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)
     listener.notify(Reached(Step.UNDO_BEGUN))
-    stores.doubtful(run.run_id).settle(lock.token)
     undoing = _Undo(run, stores, lock, listener, shield)
     undoing.documents()
     undo_rejects(run, stores, lock, listener, shield)

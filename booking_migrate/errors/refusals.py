@@ -179,22 +179,6 @@ class PlanDiffers(Refused):
 
 
 @dataclass(eq=False)
-class ServerCannotGroup(Refused):
-    """The server engine was asked for, and cannot work on this source."""
-
-    place: str
-    problem: str
-
-    @property
-    def message(self) -> str:
-        return f"the server cannot group {self.place} by itself: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "Nothing was written. Leave --engine away, and the stream engine does what the server cannot."
-
-
-@dataclass(eq=False)
 class WriteFailed(Refused):
     """The target cannot take the result: a full disk, a validator."""
 

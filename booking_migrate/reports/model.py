@@ -194,7 +194,8 @@ class Report(_Part):
     )
     changed: bool = Field(default=False, description="whether the target is other than before")
     engines: tuple[EngineReport, ...] = Field(
-        default=(), description="[{`engine`, `reason`, `ranges`, `documents`}]: who did how much, and why"
+        default=(),
+        description="always empty since the program converts all bookings itself; kept for readers of older reports",
     )
     mismatch_count: int | None = Field(
         default=None, description="how many mismatches verify found; null for other commands"
@@ -237,15 +238,6 @@ def report_of_migration(
         documents_written=outcome.documents_written,
         documents_changed=outcome.documents_changed,
         changed=outcome.changed,
-        engines=tuple(
-            EngineReport(
-                engine=share.engine.value,
-                reason=share.reason,
-                ranges=share.ranges,
-                documents=share.documents,
-            )
-            for share in outcome.engines
-        ),
         seconds=round(outcome.seconds, 3),
         next_steps=tuple(next_steps),
     )

@@ -232,10 +232,6 @@ def _mismatches(number: int) -> str:
     return f"{grouped(number)} mismatch" if number == 1 else f"{grouped(number)} mismatches"
 
 
-_WORKERS = {"server": "by the server", "stream": "by this program"}
-"""Who made client documents, by the name of the engine."""
-
-
 def figures(report: Report) -> list[Figure]:
     """The counts in the order in which they are read; none of a failed command."""
     if isinstance(report, LifeReport):
@@ -257,11 +253,7 @@ def figures(report: Report) -> list[Figure]:
     ]
     if counts.client_documents:
         rows.append(Figure("client documents", grouped(counts.client_documents), "already in the source"))
-    return rows + [
-        Figure(_WORKERS[share.engine], grouped(share.documents), f"documents, {share.reason}")
-        for share in report.engines
-        if share.documents
-    ]
+    return rows
 
 
 def standing(run: RunReport) -> str:

@@ -172,12 +172,6 @@ class TargetWriter(Protocol):
         In any order. ``client_ids`` holds at most a few thousand values. None from a file.
         """
 
-    def expect(self, documents: int) -> None:
-        """Take note of client documents that somebody else of this run has put here; their clients are not asked for again.
-
-        What is known like this need not be looked for. ``documents`` is how many there are.
-        """
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """Make several client documents of one client, all of them here, into one; called before `prepare` only.
 

@@ -1,12 +1,21 @@
 """Reading a place in ranges of clients, by several processes at a time."""
 
 from collections.abc import Iterator
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from bson.objectid import ObjectId
 
-from booking_migrate.stores.grouping import ClientRange
 from booking_migrate.stores.packed import Packed
+
+
+class ClientRange(NamedTuple):
+    """Clients whose `clientId` is an ObjectId, from one up to another."""
+
+    first: ObjectId
+    """The least `clientId` in it."""
+
+    end: ObjectId
+    """The least `clientId` beyond it."""
 
 
 class RangePiece(Protocol):
@@ -33,7 +42,16 @@ class ClientCut(Protocol):
         """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """See `GroupingServer.ranges`."""
+        """Yield all ObjectIds but the very last in ranges of about so many documents, in their order.
+
+        ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
+        for one range at a time.
+        """
 
     def piece(self, clients: ClientRange, documents: int) -> RangePiece:
-        """See `GroupingServer.piece`."""
+        """Return the documents of a range, to be read by whichever process handles them.
+
+        Args:
+            clients: the range.
+            documents: about how many it has.
+        """

@@ -67,9 +67,6 @@ class FileTarget:
         """Nothing: a target file is replaced whole."""
         return iter(())
 
-    def expect(self, documents: int) -> None:
-        """See `TargetWriter.expect`. Nobody else writes here."""
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
         """See `TargetWriter.join`.
 

@@ -172,12 +172,6 @@ class NoteKind(StrEnum):
     DOCUMENTS = "documents"
     """The client documents of one batch."""
 
-    GROUPING = "grouping"
-    """The server is about to write documents of these clients by itself. The notes name the documents that are there."""
-
-    GROUPED = "grouped"
-    """It has come to an end with them, and what it wrote is noted as `DOCUMENTS`. There are no notes."""
-
     REJECTS = "rejects"
     """The rejected records of this source and target that were there before the run."""
 
@@ -361,12 +355,6 @@ class UndoableTarget(Protocol):
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """The documents with these `_id` values, whole, in any order; at most a few thousand values."""
-
-    def find_clients(self, first: bytes, end: bytes) -> Iterator[bytes]:
-        """The documents of clients with ObjectIds, from the sort key of one up to that of another, whole."""
-
-    def stop_grouping(self, run_id: str) -> None:
-        """Make sure that the server groups no bookings for a run any more; it may do so after the run was killed."""
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """Delete documents that still are these versions; others stay."""

@@ -5,7 +5,6 @@ Importing this module is cheap: the driver, sqlite3 and `bson` are imported when
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from booking_migrate.errors import BadPlace
 from booking_migrate.events import Listener, Silence
@@ -21,9 +20,6 @@ from booking_migrate.stores.places import (
     StreamPlace,
     parse_place,
 )
-
-if TYPE_CHECKING:
-    from booking_migrate.stores.grouping import GroupingServer, PlainRules
 
 __all__ = [
     "CollectionPlace",
@@ -143,30 +139,6 @@ def _open_collection_target(
     else:
         kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
     return MongoTarget(collection, kept)
-
-
-def open_grouping(
-    source: Place, target: Place, connection: Connection, rules: "PlainRules"
-) -> "GroupingServer | None":
-    """The server that can group the bookings of one place into another by itself, or None if there is none.
-
-    Nothing is contacted before it is used.
-
-    Args:
-        source: the bookings.
-        target: where the client documents go.
-        connection: the server and the database of collections.
-        rules: what a client keeps whose bookings the server groups.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_reader`.
-    """
-    if not (isinstance(source, CollectionPlace) and isinstance(target, CollectionPlace)):
-        return None
-    from booking_migrate.stores.mongo.grouping import MongoGrouping  # noqa: PLC0415 - see the module's docstring
-
-    bookings = connection.collection(source.name)
-    return MongoGrouping(bookings, connection.collection(target.name), rules, connection.address(source.name))
 
 
 def rejects_beside(place: FilePlace) -> Path:

@@ -128,9 +128,6 @@ class ReadOnlyTarget:
         """See `TargetWriter.find_client_documents`; joined documents are here as if they were."""
         return self._joined.instead_of(self._real.find_client_documents(client_ids))
 
-    def expect(self, documents: int) -> None:
-        """See `TargetWriter.expect`. Nobody else writes here."""
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
         """Remember what the joined document would be."""
         self._joined.add(changed.after)

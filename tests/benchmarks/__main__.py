@@ -123,13 +123,11 @@ def _server_ways(server: Server) -> Iterator[Way]:
         return run_program([command, "--quiet", "--uri", server.uri, "--db", _DATABASE, *options])
 
     yield Way("dry-run", "dry-run", lambda: tool("dry-run"))
-    yield Way("server", "migrate --engine server", lambda: tool("migrate", "--engine", "server"))
     yield Way(
         "alone",
-        "migrate --engine stream --workers 1",
-        lambda: tool("migrate", "--engine", "stream", "--workers", "1"),
+        "migrate --workers 1",
+        lambda: tool("migrate", "--workers", "1"),
     )
-    yield Way("stream", "migrate --engine stream", lambda: tool("migrate", "--engine", "stream"))
     yield Way("auto", "migrate", lambda: tool("migrate"))
     # These two are about what the way before them left.
     yield Way("verify", "verify", lambda: tool("verify", fresh=False))

@@ -65,7 +65,6 @@ GOALS = (
     Goal("the loop, by migrate", "loop", "auto", 80, is_floor=True),
     Goal("verify, by migrate", "verify", "auto", 1.5),
     Goal("dry-run, by migrate", "dry-run", "auto", 1),
-    Goal("the stream engine, by the server's own copy", "stream", "out", 2.5),
 )
 
 

@@ -19,7 +19,6 @@ from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import run_options
 from booking_migrate.engine.lifecycle import migrate
 from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.server import NoGrouping
 from booking_migrate.engine.session import RunRequest
 from booking_migrate.events import Silence
 from booking_migrate.stores.connection import Connection
@@ -96,7 +95,6 @@ def _journaled(server: Server, run_id: str) -> None:
             experts=experts,
             listener=Silence(),
             shield=Shield(),
-            grouping=NoGrouping("measured without"),
         )
 
 

@@ -47,9 +47,8 @@ def _kill_after(seconds: float, environment: Mapping[str, str], *arguments: str)
 
 
 @KILLS
-@pytest.mark.parametrize("engine", ["stream", "server"])
 def test_killed_at_random_moments(
-    database: Db, environment: dict[str, str], command: Run, engine: str, kills: int
+    database: Db, environment: dict[str, str], command: Run, kills: int
 ) -> None:
     """Whenever it is killed, what the next call leaves is what an undisturbed run, or its rollback, leaves."""
     moments = random.Random(5)
@@ -59,14 +58,13 @@ def test_killed_at_random_moments(
     database.bookings.create_index("clientId")
     database.clients.insert_one({"_id": 1, "clientId": client(2), "sessions": []})
     before = contents(database)
-    migrate = (*MIGRATE, "--engine", engine)
-    command(*migrate)
+    command(*MIGRATE)
     after = contents(database)
     command(*ROLLBACK)
 
     for kill in range(kills):
-        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *migrate)
-        assert 0 == command(*migrate).returncode, kill
+        _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *MIGRATE)
+        assert 0 == command(*MIGRATE).returncode, kill
         assert after == contents(database), kill
         _kill_after(moments.uniform(_START_SECONDS, _LONGEST_SECONDS), environment, *ROLLBACK)
         assert 0 == command(*ROLLBACK).returncode, kill

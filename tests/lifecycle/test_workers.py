@@ -1,7 +1,7 @@
-"""Several processes that read and convert, and a trial of the server: the same bytes and counts as one process alone."""
+"""Several processes that read and convert: the same bytes and counts as one process alone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -10,8 +10,6 @@ from bson.int64 import Int64
 from pymongo.database import Database
 
 from booking_migrate.domain import usual_client
-from booking_migrate.engine import choice
-from booking_migrate.engine.choice import FEW, TRIED
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
@@ -22,7 +20,6 @@ Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
-STREAM = (*MIGRATE, "--engine", "stream")
 DRY_RUN = ("dry-run", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 CLIENTS = 30
@@ -32,9 +29,6 @@ CLIENTS = 30
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take few bookings for many."""
     take_for_many(monkeypatch)
-    monkeypatch.setattr(choice, "MANY", 0)
-    monkeypatch.setattr(choice, "TRIAL_OF_STREAM", 30)
-    monkeypatch.setattr(choice, "TRIAL_OF_SERVER", 10)
 
 
 @pytest.fixture
@@ -62,31 +56,25 @@ def platform(database: Db) -> Db:
 
 
 def told(ended: Ended) -> dict[str, Any]:
-    """A report without what depends on the run, the time, and on who did what."""
-    unlike = ("run_id", "seconds", "engines", "dry_run")
+    """A report without what depends on the run and the time."""
+    unlike = ("run_id", "seconds", "dry_run")
     return {name: value for name, value in json.loads(ended.stdout).items() if name not in unlike}
-
-
-def shares(ended: Ended) -> Iterator[tuple[str, str, int]]:
-    """Who did how many documents, and why."""
-    for share in json.loads(ended.stdout)["engines"]:
-        yield share["engine"], share["reason"], share["documents"]
 
 
 @pytest.mark.parametrize("workers", ["2", "3"])
 def test_several_processes_do_the_same(platform: Db, command: Run, workers: str) -> None:
     """Target, rejects and report are those of one process; so they are a second time, when all is there already."""
     before = contents(platform)
-    alone = command(*STREAM, "--workers", "1")
+    alone = command(*MIGRATE, "--workers", "1")
     expected = contents(platform)
     command(*ROLLBACK)
     assert before == contents(platform)
-    together = command(*STREAM, "--workers", workers)
+    together = command(*MIGRATE, "--workers", workers)
 
     assert (3, 3) == (alone.returncode, together.returncode), together.stderr
     assert told(alone) == told(together)
     assert expected == contents(platform)
-    again = told(command(*STREAM, "--workers", workers))
+    again = told(command(*MIGRATE, "--workers", workers))
     assert (False, 0) == (again["changed"], again["counts"]["migrated"])
     assert expected == contents(platform)
 
@@ -94,56 +82,39 @@ def test_several_processes_do_the_same(platform: Db, command: Run, workers: str)
 def test_several_processes_without_an_index(platform: Db, command: Run) -> None:
     """A collection that cannot be cut into ranges is read by one, and converted by several."""
     platform.bookings.drop_index("clientId_1")
-    alone = command(*STREAM, "--workers", "1")
+    alone = command(*MIGRATE, "--workers", "1")
     expected = contents(platform)
     command(*ROLLBACK)
 
-    assert told(alone) == told(command(*STREAM, "--workers", "2"))
+    assert told(alone) == told(command(*MIGRATE, "--workers", "2"))
     assert expected == contents(platform)
 
 
 def test_new_bookings_of_known_clients(platform: Db, command: Run) -> None:
     """Clients that have other documents by now are taken again, from their bookings on, and nothing is counted twice."""
-    command(*STREAM)
+    command(*MIGRATE)
     new = [booking(1000 + number, clientId=client(number)) for number in range(12, 20)]
     platform.bookings.insert_many(new)
-    second = command(*STREAM, "--workers", "2")
+    second = command(*MIGRATE, "--workers", "2")
     grown = contents(platform)
     command(*ROLLBACK)
     command(*ROLLBACK)
-    whole = command(*STREAM, "--workers", "1")
+    whole = command(*MIGRATE, "--workers", "1")
 
     assert (3, 8) == (second.returncode, told(second)["counts"]["migrated"]), second.stderr
     assert told(whole)["counts"]["scanned"] == told(second)["counts"]["scanned"]
     assert grown["clients"] == contents(platform)["clients"]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_trial_changes_nothing_but_who_does_it(platform: Db, command: Run, workers: str) -> None:
-    """The program begins, the server is tried, the faster one goes on; the result and the counts are those of one of them."""
-    streamed = command(*STREAM, "--workers", "1")
-    expected = contents(platform)
+@pytest.mark.usefixtures("platform")
+def test_the_engine_option_is_ignored(command: Run) -> None:
+    """`--engine` of an older version is accepted with a warning, and changes nothing."""
+    expected = told(command(*MIGRATE))
     command(*ROLLBACK)
-    tried = command(*MIGRATE, "--workers", workers)
+    ended = command(*(part for part in MIGRATE if part != "--quiet"), "--engine", "server")
 
-    assert told(streamed) == told(tried), tried.stderr
-    assert expected == contents(platform)
-    done = list(shares(tried))
-    assert told(tried)["counts"]["scanned"] + 1 == sum(documents for _, _, documents in done)
-    reasons = {reason for _, reason, _ in done}
-    assert TRIED in reasons
-    assert any(reason.startswith("it was faster on trial") for reason in reasons) or "server" in {
-        engine for engine, _, _ in done
-    }
-
-
-def test_few_bookings_are_streamed(platform: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a trial would not pay, auto leaves the server alone, and says so."""
-    monkeypatch.setattr(choice, "MANY", 10**6)
-
-    assert ("stream", FEW) in {(engine, reason) for engine, reason, _ in shares(command(*MIGRATE))}
-    assert {"stream"} == {share["engine"] for share in json.loads(command(*MIGRATE).stdout)["engines"]}
-    assert 0 < platform.clients.count_documents({})
+    assert expected == told(ended)
+    assert "--engine is ignored" in ended.stderr
 
 
 @pytest.mark.parametrize("target", ["clients.bson", "clients.jsonl"])
@@ -199,7 +170,7 @@ def test_a_dry_run_sees_the_same(platform: Db, command: Run, monkeypatch: pytest
 
 def test_a_lost_connection_is_waited_out(server: Server, platform: Db, command: Run) -> None:
     """A piece whose reading breaks off in another process is read again; nothing is lost or comes twice."""
-    alone = command(*STREAM, "--workers", "1")
+    alone = command(*MIGRATE, "--workers", "1")
     expected = contents(platform)
     command(*ROLLBACK)
     server.client().admin.command(
@@ -208,7 +179,7 @@ def test_a_lost_connection_is_waited_out(server: Server, platform: Db, command: 
         mode={"times": 5},
         data={"failCommands": ["find"], "closeConnection": True},
     )
-    together = command(*STREAM, "--workers", "2")
+    together = command(*MIGRATE, "--workers", "2")
 
     assert told(alone) == told(together), together.stderr
     assert expected == contents(platform)

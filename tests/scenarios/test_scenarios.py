@@ -85,11 +85,8 @@ def test_from_files(folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 
 
 @scenario
-@pytest.mark.parametrize("engine", ["stream", "server"])
-def test_from_a_database(
-    folder: Path, database: Database[dict[str, Any]], server_uri: str, engine: str
-) -> None:
-    """From collection to collection, by either engine, the client documents and rejections are the same ones."""
+def test_from_a_database(folder: Path, database: Database[dict[str, Any]], server_uri: str) -> None:
+    """From collection to collection, the client documents and rejections are the same ones."""
     database.create_collection("bookings")
     for name, collection in (("source", "bookings"), ("users", "users"), ("experts", "experts")):
         path = folder / f"{name}.jsonl"
@@ -98,10 +95,7 @@ def test_from_a_database(
             database[collection].insert_many(documents)
 
     database.bookings.create_index("clientId")
-    if database.bookings.find_one({"clientId": {"$type": "array"}}) is not None:
-        # An index that holds arrays is not for the server engine, which is refused then.
-        engine = "auto"
-    report = run(folder, "--uri", server_uri, "--db", database.name, migrate=("--engine", engine))
+    report = run(folder, "--uri", server_uri, "--db", database.name)
 
     assert dump(folder / "expected.jsonl") == client_documents(database["bookings_consolidated"])
     assert (folder / "rejections.json").read_text() == rejections(report)

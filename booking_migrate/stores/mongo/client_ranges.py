@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import Document, value_in
-from booking_migrate.stores.grouping import ClientRange
+from booking_migrate.stores.cut import ClientRange
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE
@@ -59,14 +59,13 @@ class ClientRanges:
         return None
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """See `GroupingServer.ranges`. They are steps of so many entries along the index."""
+        """See `ClientCut.ranges`. They are steps of so many entries along the index."""
         first = first or FIRST
         while first < LAST:
             end = self._client_at(first, skip=documents)
-            is_groupable = end != first
-            if not is_groupable:
+            if end == first:
                 end = self._client_at(first, skip=0, is_after=True)
-            yield ClientRange(first, end, is_groupable)
+            yield ClientRange(first, end)
             first = end
 
     def piece(self, clients: ClientRange, documents: int) -> "DistantRange":

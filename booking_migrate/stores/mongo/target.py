@@ -102,10 +102,6 @@ class MongoTarget:
         """
         return self._was_empty and tried(self._collection.estimated_document_count) <= self._sent
 
-    def expect(self, documents: int) -> None:
-        """See `TargetWriter.expect`."""
-        self._sent += documents
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
         self._replace([changed])

@@ -5,7 +5,6 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from bson.objectid import ObjectId
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError
 
@@ -14,7 +13,6 @@ from booking_migrate.stores.base import Replacement, TargetWriter
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
-from booking_migrate.stores.mongo.operations import mark, stop
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -67,16 +65,6 @@ class MongoUndo:
         """See `UndoableTarget.find`."""
         with reading(self._collection):
             yield from find_documents(self._collection, any_of("_id", ids))
-
-    def find_clients(self, first: bytes, end: bytes) -> Iterator[bytes]:
-        """See `UndoableTarget.find_clients`."""
-        span = {"clientId": {"$gte": ObjectId(first[1:]), "$lt": ObjectId(end[1:])}}
-        with reading(self._collection):
-            yield from find_documents(self._collection, span)
-
-    def stop_grouping(self, run_id: str) -> None:
-        """See `UndoableTarget.stop_grouping`."""
-        stop(self._collection, mark(run_id))
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """See `UndoableTarget.remove`."""
