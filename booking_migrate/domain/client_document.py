@@ -1,6 +1,6 @@
 """The new structure's document: one per client, with its `sessions` and totals (DESIGN.md, section 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -161,20 +161,27 @@ def absorb(document: ClientDocument, other: ClientDocument) -> ClientDocument:
     return ClientDocument(document.raw, tuple(parts.values()))
 
 
-def compose(base: ClientDocument | None, added: Sequence[StoredSession | Session]) -> bytes:
+def compose(
+    base: ClientDocument | None,
+    added: Sequence[StoredSession | Session],
+    replaced: Mapping[int, Session] | None = None,
+) -> bytes:
     """Write a client document.
 
     Args:
         base: the document that the client has already; it keeps its `_id`, its sessions, its own client fields, its
             unknown fields and the order of its fields. None if the client has none.
-        added: the sessions to put behind those of ``base``, in order; at least one.
+        added: the sessions to put behind those of ``base``, in order; at least one, unless some are replaced.
+        replaced: sessions that take the place of those of ``base`` with these indexes.
 
     Returns:
         The BSON bytes. Totals and dates are taken over all sessions (DESIGN.md, section 2).
     """
-    kept = base.sessions if base else ()
+    kept: list[StoredSession | Session] = [*(base.sessions if base else ())]
+    for index, session in (replaced or {}).items():
+        kept[index] = session
     sessions = [*kept, *added]
-    made = [session for session in added if isinstance(session, Session)]
+    made = [session for session in sessions if isinstance(session, Session)]
     values: Document = _client_fields(base, made)
     values["totalSessions"] = len(sessions)
     values["totalSpent"] = total(_price(session) for session in sessions)
@@ -214,17 +221,20 @@ def _client_fields(base: ClientDocument | None, made: Sequence[Session]) -> Docu
     return values
 
 
-def _array(kept: Sequence[StoredSession], added: Sequence[StoredSession | Session]) -> bytes:
-    """The array's bytes: what was there as it stood, then the new elements under the next indexes."""
-    body = [session.element.raw for session in kept]
-    for index, session in enumerate(added, start=len(kept)):
-        kind, value = (
-            (_DOCUMENT, session.raw)
-            if isinstance(session, Session)
-            else (session.element.kind, session.element.value)
-        )
-        body.append(b"%c%d\x00%b" % (kind, index, value))
+def _array(kept: Sequence[StoredSession | Session], added: Sequence[StoredSession | Session]) -> bytes:
+    """Return the array's bytes: sessions that stay keep their elements' bytes, all others are numbered by their index."""
+    body = [
+        session.element.raw if isinstance(session, StoredSession) else _numbered(index, session)
+        for index, session in enumerate(kept)
+    ]
+    body += [_numbered(index, session) for index, session in enumerate(added, start=len(kept))]
     return wrap_bytes(b"".join(body))
+
+
+def _numbered(index: int, session: StoredSession | Session) -> bytes:
+    if isinstance(session, Session):
+        return b"%c%d\x00%b" % (_DOCUMENT, index, session.raw)
+    return b"%c%d\x00%b" % (session.element.kind, index, session.element.value)
 
 
 def _price(session: StoredSession | Session) -> Any:

@@ -66,6 +66,19 @@ WAIVABLE = frozenset(
 """The value rules of the contract: ``--accept`` lets a booking pass that breaks one of them."""
 
 
+class ConflictPolicy(StrEnum):
+    """How to treat a booking whose session has other content in a client document that others wrote. An API."""
+
+    REJECT = "reject"
+    """Reject the booking as a conflict; the session stays as it is."""
+
+    SOURCE = "source"
+    """Derive the session from the booking again, in its place among the other sessions."""
+
+    TARGET = "target"
+    """Keep the session, and record that decision with the booking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One reason why one booking cannot be converted."""
@@ -90,6 +103,9 @@ class Rejection:
 
     document_id: Any
     """Its `_id` as decoded, or None if it has none."""
+
+    decision: "ConflictPolicy | None" = None
+    """The decision by which a conflict was settled without changing the session; None: the document is rejected."""
 
     @property
     def reason(self) -> Reason:

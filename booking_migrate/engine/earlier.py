@@ -1,7 +1,7 @@
 """What a target held before its runs, as the journal says (DESIGN.md, section 2, small print on verify)."""
 
 from booking_migrate.engine.journal import STANDING
-from booking_migrate.engine.journaled_target import client_key_of
+from booking_migrate.engine.provenance import client_key_of
 from booking_migrate.stores.earlier import EarlierDocuments
 from booking_migrate.stores.journal import NoteKind, RunJournal
 

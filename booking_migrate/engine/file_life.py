@@ -83,10 +83,14 @@ class SidecarTarget:
         self._target.join(changed, removed)
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         """See `TargetWriter.write`."""
-        self._target.write(new, changed, rejected)
+        self._target.write(new, changed, rejected, removed)
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. That files are about to appear is noted first, and what they are afterwards."""

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from booking_migrate.domain.bson_document import elements, read_value
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.engine.interruption import Shield
+from booking_migrate.engine.provenance import JournalHistory, Trace, client_key_of
 from booking_migrate.engine.throttle import NoThrottle, Throttle
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import CanHold, Replacement, TargetWriter
@@ -29,8 +27,9 @@ class NotingSession(Protocol):
     def note(self, noted: RangeNote) -> None:
         """See `RunSession.note`."""
 
-    def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:
-        """See `RunSession.between`."""
+    @property
+    def history(self) -> JournalHistory:
+        """See `RunSession.history`."""
 
     def confirm(self) -> None:
         """See `RunSession.confirm`."""
@@ -61,23 +60,22 @@ class Odometer:
         self._listener.notify(event)
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What is left to write of a batch."""
+class _Batch(NamedTuple):
+    """What is to be written at a time."""
 
+    new: Sequence[bytes]
+    changed: Sequence[Replacement]
     rejected: Sequence[Rejection]
-    new: list[bytes] = field(default_factory=list)
-    changed: list[Replacement] = field(default_factory=list)
-    notes: list[DocumentNote] = field(default_factory=list)
+    removed: Sequence[bytes]
 
 
 class JournaledTarget:
     """See `TargetWriter` for the promises; this one also keeps DESIGN.md's invariants 3 and 7.
 
-    A run that is continued reads its source from the beginning and is shown, of each client, the document as it was
-    before the run began; so it comes to the same decisions, counts and bytes as if it had never been interrupted. What
-    it then would write and has written already is left out. Starting in the middle would be wrong: bookings may have come
-    for clients that were done, and the rejected records are made true only at the end, for all of them.
+    It is the target's history as well (see `TargetHistory`). A run that is resumed reads its source from the beginning and
+    derives every client again; what it has written already comes out as it is there and is left out. Starting in the
+    middle would be wrong: bookings may have come for clients that were done, and the rejected records are made true only
+    at the end, for all of them.
     """
 
     def __init__(
@@ -102,8 +100,9 @@ class JournaledTarget:
         self._shield = shield
         self._odometer = odometer
         self._throttle = throttle
-        self._ours: dict[bytes, bytes] = {}
-        """What the run had written of the batch at hand before it was interrupted, by the BSON of ``{_id}``."""
+        self._found: dict[bytes, bytes | None] = {}
+        """What stood in the place of the run's own documents before it began, by the BSON of ``{_id}``."""
+
         self._writing: Future[None] | None = None
         """What comes of the batch that is on its way."""
 
@@ -138,24 +137,29 @@ class JournaledTarget:
         return self._target.scan_client_documents()
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`; as they were before the run began."""
-        keys = [sort_key(client_id) for client_id in client_ids]
-        ranges = self._session.between(min(keys), max(keys)) if keys else ()
-        histories = histories_of(ranges)
-        for raw in self._target.find_client_documents(client_ids):
-            key = identity_of(raw)
-            noted = histories.get(key)
-            if noted is None or sha256(raw).digest() not in {note.after for note in noted}:
-                yield raw
-                continue
-            self._ours[key] = raw
-            if noted[0].before is not None:
-                yield noted[0].before
+        """See `TargetWriter.find_client_documents`."""
+        return self._target.find_client_documents(client_ids)
+
+    @property
+    def has_runs(self) -> bool:
+        """See `TargetHistory.has_runs`."""
+        return self._session.history.has_runs
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """See `TargetHistory.trace`."""
+        traces = self._session.history.trace(documents)
+        for raw, trace in zip(documents, traces, strict=True):
+            if trace.found is not raw:
+                self._found[identity_of(raw)] = trace.found
+        return traces
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
         self._session.open()
-        notes = [_changed_note(changed), *(DocumentNote(identity_of(raw), None, raw) for raw in removed)]
+        notes = [
+            _changed_note(changed, changed.before),
+            *(DocumentNote(identity_of(raw), None, raw) for raw in removed),
+        ]
         with self._shield.protected():
             self._session.note(RangeNote(NoteKind.JOIN, b"", b"", notes))
             self._reach(Step.RANGE_NOTED)
@@ -164,7 +168,11 @@ class JournaledTarget:
             self._reach(Step.BATCH_WRITTEN)
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         """See `TargetWriter.write`, but for one thing: the batch is durable when the next call returns.
 
@@ -174,33 +182,19 @@ class JournaledTarget:
         self._throttle.wait()
         with self._shield.protected():
             self._await_writer()
-            batch = _Batch(rejected=rejected)
-            for raw in new:
-                self._add_new(batch, raw)
-            for change in changed:
-                self._add_changed(batch, change)
-            self._ours = {}
-            noted = None
-            if batch.notes:
-                noted = RangeNote(NoteKind.DOCUMENTS, *_span(new, changed), batch.notes)
+            batch = _Batch(new, changed, rejected, removed)
+            notes = [
+                *(DocumentNote(identity_of(raw), sha256(raw).digest(), None) for raw in new),
+                *(_changed_note(change, self._found_of(change.before)) for change in changed),
+                *(DocumentNote(identity_of(raw), None, self._found_of(raw)) for raw in removed),
+            ]
+            self._found = {}
+            noted = RangeNote(NoteKind.DOCUMENTS, *_span(batch), notes) if notes else None
             self._writing = self._sent_off(batch, noted)
 
-    def _add_new(self, batch: _Batch, raw: bytes) -> None:
-        identity = identity_of(raw)
-        there = self._ours.get(identity)
-        if there == raw:
-            return
-        if there is None:
-            batch.new.append(raw)
-        else:
-            batch.changed.append(Replacement(there, raw))
-        batch.notes.append(DocumentNote(identity, sha256(raw).digest(), None))
-
-    def _add_changed(self, batch: _Batch, change: Replacement) -> None:
-        there = self._ours.get(identity_of(change.after))
-        if there != change.after:
-            batch.changed.append(change if there is None else Replacement(there, change.after))
-            batch.notes.append(_changed_note(change))
+    def _found_of(self, raw: bytes) -> bytes | None:
+        """Return what stood in a document's place before the run, which is what a rollback puts back."""
+        return self._found.get(identity_of(raw), raw)
 
     def _await_writer(self) -> None:
         writing, self._writing = self._writing, None
@@ -229,8 +223,8 @@ class JournaledTarget:
             self._session.note(noted)
             self._reach(Step.RANGE_NOTED)
         self._session.confirm()
-        self._target.write(batch.new, batch.changed, batch.rejected)
-        self.written += len(batch.new) + len(batch.changed)
+        self._target.write(batch.new, batch.changed, batch.rejected, batch.removed)
+        self.written += len(batch.new) + len(batch.changed) + len(batch.removed)
         self._reach(Step.BATCH_WRITTEN)
 
     def finish(self) -> bool:
@@ -257,26 +251,18 @@ class JournaledTarget:
         self._odometer.notify(Reached(step))
 
 
-def histories_of(ranges: Sequence[RangeNote]) -> dict[bytes, list[DocumentNote]]:
-    """What was noted about each document, the oldest note first, by the BSON of ``{_id}``."""
-    histories: dict[bytes, list[DocumentNote]] = {}
-    for noted in ranges:
-        for note in noted.notes:
-            histories.setdefault(note.identity, []).append(note)
-    return histories
+def _changed_note(change: Replacement, found: bytes | None) -> DocumentNote:
+    return DocumentNote(identity_of(change.after), sha256(change.after).digest(), found)
 
 
-def _changed_note(change: Replacement) -> DocumentNote:
-    return DocumentNote(identity_of(change.after), sha256(change.after).digest(), change.before)
-
-
-def _span(new: Sequence[bytes], changed: Sequence[Replacement]) -> tuple[bytes, bytes]:
-    """The sort keys of the first and the last client of a batch, both of whose parts are in client order."""
-    ends = [*new[:1], *new[-1:], *(change.after for change in (*changed[:1], *changed[-1:]))]
+def _span(batch: _Batch) -> tuple[bytes, bytes]:
+    """Return the sort keys of the first and the last client of a batch, each of whose parts is in client order."""
+    ends = [
+        *batch.new[:1],
+        *batch.new[-1:],
+        *(change.after for change in (*batch.changed[:1], *batch.changed[-1:])),
+        *batch.removed[:1],
+        *batch.removed[-1:],
+    ]
     keys = [client_key_of(raw) for raw in ends]
     return min(keys), max(keys)
-
-
-def client_key_of(raw: bytes) -> bytes:
-    """The sort key of a client document's `clientId`. Its sessions, which may be megabytes, are not decoded."""
-    return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))

@@ -64,13 +64,15 @@ def migrate(
     limit = request.maximum_lag
     throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
     try:
+        kept = JournaledTarget(target, session, shield, odometer, throttle)
         outcome = migrate_stream(
             plan,
             source,
-            JournaledTarget(target, session, shield, odometer, throttle),
+            kept,
             users=users,
             experts=experts,
             listener=odometer,
+            history=kept,
         )
         with shield.protected():
             session.finish(

@@ -17,6 +17,9 @@ class Counts:
     migrated: int = 0
     already_migrated: int = 0
     rejected: int = 0
+    conflicts: int = 0
+    """Of the rejected: bookings whose session has other content in a client document that others wrote or changed."""
+
     clients: int = 0
     """Clients with at least one booking migrated or already migrated."""
 
@@ -69,7 +72,10 @@ class MigrationOutcome:
     """Client documents new in the target."""
 
     documents_changed: int = 0
-    """Client documents of the target that got further sessions."""
+    """Client documents of the target that were changed: further sessions, or sessions derived again."""
+
+    documents_removed: int = 0
+    """Client documents of earlier runs that were removed, because their clients have no bookings any more."""
 
     changed: bool = True
     """Whether anything in the target is other than before the run."""

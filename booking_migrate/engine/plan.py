@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from booking_migrate.domain.consolidation import DEFAULT_MAXIMUM_DOCUMENT_SIZE
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 
 DEFAULT_BATCH_BOOKINGS = 10_000
 
@@ -36,6 +36,9 @@ class MigrationPlan:
 
     merge_client_documents: bool = False
     """Whether several client documents of one client are joined instead of refused."""
+
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
+    """How a booking is treated whose session has other content in a client document that others wrote."""
 
     lookup: LookupFields = field(default_factory=LookupFields)
     batch_bookings: int = DEFAULT_BATCH_BOOKINGS

@@ -76,6 +76,7 @@ def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
         "accept": sorted(reason.value for reason in plan.accepted),
         "max-document-size": plan.maximum_document_size,
         "merge-client-documents": plan.merge_client_documents,
+        "on-conflict": plan.on_conflict.value,
         "user-id-field": plan.lookup.user_id,
         "user-email-field": plan.lookup.email,
         "expert-user-field": plan.lookup.expert_user,

@@ -1,6 +1,6 @@
 """One run at work: its record in the journal and its lock, from the first write to the end."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -9,6 +9,7 @@ from typing import Any
 from booking_migrate import __version__
 from booking_migrate.engine.journal import RESUMABLE, check_transition, differences
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.engine.provenance import JournalHistory, history_of
 from booking_migrate.errors import BookingMigrateError, LeaseLost, OtherOptions, Refused, UnfinishedRun
 from booking_migrate.events import Listener, Reached, Step
 from booking_migrate.stores.journal import (
@@ -104,6 +105,7 @@ class RunSession:
         self._is_open = False
         self._has_written = False
         self._checkpoint = monotonic()
+        self._history: JournalHistory | None = None
         self.is_resumed = False
 
     @property
@@ -217,9 +219,17 @@ class RunSession:
         """Note down what is about to be written, durably."""
         self._stores.journal.note(self.run_id, self._held().token, noted)
 
-    def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:
-        """What the run, before it was interrupted, noted about these clients; nothing for a new run."""
-        return self._stores.journal.between(self.run_id, first, last) if self.is_resumed else ()
+    @property
+    def history(self) -> JournalHistory:
+        """Where the target's documents come from: the standing runs from this source, this one among them if resumed."""
+        if self._history is None:
+            self.lock()
+            request = self._request
+            current = self.run_id if self.is_resumed else None
+            self._history = history_of(
+                self._stores.journal, source=request.source, target=request.target, current=current
+            )
+        return self._history
 
     def confirm(self) -> None:
         """Make sure that the lock is still ours. Called right before each write.

@@ -14,7 +14,6 @@ from booking_migrate.domain.client_document import ClientDocument, read_client_d
 from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.conversion import Converter, Session
-from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
@@ -22,18 +21,19 @@ from booking_migrate.domain.usual_booking import UsualReader
 from booking_migrate.domain.usual_client import UsualClient, UsualRules, object_id_of_client
 from booking_migrate.engine.composing import Composed, compose
 from booking_migrate.engine.crew import WORTH_IT, Crew
+from booking_migrate.engine.departed import DepartedClients
 from booking_migrate.engine.lookup import Directory
 from booking_migrate.engine.observation import Inattention, Observer
 from booking_migrate.engine.outcome import MigrationOutcome
 from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.provenance import NoHistory, TargetHistory
+from booking_migrate.engine.standing import Effects, Settled, StandingDocument, find_standing, parsed
 from booking_migrate.engine.survey import settle_duplicates
 from booking_migrate.engine.tally import Tally
-from booking_migrate.errors import TargetInOldShape
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
 from booking_migrate.stores.base import (
     DocumentReader,
     Duplicate,
-    Replacement,
     TargetWriter,
     holds_everything,
 )
@@ -112,10 +112,12 @@ def migrate(
     experts: DocumentReader | None = None,
     listener: Listener | None = None,
     observer: Observer | None = None,
+    history: TargetHistory | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
-    Running it again finds everything done and writes nothing; running it after it was cut off anywhere completes it.
+    Running it again over an unchanged source finds everything done and writes nothing; over a source that has changed it
+    derives the clients again whose bookings changed, moved, came or went. Running it after it was cut off completes it.
 
     Args:
         plan: what is to be done.
@@ -125,6 +127,8 @@ def migrate(
         experts: where experts' users are looked up; None if nowhere.
         listener: who wants to know how it goes.
         observer: who wants to see every booking and every client.
+        history: where the target's documents come from; what runs of this tool wrote is derived again. None: others wrote
+            all of them.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -133,23 +137,27 @@ def migrate(
     """
     started = monotonic()
     ear, eye = listener or Silence(), observer or Inattention()
+    known = history or NoHistory()
     tally = Tally()
     try:
         for place in (source, users, experts):
             if place is not None:
                 place.check()
         with Crew(plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1) as crew:
-            settle_duplicates(source, target, merge_documents=plan.merge_client_documents)
+            settle_duplicates(source, target, known, merge_documents=plan.merge_client_documents)
             target.prepare()
             ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
-            work = _Work(plan, Directory(users, experts, plan.lookup), target, tally, eye)
-            written = changed_documents = 0
+            directory = Directory(users, experts, plan.lookup)
+            work = _Work(plan, directory, target, history=known, tally=tally, observer=eye)
+            departed = DepartedClients(target, known)
+            effects = Effects()
             for batch in work.batches(source, crew):
-                new, changed = work.settle(batch)
-                target.write(new, changed, batch.rejected)
-                written += len(new)
-                changed_documents += len(changed)
+                settled = work.settle(batch)
+                target.write(settled.new, settled.changed, batch.rejected, settled.removed)
+                effects = effects.plus(settled.effects)
+                effects = effects.plus(departed.reconcile(settled.keys))
                 ear.notify(Advanced(batch.documents))
+            effects = effects.plus(departed.reconcile_rest())
         ear.notify(PhaseEnded())
         tally.check()
         is_changed = target.finish()
@@ -160,8 +168,9 @@ def migrate(
         rejections=tally.rejections(),
         spent=tally.spent(),
         findings=tally.findings(),
-        documents_written=written if is_changed else 0,
-        documents_changed=changed_documents,
+        documents_written=effects.written if is_changed else 0,
+        documents_changed=effects.changed,
+        documents_removed=effects.removed,
         changed=is_changed,
         seconds=monotonic() - started,
         rejects_name=target.rejects_name if tally.rejected else None,
@@ -176,6 +185,8 @@ class _Work:
         plan: MigrationPlan,
         directory: Directory,
         target: TargetWriter,
+        *,
+        history: TargetHistory,
         tally: Tally,
         observer: Observer,
     ) -> None:
@@ -187,6 +198,8 @@ class _Work:
         )
         self._limit = plan.batch_bookings
         self._maximum_size = plan.maximum_document_size
+        self._on_conflict = plan.on_conflict
+        self._history = history
         self._directory = directory
         self._target = target
         self._tally = tally
@@ -299,9 +312,9 @@ class _Work:
         batch, self._batch = self._batch, _Batch()
         return batch
 
-    def settle(self, batch: _Batch) -> tuple[list[bytes], list[Replacement]]:
+    def settle(self, batch: _Batch) -> Settled:
         """Consolidate a batch's clients with what the target has of them; count everything."""
-        present = _present(self._target, batch)
+        present = self._present(batch)
         self._take_again(batch, present)
         for origin in batch.origins:
             for sight in origin.sights:
@@ -309,31 +322,39 @@ class _Work:
         self._tally.reject(batch.rejected)
         clients: list[_Usual | _Client] = [*batch.usual, *batch.clients]
         clients.sort(key=_key)
-        new: list[bytes] = []
-        changed: list[Replacement] = []
+        settled = Settled()
         for client in clients:
-            before = present.get(client.key)
+            there = present.get(client.key, _ABSENT)
             if isinstance(client, _Usual):
-                self._tally.take_usual(client.made, is_new=before is None)
+                self._tally.take_usual(client.made, is_new=there.found is None)
                 self._observer.see_usual_client(client.made)
                 document: bytes | None = client.made.document
             else:
-                document = self._consolidate(batch, client, before)
-            if document is None or (before is not None and document == before.raw):
-                continue
-            if before is None:
-                new.append(document)
-            else:
-                changed.append(Replacement(before.raw, document))
-        return new, changed
+                document = self._consolidate(batch, client, there)
+            settled.add(client.key, there, document)
+        return settled
 
-    def _take_again(self, batch: _Batch, present: Mapping[bytes, ClientDocument]) -> None:
-        """Take the usual clients of which the target has another document as all others, from their bookings on."""
+    def _present(self, batch: _Batch) -> dict[bytes, StandingDocument]:
+        """Return the target's documents of a batch's clients, by the sort key of `clientId`."""
+        ids: list[Any] = [client.made.client_id for client in batch.usual]
+        ids += [client.client_id for client in batch.clients]
+        documents = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            for each in find_standing(self._target, self._history, ids[start : start + _AT_ONCE]):
+                documents[each.key] = each
+        return documents
+
+    def _take_again(self, batch: _Batch, present: Mapping[bytes, StandingDocument]) -> None:
+        """Take usual clients from their bookings on if what the target has of them must be taken apart.
+
+        That is so if others wrote it, or if it has to be counted which sessions an earlier run's document had already.
+        """
         usual: list[_Usual] = []
         again: dict[_Origin, dict[bytes, UsualClient]] = {}
         for client in batch.usual:
-            before = present.get(client.key)
-            if before is None or before.raw == client.made.document:
+            there = present.get(client.key, _ABSENT)
+            is_same = there.raw == client.made.document and there.found in (None, there.raw)
+            if is_same or (there.baseline is None and there.found is None):
                 usual.append(client)
             else:
                 again.setdefault(client.origin, {})[client.made.object_id] = client.made
@@ -350,13 +371,14 @@ class _Work:
         self._convert_waiting()
         self._batch = following
 
-    def _consolidate(self, batch: _Batch, client: _Client, before: ClientDocument | None) -> bytes | None:
-        """What the client's document must be; None if it gets none."""
-        case = ClientCase(client.sessions, client.documents, before)
-        consolidation = consolidate(case, self._maximum_size)
+    def _consolidate(self, batch: _Batch, client: _Client, there: StandingDocument) -> bytes | None:
+        """Return what the client's document must be; None if it gets none."""
+        found = None if there.found is there.baseline else parsed(there.found)
+        case = ClientCase(client.sessions, client.documents, parsed(there.baseline), found)
+        consolidation = consolidate(case, self._maximum_size, self._on_conflict)
         self._tally.take(client.client_id, consolidation)
         self._observer.see_client(client.client_id, consolidation)
-        batch.rejected += [*consolidation.rejected, *consolidation.contradicting]
+        batch.rejected += [*consolidation.rejected, *consolidation.contradicting, *consolidation.kept]
         return consolidation.document
 
 
@@ -364,23 +386,9 @@ def _key(client: _Usual | _Client) -> bytes:
     return client.key
 
 
+_ABSENT = StandingDocument(b"", None, None, None)
 _NOBODY = People()
 _NOT_JSON = "Extended JSON cannot hold this document unchanged"
-
-
-def _present(target: TargetWriter, batch: _Batch) -> dict[bytes, ClientDocument]:
-    """The target's documents of a batch's clients, by the sort key of `clientId`."""
-    ids: list[Any] = [client.made.client_id for client in batch.usual]
-    ids += [client.client_id for client in batch.clients if client.sessions or client.documents]
-    documents = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        for raw in target.find_client_documents(ids[start : start + _AT_ONCE]):
-            document = read_client_document(raw)
-            if isinstance(document, Fault):
-                raise TargetInOldShape(target.name, display_id(read_booking(raw).document_id))
-            documents[sort_key(document.client_id)] = document
-    return documents
-
 
 _AT_ONCE = 1000
 """How many clients one question to the target names; the port allows a few thousand."""

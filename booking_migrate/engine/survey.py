@@ -1,6 +1,6 @@
 """Before anything is written: clients that have more than one client document (DESIGN.md, section 2, "Already new")."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -10,6 +10,8 @@ from booking_migrate.domain.client_document import ClientDocument, read_client_d
 from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.provenance import TargetHistory
+from booking_migrate.engine.standing import find_standing, parsed
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.base import DocumentReader, Replacement, TargetWriter
 
@@ -27,7 +29,9 @@ class _Entry:
     in_target: bool
 
 
-def settle_duplicates(source: DocumentReader, target: TargetWriter, *, merge_documents: bool) -> None:
+def settle_duplicates(
+    source: DocumentReader, target: TargetWriter, history: TargetHistory, *, merge_documents: bool
+) -> None:
     """Refuse clients with more than one client document, or make the target ready for joining them.
 
     A client document of the source that stands in the target under the same `_id` is one document, not two. With
@@ -39,7 +43,7 @@ def settle_duplicates(source: DocumentReader, target: TargetWriter, *, merge_doc
     """
     named: list[str] = []
     count = 0
-    for entries in _duplicates(source, target):
+    for entries in _duplicates(source, target, history):
         in_target = [entry for entry in entries if entry.in_target]
         joined = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
         if not joined:
@@ -51,7 +55,9 @@ def settle_duplicates(source: DocumentReader, target: TargetWriter, *, merge_doc
         raise DuplicateClientDocuments(named, count)
 
 
-def _duplicates(source: DocumentReader, target: TargetWriter) -> Iterator[list[_Entry]]:
+def _duplicates(
+    source: DocumentReader, target: TargetWriter, history: TargetHistory
+) -> Iterator[list[_Entry]]:
     entries = merge(
         _entries(source.scan_client_documents(), in_target=False),
         _entries(target.scan_client_documents(), in_target=True),
@@ -59,9 +65,25 @@ def _duplicates(source: DocumentReader, target: TargetWriter) -> Iterator[list[_
     )
     for _, group in groupby(entries, key=lambda entry: entry.key):
         documents = list(group)
-        distinct = {sort_key(entry.document_id) for entry in documents}
-        if len(distinct) > 1:
+        if _are_several(documents):
+            documents = list(_without_derived(documents, target, history))
+        if _are_several(documents):
             yield documents
+
+
+def _are_several(entries: Sequence[_Entry]) -> bool:
+    return len({sort_key(entry.document_id) for entry in entries}) > 1
+
+
+def _without_derived(
+    entries: Sequence[_Entry], target: TargetWriter, history: TargetHistory
+) -> Iterator[_Entry]:
+    """Leave out what runs of this tool wrote to the target: it is derived again, from the others and the bookings."""
+    yield from (entry for entry in entries if not entry.in_target)
+    for there in find_standing(target, history, [entries[0].client_id]):
+        baseline = parsed(there.baseline)
+        if baseline is not None:
+            yield _Entry(there.key, baseline.client_id, baseline.document_id, in_target=True)
 
 
 def _entries(documents: Iterator[bytes], *, in_target: bool) -> Iterator[_Entry]:

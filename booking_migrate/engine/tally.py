@@ -65,6 +65,7 @@ class Tally:
         self._sessions = 0
         self._rejected: dict[Reason, Samples] = {}
         self._disagreeing = Samples()
+        self._kept = Samples()
         self._whole: Counter[str] = Counter()
         self._fractional: dict[str, Decimal] = {}
 
@@ -86,6 +87,8 @@ class Tally:
             self._sessions += consolidation.session_count
             self._spend(consolidation.migrated)
             self._spend(consolidation.already_migrated)
+        for rejection in consolidation.kept:
+            self._kept.add(rejection.document_id)
         if consolidation.disagreement:
             self._disagreeing.add(client_id)
 
@@ -171,6 +174,7 @@ class Tally:
             migrated=migrated,
             already_migrated=self._already_migrated + self._migrated - migrated,
             rejected=self.rejected,
+            conflicts=self._rejected[Reason.CONFLICT].count if Reason.CONFLICT in self._rejected else 0,
             clients=self._clients,
             sessions=self._sessions,
             client_documents=self.client_documents,
@@ -188,6 +192,7 @@ class Tally:
             self.counts(changed=True),
             scanned=self.scanned + rejected.scanned,
             rejected=rejected.rejected,
+            conflicts=rejected.counts(changed=True).conflicts,
             client_documents=self.client_documents,
         )
 
@@ -216,6 +221,16 @@ class Tally:
                     count=self._disagreeing.count,
                     sample_ids=self._disagreeing.ids(),
                     advice="The last booking's were taken. Check these clients if the old ones matter.",
+                )
+            )
+        if self._kept.count:
+            findings.append(
+                Finding(
+                    kind="conflicts-kept-target",
+                    title="conflicts decided for the target",
+                    count=self._kept.count,
+                    sample_ids=self._kept.ids(),
+                    advice="These sessions stay as they are (--on-conflict target); the bookings are kept with that decision.",
                 )
             )
         currencies = tuple(self.spent())

@@ -183,9 +183,15 @@ class TargetWriter(Protocol):
         """
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
-        """Take one batch. Batches come in client order, and ``new`` is in client order within a batch.
+        """Take one batch. Batches come in client order, and so is each part of a batch.
+
+        ``removed`` are documents of clients without bookings, as they were read; none of a file.
 
         When it returns, a collection has the batch durably (majority). Writing the same batch again, after it was
         cut off anywhere, leads to the same state: the caller looks up what is there first.

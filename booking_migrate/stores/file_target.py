@@ -76,14 +76,18 @@ class FileTarget:
         raise ValueError(_NOTHING_OLDER)
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         """See `TargetWriter.write`.
 
         Raises:
             ValueError: there is something to replace, although a file never showed any document.
         """
-        if changed:
+        if changed or removed:
             raise ValueError(_NOTHING_OLDER)
         output = self._prepared()
         for raw in new:

@@ -134,10 +134,14 @@ class ReadOnlyTarget:
         self._changed = True
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         """Drop the documents; the rejected bookings go where the user asked for them."""
-        self._changed |= bool(new or changed)
+        self._changed |= bool(new or changed or removed)
         for rejection in rejected:
             self._rejects.add(rejection)
 

@@ -5,7 +5,7 @@ client stands in one collection, and that its converted bookings leave it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -226,13 +226,4 @@ class Settler:
 
 def replaced(whole: Consolidation, already: Sequence[Session]) -> Consolidation:
     """A consolidation that counts only these as already migrated."""
-    return Consolidation(
-        whole.document,
-        whole.session_count,
-        whole.migrated,
-        already,
-        whole.rejected,
-        whole.contradicting,
-        whole.disagreement,
-        whole.size,
-    )
+    return replace(whole, already_migrated=already)

@@ -16,6 +16,8 @@ SIMPLE = Collation("simple")
 
 _ARRAY, _DOCUMENT = 0x04, 0x03
 _BATCH_SIZE = 1000
+_LARGE = 12 * 1024 * 1024
+"""Above this size in bytes a document does not fit into a query beside its conditions."""
 _RAW_OPTIONS = CODEC.with_options(document_class=RawBSONDocument)
 
 
@@ -79,6 +81,11 @@ def same_version(before: bytes) -> RawBSONDocument:
     return _query(
         [(name, _unchanged(fields.get(name.encode()))) for name in ("_id", "sessions", "updatedAt")]
     )
+
+
+def same_version_within_limits(before: bytes) -> RawBSONDocument:
+    """The query for a client document that still is this version, which is itself a document of limited size."""
+    return same_version(before) if len(before) < _LARGE else same_version_roughly(before)
 
 
 def same_version_roughly(before: bytes) -> RawBSONDocument:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pymongo import ReplaceOne
+from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
@@ -22,6 +22,7 @@ from booking_migrate.stores.mongo.raw import (
     find_raw,
     same_version,
     same_version_roughly,
+    same_version_within_limits,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
 from booking_migrate.stores.mongo.retry import attempts, settled, tried
@@ -112,7 +113,11 @@ class MongoTarget:
                 raise TargetChanged(self.name, display_id(_id_of(raw)))
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         """See `TargetWriter.write`. Rejects go first, so that one too large stops the batch before its clients."""
         for rejection in rejected:
@@ -129,8 +134,28 @@ class MongoTarget:
             self._replace(changes)
         for change in taken_over:
             self._exchange(change)
+        for group in _groups(removed, len):
+            self._remove(group)
         if duplicates:
             raise DuplicateKeys(self.name, len(duplicates), _key_text(duplicates[0]))
+
+    def _remove(self, documents: Sequence[bytes]) -> None:
+        """Delete documents that still are these versions.
+
+        Raises:
+            TargetChanged: one of them was changed just now.
+        """
+        operations = [DeleteOne(same_version_within_limits(raw), collation=SIMPLE) for raw in documents]
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.bulk_write(operations, ordered=False)
+        self._changed = True
+        ids = [_id_of(raw) for raw in documents]
+        with reading(self._collection):
+            left = next(iter(find_documents(self._collection, any_of("_id", ids))), None)
+        if left is not None:
+            raise TargetChanged(self.name, display_id(_id_of(left)))
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. Documents are durable already."""

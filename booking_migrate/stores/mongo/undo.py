@@ -18,7 +18,7 @@ from booking_migrate.stores.mongo.raw import (
     any_of,
     as_driver_document,
     same_version,
-    same_version_roughly,
+    same_version_within_limits,
 )
 from booking_migrate.stores.mongo.rejects import find_records
 from booking_migrate.stores.mongo.retry import attempts, tried
@@ -26,7 +26,6 @@ from booking_migrate.stores.mongo.scan import find_documents
 
 _DUPLICATE_KEY = 11000
 _AT_ONCE = 1000
-_LARGE = 12 * 1024 * 1024
 
 
 class MongoUndo:
@@ -69,7 +68,7 @@ class MongoUndo:
     def remove(self, documents: Sequence[bytes]) -> None:
         """See `UndoableTarget.remove`."""
         if documents:
-            operations = [DeleteOne(_version(raw), collation=SIMPLE) for raw in documents]
+            operations = [DeleteOne(same_version_within_limits(raw), collation=SIMPLE) for raw in documents]
             with writing(self._collection):
                 for attempt in attempts():
                     with attempt:
@@ -133,11 +132,6 @@ class MongoUndo:
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
             return tried(lambda: collection.find_one({}, {"_id": 1})) is not None
-
-
-def _version(raw: bytes) -> Any:
-    # The query travels in a document of its own, which has MongoDB's limit too.
-    return same_version(raw) if len(raw) < _LARGE else same_version_roughly(raw)
 
 
 def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:

@@ -74,16 +74,18 @@ class Target:
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002
         return iter(())
 
-    def expect(self, documents: int) -> None:
-        raise AssertionError(f"nobody else writes here: {documents}")
-
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         raise AssertionError(f"there is nothing to join: {changed}, {removed}")
 
     def write(
-        self, new: Sequence[bytes], changed: Sequence[Replacement], rejected: Sequence[Rejection]
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
     ) -> None:
         self.calls.append("write")
+        assert not removed
         self.batches.append((len(new), len(changed), len(rejected)))
         self.new += new
 

@@ -1,0 +1,153 @@
+"""Where the client documents of a target come from: what the runs of this tool wrote, and what stood there before.
+
+A document that a run wrote and that others have not changed since is derived again from the bookings as they are now;
+so the engine needs to know what the client had before any run. The journal has the digest of every document that a run
+wrote and the document that it replaced, so the chain can be followed back, through several runs, to the first document
+that the tool did not write: the baseline.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+from booking_migrate.domain.bson_document import elements, read_value
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.journal import UNDOABLE
+from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
+
+_WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
+"""The states of a run whose documents stand in its target."""
+
+
+class Trace(NamedTuple):
+    """Where one client document of the target comes from."""
+
+    found: bytes | None
+    """The document as it was before the run at hand; None if it was not there."""
+
+    baseline: bytes | None
+    """The document as it was before any run of this tool wrote it; None if it was not there.
+
+    The document itself if others wrote it, or changed it since.
+    """
+
+
+class TargetHistory(Protocol):
+    """What is known of the documents that a target holds already."""
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether runs of this tool wrote documents here, so that clients may have lost all their bookings since."""
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """Return where each of these documents, found in the target just now, comes from; in their order."""
+
+
+class NoHistory:
+    """A target without a journal: whatever it holds was written by others."""
+
+    has_runs = False
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """Take each document for its own baseline."""
+        return [Trace(raw, raw) for raw in documents]
+
+
+class JournalHistory:
+    """The history that the journal's notes tell."""
+
+    def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:
+        """Take the parts.
+
+        Args:
+            journal: the journal.
+            runs: the ids of the runs whose documents stand in the target, the oldest first.
+            current: the one of them that goes on writing; None if a new run is about to.
+        """
+        self._journal = journal
+        self._runs = runs
+        self._current = current
+
+    @property
+    def has_runs(self) -> bool:
+        """See `TargetHistory.has_runs`."""
+        return bool(self._runs)
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """See `TargetHistory.trace`."""
+        if not self._runs or not documents:
+            return NoHistory().trace(documents)
+        keys = [client_key_of(raw) for raw in documents]
+        noted = {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+        baselines = predecessors(part for run in self._runs for part in noted[run])
+        founds = predecessors(noted[self._current]) if self._current is not None else {}
+        traces = []
+        for raw in documents:
+            digest = sha256(raw).digest()
+            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw)))
+        return traces
+
+    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Return what stood in the place of documents before the runs, by the BSON of ``{_id}`` of each document.
+
+        Unlike `trace` this does not ask whether others have changed a document since a run wrote it: it is for telling
+        what the document should be. Documents that no run wrote, or that were not there before, are left out.
+        """
+        if not self._runs or not documents:
+            return {}
+        keys = [client_key_of(raw) for raw in documents]
+        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
+        known = predecessors(noted)
+        latest = {
+            note.identity: note.after for part in noted for note in part.notes if note.after is not None
+        }
+        wanted = ((identity, latest.get(identity)) for identity in map(identity_of, documents))
+        found = ((identity, known.get(digest)) for identity, digest in wanted if digest is not None)
+        return {identity: raw for identity, raw in found if raw is not None}
+
+
+def history_of(
+    journal: RunJournal, *, source: str, target: str, current: str | None = None
+) -> JournalHistory:
+    """Return the history of a target as far as runs from one source wrote it.
+
+    Documents that a run from a different source wrote count as written by others: they hold bookings which this source
+    does not have.
+
+    Args:
+        journal: the journal of the target's database.
+        source: the source as the user wrote it.
+        target: the target likewise.
+        current: the run that goes on writing, if one is resumed.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)], current)
+
+
+def standing_runs(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
+    """Return the runs from a source whose documents stand in a target, the oldest first."""
+    runs = [run for run in journal.runs(target) if run.source == source and run.archive is None]
+    return [run for run in reversed(runs) if run.state in _WRITTEN]
+
+
+def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
+    """Return what stood in the place of each document before all of these notes, by the document's digest.
+
+    Args:
+        noted: what runs noted before they wrote, in the order of noting.
+    """
+    before: dict[bytes, bytes | None] = {}
+    for part in noted:
+        for note in part.notes:
+            if note.after is None:
+                continue
+            image = note.before
+            before[note.after] = None if image is None else before.get(sha256(image).digest(), image)
+    return before
+
+
+def client_key_of(raw: bytes) -> bytes:
+    """Return the sort key of a client document's `clientId`. Its sessions, which may be megabytes, are not decoded."""
+    return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))
