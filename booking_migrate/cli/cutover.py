@@ -242,6 +242,7 @@ def _proof(
         plan.lookup.user_id,
         plan.lookup.email,
         plan.lookup.expert_user,
+        plan.on_conflict,
     )
     proof_plan = VerificationPlan(rules=rules.for_target(places.target, plan.contract), people=rules.people)
     target = parse_place(places.target)
@@ -252,10 +253,9 @@ def _proof(
             closing(open_reader(CollectionPlace(kept), connection)) as source,
             closing(open_reader(target, connection)) as result,
             closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
-            proof.earlier_documents(places, connection, listener) as earlier,
         ):
             return verify(
-                replace(proof_plan, earlier_document=earlier),
+                replace(proof_plan, baselines=proof.baselines(places, connection, listener)),
                 source,
                 result,
                 rejected,

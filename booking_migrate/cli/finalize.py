@@ -10,7 +10,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.proof import ProofPlaces, Rules, earlier_documents
+from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.stores.locate_in_place import default_archive, open_in_place
@@ -167,17 +167,17 @@ class _Proof:
             people=self._rules.people,
             recheck_seconds=_RECHECK_SECONDS,
         )
-        with earlier_documents(self._places, evidence.connection, self._listener) as earlier:
-            return verify(
-                replace(plan, earlier_document=earlier),
-                evidence.source,
-                evidence.target,
-                evidence.rejected,
-                users=evidence.users,
-                experts=evidence.experts,
-                has_client_index=evidence.has_client_index,
-                listener=self._listener,
-            )
+        known = baselines(self._places, evidence.connection, self._listener)
+        return verify(
+            replace(plan, baselines=known),
+            evidence.source,
+            evidence.target,
+            evidence.rejected,
+            users=evidence.users,
+            experts=evidence.experts,
+            has_client_index=evidence.has_client_index,
+            listener=self._listener,
+        )
 
 
 def _proof(

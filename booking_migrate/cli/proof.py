@@ -1,15 +1,15 @@
 """What ``verify`` and ``explain`` have in common: the places that they read, and the rules that decide what is right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from booking_migrate.cli.identity import check_distinct
 from booking_migrate.cli.wiring import Places, opened
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.errors import BookingMigrateError, ConnectionProblem, SamePlace
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from booking_migrate.engine.verify import PeopleFields, VerificationRules
     from booking_migrate.events import Listener
     from booking_migrate.stores.base import ComparedReader, DocumentReader, RejectedRecords
+    from booking_migrate.stores.journal import Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,37 +122,30 @@ def _index_question(target: Place, connection: Connection) -> Callable[[], bool]
     return partial(has_client_index, collection)
 
 
-@contextmanager
-def earlier_documents(
+def baselines(
     places: Places, connection: Connection, listener: "Listener"
-) -> Iterator[Callable[[Any], bytes | None]]:
-    """What tells the client document that the target held before the run for a `clientId`, as far as a journal knows.
+) -> Callable[[Sequence[bytes]], "Mapping[bytes, Baseline]"]:
+    """Return what looks up the client documents that the target held before the migration, as far as a journal knows.
 
-    A journal that cannot be read costs nobody the verification: it is said, and nothing is known.
+    A journal that cannot be read does not stop the verification: a warning says so, and nothing is known.
 
     Raises:
-        ConnectionProblem: no server answers, so nothing can be verified either.
+        ConnectionProblem: the server does not answer, so nothing can be verified either.
     """
-    # Here and not above: sqlite3 and bson are not needed to print help.
-    from booking_migrate.domain.ordering import sort_key  # noqa: PLC0415
-    from booking_migrate.engine.earlier import collect_earlier  # noqa: PLC0415
-    from booking_migrate.stores.earlier import DiskEarlierDocuments  # noqa: PLC0415
+    # Here and not above: the driver is not needed to print help.
+    from booking_migrate.engine.provenance import verified_history  # noqa: PLC0415
     from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
 
-    with closing(DiskEarlierDocuments()) as kept:
-        is_known = False
-        if isinstance(parse_place(places.target), CollectionPlace):
-            try:
-                collect_earlier(
-                    open_journal(connection).journal, kept, source=places.source, target=places.target
-                )
-                is_known = True
-            except ConnectionProblem:
-                raise
-            except BookingMigrateError as error:
-                said = f"what was in {places.target} before the run is not known: {error.message}"
-                listener.notify(Warned(said))
-        yield lambda client_id: kept.find(sort_key(client_id)) if is_known else None
+    if isinstance(parse_place(places.target), CollectionPlace):
+        try:
+            journal = open_journal(connection).journal
+            return verified_history(journal, source=places.source, target=places.target).baselines
+        except ConnectionProblem:
+            raise
+        except BookingMigrateError as error:
+            said = f"what was in {places.target} before the run is not known: {error.message}"
+            listener.notify(Warned(said))
+    return lambda _documents: {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +157,7 @@ class Rules:
     user_id_field: str
     user_email_field: str
     expert_user_field: str
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
 
     @property
     def people(self) -> "PeopleFields":
@@ -189,5 +184,6 @@ class Rules:
             maximum_document_size=self.maximum_document_size,
             can_hold=holds_everything if holds_all else survives_extended_json,
             allow_later=allow_later,
+            on_conflict=self.on_conflict,
             allow_changed=allow_changed,
         )

@@ -13,7 +13,7 @@ from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.proof import ProofPlaces, Rules, earlier_documents
+from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.events import Warned
@@ -229,10 +229,9 @@ def _verify(
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
-        earlier = stack.enter_context(earlier_documents(places, evidence.connection, listener))
         run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
-            replace(plan, earlier_document=earlier),
+            replace(plan, baselines=baselines(places, evidence.connection, listener)),
             evidence.source,
             evidence.target,
             evidence.rejected,

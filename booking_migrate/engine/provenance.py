@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 from booking_migrate.domain.bson_document import elements, read_value
 from booking_migrate.domain.ordering import sort_key
-from booking_migrate.engine.journal import UNDOABLE
-from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
+from booking_migrate.engine.journal import STANDING, UNDOABLE
+from booking_migrate.stores.journal import Baseline, RangeNote, RunJournal, RunRecord, RunState, identity_of
 
 _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
 """The states of a run whose documents stand in its target."""
@@ -87,7 +87,7 @@ class JournalHistory:
             traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw)))
         return traces
 
-    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, bytes]:
+    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
         """Return what stood in the place of documents before the runs, by the BSON of ``{_id}`` of each document.
 
         Unlike `trace` this does not ask whether others have changed a document since a run wrote it: it is for telling
@@ -97,13 +97,44 @@ class JournalHistory:
             return {}
         keys = [client_key_of(raw) for raw in documents]
         noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
-        known = predecessors(noted)
-        latest = {
-            note.identity: note.after for part in noted for note in part.notes if note.after is not None
+        known, latest, oldest = predecessors(noted), _latest(noted), _oldest(noted)
+        before = {identity: known.get(latest.get(identity, b"")) for identity in map(identity_of, documents)}
+        return {
+            identity: Baseline(raw, oldest.get(identity))
+            for identity, raw in before.items()
+            if raw is not None
         }
-        wanted = ((identity, latest.get(identity)) for identity in map(identity_of, documents))
-        found = ((identity, known.get(digest)) for identity, digest in wanted if digest is not None)
-        return {identity: raw for identity, raw in found if raw is not None}
+
+
+class InPlaceHistory:
+    """What a collection held before it was migrated in place, where the application goes on changing documents."""
+
+    def __init__(self, journal: RunJournal, runs: Sequence[str]) -> None:
+        """Take the journal, and the ids of the runs, the oldest first."""
+        self._journal = journal
+        self._runs = runs
+
+    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
+        """Return what the oldest note of each document says, whatever has changed it since; see `JournalHistory`."""
+        if not self._runs or not documents:
+            return {}
+        keys = [client_key_of(raw) for raw in documents]
+        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
+        oldest = _oldest(noted)
+        wanted = ((identity, oldest.get(identity)) for identity in map(identity_of, documents))
+        return {identity: Baseline(raw, raw) for identity, raw in wanted if raw is not None}
+
+
+def verified_history(journal: RunJournal, *, source: str, target: str) -> JournalHistory | InPlaceHistory:
+    """Return the history of a target whose migration is verified; the same place twice is one migrated in place.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    if source != target:
+        return history_of(journal, source=source, target=target)
+    runs = [run for run in reversed(journal.runs(target)) if run.state in STANDING and run.source == source]
+    return InPlaceHistory(journal, [run.run_id for run in runs])
 
 
 def history_of(
@@ -146,6 +177,20 @@ def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
             image = note.before
             before[note.after] = None if image is None else before.get(sha256(image).digest(), image)
     return before
+
+
+def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
+    """Return what stood in the place of each document before its first note, by the BSON of ``{_id}``."""
+    oldest: dict[bytes, bytes | None] = {}
+    for part in noted:
+        for note in part.notes:
+            oldest.setdefault(note.identity, note.before)
+    return oldest
+
+
+def _latest(noted: Iterable[RangeNote]) -> dict[bytes, bytes]:
+    """Return the digest that each document had when a run wrote it last, by the BSON of ``{_id}``."""
+    return {note.identity: note.after for part in noted for note in part.notes if note.after is not None}
 
 
 def client_key_of(raw: bytes) -> bytes:

@@ -55,8 +55,18 @@ class Settled:
     effects: Effects = field(default_factory=Effects)
     """Against what stood there before the run, also if an interrupted run has written some of it already."""
 
-    def add(self, key: bytes, there: StandingDocument, document: bytes | None) -> None:
-        """Take one client: what stands in the target, and what must stand there; None if the client gets no document."""
+    def add(
+        self, key: bytes, there: StandingDocument, document: bytes | None, *, is_adopted: bool = False
+    ) -> None:
+        """Take one client.
+
+        Args:
+            key: the sort key of `clientId`.
+            there: what stands in the target.
+            document: what must stand there; None if the client gets no document.
+            is_adopted: whether a document that others changed is kept by a decision. It is written as it is, so that the
+                journal knows it for what the migration has to leave.
+        """
         self.keys.append(key)
         if document != there.found:
             self.effects = self.effects.plus(
@@ -66,7 +76,7 @@ class Settled:
                     removed=document is None,
                 )
             )
-        if document == there.raw:
+        if document == there.raw and not (is_adopted and there.baseline is there.raw):
             return
         if there.raw is None and document is not None:
             self.new.append(document)

@@ -11,7 +11,7 @@ from typing import Any
 
 from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.consolidation import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.ordering import sort_key
@@ -328,10 +328,10 @@ class _Work:
             if isinstance(client, _Usual):
                 self._tally.take_usual(client.made, is_new=there.found is None)
                 self._observer.see_usual_client(client.made)
-                document: bytes | None = client.made.document
+                settled.add(client.key, there, client.made.document)
             else:
-                document = self._consolidate(batch, client, there)
-            settled.add(client.key, there, document)
+                result = self._consolidate(batch, client, there)
+                settled.add(client.key, there, result.document, is_adopted=bool(result.kept))
         return settled
 
     def _present(self, batch: _Batch) -> dict[bytes, StandingDocument]:
@@ -371,15 +371,15 @@ class _Work:
         self._convert_waiting()
         self._batch = following
 
-    def _consolidate(self, batch: _Batch, client: _Client, there: StandingDocument) -> bytes | None:
-        """Return what the client's document must be; None if it gets none."""
+    def _consolidate(self, batch: _Batch, client: _Client, there: StandingDocument) -> Consolidation:
+        """Bring a client's bookings and documents together; count and note what becomes of them."""
         found = None if there.found is there.baseline else parsed(there.found)
         case = ClientCase(client.sessions, client.documents, parsed(there.baseline), found)
         consolidation = consolidate(case, self._maximum_size, self._on_conflict)
         self._tally.take(client.client_id, consolidation)
         self._observer.see_client(client.client_id, consolidation)
         batch.rejected += [*consolidation.rejected, *consolidation.contradicting, *consolidation.kept]
-        return consolidation.document
+        return consolidation
 
 
 def _key(client: _Usual | _Client) -> bytes:

@@ -229,6 +229,9 @@ class RejectedRecord(NamedTuple):
     details: tuple[str, ...] = ()
     """For each fault the field and what was found there, for people."""
 
+    decision: str | None = None
+    """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
+
 
 class RejectedRecords(Protocol):
     """The rejected bookings of one source and target, as a migration kept them; they are read, never written.

@@ -234,6 +234,16 @@ class RangeNote(NamedTuple):
     """What the journal calls it, in the order of noting; empty before it is noted."""
 
 
+class Baseline(NamedTuple):
+    """What stood in the place of a client document of the target before the migration."""
+
+    document: bytes
+    """The last version that others wrote, which a run then went on from."""
+
+    oldest: bytes | None
+    """The version before the first run; None if it was not there then."""
+
+
 class RunJournal(Protocol):
     """The journal of all runs into the targets of one database.
 

@@ -142,6 +142,7 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
             ("bookingId", _carried(rejection.document_id)),
             *_described(first).items(),
             ("faults", [_described(fault) for fault in rejection.faults]),
+            *(() if rejection.decision is None else (("decision", rejection.decision.value),)),
         )
     ]
     # Within the record the booking nests one deeper.

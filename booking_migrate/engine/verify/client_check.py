@@ -1,6 +1,6 @@
 """Everything that must hold for one client: what its bookings had to become against what the target holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from booking_migrate.domain.bson_document import Element
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ordering import sort_key
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.engine.verify.client_document import age_of, expected_fields, joined_document
 from booking_migrate.engine.verify.document_check import (
     Base,
@@ -17,7 +17,7 @@ from booking_migrate.engine.verify.document_check import (
     client_documents,
     document_mismatches,
 )
-from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument, claimed_booking
 from booking_migrate.engine.verify.judgement import Judge, Judged
 from booking_migrate.engine.verify.mismatch import Mismatch
 from booking_migrate.engine.verify.pairs import ClientPair
@@ -29,13 +29,16 @@ from booking_migrate.engine.verify.sessions import (
     OpenBooking,
     booking_identity,
     compare_sessions,
+    conflict_mismatches,
     expect_booking,
     expect_unchanged,
     identity_of,
     open_booking,
     session_facts,
+    unclaimed_mismatch,
 )
 from booking_migrate.stores.base import Duplicate
+from booking_migrate.stores.journal import Baseline
 
 
 @dataclass(slots=True)
@@ -53,6 +56,32 @@ class ClientResult:
     changed: int = 0
     wrong_totals: list[Any] = field(default_factory=list)
     """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """What had to become of a client's bookings."""
+
+    fit: list[Judged] = field(default_factory=list)
+    """The bookings that must be new sessions, in order."""
+
+    replaced: dict[int, Judged] = field(default_factory=dict)
+    """The bookings that must take the place of a session that was there before, by its index."""
+
+    unfit: dict[bytes, Judged] = field(default_factory=dict)
+    """The bookings that must be rejected, by identity."""
+
+    @property
+    def new(self) -> Sequence[Judged]:
+        """The bookings that the migration had to write, in the order of their sessions."""
+        return [*(one for _, one in sorted(self.replaced.items())), *self.fit] if self.replaced else self.fit
+
+    def expected(self, base: Base | None) -> list[ExpectedSession]:
+        """The sessions that must be there, in their order."""
+        before = list(base.sessions) if base else []
+        for place, one in self.replaced.items():
+            before[place] = expect_booking(one)
+        return [*before, *map(expect_booking, self.fit)]
 
 
 class ClientCheck:
@@ -73,13 +102,13 @@ class ClientCheck:
         client_id = pair.client_id
         judged = self._judge_bookings(pair, people, result)
         base = self._find_base(pair, result)
-        fit, unfit = self._sort_out(judged, base, result)
-        expected = [*(base.sessions if base else ()), *map(expect_booking, fit)]
+        sorted_out = self._sort_out(judged, base, result)
+        unfit = sorted_out.unfit
         documents, wrong = client_documents(pair.target, client_id)
         result.mismatches += wrong
         found = _sessions_of(documents)
         compared = compare_sessions(
-            expected,
+            sorted_out.expected(base),
             found,
             client_id,
             unfit,
@@ -89,15 +118,13 @@ class ClientCheck:
         result.mismatches += compared.mismatches
         result.open += compared.open
         present = {identity_of(session) for session in found} if unfit else set()
-        result.open += [
-            open_booking(one) for key, one in unfit.items() if key not in present or _is_conflict(one)
-        ]
+        result.open += [open_booking(one) for key, one in unfit.items() if key not in present]
         result.migrated = compared.matched
         result.later = len(compared.later)
         result.changed = compared.changed
         if compared.matched or result.already_migrated:
             result.sessions = len(found)
-        outline = Outline(client_id, base, fit, compared)
+        outline = Outline(client_id, base, sorted_out.new, compared)
         result.mismatches += document_mismatches(documents, outline)
         if base is not None and outline.is_carried and base.has_wrong_totals:
             result.wrong_totals.append(base.document.value(b"_id"))
@@ -123,8 +150,9 @@ class ClientCheck:
             else:
                 result.client_documents += 1
                 documents.append(document)
-        if pair.earlier is not None:
-            earlier = TargetDocument(pair.earlier)
+        if pair.baseline is not None:
+            earlier = TargetDocument(pair.baseline.document)
+            result.mismatches += self._unclaimed(pair.baseline, earlier)
             same = earlier.by_name.get(b"_id")
             # A source client document and a target one with the same `_id` are one; the target's is the newer version.
             documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
@@ -142,58 +170,64 @@ class ClientCheck:
         is_joined = len(documents) > 1
         return Base(joined_document(documents) if is_joined else documents[0], sessions, is_joined)
 
-    def _sort_out(
-        self, judged: Sequence[Judged], base: Base | None, result: ClientResult
-    ) -> tuple[list[Judged], dict[bytes, Judged]]:
-        """The bookings that must be new sessions, in order; and those that must be rejected, by identity."""
-        there = {one.identity: one.value for one in base.sessions} if base else {}
-        fit: list[Judged] = []
+    def _unclaimed(self, baseline: Baseline, document: TargetDocument) -> Iterator[Mismatch]:
+        """Report sessions of no booking that others added while the migration was under way."""
+        if self._rules.allow_later or baseline.oldest == baseline.document:
+            return
+        oldest = () if baseline.oldest is None else TargetDocument(baseline.oldest).sessions()
+        there = {session.value for session in oldest}
+        for session in document.sessions():
+            if claimed_booking(session) is None and session.value not in there:
+                yield unclaimed_mismatch(session, document.client_id)
+
+    def _sort_out(self, judged: Sequence[Judged], base: Base | None, result: ClientResult) -> "_Sorted":
+        """Tell which bookings must be new sessions, which must be rejected, and which conflict with a session."""
+        there = {one.identity: place for place, one in enumerate(base.sessions)} if base else {}
+        sorted_out = _Sorted()
         copies: list[Judged] = []
-        unfit: dict[bytes, Judged] = {}
         for one in judged:
+            place = there.get(booking_identity(one)) if there else None
             if one.broken:
-                self._reject(one, unfit, result)
-            elif not there or (known := there.get(booking_identity(one))) is None:
-                (copies if one.document.duplicate is Duplicate.COPY else fit).append(one)
-            elif known == one.session:
+                self._reject(one, sorted_out, result)
+            elif base is None or place is None:
+                (copies if one.document.duplicate is Duplicate.COPY else sorted_out.fit).append(one)
+            elif base.sessions[place].value == one.session:
                 result.already_migrated += 1
+            elif self._rules.on_conflict is ConflictPolicy.SOURCE:
+                sorted_out.replaced.setdefault(place, one)
+                copies += [one] if sorted_out.replaced[place] is not one else []
             else:
-                self._reject(
-                    replace(one, broken=(BrokenRule(Reason.CONFLICT, "legacyBookingId"),)), unfit, result
-                )
-        fit.sort(key=lambda one: one.place)
-        if fit and self._size(base, fit) > self._rules.maximum_document_size:
+                differing = tuple(conflict_mismatches(one, base.sessions[place]))
+                result.open.append(open_booking(one, differing))
+        sorted_out.fit.sort(key=lambda one: one.place)
+        new = sorted_out.new
+        if new and self._size(base, sorted_out) > self._rules.maximum_document_size:
             too_large = BrokenRule(Reason.CLIENT_DOCUMENT_TOO_LARGE, None)
-            for one in (*fit, *copies):
-                self._reject(replace(one, broken=(too_large,)), unfit, result)
-            return [], unfit
+            refused = _Sorted(unfit=sorted_out.unfit)
+            for one in (*new, *copies):
+                self._reject(replace(one, broken=(too_large,)), refused, result)
+            return refused
         # The same document twice is one booking.
         result.already_migrated += len(copies)
-        return fit, unfit
+        return sorted_out
 
-    def _reject(self, judged: Judged, unfit: dict[bytes, Judged], result: ClientResult) -> None:
+    def _reject(self, judged: Judged, sorted_out: "_Sorted", result: ClientResult) -> None:
         """No session can claim a booking without an id, nor one of several with the same id."""
         identity = booking_identity(judged)
-        if judged.document.booking_id is None or identity in unfit:
+        if judged.document.booking_id is None or identity in sorted_out.unfit:
             result.open.append(open_booking(judged))
         else:
-            unfit[identity] = judged
+            sorted_out.unfit[identity] = judged
 
-    def _size(self, base: Base | None, fit: Sequence[Judged]) -> int:
+    def _size(self, base: Base | None, sorted_out: "_Sorted") -> int:
         """The size in bytes of the client document that these bookings would make, or less if that is no matter."""
-        sessions = (
-            [*(one.value for one in base.sessions), *(one.session for one in fit)]
-            if base
-            else [one.session for one in fit]
-        )
+        fit = sorted_out.new
+        expected = sorted_out.expected(base)
+        sessions = [one.value for one in expected]
         in_array = sum(len(value) + 2 + len(str(place)) for place, value in enumerate(sessions)) + 5
         if 2 * in_array + 4 * len(fit[-1].document.raw) < self._rules.maximum_document_size and not base:
             return in_array
-        facts = (
-            [*(one.facts for one in base.sessions), *(one.facts for one in fit)]
-            if base
-            else [one.facts for one in fit]
-        )
+        facts = [one.facts for one in expected]
         fields = expected_fields(facts, base.document if base else None, fit)
         others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
         return 5 + others + len(b"\x04sessions\x00") + in_array
@@ -205,11 +239,6 @@ def _is_touched(documents: Sequence[TargetDocument], sessions: Sequence[Element]
     times = [facts.updated for facts in map(session_facts, sessions) if facts.updated is not None]
     dates = [int(value) for value in own if type(value) is DatetimeMS]
     return bool(dates) and max(dates) > max(times, default=max(dates))
-
-
-def _is_conflict(judged: Judged) -> bool:
-    """Its session is in the target as another one has it; the booking itself must stand among the rejected."""
-    return judged.broken[0].reason is Reason.CONFLICT
 
 
 def _faults_of_client_document(source: SourceDocument, document: TargetDocument) -> tuple[BrokenRule, ...]:

@@ -124,7 +124,7 @@ class Glance:
         return results
 
     def _may_be_usual(self, pair: ClientPair) -> bool:
-        if self._is_blind or pair.earlier is not None or len(pair.target) != 1 or not pair.source:
+        if self._is_blind or pair.baseline is not None or len(pair.target) != 1 or not pair.source:
             return False
         return (
             all(document.duplicate is Duplicate.NONE for document in pair.source)

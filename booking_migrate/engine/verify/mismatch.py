@@ -23,6 +23,7 @@ class Kind(StrEnum):
     TOTALS = "totals"
     ORDER = "order"
     CLIENT = "client"
+    CONFLICT = "conflict"
 
 
 class Rule(StrEnum):
@@ -36,6 +37,7 @@ class Rule(StrEnum):
     TOTALS = "totals-and-dates-fit-the-sessions"
     ORDER = "sessions-are-in-order"
     CLIENT = "client-documents-name-the-right-client"
+    CONFLICT = "no-session-conflicts-with-its-booking"
     INDEX = "one-document-per-client-is-enforced"
 
 
@@ -47,6 +49,7 @@ _RULES = {
     Kind.TOTALS: Rule.TOTALS,
     Kind.ORDER: Rule.ORDER,
     Kind.CLIENT: Rule.CLIENT,
+    Kind.CONFLICT: Rule.CONFLICT,
 }
 _FIELD_RULES = {REJECTED_FIELD: Rule.REJECTED_FOR_CAUSE, INDEX_FIELD: Rule.INDEX}
 

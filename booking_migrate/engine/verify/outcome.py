@@ -131,6 +131,7 @@ class Gathering:
             migrated=totals["migrated"],
             already_migrated=totals["already_migrated"],
             rejected=sum(self._reasons.values()),
+            conflicts=self._reasons[Reason.CONFLICT.value],
             clients=totals["clients"],
             sessions=totals["sessions"],
             client_documents=totals["client_documents"],

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
 from booking_migrate.stores.base import ScannedDocument
+from booking_migrate.stores.journal import Baseline
 
 Side = TypeVar("Side", SourceDocument, TargetDocument)
 
@@ -16,8 +17,8 @@ class ClientPair:
 
     source: list[SourceDocument] = field(default_factory=list)
     target: list[TargetDocument] = field(default_factory=list)
-    earlier: bytes | None = None
-    """The client document that the target held before the run, if that is known."""
+    baseline: Baseline | None = None
+    """What the target held of the client before the migration, if that is known."""
 
     @property
     def source_bytes(self) -> Sequence[bytes]:

@@ -1,12 +1,12 @@
 """What a verification is to prove, as a value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.base import CanHold, holds_everything
+from booking_migrate.stores.journal import Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class VerificationRules:
     allow_later: bool = False
     """Whether sessions that the new application added are counted instead of reported."""
 
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
+    """How the migration treated bookings whose session had other content in a document that others wrote."""
+
     allow_changed: bool = False
     """Whether sessions that the new application has changed since are counted instead of reported."""
 
@@ -57,6 +60,7 @@ class VerificationPlan:
     batch_bookings: int = 2000
     """How many bookings are read before their clients are checked. Has no influence on the result."""
 
-    earlier_document: Callable[[Any], bytes | None] = field(default=lambda _client_id: None)
-    """The client document that the target held before the run for a `clientId`, as a journal may know it, or None.
-    It is asked only where the target's document has an `_id` that the migration would not have given it."""
+    baselines: Callable[[Sequence[bytes]], Mapping[bytes, Baseline]] = field(default=lambda _documents: {})
+    """Return what the target held in the place of these client documents of it before the migration, as a journal may
+    know it, by the BSON of ``{_id}``. Documents that it does not know, or that were not there, are left out. It is asked
+    in client order, and only about documents that are not what their bookings alone would have become."""

@@ -67,7 +67,7 @@ class Recheck:
                 target=[TargetDocument(raw) for raw in targets.get(key, ())]
                 if self._target.is_live
                 else pair.target,
-                earlier=pair.earlier,
+                baseline=pair.baseline,
             )
 
 

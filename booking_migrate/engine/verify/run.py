@@ -10,7 +10,6 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.engine.crew import WORTH_IT, Crew
 from booking_migrate.engine.verify.client_check import ClientResult
-from booking_migrate.engine.verify.client_document import is_made_by_migration
 from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
 from booking_migrate.engine.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
 from booking_migrate.engine.verify.outcome import Gathering, VerificationOutcome
@@ -20,7 +19,7 @@ from booking_migrate.engine.verify.plan import VerificationPlan
 from booking_migrate.engine.verify.ranged import Glanced, glance_at, range_pairs
 from booking_migrate.engine.verify.recheck import Recheck
 from booking_migrate.engine.verify.sessions import CLAIM
-from booking_migrate.engine.verify.settlement import is_settled, settle, without_booking
+from booking_migrate.engine.verify.settlement import is_conflict, is_kept, is_settled, settle, without_booking
 from booking_migrate.engine.verify.work import batches, check_all, chosen_by_chance
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
@@ -123,12 +122,12 @@ class _Run:
         plan = self._plan
         workers = plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1
         with Crew(workers) as crew:
-            pairs: Iterable[ClientPair] = self._with_earlier(self._pairs(source, target, crew, listener))
+            pairs: Iterable[ClientPair] = self._counted(self._pairs(source, target, crew, listener))
             if plan.sample is not None:
                 pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
             recheck = Recheck(plan, source, target, self._lookup)
             parts = batches(pairs, plan.batch_bookings)
-            for batch, results in check_all(plan.rules, parts, self._lookup, crew):
+            for batch, results in check_all(plan, parts, self._lookup, crew):
                 self._checked += sum(pair.is_client for pair in batch)
                 sound = []
                 for pair, result in zip(batch, results, strict=True):
@@ -178,13 +177,9 @@ class _Run:
                 glanced = None if glanced.rest is None else glance_at(rules, glanced.rest)
         yield from pair_clients(unpack(ours.scan_behind()), unpack(theirs.scan_behind()))
 
-    def _with_earlier(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
+    def _counted(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
         for pair in pairs:
-            if pair.is_client:
-                if any(not is_made_by_migration(document) for document in pair.target):
-                    pair.earlier = self._plan.earlier_document(pair.client_id)
-            else:
-                self.gathering.totals["orphans"] += 1
+            self.gathering.totals["orphans"] += not pair.is_client
             yield pair
 
     def _is_dubious(self, result: ClientResult) -> bool:
@@ -200,7 +195,9 @@ class _Run:
                 record = self._rejected.claim(booking.raw)
                 wrong = settle(booking, record)
                 mismatches += wrong
-                if record is not None and not wrong:
+                if record is not None and is_kept(booking, record):
+                    self.gathering.totals["already_migrated"] += 1
+                elif record is not None and (not wrong or is_conflict(booking, record)):
                     self.gathering.add_rejected(record.reason, booking.booking_id)
         for mismatch in self._with_owners(mismatches):
             self.gathering.add_mismatch(mismatch)

@@ -268,9 +268,7 @@ class _Matching:
         elif allow_later:
             self._take_later(session, name)
         else:
-            self._report(
-                Kind.EXTRA, name, "sessionId", session, "the session claims no booking (see --allow-later)"
-            )
+            self._result.mismatches.append(unclaimed_mismatch(session, self._client_id))
 
     def _take_later(self, session: Element, name: Any) -> None:
         """A session that the application added is allowed, if it is one: with a `sessionId` of its own."""
@@ -344,6 +342,27 @@ def open_booking(judged: Judged, differing: tuple[Mismatch, ...] = ()) -> OpenBo
     """A booking whose fate the rejected records have to tell."""
     document = judged.document
     return OpenBooking(document.raw, document.booking_id, document.client_id, judged.broken, differing)
+
+
+def unclaimed_mismatch(session: Element, client_id: Any) -> Mismatch:
+    """A session that is neither a booking's nor was there before the migration."""
+    found = session_fields(session).get(b"sessionId")
+    detail = "the session claims no booking (see --allow-later)"
+    return Mismatch(Kind.EXTRA, client_id, session_name(session), "sessionId", found=found, detail=detail)
+
+
+def conflict_mismatches(judged: Judged, there: ExpectedSession) -> Iterator[Mismatch]:
+    """Where the session that was there before the migration differs from the one that its booking would be."""
+    document = judged.document
+    for difference in differences(judged.session, there.value) if there.kind == DOCUMENT else ():
+        yield Mismatch(
+            Kind.CONTENT,
+            document.client_id,
+            document.booking_id,
+            difference.field,
+            difference.expected,
+            difference.found,
+        )
 
 
 def session_name(session: Element) -> Any:

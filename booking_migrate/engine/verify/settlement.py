@@ -1,15 +1,24 @@
 """Bookings that are not in the target as they should be: the rejected records say whether that is right."""
 
-from booking_migrate.domain.rejection import Reason
+from dataclasses import replace
+
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.engine.verify.mismatch import REJECTED_FIELD, Kind, Mismatch
 from booking_migrate.engine.verify.sessions import OpenBooking
 from booking_migrate.stores.base import RejectedRecord, RejectedRecords
 
 
 def settle(booking: OpenBooking, record: RejectedRecord | None) -> tuple[Mismatch, ...]:
-    """What is wrong about a booking, given its record among the rejected; empty if it is rightly rejected."""
+    """What is wrong about a booking, given its record among the rejected; empty if it is rightly rejected.
+
+    A conflict is never right: it is listed with its differences, unless the record holds a decision for the target.
+    """
     if record is None:
         return booking.differing or (_missing(booking),)
+    if is_kept(booking, record):
+        return ()
+    if is_conflict(booking, record):
+        return tuple(replace(mismatch, kind=Kind.CONFLICT) for mismatch in booking.differing)
     found = ", ".join(sorted(record.reasons))
     if booking.broken:
         causes = [broken.reason.value for broken in booking.broken]
@@ -18,10 +27,17 @@ def settle(booking: OpenBooking, record: RejectedRecord | None) -> tuple[Mismatc
         return (
             _about_record(booking, f"rejected for {found} where {booking.broken[0].reason} is the cause"),
         )
-    if booking.differing:
-        # The session was there before and has changed since: the migration leaves it and rejects the booking.
-        return () if record.reason == Reason.CONFLICT.value else booking.differing
-    return (_about_record(booking, f"rejected for {found}, but it can be converted"),)
+    return booking.differing or (_about_record(booking, f"rejected for {found}, but it can be converted"),)
+
+
+def is_conflict(booking: OpenBooking, record: RejectedRecord) -> bool:
+    """Whether a booking was rejected because its session has other content, and still has."""
+    return bool(booking.differing) and record.reason == Reason.CONFLICT.value
+
+
+def is_kept(booking: OpenBooking, record: RejectedRecord) -> bool:
+    """Whether a booking's session was kept with other content, by a recorded decision."""
+    return is_conflict(booking, record) and record.decision == ConflictPolicy.TARGET.value
 
 
 def _missing(booking: OpenBooking) -> Mismatch:

@@ -11,7 +11,8 @@ from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
 from booking_migrate.engine.verify.glance import Glance
 from booking_migrate.engine.verify.pairs import ClientPair
 from booking_migrate.engine.verify.people import People, PeopleLookup
-from booking_migrate.engine.verify.plan import VerificationRules
+from booking_migrate.engine.verify.plan import VerificationPlan, VerificationRules
+from booking_migrate.stores.journal import identity_of
 
 _AHEAD = 2
 """How many batches are on their way for each worker: enough to keep it busy, and no more in memory."""
@@ -63,22 +64,24 @@ def _check_of(rules: VerificationRules) -> ClientCheck:
 
 
 def check_all(
-    rules: VerificationRules, parts: Iterable[Batch], lookup: PeopleLookup, crew: Crew
+    plan: VerificationPlan, parts: Iterable[Batch], lookup: PeopleLookup, crew: Crew
 ) -> Iterator[tuple[Batch, list[ClientResult]]]:
     """Check batch after batch; each comes back with its results, in order.
 
     Looking up and the first glance stay in this process, and so does reading, unless it was done in ranges before.
 
     Args:
-        rules: what must hold.
+        plan: what must hold, and what is known of the target before the migration.
         parts: the batches.
         lookup: finds users and experts.
         crew: who checks what is unusual.
     """
+    rules = plan.rules
     glance = Glance(rules)
     under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
     for batch in parts:
         results, unusual = _glanced(glance, batch)
+        _set_baselines(plan, unusual)
         checked = crew.submit(check_batch, rules, unusual, _people(lookup, unusual))
         under_way.append((batch, results, checked))
         if crew.workers == 1 or len(under_way) >= crew.workers * _AHEAD:
@@ -87,6 +90,16 @@ def check_all(
     while under_way:
         done, results, checked = under_way.popleft()
         yield done, _filled(results, checked.result())
+
+
+def _set_baselines(plan: VerificationPlan, batch: Batch) -> None:
+    """Look up what the target held of these clients before the migration."""
+    clients = [pair for pair in batch if pair.is_client and pair.target]
+    documents = [document.raw for pair in clients for document in pair.target if document.has_sessions]
+    known = plan.baselines(documents)
+    for pair in clients if known else ():
+        found = (known.get(identity_of(document.raw)) for document in pair.target if document.has_sessions)
+        pair.baseline = next((each for each in found if each is not None), None)
 
 
 def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:

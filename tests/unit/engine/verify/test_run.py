@@ -11,6 +11,7 @@ from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.engine.verify import VerificationPlan, VerificationRules, recheck
+from booking_migrate.stores.journal import Baseline, identity_of
 from booking_migrate.stores.locate import Connection
 from tests.support.proof import (
     ADDED_TO,
@@ -91,8 +92,12 @@ def test_what_a_journal_knows(proof: Proof, tmp_path: Path) -> None:
     known = bson.encode(next(each for each in proof.source if each.get("sessions")), codec_options=CODEC)
     earlier = bson.decode(known, CODEC)
     proof.source[:] = [each for each in proof.source if each["_id"] != earlier["_id"]]
-    client_id = earlier["clientId"]
-    plan = VerificationPlan(earlier_document=lambda wanted: known if wanted == client_id else None)
+    identity = identity_of(known)
+    plan = VerificationPlan(
+        baselines=lambda raws: (
+            {identity: Baseline(known, known)} if identity in map(identity_of, raws) else {}
+        )
+    )
 
     assert [] == verify_files(proof, tmp_path, plan)[1]
     assert verify_files(proof, tmp_path)[1]
@@ -111,14 +116,24 @@ def test_wrong_totals_that_were_carried(proof: Proof, tmp_path: Path) -> None:
 
 
 def test_conflict(proof: Proof, tmp_path: Path) -> None:
-    """A session that changed since is left, and its booking is rejected as a conflict: that is as it must be."""
+    """A booking whose session has other content is a conflict: a mismatch, with a record and without, unless decided."""
     session = proof.client(ADDED_TO)["sessions"][1]
     session["status"] = "cancelled"
     booking = next(each for each in proof.source if each["_id"] == session["legacyBookingId"])
     assert ["content"] == [each.kind for each in verify_files(proof, tmp_path)[1]]
-    proof.rejected.append({"_id": "c", "reason": "conflict", "faults": [], "booking": booking})
+    record = {"_id": "c", "reason": "conflict", "faults": [], "booking": booking}
+    proof.rejected.append(record)
+    outcome, found = verify_files(proof, tmp_path)
+    assert ["conflict"] == [each.kind for each in found]
+    assert 1 == outcome.counts.conflicts
+    record["decision"] = "target"
+    decided = verify_files(proof, tmp_path)
 
-    assert [] == verify_files(proof, tmp_path)[1]
+    assert [] == decided[1]
+    assert (0, outcome.counts.already_migrated + 1) == (
+        decided[0].counts.conflicts,
+        decided[0].counts.already_migrated,
+    )
 
 
 def test_sample(proof: Proof, tmp_path: Path) -> None:
