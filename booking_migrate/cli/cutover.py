@@ -13,6 +13,7 @@ from booking_migrate.cli import options, proof, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import CutoverRefused, NotConfirmed
 from booking_migrate.stores.locate import CollectionPlace, open_reader, open_target, parse_place
@@ -108,6 +109,7 @@ def cutover(
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
+    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     rejected: Rejected = None,
     block_all_writes: BlockAllWrites = False,
     yes: options.Yes = False,
@@ -133,6 +135,7 @@ def cutover(
         accept=frozenset(accept or ()),
         maximum_document_size=max_document_size,
         merge_client_documents=merge_client_documents,
+        on_conflict=on_conflict,
         user_id_field=user_id_field,
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,

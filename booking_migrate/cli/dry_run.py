@@ -11,6 +11,9 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.domain.rejection import ConflictPolicy
+from booking_migrate.errors import NotPermitted
+from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from booking_migrate.engine.dry_run.needs import Surroundings
     from booking_migrate.engine.dry_run.outcome import DryRunOutcome
     from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.engine.provenance import TargetHistory
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
     from booking_migrate.stores.base import DocumentReader
@@ -73,6 +77,7 @@ def dry_run(
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
+    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 10_000,
     workers: options.Workers = 2,
@@ -100,6 +105,7 @@ def dry_run(
         accept=frozenset(accept or ()),
         maximum_document_size=max_document_size,
         merge_client_documents=merge_client_documents,
+        on_conflict=on_conflict,
         user_id_field=user_id_field,
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,
@@ -195,7 +201,22 @@ def _look(
             users=sides.users,
             experts=sides.experts,
             listener=listener,
+            history=_history(places, sides.connection, listener),
         )
+
+
+def _history(places: Places, connection: Connection, listener: "Listener") -> "TargetHistory | None":
+    """What earlier runs wrote to the target; None, with a warning, if this user may not read the journal."""
+    from booking_migrate.engine.provenance import history_of  # noqa: PLC0415 - as above
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+
+    if not connection.is_given or not isinstance(parse_place(places.target), CollectionPlace):
+        return None
+    try:
+        return history_of(open_journal(connection).journal, source=places.source, target=places.target)
+    except NotPermitted as error:
+        listener.notify(Warned(f"what earlier runs wrote to {places.target} is not known: {error.message}"))
+        return None
 
 
 def _look_around(places: Places, connection: Connection) -> "Surroundings":

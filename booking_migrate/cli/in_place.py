@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
 
-ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
+ONLY_SIDE_BY_SIDE = (
+    "target",
+    "rejects",
+    "overwrite",
+    "merge_client_documents",
+    "on_conflict",
+    "plan",
+    "engine",
+    "workers",
+)
 """The parameters of ``migrate`` that make no sense in place."""
 
 ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")

@@ -19,6 +19,7 @@ from booking_migrate.cli.in_place import (
     migrate_in_place,
 )
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
+from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import BadPlace
 from booking_migrate.events import Warned
@@ -97,6 +98,7 @@ def migrate(
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
     merge_client_documents: options.MergeClientDocuments = False,
+    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     overwrite: options.Overwrite = False,
     batch_size: options.BatchSize = 10_000,
     engine: options.EngineOption = None,
@@ -131,6 +133,7 @@ def migrate(
         accept=frozenset(accept or ()),
         maximum_document_size=max_document_size,
         merge_client_documents=merge_client_documents,
+        on_conflict=on_conflict,
         user_id_field=user_id_field,
         user_email_field=user_email_field,
         expert_user_field=expert_user_field,

@@ -27,7 +27,8 @@ def steps_after_migrate(outcome: "MigrationOutcome", *, into_file: bool) -> Iter
             text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
         )
         flags = f" with {again[0]}" if again else ""
-        yield NextStep(text=f"Mend them in the source and run the same command again{flags}.")
+        yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
+        yield from _about_conflicts(outcome)
         waivable = [group.reason.value for group in outcome.rejections if group.reason in WAIVABLE]
         if waivable:
             accepted = [part for reason in waivable for part in ("--accept", reason)]
@@ -38,6 +39,14 @@ def steps_after_migrate(outcome: "MigrationOutcome", *, into_file: bool) -> Iter
     elif outcome.changed:
         yield NextStep(
             text="Run the same command again at any time: it changes nothing that is already there."
+        )
+
+
+def _about_conflicts(outcome: "MigrationOutcome") -> Iterator[NextStep]:
+    if outcome.counts.conflicts:
+        yield NextStep(
+            text="Conflicts: others changed the client documents. Take the bookings' content, or keep the sessions with target:",
+            command="--on-conflict source",
         )
 
 
@@ -64,6 +73,10 @@ def steps_after_verify(outcome: "VerificationOutcome", *, listed: bool) -> Itera
     """
     if not outcome.mismatch_count:
         return
+    yield NextStep(
+        text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
+        command="booking-migrate migrate",
+    )
     if not listed:
         yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
     yield NextStep(text="Look at one booking and its session:", command="booking-migrate explain BOOKING_ID")

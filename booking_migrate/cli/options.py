@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.stores.locate import JsonFormat
 
 MEBIBYTE = 1024 * 1024
@@ -213,6 +213,17 @@ MergeClientDocuments = Annotated[
         show_default=False,
         panel=_RULES,
         help="Join two client documents of one client into the older one, instead of refusing.",
+    ),
+]
+OnConflict = Annotated[
+    ConflictPolicy,
+    option(
+        "--on-conflict",
+        panel=_RULES,
+        metavar="reject|source|target",
+        show_default=False,
+        help="A booking differs from its session in a client document that others wrote or changed: reject it (default), derive "
+        "the session from the booking again, or keep the session and record that decision.",
     ),
 ]
 Overwrite = Annotated[

@@ -15,6 +15,7 @@ from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
 from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
 from booking_migrate.cli.wiring import is_from_environment
+from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place, written_beside
@@ -143,6 +144,7 @@ def verify(
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     workers: Workers = 2,
     sample: Sample = None,
     recheck: RecheckSeconds = None,
@@ -170,7 +172,12 @@ def verify(
         archive=(archive or default_archive(source)) if in_place else None,
     )
     rules = Rules(
-        frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
+        frozenset(accept or ()),
+        max_document_size,
+        user_id_field,
+        user_email_field,
+        expert_user_field,
+        on_conflict,
     )
     manner = _Manner(workers, sample, recheck, allow_later, mismatches)
     asked = run.Invocation(

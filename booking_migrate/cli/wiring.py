@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from booking_migrate.cli.identity import check_distinct
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.locate import (
     CollectionPlace,
     Connection,
@@ -104,6 +104,7 @@ class Rules:
     expert_user_field: str
     batch_size: int
     workers: int = 1
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
 
     def plan(self, contract: "Contract") -> "MigrationPlan":
         """The plan that these rules and a contract make."""
@@ -114,6 +115,7 @@ class Rules:
             accepted=self.accept,
             maximum_document_size=self.maximum_document_size,
             merge_client_documents=self.merge_client_documents,
+            on_conflict=self.on_conflict,
             lookup=LookupFields(self.user_id_field, self.user_email_field, self.expert_user_field),
             batch_bookings=self.batch_size,
             workers=self.workers,

@@ -77,6 +77,7 @@ def legacy_name(run: RunRecord) -> str:
     return f"{run.source}_legacy_{run.run_id}"
 
 
+_RESOLVE_CONFLICTS = "Decide with migrate --on-conflict source or --on-conflict target, then verify."
 _FINISH_FIRST = "Bring it to its end: run migrate again."
 _ADVICE = {
     RunState.CUT_OVER: "booking-migrate status shows every run.",
@@ -111,10 +112,16 @@ def check_ready(
         raise refuse(
             f"the source {run.source} cannot be replaced: {unfit}", "Only a plain collection can be."
         )
+    conflicts = run.counts.get("conflicts", 0)
+    if conflicts:
+        raise refuse(f"bookings conflict with their sessions: {conflicts}", _RESOLVE_CONFLICTS)
     if run.verified_at is None or run.written_at is None or run.verified_at <= run.written_at:
         raise refuse(f"run {run.run_id} was not verified since it wrote last", "Run verify first.")
     if not run.verified_clean:
-        raise refuse("the last verification found mismatches", "Mend what verify lists, and verify again.")
+        raise refuse(
+            "the last verification found mismatches",
+            "Run migrate again, which brings in what has changed; then verify.",
+        )
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         advice = "--rejected carry takes them along in their old shape; --rejected leave keeps them in the copy only."
@@ -272,7 +279,13 @@ class _Attempt:
             shield=self._shield,
         )
         self._reach(Step.CAUGHT_UP)
-        rejected = caught_up.migration.counts.rejected
+        counts = caught_up.migration.counts
+        if counts.conflicts:
+            raise self._failure(
+                f"bookings conflict with their sessions, which others have changed: {counts.conflicts}",
+                _RESOLVE_CONFLICTS,
+            )
+        rejected = counts.rejected
         if rejected and self._policy is None:
             raise self._failure(
                 f"bookings that came since were rejected: {rejected}",
@@ -330,8 +343,13 @@ class _Attempt:
 
 
 def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
-    """The bookings in records of rejected ones, byte for byte; those that nest too deep for a record are kept as binary."""
+    """The bookings in records of rejected ones, byte for byte; those that nest too deep for a record are kept as binary.
+
+    A booking whose session was kept by a decision is in the target already, and is left out.
+    """
     for record in records:
-        booking = next(element for element in elements(record) if element.name == b"booking")
-        value = read_value(booking)
-        yield bytes(value) if isinstance(value, bytes) else booking.value
+        fields = {element.name: element for element in elements(record)}
+        if b"decision" not in fields:
+            booking = fields[b"booking"]
+            value = read_value(booking)
+            yield bytes(value) if isinstance(value, bytes) else booking.value

@@ -53,6 +53,20 @@ class NoHistory:
         return [Trace(raw, raw) for raw in documents]
 
 
+class SampledHistory:
+    """A history for a source that is only sampled: clients that are not in the sample have not lost their bookings."""
+
+    has_runs = False
+
+    def __init__(self, whole: TargetHistory) -> None:
+        """Take the history for the whole source."""
+        self._whole = whole
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """See `TargetHistory.trace`."""
+        return self._whole.trace(documents)
+
+
 class JournalHistory:
     """The history that the journal's notes tell."""
 

@@ -55,6 +55,10 @@ class CountsReport(_Part):
     migrated: int = Field(description="bookings that became sessions in this run")
     already_migrated: int = Field(description="bookings that were sessions before this run")
     rejected: int = Field(description="bookings that cannot be converted")
+    conflicts: int = Field(
+        default=0,
+        description="of the rejected: bookings whose session has other content in a client document that others wrote",
+    )
     clients: int = Field(description="clients with at least one booking migrated or already migrated")
     sessions: int = Field(description="sessions in the documents of those clients")
     client_documents: int = Field(description="client documents that were already in the source")
@@ -189,8 +193,10 @@ class Report(_Part):
         default=None, description="in place: how often the collection was gone through"
     )
     documents_written: int = Field(default=0, description="client documents new in the target")
-    documents_changed: int = Field(
-        default=0, description="client documents of the target that got more sessions"
+    documents_changed: int = Field(default=0, description="client documents of the target that were changed")
+    documents_removed: int = Field(
+        default=0,
+        description="client documents of earlier runs that were removed: their clients have no bookings any more",
     )
     changed: bool = Field(default=False, description="whether the target is other than before")
     engines: tuple[EngineReport, ...] = Field(
@@ -237,6 +243,7 @@ def report_of_migration(
         findings=finding_reports(outcome.findings),
         documents_written=outcome.documents_written,
         documents_changed=outcome.documents_changed,
+        documents_removed=outcome.documents_removed,
         changed=outcome.changed,
         seconds=round(outcome.seconds, 3),
         next_steps=tuple(next_steps),
@@ -250,6 +257,7 @@ def counts_report(counts: Counts) -> CountsReport:
         migrated=counts.migrated,
         already_migrated=counts.already_migrated,
         rejected=counts.rejected,
+        conflicts=counts.conflicts,
         clients=counts.clients,
         sessions=counts.sessions,
         client_documents=counts.client_documents,

@@ -232,6 +232,12 @@ def _mismatches(number: int) -> str:
     return f"{grouped(number)} mismatch" if number == 1 else f"{grouped(number)} mismatches"
 
 
+def _conflicts(number: int) -> list[Figure]:
+    if not number:
+        return []
+    return [Figure("of them conflicts", grouped(number), "a changed client document has other content")]
+
+
 def figures(report: Report) -> list[Figure]:
     """The counts in the order in which they are read; none of a failed command."""
     if isinstance(report, LifeReport):
@@ -246,11 +252,15 @@ def figures(report: Report) -> list[Figure]:
         Figure("migrated", grouped(counts.migrated), "became sessions now"),
         Figure("already migrated", grouped(counts.already_migrated), "were sessions before"),
         Figure("rejected", grouped(counts.rejected), "cannot be converted"),
+        *_conflicts(counts.conflicts),
         Figure("clients", grouped(counts.clients), "with at least one session"),
         Figure("sessions", grouped(counts.sessions), "in their documents"),
         Figure("documents written", grouped(report.documents_written), "new in the target"),
-        Figure("documents changed", grouped(report.documents_changed), "got more sessions"),
+        Figure("documents changed", grouped(report.documents_changed), "sessions added or derived again"),
     ]
+    if report.documents_removed:
+        removed = grouped(report.documents_removed)
+        rows.append(Figure("documents removed", removed, "their clients have no bookings any more"))
     if counts.client_documents:
         rows.append(Figure("client documents", grouped(counts.client_documents), "already in the source"))
     return rows
@@ -307,6 +317,7 @@ def _verified_figures(verification: VerificationReport, counts: CountsReport) ->
             "already migrated", grouped(counts.already_migrated), "were sessions in the source, or copies"
         ),
         Figure("rejected", grouped(counts.rejected), "for cause, and kept whole"),
+        *_conflicts(counts.conflicts),
         Figure("clients", grouped(counts.clients), "with at least one session"),
         Figure("sessions", grouped(counts.sessions), "in their documents"),
         Figure("later sessions", grouped(verification.later_sessions), "of the new application, allowed"),

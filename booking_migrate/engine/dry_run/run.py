@@ -23,6 +23,7 @@ from booking_migrate.engine.dry_run.scaling import (
 from booking_migrate.engine.dry_run.statistics import Statistics
 from booking_migrate.engine.outcome import MigrationOutcome
 from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.provenance import SampledHistory, TargetHistory
 from booking_migrate.errors import DuplicateClientDocuments, Refused
 from booking_migrate.events import Listener
 from booking_migrate.stores.base import DocumentReader
@@ -41,6 +42,7 @@ def dry_run(
     users: DocumentReader | None = None,
     experts: DocumentReader | None = None,
     listener: Listener | None = None,
+    history: TargetHistory | None = None,
 ) -> DryRunOutcome:
     """Run a migration that writes nothing, and find out what could hurt, what is needed and what is gained.
 
@@ -55,6 +57,7 @@ def dry_run(
         users: as for `engine.stream.migrate`.
         experts: likewise.
         listener: likewise.
+        history: likewise.
 
     Raises:
         Refused: the source cannot be read, so nothing can be said.
@@ -63,10 +66,20 @@ def dry_run(
     statistics = Statistics(plan.maximum_document_size)
     watch = RiskWatch(statistics, scratchpad, plan.maximum_document_size)
 
+    if isinstance(source, SampledReader) and history is not None:
+        history = SampledHistory(history)
+
     def run(with_plan: MigrationPlan) -> tuple[MigrationOutcome, list[Refused]]:
         target = open_target()
         outcome = stream.migrate(
-            with_plan, source, target, users=users, experts=experts, listener=listener, observer=watch
+            with_plan,
+            source,
+            target,
+            users=users,
+            experts=experts,
+            listener=listener,
+            observer=watch,
+            history=history,
         )
         return outcome, list(target.refusals())
 

@@ -125,7 +125,6 @@ class MongoInPlace:
             make_client_index(self._collection)
         if not has_client_index(self._archive):
             make_client_index(self._archive)
-        self._journal.ensure_index()
 
     def waiting(self) -> Iterator[Waiting]:
         """See `InPlaceCollection.waiting`."""

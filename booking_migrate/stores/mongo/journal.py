@@ -60,7 +60,6 @@ class MongoJournal:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        self._is_indexed = False
         # Counting is one step of the interpreter: several threads note down what they are about to write.
         self._numbers = count()
 
@@ -82,7 +81,8 @@ class MongoJournal:
         return time
 
     def create(self, run: RunRecord) -> RunRecord:
-        """See `RunJournal.create`."""
+        """See `RunJournal.create`. The index for `between` is made here, since readers may not make one."""
+        self._ensure_index()
         fields = {"_id": run.run_id, **run.model_dump(mode="python", exclude={"run_id"})}
         with writing(self._runs):
             for attempt in attempts():
@@ -170,7 +170,6 @@ class MongoJournal:
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
     ) -> Sequence[RangeNote]:
         """See `RunJournal.between`."""
-        self.ensure_index()
         condition = {
             "run": run_id,
             "kind": kind.value,
@@ -179,26 +178,23 @@ class MongoJournal:
         }
         return list(self._find(condition))
 
-    def ensure_index(self) -> None:
-        """Make the index for `between`. Only runs that are continued or undone ask for certain clients, so no other run pays for an index."""
-        if not self._is_indexed:
-            with writing(self._ranges):
-                for attempt in attempts():
-                    with attempt:
-                        self._ranges.create_index([("run", 1), ("last", 1)])
-            self._is_indexed = True
+    def _ensure_index(self) -> None:
+        with writing(self._ranges):
+            for attempt in attempts():
+                with attempt:
+                    self._ranges.create_index([("run", 1), ("last", 1)])
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
         for noted in self._scan(condition):
+            has_images = any(document["image"] for document in noted["documents"])
+            images = self._images_of(noted["_id"]) if has_images else {}
             yield RangeNote(
                 NoteKind(noted["kind"]),
                 bytes.fromhex(noted["first"]),
                 bytes.fromhex(noted["last"]),
                 [
                     DocumentNote(
-                        document["id"],
-                        document["after"],
-                        self._image(noted["_id"], position) if document["image"] else None,
+                        document["id"], document["after"], images[position] if document["image"] else None
                     )
                     for position, document in enumerate(noted["documents"])
                 ],
@@ -225,12 +221,17 @@ class MongoJournal:
         # Few at a time: a range has thousands of notes, and the driver decodes all that it is sent.
         return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True).batch_size(_RANGES_AT_ONCE)
 
-    def _image(self, name: str, position: int) -> bytes:
-        prefix = f"{name}/{position:06d}/"
+    def _images_of(self, name: str) -> Mapping[int, bytes]:
+        """Return a range's documents as they were, by their positions among its notes."""
+        images: dict[int, bytes] = {}
+        # "0" follows "/": all parts of this range, in their order by the index on `_id`.
         with reading(self._before):
-            condition = {"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}
+            condition = {"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}}
             parts = tried(lambda: list(self._before.find(condition).sort("_id", 1)))
-        return b"".join(part["bytes"] for part in parts)
+        for part in parts:
+            position = int(part["_id"].rsplit("/", 2)[1])
+            images[position] = images.get(position, b"") + part["bytes"]
+        return images
 
     def forget(self, run_id: str) -> None:
         """See `RunJournal.forget`."""
