@@ -19,6 +19,8 @@ from booking_migrate.errors import NotConfirmed
 from booking_migrate.stores.locate import CollectionPlace, Connection, FilePlace, open_reader, parse_place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from booking_migrate.engine.restoration import RestorationPlaces
     from booking_migrate.engine.since import Since
     from booking_migrate.engine.undo import UndoOutcome
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from booking_migrate.stores.journal import RunRecord
 
 HELP = filled("""
-Undo a run: what it wrote is removed, what it changed is put back, and nothing else is touched.
+Undo all runs into a target, the newest first, or the one that --run names: what they wrote is removed, what they changed
+is put back, and nothing else is touched.
 
 Client documents that others have changed since are kept and listed, and the exit code is 3. The run's rejected records
 go too, its unique index, and the target itself if the run created it and it is left empty. What was restored is read again
@@ -44,11 +47,11 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
 
 \b
 [bold]Examples[/bold]
-  The newest run into the default target:
+  All runs into the default target:
     MONGODB_URI=mongodb://localhost booking-migrate rollback --db shop
   The files of a run into a file:
     booking-migrate rollback --target clients.jsonl
-  In a script, a certain run:
+  In a script, one run:
     booking-migrate rollback --run 20261123T151100Z-ab12cd --yes --json
   What was migrated in place:
     booking-migrate rollback --db shop --target bookings
@@ -132,35 +135,44 @@ def _rollback(
     from booking_migrate.engine.in_place.rollback import survey_in_place  # noqa: PLC0415
     from booking_migrate.engine.journal import UNDOABLE  # noqa: PLC0415
     from booking_migrate.engine.restoration import survey  # noqa: PLC0415
-    from booking_migrate.engine.rollback import choose_run, roll_back  # noqa: PLC0415
+    from booking_migrate.engine.rollback import choose_runs, remaining_runs, roll_back  # noqa: PLC0415
     from booking_migrate.events import Warned  # noqa: PLC0415
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415
     from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
 
     journal = open_journal(connection).journal
-    chosen = choose_run(journal, target=order.target, run_id=order.run_id)
+    runs = choose_runs(journal, target=order.target, run_id=order.run_id)
+    newest = runs[0]
     since = None
     if order.discard_later or not order.yes:
-        if chosen.state is RunState.CUT_OVER:
-            found = survey(_places(connection, chosen), listener)
+        if newest.state is RunState.CUT_OVER:
+            found = survey(_places(connection, newest), listener)
             since = _in_words(found, "the cut-over", will_drop=order.discard_later)
-        elif chosen.archive is not None and chosen.state in UNDOABLE:
-            found = survey_in_place(chosen, _in_place(connection, chosen), journal)
+        elif newest.archive is not None and newest.state in UNDOABLE:
+            found = survey_in_place(newest, _in_place(connection, newest), journal)
             since = _in_words(found, "the migration", will_drop=order.discard_later)
     if not order.yes:
-        _confirm(chosen, since)
+        _confirm(runs, since)
     elif since is not None:
         listener.notify(Warned(since))
-    return roll_back(
-        chosen,
-        stores_of(connection, target=chosen.target, source=chosen.source),
-        holder_of("rollback", own_id),
-        places=lambda run: _places(connection, run),
-        in_place=lambda run: _in_place(connection, run),
-        listener=listener,
-        shield=shield,
-        discard_later=order.discard_later,
-    )
+    outcomes = [
+        roll_back(
+            run,
+            stores_of(connection, target=run.target, source=run.source),
+            holder_of("rollback", own_id),
+            places=lambda run: _places(connection, run),
+            in_place=lambda run: _in_place(connection, run),
+            listener=listener,
+            shield=shield,
+            discard_later=order.discard_later and (run is newest or run.archive is not None),
+        )
+        for run in runs
+    ]
+    outcome = outcomes[0]
+    outcome.earlier, outcome.remaining = outcomes[1:], remaining_runs(journal, newest.target)
+    outcome.index_removed = any(each.index_removed for each in outcomes)
+    outcome.target_dropped = any(each.target_dropped for each in outcomes)
+    return outcome
 
 
 def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection":
@@ -206,7 +218,7 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
     sidecar = Sidecar(place.path)
     record = sidecar.read()
     if record is not None and not yes:
-        _confirm(record.run)
+        _confirm([record.run])
     return roll_back_file(sidecar, run_id=run_id, listener=listener)
 
 
@@ -223,17 +235,21 @@ def _in_words(since: "Since", moment: str, *, will_drop: bool) -> str:
     return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: nothing"
 
 
-def _confirm(chosen: "RunRecord", since: str | None = None) -> None:
-    """Ask whoever is at the terminal.
+def _confirm(runs: "Sequence[RunRecord]", since: str | None = None) -> None:
+    """Ask at the terminal.
 
     Raises:
-        NotConfirmed: nobody is, or the answer is no.
+        NotConfirmed: standard input is not a terminal, or the answer is no.
     """
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415 - not needed to print help
 
-    what = f"rollback of run {chosen.run_id} ({chosen.source} -> {chosen.target}, {chosen.state.value})"
-    if chosen.state is RunState.ROLLED_BACK:
+    newest, *earlier = runs
+    if newest.state is RunState.ROLLED_BACK:
         return
+    what = f"rollback of run {newest.run_id} ({newest.source} -> {newest.target}, {newest.state.value})"
+    if earlier:
+        named = ", ".join(run.run_id for run in earlier)
+        what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"
     question = what if since is None else f"{what}; {since}"
     if not sys.stdin.isatty() or not typer.confirm(f"{question}. Go on?", err=True):
         raise NotConfirmed(what)

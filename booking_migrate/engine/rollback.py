@@ -4,7 +4,7 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 (`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from booking_migrate.engine.cutover import recover
@@ -21,12 +21,20 @@ from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 
 
-def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -> RunRecord:
-    """The run that a rollback is about: the one named, or the newest into the target that wrote something.
+def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
+    """Return the runs that a rollback is about, in the order in which they are undone: the newest first.
+
+    Without ``run_id`` these are all runs into the target that wrote something which still stands, or the newest one
+    that was rolled back already if none does.
+
+    Args:
+        journal: the journal of the target's database.
+        target: the target; None: that of the run.
+        run_id: a single run.
 
     Raises:
-        NoRun: there is none.
-        LaterRun: a later run wrote on top of it and has to be undone first.
+        NoRun: no such run is known.
+        LaterRun: a later run wrote on top of the one that is named, and has to be undone first.
         Finalized: what it would take was dropped.
     """
     runs = journal.runs(target)
@@ -36,16 +44,27 @@ def choose_run(journal: RunJournal, *, target: str | None, run_id: str | None) -
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
-    run = chosen[0]
-    if run.state in FINAL:
-        raise Finalized(run.run_id, run.archive or "the archive")
-    if run.state is not RunState.ROLLED_BACK:
-        for other in journal.runs(run.target):
-            if other.run_id == run.run_id:
-                break
-            if other.state in STANDING:
-                raise LaterRun(run.run_id, other.run_id)
-    return run
+    if run_id is None:
+        standing = [run for run in chosen if run.state in STANDING]
+        chosen = standing or chosen[:1]
+    if chosen[0].state in FINAL:
+        raise Finalized(chosen[0].run_id, chosen[0].archive or "the archive")
+    if run_id is not None and chosen[0].state is not RunState.ROLLED_BACK:
+        _refuse_later(journal, chosen[0])
+    return chosen
+
+
+def _refuse_later(journal: RunJournal, run: RunRecord) -> None:
+    for other in journal.runs(run.target):
+        if other.run_id == run.run_id:
+            return
+        if other.state in STANDING:
+            raise LaterRun(run.run_id, other.run_id)
+
+
+def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
+    """Return the ids of the runs into a target that wrote something which still stands, the newest first."""
+    return [run.run_id for run in journal.runs(target) if run.state in STANDING]
 
 
 def _refuse_discarding(run: RunRecord) -> NoReturn:

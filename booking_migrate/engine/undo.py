@@ -16,6 +16,7 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import check_transition
 from booking_migrate.engine.lock import HeldLock
+from booking_migrate.engine.provenance import predecessors
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.since import Since
 from booking_migrate.errors import NotRestored
@@ -61,6 +62,12 @@ class UndoOutcome:
     target_dropped: bool = False
     since: Since | None = None
     """What had happened to a result that the application worked on; None if it never did."""
+
+    earlier: Sequence["UndoOutcome"] = ()
+    """What was undone after it: the earlier runs into the same target, the newest first."""
+
+    remaining: Sequence[str] = ()
+    """The earlier runs into the same target that still stand, by their ids."""
 
     is_discarded: bool = False
     """Whether that was dropped, instead of kept and carried."""
@@ -169,10 +176,11 @@ class _Undo:
         for finding in _findings(self._target.find, histories):
             match finding:
                 case _Finding(history=history, present=bytes() as present, is_ours=True):
-                    if history.before is None:
+                    before = history.versions[sha256(present).digest()]
+                    if before is None:
                         removed.append(present)
                     else:
-                        restored.append(Replacement(present, history.before))
+                        restored.append(Replacement(present, before))
                     size += len(present)
                 case _Finding(history=_History(before=bytes() as before), present=None, is_ours=True):
                     inserted.append(before)
@@ -244,8 +252,14 @@ class _History:
     before: bytes | None
     """What it was before the run first touched it; None if it was not there."""
 
-    after: set[bytes | None]
-    """What the run may have made of it, as digests; None: it may have removed it."""
+    versions: dict[bytes, bytes | None]
+    """What the run may have made of it, as digests, and what to put back in the place of each.
+
+    That is not always `before`: others may have changed the document between two writes of an interrupted run.
+    """
+
+    is_removed: bool = False
+    """Whether the run may have removed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +279,15 @@ def _histories(related: Sequence[RangeNote], noted: RangeNote) -> dict[bytes, _H
     """The histories of a range's documents, by the sort key of `_id`, out of everything related to it."""
     wanted = {note.key for note in noted.notes}
     histories: dict[bytes, _History] = {}
+    versions = predecessors(related)
     for note in (note for each in related for note in each.notes):
         key = note.key
         if key in wanted:
-            known = histories.setdefault(key, _History(note.document_id, note.before, set()))
-            known.after.add(note.after)
+            known = histories.setdefault(key, _History(note.document_id, note.before, {}))
+            if note.after is None:
+                known.is_removed = True
+            else:
+                known.versions[note.after] = versions[note.after]
     return histories
 
 
@@ -289,7 +307,7 @@ def _findings(find: Any, histories: Mapping[bytes, _History]) -> Iterator[_Findi
 
 def _judged(history: _History, present: bytes) -> _Finding:
     is_restored = present == history.before
-    is_ours = not is_restored and sha256(present).digest() in history.after
+    is_ours = not is_restored and sha256(present).digest() in history.versions
     return _Finding(history, present, is_ours, is_restored)
 
 
@@ -300,7 +318,7 @@ def _absent(find: Any, histories: Sequence[_History]) -> Iterator[_Finding]:
         if history.before is None:
             yield _Finding(history, None, is_ours=False, is_restored=True)
         elif sort_key(_id(history.before)) == sort_key(history.document_id):
-            yield _Finding(history, None, is_ours=None in history.after, is_restored=False)
+            yield _Finding(history, None, is_ours=history.is_removed, is_restored=False)
         else:
             moved[sort_key(_id(history.before))] = history
     found = {sort_key(_id(raw)): raw for raw in find([_id(each.before or b"") for each in moved.values()])}

@@ -140,11 +140,14 @@ def _undone(undone: UndoneReport) -> Verdict:
         return Verdict(Mood.GOOD, "Rolled back already", "An earlier rollback has undone this run.")
     if undone.since is not None:
         return _put_back(undone.since)
-    if undone.kept:
-        kept = plural(undone.kept, undone.unit)
+    # A document that others changed may be kept by several runs.
+    most = max(undone.kept, *(run.kept for run in undone.earlier), 0)
+    if most:
+        kept = plural(most, undone.unit)
         explanation = f"{kept} stayed, because others have changed them since; everything else is as before."
         return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
-    return Verdict(Mood.GOOD, "Rolled back", "The target is as it was before the run; that was checked.")
+    runs = f"{1 + len(undone.earlier)} runs" if undone.earlier else "run"
+    return Verdict(Mood.GOOD, "Rolled back", f"The target is as it was before the {runs}; that was checked.")
 
 
 def _put_back(since: SinceReport) -> Verdict:

@@ -66,6 +66,7 @@ def test_json(run: Callable[..., Any]) -> None:
         "migrated": 10,
         "already_migrated": 0,
         "rejected": 3,
+        "conflicts": 0,
         "clients": 4,
         "sessions": 10,
         "client_documents": 0,

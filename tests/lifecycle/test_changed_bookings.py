@@ -310,3 +310,62 @@ def test_runs_of_another_source_are_others(platform: Db, command: Run) -> None:
     assert (0, 4) == (first.returncode, counts(first)["migrated"])
     assert False is json.loads(second.stdout)["changed"]
     assert {7} == {len(each["sessions"]) for each in platform.clients.find()}
+
+
+@pytest.mark.parametrize("names_run", [False, True])
+def test_rollback_undoes_every_run(platform: Db, command: Run, names_run: bool) -> None:
+    """Rollback undoes all runs into the target, the newest first; a run named alone says which ones remain."""
+    own = {"_id": 1, "clientId": client(1), "sessions": [_SESSION], "totalSessions": 1}
+    platform.clients.insert_one(own)
+    before = contents(platform)
+    first = json.loads(command(*MIGRATE).stdout)["run_id"]
+    for act in (change, insert):
+        act(platform)
+    second = json.loads(command(*MIGRATE).stdout)["run_id"]
+    delete_client(platform)
+    third = json.loads(command(*MIGRATE).stdout)["run_id"]
+    expected = {name: digest for name, digest in contents(platform).items() if name == "bookings"}
+    ended = command(*ROLLBACK, *(("--run", third) if names_run else ()))
+    undone = json.loads(ended.stdout)["undone"]
+
+    assert 0 == ended.returncode, ended.stderr
+    assert ([second, first], []) == (
+        (undone["remaining"], undone["earlier"])
+        if names_run
+        else ([each["run_id"] for each in undone["earlier"]], undone["remaining"])
+    )
+    if names_run:
+        assert 0 == command(*ROLLBACK).returncode
+    assert {**expected, "clients": before["clients"]} == contents(platform)
+
+
+def test_rollback_keeps_what_others_wrote_between_two_writes(platform: Db, command: Run) -> None:
+    """What others changed between two runs is put back when the later one is undone, and is kept by the earlier one."""
+    command(*MIGRATE)
+    platform.clients.update_one({"clientId": client(1)}, {"$push": {"sessions": _SESSION}})
+    theirs = platform.clients.find_one({"clientId": client(1)})
+    platform.bookings.insert_one(booking(61, clientId=client(1)))
+    command(*MIGRATE)
+    ended = command(*ROLLBACK)
+
+    assert 3 == ended.returncode, ended.stderr
+    assert [theirs] == list(platform.clients.find())
+
+
+def test_rollback_after_a_cutover_undoes_the_earlier_runs_too(platform: Db, command: Run) -> None:
+    """After a cut-over of the second run, rollback leaves no run that stands, and a new migration begins afresh."""
+    before = contents(platform)["bookings"]
+    command(*MIGRATE)
+    platform.bookings.insert_one(booking(62))
+    command(*MIGRATE)
+    command(*VERIFY)
+    assert 0 == command(*CUTOVER).returncode
+    ended = command(*ROLLBACK)
+
+    assert 0 == ended.returncode, ended.stderr
+    assert [] == json.loads(ended.stdout)["undone"]["remaining"]
+    platform.bookings.delete_one({"_id": booking(62)["_id"]})
+    assert before == contents(platform)["bookings"]
+    assert {"rolled-back"} == {run["state"] for run in platform.booking_migrate_runs.find()}
+    assert 0 == command(*MIGRATE).returncode
+    assert 0 == command(*VERIFY).returncode

@@ -141,9 +141,9 @@ def test_two_runs_are_undone_in_turn(database: Db, command: Run) -> None:
     first = json.loads(command(*MIGRATE).stdout)["run_id"]
     database.bookings.insert_one(booking(40))
     between = contents(database)
-    command(*MIGRATE)
+    second = json.loads(command(*MIGRATE).stdout)["run_id"]
     too_early = command("rollback", "--run", first, "--yes")
-    command(*ROLLBACK)
+    command("rollback", "--run", second, "--yes")
 
     assert 5 == too_early.returncode, too_early.stderr
     assert between == contents(database)

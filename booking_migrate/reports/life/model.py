@@ -1,5 +1,6 @@
 """What the reports of `status` and `rollback` have beyond any other's. Fields are only ever added."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -72,6 +73,15 @@ class SinceReport(_Part):
     losses: tuple[Line, ...] = Field(description="the first of them")
 
 
+class EarlierUndoneReport(_Part):
+    """What a rollback did to an earlier run into the same target."""
+
+    run_id: str
+    removed: int = Field(description="client documents that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+
+
 class UndoneReport(_Part):
     """What a rollback did."""
 
@@ -85,6 +95,12 @@ class UndoneReport(_Part):
     target_dropped: bool
     since: SinceReport | None = Field(
         default=None, description="what happened after the cut-over; null before one"
+    )
+    earlier: tuple[EarlierUndoneReport, ...] = Field(
+        default=(), description="the earlier runs into the same target that were undone too, the newest first"
+    )
+    remaining: tuple[str, ...] = Field(
+        default=(), description="the earlier runs into the same target that still stand"
     )
     refused_seconds: float = Field(default=0.0, description="for how long writes were refused")
     indexes: tuple[IndexReport, ...] = Field(
@@ -174,7 +190,9 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
     """
     run = outcome.run
     since = outcome.since
-    is_clean = not outcome.kept and (since is None or since.is_nothing or outcome.is_discarded)
+    is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
+        since is None or since.is_nothing or outcome.is_discarded
+    )
     return LifeReport(
         command="rollback",
         run_id=run.run_id,
@@ -189,6 +207,13 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
             removed=outcome.removed,
             restored=outcome.restored,
             kept=outcome.kept,
+            earlier=tuple(
+                EarlierUndoneReport(
+                    run_id=each.run.run_id, removed=each.removed, restored=each.restored, kept=each.kept
+                )
+                for each in outcome.earlier
+            ),
+            remaining=tuple(outcome.remaining),
             kept_ids=tuple(outcome.kept_ids),
             index_removed=outcome.index_removed,
             target_dropped=outcome.target_dropped,
@@ -222,6 +247,12 @@ def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
 
 def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
     since = outcome.since
+    if outcome.remaining:
+        target = shlex.quote(outcome.run.target)
+        yield NextStep(
+            text="Earlier runs into the same target still stand; undo them too:",
+            command=f"booking-migrate rollback --target {target}",
+        )
     if outcome.kept:
         yield NextStep(
             text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."

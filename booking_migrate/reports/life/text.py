@@ -93,6 +93,9 @@ def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
         yield Text(f"{plural(undone.removed, undone.unit)} removed")
     if undone.restored:
         yield Text(f"{plural(undone.restored, undone.unit)} restored")
+    for run in undone.earlier:
+        parts = [f"{plural(run.removed, undone.unit)} removed", f"{grouped(run.restored)} restored"]
+        yield Text(f"earlier run {run.run_id}: {', '.join(parts)}")
     if undone.index_removed:
         yield Text("unique index on clientId removed")
     if undone.target_dropped:
