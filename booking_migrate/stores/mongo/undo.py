@@ -19,6 +19,7 @@ from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
+    holds_any,
     same_version,
     same_version_roughly,
 )
@@ -144,7 +145,7 @@ class MongoUndo:
 
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
-            return tried(lambda: collection.find_one({}, {"_id": 1})) is not None
+            return tried(lambda: holds_any(collection))
 
 
 def _version(raw: bytes) -> Any:
