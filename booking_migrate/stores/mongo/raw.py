@@ -18,6 +18,9 @@ _ARRAY, _DOCUMENT, _UNDEFINED, _REGEX = 0x04, 0x03, 0x06, 0x0B
 _NOT_LISTED = frozenset({_ARRAY, _DOCUMENT, _UNDEFINED, _REGEX})
 """The BSON types that ``$in`` refuses or takes for something else than a value to be equal to."""
 
+_NOTHING_OF_IT = {"_id": 0, "booking_migrate": 1}
+"""A projection of which nothing is left; the server takes one on no field at all for the whole document."""
+
 _BATCH_SIZE = 1000
 _RAW_OPTIONS = CODEC.with_options(
     document_class=RawBSONDocument, unicode_decode_error_handler="surrogateescape"
@@ -62,7 +65,7 @@ def find_raw(
 
 def holds_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
     """Whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
-    return collection.count_documents(condition or {}, limit=1) > 0
+    return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
 
 
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
