@@ -41,7 +41,7 @@ class Absence:
         """What is missing, in one sentence without a full stop."""
         if self.collection is None:
             return f"no {self.kind.noun} were given: {self.kind.value}"
-        return f"{self.collection} does not exist, so no {self.kind.noun} were given: {self.kind.value}"
+        return f"no {self.kind.noun} were given: {self.collection} does not exist, and {self.kind.value} names no other"
 
     @property
     def advice(self) -> str:
