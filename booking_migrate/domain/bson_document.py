@@ -240,12 +240,10 @@ def wrap_bytes(body: bytes) -> bytes:
 
 
 def element_of(name: str, value: Any) -> Element:
-    """Make an element of a value, which may be `Opaque`; surrogate escapes in a text become the bytes that they stand for."""
+    """Make an element of a value, which may be `Opaque`."""
     key = name.encode("utf-8", "surrogateescape")
     if isinstance(value, Opaque):
         return Element(value.kind, key, value.value)
-    if type(value) is str and not value.isascii():
-        return Element(_STRING, key, _text(value.encode("utf-8", "surrogateescape")))
     return next(elements(encode({"": value}, codec_options=CODEC)))._replace(name=key)
 
 
@@ -266,6 +264,11 @@ def text_of(text: bytes) -> str | Opaque:
         return text.decode()
     except UnicodeDecodeError:
         return Opaque(_STRING, _text(text))
+
+
+def unescaped(value: Any) -> Any:
+    """A decoded value; a text with surrogate escapes, as the driver and the command line have them, becomes `Opaque`."""
+    return text_of(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else value
 
 
 def _text(text: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Element, read_fields
+from booking_migrate.domain.bson_document import Element, read_fields, unescaped
 from booking_migrate.domain.description import read_shown_text
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
@@ -146,7 +146,7 @@ def explain(
 
 
 def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
-    candidates: list[Any] = [text]
+    candidates: list[Any] = [unescaped(text)]
     if _HEX_ID.fullmatch(text):
         candidates.append(ObjectId(text))
     if (shown := read_shown_text(text)) is not None:
