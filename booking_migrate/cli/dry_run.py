@@ -164,7 +164,7 @@ def _dry_run(
         source=places.source,
         target=places.target,
         rejects=str(extras.reject_file) if extras.reject_file and outcome.migration.counts.rejected else None,
-        next_steps=tuple(steps_after_dry_run(outcome)),
+        next_steps=tuple(steps_after_dry_run(outcome, sides.absences)),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from booking_migrate.engine.plan import MigrationPlan
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
+    from booking_migrate.stores.people import Absence
 
 ONLY_SIDE_BY_SIDE = (
     "target",
@@ -83,18 +84,20 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
     from booking_migrate.cli.next_steps import steps_after_in_place  # noqa: PLC0415
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
 
-    done = _run(places, plan, asked, start)
+    done, absences = _run(places, plan, asked, start)
     report = report_of_migration(
         done.outcome,
         run_id=done.run.run_id,
         source=places.source,
         target=places.source,
-        next_steps=tuple(steps_after_in_place(done.outcome)),
+        next_steps=tuple(steps_after_in_place(done.outcome, absences)),
     )
     return report.model_copy(update={"archive": asked.archive_of(places.source), "passes": done.passes})
 
 
-def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) -> "InPlaceOutcome":
+def _run(
+    places: Places, plan: "MigrationPlan", asked: InPlace, start: Start
+) -> "tuple[InPlaceOutcome, list[Absence]]":
     from booking_migrate.cli.life import holder_of, run_options_of, stores_of  # noqa: PLC0415 - as above
     from booking_migrate.engine.in_place.rollback import undo_in_place  # noqa: PLC0415
     from booking_migrate.engine.in_place.run import migrate_in_place  # noqa: PLC0415
@@ -131,7 +134,7 @@ def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) ->
                 run, collection, stores, lock, listener=start.listener, shield=start.shield
             ),
         )
-        return migrate_in_place(
+        done = migrate_in_place(
             plan,
             collection,
             stores=stores,
@@ -143,6 +146,7 @@ def _run(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) ->
             listener=start.listener,
             shield=start.shield,
         )
+        return done, sides.absences
 
 
 def _manner(asked: InPlace) -> "Manner":

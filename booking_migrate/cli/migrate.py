@@ -202,7 +202,11 @@ def _migrate(
         run_id=done.run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps_after_migrate(done.outcome, into_file=isinstance(target, FilePlace))),
+        next_steps=tuple(
+            steps_after_migrate(
+                done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
+            )
+        ),
     )
 
 

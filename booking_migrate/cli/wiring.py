@@ -17,6 +17,7 @@ from booking_migrate.stores.locate import (
     FilePlace,
     JsonFormat,
     Place,
+    open_people,
     open_reader,
     parse_place,
     written_beside,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.plan import MigrationPlan
     from booking_migrate.events import Listener
-    from booking_migrate.stores.base import ComparedReader, DocumentReader
+    from booking_migrate.stores.base import ComparedReader
+    from booking_migrate.stores.people import Absence, PeopleReader
 
 DEFAULT_TARGET = "bookings_consolidated"
 
@@ -128,8 +130,13 @@ class Opened:
 
     connection: Connection
     source: "ComparedReader"
-    users: "DocumentReader | None"
-    experts: "DocumentReader | None"
+    users: "PeopleReader"
+    experts: "PeopleReader"
+
+    @property
+    def absences(self) -> "list[Absence]":
+        """Why users or experts who were needed could not be looked up at all."""
+        return [each.absence for each in (self.users, self.experts) if each.absence is not None]
 
 
 @contextmanager
@@ -139,16 +146,27 @@ def opened(places: Places, listener: "Listener") -> Iterator[Opened]:
     Raises:
         MissingUri, BadConfiguration, BadPlace: a place cannot be one.
     """
+    from booking_migrate.stores.people import Kind  # noqa: PLC0415 - bson is not needed to print help
+
     with closing(Connection(places.uri, places.db)) as connection, ExitStack() as stack:
 
-        def read(place: Place, *, required: bool = True) -> "ComparedReader":
-            reader = open_reader(
-                place, connection, json_format=places.json_format, required=required, listener=listener
+        def people(kind: Kind) -> "PeopleReader":
+            place, required = places.people.get(kind.value, (None, False))
+            reader = open_people(
+                place,
+                kind,
+                connection,
+                json_format=places.json_format,
+                required=required,
+                listener=listener,
             )
             return stack.enter_context(closing(reader))
 
-        source = read(parse_place(places.source))
-        people = {
-            option: read(place, required=required) for option, (place, required) in places.people.items()
-        }
-        yield Opened(connection, source, people.get("--users"), people.get("--experts"))
+        source = stack.enter_context(
+            closing(
+                open_reader(
+                    parse_place(places.source), connection, json_format=places.json_format, listener=listener
+                )
+            )
+        )
+        yield Opened(connection, source, people(Kind.USERS), people(Kind.EXPERTS))

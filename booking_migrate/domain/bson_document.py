@@ -46,6 +46,7 @@ _FIXED_SIZES = {
 }
 _STRING_KINDS = frozenset({0x02, 0x0D, 0x0E})  # string, code, symbol
 _REGEX = 0x0B
+_STRING = 0x02
 _OVERHEADS = {
     # What a value takes beyond the length that stands at its start, and the least that this length may be.
     0x02: (4, 1),  # string
@@ -94,6 +95,11 @@ class Opaque:
 
     value: bytes
     """The value's bytes as they stood."""
+
+    @property
+    def text(self) -> bytes | None:
+        """The bytes of a string that is not valid UTF-8; None of any other value."""
+        return self.value[4:-1] if self.kind == _STRING else None
 
 
 def elements(raw: bytes) -> Iterator[Element]:
@@ -239,6 +245,34 @@ def element_of(name: str, value: Any) -> Element:
     if isinstance(value, Opaque):
         return Element(value.kind, key, value.value)
     return next(elements(encode({"": value}, codec_options=CODEC)))._replace(name=key)
+
+
+def holds_invalid_text(value: Any) -> bool:
+    """Whether a decoded value (or `Opaque`) has, at any depth, a text or a name that is not valid UTF-8."""
+    if not isinstance(value, Opaque):
+        return False
+    try:
+        decode(wrap([Element(value.kind, b"", value.value)]), CODEC)
+    except (BSONError, UnicodeError):
+        return True
+    return False
+
+
+def text_of(text: bytes) -> str | Opaque:
+    """The decoded value of a BSON string of these bytes: `Opaque` if they are not valid UTF-8."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return Opaque(_STRING, _text(text))
+
+
+def unescaped(value: Any) -> Any:
+    """A decoded value; a text with surrogate escapes, as the driver and the command line have them, becomes `Opaque`."""
+    return text_of(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else value
+
+
+def _text(text: bytes) -> bytes:
+    return b"%b%b\x00" % (_INT32.pack(len(text) + 1), text)
 
 
 def body_of(fields: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from bson.objectid import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
+from booking_migrate.domain.bson_document import Opaque
 from booking_migrate.domain.description import describe
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.totals import NUMBER_TYPES, is_finite
@@ -243,6 +244,8 @@ class Contract(BaseModel):
         if rule.name not in document:
             return Fault(rule.missing, rule.name, "absent")
         value = document[rule.name]
+        if isinstance(value, Opaque) and value.text is not None and rule.kind in _TEXTUAL:
+            return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not valid UTF-8")
         if not has_kind(value, rule.kind):
             return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not {rule.kind.value}")
         if rule.kind is Kind.NUMBER and not is_finite(value):
@@ -270,6 +273,9 @@ _PATTERN_NAMES: dict[str | None, str] = {
     TIME: "a time as H:MM or HH:MM, 24 hours",
     CURRENCY: "three capitals",
 }
+
+_TEXTUAL = frozenset({Kind.IDENTIFIER, Kind.STRING})
+"""The kinds that a string may be of."""
 
 _PYTHON_TYPES: dict[Kind, frozenset[type]] = {
     Kind.IDENTIFIER: frozenset({ObjectId, str, int, Int64}),

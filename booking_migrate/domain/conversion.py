@@ -10,7 +10,14 @@ from bson.objectid import ObjectId
 from pydantic_core import ValidationError
 
 from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS, Booking
-from booking_migrate.domain.bson_document import CODEC, MAXIMUM_DEPTH, Document, depth, write_fields
+from booking_migrate.domain.bson_document import (
+    CODEC,
+    MAXIMUM_DEPTH,
+    Document,
+    depth,
+    holds_invalid_text,
+    write_fields,
+)
 from booking_migrate.domain.contract import (
     DEFAULT_STATUS,
     FIELDS,
@@ -20,7 +27,7 @@ from booking_migrate.domain.contract import (
     has_kind,
     is_client_id,
 )
-from booking_migrate.domain.description import display_id, shorten
+from booking_migrate.domain.description import describe, display_id, shorten
 from booking_migrate.domain.ids import session_id, time_of
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People, Person
@@ -122,6 +129,9 @@ def _structural_faults(booking: Booking) -> list[Fault]:
     faults = []
     if "_id" not in fields:
         faults.append(Fault(Reason.ID_MISSING, "_id", "absent"))
+    elif holds_invalid_text(fields["_id"]):
+        # As legacyBookingId it would keep the new application from reading the whole client document.
+        faults.append(Fault(Reason.WRONG_TYPE, "_id", f"{describe(fields['_id'])} is not valid UTF-8"))
     faults += [Fault(Reason.RESERVED_FIELD, name, _RESERVED_DETAIL) for name in RESERVED if name in fields]
     if not booking.exact:
         names = booking.repeated_names()

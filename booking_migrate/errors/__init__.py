@@ -22,6 +22,7 @@ from booking_migrate.errors.invariants import (
     WorkerLost,
 )
 from booking_migrate.errors.refusals import (
+    AmbiguousPeople,
     BookingNotFound,
     BrokenDocument,
     DuplicateClientDocuments,
@@ -91,6 +92,7 @@ from booking_migrate.errors.usage import (
 __all__ = [
     "EXIT_CODES",
     "EXIT_CODE_MEANINGS",
+    "AmbiguousPeople",
     "AuthenticationFailed",
     "BadConfiguration",
     "BadPlace",

@@ -49,6 +49,31 @@ class BrokenDocument(Refused):
 
 
 @dataclass(eq=False)
+class AmbiguousPeople(Refused):
+    """Users or experts of which several documents with other content have one `_id`."""
+
+    place: str
+    noun: str
+    """``users`` or ``experts``."""
+
+    ids: Sequence[str]
+    """The first few of these ids."""
+
+    count: int
+
+    @property
+    def message(self) -> str:
+        more = f" and {self.count - len(self.ids)} more" if self.count > len(self.ids) else ""
+        return (
+            f"{self.place} has several different {self.noun} with the same _id: {', '.join(self.ids)}{more}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "Nothing was written. Keep one document for each _id, then run the same command again."
+
+
+@dataclass(eq=False)
 class TargetHoldsOther(Refused):
     """A target file exists and is not what this run would write."""
 

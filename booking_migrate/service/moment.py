@@ -12,7 +12,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.client_session import ClientSession
 
 from booking_migrate.domain.booking import CLIENT_FIELDS, Booking, read_booking
-from booking_migrate.domain.bson_document import Document, Element, elements, read_fields, wrap
+from booking_migrate.domain.bson_document import Document, Element, elements, read_fields, unescaped, wrap
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.consolidation import ClientCase
 from booking_migrate.domain.conversion import Converter, Session
@@ -122,13 +122,14 @@ class Moment:
         found = self._collections.bookings.find_one(
             {"_id": {"$in": list(document_ids)}, **HAS_SESSIONS}, {"clientId": 1}, session=self._session
         )
-        return None if found is None else found.get("clientId")
+        return None if found is None else unescaped(found.get("clientId"))
 
     def clients_of(self, expert_ids: Sequence[Any]) -> list[Any]:
         """The `clientId` of everybody who has a booking in the old shape with one of these experts."""
-        return self._collections.bookings.distinct(
+        found = self._collections.bookings.distinct(
             "clientId", {"expertId": {"$in": list(expert_ids)}, **_OLD}, session=self._session
         )
+        return list(map(unescaped, found))
 
     def sessions_of(
         self, expert_ids: Sequence[Any], first: int | None, behind: int | None

@@ -16,6 +16,7 @@ from booking_migrate.service.appointment import Expert, read_expert
 from booking_migrate.service.identifiers import likeliest, meanings
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert
+from booking_migrate.stores.mongo.raw import any_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class PeopleDirectory:
 
     def _experts_of(self, user_id: Any) -> tuple[Any, ...]:
         with pymongo.timeout(self._plan.seconds):
-            experts = self._experts.find({self._plan.lookup.expert_user: user_id}, {"_id": 1})
+            experts = self._experts.find(any_of(self._plan.lookup.expert_user, [user_id]), {"_id": 1})
             return tuple(expert["_id"] for expert in experts)
 
     def expert(self, text: str) -> tuple[Expert, Person | None]:
@@ -87,7 +88,7 @@ class PeopleDirectory:
             if found is None:
                 raise Unknown("expert", "expertId")
             expert = read_expert(found, self._plan.lookup.expert_user, self._plan.offer)
-            user = None if expert.user_id is None else self._users.find_one({"_id": expert.user_id})
+            user = None if expert.user_id is None else self._users.find_one(any_of("_id", [expert.user_id]))
         return expert, None if user is None else self._person(user)
 
     def _find_expert(self, text: str) -> Document | None:

@@ -130,6 +130,8 @@ def _kind(value: Any) -> str:
 
 def _encode(fields: Document) -> bytes:
     try:
+        # In a document from BSON half a pair in a name stands for a byte, and would be written as one.
+        "".join(fields).encode()
         raw = write_fields(fields)
     except OverflowError:
         raise NotADocument("a whole number does not fit into 64 bits") from None

@@ -37,6 +37,11 @@ class FilePreview(FileTarget):
         """See `PreviewTarget.refusals`."""
         return tuple(place.refusal for place in self._compared if place.refusal is not None)
 
+    def abandon(self) -> None:
+        """See `TargetWriter.abandon`. The file is open from the start, also if nothing was ever prepared."""
+        super().abandon()
+        self._compared[0].abandon()
+
 
 class ComparedFile:
     """An `Output` that is only compared with the file that is there."""

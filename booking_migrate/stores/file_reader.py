@@ -54,6 +54,13 @@ class FileReader:
         """See `DocumentReader.find`."""
         yield from self._filled().find(ids)
 
+    def conflicting(self) -> Iterator[bytes]:
+        """See `HoldsPeople.conflicting`."""
+        yield from self._filled().conflicting()
+
+    def missing(self) -> None:
+        """A file that does not exist is refused when it is opened."""
+
     @property
     def is_live(self) -> bool:
         """A file is read once."""

@@ -5,6 +5,7 @@ Importing this module is cheap: the driver, sqlite3 and `bson` are imported when
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from booking_migrate.errors import BadPlace
 from booking_migrate.events import Listener, Silence
@@ -20,6 +21,11 @@ from booking_migrate.stores.places import (
     StreamPlace,
     parse_place,
 )
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.file_reader import FileReader
+    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.people import Kind, PeopleReader
 
 __all__ = [
     "CollectionPlace",
@@ -63,11 +69,22 @@ def open_reader(
         MissingUri: a collection that is required, but no server or no database for it.
         BadConfiguration: the connection string cannot be used.
     """
-    if isinstance(place, CollectionPlace):
-        if not required and not connection.is_given:
-            from booking_migrate.stores.file_reader import AbsentReader  # noqa: PLC0415 - see the module's docstring
+    if isinstance(place, CollectionPlace) and not required and not connection.is_given:
+        from booking_migrate.stores.file_reader import AbsentReader  # noqa: PLC0415 - see the module's docstring
 
-            return AbsentReader(place.name)
+        return AbsentReader(place.name)
+    return _open_reader(place, connection, json_format, required=required, listener=listener)
+
+
+def _open_reader(
+    place: Place,
+    connection: Connection,
+    json_format: JsonFormat | None,
+    *,
+    required: bool,
+    listener: Listener,
+) -> "FileReader | MongoReader":
+    if isinstance(place, CollectionPlace):
         collection = connection.collection(place.name)
         from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415 - see the module's docstring
 
@@ -75,6 +92,36 @@ def open_reader(
     from booking_migrate.stores.file_reader import FileReader  # noqa: PLC0415 - see the module's docstring
 
     return FileReader(place, json_format, listener)
+
+
+def open_people(
+    place: Place | None,
+    kind: "Kind",
+    connection: Connection,
+    *,
+    json_format: JsonFormat | None = None,
+    required: bool = True,
+    listener: Listener = _SILENCE,
+) -> "PeopleReader":
+    """Open the place where users or experts are looked up. Nothing is read before somebody is.
+
+    Args:
+        place: where they are; None: the user gave no place, and there is no usual one.
+        kind: what they are.
+        connection: the server and database of collections.
+        json_format: as for `open_reader`.
+        required: as for `open_reader`.
+        listener: told about the reading of files, and if people are needed whose place does not exist.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_reader`.
+    """
+    from booking_migrate.stores.people import PeopleReader  # noqa: PLC0415 - see the module's docstring
+
+    if place is None or (isinstance(place, CollectionPlace) and not required and not connection.is_given):
+        return PeopleReader(None, kind, listener)
+    reader = _open_reader(place, connection, json_format, required=required, listener=listener)
+    return PeopleReader(reader, kind, listener)
 
 
 def open_target(

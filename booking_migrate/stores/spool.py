@@ -139,6 +139,16 @@ class Spool:
                 ):
                     yield raw
 
+    def conflicting(self) -> Iterator[bytes]:
+        """The first document of each `_id` that several documents with other bytes have."""
+        with disk_failures():
+            for (raw,) in self._database.execute(
+                "SELECT raw FROM document WHERE position IN (SELECT min(position) FROM document "
+                "JOIN mark USING (position) WHERE mark = ? GROUP BY id) ORDER BY position",
+                (_CONFLICT,),
+            ):
+                yield raw
+
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """The documents of these clients. It reads all keys: for a question now and then, not for a scan."""
         with disk_failures():

@@ -10,7 +10,8 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Element, read_fields
+from booking_migrate.domain.bson_document import Element, read_fields, unescaped
+from booking_migrate.domain.description import read_shown_text
 from booking_migrate.domain.ordering import element_key, sort_key
 from booking_migrate.engine.verify.client_check import ClientCheck, ClientResult
 from booking_migrate.engine.verify.documents import (
@@ -96,8 +97,8 @@ def explain(
     """Say where one old booking went. Nothing is written.
 
     Args:
-        booking_id: its `_id` as a person writes it: 24 hex digits of an ObjectId, a whole number, a text, or a value
-            of any other type in Extended JSON.
+        booking_id: its `_id` as a person writes it: 24 hex digits of an ObjectId, a whole number, a text (also as
+            reports show one that is not valid UTF-8), or a value of any other type in Extended JSON.
         plan: as for `verify`.
         source: the old bookings.
         target: the client documents.
@@ -145,9 +146,11 @@ def explain(
 
 
 def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
-    candidates: list[Any] = [text]
+    candidates: list[Any] = [unescaped(text)]
     if _HEX_ID.fullmatch(text):
         candidates.append(ObjectId(text))
+    if (shown := read_shown_text(text)) is not None:
+        candidates.append(shown)
     if _WHOLE.fullmatch(text):
         candidates.append(Int64(text))
     if text.startswith("{"):

@@ -15,6 +15,7 @@ from booking_migrate.domain.bson_document import (
     depth,
     element_of,
     elements,
+    holds_invalid_text,
     wrap_bytes,
 )
 from booking_migrate.domain.contract import is_client_id
@@ -97,6 +98,8 @@ class Judge:
         fields, found = document.fields, []
         if "_id" not in fields:
             found.append(BrokenRule(Reason.ID_MISSING, "_id"))
+        elif holds_invalid_text(document.booking_id):
+            found.append(BrokenRule(Reason.WRONG_TYPE, "_id"))
         if document.duplicate is Duplicate.CONFLICT:
             found.append(BrokenRule(Reason.DUPLICATE_ID, "_id"))
         found += [

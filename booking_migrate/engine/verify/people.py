@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.contract import Kind, has_kind
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.verify.documents import SourceDocument
 from booking_migrate.engine.verify.plan import PeopleFields
@@ -62,8 +63,9 @@ class PeopleLookup:
         for document in documents:
             if needs(document, "clientUserId", "clientEmail") and document.client_key is not None:
                 users[document.client_key] = document.client_id
-            if needs(document, "expertUserId", "expertEmail") and "expertId" in document.fields:
-                experts[sort_key(document.fields["expertId"])] = document.fields["expertId"]
+            expert_id = document.fields.get("expertId")
+            if needs(document, "expertUserId", "expertEmail") and has_kind(expert_id, Kind.IDENTIFIER):
+                experts[sort_key(expert_id)] = expert_id
         if not users and not experts:
             return People()
         self._learn_experts(experts)

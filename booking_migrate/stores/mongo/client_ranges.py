@@ -5,13 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
 
 from booking_migrate.domain.bson_document import Document, value_in
 from booking_migrate.stores.cut import ClientRange
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.scan import find_packed
 from booking_migrate.stores.packed import Packed, split
@@ -87,22 +89,25 @@ class ClientRanges:
 
     def scan_before(self) -> Iterator[Packed]:
         """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
-        return self._scan_part(largest=FIRST)
+        return self._scan_part(least=MinKey(), end=FIRST)
 
     def scan_behind(self) -> Iterator[Packed]:
         """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
-        return self._scan_part(least=LAST)
+        yield from self._scan_part(least=LAST, end=MaxKey())
+        # A place in an index is a bound that is left out, and nothing sorts behind the greatest value of all.
+        yield from self._read(self._cursor(any_of("clientId", [MaxKey()])))
 
-    def _scan_part(self, least: ObjectId | None = None, largest: ObjectId | None = None) -> Iterator[Packed]:
-        """The documents between two places of the index, whatever the types of their `clientId`."""
+    def _scan_part(self, least: Any, end: Any) -> Iterator[Packed]:
+        """The documents from one place of the index up to another, whatever the types of their `clientId`."""
+        return self._read(self._cursor({}).min([("clientId", least)]).max([("clientId", end)]))
+
+    def _cursor(self, condition: Mapping[str, Any]) -> Any:
         # The driver's annotation of a place in an index knows orders and not values.
-        cursor: Any = self._source.find_raw_batches(
-            {}, hint=self.index(), collation=SIMPLE, batch_size=_BATCH_SIZE
+        return self._source.find_raw_batches(
+            condition, hint=self.index(), collation=SIMPLE, batch_size=_BATCH_SIZE
         )
-        if least is not None:
-            cursor = cursor.min([("clientId", least)])
-        if largest is not None:
-            cursor = cursor.max([("clientId", largest)])
+
+    def _read(self, cursor: Any) -> Iterator[Packed]:
         with reading(self._source), cursor:
             for batch in cursor:
                 yield split(batch)

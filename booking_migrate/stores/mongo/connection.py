@@ -20,7 +20,10 @@ from booking_migrate.stores.mongo.retry import tried
 
 DriverCollection = Collection[Document]
 
-TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True)
+DECODED: CodecOptions[Document] = CODEC.with_options(unicode_decode_error_handler="surrogateescape")
+"""For what the driver decodes itself: a text that is not valid UTF-8 comes as surrogate escapes, which lose nothing."""
+
+TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, unicode_decode_error_handler="surrogateescape")
 """For the program's own collections, whose dates are times that Python knows."""
 
 _SELECTION_TIMEOUT = 5000
@@ -85,7 +88,7 @@ def open_collection(client: MongoClient[Document], database: str, name: str) -> 
     try:
         return client.get_database(database).get_collection(
             name,
-            codec_options=CODEC,
+            codec_options=DECODED,
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
             write_concern=WriteConcern("majority"),

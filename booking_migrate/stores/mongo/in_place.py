@@ -27,7 +27,7 @@ from booking_migrate.stores.mongo.in_place_indexes import (
 )
 from booking_migrate.stores.mongo.in_place_steps import StepByStep
 from booking_migrate.stores.mongo.journal import MongoJournal
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, holds_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.transactions import transact
@@ -187,7 +187,7 @@ class MongoInPlace:
         if not self.archive_exists():
             return False
         with reading(self._archive):
-            if only_if_empty and self._archive.find_one({}, {"_id": 1}) is not None:
+            if only_if_empty and holds_any(self._archive):
                 return False
         with writing(self._archive):
             for attempt in attempts():

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pymongo.errors import OperationFailure
 
-from booking_migrate.domain.bson_document import CODEC, Document
+from booking_migrate.domain.bson_document import Document
 from booking_migrate.stores.inspection import (
     CollectionFacts,
     Disk,
@@ -14,7 +14,7 @@ from booking_migrate.stores.inspection import (
     ServerFacts,
     Topology,
 )
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.packed import split
 
@@ -27,7 +27,7 @@ class MongoInspector:
     def __init__(self, anchor: DriverCollection) -> None:
         """Take any collection of the database; it need not exist."""
         self._anchor = anchor
-        self._database = anchor.database.with_options(codec_options=CODEC)
+        self._database = anchor.database.with_options(codec_options=DECODED)
 
     @property
     def database(self) -> str:

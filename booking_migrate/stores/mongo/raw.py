@@ -14,11 +14,19 @@ from booking_migrate.stores.packed import split
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
 
-_ARRAY, _DOCUMENT = 0x04, 0x03
+_ARRAY, _DOCUMENT, _UNDEFINED, _REGEX = 0x04, 0x03, 0x06, 0x0B
+_NOT_LISTED = frozenset({_ARRAY, _DOCUMENT, _UNDEFINED, _REGEX})
+"""The BSON types that ``$in`` refuses or takes for something else than a value to be equal to."""
+
+_NOTHING_OF_IT = {"_id": 0, "booking_migrate": 1}
+"""A projection of which nothing is left; the server takes one on no field at all for the whole document."""
+
 _BATCH_SIZE = 1000
 _LARGE = 12 * 1024 * 1024
 """Above this size in bytes a document does not fit into a query beside its conditions."""
-_RAW_OPTIONS = CODEC.with_options(document_class=RawBSONDocument)
+_RAW_OPTIONS = CODEC.with_options(
+    document_class=RawBSONDocument, unicode_decode_error_handler="surrogateescape"
+)
 
 
 def as_driver_document(raw: bytes) -> RawBSONDocument:
@@ -57,10 +65,35 @@ def find_raw(
             yield from split(batch).documents()
 
 
+def holds_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
+    """Whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
+    return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
+
+
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
-    """The query for documents whose field equals one of these values, which may be `Opaque`."""
-    listed = wrap([element_of(str(index), value) for index, value in enumerate(values)])
-    return _query([(field, Element(_ARRAY, b"$in", listed))])
+    """The query for documents whose field equals one of these values, which may be `Opaque`.
+
+    No value is ever taken for an operator or a pattern, whatever it is: it may come from the data.
+    """
+    asked = [element_of("", value) for value in values]
+    listed = [element for element in asked if element.kind not in _NOT_LISTED]
+    array = wrap([element._replace(name=str(index).encode()) for index, element in enumerate(listed)])
+    conditions = [(field, Element(_ARRAY, b"$in", array))] if listed or not asked else []
+    conditions += [(field, _equal_to(element)) for element in asked if element.kind in _NOT_LISTED]
+    if len(conditions) == 1:
+        return _query(conditions)
+    either = [
+        Element(_DOCUMENT, str(index).encode(), _conditions([condition]))
+        for index, condition in enumerate(conditions)
+    ]
+    return as_driver_document(wrap([Element(_ARRAY, b"$or", wrap(either))]))
+
+
+def _equal_to(element: Element) -> Element:
+    """The condition that a field equals a value. Of undefined values, which the server does not compare, all are equal."""
+    if element.kind == _UNDEFINED:
+        return element_of("$type", _UNDEFINED)
+    return element._replace(name=b"$eq")
 
 
 def not_before(field: str, value: Element) -> RawBSONDocument:
@@ -102,9 +135,12 @@ def same_version_roughly(before: bytes) -> RawBSONDocument:
 
 
 def _unchanged(element: Element | None) -> Element:
-    return element_of("$exists", value=False) if element is None else element._replace(name=b"$eq")
+    return element_of("$exists", value=False) if element is None else _equal_to(element)
 
 
 def _query(conditions: Sequence[tuple[str, Element]]) -> RawBSONDocument:
-    parts = [Element(_DOCUMENT, name.encode(), wrap([condition])) for name, condition in conditions]
-    return as_driver_document(wrap(parts))
+    return as_driver_document(_conditions(conditions))
+
+
+def _conditions(conditions: Sequence[tuple[str, Element]]) -> bytes:
+    return wrap([Element(_DOCUMENT, name.encode(), wrap([condition])) for name, condition in conditions])

@@ -9,9 +9,9 @@ from booking_migrate.stores.cut import ClientCut
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import any_of
+from booking_migrate.stores.mongo.raw import any_of, holds_any
 from booking_migrate.stores.mongo.retry import tried
-from booking_migrate.stores.mongo.scan import find_documents, find_packed
+from booking_migrate.stores.mongo.scan import find_documents, find_packed, repeated_ids
 from booking_migrate.stores.packed import Packed, Piece
 from booking_migrate.stores.whole_clients import whole_clients
 
@@ -79,7 +79,7 @@ class MongoReader:
     def check(self) -> None:
         """See `DocumentReader.check`."""
         with reading(self._collection):
-            tried(lambda: self._collection.find_one({}, {"_id": 1}), waits=False)
+            tried(lambda: holds_any(self._collection), waits=False)
         self._check_exists()
 
     def estimate_count(self) -> int | None:
@@ -131,6 +131,23 @@ class MongoReader:
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """See `DocumentReader.find`."""
         return self._find(any_of("_id", ids))
+
+    def conflicting(self) -> Iterator[bytes]:
+        """See `HoldsPeople.conflicting`. In a collection an `_id` occurs once; in a view it may occur more often."""
+        listed = describe(self._collection)
+        if listed is None or listed["type"] != "view":
+            return
+        with reading(self._collection):
+            for value in repeated_ids(self._collection):
+                several = list(self._fetch(self._collection, any_of("_id", [value])))
+                if len(set(several)) > 1:
+                    yield several[0]
+
+    def missing(self) -> str | None:
+        """See `HoldsPeople.missing`."""
+        if self._required or self._exists(self._collection):
+            return None
+        return self._collection.full_name
 
     @property
     def is_live(self) -> bool:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, cast
 
-from booking_migrate.domain.bson_document import Element, elements
+from booking_migrate.domain.bson_document import Element, elements, value_in
 from booking_migrate.domain.ordering import element_key
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before
@@ -130,6 +130,19 @@ def scan_by_id(
             return
         yield from batch
         rest = {"$and": [condition, after("_id", batch[-1])]}
+
+
+def repeated_ids(collection: DriverCollection) -> Iterator[Any]:
+    """The `_id` values that a view has more than once, decoded; any trouble ends it."""
+    stages: list[dict[str, Any]] = [
+        {"$group": {"_id": "$_id", "count": {"$sum": 1}}},
+        {"$match": {"count": {"$gt": 1}}},
+    ]
+    with collection.aggregate_raw_batches(stages, collation=SIMPLE, allowDiskUse=True) as cursor:
+        # The driver's annotation says document; what comes is the bytes of a whole batch.
+        for batch in cast("Iterable[bytes]", cursor):
+            for raw in split(batch).documents():
+                yield value_in(raw, b"_id")
 
 
 def _scan(

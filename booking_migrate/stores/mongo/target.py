@@ -20,6 +20,7 @@ from booking_migrate.stores.mongo.raw import (
     any_of,
     as_driver_document,
     find_raw,
+    holds_any,
     same_version,
     same_version_roughly,
     same_version_within_limits,
@@ -33,6 +34,7 @@ _GROUP_BYTES = 8 * 1024 * 1024
 _OPERATION_OVERHEAD = 4096
 """More than the names and flags around the two documents of a replacement take, in bytes."""
 
+_OLD_SHAPE = {"sessions": {"$exists": False}}
 _DUPLICATE_KEY = 11000
 _NO_TRANSACTIONS = 20
 
@@ -80,7 +82,7 @@ class MongoTarget:
         self._refuse_other_kinds()
         self._refuse_old_shape()
         with reading(self._collection):
-            self._was_empty = tried(lambda: self._collection.find_one({}, {"_id": 1})) is None
+            self._was_empty = not tried(lambda: holds_any(self._collection))
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
@@ -177,9 +179,9 @@ class MongoTarget:
 
     def _refuse_old_shape(self) -> None:
         with reading(self._collection):
-            found = tried(lambda: self._collection.find_one({"sessions": {"$exists": False}}, {"_id": 1}))
+            found = tried(lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None))
         if found is not None:
-            raise TargetInOldShape(self.name, display_id(found["_id"]))
+            raise TargetInOldShape(self.name, display_id(_id_of(found)))
 
     def _insert(self, documents: list[bytes]) -> list[Document]:
         """Insert what can be inserted; return the server's notes on duplicate keys."""

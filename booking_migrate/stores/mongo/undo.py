@@ -17,6 +17,7 @@ from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
+    holds_any,
     same_version,
     same_version_within_limits,
 )
@@ -131,7 +132,7 @@ class MongoUndo:
 
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
-            return tried(lambda: collection.find_one({}, {"_id": 1})) is not None
+            return tried(lambda: holds_any(collection))
 
 
 def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:

@@ -1,0 +1,148 @@
+"""Where users and experts are looked up: it must hold each of them once, and it says so if it does not exist."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.domain.description import display_id
+from booking_migrate.errors import AmbiguousPeople
+from booking_migrate.events import Listener, Warned
+from booking_migrate.stores.base import DocumentReader, ScannedDocument
+from booking_migrate.stores.packed import Piece
+
+_SHOWN = 5
+_CONSEQUENCE = "bookings that lack client or expert fields are rejected"
+
+
+class Kind(Enum):
+    """What is looked up; the value is the option that names the place."""
+
+    USERS = "--users"
+    EXPERTS = "--experts"
+
+    @property
+    def noun(self) -> str:
+        """What to call them."""
+        return self.value.removeprefix("--")
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why nobody can be looked up."""
+
+    kind: Kind
+    collection: str | None
+    """The collection that does not exist, with its database; None: no place was given at all."""
+
+    @property
+    def problem(self) -> str:
+        """What is missing, in one sentence without a full stop."""
+        if self.collection is None:
+            return f"no {self.kind.noun} were given: {self.kind.value}"
+        return f"no {self.kind.noun} were given: {self.collection} does not exist, and {self.kind.value} names no other"
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in one sentence."""
+        return (
+            f"Run the same command again with {self.kind.value} FILE or {self.kind.value} COLLECTION, so that "
+            "the bookings that lack client and expert fields can be completed."
+        )
+
+
+class HoldsPeople(DocumentReader, Protocol):
+    """A place in which users or experts are looked up."""
+
+    def conflicting(self) -> Iterator[bytes]:
+        """One document of each `_id` that several documents with other bytes have, in no particular order.
+
+        Raises:
+            PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: it cannot be read.
+        """
+
+    def missing(self) -> str | None:
+        """What to call the collection that is read and does not exist; None if it exists, or is a file."""
+
+
+class PeopleReader:
+    """Looks users or experts up; see `DocumentReader` for the promises."""
+
+    def __init__(self, place: HoldsPeople | None, kind: Kind, listener: Listener) -> None:
+        """Take the parts; nothing is read yet.
+
+        Args:
+            place: where to look; None: no place was given.
+            kind: what is looked up.
+            listener: told, once, that people are needed and their place does not exist.
+        """
+        self._place = place
+        self._kind = kind
+        self._listener = listener
+        self._is_checked = False
+        self._is_asked = False
+        self.absence: Absence | None = None
+        """Why nobody could be looked up; None as long as nobody was needed, or if the place exists."""
+
+    @property
+    def name(self) -> str:
+        """The place's name."""
+        return self._kind.noun if self._place is None else self._place.name
+
+    def check(self) -> None:
+        """See `DocumentReader.check`.
+
+        Raises:
+            AmbiguousPeople: several documents with other content have one `_id`.
+        """
+        if self._place is None or self._is_checked:
+            return
+        self._place.check()
+        shown: list[str] = []
+        count = 0
+        for raw in self._place.conflicting():
+            count += 1
+            if len(shown) < _SHOWN:
+                shown.append(display_id(read_fields(raw)["_id"]))
+        if count:
+            raise AmbiguousPeople(self.name, self._kind.noun, tuple(shown), count)
+        self._is_checked = True
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `DocumentReader.find`."""
+        if not ids:
+            return
+        self.check()
+        if not self._is_asked:
+            self._is_asked = True
+            self._say_if_absent()
+        if self._place is not None:
+            yield from self._place.find(ids)
+
+    def _say_if_absent(self) -> None:
+        collection = None if self._place is None else self._place.missing()
+        if self._place is None or collection is not None:
+            self.absence = Absence(self._kind, collection)
+            self._listener.notify(Warned(f"{self.absence.problem}; {_CONSEQUENCE}"))
+
+    def estimate_count(self) -> int | None:
+        """See `DocumentReader.estimate_count`."""
+        return 0 if self._place is None else self._place.estimate_count()
+
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        """See `DocumentReader.scan_by_client`."""
+        return iter(()) if self._place is None else self._place.scan_by_client()
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:
+        """See `DocumentReader.scan_pieces`."""
+        return iter(()) if self._place is None else self._place.scan_pieces(documents, apart=apart)
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `DocumentReader.scan_client_documents`."""
+        return iter(()) if self._place is None else self._place.scan_client_documents()
+
+    def close(self) -> None:
+        """See `DocumentReader.close`."""
+        if self._place is not None:
+            self._place.close()
