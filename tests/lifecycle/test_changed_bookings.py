@@ -369,3 +369,15 @@ def test_rollback_after_a_cutover_undoes_the_earlier_runs_too(platform: Db, comm
     assert {"rolled-back"} == {run["state"] for run in platform.booking_migrate_runs.find()}
     assert 0 == command(*MIGRATE).returncode
     assert 0 == command(*VERIFY).returncode
+
+
+def test_a_rejected_client_document_is_carried(platform: Db, command: Run) -> None:
+    """A client document of the source that cannot be read as one goes along like a rejected booking."""
+    strange = {"_id": 9, "clientId": client(1), "sessions": "none"}
+    platform.bookings.insert_one(strange)
+    assert 3 == command(*MIGRATE).returncode
+    assert 0 == command(*VERIFY).returncode
+    ended = command(*CUTOVER, "--rejected", "carry")
+
+    assert 0 == ended.returncode, ended.stderr
+    assert strange == platform.bookings.find_one({"_id": 9})
