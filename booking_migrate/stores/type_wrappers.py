@@ -5,7 +5,7 @@ top level that has a wrapper's key must have exactly the wrapper's keys, with va
 such a key is refused, because reading it as something similar would change a value. An unknown ``$`` name, a `DBRef`
 and whatever resembles one are documents. Legacy forms of version 1 (https://www.mongodb.com/docs/manual/reference/
 mongodb-extended-json-v1) are read too: dates in milliseconds, ``$binary`` beside ``$type``, ``$regex`` beside
-``$options``. The last two are left alone in a document with wrappers that only version 2 has: there they are documents.
+``$options``. In a document with wrappers that only version 2 has they are not: there the last one is a document.
 """
 
 import base64
@@ -85,6 +85,7 @@ class Values:
         """
         self._root = root
         self._wrappers = wrappers
+        self._known_version_2: bool | None = None
 
     def read(self) -> dict[str, Any]:
         """The document with BSON values; it is no wrapper itself, whatever its names.
@@ -134,15 +135,18 @@ class Values:
                 f"a {name} wrapper in a file whose first document has plain ids and dates; "
                 "say --json-format extended or plain"
             )
-        if name == "$binary" and "$type" in fields and self._is_version_2():
-            _malformed(name, "$type beside it is the form of version 1, and the document is of version 2")
+        is_legacy = "$type" in fields if name == "$binary" else type(fields[name]) is int
+        if name in ("$binary", "$date") and is_legacy and self._is_version_2():
+            _malformed(name, "it has the form of version 1, and the document is of version 2")
         if name == "$regex":
             return _read_regex("$regex", fields["$regex"], fields["$options"])
         return _READERS[name](fields, self)
 
     def _is_version_2(self) -> bool:
         """Whether the document has a wrapper that Extended JSON has had since version 2."""
-        return not _VERSION_2.isdisjoint(wrappers_in(self._root))
+        if self._known_version_2 is None:
+            self._known_version_2 = not _VERSION_2.isdisjoint(wrappers_in(self._root))
+        return self._known_version_2
 
 
 def _malformed(name: str, problem: str) -> NoReturn:
