@@ -23,10 +23,16 @@ class UnusablePlace(Refused):
 
     place: str
     problem: str
+    advice: str = ""
+    """What to do about it, if there is one thing."""
 
     @property
     def message(self) -> str:
         return f"{self.place} cannot be used: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
 
 
 @dataclass(eq=False)
@@ -38,6 +44,7 @@ class BrokenDocument(Refused):
     """``line 12`` or ``byte 4711``."""
 
     problem: str
+    advice: str = "Nothing was written. Mend the file, or export it again."
 
     @property
     def message(self) -> str:
@@ -45,7 +52,7 @@ class BrokenDocument(Refused):
 
     @property
     def hint(self) -> str:
-        return "Nothing was written. Mend the file, or export it again."
+        return self.advice
 
 
 @dataclass(eq=False)

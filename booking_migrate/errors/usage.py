@@ -11,6 +11,9 @@ class BadPlace(UsageProblem):
 
     text: str
     problem: str
+    advice: str = (
+        "A place is a collection name, a .jsonl, .ndjson, .json or .bson file (each also .gz), or -."
+    )
 
     @property
     def message(self) -> str:
@@ -18,7 +21,7 @@ class BadPlace(UsageProblem):
 
     @property
     def hint(self) -> str:
-        return "A place is a collection name, a .jsonl, .ndjson, .json or .bson file (each also .gz), or -."
+        return self.advice
 
 
 @dataclass(eq=False)

@@ -21,7 +21,7 @@ class MismatchFile:
             UnusablePlace, WriteFailed, TargetBusy: there can be no such file.
         """
         check_usable(str(path), path)
-        self._output = open_output(str(path), path, compressed=path.suffix == ".gz", overwrite=True)
+        self._output = open_output(str(path), path, compressed=path.suffix.lower() == ".gz", overwrite=True)
         self._is_whole = False
 
     def write(self, mismatch: Mismatch) -> None:

@@ -1,32 +1,39 @@
 """One JSON text to one BSON document and back (MongoDB Extended JSON v2, and plain JSON).
 
-Written is canonical Extended JSON, by `bson.json_util`. Read is canonical, relaxed or plain. A file is *plain* when its
-first document has no name that begins with ``$``; then known ids and dates are strings (DESIGN.md, section 4). A file
-that was only guessed to be plain and has such a name further down is refused, because either reading could be meant and
-one of them would change every id of the file; ``--json-format`` settles it. Said to be plain by hand, ``$`` is a
-character like others.
+Written is canonical Extended JSON, by `bson.json_util`. Read is canonical, relaxed or plain; `type_wrappers` says what a
+wrapper is. A file is *plain* when its first document has no wrapper; then known ids and dates are strings. A file that
+was only guessed to be plain and has a wrapper further down is refused, because either reading could be meant and one of
+them would change every id of the file; ``--json-format`` settles it. Said to be plain by hand, ``$`` is a character like
+others. One mixture is read: what JavaScript's ``JSON.stringify`` makes of documents, whose ids and dates are plain strings
+beside ``$numberDecimal``.
 
 Refused rather than changed: a name that occurs twice in an object, NaN and infinities as JSON literals, whole numbers
-beyond 64 bits, and the deprecated types that `bson` cannot keep (``$symbol``, ``$undefined``, ``$dbPointer``).
+beyond 64 bits, malformed wrappers, and the deprecated types that `bson` cannot keep (``$symbol``, ``$undefined``,
+``$dbPointer``).
 """
 
 import json
 import math
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import decode, json_util
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.json_util import JSONMode, JSONOptions
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.domain.bson_document import CODEC, MAXIMUM_SIZE, Document, read_exactly, write_fields
 from booking_migrate.stores.files import FileDocument
+from booking_migrate.stores.json_objects import JsonObject, NotADocument, finite, named
 from booking_migrate.stores.places import JsonFormat
+from booking_migrate.stores.type_wrappers import Values, wrappers_in
+
+__all__ = ["SIZE_LIMIT", "DocumentParser", "NotADocument", "survives_extended_json", "to_json"]
 
 ID_FIELDS = frozenset({"_id", "clientId", "expertId", "userId", "sessionId", "legacyBookingId"})
 """The fields whose strings of 24 hex digits are ObjectIds in a plain file."""
@@ -43,7 +50,13 @@ _OPTIONS: JSONOptions = JSONOptions(
     document_class=dict,
     tz_aware=False,
 )
-_DEPRECATED = frozenset({"$symbol", "$undefined", "$dbPointer"})
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument, datetime_conversion=CODEC.datetime_conversion
+)
+_NUMERIC = frozenset({"$numberInt", "$numberLong", "$numberDouble", "$numberDecimal"})
+_OF_STRINGIFY = frozenset({"$numberDecimal", "$numberLong"})
+"""The wrappers that documents have whose ids, dates and other numbers are plain."""
+
 _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
 _ISO_DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
@@ -53,15 +66,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SURVIVING = frozenset({ObjectId, str, int, Int64, bool, type(None), DatetimeMS, float})
 
 
-class NotADocument(ValueError):
-    """A JSON text that is no document; the text says why and quotes nothing of it."""
-
-
 def to_json(raw: bytes) -> str:
     """Write a BSON document as canonical Extended JSON on one line, without a line end."""
-    return json_util.dumps(
-        decode(raw, CODEC), json_options=_OPTIONS, ensure_ascii=False, separators=(",", ":")
-    )
+    # Decoded as a whole, what resembles a DBRef would become one and change.
+    document = decode(raw, CODEC) if b"$ref" not in raw else RawBSONDocument(raw, _RAW)
+    return json_util.dumps(document, json_options=_OPTIONS, ensure_ascii=False, separators=(",", ":"))
 
 
 def survives_extended_json(raw: bytes) -> bool:
@@ -74,7 +83,7 @@ def survives_extended_json(raw: bytes) -> bool:
     if fields is not None and _is_flat(fields):
         return True
     try:
-        return write_fields(_EXTENDED.decode(to_json(raw))) == raw
+        return DocumentParser(JsonFormat.EXTENDED).read(to_json(raw), 0)[0].raw == raw
     except (BSONError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return False
 
@@ -93,8 +102,13 @@ class DocumentParser:
     """Reads the documents of one file; the first one may settle what the others mean."""
 
     def __init__(self, json_format: JsonFormat | None) -> None:
-        self._decoder = _DECODERS.get(json_format) if json_format else None
+        self._is_settled = json_format is not None
         self._plain = json_format is JsonFormat.PLAIN
+        self._wrappers: frozenset[str] | None = None
+        """The wrappers that may occur; None: all."""
+
+        self._is_literal = self._plain
+        """Whether ``$`` is a character like others."""
 
     def read(self, text: str, start: int) -> tuple[FileDocument, int]:
         """Read the document that begins at ``start``; return it and where it ends.
@@ -104,22 +118,34 @@ class DocumentParser:
             NotADocument: it is JSON, but no document.
         """
         try:
-            if self._decoder is None:
-                self._settle(text, start)
-            decoder = self._decoder or _PLAIN
-            fields, end = decoder.raw_decode(text, start)
+            value, end = (_LITERAL if self._is_literal else _WRAPPED).raw_decode(text, start)
+            fields = self._fields(value)
         except RecursionError:
             raise NotADocument("it nests too deep") from None
-        if not isinstance(fields, dict):
-            raise NotADocument(f"a document is expected here, not {_kind(fields)}")
         if self._plain:
             _read_known_fields(fields)
         return FileDocument(_encode(fields), fields), end
 
-    def _settle(self, text: str, start: int) -> None:
-        value, _end = _PLAIN.raw_decode(text, start)
-        self._plain = not _has_wrapper(value)
-        self._decoder = _GUESSED_PLAIN if self._plain else _EXTENDED
+    def _fields(self, value: Any) -> Document:
+        if type(value) is dict:
+            return value
+        if type(value) is not JsonObject:
+            raise NotADocument(f"a document is expected here, not {_kind(value)}")
+        if not self._is_settled:
+            self._settle(value)
+        return Values(value, self._wrappers).read()
+
+    def _settle(self, document: JsonObject) -> None:
+        found = set(wrappers_in(document))
+        has_plain_dates = found <= _NUMERIC and _has_plain_dates(dict(document))
+        if found - _OF_STRINGIFY and has_plain_dates:
+            raise NotADocument(
+                f"plain dates beside {min(found - _OF_STRINGIFY)} wrappers; say --json-format extended or plain"
+            )
+        self._plain = not found or has_plain_dates
+        if self._plain:
+            self._wrappers = _OF_STRINGIFY if has_plain_dates else frozenset()
+        self._is_settled = True
 
 
 def _kind(value: Any) -> str:
@@ -146,17 +172,10 @@ def _encode(fields: Document) -> bytes:
     return raw
 
 
-def _has_wrapper(value: Any) -> bool:
-    pending = [value]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            if any(name.startswith("$") for name in value):
-                return True
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-    return False
+def _has_plain_dates(fields: Document) -> bool:
+    return any(
+        isinstance(fields.get(name), str) and _ISO_DATE.fullmatch(fields[name]) for name in DATE_FIELDS
+    )
 
 
 def _read_known_fields(fields: Document) -> None:
@@ -187,51 +206,20 @@ def _date(text: str) -> DatetimeMS | str:
     return DatetimeMS((moment - _EPOCH) // _MILLISECOND)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Document:
-    """An object as a dict. JSON readers silently keep one of two equal names, which would lose a value."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise NotADocument("a field name occurs twice in one object")
-    return fields
-
-
-def _extended(pairs: list[tuple[str, Any]]) -> Any:
-    fields = _unique(pairs)
-    try:
-        value = json_util.object_hook(fields, _OPTIONS)
-    except (BSONError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
-        wrapper = next(name for name in fields if name.startswith("$"))
-        raise NotADocument(f"a {wrapper} wrapper is malformed") from None
-    if value is not fields and not _DEPRECATED.isdisjoint(fields):
-        raise NotADocument("a deprecated type ($symbol, $undefined, $dbPointer) is kept by .bson files only")
-    return value
-
-
-def _guessed_plain(pairs: list[tuple[str, Any]]) -> Document:
-    fields = _unique(pairs)
-    if any(name.startswith("$") for name in fields):
-        raise NotADocument(
-            "a $ wrapper in a file whose first document has none; say --json-format extended or plain"
-        )
-    return fields
-
-
 def _constant(name: str) -> Any:
     raise NotADocument(f"{name} is no JSON number")
 
 
 def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise NotADocument("a number is too large for a double")
+    number = finite(text)
+    if number is None:
+        raise NotADocument("a number is out of a double's range")
     return number
 
 
-def _decoder(hook: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=_constant, parse_float=_finite)
+def _named(pairs: list[tuple[str, Any]]) -> Document:
+    return named(JsonObject(pairs))
 
 
-_EXTENDED = _decoder(_extended)
-_PLAIN = _decoder(_unique)
-_GUESSED_PLAIN = _decoder(_guessed_plain)
-_DECODERS = {JsonFormat.EXTENDED: _EXTENDED, JsonFormat.PLAIN: _PLAIN}
+_WRAPPED = json.JSONDecoder(object_pairs_hook=JsonObject, parse_constant=_constant, parse_float=_finite)
+_LITERAL = json.JSONDecoder(object_pairs_hook=_named, parse_constant=_constant, parse_float=_finite)

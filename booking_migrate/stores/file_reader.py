@@ -7,9 +7,10 @@ from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.stores.base import ScannedDocument
 from booking_migrate.stores.bson_dump import read_dump
 from booking_migrate.stores.files import FileDocument, open_input
-from booking_migrate.stores.json_files import read_array, read_lines
+from booking_migrate.stores.json_files import is_pretty_printed, read_array, read_lines
 from booking_migrate.stores.packed import Piece, pack
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
+from booking_migrate.stores.recognition import check_content, looked_ahead
 from booking_migrate.stores.spool import Spool
 from booking_migrate.stores.whole_clients import whole_clients
 
@@ -97,11 +98,13 @@ class FileReader:
         self._listener.notify(Advanced(documents))
 
     def _documents(self, stream: BinaryIO) -> Iterator[FileDocument]:
+        head, stream = looked_ahead(stream)
+        check_content(head, self._place)
         file_format = FileFormat.JSON_LINES if isinstance(self._place, StreamPlace) else self._place.format
         match file_format:
-            case FileFormat.JSON_LINES:
+            case FileFormat.JSON_LINES if not is_pretty_printed(head):
                 return read_lines(stream, self.name, self._json_format)
-            case FileFormat.JSON_ARRAY:
+            case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
                 return read_array(stream, self.name, self._json_format)
             case FileFormat.BSON:
                 return read_dump(stream, self.name)

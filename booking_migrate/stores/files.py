@@ -10,7 +10,9 @@ from typing import BinaryIO, NamedTuple, cast
 
 from booking_migrate.domain.bson_document import Document
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.stores.advice import folder_advice
 from booking_migrate.stores.places import FilePlace, StreamPlace
+from booking_migrate.stores.recognition import check_gzip
 
 _BUFFER = 1 << 18
 
@@ -31,7 +33,7 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
 
     Raises:
         PlaceNotFound: there is no such file.
-        UnusablePlace: it is a directory, may not be read, or its gzip stream is damaged.
+        UnusablePlace: it is a directory, may not be read, or is not compressed as its name says.
     """
     try:
         if isinstance(place, StreamPlace):
@@ -39,6 +41,7 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
             return
         with place.path.open("rb", buffering=_BUFFER) as stream:
             if place.gzip:
+                check_gzip(cast("io.BufferedReader", stream).peek(), place)
                 with gzip.GzipFile(fileobj=stream, mode="rb") as unzipped:
                     # GzipFile reads lines in Python; the buffer reads them in C.
                     yield cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", unzipped), _BUFFER))
@@ -46,6 +49,8 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
                 yield stream
     except FileNotFoundError:
         raise PlaceNotFound(place.name) from None
+    except IsADirectoryError:
+        raise UnusablePlace(place.name, "it is a folder", folder_advice(place.name)) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UnusablePlace(place.name, f"its gzip stream is cut off or damaged ({error})") from error
     except OSError as error:

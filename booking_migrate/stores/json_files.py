@@ -1,4 +1,7 @@
-"""Reading whole JSON files: one document a line, or one array. Neither is ever held in memory as a whole."""
+"""Reading whole JSON files: one document a line, or one array, or documents that take several lines each.
+
+None of them is ever held in memory as a whole.
+"""
 
 import codecs
 import json
@@ -7,9 +10,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from booking_migrate.errors import BrokenDocument
+from booking_migrate.stores.advice import export_advice
 from booking_migrate.stores.extended_json import SIZE_LIMIT, DocumentParser, NotADocument
 from booking_migrate.stores.files import FileDocument
 from booking_migrate.stores.places import JsonFormat
+from booking_migrate.stores.recognition import is_shell_syntax
 
 _LONGEST = 12 * SIZE_LIMIT
 """No text of a document is longer, in bytes: canonical wrappers take at most that much more than BSON."""
@@ -18,6 +23,7 @@ _CHUNK = 1 << 18
 _NEAR_END = 16
 """A text that is merely cut off fails at its end; a cut ``-Infinity`` or ``\\uXXXX`` fails some characters before."""
 
+_IN_A_STRING = "Unterminated string"
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -37,8 +43,11 @@ def read_lines(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> I
             continue
         try:
             yield _read_line(parser, line)
-        except (NotADocument, json.JSONDecodeError) as error:
-            raise BrokenDocument(name, f"line {number}", _problem(error)) from None
+        except NotADocument as error:
+            raise BrokenDocument(name, f"line {number}", str(error)) from None
+        except json.JSONDecodeError as error:
+            cut_off = "the line ends within a document; documents of several lines are read from a .json file"
+            raise _no_json(name, f"line {number}", error, cut_off) from None
         except UnicodeDecodeError as error:
             raise BrokenDocument(name, f"line {number}", _encoding_problem(error)) from None
 
@@ -59,27 +68,38 @@ def _skip_blank(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _problem(error: NotADocument | json.JSONDecodeError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"no JSON: {error.msg} at column {error.colno}"
-    return str(error)
+def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
+    """What is said about a text that is no JSON; ``cut_off`` if it ends where JSON goes on."""
+    if is_shell_syntax(error):
+        return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
+    if error.msg.startswith(_IN_A_STRING) or error.pos >= len(error.doc.rstrip()):
+        return BrokenDocument(name, position, cut_off, export_advice(name))
+    return BrokenDocument(name, position, f"no JSON: {error.msg} at column {error.colno}")
 
 
 def _encoding_problem(error: UnicodeDecodeError) -> str:
     return f"not UTF-8: byte 0x{error.object[error.start]:02x}"
 
 
+def is_pretty_printed(head: bytes) -> bool:
+    """Whether a file that begins like this has documents of several lines: its first line is a mere brace."""
+    first, end, _rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    return bool(end) and first.rstrip() == b"{"
+
+
 def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
-    """The documents of a file that holds one JSON array, one at a time.
+    """The documents of one JSON array, or those that follow one another without one, one at a time.
+
+    The first character tells which of them it is. Documents may take several lines.
 
     Raises:
-        BrokenDocument: with the document's number and line, both counted from 1.
+        BrokenDocument: with the document's number and line, both counted from 1; or there is neither.
     """
-    return _ArrayReader(stream, name, DocumentParser(json_format)).documents()
+    return _WindowReader(stream, name, DocumentParser(json_format)).documents()
 
 
-class _ArrayReader:
-    """A window over the text of one array, moved along from document to document."""
+class _WindowReader:
+    """A window over the text of a file, moved along from document to document."""
 
     def __init__(self, stream: BinaryIO, name: str, parser: DocumentParser) -> None:
         self._stream = stream
@@ -96,16 +116,26 @@ class _ArrayReader:
 
     def documents(self) -> Iterator[FileDocument]:
         opening = self._next_character()
-        if not opening:
+        if opening == "{":
+            yield from self._one_after_the_other()
             return
         if opening != "[":
-            raise self._broken("a .json file holds one array; one document a line is named .jsonl")
+            raise self._broken(
+                "an array or a document is expected here"
+                if opening
+                else "the file is empty: it holds no array"
+            )
         self._position += 1
         if self._next_character() != "]":
             yield from self._elements()
         self._position += 1
         if self._next_character():
             raise self._broken("something follows the array")
+
+    def _one_after_the_other(self) -> Iterator[FileDocument]:
+        while self._next_character():
+            self._number += 1
+            yield self._read_document()
 
     def _elements(self) -> Iterator[FileDocument]:
         while True:
@@ -130,7 +160,8 @@ class _ArrayReader:
                 raise self._broken(str(error)) from None
             except json.JSONDecodeError as error:
                 if self._at_end or not self._is_cut_off(error):
-                    raise self._broken(f"no JSON: {error.msg}", error.pos) from None
+                    where = self._broken("", error.pos).position
+                    raise _no_json(self._name, where, error, self._cut_off()) from None
                 if len(self._text) - self._position > _LONGEST:
                     raise self._broken("longer than any document") from None
                 # Doubling what is read keeps the work linear for a document much longer than the window.
@@ -138,8 +169,12 @@ class _ArrayReader:
             else:
                 return document
 
+    def _cut_off(self) -> str:
+        is_pretty = "\n" in self._text[self._position :].rstrip()
+        return f"the file ends within this {'pretty-printed ' if is_pretty else ''}document"
+
     def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _NEAR_END
+        return error.msg.startswith(_IN_A_STRING) or error.pos >= len(self._text) - _NEAR_END
 
     def _next_character(self) -> str:
         """The next character that is not blank, where the window then stands; empty at the file's end."""

@@ -1,10 +1,12 @@
-"""What a user may write for a place, as values (DESIGN.md, section 4). Nothing is opened here."""
+"""What a user may write for a place, as values (DESIGN.md, section 4). No file is opened here."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 
 from booking_migrate.errors import BadPlace
+from booking_migrate.stores.advice import decompress_advice, dump_advice, export_advice, folder_advice
 
 
 class FileFormat(Enum):
@@ -14,7 +16,7 @@ class FileFormat(Enum):
     """One Extended JSON document a line."""
 
     JSON_ARRAY = "json"
-    """One array of Extended JSON documents."""
+    """One array of Extended JSON documents; documents one after the other are read too."""
 
     BSON = "bson"
     """BSON documents one after the other, as mongodump writes them."""
@@ -77,28 +79,80 @@ _SUFFIXES = {
 }
 
 
+_COMPRESSED = {".bz2": "bzip2", ".xz": "xz", ".lzma": "xz", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4"}
+"""Suffixes of compressed files, and the programs that read them."""
+
+_DUMPS = frozenset({".archive", ".dump"})
+_OTHER_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffixes in (
+        "csv tsv psv xls xlsx xlsm ods parquet avro orc feather arrow sql sqlite sqlite3",
+        "txt xml html htm yaml yml toml json5 jsonc md pdf doc docx odt rtf bak",
+        "zip tar tgz tbz tbz2 txz 7z rar br snappy",
+    )
+    for suffix in suffixes.split()
+)
+"""Suffixes of files that are neither read nor written. A collection may be called ``a.b``: not every dot counts."""
+
+_STREAMS = re.compile(r"/dev/(?:stdin|stdout|fd/\d+)|/proc/self/fd/\d+")
+
+
 def parse_place(text: str) -> Place:
     """Make a place of what a user wrote.
 
-    A file has a path separator or a known suffix; ``-`` is a stream; everything else is a collection's name.
+    A file has a path separator or a known suffix, in capitals too; ``-`` is a stream; everything else is a collection's
+    name, unless it has the suffix of some other kind of file.
 
     Raises:
-        BadPlace: the text is empty, a path of an unknown kind, or no valid collection name.
+        BadPlace: the text is empty, a path or a file of an unknown kind, or no valid collection name.
     """
     if not text:
         raise BadPlace(text, "it is empty")
     if text == "-":
         return StreamPlace()
-    plain_name = text.removesuffix(".gz")
-    for suffix, file_format in _SUFFIXES.items():
-        if plain_name.endswith(suffix) and "\x00" not in text:
-            return FilePlace(text, file_format, gzip=plain_name != text)
-    if "/" in text:
-        raise BadPlace(text, "a file is known by its suffix, and this one is not known")
+    is_gzip = text.lower().endswith(".gz")
+    _stem, suffix = stem_and_suffix(text)
+    if suffix.lower() in _SUFFIXES and "\x00" not in text:
+        return FilePlace(text, _SUFFIXES[suffix.lower()], gzip=is_gzip)
+    _refuse_other_file(text, suffix)
     problem = _name_problem(text)
     if problem:
         raise BadPlace(text, problem)
     return CollectionPlace(text)
+
+
+def stem_and_suffix(name: str) -> tuple[str, str]:
+    """Split a name before the suffix that tells a file's kind; ``.gz`` is not part of either."""
+    bare = name[: -len(".gz")] if name.lower().endswith(".gz") else name
+    stem, dot, kind = bare.rpartition(".")
+    return (stem, dot + kind) if dot and "/" not in kind else (bare, "")
+
+
+def _refuse_other_file(text: str, suffix: str) -> None:
+    kind = suffix.lower()
+    if _STREAMS.fullmatch(text):
+        raise BadPlace(
+            text, "a stream has no suffix that says what it holds", "Write -, which is JSON lines."
+        )
+    if kind in _COMPRESSED or kind in _DUMPS or kind in _OTHER_SUFFIXES:
+        what = "an archive of mongodump" if kind in _DUMPS else f"a {suffix} file"
+        raise BadPlace(text, f"{what} is neither read nor written", _advice(text, suffix, kind))
+    if "/" not in text:
+        return
+    if "\x00" not in text and Path(text).is_dir():
+        raise BadPlace(text, "it is a folder", folder_advice(text))
+    raise BadPlace(text, "a file is known by its suffix, and this one is not known")
+
+
+def _advice(text: str, suffix: str, kind: str) -> str:
+    """What to write instead, or the command that makes a readable file of one that is there."""
+    if not Path(text).exists():
+        stem, _suffix = stem_and_suffix(text)
+        return f"For a file write {stem}.jsonl; a collection of such a name has to be renamed first."
+    bare = text[: -len(suffix)]
+    if kind in _COMPRESSED and stem_and_suffix(bare)[1].lower() in _SUFFIXES:
+        return decompress_advice(_COMPRESSED[kind], text, bare)
+    return dump_advice(text) if kind in _DUMPS else export_advice(text)
 
 
 def _name_problem(name: str) -> str | None:

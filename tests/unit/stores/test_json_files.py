@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -188,9 +189,9 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         assert str(tmp_path / name) == caught.value.place
 
 
-@pytest.mark.parametrize("text", ["[]", " [ ] \n", "", "\ufeff[]\n"])
+@pytest.mark.parametrize("text", ["[]", " [ ] \n", "\ufeff[]\n"])
 def test_an_empty_array_has_no_documents(tmp_path: Path, text: str) -> None:
-    """An empty array, and an empty file, hold nothing."""
+    """An empty array holds nothing."""
     path = tmp_path / "bookings.json"
     path.write_text(text, encoding="utf-8")
 
@@ -210,8 +211,8 @@ class Trickle:
         return self._data[self._position - 1 : self._position]
 
 
-def test_an_array_is_read_wherever_it_is_cut() -> None:
-    """Documents come whole, however the bytes arrive: wide characters, escapes and numbers included."""
+def test_documents_are_read_wherever_they_are_cut() -> None:
+    """In an array or one after the other, documents come whole, however the bytes arrive: wide characters, escapes and numbers included."""
     documents = [
         {"_id": 1, "text": 'čtyři \U0001f600 \\ " ]}', "n": [-1.5e-3, True, None]},
         {"_id": 2, "a": {"b": []}},
@@ -220,12 +221,21 @@ def test_an_array_is_read_wherever_it_is_cut() -> None:
     for text in (json.dumps(documents, ensure_ascii=False, indent=1), json.dumps(documents)):
         stream = cast("BinaryIO", Trickle(text.encode()))
         assert documents == [decode(document.raw) for document in read_array(stream, "x.json", None)]
+    for indent, between in ((None, "\n"), (1, "\n"), (None, "")):
+        text = between.join(json.dumps(document, indent=indent) for document in documents)
+        stream = cast("BinaryIO", Trickle(text.encode()))
+        assert documents == [decode(document.raw) for document in read_array(stream, "x.json", None)]
 
 
 @pytest.mark.parametrize(
     ("text", "position"),
     [
-        ('{"_id":1}\n{"_id":2}', "line 1"),
+        ("", "line 1"),
+        (" \n", "line 2"),
+        ('"text"', "line 1"),
+        ('{"_id":1}\n[{"_id":2}]', "document 2, line 2"),
+        ('{"_id":1},\n{"_id":2}', "document 2, line 1"),
+        ('{\n"_id":1\n}\n{\n"_id":', "document 2, line 5"),
         ('[{"_id":1},\n{"_id":2}', "document 2, line 2"),
         ('[{"_id":1},\n\n{"_id":}\n]', "document 2, line 3"),
         ('[{"_id":1}\n{"_id":2}]', "document 1, line 2"),
@@ -246,6 +256,37 @@ def test_a_broken_array_is_named(tmp_path: Path, text: str, position: str) -> No
         read(path)
 
     assert position == caught.value.position
+
+
+class Repeated:
+    """A stream of one line over and over, which is nowhere in memory as a whole."""
+
+    def __init__(self, line: bytes, times: int) -> None:
+        self._line = line
+        self._left = times
+
+    def read(self, size: int) -> bytes:
+        """As many whole lines as fit."""
+        taken = min(self._left, max(1, size // len(self._line)))
+        self._left -= taken
+        return self._line * taken
+
+
+@pytest.mark.parametrize("line", [b'{"_id":1,"text":"%s"}\n', b'{\n"_id":1,\n"text":"%s"\n}\n'])
+def test_memory_does_not_grow_with_the_documents(line: bytes) -> None:
+    """Many documents one after the other take no more memory than a few."""
+    line %= b"x" * 5000
+    stream = cast("BinaryIO", Repeated(line, 4000))
+
+    tracemalloc.start()
+    try:
+        count = sum(1 for _document in read_array(stream, "x.json", None))
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 4000 == count
+    assert peak < 4_000_000 < 4000 * len(line)
 
 
 def test_a_wrong_encoding_in_an_array_is_named(tmp_path: Path) -> None:
