@@ -20,7 +20,14 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
+from booking_migrate.stores.mongo.failures import (
+    DUPLICATE_KEY,
+    is_on,
+    reading,
+    server_text,
+    write_failure,
+    writing,
+)
 from booking_migrate.stores.mongo.raw import SIMPLE, as_driver_document, same_version
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
@@ -32,7 +39,6 @@ _FENCE: Mapping[str, Any] = {_FENCE_FIELD: {"$eq": "writes are refused during a 
 _CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 _EVERY_DOCUMENT = "clientId_1_every"
 _AT_ONCE = 1000
-_DUPLICATE_KEY = 11000
 
 
 class MongoLive:
@@ -150,9 +156,10 @@ class MongoLive:
             # Sent again after a lost answer, a booking finds itself there; one that finds another fails the count.
             if is_transient(error):
                 raise
-            others = [each for each in error.details["writeErrors"] if each["code"] != _DUPLICATE_KEY]
-            if others or error.details["writeConcernErrors"]:
-                raise WriteFailed(self._target.name, bulk_text(error)) from None
+            problems = error.details["writeErrors"]
+            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
+            if not is_id_there or error.details["writeConcernErrors"]:
+                raise write_failure(self._target.name, error) from None
 
     def _restrict_index(self) -> None:
         with writing(self._target):

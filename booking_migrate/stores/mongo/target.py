@@ -10,11 +10,12 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.errors import DuplicateKeys, TargetChanged, TargetInOldShape, UnusablePlace, WriteFailed
+from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
 from booking_migrate.stores.base import CanHold, Replacement, holds_everything
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -32,7 +33,6 @@ _GROUP_BYTES = 8 * 1024 * 1024
 _OPERATION_OVERHEAD = 4096
 """More than the names and flags around the two documents of a replacement take, in bytes."""
 
-_DUPLICATE_KEY = 11000
 _NO_TRANSACTIONS = 20
 
 _Item = TypeVar("_Item")
@@ -134,7 +134,7 @@ class MongoTarget:
         for change in taken_over:
             self._exchange(change)
         if duplicates:
-            raise DuplicateKeys(self.name, len(duplicates), _key_text(duplicates[0]))
+            raise duplicate_keys(self.name, duplicates)
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. Documents are durable already."""
@@ -173,9 +173,9 @@ class MongoTarget:
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
-                others = [problem for problem in refused if problem["code"] != _DUPLICATE_KEY]
+                others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
                 if others or error.details["writeConcernErrors"]:
-                    raise WriteFailed(self.name, bulk_text(error)) from None
+                    raise write_failure(self.name, error) from None
                 return list(refused)
         self._changed = True
         return []
@@ -195,7 +195,7 @@ class MongoTarget:
                         left = changes if attempt.num == 1 else self._unreplaced(changes)
                         matched = self._replace_once(left) if left else 0
             except BulkWriteError as error:
-                raise WriteFailed(self.name, bulk_text(error)) from None
+                raise write_failure(self.name, error) from None
         self._changed = True
         if matched < len(left):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
@@ -250,11 +250,6 @@ def _unchanged_since(change: Replacement) -> Any:
     if len(change.before) + len(change.after) + _OPERATION_OVERHEAD > MAXIMUM_SIZE:
         return same_version_roughly(change.before)
     return same_version(change.before)
-
-
-def _key_text(problem: Document) -> str:
-    keys = problem.get("keyValue") or {}
-    return ", ".join(f"{name} {display_id(value)}" for name, value in keys.items()) or "one of an unknown key"
 
 
 def _groups(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:

@@ -1,0 +1,75 @@
+"""Whether a collection can take client documents, found out before the first write with documents such as would be written."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.conversion import Converter, Session
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.lookup import Directory
+from booking_migrate.engine.outcome import Finding
+from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.errors import UnfitPlace
+from booking_migrate.stores.destination import PlaceFinding
+
+SAMPLE = 100
+"""How many of the oldest and how many of the newest bookings are converted to try out conditions."""
+
+
+def sample_documents(
+    plan: MigrationPlan, documents: Iterable[bytes], directory: Directory
+) -> tuple[bytes, ...]:
+    """Make the client documents that some bookings would become if their clients had no other ones.
+
+    Args:
+        plan: what is to be done.
+        documents: documents of the source; client documents among them are left out.
+        directory: where people are looked up.
+    """
+    converter = Converter(plan.contract, plan.accepted)
+    read = (read_booking(raw) for raw in documents)
+    bookings = [booking for booking in read if not booking.is_client_document]
+    people = directory.find(each for each in bookings if each.lacks_client() or each.lacks_expert())
+    clients: dict[bytes, list[Session]] = {}
+    for booking in bookings:
+        outcome = converter.convert(booking, people)
+        if isinstance(outcome, Session):
+            clients.setdefault(sort_key(outcome.client_id), []).append(outcome)
+    made = (
+        consolidate(ClientCase(sessions), plan.maximum_document_size).document
+        for sessions in clients.values()
+    )
+    return tuple(document for document in made if document is not None)
+
+
+def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
+    """Refuse a collection that cannot take client documents.
+
+    Raises:
+        UnfitPlace: an index or option is in the way.
+    """
+    refusal = refusal_of(place, found)
+    if refusal is not None:
+        raise refusal
+
+
+def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
+    """The refusal of a collection that cannot take client documents; None if it can."""
+    refused = [finding for finding in found if finding.is_refused]
+    if not refused:
+        return None
+    remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
+    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies)
+
+
+def findings_of(place: str, found: Sequence[PlaceFinding]) -> Iterator[Finding]:
+    """What is only named about a collection."""
+    for finding in found:
+        if not finding.is_refused:
+            yield Finding(
+                kind=finding.kind,
+                title=f"{place}: {finding.text}",
+                count=1,
+                sample_ids=(finding.name,),
+                advice=f"If that is not wanted, first: {finding.remedy}",
+            )

@@ -1,0 +1,113 @@
+"""A collection as a `Destination`: what is listed of it, and conditions that the server evaluates without writing."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from pymongo.errors import OperationFailure
+
+from booking_migrate.domain.bson_document import value_in
+from booking_migrate.domain.ordering import sort_key
+from booking_migrate.stores.destination import PlaceFacts
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import as_driver_document
+from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.packed import split
+
+_COMMAND_BYTES = 12 * 1024 * 1024
+"""Of documents in one command, which has MongoDB's limit on documents too."""
+
+_UNTOLD = frozenset({13, 40324})
+"""The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
+
+
+class MongoDestination:
+    """See `Destination` for the promises."""
+
+    def __init__(self, collection: DriverCollection) -> None:
+        """Take the collection."""
+        self._collection = collection
+        self._facts: PlaceFacts | None = None
+
+    @property
+    def name(self) -> str:
+        """See `Destination.name`."""
+        return self._collection.name
+
+    def facts(self) -> PlaceFacts | None:
+        """See `Destination.facts`. A view has neither indexes nor documents of its own."""
+        listed = describe(self._collection)
+        if listed is None or listed["type"] != "collection":
+            return None
+        with reading(self._collection):
+            indexes = tried(lambda: list(self._collection.list_indexes()))
+        self._facts = PlaceFacts(listed.get("options", {}), indexes)
+        return self._facts
+
+    def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
+        """See `Destination.matching`. The server compares by the collection's default collation, as it does on a write."""
+        options = self._facts.options if self._facts is not None else {}
+        collation = options.get("collation", {"locale": "simple"})
+        matching: set[bytes] = set()
+        with reading(self._collection):
+            for group in _groups(documents):
+                try:
+                    found = self._matching_ids(condition, group, collation)
+                except OperationFailure as error:
+                    if error.code in _UNTOLD:
+                        return None
+                    raise
+                matching.update(found)
+        return [raw for raw in documents if _key(raw) in matching]
+
+    def _matching_ids(
+        self, condition: Mapping[str, Any], documents: Sequence[bytes], collation: Mapping[str, Any]
+    ) -> set[bytes]:
+        stages: list[Mapping[str, Any]] = [
+            {"$documents": [{"$literal": as_driver_document(raw)} for raw in documents]},
+            {"$match": condition},
+            {"$project": {"_id": 1}},
+        ]
+        database = self._collection.database
+        return tried(
+            lambda: {sort_key(each["_id"]) for each in database.aggregate(stages, collation=collation)}
+        )
+
+
+def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
+    """The first and the last so many documents of a collection in the order of `_id`, each once.
+
+    They are of both generations, where there are two, and cost nothing that grows with the collection.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
+    """
+    found: dict[bytes, bytes] = {}
+    with reading(collection):
+        for direction in (1, -1):
+            for attempt in attempts():
+                with attempt:
+                    cursor = collection.find_raw_batches({}, sort=[("_id", direction)], limit=count)
+                    # The driver's annotation says document; what comes is the bytes of a whole batch.
+                    raws = [
+                        raw for batch in cast("Iterable[bytes]", cursor) for raw in split(batch).documents()
+                    ]
+            found.update((_key(raw), raw) for raw in raws)
+    return list(found.values())
+
+
+def _key(raw: bytes) -> bytes:
+    return sort_key(value_in(raw, b"_id"))
+
+
+def _groups(documents: Sequence[bytes]) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for raw in documents:
+        if group and size + len(raw) > _COMMAND_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(raw)
+        size += len(raw)
+    if group:
+        yield group
