@@ -6,11 +6,11 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.consolidation import ClientCase, consolidate
 from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.ordering import sort_key
-from booking_migrate.engine.lookup import Directory
+from booking_migrate.engine.lookup import Directory, FindsById
 from booking_migrate.engine.outcome import Finding
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.errors import UnfitPlace
-from booking_migrate.stores.destination import PlaceFinding
+from booking_migrate.stores.destination import Destination, PlaceFinding, examine
 
 SAMPLE = 100
 """How many of the oldest and how many of the newest bookings are converted to try out conditions."""
@@ -40,6 +40,30 @@ def sample_documents(
         for sessions in clients.values()
     )
     return tuple(document for document in made if document is not None)
+
+
+def examine_target(
+    plan: MigrationPlan,
+    target: Destination,
+    bookings: Iterable[bytes],
+    *,
+    users: FindsById | None,
+    experts: FindsById | None,
+) -> tuple[PlaceFinding, ...]:
+    """Find what the indexes and options of a target do to client documents. Nothing is written.
+
+    Args:
+        plan: what is to be done.
+        target: the collection.
+        bookings: bookings of the source to try conditions out with.
+        users: where users are looked up; None if nowhere.
+        experts: where experts are looked up; None if nowhere.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: the server does not say.
+    """
+    documents = sample_documents(plan, bookings, Directory(users, experts, plan.lookup))
+    return examine(target, documents, in_place=False)
 
 
 def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:

@@ -3,9 +3,11 @@
 The docstrings are promises.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from bson import json_util
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,67 @@ class IndexNote:
 
     reason: str | None = None
     """Why it was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionNote:
+    """What a cut-over makes of one option of the old collection, or of one that only the new collection has."""
+
+    name: str
+    definition: str
+    """As Extended JSON."""
+
+    reason: str | None = None
+    """Why it is not kept; None if it is."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the new live collection has it as the old one had it."""
+        return self.reason is None
+
+
+IMAGES = "changeStreamPreAndPostImages"
+_COLLATION = "collation"
+_VALIDATION = frozenset({"validator", "validationLevel", "validationAction"})
+_CREATION = "only a new collection can be given it: create the target with it, and migrate again"
+_REASONS = {
+    "validator": "it was written for single bookings; write one for client documents",
+    _COLLATION: "only a new collection can be given it: roll back, drop the target, and migrate again",
+}
+
+
+def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -> tuple[OptionNote, ...]:
+    """What becomes of the options of a source when a target takes its place (manual, reference/command/collMod).
+
+    Images for change streams can be set on any collection, and are. Everything else the target has already, or never gets.
+
+    Args:
+        source: the old collection's options, as the server lists them.
+        target: the new one's; None if it is not there yet: then it is created with the source's default collation.
+    """
+    expected = {_COLLATION: source.get(_COLLATION)} if target is None else target
+    notes = []
+    for name, value in source.items():
+        if name in _VALIDATION - {"validator"} or value in ({}, {"enabled": False}):
+            continue
+        is_same = comparable(name, value) == comparable(name, expected.get(name))
+        reason = None if is_same or name == IMAGES else _REASONS.get(name, _CREATION)
+        notes.append(OptionNote(name, _shown(value), reason))
+    if expected.get(_COLLATION) and not source.get(_COLLATION):
+        reason = "the new collection has it and the old one has not: queries compare text in another way"
+        notes.append(OptionNote(_COLLATION, _shown(expected[_COLLATION]), reason))
+    return tuple(notes)
+
+
+def comparable(name: str, value: Any) -> Any:
+    """An option's value without the version of the library behind it."""
+    if name == _COLLATION and isinstance(value, Mapping):
+        return {key: each for key, each in value.items() if key != "version"}
+    return value
+
+
+def _shown(value: Any) -> str:
+    return json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
 
 
 class LiveCollections(Protocol):

@@ -69,6 +69,9 @@ class Destination(Protocol):
         None if the server cannot tell.
         """
 
+    def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        """Its documents that have one of these values in a field, with `_id` and the field at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlaceFinding:
@@ -205,37 +208,99 @@ class _Rules:
             yield from self._of_validator(validator, options.get("validationAction", "error"))
 
     def _of_validator(self, validator: Mapping[str, Any], action: str) -> Iterator[PlaceFinding]:
-        refuses = action != "warn"
         if FENCE_FIELD in validator:
-            problem = "refuses every write: a cut-over is under way, or was interrupted"
-            remedy = "booking-migrate status"
-        else:
-            matching = self.place.matching(validator, self.documents)
-            remedy = f'db.runCommand({{collMod: "{self.place.name}", validationLevel: "off"}})'
-            if matching is None or not self.documents:
-                problem = "could not be tested with client documents"
-                refuses = False
-            else:
-                failing = set(self.documents) - set(matching)
-                if not failing:
-                    return
-                sample = min(display_id(value_in(raw, b"clientId")) for raw in failing)
-                verb = "refuses" if refuses else "logs"
-                problem = (
-                    f"{verb} {len(failing)} of {len(self.documents)} client documents that were tested, "
-                    f"such as that of client {sample}"
-                )
-        yield PlaceFinding(
-            kind="validator",
-            name="of the collection",
-            definition=_shown(validator),
-            problem=problem,
-            remedy=remedy,
-            is_refused=refuses,
-        )
+            yield PlaceFinding(
+                kind="validator",
+                name="of a cut-over",
+                definition=_shown(validator),
+                problem="refuses every write: a cut-over is under way, or was interrupted",
+                remedy="booking-migrate status",
+                is_refused=True,
+            )
+            return
+        matching = self.place.matching(validator, self.documents) if self.documents else None
+        verdict = None if matching is None else Verdict().after(self.documents, matching)
+        if verdict is None or verdict.refused:
+            yield validator_finding(self.place.name, validator, verdict, is_enforced=action != "warn")
 
     def _drop(self, index: Mapping[str, Any]) -> str:
-        return f'db.getCollection("{self.place.name}").dropIndex("{index["name"]}")'
+        return _drop(self.place.name, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many documents a validator was tried out with, and what it made of them."""
+
+    tested: int = 0
+    refused: int = 0
+    sample: str = ""
+    """The client of one that it refuses, as text."""
+
+    def after(self, documents: Sequence[bytes], matching: Sequence[bytes]) -> "Verdict":
+        """The verdict with these documents, too, of which some meet the validator."""
+        failing = set(documents) - set(matching)
+        clients = [display_id(value_in(raw, b"clientId")) for raw in failing]
+        sample = min(clients, default="")
+        return Verdict(self.tested + len(documents), self.refused + len(failing), self.sample or sample)
+
+
+def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The validator of a collection with these options, if it refuses documents."""
+    validator: Mapping[str, Any] | None = options.get("validator")
+    is_enforced = (
+        options.get("validationLevel", "strict") != "off"
+        and options.get("validationAction", "error") != "warn"
+    )
+    return validator if validator and is_enforced and FENCE_FIELD not in validator else None
+
+
+def validator_finding(
+    place: str, validator: Mapping[str, Any], verdict: Verdict | None, *, is_enforced: bool = True
+) -> PlaceFinding:
+    """What is to be said about a validator.
+
+    Args:
+        place: the collection's name.
+        validator: the validator.
+        verdict: what it made of documents; None if it could not be tried out.
+        is_enforced: whether it refuses documents, and does not only log them.
+    """
+    if verdict is None:
+        problem = "could not be tested with client documents"
+    else:
+        problem = (
+            f"{'refuses' if is_enforced else 'logs'} {verdict.refused} of {verdict.tested} client documents "
+            f"that were tested, such as that of client {verdict.sample}"
+        )
+    return PlaceFinding(
+        kind="validator",
+        name="of the collection",
+        definition=_shown(validator),
+        problem=problem,
+        remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',
+        is_refused=is_enforced and verdict is not None,
+    )
+
+
+def lone_unique_field(index: Mapping[str, Any]) -> str | None:
+    """The one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
+    (name, *others) = index["key"]
+    is_unique = bool(index.get("unique") or index.get("prepareUnique"))
+    is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
+    is_own = name in CLIENT_FIELDS - _NEVER_EQUAL - {"sessions"}
+    is_whole = "partialFilterExpression" not in index
+    return name if is_unique and is_simple and is_own and is_whole and not others else None
+
+
+def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
+    """What is to be said about a unique index that refuses so many documents, one of them for this value."""
+    noun = "client document that has" if count == 1 else "client documents that have"
+    problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
+    return _of_index(index, "unique-index", problem, _drop(place, index), is_refused=True)
+
+
+def _drop(place: str, index: Mapping[str, Any]) -> str:
+    return f'db.getCollection("{place}").dropIndex("{index["name"]}")'
 
 
 def _is_of_clients(key: str) -> bool:

@@ -10,7 +10,7 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.destination import PlaceFacts
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import as_driver_document
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.packed import split
 
@@ -59,6 +59,13 @@ class MongoDestination:
                     raise
                 matching.update(found)
         return [raw for raw in documents if _key(raw) in matching]
+
+    def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        """See `Destination.holding`."""
+        with reading(self._collection):
+            return tried(
+                lambda: list(find_raw(self._collection, any_of(field, values), fields={"_id": 1, field: 1}))
+            )
 
     def _matching_ids(
         self, condition: Mapping[str, Any], documents: Sequence[bytes], collation: Mapping[str, Any]

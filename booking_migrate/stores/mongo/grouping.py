@@ -7,6 +7,7 @@ from bson.objectid import ObjectId
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from booking_migrate.stores.grouping import ClientCount, ClientRange, PlainRules
+from booking_migrate.stores.mongo.administration import collation_of
 from booking_migrate.stores.mongo.client_index import client_index_name
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges, in_range
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -52,6 +53,9 @@ class MongoGrouping:
         listed = describe(self._target)
         if listed is not None and listed["type"] != "collection":
             return f"{self._target.name} is a {listed['type']}"
+        # A target that is not there yet gets the default collation of the source.
+        if collation_of((listed or describe(self._source) or {}).get("options", {})) is not None:
+            return "the target has a default collation, and $merge needs an index on _id that compares bytes"
         return self._cut.obstacle()
 
     def ranges(self, bookings: int, first: ObjectId | None = None) -> Iterator[ClientRange]:

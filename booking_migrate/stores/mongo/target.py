@@ -12,6 +12,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
 from booking_migrate.stores.base import CanHold, Replacement, holds_everything
+from booking_migrate.stores.mongo.administration import create_like
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, reading, write_failure, writing
@@ -41,8 +42,20 @@ _Item = TypeVar("_Item")
 class MongoTarget:
     """Writes client documents to a collection; see `TargetWriter` for the promises."""
 
-    def __init__(self, collection: DriverCollection, rejects: RejectsKeeper) -> None:
+    def __init__(
+        self, collection: DriverCollection, rejects: RejectsKeeper, *, model: DriverCollection | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collection: where the client documents go.
+            rejects: who gets the rejected bookings.
+            model: the collection of the bookings, if it is in the same database. If the target is not there yet, it is
+                made with this one's default collation, which can only be chosen then: after a cut-over the
+                application's queries compare as before.
+        """
         self._collection = collection
+        self._model = model
         self._rejects = rejects
         self._changed = False
         self._was_empty = False
@@ -67,6 +80,8 @@ class MongoTarget:
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
         self.check()
+        if self._model is not None:
+            self._changed |= create_like(self._collection, self._model)
         self._changed |= ensure_client_index(self._collection)
 
     def check(self) -> None:
