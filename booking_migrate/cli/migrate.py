@@ -277,7 +277,8 @@ def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[
     Raises:
         UnfitPlace: one of them is in the way of client documents; nothing was written.
     """
-    from booking_migrate.engine.destination import SAMPLE, examine_target, findings_of, refuse_unfit  # noqa: PLC0415 - as above
+    from booking_migrate.engine.destination import SAMPLE, examine_target, findings_of  # noqa: PLC0415 - as above
+    from booking_migrate.stores.destination import refuse_unfit  # noqa: PLC0415
     from booking_migrate.stores.locate_destination import first_and_last, open_destination  # noqa: PLC0415
 
     found = examine_target(

@@ -9,7 +9,6 @@ from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.lookup import Directory, FindsById
 from booking_migrate.engine.outcome import Finding
 from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.errors import UnfitPlace
 from booking_migrate.stores.destination import Destination, PlaceFinding, examine
 
 SAMPLE = 100
@@ -64,26 +63,6 @@ def examine_target(
     """
     documents = sample_documents(plan, bookings, Directory(users, experts, plan.lookup))
     return examine(target, documents, in_place=False)
-
-
-def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
-    """Refuse a collection that cannot take client documents.
-
-    Raises:
-        UnfitPlace: an index or option is in the way.
-    """
-    refusal = refusal_of(place, found)
-    if refusal is not None:
-        raise refusal
-
-
-def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
-    """The refusal of a collection that cannot take client documents; None if it can."""
-    refused = [finding for finding in found if finding.is_refused]
-    if not refused:
-        return None
-    remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
-    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies)
 
 
 def findings_of(place: str, found: Sequence[PlaceFinding]) -> Iterator[Finding]:

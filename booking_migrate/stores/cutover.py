@@ -47,6 +47,8 @@ _COLLATION = "collation"
 _VALIDATION = frozenset({"validator", "validationLevel", "validationAction"})
 _CREATION = "only a new collection can be given it: create the target with it, and migrate again"
 _REASONS = {
+    "capped": "a capped collection cannot be replaced by a cut-over",
+    "encryptedFields": "a collection of Queryable Encryption cannot be replaced by a cut-over",
     "validator": "it was written for single bookings; write one for client documents",
     _COLLATION: "only a new collection can be given it: roll back, drop the target, and migrate again",
 }
@@ -99,6 +101,7 @@ class LiveCollections(Protocol):
         None if it can.
 
         Raises:
+            UnfitPlace: an index or option of the target is in the way of client documents.
             WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
         """
 
@@ -143,10 +146,16 @@ class LiveCollections(Protocol):
         """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
 
     def swap(self) -> None:
-        """Give the target the source's name, in whose place it steps, in one atomic rename."""
+        """Give the target the source's name, in whose place it steps, in one atomic rename.
+
+        Before that it gets the source's images for change streams, and that is read again.
+        """
 
     def is_swapped(self, settings: str) -> bool:
         """Whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
+
+    def options(self, settings: str) -> Sequence[OptionNote]:
+        """What has become of the old collection's options, by what the server lists of the live one."""
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Give the live collection those of the old one's indexes that make sense for client documents."""

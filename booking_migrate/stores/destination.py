@@ -13,6 +13,7 @@ from bson import json_util
 
 from booking_migrate.domain.bson_document import value_in
 from booking_migrate.domain.description import display_id, shorten
+from booking_migrate.errors import UnfitPlace
 
 CLIENT_FIELDS = frozenset(
     {
@@ -118,6 +119,26 @@ def examine(
     rules = _Rules(place, documents, in_place=in_place, has_transactions=has_transactions)
     found = [finding for index in facts.indexes for finding in rules.of_index(index)]
     return (*found, *rules.of_options(facts.options))
+
+
+def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
+    """Refuse a collection that cannot take client documents.
+
+    Raises:
+        UnfitPlace: an index or option is in the way.
+    """
+    refusal = refusal_of(place, found)
+    if refusal is not None:
+        raise refusal
+
+
+def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
+    """The refusal of a collection that cannot take client documents; None if it can."""
+    refused = [finding for finding in found if finding.is_refused]
+    if not refused:
+        return None
+    remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
+    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies)
 
 
 @dataclass(frozen=True, slots=True)

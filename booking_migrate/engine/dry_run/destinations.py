@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from booking_migrate.engine.destination import SAMPLE, findings_of, refusal_of, sample_documents
+from booking_migrate.engine.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.engine.dry_run.needs import Surroundings
 from booking_migrate.engine.dry_run.outcome import Blocker
 from booking_migrate.engine.lookup import Directory
@@ -12,7 +12,7 @@ from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.errors import UnfitPlace
 from booking_migrate.stores.base import DocumentReader
 from booking_migrate.stores.cutover import OptionNote, options_after
-from booking_migrate.stores.destination import PlaceFinding, examine
+from booking_migrate.stores.destination import PlaceFinding, examine, refusal_of
 
 _COLLECTION = "collection"
 
@@ -55,7 +55,8 @@ class Examined:
                 sample_ids=tuple(finding.name for finding in self.source if finding.is_refused),
                 advice=refusal.hint,
             )
-        left_out = [note for note in self.options if not note.is_kept]
+        # Of the validator is said elsewhere what becomes of it.
+        left_out = [note for note in self.options if not note.is_kept and note.name != "validator"]
         if left_out:
             reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)
             yield Finding(

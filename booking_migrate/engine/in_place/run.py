@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate.domain.ordering import sort_key
-from booking_migrate.engine.destination import SAMPLE, findings_of, refuse_unfit, sample_documents
+from booking_migrate.engine.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.engine.in_place.accounting import Pass, Progress
 from booking_migrate.engine.in_place.as_it_was import AsItWas
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
@@ -22,6 +22,7 @@ from booking_migrate.engine.tally import Tally
 from booking_migrate.engine.throttle import NoThrottle, Pace, Throttle
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader
+from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
 

@@ -10,6 +10,7 @@ from pymongo.database import Database
 from booking_migrate.engine.in_place import contention
 from booking_migrate.errors import Contended
 from booking_migrate.stores.mongo import in_place
+from booking_migrate.stores.mongo.transactions import transact
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 
@@ -181,7 +182,6 @@ def test_clients_that_were_given_up_are_named(
     """A client that other processes write to all the time ends the run with its id; the next run goes on."""
     database.bookings.insert_many(map(booking, range(12)))
     monkeypatch.setattr(contention, "_TRIES", 2)
-    transact = in_place.transact
     busy = [booking(1)["_id"].binary]
 
     def contended(session: Any, collection: Any, work: Callable[[Any], Any]) -> Any:
@@ -267,11 +267,11 @@ def test_a_document_that_a_validator_refuses_later_is_named(database: Db, comman
 
 def test_other_options_are_kept(database: Db, command: Run) -> None:
     """Default collation and images for change streams stay, and clients that differ in case only stay two."""
-    options = {
+    options: dict[str, Any] = {
         "collation": {"locale": "en", "strength": 2},
         "changeStreamPreAndPostImages": {"enabled": True},
     }
-    database.create_collection("bookings", **options)
+    database.command("create", "bookings", **options)
     database.bookings.insert_many(
         booking(number, clientId="abc" if number % 2 else "ABC", clientEmail=f"{number % 2}@b.example")
         for number in range(6)
