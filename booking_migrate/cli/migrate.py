@@ -283,7 +283,7 @@ def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[
 
     found = examine_target(
         plan,
-        open_destination(sides.connection, places.target),
+        open_destination(sides.connection, places.target, places.source),
         first_and_last(parse_place(places.source), sides.connection, SAMPLE),
         users=sides.users,
         experts=sides.experts,

@@ -4,18 +4,25 @@ from collections.abc import Sequence
 
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.destination import Destination
-from booking_migrate.stores.places import CollectionPlace, Place
+from booking_migrate.stores.places import CollectionPlace, Place, parse_place
 
 
-def open_destination(connection: Connection, name: str) -> Destination:
+def open_destination(connection: Connection, name: str, source_name: str | None = None) -> Destination:
     """A collection, to look at its indexes and options. Nothing is contacted before it is used.
+
+    Args:
+        connection: the server and the database.
+        name: the collection's name.
+        source_name: the source, which the user may read, if it is known.
 
     Raises:
         MissingUri, BadConfiguration: the connection string cannot be used.
     """
     from booking_migrate.stores.mongo.destination import MongoDestination  # noqa: PLC0415 - the driver is slow to import
 
-    return MongoDestination(connection.collection(name))
+    source = None if source_name is None else parse_place(source_name)
+    beside = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
+    return MongoDestination(connection.collection(name), beside)
 
 
 def first_and_last(place: Place, connection: Connection, count: int) -> Sequence[bytes]:

@@ -251,7 +251,7 @@ def open_preview(
     if reject_file is not None:
         chosen = FileRejects(reject_file, source=source, target=target, overwrite=True)
     if isinstance(place, CollectionPlace):
-        return _read_only(place, connection, chosen)
+        return _read_only(place, connection, chosen, source_name)
     if isinstance(place, StreamPlace):
         beside, output = STREAM_REJECTS, DiscardedOutput()
         kept = ComparedRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
@@ -263,13 +263,15 @@ def open_preview(
     return FilePreview(place.name, place.format, compared, kept)
 
 
-def _read_only(place: CollectionPlace, connection: Connection, rejects: RejectsKeeper) -> ReadOnlyTarget:
+def _read_only(
+    place: CollectionPlace, connection: Connection, rejects: RejectsKeeper, source_name: str
+) -> ReadOnlyTarget:
     if not connection.is_given:
         return ReadOnlyTarget(EmptyTarget(place.name), rejects)
     collection = connection.collection(place.name)
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415 - the driver is slow to import
 
     def open_trial() -> Trial:
-        return Trial(open_destination(connection, place.name))
+        return Trial(open_destination(connection, place.name, source_name))
 
     return ReadOnlyTarget(MongoTarget(collection, DroppedRejects()), rejects, open_trial)

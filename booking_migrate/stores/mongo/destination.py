@@ -24,9 +24,15 @@ _UNTOLD = frozenset({13, 40324})
 class MongoDestination:
     """See `Destination` for the promises."""
 
-    def __init__(self, collection: DriverCollection) -> None:
-        """Take the collection."""
+    def __init__(self, collection: DriverCollection, beside: DriverCollection | None = None) -> None:
+        """Take the collection.
+
+        Args:
+            collection: the place.
+            beside: another collection that the user may read, for users who may read single collections only.
+        """
         self._collection = collection
+        self._beside = beside
         self._facts: PlaceFacts | None = None
 
     @property
@@ -51,12 +57,9 @@ class MongoDestination:
         matching: set[bytes] = set()
         with reading(self._collection):
             for group in _groups(documents):
-                try:
-                    found = self._matching_ids(condition, group, collation)
-                except OperationFailure as error:
-                    if error.code in _UNTOLD:
-                        return None
-                    raise
+                found = self._matching_ids(condition, group, collation)
+                if found is None:
+                    return None
                 matching.update(found)
         return [raw for raw in documents if _key(raw) in matching]
 
@@ -69,16 +72,32 @@ class MongoDestination:
 
     def _matching_ids(
         self, condition: Mapping[str, Any], documents: Sequence[bytes], collation: Mapping[str, Any]
-    ) -> set[bytes]:
-        stages: list[Mapping[str, Any]] = [
-            {"$documents": [{"$literal": as_driver_document(raw)} for raw in documents]},
-            {"$match": condition},
-            {"$project": {"_id": 1}},
-        ]
+    ) -> set[bytes] | None:
+        tried_out: list[Mapping[str, Any]] = [{"$match": condition}, {"$project": {"_id": 1}}]
+        listed = [{"$literal": as_driver_document(raw)} for raw in documents]
         database = self._collection.database
-        return tried(
-            lambda: {sort_key(each["_id"]) for each in database.aggregate(stages, collation=collation)}
-        )
+        try:
+            return tried(
+                lambda: _ids(database.aggregate([{"$documents": listed}, *tried_out], collation=collation))
+            )
+        except OperationFailure as error:
+            if error.code not in _UNTOLD:
+                raise
+        # Whoever may read a collection may have the server make documents of anything it holds.
+        made: list[Mapping[str, Any]] = [
+            {"$limit": 1},
+            {"$project": {"_id": 0, "made": listed}},
+            {"$unwind": "$made"},
+            {"$replaceRoot": {"newRoot": "$made"}},
+        ]
+        for readable in (self._collection, self._beside):
+            if readable is not None and readable.find_one({}, {"_id": 1}) is not None:
+                return _ids(readable.aggregate([*made, *tried_out], collation=collation))
+        return None
+
+
+def _ids(found: Iterable[Mapping[str, Any]]) -> set[bytes]:
+    return {sort_key(each["_id"]) for each in found}
 
 
 def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:

@@ -125,14 +125,18 @@ def is_on(problem: Mapping[str, Any], field: str) -> bool:
 
 
 def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKeys:
-    """Our error for documents that were refused as duplicates; one in another index than that on `clientId` is named first."""
-    other = next((problem for problem in problems if not is_on(problem, "clientId")), None)
-    if other is None:
+    """Our error for documents that were refused as duplicates.
+
+    A client document that another process has made has the same `clientId`, and often the same `_id`. In any other unique
+    index it is documents that do not fit beside each other, and those are named first.
+    """
+    others = [problem for problem in problems if not (is_on(problem, "clientId") or is_on(problem, "_id"))]
+    if not others:
         return DuplicateKeys(place, len(problems), _key_text(problems[0]))
-    keys = ", ".join(f"{name} {direction}" for name, direction in (other.get("keyPattern") or {}).items())
-    count = sum(not is_on(problem, "clientId") for problem in problems)
+    first = others[0]
+    keys = ", ".join(f"{name} {direction}" for name, direction in (first.get("keyPattern") or {}).items())
     return UniqueIndexViolated(
-        place, count, _key_text(other), _index_name(other), keys or "its keys are unknown"
+        place, len(others), _key_text(first), _index_name(first), keys or "its keys are unknown"
     )
 
 

@@ -93,7 +93,7 @@ class MongoInspector:
 
     def destination(self, name: str) -> Destination:
         """See `DatabaseInspector.destination`."""
-        return MongoDestination(self._anchor.database[name])
+        return MongoDestination(self._anchor.database[name], self._anchor)
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
         """See `DatabaseInspector.missing`."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.engine.in_place import contention
+from booking_migrate.engine.in_place import batches, contention
 from booking_migrate.errors import Contended
 from booking_migrate.stores.mongo import in_place
 from booking_migrate.stores.mongo.transactions import transact
@@ -72,12 +72,18 @@ def test_an_index_in_the_way_is_refused(database: Db, command: Run, case: str) -
     _numbered(database)
     database.bookings.create_index(keys, name="in_the_way", **options)
     before = database.command("dbHash")["collections"]
+    looked = json.loads(command("dry-run", "--json", "--quiet").stdout)
     refused = command(*MIGRATE)
     error = json.loads(refused.stdout)["error"]
     after = database.command("dbHash")["collections"]
     database.bookings.drop_index("in_the_way")
     done = command(*MIGRATE)
 
+    (_, mode) = looked["dry_run"]["needs"]["modes"]
+    (finding,) = (each for each in looked["findings"] if each["kind"] == "in-place-refused")
+    assert ("in place", False, []) == (mode["name"], mode["possible"], looked["dry_run"]["blockers"])
+    assert problem in mode["note"]
+    assert (["in_the_way"], error["hint"]) == (finding["sample_ids"], finding["advice"])
     assert (5, "UnfitPlace") == (refused.returncode, error["kind"])
     assert "in_the_way" in error["message"]
     assert problem in error["message"]
@@ -205,6 +211,40 @@ def test_clients_that_were_given_up_are_named(
     assert "--passes" in error["hint"]
     assert (0, 12) == (done.returncode, json.loads(done.stdout)["counts"]["scanned"])
     assert 12 == database.bookings_legacy.count_documents({})
+
+
+def test_what_others_change_meanwhile_is_accounted_for(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A booking that is deleted, one that goes to an earlier client and one that loses its client end as they are then."""
+    database.bookings.insert_many(map(booking, range(12)))
+    ids = [booking(number)["_id"] for number in range(12)]
+    pending = [True]
+
+    def interfering(session: Any, collection: Any, work: Callable[[Any], Any]) -> Any:
+        settlement = transact(session, collection, work)
+        if pending:
+            pending.clear()
+            database.bookings.delete_one({"_id": ids[3]})
+            database.bookings.update_one({"_id": ids[7]}, {"$set": {"clientId": client(0)}})
+            database.bookings.update_one({"_id": ids[2]}, {"$unset": {"clientId": 1}})
+        return settlement
+
+    monkeypatch.setattr(in_place, "transact", interfering)
+    monkeypatch.setattr(batches, "_FIRST_BYTES", 1)
+    done = command(*MIGRATE)
+    counts = json.loads(done.stdout)["counts"]
+
+    assert (3, 11, 10, 1) == (
+        done.returncode,
+        counts["scanned"],
+        counts["migrated"] + counts["already_migrated"],
+        counts["rejected"],
+    )
+    assert {*ids} - {ids[2], ids[3]} == {each["_id"] for each in database.bookings_legacy.find()}
+    assert [ids[2]] == [each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})]
+    moved = database.bookings.find_one({"clientId": client(0)}) or {}
+    assert 4 == moved["totalSessions"]
 
 
 SCHEMA = {
