@@ -42,7 +42,7 @@ class MongoDestination:
 
     def facts(self) -> PlaceFacts | None:
         """See `Destination.facts`. A view has neither indexes nor documents of its own."""
-        listed = describe(self._collection)
+        listed = describe(self._collection, waits=False)
         if listed is None or listed["type"] != "collection":
             return None
         with reading(self._collection):
@@ -109,6 +109,9 @@ def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
         ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
     """
     found: dict[bytes, bytes] = {}
+    # This may be the first contact: where no server answers, waiting for one does not help.
+    if describe(collection, waits=False) is None:
+        return ()
     with reading(collection):
         for direction in (1, -1):
             for attempt in attempts():
