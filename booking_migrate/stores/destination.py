@@ -28,7 +28,7 @@ CLIENT_FIELDS = frozenset(
         "updatedAt",
     }
 )
-"""The fields of a client document (DESIGN.md, section 2)."""
+"""The fields of a client document."""
 
 _DATES = frozenset({"createdAt", "updatedAt"})
 _NEVER_EQUAL = frozenset({"_id", "clientId", "sessions.sessionId", "sessions.legacyBookingId"})

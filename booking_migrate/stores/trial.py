@@ -67,7 +67,7 @@ class Trial:
             )
 
     def close(self) -> None:
-        """Let go of the disk."""
+        """Delete what is on disk."""
         for keys in self._keys:
             keys.close()
 

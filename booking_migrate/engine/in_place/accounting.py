@@ -1,7 +1,7 @@
 """One pass through a collection that is migrated in place, and what became of every document that it met, by `_id`.
 
 What a pass has met is moved, rejected, left for the next pass, or gone by the application's own doing. Nothing else is
-possible, so a booking that was left is known until it is moved or rejected (DESIGN.md, invariant 1).
+possible, so a booking that was left is known until it is moved or rejected.
 """
 
 from collections.abc import Callable, Iterable, Sequence
