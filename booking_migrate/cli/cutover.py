@@ -196,6 +196,11 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
         holder=holder_of("cutover", start.run_id),
     )
     with opened(places, start.listener) as sides:
+
+        def before(chosen: "RunRecord") -> None:
+            _warn_of_options(places, sides, start.listener)
+            start.before(chosen)
+
         outcome = cut_over(
             CutoverPlan(
                 migration=plan,
@@ -205,10 +210,26 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
                 stores=stores_of(sides.connection, target=places.target, source=places.source),
                 listener=start.listener,
                 shield=start.shield,
-                before=start.before,
+                before=before,
             )
         )
     return report_of_cutover(outcome, seconds=monotonic() - began)
+
+
+def _warn_of_options(places: Places, sides: Opened, listener: "Listener") -> None:
+    """Name the options of the old collection that the new one will not have, while nothing is changed yet."""
+    from booking_migrate.events import Warned  # noqa: PLC0415 - as above
+    from booking_migrate.stores.cutover import options_after  # noqa: PLC0415
+    from booking_migrate.stores.locate_destination import open_destination  # noqa: PLC0415
+
+    source, target = (
+        open_destination(sides.connection, name).facts() for name in (places.source, places.target)
+    )
+    if source is None or target is None:
+        return
+    for note in options_after(source.options, target.options):
+        if not note.is_kept:
+            listener.notify(Warned(f"{places.source} will lose its option {note.name}: {note.reason}"))
 
 
 def _places(places: Places, plan: "MigrationPlan", sides: Opened, start: _Start) -> "CutoverPlaces":

@@ -1,6 +1,6 @@
 """The command ``migrate``: side by side, from any place to any place, or within one collection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from booking_migrate.cli.wiring import Opened
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.lifecycle import JournaledOutcome
+    from booking_migrate.engine.outcome import Finding
     from booking_migrate.engine.plan import MigrationPlan
     from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
@@ -231,8 +232,9 @@ def _run(
     request = _request(plan, places, wanted, start)
     match place:
         case CollectionPlace():
+            named = _examined(plan, places, sides)
             stores = stores_of(sides.connection, target=places.target, source=places.source)
-            return migrate(
+            done = migrate(
                 plan,
                 sides.source,
                 target,
@@ -243,6 +245,8 @@ def _run(
                 listener=start.listener,
                 shield=start.shield,
             )
+            outcome = replace(done.outcome, findings=(*done.outcome.findings, *named))
+            return replace(done, outcome=outcome)
         case FilePlace():
             written = [place.path, wanted.rejects or rejects_beside(place)]
             kept = SidecarTarget(target, Sidecar(place.path), request, written, start.listener)
@@ -260,6 +264,27 @@ def _run(
                 plan, sides.source, target, users=sides.users, experts=sides.experts, listener=start.listener
             )
             return JournaledOutcome(outcome, start.run_id, is_resumed=False)
+
+
+def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[Finding, ...]":
+    """What is to be said about the target's indexes and options.
+
+    Raises:
+        UnfitPlace: one of them is in the way of client documents; nothing was written.
+    """
+    from booking_migrate.engine.destination import SAMPLE, examine_target, findings_of  # noqa: PLC0415 - as above
+    from booking_migrate.stores.destination import refuse_unfit  # noqa: PLC0415
+    from booking_migrate.stores.locate_destination import first_and_last, open_destination  # noqa: PLC0415
+
+    found = examine_target(
+        plan,
+        open_destination(sides.connection, places.target, places.source),
+        first_and_last(parse_place(places.source), sides.connection, SAMPLE),
+        users=sides.users,
+        experts=sides.experts,
+    )
+    refuse_unfit(places.target, found)
+    return tuple(findings_of(places.target, found))
 
 
 def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start) -> "RunRequest":

@@ -28,7 +28,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader, TargetWriter
-from booking_migrate.stores.cutover import IndexNote, LiveCollections
+from booking_migrate.stores.cutover import IndexNote, LiveCollections, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
 
 
@@ -70,6 +70,7 @@ class CutoverOutcome:
     """Rejected bookings that went along."""
 
     indexes: tuple[IndexNote, ...] = ()
+    options: tuple[OptionNote, ...] = ()
 
 
 def legacy_name(run: RunRecord) -> str:
@@ -179,7 +180,7 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     if run is not None and run.state is RunState.CUTTING_OVER:
         run = recover(run, live, plan.stores, lock, plan.listener)
         if run.state is RunState.CUT_OVER:
-            return CutoverOutcome(run, indexes=_recreate_indexes(run, live))
+            return CutoverOutcome(run, indexes=_recreate_indexes(run, live), options=_options(run, live))
     run = check_ready(run, plan.request, plan.policy, live)
     plan.before(run)
     return _Attempt(run, plan, lock).carry_out()
@@ -213,6 +214,10 @@ def recover(
 
 def _recreate_indexes(run: RunRecord, live: LiveCollections) -> tuple[IndexNote, ...]:
     return tuple(live.recreate_indexes(run.live_settings or ""))
+
+
+def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
+    return tuple(live.options(run.live_settings or ""))
 
 
 class _Attempt:
@@ -260,7 +265,8 @@ class _Attempt:
         except BaseException as error:
             self._give_up(error)
             raise
-        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes)
+        options = _options(self._run, self._live)
+        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes, options)
 
     def _prepare(self) -> tuple[CaughtUp, int]:
         """Everything up to the swap."""

@@ -13,12 +13,14 @@ from booking_migrate.errors.hooks import (
     StoppedByHook,
 )
 from booking_migrate.errors.invariants import (
+    BookingsLeft,
     Contended,
     DuplicateKeys,
     IllegalTransition,
     NotRestored,
     TargetChanged,
     UnaccountedBookings,
+    UniqueIndexViolated,
     WorkerLost,
 )
 from booking_migrate.errors.refusals import (
@@ -35,7 +37,9 @@ from booking_migrate.errors.refusals import (
     StandaloneServer,
     TargetHoldsOther,
     TargetInOldShape,
+    UnfitPlace,
     UnusablePlace,
+    ValidationFailed,
     WriteFailed,
 )
 from booking_migrate.errors.requests import (
@@ -99,6 +103,7 @@ __all__ = [
     "BadValue",
     "BookingMigrateError",
     "BookingNotFound",
+    "BookingsLeft",
     "BrokenDocument",
     "Busy",
     "ConnectionProblem",
@@ -149,10 +154,13 @@ __all__ = [
     "UnaccountedBookings",
     "Unexpected",
     "UnfinishedRun",
+    "UnfitPlace",
+    "UniqueIndexViolated",
     "Unknown",
     "UnusablePlace",
     "Unwritable",
     "UsageProblem",
+    "ValidationFailed",
     "WorkerLost",
     "WriteFailed",
     "WritesNotBlockable",

@@ -1,5 +1,6 @@
 """An invariant does not hold: a fault of the tool, or data that changed under it; exit code 1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from booking_migrate.errors.tree import Unexpected
@@ -19,11 +20,12 @@ class UnaccountedBookings(Unexpected):
 
 @dataclass(eq=False)
 class DuplicateKeys(Unexpected):
-    """The server refused client documents as duplicates: somebody else writes to the target."""
+    """The server refused documents as duplicates in the unique index on `clientId`: another process writes them, too."""
 
     place: str
     count: int
     sample: str
+    """The key that is there already, as text."""
 
     @property
     def message(self) -> str:
@@ -32,7 +34,34 @@ class DuplicateKeys(Unexpected):
 
     @property
     def hint(self) -> str:
-        return "Somebody else writes to the target. Stop them, then run again: what is already there is kept."
+        return (
+            f"Another process writes client documents to {self.place}. "
+            "Stop it, then run again: what is already there is kept."
+        )
+
+
+@dataclass(eq=False)
+class UniqueIndexViolated(DuplicateKeys):
+    """The server refused documents as duplicates in a unique index that is not the one on `clientId`."""
+
+    index: str
+    keys: str
+    """The indexed fields and their directions, as text."""
+
+    @property
+    def message(self) -> str:
+        noun = "document" if self.count == 1 else "documents"
+        return (
+            f"{self.place} refused {self.count} {noun} as duplicates in its unique index {self.index} "
+            f"({self.keys}), such as {self.sample}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Two clients have the same value there, or it is absent in both. Correct the source, or drop the index: "
+            f'db.getCollection("{self.place}").dropIndex("{self.index}"); then run again.'
+        )
 
 
 @dataclass(eq=False)
@@ -53,13 +82,48 @@ class TargetChanged(Unexpected):
 
 @dataclass(eq=False)
 class Contended(Unexpected):
-    """Somebody else wrote to the same documents at the same time; nothing was done, and it can be tried again."""
+    """Other processes wrote to the same documents at the same time; nothing was done, and it can be tried again."""
 
     place: str
+    clients: Sequence[str] = ()
+    """The clients, where one was tried again and again."""
 
     @property
     def message(self) -> str:
-        return f"somebody else writes to the same documents of {self.place} again and again"
+        whose = f" of client {', '.join(self.clients)}" if self.clients else ""
+        return f"other processes write to the same documents{whose} in {self.place} all the time"
+
+    @property
+    def hint(self) -> str:
+        return "Run the same command again when fewer writes come: what was done is kept."
+
+
+@dataclass(eq=False)
+class BookingsLeft(Unexpected):
+    """A migration in place gave up on clients, so that their bookings are neither migrated nor rejected."""
+
+    place: str
+    bookings: int
+    clients: int
+    sample: Sequence[str]
+    """The first of these clients, as text."""
+
+    passes: int
+
+    @property
+    def message(self) -> str:
+        bookings = "1 booking" if self.bookings == 1 else f"{self.bookings} bookings"
+        clients = "1 client" if self.clients == 1 else f"{self.clients} clients"
+        more = f" and {self.clients - len(self.sample)} more" if self.clients > len(self.sample) else ""
+        passes = "1 pass" if self.passes == 1 else f"{self.passes} passes"
+        return (
+            f"{bookings} of {clients} in {self.place} could not be moved in {passes}, because other processes "
+            f"write to these clients all the time: {', '.join(self.sample)}{more}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return "Run the same command again when fewer writes come, or with more --passes: what was moved is kept."
 
 
 @dataclass(eq=False)

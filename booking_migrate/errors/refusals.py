@@ -223,6 +223,43 @@ class WriteFailed(Refused):
 
 
 @dataclass(eq=False)
+class ValidationFailed(WriteFailed):
+    """The validator of a collection refuses a document."""
+
+    document_id: str
+    remedy: str
+    """The command that switches the validator off, for the server's shell."""
+
+    @property
+    def message(self) -> str:
+        return f"the validator of {self.place} refuses document {self.document_id}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return f"Change the validator so that it allows client documents, or switch it off: {self.remedy}"
+
+
+@dataclass(eq=False)
+class UnfitPlace(Refused):
+    """Indexes or options of a collection would refuse, delete or change client documents; nothing was written."""
+
+    place: str
+    problems: Sequence[str]
+    """One line each: what is in the way, its definition, and what it would do."""
+
+    remedies: Sequence[str]
+    """The commands that help, for the server's shell or this program."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.place} cannot take client documents: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return f"Nothing was written. First: {'; '.join(self.remedies)}"
+
+
+@dataclass(eq=False)
 class MissingIndexes(Refused):
     """The booking service has no indexes to work with."""
 

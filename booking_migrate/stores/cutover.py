@@ -3,9 +3,11 @@
 The docstrings are promises.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from bson import json_util
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,69 @@ class IndexNote:
     """Why it was left out."""
 
 
+@dataclass(frozen=True, slots=True)
+class OptionNote:
+    """What a cut-over makes of one option of the old collection, or of one that only the new collection has."""
+
+    name: str
+    definition: str
+    """As Extended JSON."""
+
+    reason: str | None = None
+    """Why it is not kept; None if it is."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the new live collection has it as the old one had it."""
+        return self.reason is None
+
+
+IMAGES = "changeStreamPreAndPostImages"
+_COLLATION = "collation"
+_VALIDATION = frozenset({"validator", "validationLevel", "validationAction"})
+_CREATION = "only a new collection can be given it: create the target with it, and migrate again"
+_REASONS = {
+    "capped": "a capped collection cannot be replaced by a cut-over",
+    "encryptedFields": "a collection of Queryable Encryption cannot be replaced by a cut-over",
+    "validator": "it was written for single bookings; write one for client documents",
+    _COLLATION: "only a new collection can be given it: roll back, drop the target, and migrate again",
+}
+
+
+def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -> tuple[OptionNote, ...]:
+    """What becomes of the options of a source when a target takes its place (manual, reference/command/collMod).
+
+    Images for change streams can be set on any collection, and are. Everything else the target has already, or never gets.
+
+    Args:
+        source: the old collection's options, as the server lists them.
+        target: the new one's; None if it is not there yet: then it is created with the source's default collation.
+    """
+    expected = {_COLLATION: source.get(_COLLATION)} if target is None else target
+    notes = []
+    for name, value in source.items():
+        if name in _VALIDATION - {"validator"} or value in ({}, {"enabled": False}):
+            continue
+        is_same = comparable(name, value) == comparable(name, expected.get(name))
+        reason = None if is_same or name == IMAGES else _REASONS.get(name, _CREATION)
+        notes.append(OptionNote(name, _shown(value), reason))
+    if expected.get(_COLLATION) and not source.get(_COLLATION):
+        reason = "the new collection has it and the old one has not: queries compare text in another way"
+        notes.append(OptionNote(_COLLATION, _shown(expected[_COLLATION]), reason))
+    return tuple(notes)
+
+
+def comparable(name: str, value: Any) -> Any:
+    """An option's value without the version of the library behind it."""
+    if name == _COLLATION and isinstance(value, Mapping):
+        return {key: each for key, each in value.items() if key != "version"}
+    return value
+
+
+def _shown(value: Any) -> str:
+    return json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
+
+
 class LiveCollections(Protocol):
     """The source, which is live, and the target, which is to take its name; both in one database.
 
@@ -36,6 +101,7 @@ class LiveCollections(Protocol):
         None if it can.
 
         Raises:
+            UnfitPlace: an index or option of the target is in the way of client documents.
             WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
         """
 
@@ -80,10 +146,16 @@ class LiveCollections(Protocol):
         """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
 
     def swap(self) -> None:
-        """Give the target the source's name, in whose place it steps, in one atomic rename."""
+        """Give the target the source's name, in whose place it steps, in one atomic rename.
+
+        Before that it gets the source's images for change streams, and that is read again.
+        """
 
     def is_swapped(self, settings: str) -> bool:
         """Whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
+
+    def options(self, settings: str) -> Sequence[OptionNote]:
+        """What has become of the old collection's options, by what the server lists of the live one."""
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Give the live collection those of the old one's indexes that make sense for client documents."""

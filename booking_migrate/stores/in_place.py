@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from booking_migrate.events import Step
 from booking_migrate.stores.base import Replacement
+from booking_migrate.stores.destination import PlaceFinding
 from booking_migrate.stores.journal import RangeNote
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -105,6 +106,12 @@ class InPlaceCollection(Protocol):
             PlaceNotFound, UnusablePlace: the collection or the archive is a view, capped, a time series, or not there.
             NoTransactions: the server has none, and they are wanted.
         """
+
+    def ends(self, count: int) -> Sequence[bytes]:
+        """The first and the last so many of its documents in the order of `_id`, each once."""
+
+    def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
+        """Find what its indexes and options do to client documents; see `stores.destination.examine`."""
 
     def estimate_count(self) -> int:
         """How many documents the collection holds, roughly and at once."""

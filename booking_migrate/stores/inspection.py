@@ -4,10 +4,12 @@ Everything here only reads, and needs no more than the built-in role `read` on t
 know comes as None, never as an error.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
+
+from booking_migrate.stores.destination import Destination
 
 
 class Topology(Enum):
@@ -63,6 +65,8 @@ class CollectionFacts:
 
     indexes: tuple[IndexFacts, ...] = ()
     has_validator: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """As the server lists them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,12 @@ class DatabaseInspector(Protocol):
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:
         """So many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
+
+    def ends(self, name: str, count: int) -> Sequence[bytes]:
+        """The first and the last so many documents of a collection in the order of `_id`, each once."""
+
+    def destination(self, name: str) -> Destination:
+        """A collection as a place that client documents are written to."""
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
         """Those of these privileges that the user lacks; None if the server does not tell.

@@ -180,12 +180,14 @@ def _open_collection_target(
     from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
 
     kept: RejectsKeeper
+    source = parse_place(source_name)
+    model = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
     source_name = last_part(source_name)
     if rejects:
         kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
     else:
         kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
-    return MongoTarget(collection, kept)
+    return MongoTarget(collection, kept, model=model)
 
 
 def rejects_beside(place: FilePlace) -> Path:

@@ -5,7 +5,7 @@ through to it and its writing calls end here. A file is compared with what would
 are collected instead of raised: whoever reads a dry-run wants to know all of them, and everything else too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,11 @@ from booking_migrate.stores.base import CanHold, Replacement, TargetWriter, hold
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.file_preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
 from booking_migrate.stores.locate import STREAM_REJECTS, last_part, rejects_beside
+from booking_migrate.stores.locate_destination import open_destination
 from booking_migrate.stores.places import CollectionPlace, FileFormat, Place, StreamPlace
 from booking_migrate.stores.rejects import FileRejects, RejectsKeeper
 from booking_migrate.stores.spool import disk_failures, open_scratch
+from booking_migrate.stores.trial import Trial
 
 
 class PreviewTarget(TargetWriter, Protocol):
@@ -80,13 +82,18 @@ class EmptyTarget:
 class ReadOnlyTarget:
     """A collection that is only read; see `PreviewTarget`."""
 
-    def __init__(self, real: ReadableTarget, rejects: RejectsKeeper) -> None:
+    def __init__(
+        self, real: ReadableTarget, rejects: RejectsKeeper, open_trial: Callable[[], Trial] | None = None
+    ) -> None:
         """Take the parts.
 
         Args:
             real: the target that a migration would write.
             rejects: who gets the rejected bookings.
+            open_trial: makes what tries documents out; None: the server is not known.
         """
+        self._open_trial = open_trial
+        self._trial: Trial | None = None
         self._real = real
         self._rejects = rejects
         self._joined = _Joined()
@@ -105,7 +112,7 @@ class ReadOnlyTarget:
 
     def refusals(self) -> Sequence[Refused]:
         """See `PreviewTarget.refusals`."""
-        return tuple(self._refusals)
+        return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
     def can_hold(self) -> CanHold:
@@ -119,6 +126,9 @@ class ReadOnlyTarget:
             self._real.check()
         except Refused as refusal:
             self._refusals.append(refusal)
+            return
+        if self._open_trial is not None:
+            self._trial = self._open_trial()
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
@@ -140,8 +150,10 @@ class ReadOnlyTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """Drop the documents; the rejected bookings go where the user asked for them."""
+        """Try the documents out and drop them; the rejected bookings go where the user asked for them."""
         self._changed |= bool(new or changed or removed)
+        if self._trial is not None:
+            self._trial.write(new, changed)
         for rejection in rejected:
             self._rejects.add(rejection)
 
@@ -154,6 +166,8 @@ class ReadOnlyTarget:
         """See `TargetWriter.abandon`."""
         self._rejects.abandon()
         self._joined.close()
+        if self._trial is not None:
+            self._trial.close()
 
 
 class _Joined:
@@ -238,7 +252,7 @@ def open_preview(
     if reject_file is not None:
         chosen = FileRejects(reject_file, source=source, target=target, overwrite=True)
     if isinstance(place, CollectionPlace):
-        return ReadOnlyTarget(_readable(place, connection), chosen)
+        return _read_only(place, connection, chosen, source_name)
     if isinstance(place, StreamPlace):
         beside, output = STREAM_REJECTS, DiscardedOutput()
         kept = ComparedRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
@@ -250,10 +264,15 @@ def open_preview(
     return FilePreview(place.name, place.format, compared, kept)
 
 
-def _readable(place: CollectionPlace, connection: Connection) -> ReadableTarget:
+def _read_only(
+    place: CollectionPlace, connection: Connection, rejects: RejectsKeeper, source_name: str
+) -> ReadOnlyTarget:
     if not connection.is_given:
-        return EmptyTarget(place.name)
+        return ReadOnlyTarget(EmptyTarget(place.name), rejects)
     collection = connection.collection(place.name)
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415 - the driver is slow to import
 
-    return MongoTarget(collection, DroppedRejects())
+    def open_trial() -> Trial:
+        return Trial(open_destination(connection, place.name, source_name))
+
+    return ReadOnlyTarget(MongoTarget(collection, DroppedRejects()), rejects, open_trial)

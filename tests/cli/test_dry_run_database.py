@@ -111,6 +111,28 @@ def test_a_user_who_may_read_few_collections(run: Run, guarded: Server, reader: 
     assert report["dry_run"]["gains"]["index_bytes_before"] is None
 
 
+def test_a_user_who_may_read_few_collections_tries_a_validator_out(
+    run: Run, guarded: Server, reader: dict[str, str]
+) -> None:
+    """A validator is tried out through a collection that the user may read; nothing needs a further privilege."""
+    shop = guarded.client()["shop"]
+    shop.create_collection("strict", validator={"$jsonSchema": {"required": ["phone"]}})
+    readable = [
+        {"resource": {"db": "shop", "collection": name}, "actions": ["find"]}
+        for name in ("bookings", "users", "experts", "strict")
+    ]
+    listing = {"resource": {"db": "shop", "collection": ""}, "actions": ["listCollections", "listIndexes"]}
+    shop.command("createRole", "fewer", privileges=[*readable, listing], roles=[])
+    shop.command("createUser", "trainee", pwd="open sesame", roles=["fewer"])
+    trainee = {**reader, "MONGODB_URI": reader["MONGODB_URI"].replace("reader:", "trainee:")}
+    result = run("dry-run", "--target", "strict", "--json", env=trainee)
+    shop.drop_collection("strict")
+
+    (blocker,) = json.loads(result.stdout)["dry_run"]["blockers"]
+    assert (5, "UnfitPlace") == (result.exit_code, blocker["kind"])
+    assert "refuses 3 of 3 client documents that were tested" in blocker["message"]
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [

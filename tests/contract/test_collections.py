@@ -26,7 +26,7 @@ from booking_migrate.errors import (
     TargetChanged,
     TargetInOldShape,
     UnusablePlace,
-    WriteFailed,
+    ValidationFailed,
 )
 from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.connection import Connection
@@ -307,7 +307,9 @@ def test_a_validator_is_a_failed_write_without_content(place: TargetPlace) -> No
     assert place.database is not None
     place.database.create_collection("consolidated", validator={"secret": {"$exists": False}})
 
-    with pytest.raises(WriteFailed, match="Document failed validation") as caught:
+    with pytest.raises(
+        ValidationFailed, match="the validator of consolidated refuses document document 1"
+    ) as caught:
         run(place.open(), [client_document(1, secret="hunter2")])
 
     assert "hunter2" not in str(caught.value)

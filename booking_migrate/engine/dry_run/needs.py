@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from booking_migrate.engine.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
 from booking_migrate.engine.outcome import Finding
+from booking_migrate.errors import UnfitPlace
 from booking_migrate.stores.inspection import (
     CollectionFacts,
     DatabaseInspector,
@@ -80,8 +81,14 @@ def look_around(
     )
 
 
-def find_needs(around: Surroundings, gains: Gains) -> Needs:
-    """Find out what a migration needs and what of it is there."""
+def find_needs(around: Surroundings, gains: Gains, in_place_refusal: UnfitPlace | None = None) -> Needs:
+    """Find out what a migration needs and what of it is there.
+
+    Args:
+        around: what the server says about the places.
+        gains: what the target will take.
+        in_place_refusal: why indexes or options do not allow a migration in place; None if they do.
+    """
     inspector = around.inspector
     if inspector is None:
         return Needs()
@@ -89,7 +96,7 @@ def find_needs(around: Surroundings, gains: Gains) -> Needs:
     return Needs(
         database=inspector.database,
         server=server,
-        modes=tuple(_modes(server, around)),
+        modes=tuple(_modes(server, around, in_place_refusal)),
         missing_privileges=_missing(inspector, around),
         has_source_index=_has_client_index(around.source) if around.source else None,
         has_unique_index=_has_unique_index(around.target) if around.target_name else None,
@@ -134,7 +141,7 @@ def need_blockers(needs: Needs) -> Iterator[Blocker]:
         )
 
 
-def _modes(server: ServerFacts, around: Surroundings) -> Iterator[Mode]:
+def _modes(server: ServerFacts, around: Surroundings, in_place_refusal: UnfitPlace | None) -> Iterator[Mode]:
     yield Mode("side by side", possible=True, note="any server, any place")
     if around.source_name is None:
         return
@@ -142,6 +149,10 @@ def _modes(server: ServerFacts, around: Surroundings) -> Iterator[Mode]:
     kind = around.source.kind if around.source else "collection"
     if kind != "collection":
         yield Mode("in place", possible=False, note=f"the source is a {kind}")
+    elif around.source is not None and around.source.options.get("capped"):
+        yield Mode("in place", possible=False, note="the source is a capped collection")
+    elif in_place_refusal is not None:
+        yield Mode("in place", possible=False, note="; ".join(in_place_refusal.problems))
     else:
         note = (
             "transactions are there"

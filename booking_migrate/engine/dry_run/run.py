@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from booking_migrate.engine import stream
+from booking_migrate.engine.dry_run.destinations import examine_places
 from booking_migrate.engine.dry_run.needs import (
     Surroundings,
     find_needs,
@@ -94,7 +95,8 @@ def dry_run(
     estimate = scaled_estimate(_estimate(migration), factor) if factor > 1 else _estimate(migration)
     gains = _gains(migration, statistics, watch, surroundings, plan.maximum_document_size)
     gains = scaled_gains(gains, factor)
-    needs = find_needs(surroundings, gains)
+    examined = examine_places(plan, surroundings, users=users, experts=experts)
+    needs = find_needs(surroundings, gains, examined.in_place_refusal)
     search = Search()
     if surroundings.inspector:
         search = search_references(surroundings.inspector, source, surroundings.known)
@@ -103,13 +105,19 @@ def dry_run(
         *scaled_findings(watch.findings(), factor),
         *search.findings(),
         *need_findings(needs, surroundings, estimate),
+        *examined.findings(),
     ]
     return DryRunOutcome(
         migration=replace(scaled_migration(migration, factor), findings=tuple(findings)),
         estimate=estimate,
         gains=gains,
         needs=needs,
-        blockers=(*map(_blocker, refusals), *need_blockers(needs), *_sample_blockers(source)),
+        blockers=(
+            *map(_blocker, refusals),
+            *examined.blockers(),
+            *need_blockers(needs),
+            *_sample_blockers(source),
+        ),
         largest_clients=watch.largest_clients(),
         references=search.references,
         distributions=scaled_distributions(statistics.distributions(), factor),

@@ -25,6 +25,9 @@ class Batch:
     clients: list[Any] = field(default_factory=list)
     """Their ids, decoded, no two of them equal."""
 
+    met: dict[bytes, list[Any]] = field(default_factory=dict)
+    """The `_id` of each document, by the sort key of its client's id."""
+
     strays: list[Any] = field(default_factory=list)
     """The `_id` of documents without a client."""
 
@@ -70,7 +73,9 @@ def batches(waiting: Iterable[Waiting], measure: Measure) -> Iterator[Batch]:
                 yield batch
                 batch = Batch()
             batch.clients.append(found.client_id)
+            batch.met[own] = []
             key = own
+        batch.met[own].append(found.document_id)
         batch.documents += 1
         batch.size += found.size
     for rest in (batch, strays):

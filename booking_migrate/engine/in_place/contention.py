@@ -19,7 +19,7 @@ def in_pieces(
     attempt: Callable[[Sequence[Any]], Result],
     *,
     pause: Callable[[float], None] = sleep,
-) -> Iterator[Result | None]:
+) -> Iterator[tuple[Sequence[Any], Result | None]]:
     """Do something about clients, all at once if that succeeds, otherwise in halves.
 
     Args:
@@ -28,7 +28,7 @@ def in_pieces(
         pause: waits for so many seconds.
 
     Yields:
-        What came of each piece; None for a client that could not be done.
+        Each piece and what came of it; None for a client that could not be done.
     """
     tries = _TRIES if len(clients) == 1 else 1
     for number in range(tries):
@@ -38,10 +38,10 @@ def in_pieces(
             result = attempt(clients)
         except Contended:
             continue
-        yield result
+        yield clients, result
         return
     if len(clients) == 1:
-        yield None
+        yield clients, None
         return
     middle = len(clients) // 2
     yield from in_pieces(clients[:middle], attempt, pause=pause)

@@ -151,9 +151,10 @@ class _Undo:
         self._listener.notify(PhaseStarted(f"putting back bookings of {self._run.source}", total))
         for noted in self._journal.ranges(self._run.run_id, NoteKind.MOVED):
             for clients, memory in _clients_of(self._collection, self._journal, self._run, noted):
-                for count in in_pieces(clients, lambda some: self._attempt(some, memory)):  # noqa: B023 - called at once
+                attempted = in_pieces(clients, lambda some: self._attempt(some, memory))  # noqa: B023 - called at once
+                for some, count in attempted:
                     if count is None:
-                        raise Contended(self._collection.name)
+                        raise Contended(self._collection.name, [display_id(each) for each in some])
                     self._listener.notify(Advanced(count))
         self._listener.notify(PhaseEnded())
 

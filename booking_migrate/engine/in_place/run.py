@@ -6,6 +6,8 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate.domain.ordering import sort_key
+from booking_migrate.engine.destination import SAMPLE, findings_of, sample_documents
+from booking_migrate.engine.in_place.accounting import Pass, Progress
 from booking_migrate.engine.in_place.as_it_was import AsItWas
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
 from booking_migrate.engine.in_place.contention import in_pieces
@@ -20,9 +22,9 @@ from booking_migrate.engine.tally import Tally
 from booking_migrate.engine.throttle import NoThrottle, Pace, Throttle
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader
+from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
-from booking_migrate.stores.rejects import RejectsKeeper
 
 DEFAULT_PASSES = 10
 
@@ -48,42 +50,6 @@ class InPlaceOutcome:
     passes: int
     is_complete: bool
     """Whether the last pass found nothing that could be converted."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What the run has moved, in this process or before it was interrupted."""
-
-    tally: Tally
-    written: int = 0
-    changed: int = 0
-
-    @classmethod
-    def of(cls, run: RunRecord) -> "_Progress":
-        progress = cls(Tally(), run.tally.get("written", 0), run.tally.get("changed", 0))
-        progress.tally.add(run.tally.get("moved", {}))
-        return progress
-
-    def saved(self) -> dict[str, Any]:
-        return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
-
-    def after(self, settlement: Settlement) -> "_Progress":
-        """The progress with this settlement carried out."""
-        tally = Tally()
-        tally.add(self.tally.saved())
-        tally.add(settlement.tally.saved())
-        return _Progress(tally, self.written + len(settlement.new), self.changed + len(settlement.changed))
-
-
-@dataclass(slots=True)
-class _Pass:
-    """One pass through the collection."""
-
-    rejects: RejectsKeeper
-    rejected: Tally
-    moved: int = 0
-    left: int = 0
-    """Documents that could have been converted and were not, because somebody else wrote to their clients."""
 
 
 def migrate_in_place(
@@ -129,7 +95,9 @@ def migrate_in_place(
             if place is not None:
                 place.check()
         collection.check()
-        settler = Settler(plan, Directory(users, experts, plan.lookup))
+        directory = Directory(users, experts, plan.lookup)
+        named = _examined(plan, collection, directory)
+        settler = Settler(plan, directory)
         outcome = _InPlace(
             plan,
             collection,
@@ -140,6 +108,7 @@ def migrate_in_place(
             throttle=throttle,
             listener=listener,
             shield=shield,
+            named=named,
         ).migrate()
     except BaseException as error:
         session.fail(error)
@@ -162,8 +131,10 @@ class _InPlace:
         throttle: Throttle | NoThrottle,
         listener: Listener,
         shield: Shield,
+        named: Sequence[Finding],
     ) -> None:
         self._collection = collection
+        self._named = named
         self._journal = stores.journal
         self._locks = stores.locks
         self._session = session
@@ -176,7 +147,7 @@ class _InPlace:
         self._measure = Measure(
             plan.batch_bookings if self._pace is None else min(plan.batch_bookings, self._pace.batch)
         )
-        self._progress = _Progress(Tally())
+        self._progress = Progress(Tally())
         self._documents = 0
         self._total: int | None = None
         self._cut_off: frozenset[str] = frozenset()
@@ -190,11 +161,12 @@ class _InPlace:
         while True:
             passes += 1
             this = self._pass(passes)
-            is_complete = not this.moved and not this.left
+            is_complete = this.is_last
             if is_complete or passes >= self._manner.passes:
                 break
             this.rejects.abandon()
         try:
+            this.check(self._collection.name, passes)
             with self._shield.protected():
                 self._session.confirm()
                 is_rejects_changed = this.rejects.finish()
@@ -227,7 +199,7 @@ class _InPlace:
             )
         self._collection.prepare()
         self._session.confirm()
-        self._progress = _Progress.of(self._session.run)
+        self._progress = Progress.of(self._session.run)
         self._reach(Step.TARGET_PREPARED)
         if self._session.is_resumed and not self._collection.has_transactions:
             self._complete_step()
@@ -258,13 +230,13 @@ class _InPlace:
             settlement = self._collection.work(
                 lambda unit: self._take_again(AsItWas(unit, self._collection, ids, before, noted[-1].name))
             )
-            self._done(settlement, _Pass(self._collection.rejects(), Tally()))
+            self._done(settlement, Pass(self._collection.rejects()))
 
     def _take_again(self, unit: AsItWas) -> Settlement:
         return self._take(unit, unit.client_ids())
 
     def _finish(
-        self, last: _Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
+        self, last: Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
     ) -> InPlaceOutcome:
         moved, rejected = self._progress.tally, last.rejected
         counts = moved.counts_with(rejected)
@@ -273,7 +245,7 @@ class _InPlace:
             counts=counts,
             rejections=rejected.rejections(),
             spent=moved.spent(),
-            findings=(*moved.findings(), *_remaining(last, is_complete=is_complete)),
+            findings=(*moved.findings(), *self._named, *_remaining(last, is_complete=is_complete)),
             documents_written=self._progress.written,
             documents_changed=self._progress.changed,
             changed=changed,
@@ -282,8 +254,8 @@ class _InPlace:
         )
         return InPlaceOutcome(outcome, self._session.run, self._session.is_resumed, passes, is_complete)
 
-    def _pass(self, number: int) -> _Pass:
-        this = _Pass(self._collection.rejects(), Tally())
+    def _pass(self, number: int) -> Pass:
+        this = Pass(self._collection.rejects())
         self._total = self._collection.estimate_count()
         label = "converting" if number == 1 else f"pass {number}: looking for bookings that came meanwhile in"
         self._documents = 0
@@ -298,28 +270,33 @@ class _InPlace:
         self._listener.notify(PhaseEnded())
         return this
 
-    def _deal_with(self, batch: Batch, this: _Pass) -> None:
+    def _deal_with(self, batch: Batch, this: Pass) -> None:
         self._documents += batch.documents
         if batch.strays:
             self._reject_strays(batch.strays, this)
         if batch.clients:
-            self._move(batch.clients, this)
+            self._move(batch, this)
         this.rejects.flush()
 
-    def _reject_strays(self, ids: Sequence[Any], this: _Pass) -> None:
-        """Documents without a client can only be rejected; one that has been mended meanwhile is for the next pass."""
+    def _reject_strays(self, ids: Sequence[Any], this: Pass) -> None:
+        """Reject documents without a client; one that has a client by now is for the next pass."""
         settlement = Settlement()
         mended = self._settler.convert(self._collection.find(ids), settlement)
-        this.left += len(mended)
         settlement.tally.scanned -= len(mended)
         self._keep_rejected(settlement, this)
+        this.account(ids, [settlement], self._collection.find)
 
-    def _move(self, clients: Sequence[Any], this: _Pass) -> None:
-        for settlement in in_pieces(clients, self._attempt):
+    def _move(self, batch: Batch, this: Pass) -> None:
+        settlements = []
+        for clients, settlement in in_pieces(batch.clients, self._attempt):
             if settlement is None:
-                this.left += 1
+                for client_id in clients:
+                    this.leave(client_id, batch.met.pop(sort_key(client_id)))
             else:
                 self._done(settlement, this)
+                settlements.append(settlement)
+        met = [document_id for ids in batch.met.values() for document_id in ids]
+        this.account(met, settlements, self._collection.find)
 
     def _attempt(self, clients: Sequence[Any]) -> Settlement:
         began = monotonic()
@@ -366,16 +343,16 @@ class _InPlace:
             if any(note.identity == identity for noted in counted for note in noted.notes):
                 settlement.tally.recount(len(document.sessions))
 
-    def _done(self, settlement: Settlement, this: _Pass) -> None:
+    def _done(self, settlement: Settlement, this: Pass) -> None:
         if settlement.gone:
             self._progress = self._progress.after(settlement)
-            this.moved += len(settlement.gone)
             self._reach(Step.BATCH_WRITTEN)
         self._keep_rejected(settlement, this)
 
-    def _keep_rejected(self, settlement: Settlement, this: _Pass) -> None:
+    def _keep_rejected(self, settlement: Settlement, this: Pass) -> None:
         this.rejected.reject(settlement.rejected)
         this.rejected.scanned += len(settlement.rejected)
+        this.done(settlement)
         for rejection in settlement.rejected:
             this.rejects.add(rejection)
 
@@ -383,14 +360,28 @@ class _InPlace:
         self._listener.notify(Reached(step))
 
 
-def _remaining(last: _Pass, *, is_complete: bool) -> Sequence[Finding]:
+def _examined(
+    plan: MigrationPlan, collection: InPlaceCollection, directory: Directory
+) -> tuple[Finding, ...]:
+    """What is to be said about the collection's indexes and options.
+
+    Raises:
+        UnfitPlace: one of them is in the way of client documents.
+    """
+    documents = sample_documents(plan, collection.ends(SAMPLE), directory)
+    found = collection.examine(documents)
+    refuse_unfit(collection.name, found)
+    return tuple(findings_of(collection.name, found))
+
+
+def _remaining(last: Pass, *, is_complete: bool) -> Sequence[Finding]:
     if is_complete:
         return ()
     return (
         Finding(
             kind="bookings-still-come",
             title="bookings in the old shape that the last pass still found; more may have come since",
-            count=last.moved + last.left,
+            count=last.moved,
             sample_ids=(),
             advice="Stop what still writes the old shape, then run the same command again.",
         ),

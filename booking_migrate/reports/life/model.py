@@ -60,6 +60,15 @@ class IndexReport(_Part):
     reason: Line | None = Field(description="why it was left out")
 
 
+class OptionReport(_Part):
+    """What became of one option of the old collection."""
+
+    name: Line
+    definition: Line = Field(description="as Extended JSON")
+    kept: bool = Field(description="whether the live collection has it, by what the server lists")
+    reason: Line | None = Field(description="why it was left out")
+
+
 class SinceReport(_Part):
     """What the application had done to a result that it worked on."""
 
@@ -117,6 +126,9 @@ class CutoverReport(_Part):
     caught_up: int = Field(description="client documents that changed because the source had")
     carried: int = Field(description="rejected bookings that went along in their old shape")
     indexes: tuple[IndexReport, ...] = Field(description="what became of the old collection's indexes")
+    options: tuple[OptionReport, ...] = Field(
+        default=(), description="what became of the old collection's options"
+    )
 
 
 class FinalizedReport(_Part):
@@ -308,9 +320,20 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
             caught_up=outcome.caught_up,
             carried=outcome.carried,
             indexes=_indexes(outcome.indexes),
+            options=tuple(
+                OptionReport(
+                    name=note.name, definition=note.definition, kept=note.is_kept, reason=note.reason
+                )
+                for note in outcome.options
+            ),
         ),
         next_steps=(
             *_left_out(outcome.indexes),
+            *(
+                NextStep(text=f"The option {note.name} was left out: {note.reason}.")
+                for note in outcome.options
+                if not note.is_kept
+            ),
             NextStep(
                 text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
             ),

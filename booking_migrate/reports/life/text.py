@@ -86,6 +86,9 @@ def _cut_over(cutover: CutoverReport) -> Iterable[RenderableType]:
     for index in cutover.indexes:
         if index.recreated_as is not None:
             yield Text(f"index {index.name} ({index.keys}) is now {index.recreated_as}", overflow="fold")
+    for option in cutover.options:
+        if option.kept:
+            yield Text(f"option {option.name} was kept: {option.definition}", overflow="fold")
 
 
 def _undone(undone: UndoneReport) -> Iterable[RenderableType]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pymongo.errors import CollectionInvalid
+
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.retry import attempts
@@ -34,6 +36,34 @@ def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> Non
         for attempt in attempts():
             with attempt:
                 collection.database.command("collMod", collection.name, **validation, writeConcern=_MAJORITY)
+
+
+def collation_of(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A collection's default collation, without the version of the library behind it; None if it compares bytes."""
+    collation = options.get("collation")
+    if not collation:
+        return None
+    return {name: value for name, value in collation.items() if name != "version"}
+
+
+def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
+    """Create a collection with the default collation of another one that has any; whether it was created.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    collation = collation_of((describe(model) or {}).get("options", {}))
+    if collation is None or describe(collection) is not None:
+        return False
+    with writing(collection):
+        for attempt in attempts():
+            with attempt:
+                try:
+                    collection.database.create_collection(collection.name, collation=collation)
+                except CollectionInvalid:
+                    # It was made by an attempt whose answer got lost.
+                    continue
+    return True
 
 
 def has_same_hash(collection: DriverCollection, other: str) -> bool:

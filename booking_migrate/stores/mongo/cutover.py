@@ -1,6 +1,7 @@
 """Source, target and the kept copy of a cut-over, in one database of a server."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,8 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from booking_migrate.domain.bson_document import value_in
 from booking_migrate.domain.description import display_id
 from booking_migrate.errors import WriteFailed
-from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.cutover import IMAGES, IndexNote, OptionNote, comparable, options_after
+from booking_migrate.stores.destination import FENCE_FIELD, examine, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     has_same_hash,
@@ -22,20 +24,28 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import bulk_text, reading, server_text, writing
+from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
+from booking_migrate.stores.mongo.failures import (
+    DUPLICATE_KEY,
+    is_on,
+    reading,
+    server_text,
+    write_failure,
+    writing,
+)
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, same_version
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
-_FENCE_FIELD = "booking_migrate_fence"
-_FENCE: Mapping[str, Any] = {_FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
+_FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
 """A validator that no booking meets, and that can be told from any other."""
 
 _CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 _EVERY_DOCUMENT = "clientId_1_every"
 _AT_ONCE = 1000
-_DUPLICATE_KEY = 11000
+_SAMPLE = 100
+"""How many of the first and of the last client documents conditions are tried out with."""
 
 
 class MongoLive:
@@ -55,7 +65,16 @@ class MongoLive:
             return f"it is a {listed['type']}"
         if self._is_fenced():
             return "another cut-over of it is at work, or was cut off"
-        return "it is a capped collection" if listed.get("options", {}).get("capped") else None
+        options = listed.get("options", {})
+        if "encryptedFields" in options:
+            return "it is a collection of Queryable Encryption"
+        if options.get("capped"):
+            return "it is a capped collection"
+        refuse_unfit(
+            self._target.name,
+            examine(MongoDestination(self._target), find_ends(self._target, _SAMPLE), in_place=False),
+        )
+        return None
 
     def settings(self) -> str:
         """See `LiveCollections.settings`."""
@@ -157,9 +176,10 @@ class MongoLive:
             # Sent again after a lost answer, a booking finds itself there; one that finds another fails the count.
             if is_transient(error):
                 raise
-            others = [each for each in error.details["writeErrors"] if each["code"] != _DUPLICATE_KEY]
-            if others or error.details["writeConcernErrors"]:
-                raise WriteFailed(self._target.name, bulk_text(error)) from None
+            problems = error.details["writeErrors"]
+            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
+            if not is_id_there or error.details["writeConcernErrors"]:
+                raise write_failure(self._target.name, error) from None
 
     def _restrict_index(self) -> None:
         with writing(self._target):
@@ -177,7 +197,9 @@ class MongoLive:
             if name is not None:
                 tried(lambda: drop_index(self._target, name))
             # A query for a client's documents cannot use an index that leaves some of them out.
-            tried(lambda: self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT))
+            tried(
+                lambda: self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT, collation=SIMPLE)
+            )
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
         """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
@@ -200,7 +222,38 @@ class MongoLive:
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
+        self._take_over_images()
         rename(self._target, self._source)
+
+    def _take_over_images(self) -> None:
+        wanted = (describe(self._source) or {}).get("options", {}).get(IMAGES, {"enabled": False})
+        if wanted == self._images():
+            return
+        with writing(self._target):
+            for attempt in attempts():
+                with attempt:
+                    self._target.database.command(
+                        "collMod", self._target.name, **{IMAGES: wanted}, writeConcern={"w": "majority"}
+                    )
+        if wanted != self._images():
+            raise WriteFailed(self._target.name, f"it did not take over {IMAGES} of {self._source.name}")
+
+    def _images(self) -> Mapping[str, Any]:
+        options = (describe(self._target) or {}).get("options", {})
+        images: Mapping[str, Any] = options.get(IMAGES, {"enabled": False})
+        return images
+
+    def options(self, settings: str) -> Sequence[OptionNote]:
+        """See `LiveCollections.options`."""
+        old = json_util.loads(settings)["options"]
+        live = (describe(self._source) or {}).get("options", {})
+        return [
+            replace(note, reason="the server has not kept it")
+            if note.is_kept
+            and comparable(note.name, old.get(note.name)) != comparable(note.name, live.get(note.name))
+            else note
+            for note in options_after(old, live)
+        ]
 
     def is_swapped(self, settings: str) -> bool:
         """See `LiveCollections.is_swapped`. A rename takes a collection's UUID along (manual, listCollections)."""
@@ -222,7 +275,13 @@ class MongoLive:
 
     def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
         """Create an index on the live collection; why not, if the server does not."""
-        options = {name: index[name] for name in ("sparse", "collation") if name in index}
+        # Without a collation of its own an index would get the collection's.
+        options = {
+            "collation": SIMPLE,
+            **{name: index[name] for name in ("sparse", "collation") if name in index},
+        }
+        if dict(keys) in ({"clientId": 1}, {"clientId": -1}):
+            options["name"] = f"{index['name']}_{index['collation']['locale']}"
         with writing(self._source):
             try:
                 for attempt in attempts():
@@ -234,4 +293,4 @@ class MongoLive:
 
 
 def _is_fence(validator: Any) -> bool:
-    return isinstance(validator, Mapping) and _FENCE_FIELD in validator
+    return isinstance(validator, Mapping) and FENCE_FIELD in validator

@@ -1,6 +1,6 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,19 +17,29 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from booking_migrate.domain.description import display_id
 from booking_migrate.errors import (
     AuthenticationFailed,
     BadConfiguration,
     BookingMigrateError,
+    DuplicateKeys,
     NotPermitted,
     ServerUnreachable,
+    UniqueIndexViolated,
     UnusablePlace,
+    ValidationFailed,
     WriteFailed,
 )
 
 _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
 _NOT_PERMITTED_CODES = frozenset({13, 31, 166})
 _LONGEST_TEXT = 200
+
+DUPLICATE_KEY = 11000
+"""The server's code for a document that a unique index refuses."""
+
+_INVALID_DOCUMENT = 121
+"""The server's code for a document that a validator refuses."""
 
 Failure = Callable[[str, str], BookingMigrateError]
 
@@ -90,7 +100,85 @@ def _refused_operation(
         return AuthenticationFailed(hosts)
     if error.code in _NOT_PERMITTED_CODES:
         return NotPermitted(place, server_text(error))
-    return otherwise(place, bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error))
+    if isinstance(error, BulkWriteError):
+        return write_failure(place, error, otherwise)
+    if error.code in (DUPLICATE_KEY, _INVALID_DOCUMENT):
+        return _refused_documents(place, [dict(error.details or {})])
+    return otherwise(place, server_text(error))
+
+
+def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteFailed) -> BookingMigrateError:
+    """Our error for writes of which some were refused; the first refusal that is no duplicate decides."""
+    problems: list[Mapping[str, Any]] = list(error.details.get("writeErrors") or ())
+    others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
+    if others and others[0].get("code") == _INVALID_DOCUMENT:
+        return _refused_documents(place, others)
+    if others or not problems or error.details.get("writeConcernErrors"):
+        return otherwise(place, bulk_text(error))
+    return _refused_documents(place, problems)
+
+
+def is_on(problem: Mapping[str, Any], field: str) -> bool:
+    """Whether a duplicate was refused by an index on this field alone (manual, core/index-unique)."""
+    keys = problem.get("keyPattern")
+    return isinstance(keys, Mapping) and list(keys) == [field]
+
+
+def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKeys:
+    """Our error for documents that were refused as duplicates.
+
+    A client document that another process has made has the same `clientId`, and often the same `_id`. In any other unique
+    index it is documents that do not fit beside each other, and those are named first.
+    """
+    others = [problem for problem in problems if not (is_on(problem, "clientId") or is_on(problem, "_id"))]
+    if not others:
+        return DuplicateKeys(place, len(problems), _key_text(problems[0]))
+    first = others[0]
+    keys = ", ".join(f"{name} {direction}" for name, direction in (first.get("keyPattern") or {}).items())
+    return UniqueIndexViolated(
+        place, len(others), _key_text(first), _index_name(first), keys or "its keys are unknown"
+    )
+
+
+def _key_text(problem: Mapping[str, Any]) -> str:
+    keys = problem.get("keyValue") or {}
+    return ", ".join(f"{name} {display_id(value)}" for name, value in keys.items()) or "one of an unknown key"
+
+
+def _index_name(problem: Mapping[str, Any]) -> str:
+    """The name of the index, which the server says in its text only."""
+    text = str(problem.get("errmsg", "")).partition(" index: ")[2].partition(" dup key")[0]
+    return text.partition(" collation: ")[0] or "of an unknown name"
+
+
+def _refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> BookingMigrateError:
+    if problems[0].get("code") == DUPLICATE_KEY:
+        return duplicates(place, problems)
+    info = problems[0].get("errInfo") or {}
+    fields = sorted(set(_fields_at_fault(info.get("details"))))
+    problem = f"it does not allow {', '.join(fields)}" if fields else "one of its conditions does not hold"
+    return ValidationFailed(place, problem, display_id(info.get("failingDocumentId")), validation_off(place))
+
+
+def validation_off(place: str) -> str:
+    """The command of the server's shell that switches a collection's validator off."""
+    return f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
+
+
+def _fields_at_fault(details: Any) -> Iterator[str]:
+    """The names of fields in what the server says about a document that a schema refuses; no value is among them."""
+    if isinstance(details, list):
+        for each in details:
+            yield from _fields_at_fault(each)
+    if not isinstance(details, Mapping):
+        return
+    yield from (f"{name} to be absent" for name in details.get("missingProperties", ()))
+    yield from details.get("additionalProperties", ())
+    if "propertyName" in details:
+        yield str(details["propertyName"])
+        return
+    for name in ("schemaRulesNotSatisfied", "propertiesNotSatisfied", "details", "clausesNotSatisfied"):
+        yield from _fields_at_fault(details.get(name))
 
 
 def server_text(error: OperationFailure) -> str:

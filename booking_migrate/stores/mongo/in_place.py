@@ -13,8 +13,10 @@ from pymongo.errors import OperationFailure, PyMongoError
 from booking_migrate.domain.bson_document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.events import Step
+from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
 from booking_migrate.stores.mongo.in_place_indexes import (
     CLIENT_DOCUMENTS_ONLY,
@@ -98,6 +100,19 @@ class MongoInPlace:
             hello = tried(lambda: self._collection.database.command("hello"))
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise NoTransactions(hosts_of(self._collection))
+
+    def ends(self, count: int) -> Sequence[bytes]:
+        """See `InPlaceCollection.ends`."""
+        return find_ends(self._collection, count)
+
+    def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
+        """See `InPlaceCollection.examine`."""
+        return examine(
+            MongoDestination(self._collection),
+            documents,
+            in_place=True,
+            has_transactions=self._has_transactions,
+        )
 
     def estimate_count(self) -> int:
         """See `InPlaceCollection.estimate_count`."""
@@ -278,7 +293,11 @@ class _Transaction:
         if move.changed:
             self._collection.bulk_write(
                 [
-                    ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after))
+                    ReplaceOne(
+                        any_of("_id", [_id_of(change.after)]),
+                        as_driver_document(change.after),
+                        collation=SIMPLE,
+                    )
                     for change in move.changed
                 ],
                 session=self._session,

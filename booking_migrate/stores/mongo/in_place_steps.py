@@ -8,16 +8,14 @@ from pymongo.errors import BulkWriteError
 
 from booking_migrate.domain.bson_document import value_in
 from booking_migrate.domain.description import display_id
-from booking_migrate.errors import TargetChanged, WriteFailed
+from booking_migrate.errors import TargetChanged
 from booking_migrate.events import Step
 from booking_migrate.stores.in_place import Move
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts
-
-_DUPLICATE_KEY = 11000
 
 
 class StepByStep:
@@ -61,7 +59,9 @@ class StepByStep:
         _insert_missing(self._collection, move.new)
         if move.changed:
             operations: list[ReplaceOne[Any]] = [
-                ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after))
+                ReplaceOne(
+                    any_of("_id", [_id_of(change.after)]), as_driver_document(change.after), collation=SIMPLE
+                )
                 for change in move.changed
             ]
             with writing(self._collection):
@@ -104,9 +104,9 @@ def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) ->
                     collection.insert_many(map(as_driver_document, documents), ordered=False)
         except BulkWriteError as error:
             problems = error.details["writeErrors"]
-            others = [problem for problem in problems if problem["code"] != _DUPLICATE_KEY]
-            if others or error.details["writeConcernErrors"]:
-                raise WriteFailed(collection.name, bulk_text(error)) from None
+            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
+            if not is_id_there or error.details["writeConcernErrors"]:
+                raise write_failure(collection.name, error) from None
             there = set(_found(collection, any_of("_id", [_id_of(raw) for raw in documents])))
             other = next((raw for raw in documents if raw not in there), None)
             if other is not None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from pymongo.errors import OperationFailure
 
 from booking_migrate.domain.bson_document import Document
+from booking_migrate.stores.destination import Destination
 from booking_migrate.stores.inspection import (
     CollectionFacts,
     Disk,
@@ -15,6 +16,7 @@ from booking_migrate.stores.inspection import (
     Topology,
 )
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
+from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.packed import split
 
@@ -63,6 +65,7 @@ class MongoInspector:
             id_index_bytes=_whole(statistics.get("indexSizes", {}).get("_id_")),
             indexes=self._indexes(collection),
             has_validator=bool(listed.get("options", {}).get("validator")),
+            options=listed.get("options", {}),
         )
 
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
@@ -83,6 +86,14 @@ class MongoInspector:
             for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
                 # The driver's annotation says document; what comes is the bytes of a whole batch.
                 yield from split(cast("bytes", batch)).documents()
+
+    def ends(self, name: str, count: int) -> Sequence[bytes]:
+        """See `DatabaseInspector.ends`."""
+        return find_ends(self._anchor.database[name], count)
+
+    def destination(self, name: str) -> Destination:
+        """See `DatabaseInspector.destination`."""
+        return MongoDestination(self._anchor.database[name], self._anchor)
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
         """See `DatabaseInspector.missing`."""

@@ -18,7 +18,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import server_text, writing
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.successor_indexes import written
 
@@ -90,7 +90,9 @@ class MongoRestored:
 
     def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
         """Create an index as it was; why not, if the server does not."""
-        options = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+        # Without a collation of its own an index would get the collection's.
+        own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+        options = {"collation": SIMPLE, **own}
         with writing(self._collection):
             try:
                 for attempt in attempts():

@@ -28,7 +28,8 @@ def successor_of(index: Mapping[str, Any]) -> Successor:
     keys = tuple(dict(index["key"]).items())
     if keys == (("_id", 1),):
         return Successor((), "every collection has it")
-    if dict(keys) in ({"clientId": 1}, {"clientId": -1}):
+    is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
+    if dict(keys) in ({"clientId": 1}, {"clientId": -1}) and is_simple:
         return Successor((), "the target's own index on clientId serves the same")
     for option, reason in (
         ("expireAfterSeconds", "its expiry would delete whole clients"),

@@ -10,11 +10,13 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.domain.description import display_id
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.errors import DuplicateKeys, TargetChanged, TargetInOldShape, UnusablePlace, WriteFailed
+from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
 from booking_migrate.stores.base import CanHold, Replacement, holds_everything
+from booking_migrate.stores.mongo.administration import create_like
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -35,7 +37,6 @@ _OPERATION_OVERHEAD = 4096
 """More than the names and flags around the two documents of a replacement take, in bytes."""
 
 _OLD_SHAPE = {"sessions": {"$exists": False}}
-_DUPLICATE_KEY = 11000
 _NO_TRANSACTIONS = 20
 
 _Item = TypeVar("_Item")
@@ -44,8 +45,20 @@ _Item = TypeVar("_Item")
 class MongoTarget:
     """Writes client documents to a collection; see `TargetWriter` for the promises."""
 
-    def __init__(self, collection: DriverCollection, rejects: RejectsKeeper) -> None:
+    def __init__(
+        self, collection: DriverCollection, rejects: RejectsKeeper, *, model: DriverCollection | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collection: where the client documents go.
+            rejects: who gets the rejected bookings.
+            model: the collection of the bookings, if it is in the same database. If the target is not there yet, it is
+                made with this one's default collation, which can only be chosen then: after a cut-over the
+                application's queries compare as before.
+        """
         self._collection = collection
+        self._model = model
         self._rejects = rejects
         self._changed = False
         self._was_empty = False
@@ -70,6 +83,8 @@ class MongoTarget:
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
         self.check()
+        if self._model is not None:
+            self._changed |= create_like(self._collection, self._model)
         self._changed |= ensure_client_index(self._collection)
 
     def check(self) -> None:
@@ -139,7 +154,7 @@ class MongoTarget:
         for group in _groups(removed, len):
             self._remove(group)
         if duplicates:
-            raise DuplicateKeys(self.name, len(duplicates), _key_text(duplicates[0]))
+            raise duplicate_keys(self.name, duplicates)
 
     def _remove(self, documents: Sequence[bytes]) -> None:
         """Delete documents that still are these versions.
@@ -196,9 +211,9 @@ class MongoTarget:
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
-                others = [problem for problem in refused if problem["code"] != _DUPLICATE_KEY]
+                others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
                 if others or error.details["writeConcernErrors"]:
-                    raise WriteFailed(self.name, bulk_text(error)) from None
+                    raise write_failure(self.name, error) from None
                 return list(refused)
         self._changed = True
         return []
@@ -218,7 +233,7 @@ class MongoTarget:
                         left = changes if attempt.num == 1 else self._unreplaced(changes)
                         matched = self._replace_once(left) if left else 0
             except BulkWriteError as error:
-                raise WriteFailed(self.name, bulk_text(error)) from None
+                raise write_failure(self.name, error) from None
         self._changed = True
         if matched < len(left):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
@@ -273,11 +288,6 @@ def _unchanged_since(change: Replacement) -> Any:
     if len(change.before) + len(change.after) + _OPERATION_OVERHEAD > MAXIMUM_SIZE:
         return same_version_roughly(change.before)
     return same_version(change.before)
-
-
-def _key_text(problem: Document) -> str:
-    keys = problem.get("keyValue") or {}
-    return ", ".join(f"{name} {display_id(value)}" for name, value in keys.items()) or "one of an unknown key"
 
 
 def _groups(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:

@@ -16,12 +16,13 @@ from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import Contended, ServerUnreachable
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on
 from booking_migrate.stores.mongo.retry import PATIENCE
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
-_CONTENTION = frozenset({24, 112, 11000})
-"""LockTimeout, WriteConflict, and a client document that the application has just made (DuplicateKey)."""
+_CONTENTION = frozenset({24, 112})
+"""LockTimeout and WriteConflict."""
 
 _INTERRUPTED = 11601
 _PAUSE = 0.2
@@ -90,7 +91,17 @@ def _is_interrupted(error: Exception) -> bool:
 
 
 def _is_contention(error: Exception) -> bool:
-    return isinstance(error, OperationFailure) and (
-        error.code in _CONTENTION
-        or any(problem.get("code") in _CONTENTION for problem in (error.details or {}).get("writeErrors", ()))
+    """Whether other processes write to the same clients.
+
+    A duplicate in the index on `clientId` is a client document that the application has just made. In any other unique
+    index it will not pass by itself.
+    """
+    if not isinstance(error, OperationFailure):
+        return False
+    details = error.details or {}
+    problems = [{**details, "code": error.code}, *details.get("writeErrors", ())]
+    return any(
+        problem.get("code") in _CONTENTION
+        or (problem.get("code") == DUPLICATE_KEY and is_on(problem, "clientId"))
+        for problem in problems
     )

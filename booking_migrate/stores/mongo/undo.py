@@ -8,11 +8,10 @@ from typing import Any
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.base import Replacement, TargetWriter
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
+from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -25,7 +24,6 @@ from booking_migrate.stores.mongo.rejects import find_records
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.scan import find_documents
 
-_DUPLICATE_KEY = 11000
 _AT_ONCE = 1000
 
 
@@ -144,6 +142,6 @@ def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) ->
                     collection.insert_many(map(as_driver_document, documents), ordered=False)
         except BulkWriteError as error:
             problems = error.details["writeErrors"]
-            others = [problem for problem in problems if problem["code"] != _DUPLICATE_KEY]
-            if others or error.details["writeConcernErrors"]:
-                raise WriteFailed(collection.name, bulk_text(error)) from None
+            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
+            if not is_id_there or error.details["writeConcernErrors"]:
+                raise write_failure(collection.name, error) from None

@@ -128,9 +128,9 @@ def test_later_runs_go_first(database: Db, command: Run) -> None:
     first = database.booking_migrate_runs.find_one({}) or {}
     database.bookings.insert_many(map(booking, range(8, 12)))
     between = contents(database)
-    command(*MIGRATE)
+    later = json.loads(command(*MIGRATE).stdout)["run_id"]
     refused = command("rollback", "--run", first["_id"], "--yes")
-    second = command(*ROLLBACK)
+    second = command("rollback", "--run", later, "--yes")
     restored = contents(database)
     command("rollback", "--run", first["_id"], "--yes")
     database.bookings.delete_many({"_id": {"$in": [booking(number)["_id"] for number in range(8, 12)]}})

@@ -1,0 +1,347 @@
+"""What the indexes and options of a collection do to client documents that are written to it.
+
+A unique index over fields that client documents lack refuses the second of them, an expiry on a field that they have deletes
+whole clients, a validator that was written for bookings refuses them all. `examine` finds this out before the first
+write; what it cannot be sure of beforehand it names, and the server's refusal is an error of the run then.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bson import json_util
+
+from booking_migrate.domain.bson_document import value_in
+from booking_migrate.domain.description import display_id, shorten
+from booking_migrate.errors import UnfitPlace
+
+CLIENT_FIELDS = frozenset(
+    {
+        "_id",
+        "clientId",
+        "clientUserId",
+        "clientEmail",
+        "sessions",
+        "totalSessions",
+        "totalSpent",
+        "createdAt",
+        "updatedAt",
+    }
+)
+"""The fields of a client document."""
+
+_DATES = frozenset({"createdAt", "updatedAt"})
+_NEVER_EQUAL = frozenset({"_id", "clientId", "sessions.sessionId", "sessions.legacyBookingId"})
+"""The fields that no two client documents have the same value of."""
+
+_COMMON = frozenset({"clientId", "clientEmail", "clientUserId", "createdAt", "updatedAt"})
+"""The fields that a client document has in common with its own bookings, which are still there without a transaction."""
+
+_LONGEST_DEFINITION = 300
+FENCE_FIELD = "booking_migrate_fence"
+"""The field of the validator by which a cut-over refuses writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFacts:
+    """A collection's options and indexes, as the server lists them."""
+
+    options: Mapping[str, Any]
+    indexes: Sequence[Mapping[str, Any]]
+
+
+class Destination(Protocol):
+    """A collection that client documents are to be written to; here it is only read.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server does not say (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+
+    def facts(self) -> PlaceFacts | None:
+        """Its options and indexes; None if it does not exist."""
+
+    def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Those of some documents, which need not be in it, that meet a query as the collection would compare them.
+
+        None if the server cannot tell.
+        """
+
+    def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        """Its documents that have one of these values in a field, with `_id` and the field at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFinding:
+    """What one index or option of a collection does to client documents."""
+
+    kind: str
+    """A stable name: ``unique-index``, ``expiring-index``, ``hashed-index``, ``validator``, ``encrypted-fields``."""
+
+    name: str
+    """The name of the index or option."""
+
+    definition: str
+    """As Extended JSON."""
+
+    problem: str
+    """What it would do."""
+
+    remedy: str
+    """The command that helps, for the server's shell or this program."""
+
+    is_refused: bool
+    """Whether nothing may be written before it is changed; otherwise it is only named."""
+
+    @property
+    def text(self) -> str:
+        """All of it in one line."""
+        return f"{self.kind.replace('-', ' ')} {self.name} {self.definition} {self.problem}"
+
+
+def examine(
+    place: Destination, documents: Sequence[bytes], *, in_place: bool, has_transactions: bool = True
+) -> tuple[PlaceFinding, ...]:
+    """Find what the indexes and options of a collection do to client documents. Nothing is written.
+
+    Args:
+        place: the collection.
+        documents: client documents such as would be written, for conditions that only the server can evaluate.
+        in_place: whether bookings are in it, too, which leave it as client documents come.
+        has_transactions: whether bookings leave it in the transaction in which their client document comes.
+    """
+    facts = place.facts()
+    if facts is None:
+        return ()
+    rules = _Rules(place, documents, in_place=in_place, has_transactions=has_transactions)
+    found = [finding for index in facts.indexes for finding in rules.of_index(index)]
+    return (*found, *rules.of_options(facts.options))
+
+
+def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
+    """Refuse a collection that cannot take client documents.
+
+    Raises:
+        UnfitPlace: an index or option is in the way.
+    """
+    refusal = refusal_of(place, found)
+    if refusal is not None:
+        raise refusal
+
+
+def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
+    """The refusal of a collection that cannot take client documents; None if it can."""
+    refused = [finding for finding in found if finding.is_refused]
+    if not refused:
+        return None
+    remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
+    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    place: Destination
+    documents: Sequence[bytes]
+    in_place: bool
+    has_transactions: bool
+
+    def of_index(self, index: Mapping[str, Any]) -> Iterator[PlaceFinding]:
+        keys = tuple(index["key"])
+        is_partial = "partialFilterExpression" in index
+        holds = self._holds(index, keys)
+        if "expireAfterSeconds" in index:
+            yield from self._of_expiry(index, keys[0], holds=holds)
+        if holds is False:
+            return
+        is_sure = holds is True or not is_partial
+        if "hashed" in index["key"].values():
+            hashed = next(name for name, kind in index["key"].items() if kind == "hashed")
+            if hashed.partition(".")[0] == "sessions":
+                problem = "refuses every client document: a hashed index holds no arrays"
+                yield _of_index(index, "hashed-index", problem, self._drop(index), is_refused=is_sure)
+        if (index.get("unique") or index.get("prepareUnique")) and keys != ("_id",):
+            yield from self._of_unique(index, keys, is_sure=is_sure)
+
+    def _holds(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool | None:
+        """Whether an index holds client documents; None if nothing says so."""
+        if index.get("sparse") and not any(_is_of_clients(key) for key in keys):
+            return False
+        if "partialFilterExpression" not in index:
+            return True
+        matching = self.place.matching(index["partialFilterExpression"], self.documents)
+        if matching is None or not self.documents:
+            return None
+        return bool(matching)
+
+    def _of_unique(
+        self, index: Mapping[str, Any], keys: Sequence[str], *, is_sure: bool
+    ) -> Iterator[PlaceFinding]:
+        is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
+        if not any(_is_of_clients(key) for key in keys):
+            problem = "refuses the second client document: client documents lack these fields"
+            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=is_sure)
+        elif self._meets_own_bookings(index, keys):
+            problem = (
+                "refuses a client document while the client's bookings, which have the same value, are there"
+            )
+            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=is_sure)
+        elif not any(key in _NEVER_EQUAL and (is_simple or key != "clientId") for key in keys):
+            problem = "refuses a client document that has the same value there as another one"
+            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=False)
+        elif self.in_place and _NEVER_EQUAL.intersection(keys) == {"clientId"} and len(keys) > 1:
+            problem = "refuses a client document beside a rejected booking of the client that lacks the other fields"
+            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=False)
+
+    def _meets_own_bookings(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool:
+        return (
+            self.in_place
+            and not self.has_transactions
+            and "partialFilterExpression" not in index
+            and set(keys) <= _COMMON
+        )
+
+    def _of_expiry(self, index: Mapping[str, Any], key: str, *, holds: bool | None) -> Iterator[PlaceFinding]:
+        remedy = self._drop(index)
+        is_date = key in _DATES or key.partition(".")[0] == "sessions"
+        if is_date and holds is not False:
+            problem = "makes the server delete client documents with all of their sessions"
+            is_refused = holds is True or "partialFilterExpression" not in index
+            yield _of_index(index, "expiring-index", problem, remedy, is_refused=is_refused)
+        elif self.in_place:
+            problem = "makes the server delete bookings during the run; client documents lack the field, so that none expires"
+            yield _of_index(index, "expiring-index", problem, remedy, is_refused=False)
+
+    def of_options(self, options: Mapping[str, Any]) -> Iterator[PlaceFinding]:
+        if "encryptedFields" in options:
+            yield PlaceFinding(
+                kind="encrypted-fields",
+                name="encryptedFields",
+                definition=_shown(options["encryptedFields"]),
+                problem="makes it a collection of Queryable Encryption, whose fields only clients can encrypt",
+                remedy="booking-migrate migrate --target with the name of an ordinary collection",
+                is_refused=True,
+            )
+        validator = options.get("validator")
+        if validator and options.get("validationLevel", "strict") != "off":
+            yield from self._of_validator(validator, options.get("validationAction", "error"))
+
+    def _of_validator(self, validator: Mapping[str, Any], action: str) -> Iterator[PlaceFinding]:
+        if FENCE_FIELD in validator:
+            yield PlaceFinding(
+                kind="validator",
+                name="of a cut-over",
+                definition=_shown(validator),
+                problem="refuses every write: a cut-over is under way, or was interrupted",
+                remedy="booking-migrate status",
+                is_refused=True,
+            )
+            return
+        matching = self.place.matching(validator, self.documents) if self.documents else None
+        verdict = None if matching is None else Verdict().after(self.documents, matching)
+        if verdict is None or verdict.refused:
+            yield validator_finding(self.place.name, validator, verdict, is_enforced=action != "warn")
+
+    def _drop(self, index: Mapping[str, Any]) -> str:
+        return _drop(self.place.name, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many documents a validator was tried out with, and what it made of them."""
+
+    tested: int = 0
+    refused: int = 0
+    sample: str = ""
+    """The client of one that it refuses, as text."""
+
+    def after(self, documents: Sequence[bytes], matching: Sequence[bytes]) -> "Verdict":
+        """The verdict with these documents, too, of which some meet the validator."""
+        failing = set(documents) - set(matching)
+        clients = [display_id(value_in(raw, b"clientId")) for raw in failing]
+        sample = min(clients, default="")
+        return Verdict(self.tested + len(documents), self.refused + len(failing), self.sample or sample)
+
+
+def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The validator of a collection with these options, if it refuses documents."""
+    validator: Mapping[str, Any] | None = options.get("validator")
+    is_enforced = (
+        options.get("validationLevel", "strict") != "off"
+        and options.get("validationAction", "error") != "warn"
+    )
+    return validator if validator and is_enforced and FENCE_FIELD not in validator else None
+
+
+def validator_finding(
+    place: str, validator: Mapping[str, Any], verdict: Verdict | None, *, is_enforced: bool = True
+) -> PlaceFinding:
+    """What is to be said about a validator.
+
+    Args:
+        place: the collection's name.
+        validator: the validator.
+        verdict: what it made of documents; None if it could not be tried out.
+        is_enforced: whether it refuses documents, and does not only log them.
+    """
+    if verdict is None:
+        problem = "could not be tested with client documents"
+    else:
+        problem = (
+            f"{'refuses' if is_enforced else 'logs'} {verdict.refused} of {verdict.tested} client documents "
+            f"that were tested, such as that of client {verdict.sample}"
+        )
+    return PlaceFinding(
+        kind="validator",
+        name="of the collection",
+        definition=_shown(validator),
+        problem=problem,
+        remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',
+        is_refused=is_enforced and verdict is not None,
+    )
+
+
+def lone_unique_field(index: Mapping[str, Any]) -> str | None:
+    """The one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
+    (name, *others) = index["key"]
+    is_unique = bool(index.get("unique") or index.get("prepareUnique"))
+    is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
+    is_own = name in CLIENT_FIELDS - _NEVER_EQUAL - {"sessions"}
+    is_whole = "partialFilterExpression" not in index
+    return name if is_unique and is_simple and is_own and is_whole and not others else None
+
+
+def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
+    """What is to be said about a unique index that refuses so many documents, one of them for this value."""
+    noun = "client document that has" if count == 1 else "client documents that have"
+    problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
+    return _of_index(index, "unique-index", problem, _drop(place, index), is_refused=True)
+
+
+def _drop(place: str, index: Mapping[str, Any]) -> str:
+    return f'db.getCollection("{place}").dropIndex("{index["name"]}")'
+
+
+def _is_of_clients(key: str) -> bool:
+    return key.partition(".")[0] in CLIENT_FIELDS
+
+
+def _of_index(
+    index: Mapping[str, Any], kind: str, problem: str, remedy: str, *, is_refused: bool
+) -> PlaceFinding:
+    definition = {name: value for name, value in index.items() if name not in ("v", "name", "ns")}
+    return PlaceFinding(
+        kind=kind,
+        name=str(index["name"]),
+        definition=_shown(definition),
+        problem=problem,
+        remedy=remedy,
+        is_refused=is_refused,
+    )
+
+
+def _shown(definition: Any) -> str:
+    text = json_util.dumps(definition, json_options=json_util.RELAXED_JSON_OPTIONS)
+    return shorten(text, _LONGEST_DEFINITION)
