@@ -12,6 +12,7 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
 from booking_migrate.cli.wiring import is_from_environment
+from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.stores.locate_in_place import default_archive, open_in_place
 
@@ -65,6 +66,7 @@ def finalize(
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
     max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     yes: options.Yes = False,
     json: options.Json = False,
     report: options.Reports = None,
@@ -85,7 +87,12 @@ def finalize(
         archive=archive or default_archive(source),
     )
     rules = Rules(
-        frozenset(accept or ()), max_document_size, user_id_field, user_email_field, expert_user_field
+        frozenset(accept or ()),
+        max_document_size,
+        user_id_field,
+        user_email_field,
+        expert_user_field,
+        on_conflict,
     )
     asked = run.Invocation(
         command="finalize",

@@ -23,7 +23,6 @@ ONLY_SIDE_BY_SIDE = (
     "rejects",
     "overwrite",
     "merge_client_documents",
-    "on_conflict",
     "plan",
     "engine",
     "workers",

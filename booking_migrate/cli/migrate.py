@@ -21,7 +21,7 @@ from booking_migrate.cli.in_place import (
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.errors import BadPlace
+from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import (
     CollectionPlace,
@@ -166,6 +166,8 @@ def migrate(
         if engine is not None:
             listener.notify(Warned(options.ENGINE_IGNORED))
         start = Start(run_id, restart, max_lag, listener, shield)
+        if in_place and on_conflict is ConflictPolicy.TARGET:
+            raise BadConfiguration("--on-conflict", "in place it is reject or source")
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)

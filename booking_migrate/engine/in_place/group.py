@@ -91,6 +91,7 @@ class Settler:
         self._converter = Converter(plan.contract, plan.accepted)
         self._usual = UsualReader(plan.contract, plan.accepted)
         self._limit = plan.maximum_document_size
+        self._on_conflict = plan.on_conflict
         self._directory = directory
 
     def settle(self, unit: Unit, client_ids: Sequence[Any]) -> Settlement:
@@ -216,12 +217,15 @@ class Settler:
         known = {session.id_key for session in earlier}
         if earlier and known.isdisjoint(session.id_key for session in client.sessions):
             whole = consolidate(
-                ClientCase([*earlier, *client.sessions], in_target=client.document), self._limit
+                ClientCase([*earlier, *client.sessions], in_target=client.document),
+                self._limit,
+                self._on_conflict,
             )
             if not whole.rejected:
                 own = [session for session in whole.already_migrated if session.id_key not in known]
                 return replaced(whole, own)
-        return consolidate(ClientCase(client.sessions, in_target=client.document), self._limit)
+        case = ClientCase(client.sessions, in_target=client.document)
+        return consolidate(case, self._limit, self._on_conflict)
 
 
 def replaced(whole: Consolidation, already: Sequence[Session]) -> Consolidation:

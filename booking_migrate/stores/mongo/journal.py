@@ -43,6 +43,10 @@ _KEY = 256
 """How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
 
 
+_NUMBERS = count()
+"""Numbers of the notes of this process: a run may note through several journals, and through several threads at a time."""
+
+
 class WrittenRange(NamedTuple):
     """The documents that a note becomes."""
 
@@ -60,8 +64,6 @@ class MongoJournal:
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
-        # Counting is one step of the interpreter: several threads note down what they are about to write.
-        self._numbers = count()
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
         """See `RunJournal.runs`."""
@@ -128,7 +130,7 @@ class MongoJournal:
         """A note as the documents that stand for it, under names that no other note has."""
         for start in range(0, max(1, len(noted.notes)), _NOTES):
             # With the token, so that a process that was taken for dead does not clash with its successor.
-            name = f"{run_id}/{token:09d}/{next(self._numbers):09d}"
+            name = f"{run_id}/{token:09d}/{next(_NUMBERS):09d}"
             part = noted.notes[start : start + _NOTES]
             fields = {
                 "_id": name,
