@@ -107,7 +107,7 @@ def reverse(
         for session in sessions
         if session.legacy_key not in set(keys) and session.identity not in earlier.identities
     ]
-    kept = earlier.bring_forward(now, later)
+    kept = earlier.bring_forward(now, later, frozenset(keys))
     lost: Sequence[Change] = []
     documents = kept.documents
     if now is not None and not before:
@@ -211,8 +211,13 @@ class _Earlier:
         """What tells their sessions from others."""
         return frozenset(self._versions)
 
-    def bring_forward(self, now: ClientDocument | None, later: Sequence[StoredSession]) -> _Kept:
-        """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on."""
+    def bring_forward(
+        self, now: ClientDocument | None, later: Sequence[StoredSession], migrated: frozenset[bytes]
+    ) -> _Kept:
+        """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on.
+
+        A session of a booking among ``migrated`` is not missing: a conflict was decided for the booking.
+        """
         present = {session.identity: session for session in (now.sessions if now else ())}
         main = self._main(now)
         documents: list[bytes] = []
@@ -228,7 +233,7 @@ class _Earlier:
                 missing += [
                     session.fields.get("sessionId")
                     for session in document.sessions
-                    if session.identity not in present
+                    if session.identity not in present and session.legacy_key not in migrated
                 ]
             own = self._own_changes(document, now) if index == main and now is not None else {}
             changes += [Change(document.document_id, difference) for difference, _ in own.values()]

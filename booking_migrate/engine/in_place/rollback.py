@@ -220,9 +220,23 @@ class _Undo:
             if isinstance(document, ClientDocument)
             for session in document.sessions
         }
+        claimed -= self._claimed_before(clients)
         wrong = [key for key in ids if key not in found or key in archived or key in claimed]
         if wrong:
             raise NotRestored(self._collection.name, len(wrong), display_id(ids[wrong[0]]), "booking")
+
+    def _claimed_before(self, clients: Mapping[bytes, Any]) -> set[bytes | None]:
+        """Return the bookings that client documents claimed before the run; a conflict was decided for the booking."""
+        if not clients:
+            return set()
+        noted = self._journal.between(self._run.run_id, min(clients), max(clients))
+        images = (note.before for part in noted for note in part.notes if note.before is not None)
+        return {
+            session.legacy_key
+            for document in map(read_client_document, images)
+            if isinstance(document, ClientDocument)
+            for session in document.sessions
+        }
 
     def finish(self) -> UndoOutcome:
         """Take away what the run had made beside documents, and close it. May be repeated."""
