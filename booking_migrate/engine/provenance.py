@@ -184,12 +184,19 @@ def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
         noted: what runs noted before they wrote, in the order of noting.
     """
     before: dict[bytes, bytes | None] = {}
+    removed: dict[bytes, bytes | None] = {}
     for part in noted:
         for note in part.notes:
-            if note.after is None:
-                continue
             image = note.before
-            before[note.after] = None if image is None else before.get(sha256(image).digest(), image)
+            if image is not None:
+                first = before.get(sha256(image).digest(), image)
+            else:
+                # A client whose document a run removed may have bookings again.
+                first = removed.get(note.identity)
+            if note.after is None:
+                removed[note.identity] = first
+            else:
+                before[note.after] = first
     return before
 
 
