@@ -25,6 +25,7 @@ from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
     StreamPlace,
+    check_writable,
     open_target,
     parse_place,
     rejects_beside,
@@ -201,6 +202,7 @@ def _migrate(
     _check_engine(places, wanted)
     places.check_distinct({"--rejects": wanted.rejects})
     target = parse_place(places.target)
+    check_writable(target, rejects=wanted.rejects)
     with opened(places, start.listener) as sides:
         if wanted.plan is not None:
             check_plan(wanted.plan, places, plan, sides.connection)

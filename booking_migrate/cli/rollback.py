@@ -1,6 +1,5 @@
 """The command ``rollback``: undo a run."""
 
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.wiring import DEFAULT_TARGET
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import NotConfirmed
@@ -235,5 +235,5 @@ def _confirm(chosen: "RunRecord", since: str | None = None) -> None:
     if chosen.state is RunState.ROLLED_BACK:
         return
     question = what if since is None else f"{what}; {since}"
-    if not sys.stdin.isatty() or not typer.confirm(f"{question}. Go on?", err=True):
+    if not is_interactive() or not typer.confirm(f"{question}. Go on?", err=True):
         raise NotConfirmed(what)

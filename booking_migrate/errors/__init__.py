@@ -21,6 +21,7 @@ from booking_migrate.errors.invariants import (
     UnaccountedBookings,
     WorkerLost,
 )
+from booking_migrate.errors.outputs import OutputFailed
 from booking_migrate.errors.refusals import (
     BookingNotFound,
     BrokenDocument,
@@ -75,6 +76,7 @@ from booking_migrate.errors.tree import (
     Interrupted,
     Locked,
     NothingToDo,
+    OutputProblem,
     Refused,
     Terminated,
     Unexpected,
@@ -129,6 +131,8 @@ __all__ = [
     "NothingLater",
     "NothingToDo",
     "OtherOptions",
+    "OutputFailed",
+    "OutputProblem",
     "PlaceNotFound",
     "PlanDiffers",
     "RecordTooLarge",
