@@ -1,6 +1,5 @@
 """The one place where a command runs: its errors become messages, reports and exit codes."""
 
-import re
 import secrets
 import signal
 import sys
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from booking_migrate.engine.interruption import Shield
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import ErrorReport, Report
-
-_TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
-"""Blanks at the end of a line, before what may switch colours off; behind a backslash they break a command."""
 
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""
@@ -298,8 +294,9 @@ def _show(asked: Invocation, report: "Report", paths: Sequence[Path], *, is_done
         stream = sys.stderr if asked.writes_to_standard_output else sys.stdout
         console = _console(stream)
         with console.capture() as captured:
-            console.print(render_terminal(report, console.width))
-        stream.write(_TRAILING_BLANKS.sub(r"\1", captured.get()))
+            # A command's word that is wider than the screen stays whole, so that it can be copied.
+            console.print(render_terminal(report, console.width), crop=False)
+        stream.write(captured.get())
     problem = failure_of(sys.stdout)
     if problem is None:
         return report.exit_code

@@ -13,8 +13,15 @@ _SIZES = {"COLUMNS": 20, "LINES": 2}
 """The variables that name the size of a terminal, and the least that each of them can mean."""
 
 
+_TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)(?=\n)")
+"""Blanks at the end of a line, before what may switch colours off."""
+
+
 class TolerantStream(io.TextIOWrapper):
-    """A text stream that takes note of the first failure to write, and ends nothing because of it."""
+    """A text stream that takes note of the first failure to write, and ends nothing because of it.
+
+    What pads lines to the width of the screen is left out: behind a backslash it would break a command that is copied.
+    """
 
     problem: OSError | None = None
     """Why what was written has not arrived; None: it has."""
@@ -22,7 +29,7 @@ class TolerantStream(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write, as far as that is possible."""
         with self._noting():
-            super().write(text)
+            super().write(_TRAILING_BLANKS.sub(r"\1", text))
         return len(text)
 
     def flush(self) -> None:
