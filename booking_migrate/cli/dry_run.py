@@ -30,8 +30,8 @@ Read everything, write nothing: what would be migrated, what could hurt, what it
 The counts are those that migrate will report, because it is the same engine. A user who may only read is enough: no
 document, no index and no collection is written, on either side.
 
-With --plan, what was looked at is saved: options, contract, and the data's fingerprint. migrate --plan then refuses to
-do anything else, naming the difference.
+With --plan, what was looked at is saved: options, contract, and the data's fingerprint. migrate --plan then refuses
+other options, another contract and other files, naming the difference; of a collection it says what has changed since.
 
 \b
 [bold]Examples[/bold]

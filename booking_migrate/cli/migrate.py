@@ -205,7 +205,7 @@ def _migrate(
     check_writable(target, rejects=wanted.rejects)
     with opened(places, start.listener) as sides:
         if wanted.plan is not None:
-            check_plan(wanted.plan, places, plan, sides.connection)
+            check_plan(wanted.plan, places, plan, sides.connection, start.listener)
         done = _run(plan, places, wanted, start, sides)
     return report_of_migration(
         done.outcome,
