@@ -13,7 +13,7 @@ from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.proof import ProofPlaces, Rules, earlier_documents
+from booking_migrate.cli.proof import ProofPlaces, Rules, check_own_archive, earlier_documents
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.errors import BadConfiguration, OutputFailed
 from booking_migrate.events import Warned
@@ -225,6 +225,7 @@ def _verify(
         recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
     )
     with places.open(listener) as evidence, ExitStack() as stack:
+        check_own_archive(places, evidence.connection)
         listed: MismatchFile | None = None
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)

@@ -52,6 +52,7 @@ from booking_migrate.errors.requests import (
     WrongState,
 )
 from booking_migrate.errors.runs import (
+    ArchiveNotOwn,
     CutoverFailed,
     CutoverRefused,
     Finalized,
@@ -61,6 +62,7 @@ from booking_migrate.errors.runs import (
     NoRun,
     NotConfirmed,
     NothingLater,
+    OldBookingsLost,
     OtherOptions,
     RestorationFailed,
     TargetBusy,
@@ -94,6 +96,7 @@ from booking_migrate.errors.usage import (
 __all__ = [
     "EXIT_CODES",
     "EXIT_CODE_MEANINGS",
+    "ArchiveNotOwn",
     "AuthenticationFailed",
     "BadConfiguration",
     "BadPlace",
@@ -130,6 +133,7 @@ __all__ = [
     "NotYours",
     "NothingLater",
     "NothingToDo",
+    "OldBookingsLost",
     "OtherOptions",
     "OutputFailed",
     "OutputProblem",
