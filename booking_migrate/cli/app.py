@@ -1,7 +1,6 @@
 """The program: its commands, what holds for all of them, and where it starts."""
 
 import sys
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +22,8 @@ from booking_migrate.cli import (
 )
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
 from booking_migrate.cli.secrecy import redact
+from booking_migrate.cli.streams import failure_of, ignore_impossible_sizes, make_tolerant
+from booking_migrate.errors import ExitCode
 
 
 class DiscreetGroup(TyperGroup):
@@ -95,8 +96,14 @@ app.command("service-indexes", help=service_indexes.HELP, epilog=EXIT_STATUS)(se
 
 def main() -> None:
     """Run the command line and exit with one of `booking_migrate.errors.ExitCode`."""
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal's encoding lacks must not end the run.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    app(prog_name="booking-migrate")
+    make_tolerant()
+    ignore_impossible_sizes()
+    try:
+        app(prog_name="booking-migrate")
+    except SystemExit as ended:
+        # What a command says of itself has been seen to; this is about help and the version.
+        problem = failure_of(sys.stdout)
+        if problem is None or ended.code:
+            raise
+        sys.stderr.write(f"error: the output could not be written to standard output: {problem}\n")
+        sys.exit(ExitCode.NOT_WRITTEN)

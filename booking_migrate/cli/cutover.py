@@ -1,6 +1,5 @@
 """The command ``cutover``: make the target the live collection."""
 
-import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ import typer
 from booking_migrate.cli import options, proof, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.engine.interruption import Shield
@@ -299,7 +299,7 @@ def _confirm(chosen: "RunRecord") -> None:
         NotConfirmed: nobody is, or it is another name.
     """
     what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
-    if not sys.stdin.isatty():
+    if not is_interactive():
         raise NotConfirmed(what)
     typed = typer.prompt(f"{what}. Type {chosen.source} to go on", err=True, default="", show_default=False)
     if typed != chosen.source:

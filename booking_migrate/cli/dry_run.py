@@ -12,7 +12,7 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import NotPermitted
+from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place
 
@@ -33,8 +33,8 @@ Read everything, write nothing: what would be migrated, what could hurt, what it
 The counts are those that migrate will report, because it is the same engine. A user who may only read is enough: no
 document, no index and no collection is written, on either side.
 
-With --plan, what was looked at is saved: options, contract, and the data's fingerprint. migrate --plan then refuses to
-do anything else, naming the difference.
+With --plan, what was looked at is saved: options, contract, and the data's fingerprint. migrate --plan then refuses
+other options, another contract and other files, naming the difference; of a collection it says what has changed since.
 
 \b
 [bold]Examples[/bold]
@@ -135,13 +135,14 @@ def dry_run(
 
 def _dry_run(
     places: Places, rules: Rules, contract: "Contract", extras: _Extras, *, run_id: str, listener: "Listener"
-) -> "Report":
+) -> "Report | run.Incomplete":
     """Open the places, let the engine look, and make the report of what it saw."""
     # Here and not above: stores, engine and reports are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_dry_run  # noqa: PLC0415
     from booking_migrate.cli.plan_file import current_plan, write_plan  # noqa: PLC0415
     from booking_migrate.engine.saved_plan import ExpectedCounts  # noqa: PLC0415
     from booking_migrate.reports.dry_run.model import report_of_dry_run  # noqa: PLC0415
+    from booking_migrate.reports.files import check_output_path  # noqa: PLC0415
 
     plan = rules.plan(contract)
     is_in_database = isinstance(parse_place(places.source), CollectionPlace)
@@ -149,16 +150,14 @@ def _dry_run(
         # A MONGODB_URI for other programs is no reason to ask a server about a file.
         places = replace(places, uri=None)
     places.check_distinct({"--reject-file": extras.reject_file, "--plan": extras.plan})
+    for option, path in {"--reject-file": extras.reject_file, "--plan": extras.plan}.items():
+        if path is not None:
+            check_output_path(option, path)
     with opened(places, listener) as sides:
         # The fingerprint first: what changes while the data is read must not be part of it.
         saved = current_plan(places, plan, sides.connection) if extras.plan is not None else None
         outcome = _look(places, plan, extras, sides, listener)
-    if extras.plan is not None and saved is not None:
-        if outcome.sampled is None:
-            expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
-            saved = saved.model_copy(update={"expected": expected})
-        write_plan(extras.plan, saved)
-    return report_of_dry_run(
+    report = report_of_dry_run(
         outcome,
         run_id=run_id,
         source=places.source,
@@ -166,6 +165,16 @@ def _dry_run(
         rejects=str(extras.reject_file) if extras.reject_file and outcome.migration.counts.rejected else None,
         next_steps=tuple(steps_after_dry_run(outcome, sides.absences)),
     )
+    if extras.plan is None or saved is None:
+        return report
+    if outcome.sampled is None:
+        expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
+        saved = saved.model_copy(update={"expected": expected})
+    try:
+        write_plan(extras.plan, saved)
+    except WriteFailed as error:
+        return run.Incomplete(report, OutputFailed("dry-run", "plan", error.place, error.problem))
+    return report
 
 
 def _look(

@@ -1,6 +1,5 @@
 """The command ``finalize``: the end of a migration in place, from which there is no way back."""
 
-import sys
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
+from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotConfirmed
@@ -206,7 +206,7 @@ def _confirm(places: ProofPlaces, evidence: "Evidence") -> None:
     journal = open_journal(evidence.connection).journal
     chosen = runs_to_finalize(journal, source=places.source, archive=archive)[0]
     what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
-    if not sys.stdin.isatty():
+    if not is_interactive():
         raise NotConfirmed(what)
     typed = typer.prompt(f"{what}. Type {archive} to go on", err=True, default="", show_default=False)
     if typed != archive:

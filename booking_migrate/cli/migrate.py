@@ -27,6 +27,7 @@ from booking_migrate.stores.locate import (
     CollectionPlace,
     FilePlace,
     StreamPlace,
+    check_writable,
     open_target,
     parse_place,
     rejects_beside,
@@ -196,9 +197,10 @@ def _migrate(
     plan = rules.plan(contract)
     places.check_distinct({"--rejects": wanted.rejects})
     target = parse_place(places.target)
+    check_writable(target, rejects=wanted.rejects)
     with opened(places, start.listener) as sides:
         if wanted.plan is not None:
-            check_plan(wanted.plan, places, plan, sides.connection)
+            check_plan(wanted.plan, places, plan, sides.connection, start.listener)
         done = _run(plan, places, wanted, start, sides)
     return report_of_migration(
         done.outcome,

@@ -283,7 +283,7 @@ SavedPlan = Annotated[
         panel=_OUTPUT,
         metavar="FILE",
         show_default=False,
-        help="Save what would be migrated; migrate --plan FILE then refuses anything else.",
+        help="Save what would be migrated; migrate --plan FILE then refuses other options and files.",
     ),
 ]
 FollowedPlan = Annotated[
@@ -293,7 +293,7 @@ FollowedPlan = Annotated[
         panel=_RULES,
         metavar="FILE",
         show_default=False,
-        help="Refuse unless options and data are still those of this plan, which dry-run --plan saved.",
+        help="Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
     ),
 ]
 Sample = Annotated[

@@ -8,6 +8,7 @@ from booking_migrate.cli.wiring import Places
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.saved_plan import Fingerprint, SavedPlan, options_of
 from booking_migrate.errors import BadConfiguration, PlanDiffers
+from booking_migrate.events import Listener, Warned
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.fingerprint import fingerprint
 from booking_migrate.stores.locate import parse_place
@@ -32,16 +33,21 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
     )
 
 
-def check_plan(path: Path, places: Places, plan: MigrationPlan, connection: Connection) -> None:
-    """Refuse to migrate other than planned.
+def check_plan(
+    path: Path, places: Places, plan: MigrationPlan, connection: Connection, listener: Listener
+) -> None:
+    """Refuse to migrate other than planned, and say what has happened to the collections since.
 
     Raises:
-        PlanDiffers: options, contract or data are no longer those of the plan.
+        PlanDiffers: options, contract or files are no longer those of the plan, or a collection has been emptied.
         BadConfiguration: the file is no plan.
     """
     saved = _read(path)
-    if differences := saved.differences(current_plan(places, plan, connection)):
+    current = current_plan(places, plan, connection)
+    if differences := saved.differences(current):
         raise PlanDiffers(str(path), differences)
+    for change in saved.changes(current):
+        listener.notify(Warned(f"since {path} was made, {change}"))
 
 
 def _read(path: Path) -> SavedPlan:

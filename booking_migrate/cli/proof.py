@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.cli.identity import check_distinct
 from booking_migrate.cli.wiring import Places, opened
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
-from booking_migrate.errors import BookingMigrateError, ConnectionProblem, SamePlace
+from booking_migrate.errors import BookingMigrateError, ConnectionProblem, NotPermitted, SamePlace
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import (
     CollectionPlace,
@@ -111,6 +111,28 @@ class ProofPlaces(Places):
                 experts=sides.experts,
                 has_client_index=proof.has_client_index,
             )
+
+
+def check_own_archive(places: ProofPlaces, connection: Connection) -> None:
+    """Refuse to compare with an archive that was dropped, or that is another collection of the same name.
+
+    Raises:
+        OldBookingsLost, ArchiveNotOwn: the archive is not what runs in place moved old bookings to.
+        ConnectionProblem: no server answers.
+    """
+    # Here and not above: the journal is not needed to print help.
+    from booking_migrate.engine.in_place.archive import check_archive  # noqa: PLC0415
+    from booking_migrate.stores.locate_in_place import open_in_place  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+
+    if places.archive is None:
+        return
+    collection = open_in_place(connection, source=places.source, archive=places.archive)
+    try:
+        check_archive(collection, open_journal(connection).journal)
+    except NotPermitted:
+        # Without the journal the comparison itself has to show it; `baselines` says that it cannot be read.
+        return
 
 
 def _index_question(target: Place, connection: Connection) -> Callable[[], bool] | None:

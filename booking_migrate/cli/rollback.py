@@ -1,6 +1,5 @@
 """The command ``rollback``: undo a run."""
 
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.wiring import DEFAULT_TARGET
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import NotConfirmed
@@ -251,5 +251,5 @@ def _confirm(runs: "Sequence[RunRecord]", since: str | None = None) -> None:
         named = ", ".join(run.run_id for run in earlier)
         what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"
     question = what if since is None else f"{what}; {since}"
-    if not sys.stdin.isatty() or not typer.confirm(f"{question}. Go on?", err=True):
+    if not is_interactive() or not typer.confirm(f"{question}. Go on?", err=True):
         raise NotConfirmed(what)

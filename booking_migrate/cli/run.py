@@ -17,13 +17,16 @@ import typer
 from booking_migrate.cli.hooks import Hooks
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.secrecy import redact, secrets_of
+from booking_migrate.cli.streams import failure_of
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
     ExitCode,
     HookFailed,
     Interrupted,
+    OutputFailed,
     Terminated,
+    WriteFailed,
     exit_code_of,
 )
 from booking_migrate.memory import spare_collector
@@ -65,13 +68,21 @@ class Invocation:
         return redact(text, secrets_of(self.uri))
 
 
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """What a step came to that is done, though something that was to say so could not be written."""
+
+    report: "Report"
+    error: OutputFailed
+
+
 class _Termination(KeyboardInterrupt):
     """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so nobody on the way takes it for a fault of their own."""
 
 
 def execute(
     asked: Invocation,
-    body: "Callable[[str, Listener], Report]",
+    body: "Callable[[str, Listener], Report | Incomplete]",
     shield: "Shield | None" = None,
     hooks: Callable[[], Hooks] = Hooks,
 ) -> NoReturn:
@@ -97,20 +108,23 @@ def execute(
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     is_done = False
+    lost: OutputFailed | None = None
     try:
         known = hooks()
         with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
             _check_reports(asked)
             writable = asked.reports
-            report = body(run_id, listener)
+            ended = body(run_id, listener)
+        report, lost = (ended.report, ended.error) if isinstance(ended, Incomplete) else (ended, None)
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
+    if lost is not None:
+        report = _with_loss(asked, report, lost)
     report = _write_reports(asked, report, writable)
     if is_done:
         report = _run_hook(asked, report, known, writable)
-    _show(asked, report, is_done=is_done)
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(_show(asked, report, writable, is_done=is_done))
 
 
 def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
@@ -239,22 +253,37 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
 
 
 def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -> "Report":
-    """Write the report files; if one cannot be written, the report says so from then on."""
+    """Write the report files; if one cannot be written, the others say so."""
     if not paths:
         return report
     from booking_migrate.reports.files import write_report  # noqa: PLC0415 - as above
 
+    written = []
+    is_done = report.error is None
+    before = report
     for path in paths:
         try:
             write_report(path, report)
-        except BookingMigrateError as error:
-            told = _tell(asked, error)
-            if report.error is None:
-                report = report.model_copy(update={"error": told, "exit_code": exit_code_of(error)})
-    return report
+        except WriteFailed as error:
+            failure = OutputFailed(asked.command, "report", error.place, error.problem, is_done)
+            report = _with_loss(asked, report, failure)
+        else:
+            written.append(path)
+    return report if report is before else _write_reports(asked, report, written)
 
 
-def _show(asked: Invocation, report: "Report", *, is_done: bool) -> None:
+def _with_loss(asked: Invocation, report: "Report", failure: OutputFailed) -> "Report":
+    """Say that something could not be written; that never hides an error or mismatches."""
+    told = _tell(asked, failure)
+    if report.error is not None:
+        return report
+    is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
+    code = exit_code_of(failure) if is_good else report.exit_code
+    return report.model_copy(update={"error": told, "exit_code": code})
+
+
+def _show(asked: Invocation, report: "Report", paths: Sequence[Path], *, is_done: bool) -> int:
+    """Print what the command came to; return its exit code."""
     if asked.json:
         from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
 
@@ -262,8 +291,18 @@ def _show(asked: Invocation, report: "Report", *, is_done: bool) -> None:
     elif is_done and not asked.quiet:
         from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415 - as above
 
-        console = _console(sys.stderr if asked.writes_to_standard_output else sys.stdout)
-        console.print(render_terminal(report, console.width))
+        stream = sys.stderr if asked.writes_to_standard_output else sys.stdout
+        console = _console(stream)
+        with console.capture() as captured:
+            # A command's word that is wider than the screen stays whole, so that it can be copied.
+            console.print(render_terminal(report, console.width), crop=False)
+        stream.write(captured.get())
+    problem = failure_of(sys.stdout)
+    if problem is None:
+        return report.exit_code
+    output = "report" if asked.json else "result"
+    failure = OutputFailed(asked.command, output, "standard output", problem, is_done)
+    return _write_reports(asked, _with_loss(asked, report, failure), paths).exit_code
 
 
 def _console(stream: TextIO) -> "Console":

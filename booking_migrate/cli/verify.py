@@ -13,10 +13,10 @@ from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
+from booking_migrate.cli.proof import ProofPlaces, Rules, baselines, check_own_archive
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration
+from booking_migrate.errors import BadConfiguration, OutputFailed
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place, written_beside
 from booking_migrate.stores.locate_in_place import default_archive
@@ -192,7 +192,7 @@ def verify(
         verbose=verbose,
     )
 
-    def body(run_id: str, listener: "Listener") -> "Report":
+    def body(run_id: str, listener: "Listener") -> "Report | run.Incomplete":
         check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         return _verify(places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener)
 
@@ -207,7 +207,7 @@ def _verify(
     *,
     run_id: str,
     listener: "Listener",
-) -> "Report":
+) -> "Report | run.Incomplete":
     """Open the places, let the engine check them, and make the report of what it found."""
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_verify  # noqa: PLC0415
@@ -232,6 +232,7 @@ def _verify(
         recheck_seconds=default_recheck if manner.recheck is None else manner.recheck,
     )
     with places.open(listener) as evidence, ExitStack() as stack:
+        check_own_archive(places, evidence.connection)
         listed: MismatchFile | None = None
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
@@ -250,6 +251,7 @@ def _verify(
         )
         if listed:
             listed.finish()
+        failure = listed.failure if listed else None
         if run_to_tell is not None:
             run_to_tell.note(is_clean=not outcome.mismatch_count)
             if run_to_tell.problem is not None:
@@ -259,10 +261,14 @@ def _verify(
         run_id=run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps_after_verify(outcome, listed=manner.mismatches is not None)),
-        mismatches_file=None if manner.mismatches is None else str(manner.mismatches),
+        next_steps=tuple(steps_after_verify(outcome, listed=listed is not None and failure is None)),
+        mismatches_file=None if listed is None or failure is not None else str(manner.mismatches),
+    ).model_copy(update={"archive": places.archive})
+    if failure is None:
+        return report
+    return run.Incomplete(
+        report, OutputFailed("verify", "list of mismatches", failure.place, failure.problem)
     )
-    return report.model_copy(update={"archive": places.archive})
 
 
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":

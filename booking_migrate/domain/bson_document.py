@@ -118,7 +118,8 @@ def elements(raw: bytes) -> Iterator[Element]:
         if name_end < 0:
             raise MalformedBson(position, "a field name has no end")
         start = name_end + 1
-        stop = start + _size(kind, raw, start, end)
+        fixed = _FIXED_SIZES.get(kind)
+        stop = start + (_size(kind, raw, start, end) if fixed is None else fixed)
         if stop > end:
             raise MalformedBson(start, "a value reaches past the end of its document")
         yield Element(kind, raw[position + 1 : name_end], raw[start:stop])
@@ -126,10 +127,7 @@ def elements(raw: bytes) -> Iterator[Element]:
 
 
 def _size(kind: int, raw: bytes, start: int, end: int) -> int:
-    """How many bytes the value of this type at ``start`` takes."""
-    fixed = _FIXED_SIZES.get(kind)
-    if fixed is not None:
-        return fixed
+    """How many bytes the value at ``start`` takes, of a type whose values differ in size."""
     if kind == _REGEX:
         return _regex_size(raw, start, end)
     if kind not in _OVERHEADS:

@@ -1,6 +1,7 @@
 """The life of a run into a file. The file appears whole or not at all, so there is nothing to continue, only to undo."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.session import RunRequest
 from booking_migrate.engine.stream import migrate as migrate_stream
 from booking_migrate.engine.undo import UndoOutcome
-from booking_migrate.errors import NoRun
+from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Reached, Step, Warned
 from booking_migrate.stores.base import CanHold, DocumentReader, Replacement, TargetWriter
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -103,12 +104,13 @@ class SidecarTarget:
         self._listener.notify(Reached(Step.RUN_NOTED))
         changed = self._target.finish() or was_cut_off
         self._listener.notify(Reached(Step.TARGET_FINISHED))
-        if changed:
-            self._sidecar.write(self._done(record))
-        elif before is not None:
-            self._sidecar.write(before)
-        else:
-            self._sidecar.remove()
+        with _record_lost():
+            if changed:
+                self._sidecar.write(self._done(record))
+            elif before is not None:
+                self._sidecar.write(before)
+            else:
+                self._sidecar.remove()
         self._listener.notify(Reached(Step.RUN_FINISHED))
         return changed
 
@@ -123,7 +125,8 @@ class SidecarTarget:
         record = self._begun()
         changed = self._target.finish()
         if changed:
-            self._sidecar.write(self._done(record))
+            with _record_lost():
+                self._sidecar.write(self._done(record))
         return changed
 
     def abandon(self) -> None:
@@ -135,7 +138,8 @@ class SidecarTarget:
         record = self._sidecar.read()
         if record is not None:
             run = record.run.model_copy(update={"counts": asdict(counts), "documents": counts.scanned})
-            self._sidecar.write(record.model_copy(update={"run": run}))
+            with _record_lost():
+                self._sidecar.write(record.model_copy(update={"run": run}))
 
     def _begun(self) -> SidecarRecord:
         now = datetime.now(UTC)
@@ -166,6 +170,19 @@ class SidecarTarget:
         return SidecarRecord(run=_moved(record.run, RunState.DONE), files=files)
 
 
+@contextmanager
+def _record_lost() -> Iterator[None]:
+    """Say of a record that cannot be written that the files themselves are there.
+
+    Raises:
+        OutputFailed: instead of WriteFailed.
+    """
+    try:
+        yield
+    except WriteFailed as error:
+        raise OutputFailed("migrate", "record of the run", error.place, error.problem) from error
+
+
 def migrate_to_file(
     plan: MigrationPlan,
     source: DocumentReader,
@@ -179,6 +196,7 @@ def migrate_to_file(
     """Migrate into a file, and note in its sidecar what came out.
 
     Raises:
+        OutputFailed: the files are there, but what is known of the run could not be noted beside them.
         BookingMigrateError: as `engine.stream.migrate`; no file appears.
     """
     outcome = migrate_stream(plan, source, target, users=users, experts=experts, listener=listener)

@@ -22,7 +22,13 @@ from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.since import Since
 from booking_migrate.engine.undo import UndoOutcome, undo_rejects
 from booking_migrate.engine.verify.pairs import pair_clients
-from booking_migrate.errors import BookingMigrateError, LeaseLost, RestorationFailed
+from booking_migrate.errors import (
+    BookingMigrateError,
+    LeaseLost,
+    OldBookingsLost,
+    PlaceNotFound,
+    RestorationFailed,
+)
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader, RejectedRecords
 from booking_migrate.stores.cutover import IndexNote, LiveCollections, RestoredCollection
@@ -70,8 +76,25 @@ class RestoredClient:
     lost: Sequence[Change]
 
 
+def check_kept(places: RestorationPlaces) -> None:
+    """Refuse to go back where nothing is left to go back to.
+
+    Raises:
+        OldBookingsLost: the kept copy of the old collection was dropped.
+    """
+    try:
+        places.kept.check()
+    except PlaceNotFound:
+        raise OldBookingsLost(places.kept.name) from None
+
+
 def survey(places: RestorationPlaces, listener: Listener) -> Since:
-    """What has happened since the cut-over; nothing is written."""
+    """What has happened since the cut-over; nothing is written.
+
+    Raises:
+        OldBookingsLost: as `check_kept`.
+    """
+    check_kept(places)
     since = Since()
     listener.notify(
         PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
@@ -105,6 +128,7 @@ def restore(plan: RestorationPlan) -> UndoOutcome:
     """Undo a run that was cut over, or go on with that.
 
     Raises:
+        OldBookingsLost: the kept copy of the old collection was dropped; nothing was changed.
         RestorationFailed: it was given up; the result of the cut-over is live as it was.
         LeaseLost: another run has taken the lock over.
     """
@@ -136,6 +160,7 @@ class _Restoration:
         if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
             self._recall()
             return self._finish()
+        check_kept(self._places)
         check_transition(run, RunState.RESTORING)
         self._run = self._stores.journal.save(
             run.run_id,

@@ -23,6 +23,7 @@ from booking_migrate.errors.invariants import (
     UniqueIndexViolated,
     WorkerLost,
 )
+from booking_migrate.errors.outputs import OutputFailed
 from booking_migrate.errors.refusals import (
     AmbiguousPeople,
     BookingNotFound,
@@ -55,6 +56,7 @@ from booking_migrate.errors.requests import (
     WrongState,
 )
 from booking_migrate.errors.runs import (
+    ArchiveNotOwn,
     CutoverFailed,
     CutoverRefused,
     Finalized,
@@ -64,6 +66,7 @@ from booking_migrate.errors.runs import (
     NoRun,
     NotConfirmed,
     NothingLater,
+    OldBookingsLost,
     OtherOptions,
     RestorationFailed,
     TargetBusy,
@@ -79,6 +82,7 @@ from booking_migrate.errors.tree import (
     Interrupted,
     Locked,
     NothingToDo,
+    OutputProblem,
     Refused,
     Terminated,
     Unexpected,
@@ -97,6 +101,7 @@ __all__ = [
     "EXIT_CODES",
     "EXIT_CODE_MEANINGS",
     "AmbiguousPeople",
+    "ArchiveNotOwn",
     "AuthenticationFailed",
     "BadConfiguration",
     "BadPlace",
@@ -134,7 +139,10 @@ __all__ = [
     "NotYours",
     "NothingLater",
     "NothingToDo",
+    "OldBookingsLost",
     "OtherOptions",
+    "OutputFailed",
+    "OutputProblem",
     "PlaceNotFound",
     "PlanDiffers",
     "RecordTooLarge",

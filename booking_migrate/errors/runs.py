@@ -148,6 +148,49 @@ class Finalized(NothingToDo):
 
 
 @dataclass(eq=False)
+class OldBookingsLost(Refused):
+    """The collection that kept the old bookings of a run was dropped."""
+
+    kept: str
+    going_on: str = ""
+    """The command that goes on without them, if one does."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.kept}, which kept the old bookings, does not exist any more"
+
+    @property
+    def hint(self) -> str:
+        back = "No way back remains except a backup of the database: "
+        back += f"restore {self.kept} from it, then run the same command again."
+        return f"{back} Bookings that are still in the old shape: {self.going_on}." if self.going_on else back
+
+
+@dataclass(eq=False)
+class ArchiveNotOwn(Refused):
+    """The archive of a collection is one that somebody else uses."""
+
+    archive: str
+    run_id: str | None
+    """The run that moved old bookings to a collection of that name; None: none did."""
+
+    @property
+    def message(self) -> str:
+        if self.run_id is None:
+            return f"{self.archive} holds documents that no run in place has moved there"
+        return f"{self.archive} holds none of the old bookings that run {self.run_id} moved there"
+
+    @property
+    def hint(self) -> str:
+        if self.run_id is None:
+            return "Use --archive with a name that no collection has."
+        return (
+            f"Another collection has taken its name: rename that one, and restore {self.archive} from where it "
+            "was moved or from a backup. Bookings that are still in the old shape: migrate --in-place --archive OTHER."
+        )
+
+
+@dataclass(eq=False)
 class CutoverRefused(Refused):
     """A precondition of a cut-over does not hold; nothing was changed."""
 

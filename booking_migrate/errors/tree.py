@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     REJECTED = 3
     MISMATCHES = 4
     REFUSED = 5
+    NOT_WRITTEN = 6
     CANNOT_CONNECT = 10
     LOCKED = 11
     NOTHING_TO_DO = 12
@@ -27,6 +28,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.REJECTED: "done, but some bookings were rejected (dry-run: would be)",
     ExitCode.MISMATCHES: "verify found mismatches",
     ExitCode.REFUSED: "refused, a precondition does not hold",
+    ExitCode.NOT_WRITTEN: "the step itself is done, but a report or output could not be written",
     ExitCode.CANNOT_CONNECT: "cannot connect or authenticate",
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.NOTHING_TO_DO: "nothing to resume or roll back",
@@ -68,6 +70,10 @@ class UsageProblem(BookingMigrateError):
 
 class Refused(BookingMigrateError):
     """A precondition does not hold; nothing was written."""
+
+
+class OutputProblem(BookingMigrateError):
+    """The step itself is done, but a report or another output of it could not be written."""
 
 
 class ConnectionProblem(BookingMigrateError):
@@ -113,6 +119,7 @@ class Unexpected(BookingMigrateError):
 EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
     UsageProblem: ExitCode.USAGE,
     Refused: ExitCode.REFUSED,
+    OutputProblem: ExitCode.NOT_WRITTEN,
     ConnectionProblem: ExitCode.CANNOT_CONNECT,
     Locked: ExitCode.LOCKED,
     NothingToDo: ExitCode.NOTHING_TO_DO,

@@ -1,6 +1,8 @@
 """Reports as files: the format by the file's suffix, written whole or not at all."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -44,25 +46,40 @@ def check_report_path(path: Path) -> None:
     """Check, before anything runs, that a report can be written to a path.
 
     Raises:
-        BadConfiguration: the suffix stands for no format, or there is no such folder.
+        BadConfiguration: the suffix stands for no format, or as `check_output_path`.
     """
     if path.suffix.lower() not in _RENDERERS:
         known = ", ".join(_RENDERERS)
         raise BadConfiguration("--report", f"{str(path)!r} does not end in one of {known}")
+    check_output_path("--report", path)
+
+
+def check_output_path(option: str, path: Path) -> None:
+    """Check, before anything runs, that a file can be written to the path that an option names.
+
+    Raises:
+        BadConfiguration: it is a folder or a device, or its folder does not exist or may not be written.
+    """
     if path.is_dir():
-        raise BadConfiguration("--report", f"{str(path)!r} is a folder")
+        raise BadConfiguration(option, f"{str(path)!r} is a folder")
+    if path.exists() and not path.is_file():
+        raise BadConfiguration(option, f"{str(path)!r} is not a regular file")
     if not path.parent.is_dir():
-        raise BadConfiguration("--report", f"there is no folder {str(path.parent)!r}")
+        raise BadConfiguration(option, f"there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise BadConfiguration(option, f"the folder {str(path.parent)!r} may not be written")
 
 
 def write_report(path: Path, report: Report) -> None:
     """Write a report in the format of the path's suffix: beside it first, then renamed over it.
 
+    Args:
+        path: one that `check_report_path` has let pass.
+        report: what to write.
+
     Raises:
-        BadConfiguration: as `check_report_path`.
         WriteFailed: the file cannot be written; what was there before is still there.
     """
-    check_report_path(path)
     suffix = path.suffix.lower()
     if isinstance(report, DryRunReport):
         text = _DRY_RUN_RENDERERS[suffix](report)
@@ -90,4 +107,6 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        # The reason why it cannot be written may keep it from being removed, too; the first one is what counts.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """Every mismatch of a verification as a line of canonical Extended JSON, with the values as they are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,6 +9,7 @@ from bson.binary import Binary
 
 from booking_migrate.domain.bson_document import Element, element_of, wrap
 from booking_migrate.engine.verify.mismatch import Mismatch
+from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.output import check_usable, open_output
 
@@ -23,20 +26,30 @@ class MismatchFile:
         check_usable(str(path), path)
         self._output = open_output(str(path), path, compressed=path.suffix.lower() == ".gz", overwrite=True)
         self._is_whole = False
+        self.failure: WriteFailed | None = None
+        """Why the file cannot be written; None: it can. A verification goes on without it."""
 
     def write(self, mismatch: Mismatch) -> None:
-        """Add one mismatch.
-
-        Raises:
-            WriteFailed: the disk is full.
-        """
-        self._output.write(to_json(_document(mismatch)).encode() + b"\n")
+        """Add one mismatch, as long as the file can be written."""
+        if self.failure is None:
+            with self._noting_failure():
+                self._output.write(to_json(_document(mismatch)).encode() + b"\n")
 
     def finish(self) -> None:
-        """There are no more: let the file appear."""
-        self._output.seal()
-        self._output.publish()
-        self._is_whole = True
+        """There are no more: let the file appear, if it is whole."""
+        if self.failure is None:
+            with self._noting_failure():
+                self._output.seal()
+                self._output.publish()
+                self._is_whole = True
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except WriteFailed as error:
+            self.failure = error
+            self._output.abandon()
 
     def __enter__(self) -> Self:
         return self

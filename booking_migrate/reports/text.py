@@ -3,15 +3,15 @@
 Nothing from data is ever read as rich's markup: every text goes into a `Text`.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from booking_migrate.reports.command_line import continued
 from booking_migrate.reports.model import ExplanationReport, NextStep, Report, VerificationReport
 from booking_migrate.reports.numbers import duration, grouped, samples
 from booking_migrate.reports.wording import Figure, Mood, figures, mismatch_line, totals, verdict
@@ -24,6 +24,7 @@ _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
 _REASONS_SHOWN = 8
 _MISMATCHES_SHOWN = 3
 _CURRENCIES_SHOWN = 6
+_INDENT = 2
 _SAMPLES_SHOWN = (3, 2, 1)
 """How many ids stand beside a reason: as many of these as fit."""
 
@@ -61,9 +62,11 @@ def render_text(report: Report, width: int) -> RenderableType:
     return Group(*blocks)
 
 
-def indented(content: RenderableType) -> Padding:
+def indented(content: RenderableType) -> RenderableType:
     """A block's content, set in."""
-    return Padding(content, (0, 0, 0, 2), expand=False)
+    if isinstance(content, CommandLine):
+        return content.set_in(_INDENT)
+    return Padding(content, (0, 0, 0, _INDENT), expand=False)
 
 
 def block(title: str | None, *content: RenderableType) -> Iterable[RenderableType]:
@@ -163,24 +166,19 @@ def step_lines(steps: Sequence[NextStep]) -> Iterable[RenderableType]:
 class CommandLine:
     """A command that can be copied from the screen: too long a one is continued on the next line, as a shell does it."""
 
-    def __init__(self, command: str) -> None:
-        """Take the command."""
+    def __init__(self, command: str, indent: int = 0) -> None:
+        """Take the command, and by how many columns it is set in."""
         self._command = command
+        self._indent = indent
+
+    def set_in(self, columns: int) -> "CommandLine":
+        """The same further to the right. A `Padding` would cut off a word that is wider than the screen."""
+        return CommandLine(self._command, self._indent + columns)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What rich prints."""
-        yield Text("\n".join(self._lines(options.max_width)), style="cyan", overflow="fold")
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """How wide that is."""
-        return Measurement(1, min(options.max_width, max(map(len, self._lines(options.max_width)))))
-
-    def _lines(self, width: int) -> list[str]:
-        lines = [""]
-        for part in re.split(r" (?=--)", self._command):
-            if lines[-1] and len(f"{lines[-1]} {part} \\") > width:
-                lines[-1] += " \\"
-                lines.append(part)
-            else:
-                lines[-1] = f"{lines[-1]} {part}".lstrip()
-        return lines
+        style = console.get_style("cyan")
+        for line in continued(self._command, options.max_width - self._indent):
+            yield Segment(" " * self._indent)
+            yield Segment(line, style)
+            yield Segment.line()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed
+from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
 from booking_migrate.reports.life.model import (
     FinalizedReport,
     LifeReport,
@@ -60,6 +60,13 @@ def verdict(report: Report) -> Verdict:
     if report.error.kind == HookFailed.__name__:
         said = _came_to_its_end(report)
         return Verdict(Mood.BAD, said.headline, f"{said.explanation} But {report.error.message}.")
+    if report.error.kind == OutputFailed.__name__ and (isinstance(report, LifeReport) or report.counts):
+        said = _came_to_its_end(report)
+        return Verdict(
+            Mood.BAD,
+            said.headline,
+            f"{said.explanation} {report.error.message[:1].upper()}{report.error.message[1:]}.",
+        )
     return Verdict(Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{report.error.message}.")
 
 

@@ -119,6 +119,9 @@ class InPlaceCollection(Protocol):
     def archive_exists(self) -> bool:
         """Whether the archive is there."""
 
+    def is_archive_empty(self) -> bool:
+        """Whether the archive has no document, or is not there."""
+
     def lacking_indexes(self) -> Sequence[str]:
         """The names of the indexes of the collection that `prepare` would make."""
 

@@ -171,6 +171,30 @@ def open_target(
     return FileTarget(place.name, place.format, output, kept)
 
 
+def check_writable(place: Place, *, rejects: Path | None) -> None:
+    """Refuse, before anything is read, a target that is no file or a folder that may not be written.
+
+    Args:
+        place: the target of a migration. Only a collection's server can say whether it may be written.
+        rejects: the file that was named for rejected bookings, if any.
+
+    Raises:
+        UnusablePlace: the target, or what is written beside it, cannot become a file; standard output is closed.
+    """
+    from booking_migrate.stores.output import check_standard_output, check_usable  # noqa: PLC0415 - see the module's docstring
+
+    paths = {} if rejects is None else {str(rejects): rejects}
+    if isinstance(place, StreamPlace):
+        check_standard_output()
+    if isinstance(place, FilePlace):
+        beside = written_beside(place)
+        if rejects is not None:
+            del beside["--rejects"]
+        paths |= {place.name: place.path, **{str(path): path for path in beside.values()}}
+    for name, path in paths.items():
+        check_usable(name, path)
+
+
 def _open_collection_target(
     place: CollectionPlace, connection: Connection, source_name: str, rejects: Path | None, *, overwrite: bool
 ) -> TargetWriter:

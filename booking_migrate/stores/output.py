@@ -73,6 +73,18 @@ def check_usable(name: str, path: Path) -> None:
             raise UnusablePlace(name, "its directory may not be written")
 
 
+def check_standard_output() -> None:
+    """Refuse standard output that cannot be written to at all.
+
+    Raises:
+        UnusablePlace: it is closed.
+    """
+    # A stream without a descriptor is one of a test, and open.
+    with suppress(io.UnsupportedOperation):
+        if fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise UnusablePlace("-", "standard output is closed")
+
+
 def holds_something(path: Path) -> bool:
     """Whether there is a file and it is not empty."""
     return path.exists() and path.stat().st_size > 0

@@ -19,6 +19,9 @@ from booking_migrate.stores.whole_clients import whole_clients
 _RANGE = 1 << 32
 """One more than the greatest CRC-32."""
 
+_WIDER = 4
+"""By how much the share of clients grows if none of them is in the sample."""
+
 
 class SampledReader:
     """A `DocumentReader` whose scan by client yields about so many documents; everything else is as in the whole."""
@@ -57,11 +60,17 @@ class SampledReader:
         return min(self._size, self.total())
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """A part of what `DocumentReader.scan_by_client` promises: some clients, each whole."""
+        """A part of what `DocumentReader.scan_by_client` promises: some clients, each whole; none only if there are none."""
         self.seen = 0
-        for document in self._scan(min(1.0, self._size / max(self.total(), 1))):
-            self.seen += 1
-            yield document
+        share = min(1.0, self._size / max(self.total(), 1))
+        while not self.seen:
+            for document in self._scan(share):
+                self.seen += 1
+                yield document
+            if share >= 1:
+                return
+            # Chance has chosen no client at all, which it does where few documents are asked for.
+            share = min(1.0, share * _WIDER)
 
     def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
         """See `DocumentReader.scan_pieces`."""

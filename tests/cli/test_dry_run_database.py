@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
@@ -297,27 +298,51 @@ def test_a_sample(run: Run, database: Db, server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "difference"),
+    ("change", "said"),
     [
-        (lambda shop: shop["bookings"].insert_one(booking(99)), "documents of source was 5 and is 6"),
+        (lambda shop: shop["bookings"].insert_one(booking(99)), "source has changed: documents 6, then 5"),
         (
-            lambda shop: shop["bookings"].update_one({}, {"$currentDate": {"updatedAt": True}}),
-            "newest updatedAt of source",
+            lambda shop: shop["bookings"].update_one(
+                {}, {"$set": {"updatedAt": DatetimeMS(1_793_488_640_000)}}
+            ),
+            "newest updatedAt 2026-10-31T23:17:20Z, then 20",
         ),
-        (lambda shop: shop["users"].delete_many({}), "documents of users was 1 and is 0"),
+        (lambda shop: shop["users"].insert_one({"_id": 1}), "users has changed: documents 2, then 1"),
     ],
 )
-def test_a_plan_over_a_collection(
-    run: Run, database: Db, server: Server, change: Callable[[Db], object], difference: str
+def test_a_plan_over_a_collection_in_use(
+    run: Run, database: Db, server: Server, change: Callable[[Db], object], said: str
 ) -> None:
-    """A plan fits its collection until a document comes, goes or changes; then migrate names what did."""
+    """A plan is followed although the application goes on; what has changed since is said in plain words."""
     fill(database)
     env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
     run("dry-run", "--plan", "plan.json", env=env)
     change(database)
-    refused = run("migrate", "--plan", "plan.json", env=env)
-    run("dry-run", "--plan", "plan.json", env=env)
     followed = run("migrate", "--plan", "plan.json", env=env)
 
-    assert (5, 3) == (refused.exit_code, followed.exit_code)
-    assert difference in refused.stderr
+    assert 3 == followed.exit_code, followed.output
+    assert "warning: since plan.json was made, " in followed.stderr
+    assert said in followed.stderr
+
+
+def test_a_plan_over_a_collection_that_did_not_change(run: Run, database: Db, server: Server) -> None:
+    """Nothing is said where nothing has happened."""
+    fill(database)
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    run("dry-run", "--plan", "plan.json", env=env)
+
+    assert "plan.json" not in run("migrate", "--plan", "plan.json", env=env).output
+
+
+@pytest.mark.parametrize("place", ["bookings", "users"])
+def test_a_plan_over_an_emptied_collection(run: Run, database: Db, server: Server, place: str) -> None:
+    """A collection that has lost all of its documents is not what was planned, nor are other options."""
+    fill(database)
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    run("dry-run", "--plan", "plan.json", env=env)
+    database[place].delete_many({})
+    refused = run("migrate", "--plan", "plan.json", env=env)
+
+    assert 5 == refused.exit_code
+    assert "documents and has none" in refused.stderr
+    assert "bookings_consolidated" not in database.list_collection_names()

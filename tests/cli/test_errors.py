@@ -189,8 +189,8 @@ def test_report_that_cannot_be_written(
     result = run("migrate", "--source", "in.jsonl", "--target", "out.bson", "--report", "r.md", "--json")
     report = json.loads(result.stdout)
 
-    assert result.exit_code == 5
-    assert report["error"]["kind"] == "WriteFailed"
+    assert result.exit_code == 6
+    assert report["error"]["kind"] == "OutputFailed"
     assert "r.md" in report["error"]["message"]
     assert report["counts"]["migrated"] == 10
     assert workspace.joinpath("out.bson").exists()
@@ -209,6 +209,6 @@ def test_what_was_undone_is_shown_without_its_report(
     monkeypatch.setattr(files, "_replace", refuse)
     result = run("rollback", "--target", "out.jsonl", "--yes", "--report", "r.md")
 
-    assert 5 == result.exit_code
+    assert 6 == result.exit_code
     assert "1 file removed" in result.stdout
     assert not workspace.joinpath("out.jsonl").exists()

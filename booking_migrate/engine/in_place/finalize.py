@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from booking_migrate.engine.in_place.archive import check_archive
 from booking_migrate.engine.journal import FINAL, RESUMABLE, STANDING, check_transition
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.session import RunStores
@@ -90,6 +91,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
     journal = plan.stores.journal
     verification = None
     if all(run.state is not RunState.FINALIZING for run in runs):
+        check_archive(plan.collection, journal)
         verification = plan.verify()
         if verification.mismatch_count:
             return FinalizeOutcome(runs[0], verification, is_done=False)

@@ -16,6 +16,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.reversal import Change, Reversal, reverse
+from booking_migrate.engine.in_place.archive import check_archive_of
 from booking_migrate.engine.in_place.contention import in_pieces
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import check_transition
@@ -59,6 +60,7 @@ class _Return:
 
 def survey_in_place(run: RunRecord, collection: InPlaceCollection, journal: RunJournal) -> Since:
     """What has happened to a run's result since; nothing is written."""
+    check_archive_of(run, collection, journal)
     since = Since()
     for noted in journal.ranges(run.run_id, NoteKind.MOVED):
         for clients, memory in _clients_of(collection, journal, run, noted):
@@ -90,10 +92,12 @@ def undo_in_place(
         discard_later: whether what the application has done since is dropped.
 
     Raises:
+        OldBookingsLost, ArchiveNotOwn: the archive is not the run's any more; nothing was changed.
         LeaseLost: another run has taken the lock over.
         Contended: somebody writes to a client all the time, so that it could not be put back.
         NotRestored: after everything, a booking is not back.
     """
+    check_archive_of(run, collection, stores.journal)
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
     if run.server_session is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.engine.in_place.accounting import Pass, Progress
+from booking_migrate.engine.in_place.archive import check_archive
 from booking_migrate.engine.in_place.as_it_was import AsItWas
 from booking_migrate.engine.in_place.batches import Batch, Measure, batches
 from booking_migrate.engine.in_place.contention import in_pieces
@@ -185,6 +186,7 @@ class _InPlace:
         """Open the run and make what is lacking; whether anything was made, now or before an interruption."""
         self._session.lock()
         refuse_readers(self._collection.name, self._journal, self._locks)
+        check_archive(self._collection, self._journal)
         left_open = self._session.run.server_session if self._session.is_resumed else None
         if left_open is not None:
             # Before the first write: it may hold the run's own record.

@@ -1,6 +1,7 @@
 """The documents of both sides, taken apart only as far as a check needs it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 from bson.code import Code
@@ -17,6 +18,9 @@ KEY_OF_OBJECT_ID = b"\x23"
 _CLAIM = b"\x07legacyBookingId\x00"
 _CLAIM_START, _ID_START = -30, -13
 """Where the element `legacyBookingId` begins in a session that ends with an ObjectId, and where that id begins."""
+
+_USUAL_SIZE = 16 * 1024
+"""Up to how many bytes a session is kept with its fields for a moment."""
 
 
 class SourceDocument:
@@ -153,9 +157,19 @@ class TargetDocument:
         return list(elements(self.by_name[b"sessions"].value)) if self.has_sessions else []
 
 
-def session_fields(session: Element) -> dict[bytes, Element]:
+def session_fields(session: Element) -> Mapping[bytes, Element]:
     """The fields of an element of `sessions`; none if it is no document."""
-    return {part.name: part for part in elements(session.value)} if session.kind == DOCUMENT else {}
+    if session.kind != DOCUMENT:
+        return {}
+    return _usual_fields(session.value) if len(session.value) <= _USUAL_SIZE else _fields(session.value)
+
+
+def _fields(raw: bytes) -> Mapping[bytes, Element]:
+    return {part.name: part for part in elements(raw)}
+
+
+# The same session is asked for its fields several times in a row while a client that is not right is looked at.
+_usual_fields = lru_cache(maxsize=256)(_fields)
 
 
 def claimed_booking(session: Element) -> Element | None:

@@ -26,6 +26,9 @@ from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted,
 from booking_migrate.stores.base import ComparedReader, DocumentReader, RejectedRecords
 from booking_migrate.stores.packed import unpack
 
+_ASKED_AT_ONCE = 1000
+"""How many bookings are looked for at a time: a single client document may claim more than a query can name."""
+
 _SILENCE = Silence()
 
 
@@ -133,11 +136,14 @@ class _Run:
                 for pair, result in zip(batch, results, strict=True):
                     if not (recheck.is_wanted(pair) and self._is_dubious(result)):
                         sound.append(result)
-                    elif recheck.defer(pair):
-                        self._take(recheck.results())
+                    else:
+                        recheck.defer(pair, result)
                 self._take(sound)
+                for again in recheck.due():
+                    self._take(again)
                 listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
-            self._take(recheck.results())
+            for again in recheck.rest():
+                self._take(again)
         if plan.sample is None:
             self.clients_seen = self._checked + self.gathering.totals["orphans"]
         return self._checked
@@ -210,8 +216,9 @@ class _Run:
             if mismatch.kind is Kind.EXTRA and mismatch.field == CLAIM and mismatch.found is not None
         }
         owners = {}
-        if claims:
-            for raw in self._source.find(list(claims.values())):
+        ids = list(claims.values())
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            for raw in self._source.find(ids[start : start + _ASKED_AT_ONCE]):
                 booking = SourceDocument(raw)
                 if not booking.is_client_document:
                     owners[sort_key(booking.booking_id)] = booking.client_id

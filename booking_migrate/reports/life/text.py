@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, SinceReport, UndoneReport
 from booking_migrate.reports.numbers import duration, grouped, plural
+from booking_migrate.reports.text import CommandLine, indented, step_lines
 from booking_migrate.reports.wording import Mood, standing, verdict
 
 _STYLES = {Mood.GOOD: "bold green", Mood.CAUTION: "bold yellow", Mood.BAD: "bold red"}
@@ -22,24 +22,20 @@ def render_life_text(report: LifeReport) -> RenderableType:
         blocks += [Text(), *_run(run)]
     if report.undone is not None:
         route = f"run {report.run_id}: {report.source} -> {report.target}, {duration(report.seconds)}"
-        blocks += [Text(route, style="dim", overflow="fold"), Text(), *map(_indented, _undone(report.undone))]
+        blocks += [Text(route, style="dim", overflow="fold"), Text(), *map(indented, _undone(report.undone))]
     if report.cutover is not None:
         route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
         blocks += [
             Text(route, style="dim", overflow="fold"),
             Text(),
-            *map(_indented, _cut_over(report.cutover)),
+            *map(indented, _cut_over(report.cutover)),
         ]
     if report.finalized is not None and report.finalized.documents_changed:
         changed = plural(report.finalized.documents_changed, "client document")
-        blocks.append(_indented(Text(f"legacyBookingId taken out of {changed}")))
+        blocks.append(indented(Text(f"legacyBookingId taken out of {changed}")))
     for step in report.next_steps:
-        blocks += [Text(), Text(step.text)]
+        blocks += [Text(), *step_lines([step])]
     return Group(*blocks)
-
-
-def _indented(content: RenderableType) -> Padding:
-    return Padding(content, (0, 0, 0, 2), expand=False)
 
 
 def _run(run: RunReport) -> Iterable[RenderableType]:
@@ -55,9 +51,9 @@ def _run(run: RunReport) -> Iterable[RenderableType]:
     if run.kept:
         lines.append(f"{plural(run.kept, 'client document')} kept, changed by others")
     for line in filter(None, lines):
-        yield _indented(Text(line, overflow="fold"))
+        yield indented(Text(line, overflow="fold"))
     for command in run.possible:
-        yield _indented(Text(command, style="cyan", overflow="fold"))
+        yield indented(CommandLine(command))
 
 
 def _progress(run: RunReport) -> str:
@@ -130,6 +126,6 @@ def _since(since: SinceReport) -> Iterable[RenderableType]:
 def _listed(head: str, count: int, texts: Sequence[str]) -> Iterable[RenderableType]:
     yield Text(head, style="yellow")
     for text in texts[:_SHOWN]:
-        yield _indented(Text(text, overflow="fold"))
+        yield indented(Text(text, overflow="fold"))
     if count > _SHOWN:
-        yield _indented(Text(f"and {grouped(count - _SHOWN)} more", style="dim"))
+        yield indented(Text(f"and {grouped(count - _SHOWN)} more", style="dim"))

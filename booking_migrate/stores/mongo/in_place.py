@@ -123,6 +123,11 @@ class MongoInPlace:
         """See `InPlaceCollection.archive_exists`."""
         return describe(self._archive) is not None
 
+    def is_archive_empty(self) -> bool:
+        """See `InPlaceCollection.is_archive_empty`."""
+        with reading(self._archive):
+            return tried(lambda: self._archive.find_one({}, {"_id": 1})) is None
+
     def lacking_indexes(self) -> Sequence[str]:
         """See `InPlaceCollection.lacking_indexes`."""
         needed = {

@@ -1,0 +1,102 @@
+"""An archive that was dropped, or whose name another collection has: named, with a way out, and nothing is written."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.lifecycle.conftest import Db, Ended, contents
+from tests.support.booking_lines import booking
+
+ARCHIVE = "bookings_legacy"
+COMMANDS = [
+    ("migrate", "--in-place"),
+    ("migrate", "--in-place", "--restart"),
+    ("verify", "--in-place", "--recheck", "0"),
+    ("rollback", "--target", "bookings", "--yes"),
+    ("rollback", "--target", "bookings", "--yes", "--discard-later"),
+    ("finalize", "--yes"),
+]
+
+
+@pytest.fixture
+def migrated(database: Db, command: Callable[..., Ended]) -> None:
+    database.bookings.insert_many(list(map(booking, range(12))))
+    assert 0 == command("migrate", "--in-place").returncode
+    assert 12 == database[ARCHIVE].count_documents({})
+    # One that came since, which another command would move.
+    database.bookings.insert_one(booking(12))
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+@pytest.mark.usefixtures("migrated")
+def test_a_dropped_archive(database: Db, command: Callable[..., Ended], arguments: Sequence[str]) -> None:
+    """The only way back is named, and nothing is changed."""
+    database[ARCHIVE].drop()
+    before = contents(database)
+    ended = command(*arguments)
+
+    assert 5 == ended.returncode, ended.stdout
+    assert f"{ARCHIVE}, which kept the old bookings, does not exist any more" in ended.stderr
+    assert f"restore {ARCHIVE} from it" in ended.stderr
+    assert before == contents(database)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+@pytest.mark.usefixtures("migrated")
+def test_a_foreign_archive(database: Db, command: Callable[..., Ended], arguments: Sequence[str]) -> None:
+    """Another collection of the archive's name is not taken for it."""
+    database[ARCHIVE].rename("put_aside")
+    database[ARCHIVE].insert_one(booking(77))
+    before = contents(database)
+    ended = command(*arguments)
+
+    assert 5 == ended.returncode, ended.stdout
+    assert f"{ARCHIVE} holds none of the old bookings that run " in ended.stderr
+    assert before == contents(database)
+
+
+@pytest.mark.usefixtures("migrated")
+def test_the_way_out(database: Db, command: Callable[..., Ended]) -> None:
+    """With the archive back everything goes on; without it, new bookings are moved to another one."""
+    database[ARCHIVE].rename("put_aside")
+    other = command("migrate", "--in-place", "--archive", "other")
+    database.put_aside.rename(ARCHIVE)
+
+    assert (0, 1) == (other.returncode, database.other.count_documents({}))
+    newest_first = database.booking_migrate_runs.find().sort("started_at", -1)
+    for run in list(newest_first):
+        assert 0 == command("rollback", "--run", run["_id"], "--yes").returncode
+    assert 13 == database.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+def test_a_name_that_is_taken(database: Db, command: Callable[..., Ended]) -> None:
+    """A collection that others use does not become the archive; an empty one may."""
+    database.bookings.insert_many(list(map(booking, range(12))))
+    database[ARCHIVE].insert_one({"_id": 1, "of": "others"})
+    before = contents(database)
+    refused = command("migrate", "--in-place")
+
+    assert 5 == refused.returncode
+    assert f"{ARCHIVE} holds documents that no run in place has moved there" in refused.stderr
+    assert before == contents(database)
+    database[ARCHIVE].delete_many({})
+    assert 0 == command("migrate", "--in-place").returncode
+
+
+def test_a_dropped_copy_of_a_cut_over(database: Db, command: Callable[..., Ended]) -> None:
+    """A rollback of a cut-over whose kept copy is gone says so at once, with the only way back, and changes nothing."""
+    database.bookings.insert_many(list(map(booking, range(12))))
+    assert 0 == command("migrate").returncode
+    assert 0 == command("verify", "--recheck", "0").returncode
+    assert 0 == command("cutover", "--yes").returncode
+    kept = next(name for name in database.list_collection_names() if name.startswith("bookings_legacy_"))
+    database[kept].drop()
+    before = contents(database)
+
+    for options in (("--yes",), ("--yes", "--discard-later"), ()):
+        ended = command("rollback", *options)
+
+        assert 5 == ended.returncode
+        assert f"{kept}, which kept the old bookings, does not exist any more" in ended.stderr
+        assert "backup" in ended.stderr
+    assert before == contents(database)
