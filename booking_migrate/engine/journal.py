@@ -120,8 +120,13 @@ def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[s
     return {
         "version": __version__,
         **{name: value for name, value in places.items() if value is not None},
-        **{name: _text(value) for name, value in options_of(plan).items()},
+        **options_as_text(plan),
     }
+
+
+def options_as_text(plan: MigrationPlan) -> dict[str, str]:
+    """The options of a plan by their names, as a run's record has them."""
+    return {name: _text(value) for name, value in options_of(plan).items()}
 
 
 def _text(value: JsonValue) -> str:
@@ -167,6 +172,6 @@ class VerifiedRun:
         if self._run is None:
             return
         try:
-            self._journal.save(self._run.run_id, verified_at=self._began, verified_clean=is_clean)
+            self._journal.annotate(self._run.run_id, verified_at=self._began, verified_clean=is_clean)
         except BookingMigrateError as error:
             self.problem = error.message

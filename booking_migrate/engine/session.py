@@ -7,8 +7,10 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate import __version__
+from booking_migrate.engine.commands import possible_commands
 from booking_migrate.engine.journal import RESUMABLE, check_transition, differences
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.engine.mode import refuse_other_mode
 from booking_migrate.engine.provenance import JournalHistory, history_of
 from booking_migrate.errors import BookingMigrateError, LeaseLost, OtherOptions, Refused, UnfinishedRun
 from booking_migrate.events import Listener, Reached, Step
@@ -143,13 +145,14 @@ class RunSession:
             self._stores.locks, request.target, request.holder, request.lease_seconds
         )
         self._reach(Step.LOCKED)
+        refuse_other_mode(self._stores.journal, request.source, in_place=request.archive is not None)
         unfinished = self._unfinished()
         if unfinished is not None and unfinished.state is RunState.PLANNED:
             # It was killed before it wrote anything: what there was before may be other by now.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
         if unfinished is not None and unfinished.state in _ENDING:
-            raise UnfinishedRun(unfinished.run_id, unfinished.state.value)
+            raise _unfinished(unfinished)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
         elif unfinished is not None:
@@ -162,7 +165,7 @@ class RunSession:
 
     def _continue(self, run: RunRecord) -> None:
         if run.state is RunState.ROLLING_BACK:
-            raise UnfinishedRun(run.run_id, run.state.value)
+            raise _unfinished(run)
         unlike = differences(run.options, self._request.options)
         if unlike:
             raise OtherOptions(run.run_id, unlike)
@@ -305,6 +308,10 @@ class RunSession:
 
     def _reach(self, step: Step) -> None:
         self._listener.notify(Reached(step))
+
+
+def _unfinished(run: RunRecord) -> UnfinishedRun:
+    return UnfinishedRun(run.run_id, run.state.value, possible_commands(run, is_newest=True))
 
 
 def _identity(holder: Holder) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from booking_migrate.engine.journal import LIVE, RESUMABLE, STANDING, UNDOABLE
+from booking_migrate.engine.commands import possible_commands
+from booking_migrate.engine.journal import STANDING
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
 _AT_WORK = frozenset(
@@ -67,7 +68,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
     """
     is_open = run.state in _AT_WORK
     back = [f"booking-migrate rollback {shlex.join(['--target', run.target])}"]
-    possible = [*_possible(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
+    possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
         run=run,
         heard_at=run.heartbeat_at,
@@ -82,54 +83,13 @@ def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> 
     is_open = run.state in _AT_WORK
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
-    seconds = (run.heartbeat_at - run.worked_from).total_seconds()
+    # A verification or a cut-over of a finished run does not move its rate.
+    seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
     return RunStatus(
         run=run,
         heard_at=heard_at,
         is_alive=is_alive,
         is_stale=is_open and not is_alive,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
-        possible=() if is_alive else tuple(_possible(run, is_newest=is_newest)),
+        possible=() if is_alive else tuple(possible_commands(run, is_newest=is_newest)),
     )
-
-
-def _possible(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
-    if run.archive is not None:
-        return _possible_in_place(run, is_newest=is_newest)
-    places = shlex.join(["--source", run.source, "--target", run.target])
-    back = f"booking-migrate rollback --run {run.run_id}"
-    migrate = f"booking-migrate migrate {places}"
-    if run.state in RESUMABLE:
-        return [migrate, f"{migrate} --restart", back]
-    cutover = f"booking-migrate cutover {places}"
-    if run.state is RunState.DONE:
-        ready = is_newest and run.verified_clean and run.legacy is None
-        return [
-            f"booking-migrate verify {places}",
-            *([cutover] if ready else []),
-            *([back] if is_newest else []),
-        ]
-    if run.state is RunState.CUTTING_OVER:
-        return [cutover, *([back] if is_newest else [])]
-    if run.state in LIVE:
-        return [back] if is_newest else []
-    return [back] if run.state in UNDOABLE else [migrate]
-
-
-def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
-    places = shlex.join(["--source", run.source, "--archive", run.archive or ""])
-    back = f"booking-migrate rollback --run {run.run_id}"
-    migrate = f"booking-migrate migrate --in-place {places}"
-    finalize = f"booking-migrate finalize {places}"
-    match run.state:
-        case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
-            return [migrate, f"{migrate} --restart", back]
-        case RunState.DONE:
-            verify = f"booking-migrate verify --in-place {places}"
-            return [verify, *([back, finalize] if is_newest else [])]
-        case RunState.ROLLING_BACK:
-            return [back]
-        case RunState.FINALIZING:
-            return [finalize]
-        case _:
-            return [migrate]

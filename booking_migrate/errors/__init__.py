@@ -57,6 +57,7 @@ from booking_migrate.errors.requests import (
 )
 from booking_migrate.errors.runs import (
     ArchiveNotOwn,
+    CutOverAlready,
     CutoverFailed,
     CutoverRefused,
     Finalized,
@@ -67,6 +68,7 @@ from booking_migrate.errors.runs import (
     NotConfirmed,
     NothingLater,
     OldBookingsLost,
+    OtherMode,
     OtherOptions,
     RestorationFailed,
     TargetBusy,
@@ -113,6 +115,7 @@ __all__ = [
     "Busy",
     "ConnectionProblem",
     "Contended",
+    "CutOverAlready",
     "CutoverFailed",
     "CutoverRefused",
     "DuplicateClientDocuments",
@@ -140,6 +143,7 @@ __all__ = [
     "NothingLater",
     "NothingToDo",
     "OldBookingsLost",
+    "OtherMode",
     "OtherOptions",
     "OutputFailed",
     "OutputProblem",

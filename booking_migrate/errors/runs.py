@@ -46,15 +46,66 @@ class UnfinishedRun(Refused):
 
     run_id: str
     state: str
+    commands: Sequence[str]
+    """What can be done about it; the first one goes on with it."""
 
     @property
     def message(self) -> str:
-        return f"run {self.run_id} into the same target is {self.state}"
+        state = "interrupted" if self.state == "running" else self.state
+        return f"run {self.run_id} is not finished: it is {state}"
 
     @property
     def hint(self) -> str:
-        command = "finalize" if self.state == "finalizing" else f"rollback --run {self.run_id}"
-        return f"Bring it to its end first: booking-migrate {command}"
+        onward, *others = self.commands
+        back = [command for command in others if " rollback " in command]
+        return f"Continue it: {onward}" + (f"\nOr undo it: {back[0]}" if back else "")
+
+
+@dataclass(eq=False)
+class OtherMode(Refused):
+    """A run of the other mode stands on the same bookings: in place where side by side is asked for, or the reverse."""
+
+    run_id: str
+    source: str
+    is_in_place: bool
+    """Whether the run that stands is in place."""
+
+    commands: Sequence[str]
+    """What can be done about it; the first one goes on with it."""
+
+    @property
+    def message(self) -> str:
+        mode = "in place" if self.is_in_place else "side by side"
+        return f"{self.source} is being migrated {mode} by run {self.run_id}"
+
+    @property
+    def hint(self) -> str:
+        return "\nOr: ".join(["Nothing was written. Continue with: " + self.commands[0], *self.commands[1:]])
+
+
+@dataclass(eq=False)
+class CutOverAlready(Refused):
+    """The source of a migration is the result of an earlier one: it was cut over."""
+
+    run_id: str
+    source: str
+    legacy: str
+    """The collection that keeps the old bookings."""
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{self.source} holds client documents since the cut-over of run {self.run_id}; "
+            f"the old bookings are in {self.legacy}"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Nothing is left to migrate. Bookings that an old application has written since: "
+            f"booking-migrate migrate --in-place --source {self.source}\n"
+            f"Or go back: booking-migrate rollback --run {self.run_id}"
+        )
 
 
 @dataclass(eq=False)

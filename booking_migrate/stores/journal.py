@@ -267,6 +267,9 @@ class RunJournal(Protocol):
     def save(self, run_id: str, **changes: Any) -> RunRecord:
         """Change some fields of a run, set its heartbeat, and return it. ``worked_from=None`` stands for now."""
 
+    def annotate(self, run_id: str, **changes: Any) -> None:
+        """Change some fields of a run that others work on or have finished; its heartbeat stays as it is."""
+
     def remove(self, run_id: str) -> None:
         """Take a run out again that turned out to have nothing to do."""
 

@@ -90,7 +90,7 @@ class MongoJournal:
             for attempt in attempts():
                 with attempt:
                     self._runs.replace_one({"_id": run.run_id}, fields, upsert=True)
-        times = dict.fromkeys(("started_at", "worked_from"), "$$NOW")
+        times = dict.fromkeys(("started_at", "worked_from", "heartbeat_at"), "$$NOW")
         return self._update(run.run_id, times)
 
     def save(self, run_id: str, **changes: Any) -> RunRecord:
@@ -98,7 +98,11 @@ class MongoJournal:
         fields = {
             name: "$$NOW" if name == "worked_from" else {"$literal": value} for name, value in changes.items()
         }
-        return self._update(run_id, fields)
+        return self._update(run_id, {**fields, "heartbeat_at": "$$NOW"})
+
+    def annotate(self, run_id: str, **changes: Any) -> None:
+        """See `RunJournal.annotate`."""
+        self._update(run_id, {name: {"$literal": value} for name, value in changes.items()})
 
     def _update(self, run_id: str, fields: Mapping[str, Any]) -> RunRecord:
         with writing(self._runs):
@@ -106,7 +110,7 @@ class MongoJournal:
                 with attempt:
                     saved = self._runs.find_one_and_update(
                         {"_id": run_id},
-                        [{"$set": {**fields, "heartbeat_at": "$$NOW"}}],
+                        [{"$set": dict(fields)}],
                         return_document=ReturnDocument.AFTER,
                     )
         if saved is None:
