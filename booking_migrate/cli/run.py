@@ -23,6 +23,7 @@ from booking_migrate.errors import (
     BookingMigrateError,
     ExitCode,
     HookFailed,
+    HungUp,
     Interrupted,
     OutputFailed,
     Terminated,
@@ -78,6 +79,10 @@ class Incomplete:
 
 class _Termination(KeyboardInterrupt):
     """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so nobody on the way takes it for a fault of their own."""
+
+
+class _HangUp(KeyboardInterrupt):
+    """SIGHUP arrived; see `_Termination`."""
 
 
 def execute(
@@ -186,7 +191,7 @@ def new_run_id() -> str:
 
 @contextmanager
 def _signals_raise(shield: "Shield | None") -> Iterator[None]:
-    """While a command runs, SIGTERM unwinds it like Ctrl-C; by default no ``finally`` would run."""
+    """While a command runs, SIGTERM and SIGHUP unwind it like Ctrl-C; by default no ``finally`` would run."""
 
     def end(error: BaseException) -> None:
         if shield is None or not shield.receive(error):
@@ -199,7 +204,13 @@ def _signals_raise(shield: "Shield | None") -> Iterator[None]:
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         end(_Termination())
 
+    def hang_up(_signal: int, _frame: FrameType | None) -> None:
+        end(_HangUp())
+
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Under nohup a command outlives its terminal.
+        handlers[signal.SIGHUP] = hang_up
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -225,6 +236,8 @@ def _translated(error: BaseException) -> BaseException:
     """Signals as the errors that stand for them."""
     if isinstance(error, _Termination):
         return Terminated()
+    if isinstance(error, _HangUp):
+        return HungUp()
     return Interrupted() if isinstance(error, KeyboardInterrupt) else error
 
 

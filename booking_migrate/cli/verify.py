@@ -16,14 +16,17 @@ from booking_migrate.cli.in_place import check_options
 from booking_migrate.cli.proof import ProofPlaces, Rules, baselines, check_own_archive
 from booking_migrate.cli.wiring import is_from_environment
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration, OutputFailed
+from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Warned
 from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place, written_beside
 from booking_migrate.stores.locate_in_place import default_archive
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from booking_migrate.domain.contract import Contract
     from booking_migrate.engine.journal import VerifiedRun
+    from booking_migrate.engine.outcome import Finding
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
 
@@ -252,6 +255,8 @@ def _verify(
         if listed:
             listed.finish()
         failure = listed.failure if listed else None
+        unfinished = _unfinished(places, evidence.connection)
+        outcome = replace(outcome, findings=(*outcome.findings, *unfinished))
         if run_to_tell is not None:
             run_to_tell.note(is_clean=not outcome.mismatch_count)
             if run_to_tell.problem is not None:
@@ -269,6 +274,24 @@ def _verify(
     return run.Incomplete(
         report, OutputFailed("verify", "list of mismatches", failure.place, failure.problem)
     )
+
+
+def _unfinished(places: ProofPlaces, connection: Connection) -> "Sequence[Finding]":
+    """What to say about a run that has not finished the target; nothing where the journal cannot be read.
+
+    That it cannot be read is said where the target's documents of before are looked up.
+    """
+    from booking_migrate.engine.status import unfinished_run  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+
+    if not isinstance(parse_place(places.target), CollectionPlace):
+        return ()
+    journal, locks, _ = open_journal(connection)
+    try:
+        found = unfinished_run(journal, locks, target=places.target)
+    except Refused:
+        return ()
+    return () if found is None else (found,)
 
 
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
-from signal import SIG_IGN, SIGINT, SIGTERM, signal
+from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -234,7 +234,7 @@ _NO_MORE = None
 
 def _serve(line: Connection, leash: Connection) -> None:
     """Work for another process until it hangs up. Signals are for that one to hear, and nobody outlives it."""
-    for number in (SIGINT, SIGTERM):
+    for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
     spare_collector()

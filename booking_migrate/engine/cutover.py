@@ -177,13 +177,18 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
 def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     live = plan.places.live
     run = newest_result(plan.stores.journal, plan.request.target)
+    refused_before = 0.0
     if run is not None and run.state is RunState.CUTTING_OVER:
+        fenced_at = run.fenced_at
         run = recover(run, live, plan.stores, lock, plan.listener)
+        if fenced_at is not None:
+            refused_before = (plan.stores.journal.now() - fenced_at).total_seconds()
         if run.state is RunState.CUT_OVER:
-            return CutoverOutcome(run, indexes=_recreate_indexes(run, live), options=_options(run, live))
+            indexes, kept = _recreate_indexes(run, live), _options(run, live)
+            return CutoverOutcome(run, refused_seconds=refused_before, indexes=indexes, options=kept)
     run = check_ready(run, plan.request, plan.policy, live)
     plan.before(run)
-    return _Attempt(run, plan, lock).carry_out()
+    return _Attempt(run, plan, lock, refused_before).carry_out()
 
 
 def recover(
@@ -200,7 +205,7 @@ def recover(
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
-        run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
+        run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, fenced_at=None)
         listener.notify(Reached(Step.CUT_OVER))
         return run
     # The fence first: whatever fails after it, the source takes writes again.
@@ -209,7 +214,9 @@ def recover(
     live.take_back_carried(_bookings_of(stores.target.rejects()))
     live.drop(run.legacy or legacy_name(run))
     check_transition(run, RunState.DONE)
-    return stores.journal.save(run.run_id, state=RunState.DONE.value, legacy=None, live_settings=None)
+    return stores.journal.save(
+        run.run_id, state=RunState.DONE.value, legacy=None, live_settings=None, fenced_at=None
+    )
 
 
 def _recreate_indexes(run: RunRecord, live: LiveCollections) -> tuple[IndexNote, ...]:
@@ -223,8 +230,9 @@ def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
 class _Attempt:
     """One cut-over at work."""
 
-    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
+    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock, refused_before: float) -> None:
         self._run = run
+        self._refused_before = refused_before
         self._plan = plan.migration
         self._policy = plan.policy
         self._places = plan.places
@@ -259,7 +267,10 @@ class _Attempt:
                 # Before the last note: whoever finds that missing recreates them again.
                 indexes = _recreate_indexes(self._run, self._live)
                 self._run = self._stores.journal.save(
-                    self._run.run_id, state=RunState.CUT_OVER.value, counts=asdict(caught_up.migration.counts)
+                    self._run.run_id,
+                    state=RunState.CUT_OVER.value,
+                    counts=asdict(caught_up.migration.counts),
+                    fenced_at=None,
                 )
                 self._reach(Step.CUT_OVER)
         except BaseException as error:
@@ -270,6 +281,9 @@ class _Attempt:
 
     def _prepare(self) -> tuple[CaughtUp, int]:
         """Everything up to the swap."""
+        journal = self._stores.journal
+        # Before the fence: what is killed behind it must be known to refuse writes.
+        self._run = journal.save(self._run.run_id, fenced_at=journal.now())
         self._fenced_at = monotonic()
         self._live.raise_fence()
         self._reach(Step.FENCED)
@@ -333,6 +347,8 @@ class _Attempt:
         try:
             with self._shield.protected():
                 self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
+            if isinstance(error, KeyboardInterrupt) and self._run.state is RunState.DONE:
+                error.add_note(f"{self._run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
             error.add_note(
                 f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
@@ -342,7 +358,7 @@ class _Attempt:
         return CutoverFailed(self._run.target, problem, advice, self._refused_seconds())
 
     def _refused_seconds(self) -> float:
-        return 0.0 if self._fenced_at is None else monotonic() - self._fenced_at
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
 
     def _reach(self, step: Step) -> None:
         self._listener.notify(Reached(step))

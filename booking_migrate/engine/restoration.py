@@ -147,6 +147,7 @@ class _Restoration:
         self._shield = plan.shield
         self._discards = plan.discard_later
         self._fenced_at: float | None = None
+        self._refused_before = 0.0
         self._documents = 0
         self._since = Since()
         self._outcome = UndoOutcome(
@@ -184,6 +185,11 @@ class _Restoration:
     def _prepare(self) -> Sequence[IndexNote]:
         """Everything up to the swap."""
         live, restored = self._places.live, self._places.restored
+        journal = self._stores.journal
+        now = journal.now()
+        # Taken up again after a kill, the fence may have stood all the time.
+        self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
+        self._refused_before = (now - (self._run.fenced_at or now)).total_seconds()
         self._fenced_at = monotonic()
         live.raise_fence()
         self._reach(Step.FENCED)
@@ -276,7 +282,7 @@ class _Restoration:
         self._lock.confirm()
         if run.legacy is not None:
             self._places.live.drop(run.legacy)
-        outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
+        outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
         self._reach(Step.UNDO_PROVEN)
         stores.journal.forget(run.run_id)
         self._reach(Step.NOTES_DROPPED)
@@ -299,7 +305,11 @@ class _Restoration:
                 live.lift_fence(run.successor_settings or "")
                 self._reach(Step.FENCE_LIFTED)
                 self._places.restored.drop()
-                self._stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, successor_settings=None)
+                self._stores.journal.save(
+                    run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
+                )
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
             error.add_note(
                 f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
@@ -309,7 +319,7 @@ class _Restoration:
         return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())
 
     def _refused_seconds(self) -> float:
-        return 0.0 if self._fenced_at is None else monotonic() - self._fenced_at
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
 
     def _reach(self, step: Step) -> None:
         self._listener.notify(Reached(step))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from booking_migrate.engine.commands import possible_commands
-from booking_migrate.engine.journal import STANDING
+from booking_migrate.engine.journal import RESUMABLE, STANDING
+from booking_migrate.engine.outcome import Finding
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
 _AT_WORK = frozenset(
@@ -39,6 +40,9 @@ class RunStatus:
     rate: float | None
     """Documents per second since it was started or resumed last; None if that is not known yet."""
 
+    refuses_writes_since: datetime | None
+    """Since when the live collection refuses writes for the run, also if its process is dead; None: it does not."""
+
     possible: tuple[str, ...]
     """The commands that make sense now. They name no server."""
 
@@ -59,6 +63,24 @@ def status(journal: RunJournal, locks: LockStore, *, target: str | None = None) 
     return [_standing(run, held[run.target], is_newest=newest.get(run.target) == run.run_id) for run in runs]
 
 
+def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Finding | None:
+    """Return what to say about a run that has not finished its target; None if there is none.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    for each in status(journal, locks, target=target):
+        run = each.run
+        if each.is_alive and run.state is not RunState.PLANNED:
+            advice = "Verify again when it is done; booking-migrate status --watch shows how far it is."
+            title = f"run that is writing to {target} at this moment"
+            return Finding("run-is-writing", title, 1, (run.run_id,), advice)
+        if run.state in _AT_WORK | RESUMABLE and run.state is not RunState.PLANNED:
+            advice = f"What it has not written yet is missing. Continue it first: {each.possible[0]}"
+            return Finding("run-not-finished", "run that is not finished", 1, (run.run_id,), advice)
+    return None
+
+
 def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
     """How the run stands that wrote a target file.
 
@@ -75,6 +97,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
         is_alive=is_open and is_alive,
         is_stale=is_open and not is_alive,
         rate=None,
+        refuses_writes_since=None,
         possible=() if is_open and is_alive else tuple(possible),
     )
 
@@ -91,5 +114,6 @@ def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> 
         is_alive=is_alive,
         is_stale=is_open and not is_alive,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
+        refuses_writes_since=run.fenced_at,
         possible=() if is_alive else tuple(possible_commands(run, is_newest=is_newest)),
     )

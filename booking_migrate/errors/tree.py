@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     CANNOT_CONNECT = 10
     LOCKED = 11
     NOTHING_TO_DO = 12
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -32,6 +33,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.CANNOT_CONNECT: "cannot connect or authenticate",
     ExitCode.LOCKED: "another run holds the lock",
     ExitCode.NOTHING_TO_DO: "nothing to resume or roll back",
+    ExitCode.HUNG_UP: "hung up (SIGHUP: the terminal is gone); can be run again",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); can be run again",
     ExitCode.TERMINATED: "terminated (SIGTERM); can be run again",
 }
@@ -112,6 +114,18 @@ class Terminated(BookingMigrateError):
         return "Run the same command again: it goes on from what is already there."
 
 
+class HungUp(BookingMigrateError):
+    """The terminal of the process is gone (SIGHUP)."""
+
+    @property
+    def message(self) -> str:
+        return "hung up"
+
+    @property
+    def hint(self) -> str:
+        return "Run the same command again: it goes on from what is already there."
+
+
 class Unexpected(BookingMigrateError):
     """An invariant of the tool does not hold: a fault of the tool, or data changed under it."""
 
@@ -123,6 +137,7 @@ EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
     ConnectionProblem: ExitCode.CANNOT_CONNECT,
     Locked: ExitCode.LOCKED,
     NothingToDo: ExitCode.NOTHING_TO_DO,
+    HungUp: ExitCode.HUNG_UP,
     Interrupted: ExitCode.INTERRUPTED,
     Terminated: ExitCode.TERMINATED,
     Unexpected: ExitCode.UNEXPECTED,

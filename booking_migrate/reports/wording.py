@@ -20,6 +20,7 @@ from booking_migrate.reports.model import (
     VerificationReport,
 )
 from booking_migrate.reports.numbers import duration, grouped, money, plural
+from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.views import Shape
 
 
@@ -279,7 +280,8 @@ def figures(report: Report) -> list[Figure]:
 def standing(run: RunReport) -> str:
     """How a run stands, in a few words."""
     if run.stale:
-        return f"{run.state.value}, stale since {run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        state = "interrupted" if run.state is RunState.RUNNING else run.state.value
+        return f"{state}, its process is dead; last heard of {run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
     return run.state.value
 
 

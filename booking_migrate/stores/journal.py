@@ -16,7 +16,7 @@ from booking_migrate.domain.bson_document import elements, read_fields, wrap
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.base import Replacement
 
-JOURNAL_VERSION = 5
+JOURNAL_VERSION = 6
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
@@ -24,7 +24,8 @@ History:
     2: cut-overs and verifications: their states and fields.
     3: the way back after a cut-over: its state and field.
     4: runs in place: their fields, and notes of the bookings that were moved.
-    5: ranges that the server groups by itself.
+    5: ranges that the server groups by itself, which no longer exist.
+    6: since when a fence refuses writes; documents that a run removed or adopted.
 """
 
 
@@ -134,6 +135,9 @@ class RunRecord(BaseModel):
 
     legacy: str | None = None
     """After a cut-over has begun: the collection that keeps the source as it was."""
+
+    fenced_at: datetime | None = None
+    """Since when writes to the live collection may be refused; None: they are not."""
 
     live_settings: str | None = None
     """After a cut-over has begun: the source's options and indexes, as Extended JSON."""

@@ -196,7 +196,9 @@ def test_mistakes(run: Run, workspace: Path, content: str, named: str, command: 
     assert named in result.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_a_signal_ends_the_hook(
     workspace: Path,
     program: list[str],

@@ -11,7 +11,9 @@ import pytest
 from tests.support.booking_lines import SOUND
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_signal_while_reading(workspace: Path, program: list[str], number: signal.Signals, code: int) -> None:
     """A signal in the middle of the source ends the run with its code, a JSON report, and nothing written."""
     source = workspace / "in.jsonl"

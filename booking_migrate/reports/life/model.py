@@ -35,6 +35,9 @@ class RunReport(_Part):
     alive: bool = Field(description="whether a process is at work on it")
     stale: bool = Field(description="whether its process ended without saying so")
     heard_at: datetime = Field(description="when it was heard of last")
+    refuses_writes_since: datetime | None = Field(
+        default=None, description="since when the source refuses writes for the run; null if it does not"
+    )
     started_at: datetime
     source: Line
     target: Line
@@ -168,6 +171,7 @@ def run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
             alive=standing.is_alive,
             stale=standing.is_stale,
             heard_at=standing.heard_at,
+            refuses_writes_since=standing.refuses_writes_since,
             rate=None if standing.rate is None else round(standing.rate, 1),
             possible=standing.possible,
         )

@@ -41,6 +41,9 @@ def render_life_text(report: LifeReport) -> RenderableType:
 def _run(run: RunReport) -> Iterable[RenderableType]:
     head = Text(run.run_id, style="bold").append("  ")
     yield head.append(standing(run), style="yellow" if run.stale or run.problem else "none")
+    if run.refuses_writes_since is not None:
+        since = f"{run.refuses_writes_since:%Y-%m-%d %H:%M:%S} UTC"
+        yield indented(Text(f"{run.source} REFUSES WRITES since {since}", style="bold red"))
     lines = [
         f"{run.source} -> {run.target}",
         f"by {run.user} on {run.host}, process {run.pid}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC",

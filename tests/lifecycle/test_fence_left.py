@@ -1,0 +1,111 @@
+"""A cut-over whose process is gone: what refuses writes is said, and since when; a hung up terminal leaves no fence."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.events import Step
+from tests.lifecycle.conftest import Ended, contents
+from tests.support.booking_lines import booking
+from tests.support.killed import GATE, stopped_at
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Killed = Callable[..., Any]
+
+PLACES = ("--target", "clients", "--json")
+MIGRATE = ("migrate", *PLACES, "--batch-size", "5")
+VERIFY = ("verify", *PLACES, "--recheck", "0")
+CUTOVER = ("cutover", *PLACES, "--yes")
+PAUSE = 0.5
+
+
+@pytest.fixture
+def verified(database: Db, command: Run) -> Db:
+    """A target that is proven and may be cut over."""
+    database.bookings.insert_many(map(booking, range(24)))
+    assert (0, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    return database
+
+
+def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Killed) -> None:
+    """Status says that the source refuses writes, and since when; the next cut-over counts that time, too."""
+    begun = datetime.now(UTC).replace(microsecond=0)
+    killed("fenced", 1, *CUTOVER)
+    shown = command("status")
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    time.sleep(PAUSE)
+    since = datetime.fromisoformat(run["refuses_writes_since"])
+    done = command(*CUTOVER)
+
+    assert "bookings REFUSES WRITES since" in shown.stdout
+    assert begun.timestamp() <= since.timestamp() <= datetime.now(UTC).timestamp()
+    assert ["cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
+    assert 0 == done.returncode, done.stderr
+    assert PAUSE <= json.loads(done.stdout)["cutover"]["refused_seconds"]
+    assert None is json.loads(command("status", "--json").stdout)["runs"][0]["refuses_writes_since"]
+    assert "validator" not in verified.bookings.options()
+
+
+def test_a_killed_cutover_is_rolled_back(verified: Db, command: Run, killed: Killed) -> None:
+    """Rolled back instead, the source takes writes again, and nothing refuses them."""
+    killed("fenced", 1, *CUTOVER)
+    assert 0 == command("rollback", "--target", "clients", "--yes").returncode
+
+    assert "validator" not in verified.bookings.options()
+    assert [None] == [
+        run["refuses_writes_since"] for run in json.loads(command("status", "--json").stdout)["runs"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_lifts_the_fence(
+    verified: Db, environment: Mapping[str, str], tmp_path: Path, number: int, code: int
+) -> None:
+    """Ended by a signal behind the fence, a cut-over says that the source takes writes again, and it does."""
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.CAUGHT_UP, environment, gate, *CUTOVER)
+    try:
+        os.kill(process.pid, number)
+        Path(f"{gate}.open").touch()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+
+    assert code == process.returncode, said
+    assert "bookings is live as before and accepts writes again." in said
+    assert "validator" not in verified.bookings.options()
+    verified.bookings.insert_one(booking(90))
+
+
+def test_a_hung_up_migrate_goes_on(
+    database: Db, environment: Mapping[str, str], command: Run, tmp_path: Path
+) -> None:
+    """A migration whose terminal is gone ends with 129 after its batch, and is continued by the same command."""
+    database.bookings.insert_many(map(booking, range(24)))
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.BATCH_WRITTEN, environment, gate, *MIGRATE)
+    try:
+        os.kill(process.pid, signal.SIGHUP)
+        Path(f"{gate}.open").touch()
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert 129 == process.returncode
+    assert ("interrupted", False) == (run["state"], run["stale"])
+    assert 0 == command(*MIGRATE).returncode
+    assert 24 == sum(len(each["sessions"]) for each in database.clients.find())
+    assert "clients" in contents(database)
+    assert GATE not in os.environ
