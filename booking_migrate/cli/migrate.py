@@ -197,6 +197,8 @@ def _migrate(
     with opened(places, start.listener) as sides:
         if wanted.plan is not None:
             check_plan(wanted.plan, places, plan, sides.connection)
+        if isinstance(parse_place(places.source), CollectionPlace):
+            sides.connection.await_majority(places.source)
         done = _run(plan, places, wanted, start, sides)
     return report_of_migration(
         done.outcome,

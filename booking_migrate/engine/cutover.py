@@ -24,6 +24,7 @@ from booking_migrate.errors import (
     CutoverFailed,
     CutoverRefused,
     LeaseLost,
+    NoMajority,
     OtherOptions,
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
@@ -333,6 +334,11 @@ class _Attempt:
         try:
             with self._shield.protected():
                 self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
+        except NoMajority:
+            error.add_note(
+                "The source takes writes again, which no majority has acknowledged yet: run cutover again, or rollback, "
+                "when the members are up."
+            )
         except BookingMigrateError as trouble:
             error.add_note(
                 f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."

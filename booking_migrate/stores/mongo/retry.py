@@ -17,12 +17,19 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WriteConcernError,
 )
+from pymongo.write_concern import WriteConcern
 from stamina.instrumentation import set_on_retry_hooks
 
 T = TypeVar("T")
 
 PATIENCE = 60.0
 """For how many seconds something is tried again; an election takes about twelve (manual: core/replica-set-elections)."""
+
+_ACKNOWLEDGED_SECONDS = 10.0
+"""How long one write waits for a majority before it counts as failed for the moment."""
+
+NOT_ACKNOWLEDGED = 64
+"""The server's code for a write that a majority has not acknowledged in time."""
 
 _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The codes for which drivers retry (specification of retryable writes), and three more.
@@ -32,6 +39,11 @@ _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 
 
 # By default each retry is logged to standard error, which belongs to the program's own messages.
 set_on_retry_hooks(())
+
+
+def majority_written() -> WriteConcern:
+    """The write concern of everything that has to last: a majority has it, or the write fails and is tried again."""
+    return WriteConcern("majority", wtimeout=round(min(PATIENCE, _ACKNOWLEDGED_SECONDS) * 1000))
 
 
 def is_transient(error: Exception) -> bool:
