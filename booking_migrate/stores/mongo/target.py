@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, ReplaceOne
+from pymongo import DeleteOne, ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.domain.description import display_id
@@ -28,7 +29,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_within_limits,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, majority_written, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -262,7 +263,12 @@ class MongoTarget:
                 self._collection.insert_one(as_driver_document(change.after), session=transaction)
 
             try:
-                session.with_transaction(exchange)
+                session.with_transaction(
+                    exchange,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=majority_written(),
+                    read_preference=ReadPreference.PRIMARY,
+                )
             except OperationFailure as error:
                 if error.code != _NO_TRANSACTIONS:
                     raise
