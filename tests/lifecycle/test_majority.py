@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from bson import encode
 from pymongo.database import Database
 from typer.testing import CliRunner
 
@@ -15,7 +16,11 @@ from booking_migrate.errors import NoMajority
 from booking_migrate.events import Event, Reached, Step
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
+from booking_migrate.stores.mongo.in_place_steps import insert_missing
 from booking_migrate.stores.mongo.majority import build_index
+from booking_migrate.stores.mongo.rejects import CollectionRejects
+from booking_migrate.stores.mongo.target import MongoTarget
+from booking_migrate.stores.mongo.undo import MongoUndo
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
 from tests.support.replica_set import ReplicaSet, replica_set
@@ -131,6 +136,25 @@ def test_the_build_of_an_index_ends(server: ReplicaSet) -> None:
         build_index(collection, [("clientId", 1)])
 
     assert states(server) == given_up.value.members
+
+
+@pytest.mark.parametrize("kind", ["undo", "in-place", "target"])
+def test_what_is_written_and_not_acknowledged(server: ReplicaSet, kind: str) -> None:
+    """A document that the first attempt writes and the next ones find there ends as what it is: no majority."""
+    target, rejects = (
+        open_collection(server.client(), f"twice-{kind}", name) for name in ("clients", "rejects")
+    )
+    writer = MongoTarget(target, CollectionRejects(rejects, source="bookings", target="clients"))
+    document = encode({"_id": 1, "clientId": 1, "sessions": []})
+    insert: dict[str, Callable[[], object]] = {
+        "undo": lambda: MongoUndo(target, rejects, writer, source="bookings").insert([document]),
+        "in-place": lambda: insert_missing(target, [document]),
+        "target": lambda: writer.write([document], [], []),
+    }
+    with pytest.raises(NoMajority):
+        insert[kind]()
+
+    assert 1 == server.client()[f"twice-{kind}"].clients.count_documents({})
 
 
 @pytest.fixture(scope="module")

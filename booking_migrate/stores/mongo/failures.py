@@ -36,7 +36,9 @@ from booking_migrate.errors import (
 from booking_migrate.stores.mongo.members import described, known_members, members_of
 from booking_migrate.stores.mongo.retry import NOT_ACKNOWLEDGED, is_transient
 
-_NO_PRIMARY_CODES = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+_OUT_OF_REACH_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+"""Other members, or the primary, cannot be reached."""
+
 _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
 NOT_PERMITTED_CODES = frozenset({13, 31, 166})
 _LONGEST_TEXT = 200
@@ -111,8 +113,9 @@ def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> Bo
         code = error.details["writeConcernErrors"][0].get("code")
     if code == NOT_ACKNOWLEDGED:
         return NoMajority(described(members_of(collection.database.client)))
-    if code in _NO_PRIMARY_CODES:
-        return _without_primary(collection)
+    if code in _OUT_OF_REACH_CODES:
+        text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
+        return _without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
     return None
 
 

@@ -31,6 +31,8 @@ _ACKNOWLEDGED_SECONDS = 10.0
 NOT_ACKNOWLEDGED = 64
 """The server's code for a write that a majority has not acknowledged in time."""
 
+_DUPLICATE_KEY = 11000
+
 _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The codes for which drivers retry (specification of retryable writes), and three more.
 
@@ -51,9 +53,11 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ConnectionFailure):
         return True
     if isinstance(error, BulkWriteError):
-        # Documents that were refused are no matter of waiting, whatever else went wrong.
+        # Documents that were refused are no matter of waiting, whatever else went wrong; but what an attempt before has
+        # written, and no majority has acknowledged, is refused as a duplicate.
         problems = error.details.get("writeConcernErrors", [])
-        return not error.details.get("writeErrors") and any(
+        refused = error.details.get("writeErrors", [])
+        return all(each.get("code") == _DUPLICATE_KEY for each in refused) and any(
             problem.get("code") in _TRANSIENT_CODES for problem in problems
         )
     if isinstance(error, WriteConcernError | OperationFailure):

@@ -29,7 +29,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_within_limits,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, majority_written, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -212,6 +212,8 @@ class MongoTarget:
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
+                if is_transient(error):
+                    raise
                 others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
                 if others or error.details["writeConcernErrors"]:
                     raise write_failure(self.name, error) from None
@@ -234,6 +236,8 @@ class MongoTarget:
                         left = changes if attempt.num == 1 else self._unreplaced(changes)
                         matched = self._replace_once(left) if left else 0
             except BulkWriteError as error:
+                if is_transient(error):
+                    raise
                 raise write_failure(self.name, error) from None
         self._changed = True
         if matched < len(left):
