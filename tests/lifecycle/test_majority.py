@@ -18,6 +18,7 @@ from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.in_place_steps import insert_missing
 from booking_migrate.stores.mongo.majority import build_index
+from booking_migrate.stores.mongo.members import known_members, members_of
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.target import MongoTarget
 from booking_migrate.stores.mongo.undo import MongoUndo
@@ -126,6 +127,14 @@ def test_a_dry_run_says_that_there_is_no_majority(server: ReplicaSet) -> None:
 
     assert states(server).split(", ") == finding["sample_ids"]
     assert 30 == report["counts"]["scanned"]
+
+
+def test_members_without_the_privilege(server: ReplicaSet) -> None:
+    """The driver's own view of the members, which needs no privilege, is that of the server."""
+    client = server.client()
+
+    assert sorted(states(server).split(", ")) == sorted(map(str, known_members(client)))
+    assert sorted(states(server).split(", ")) == sorted(map(str, members_of(client)))
 
 
 def test_the_build_of_an_index_ends(server: ReplicaSet) -> None:
