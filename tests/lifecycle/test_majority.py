@@ -181,7 +181,8 @@ def losing(lossy: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def lose() -> None:
         lossy.lose(lossy.ports[1])
-        patience(monkeypatch, PATIENCE)
+        # Long enough for a second attempt, which finds what the first one has written.
+        patience(monkeypatch, 4 * PATIENCE)
 
     def lost(step: Step, database: str, *arguments: str) -> Ended:
         with monkeypatch.context() as patched:
