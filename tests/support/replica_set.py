@@ -21,6 +21,10 @@ _ELECTION_MILLISECONDS = 2000
 
 _PAUSE = 0.05
 _INITIATED_ALREADY = 23
+_READY = (1, 2, 7)
+"""The states of a primary, a secondary and an arbiter (MongoDB manual, reference/replica-states)."""
+
+_DOWN = 8
 
 
 class ReplicaSet(Server):
@@ -59,19 +63,33 @@ class ReplicaSet(Server):
             RuntimeError: it has not within a minute.
         """
         self.kill(port)
+        self._await_member(port, _DOWN)
+
+    def await_all(self) -> None:
+        """Wait until every member is ready; one that has just started copies data first.
+
+        Raises:
+            RuntimeError: one is not within a minute.
+        """
+        for port in self.ports:
+            self._await_member(port, *_READY)
+
+    def _await_member(self, port: int, *states: int) -> None:
+        name = f"127.0.0.1:{port}"
         deadline = time.monotonic() + STARTUP_SECONDS
         with _alone(self._primary()) as client:
             while time.monotonic() < deadline:
                 members = client.admin.command("replSetGetStatus")["members"]
-                if any(each["name"] == f"127.0.0.1:{port}" and not each["health"] for each in members):
+                if any(each["name"] == name and each["state"] in states for each in members):
                     return
                 time.sleep(_PAUSE)
-        raise RuntimeError("the primary did not notice")
+        raise RuntimeError(f"the primary did not see {name} in one of the states {states}")
 
     def restart(self, port: int) -> None:
-        """Start a member again, with its data."""
+        """Start a member again, with its data, and wait until all are ready."""
         self.kill(port)
         self._members[port] = start_mongod(self._folders[port], port)
+        self.await_all()
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -119,6 +137,8 @@ def replica_set(*, has_arbiter: bool = False) -> Iterator[ReplicaSet]:
         stack.callback(servers.close)
         _initiate(folders, has_arbiter=has_arbiter)
         servers.await_primary()
+        if has_arbiter:
+            servers.await_all()
         yield servers
 
 
