@@ -201,6 +201,8 @@ def _migrate(
     with opened(places, start.listener) as sides:
         if wanted.plan is not None:
             check_plan(wanted.plan, places, plan, sides.connection, start.listener)
+        if isinstance(parse_place(places.source), CollectionPlace):
+            sides.connection.await_majority(places.source)
         done = _run(plan, places, wanted, start, sides)
     return report_of_migration(
         done.outcome,

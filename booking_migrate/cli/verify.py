@@ -240,6 +240,10 @@ def _verify(
         if manner.mismatches is not None:
             _check_no_clash(manner.mismatches, places)
             listed = stack.enter_context(MismatchFile(manner.mismatches))
+        for side in (places.source, places.target):
+            # A proof of what a majority had an hour ago would prove nothing.
+            if isinstance(parse_place(side), CollectionPlace):
+                evidence.connection.await_majority(side)
         run_to_tell = _run_to_tell(places, evidence.connection, manner)
         outcome = check(
             replace(plan, baselines=baselines(places, evidence.connection, listener)),

@@ -24,6 +24,7 @@ from booking_migrate.errors import (
     CutoverFailed,
     CutoverRefused,
     LeaseLost,
+    NoMajority,
     OtherOptions,
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
@@ -349,6 +350,11 @@ class _Attempt:
                 self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
             if isinstance(error, KeyboardInterrupt) and self._run.state is RunState.DONE:
                 error.add_note(f"{self._run.source} is live as before and accepts writes again.")
+        except NoMajority:
+            error.add_note(
+                "The source takes writes again, which no majority has acknowledged yet: run cutover again, or rollback, "
+                "when the members are up."
+            )
         except BookingMigrateError as trouble:
             error.add_note(
                 f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."

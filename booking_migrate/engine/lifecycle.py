@@ -64,6 +64,7 @@ def migrate(
     limit = request.maximum_lag
     throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
     try:
+        throttle.check()
         kept = JournaledTarget(target, session, shield, odometer, throttle)
         outcome = migrate_stream(
             plan,

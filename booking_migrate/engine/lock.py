@@ -3,7 +3,7 @@
 from threading import Event, Thread
 from typing import Self
 
-from booking_migrate.errors import BookingMigrateError, LeaseLost
+from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority
 from booking_migrate.stores.journal import Holder, Lease, LockStore
 
 LEASE_SECONDS = 30.0
@@ -70,13 +70,14 @@ class HeldLock:
     def let_go(self, error: BaseException) -> None:
         """Let go of it because of an error that is on its way; what comes of that is noted on the error.
 
-        A lock that somebody else has taken over is left to them.
+        A lock that somebody else has taken over is left to them. Without a majority the release is not waited
+        for: one that gets lost leaves the lock to expire.
         """
         self.stop()
         if isinstance(error, LeaseLost):
             return
         try:
-            self._store.release(self._lease)
+            self._store.release(self._lease, waits=not isinstance(error, NoMajority))
         except BookingMigrateError as trouble:
             error.add_note(f"The lock could not be let go of: {trouble.message}")
 

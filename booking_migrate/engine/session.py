@@ -12,7 +12,14 @@ from booking_migrate.engine.journal import RESUMABLE, check_transition, differen
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.mode import refuse_other_mode
 from booking_migrate.engine.provenance import JournalHistory, history_of
-from booking_migrate.errors import BookingMigrateError, LeaseLost, OtherOptions, Refused, UnfinishedRun
+from booking_migrate.errors import (
+    BookingMigrateError,
+    LeaseLost,
+    NoMajority,
+    OtherOptions,
+    Refused,
+    UnfinishedRun,
+)
 from booking_migrate.events import Listener, Reached, Step
 from booking_migrate.stores.journal import (
     DocumentNote,
@@ -271,9 +278,9 @@ class RunSession:
         """Note down what ended the run, and let go of the lock; the error goes on its way."""
         if self._lock is None:
             return
-        if isinstance(error, LeaseLost):
-            # The run belongs to somebody else now.
-            self._lock.stop()
+        if isinstance(error, LeaseLost | NoMajority):
+            # The run belongs to another process now, or what is noted about it would not be acknowledged.
+            self._lock.let_go(error)
             return
         try:
             self._close(error)

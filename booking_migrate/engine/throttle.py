@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from booking_migrate.errors import LagNotMeasurable, LagUnknown
 from booking_migrate.events import Listener, Warned
 from booking_migrate.stores.lag import LagGauge
 
 _LOOK_SECONDS = 1.0
 """How often the lag is measured."""
+
+_PATIENCE_SECONDS = 60.0
+"""How long a lag may be unknown that was known at the start: a secondary that restarts takes about as long."""
 
 
 class Throttle:
@@ -38,27 +42,45 @@ class Throttle:
         self._clock = clock
         self._looked: float | None = None
 
+    def check(self) -> None:
+        """Make sure that the lag can be measured. Called before anything is written.
+
+        Raises:
+            LagNotMeasurable: it cannot.
+            ConnectionProblem: the server does not answer.
+        """
+        lag = self._gauge.seconds(waits=False)
+        if isinstance(lag, str):
+            raise LagNotMeasurable(lag)
+
     def wait(self) -> None:
-        """Return when the next batch may be written."""
+        """Return when the next batch may be written.
+
+        Raises:
+            LagUnknown: the lag could not be measured for too long.
+            ConnectionProblem: the server does not answer.
+        """
         if self._looked is not None and self._clock() - self._looked < _LOOK_SECONDS:
             return
         told = ""
-        while (reason := self._reason()) is not None:
-            kind = reason.partition(":")[0]
+        measured = self._clock()
+        while True:
+            lag = self._gauge.seconds()
+            if isinstance(lag, str):
+                unknown = self._clock() - measured
+                if unknown >= _PATIENCE_SECONDS:
+                    raise LagUnknown(unknown, lag)
+                kind, reason = "unknown", f"the lag of the secondaries cannot be measured: {lag}"
+            elif lag > self._limit:
+                measured = self._clock()
+                kind, reason = "behind", f"a secondary is behind: {lag:.0f} s, more than {self._limit:g} s"
+            else:
+                break
             if kind != told:
                 self._listener.notify(Warned(f"pausing, {reason}"))
                 told = kind
             self._pause(_LOOK_SECONDS)
         self._looked = self._clock()
-
-    def _reason(self) -> str | None:
-        """Why not to write now; None if there is no reason."""
-        lag = self._gauge.seconds()
-        if lag is None:
-            return "the lag of the secondaries cannot be measured: the user needs replSetGetStatus (role clusterMonitor)"
-        if lag > self._limit:
-            return f"a secondary is behind: {lag:.0f} s, more than {self._limit:g} s"
-        return None
 
 
 class Pace:
@@ -100,6 +122,9 @@ class Pace:
 
 class NoThrottle:
     """Never pauses."""
+
+    def check(self) -> None:
+        """Find nothing that could be measured."""
 
     def wait(self) -> None:
         """Return at once."""

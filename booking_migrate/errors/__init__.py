@@ -6,6 +6,10 @@ next, in one sentence, or empty. Nothing here ever holds a connection string.
 
 from booking_migrate.errors.connections import (
     AuthenticationFailed,
+    LagUnknown,
+    NoMajority,
+    NoPrimary,
+    NotThePrimary,
     ServerUnreachable,
 )
 from booking_migrate.errors.hooks import (
@@ -29,6 +33,7 @@ from booking_migrate.errors.refusals import (
     BookingNotFound,
     BrokenDocument,
     DuplicateClientDocuments,
+    LagNotMeasurable,
     MissingIndexes,
     NotPermitted,
     NoTransactions,
@@ -128,12 +133,16 @@ __all__ = [
     "IllegalTransition",
     "Interrupted",
     "JournalTooNew",
+    "LagNotMeasurable",
+    "LagUnknown",
     "LaterRun",
     "LeaseLost",
     "Locked",
     "MissingExtra",
     "MissingIndexes",
     "MissingUri",
+    "NoMajority",
+    "NoPrimary",
     "NoRun",
     "NoTransactions",
     "NotBookable",
@@ -141,6 +150,7 @@ __all__ = [
     "NotPermitted",
     "NotRestored",
     "NotSignedIn",
+    "NotThePrimary",
     "NotYours",
     "NothingLater",
     "NothingToDo",

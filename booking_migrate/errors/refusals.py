@@ -149,6 +149,21 @@ class NoTransactions(Refused):
 
 
 @dataclass(eq=False)
+class LagNotMeasurable(Refused):
+    """The run is to wait for secondaries, and how far they are behind cannot be measured."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"the lag of the secondaries, which --max-lag limits, cannot be measured: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "Grant the privilege replSetGetStatus (role clusterMonitor) on a replica set that is up, or leave out --max-lag."
+
+
+@dataclass(eq=False)
 class NotPermitted(Refused):
     """The server's user lacks a privilege."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import MissingUri
+from booking_migrate.errors import BookingMigrateError, MissingUri
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Connection:
     """One client, shared by everything that a run reads and writes; made when the first collection is asked for.
 
-    The driver is not imported before that, and no server is contacted before the collection is used.
+    The driver is not imported before that, and no server is contacted before the collection is used, unless the
+    connection string names a single member of a replica set: that has to be the primary.
     """
 
     def __init__(self, uri: str | None = None, database: str | None = None) -> None:
@@ -42,6 +43,7 @@ class Connection:
         Raises:
             MissingUri: no server, or no database, is given.
             BadConfiguration: the connection string or the database's name cannot be used.
+            ConnectionProblem: a single member is named, and it is not the primary or does not answer.
         """
         if not self._uri:
             raise MissingUri(name, "uri")
@@ -50,8 +52,29 @@ class Connection:
         if not self._database:
             self._database = driver.find_database_name(self._uri, name)
         if self._client is None:
-            self._client = driver.make_client(self._uri)
+            client = driver.make_client(self._uri)
+            try:
+                driver.check_member(client)
+            except BookingMigrateError:
+                client.close()
+                raise
+            self._client = client
         return driver.open_collection(self._client, self._database, name)
+
+    def await_majority(self, name: str) -> None:
+        """Wait until a majority of the replica set has everything that the primary has taken.
+
+        Args:
+            name: a collection that the user may read.
+
+        Raises:
+            NoMajority: that does not happen in time.
+            ConnectionProblem, NotPermitted: the server cannot be asked.
+            MissingUri, BadConfiguration: as `collection`.
+        """
+        from booking_migrate.stores.mongo.majority import await_majority  # noqa: PLC0415 - the driver is slow to import
+
+        await_majority(self.collection(name))
 
     def address(self, name: str) -> Address:
         """Where a collection is that `collection` was asked for."""

@@ -129,5 +129,8 @@ class DatabaseInspector(Protocol):
     def disk(self) -> Disk | None:
         """The file system of the server's data; None if the server does not tell."""
 
+    def members_without_majority(self) -> Sequence[str]:
+        """The members of the replica set with their states, if too few are up to acknowledge writes; else none."""
+
     def oplog_seconds(self) -> float | None:
         """How far back the oplog reaches; None if the user may not see it or there is none."""

@@ -349,8 +349,13 @@ class LockStore(Protocol):
     def look(self, name: str) -> HeldLockView | None:
         """Who holds a lock, or held it last; None if nobody ever did. Only reads."""
 
-    def release(self, lease: Lease) -> None:
-        """Let go of a lock, unless somebody else has taken it over."""
+    def release(self, lease: Lease, *, waits: bool = True) -> None:
+        """Free a lock, unless another process has taken it over.
+
+        Args:
+            lease: what `acquire` returned.
+            waits: whether to wait until that is durable.
+        """
 
 
 class UndoableTarget(Protocol):

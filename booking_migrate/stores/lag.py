@@ -6,8 +6,14 @@ from typing import Protocol
 class LagGauge(Protocol):
     """Measures the replication lag of the target's replica set. It only reads."""
 
-    def seconds(self) -> float | None:
-        """How far the slowest secondary is behind the primary; 0 without secondaries; None if nobody can tell.
+    def seconds(self, *, waits: bool = True) -> float | str:
+        """How far the slowest secondary is behind the primary, 0 without secondaries; or why that is not known.
 
-        A secondary that is down or recovering counts as one whose lag nobody can tell.
+        It is not known without a replica set or the privilege, and while a secondary is down or recovering.
+
+        Args:
+            waits: whether to wait for a server to be found; not at the first contact, as there may be none.
+
+        Raises:
+            ConnectionProblem: the server does not answer.
         """

@@ -21,8 +21,8 @@ Run = Callable[..., Any]
 
 READING = {
     "aggregate", "buildInfo", "buildinfo", "collStats", "connectionStatus", "count", "dbStats", "endSessions", "find",
-    "getMore", "hello", "isMaster", "ismaster", "killCursors", "listCollections", "listIndexes", "ping", "saslContinue",
-    "saslStart",
+    "getMore", "hello", "isMaster", "ismaster", "killCursors", "listCollections", "listIndexes", "ping",
+    "replSetGetStatus", "saslContinue", "saslStart",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 from bson import decode, encode
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
+from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
@@ -368,7 +369,9 @@ def test_refusals_of_the_server_are_told_apart(
     """Authentication, privileges and the rest have their own errors, none of which quotes a command."""
     failure = OperationFailure(text, code, {"errmsg": text, "code": code, "codeName": "Name"})
 
-    error = translated(failure, "bookings", "h:1", UnusablePlace)
+    error = translated(
+        failure, open_collection(MongoClient(connect=False), "shop", "bookings"), UnusablePlace
+    )
 
     assert expected is type(error)
     assert "hunter2" not in str(error)

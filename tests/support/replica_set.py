@@ -1,4 +1,4 @@
-"""A replica set of three for the tests: with elections, and with a primary that can be made to step down or be killed."""
+"""Replica sets of three for the tests: with elections, with members that are killed, and with an arbiter."""
 
 import signal
 import subprocess
@@ -21,16 +21,21 @@ _ELECTION_MILLISECONDS = 2000
 
 _PAUSE = 0.05
 _INITIATED_ALREADY = 23
+_READY = (1, 2, 7)
+"""The states of a primary, a secondary and an arbiter (MongoDB manual, reference/replica-states)."""
+
+_DOWN = 8
 
 
 class ReplicaSet(Server):
     """Three running servers; the client follows whoever is primary."""
 
-    def __init__(self, members: dict[int, "subprocess.Popen[bytes]"]) -> None:
-        """Take the members' processes by their ports."""
+    def __init__(self, members: dict[int, "subprocess.Popen[bytes]"], folders: dict[int, Path]) -> None:
+        """Take the members' processes and their folders by their ports."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in members)
         super().__init__(f"mongodb://{hosts}/?replicaSet=tests")
         self._members = members
+        self._folders = folders
 
     def step_down(self) -> None:
         """Make the primary step down, if there is one just now; nobody waits for the election that follows."""
@@ -43,9 +48,53 @@ class ReplicaSet(Server):
 
     def kill_primary(self) -> None:
         """Kill the primary's process; the two others can still elect one."""
-        process = self._members[self._primary()]
+        self.kill(self._primary())
+
+    def kill(self, port: int) -> None:
+        """Kill the process of one member."""
+        process = self._members[port]
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def lose(self, port: int) -> None:
+        """Kill the process of a member that is not the primary, and wait until the primary has noticed.
+
+        Raises:
+            RuntimeError: it has not within a minute.
+        """
+        self.kill(port)
+        self._await_member(port, _DOWN)
+
+    def await_all(self) -> None:
+        """Wait until every member is ready; one that has just started copies data first.
+
+        Raises:
+            RuntimeError: one is not within a minute.
+        """
+        for port in self.ports:
+            self._await_member(port, *_READY)
+
+    def _await_member(self, port: int, *states: int) -> None:
+        name = f"127.0.0.1:{port}"
+        deadline = time.monotonic() + STARTUP_SECONDS
+        with _alone(self._primary()) as client:
+            while time.monotonic() < deadline:
+                members = client.admin.command("replSetGetStatus")["members"]
+                if any(each["name"] == name and each["state"] in states for each in members):
+                    return
+                time.sleep(_PAUSE)
+        raise RuntimeError(f"the primary did not see {name} in one of the states {states}")
+
+    def restart(self, port: int) -> None:
+        """Start a member again, with its data, and wait until all are ready."""
+        self.kill(port)
+        self._members[port] = start_mongod(self._folders[port], port)
+        self.await_all()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The members' ports, in the order of the configuration."""
+        return tuple(self._members)
 
     def await_primary(self) -> None:
         """Wait until there is a primary that takes writes.
@@ -66,8 +115,12 @@ class ReplicaSet(Server):
 
 
 @contextmanager
-def replica_set() -> Iterator[ReplicaSet]:
-    """Three servers of their own for as long as the context lasts."""
+def replica_set(*, has_arbiter: bool = False) -> Iterator[ReplicaSet]:
+    """Three servers of their own for as long as the context lasts.
+
+    Args:
+        has_arbiter: whether the third is an arbiter; then the first becomes primary and the second stays secondary.
+    """
     # The servers are children of this thread, which must live as long as they do (see prctl(2)).
     assert threading.current_thread() is threading.main_thread()
     with ExitStack() as stack:
@@ -76,18 +129,23 @@ def replica_set() -> Iterator[ReplicaSet]:
         for _ in range(_MEMBERS):
             port = free_port()
             folders[port] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mongod-")))
-            members[port] = start_mongod(folders[port], port)
-            stack.callback(_stop, members[port])
-        servers = ReplicaSet(members)
+        # One that is restarted replaces the one that is stopped here.
+        stack.callback(_stop, members)
+        for port, folder in folders.items():
+            members[port] = start_mongod(folder, port)
+        servers = ReplicaSet(members, folders)
         stack.callback(servers.close)
-        _initiate(folders)
+        _initiate(folders, has_arbiter=has_arbiter)
         servers.await_primary()
+        if has_arbiter:
+            servers.await_all()
         yield servers
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
-    process.wait()
+def _stop(members: dict[int, "subprocess.Popen[bytes]"]) -> None:
+    for process in members.values():
+        process.kill()
+        process.wait()
 
 
 def _alone(port: int) -> MongoClient[dict[str, Any]]:
@@ -102,12 +160,18 @@ def _is_primary(port: int) -> bool:
             return False
 
 
-def _initiate(folders: dict[int, Path]) -> None:
+def _initiate(folders: dict[int, Path], *, has_arbiter: bool) -> None:
     """Make them a replica set."""
     first, *_ = folders
+    members: list[dict[str, Any]] = [
+        {"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(folders)
+    ]
+    if has_arbiter:
+        members[1]["priority"] = 0
+        members[2]["arbiterOnly"] = True
     configuration = {
         "_id": "tests",
-        "members": [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(folders)],
+        "members": members,
         "settings": {"electionTimeoutMillis": _ELECTION_MILLISECONDS},
     }
     deadline = time.monotonic() + STARTUP_SECONDS

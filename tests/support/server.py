@@ -165,7 +165,7 @@ def free_port() -> int:
 def start_mongod(folder: Path, port: int, *options: str, cache_gib: float = 0.25) -> subprocess.Popen[bytes]:
     """Start a mongod on a port, with its data and log in a folder; a member of a replica set, unless options say otherwise."""
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     log = folder / "mongod.log"
     return subprocess.Popen(
         [

@@ -120,6 +120,16 @@ def need_findings(needs: Needs, around: Surroundings, estimate: TimeEstimate) ->
             sample_ids=tuple(named)[:_SHOWN],
             advice="Run those commands as a user who has them; the built-in roles readWrite and dbAdmin do.",
         )
+    members = around.inspector.members_without_majority() if around.inspector else ()
+    if members:
+        yield Finding(
+            kind="no-majority",
+            title="too few members of the replica set are up to acknowledge writes; its members",
+            count=len(members),
+            sample_ids=tuple(members),
+            advice="Start the members that are down first: until then every command that writes or verifies ends with exit "
+            "code 10, and changes that the application makes are not counted here.",
+        )
     reach = needs.oplog_seconds
     if reach is not None and reach < _SAFETY * estimate.seconds:
         yield Finding(

@@ -92,6 +92,7 @@ def migrate_in_place(
     limit = request.maximum_lag
     throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
     try:
+        throttle.check()
         for place in (users, experts):
             if place is not None:
                 place.check()

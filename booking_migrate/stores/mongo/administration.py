@@ -3,16 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import CollectionInvalid
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, WriteConcernError
 
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, majority_written
 
 NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
 """What a collection has that was never given a validator (manual, reference/command/collMod)."""
 
-_MAJORITY = {"w": "majority"}
+
+def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
+    """Send a command that writes; when it returns, a majority has what it did.
+
+    Raises:
+        PyMongoError: the server refuses it, or a majority has not acknowledged it in time, which the driver overlooks.
+    """
+    answer = database.command({**command, "writeConcern": majority_written().document})
+    unacknowledged = answer.get("writeConcernError")
+    if unacknowledged:
+        raise WriteConcernError(unacknowledged.get("errmsg", ""), unacknowledged.get("code"), unacknowledged)
 
 
 def identity(collection: DriverCollection) -> str | None:
@@ -35,7 +46,7 @@ def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> Non
     with writing(collection):
         for attempt in attempts():
             with attempt:
-                collection.database.command("collMod", collection.name, **validation, writeConcern=_MAJORITY)
+                run_durably(collection.database, {"collMod": collection.name, **validation})
 
 
 def collation_of(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -91,10 +102,11 @@ def rename(successor: DriverCollection, live: DriverCollection) -> None:
             with attempt:
                 if attempt.num > 1 and identity(live) == name:
                     continue
-                database.client.admin.command(
-                    "renameCollection",
-                    f"{database.name}.{successor.name}",
-                    to=f"{database.name}.{live.name}",
-                    dropTarget=True,
-                    writeConcern=_MAJORITY,
+                run_durably(
+                    database.client.admin,
+                    {
+                        "renameCollection": f"{database.name}.{successor.name}",
+                        "to": f"{database.name}.{live.name}",
+                        "dropTarget": True,
+                    },
                 )

@@ -9,6 +9,7 @@ from booking_migrate.domain.description import display_id
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.retry import tried
 
@@ -33,7 +34,8 @@ def ensure_client_index(collection: DriverCollection) -> bool:
     with writing(collection):
         try:
             tried(
-                lambda: collection.create_index(
+                lambda: build_index(
+                    collection,
                     [("clientId", 1)],
                     unique=True,
                     collation=SIMPLE,

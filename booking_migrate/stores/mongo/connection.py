@@ -11,12 +11,11 @@ from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoE
 from pymongo.read_concern import ReadConcern
 from pymongo.synchronous import monitor
 from pymongo.uri_parser import parse_uri
-from pymongo.write_concern import WriteConcern
 
 from booking_migrate.domain.bson_document import CODEC, Document
-from booking_migrate.errors import BadConfiguration, MissingUri
+from booking_migrate.errors import BadConfiguration, MissingUri, NotThePrimary
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.retry import tried
+from booking_migrate.stores.mongo.retry import majority_written, tried
 
 DriverCollection = Collection[Document]
 
@@ -80,21 +79,45 @@ def find_database_name(uri: str, place: str) -> str:
 
 
 def open_collection(client: MongoClient[Document], database: str, name: str) -> DriverCollection:
-    """A collection with majority read and write concern on the primary.
+    """A collection with majority read and write concern on the primary, whatever the connection string says.
+
+    The same goes for its database, and for what is opened there.
 
     Raises:
         BadConfiguration: the database's name is not valid.
     """
     try:
-        return client.get_database(database).get_collection(
-            name,
+        opened = client.get_database(
+            database,
             codec_options=DECODED,
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern("majority"),
+            write_concern=majority_written(),
         )
     except InvalidName as error:
         raise BadConfiguration("--db", str(error)) from None
+    return opened.get_collection(name)
+
+
+def check_member(client: MongoClient[Document]) -> None:
+    """Refuse a connection to a single member that is not the primary: reads from a secondary may be stale.
+
+    Raises:
+        NotThePrimary: it is a secondary, an arbiter, or not ready.
+        ConnectionProblem: it does not answer.
+    """
+    if client.topology_description.topology_type_name != "Single":
+        return
+    admin = client.get_database("admin")
+    with reading(admin.get_collection("system.version")):
+        asked = tried(lambda: admin.command("hello"), waits=False)
+    if "setName" not in asked or asked["isWritablePrimary"]:
+        return
+    if asked.get("arbiterOnly"):
+        state = "an arbiter"
+    else:
+        state = "a secondary" if asked.get("secondary") else "neither primary nor secondary"
+    raise NotThePrimary(asked["me"], state, asked["setName"], ",".join(asked.get("hosts", [asked["me"]])))
 
 
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:

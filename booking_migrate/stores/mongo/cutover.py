@@ -19,6 +19,7 @@ from booking_migrate.stores.mongo.administration import (
     has_same_hash,
     identity,
     rename,
+    run_durably,
     validate,
     validation_of,
 )
@@ -33,6 +34,7 @@ from booking_migrate.stores.mongo.failures import (
     write_failure,
     writing,
 )
+from booking_migrate.stores.mongo.majority import await_majority, build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, same_version
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
@@ -86,6 +88,8 @@ class MongoLive:
 
     def raise_fence(self) -> None:
         """See `LiveCollections.raise_fence`."""
+        # Without a majority, writes would be refused for as long as it is waited for.
+        await_majority(self._source)
         validate(self._source, {**NO_VALIDATION, "validator": _FENCE})
         with writing(self._source):
             for attempt in attempts():
@@ -184,7 +188,8 @@ class MongoLive:
     def _restrict_index(self) -> None:
         with writing(self._target):
             tried(
-                lambda: self._target.create_index(
+                lambda: build_index(
+                    self._target,
                     [("clientId", 1)],
                     unique=True,
                     collation=SIMPLE,
@@ -198,7 +203,7 @@ class MongoLive:
                 tried(lambda: drop_index(self._target, name))
             # A query for a client's documents cannot use an index that leaves some of them out.
             tried(
-                lambda: self._target.create_index([("clientId", 1)], name=_EVERY_DOCUMENT, collation=SIMPLE)
+                lambda: build_index(self._target, [("clientId", 1)], name=_EVERY_DOCUMENT, collation=SIMPLE)
             )
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
@@ -232,9 +237,7 @@ class MongoLive:
         with writing(self._target):
             for attempt in attempts():
                 with attempt:
-                    self._target.database.command(
-                        "collMod", self._target.name, **{IMAGES: wanted}, writeConcern={"w": "majority"}
-                    )
+                    run_durably(self._target.database, {"collMod": self._target.name, IMAGES: wanted})
         if wanted != self._images():
             raise WriteFailed(self._target.name, f"it did not take over {IMAGES} of {self._source.name}")
 
@@ -286,7 +289,7 @@ class MongoLive:
             try:
                 for attempt in attempts():
                     with attempt:
-                        self._source.create_index(list(keys), **options)
+                        build_index(self._source, list(keys), **options)
             except OperationFailure as error:
                 return server_text(error)
         return None

@@ -12,6 +12,7 @@ from pymongo.errors import (
     ConnectionFailure,
     InvalidName,
     NetworkTimeout,
+    NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -23,6 +24,8 @@ from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
     DuplicateKeys,
+    NoMajority,
+    NoPrimary,
     NotPermitted,
     ServerUnreachable,
     UniqueIndexViolated,
@@ -30,9 +33,14 @@ from booking_migrate.errors import (
     ValidationFailed,
     WriteFailed,
 )
+from booking_migrate.stores.mongo.members import described, known_members, members_of
+from booking_migrate.stores.mongo.retry import NOT_ACKNOWLEDGED, is_transient
+
+_OUT_OF_REACH_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+"""Other members, or the primary, cannot be reached."""
 
 _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
-_NOT_PERMITTED_CODES = frozenset({13, 31, 166})
+NOT_PERMITTED_CODES = frozenset({13, 31, 166})
 _LONGEST_TEXT = 200
 
 DUPLICATE_KEY = 11000
@@ -54,7 +62,7 @@ def reading(collection: Collection[Any]) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise translated(error, collection.name, hosts_of(collection), UnusablePlace) from None
+        raise translated(error, collection, UnusablePlace) from None
 
 
 @contextmanager
@@ -67,7 +75,7 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        raise translated(error, collection.name, hosts_of(collection), WriteFailed) from None
+        raise translated(error, collection, WriteFailed) from None
 
 
 def hosts_of(collection: Collection[Any]) -> str:
@@ -77,28 +85,57 @@ def hosts_of(collection: Collection[Any]) -> str:
 
 
 def translated(
-    error: PyMongoError | BSONError, place: str, hosts: str, otherwise: Failure
+    error: PyMongoError | BSONError, collection: Collection[Any], otherwise: Failure
 ) -> BookingMigrateError:
     """Our error for one of the driver's; ``otherwise`` for one that is neither connection nor permission."""
     if isinstance(error, OperationFailure):
-        return _refused_operation(error, place, hosts, otherwise)
+        return _passing_trouble(error, collection) or _refused_operation(error, collection, otherwise)
+    if isinstance(error, ServerSelectionTimeoutError | NotPrimaryError):
+        without_primary = _without_primary(collection)
+        if without_primary is not None:
+            return without_primary
     for kind, make in _CONNECTION_FAILURES:
         if isinstance(error, kind):
-            return make(hosts, error)
+            return make(hosts_of(collection), error)
     if isinstance(error, InvalidName):
         return BadConfiguration("--db", "no valid database name")
     if isinstance(error, ConfigurationError):
         return BadConfiguration("--uri", "the driver cannot use this connection string")
-    return otherwise(place, type(error).__name__)
+    return otherwise(collection.name, type(error).__name__)
+
+
+def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> BookingMigrateError | None:
+    """Our error for trouble that did not pass although it was waited for; None if it is of another kind."""
+    if not is_transient(error):
+        return None
+    code = error.code
+    if isinstance(error, BulkWriteError):
+        code = error.details["writeConcernErrors"][0].get("code")
+    if code == NOT_ACKNOWLEDGED:
+        return NoMajority(described(members_of(collection.database.client)))
+    if code in _OUT_OF_REACH_CODES:
+        text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
+        return _without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
+    return None
+
+
+def _without_primary(collection: Collection[Any]) -> NoPrimary | None:
+    """Our error for a replica set of which members answer and none of them is a primary; None if that is not so."""
+    topology = collection.database.client.topology_description
+    members = known_members(collection.database.client)
+    if topology.topology_type_name != "ReplicaSetNoPrimary" or not any(each.is_up for each in members):
+        return None
+    return NoPrimary(described(members))
 
 
 def _refused_operation(
-    error: OperationFailure, place: str, hosts: str, otherwise: Failure
+    error: OperationFailure, collection: Collection[Any], otherwise: Failure
 ) -> BookingMigrateError:
     """Our error for an operation that the server was asked for and did not do."""
+    place = collection.name
     if error.code in _AUTHENTICATION_CODES:
-        return AuthenticationFailed(hosts)
-    if error.code in _NOT_PERMITTED_CODES:
+        return AuthenticationFailed(hosts_of(collection))
+    if error.code in NOT_PERMITTED_CODES:
         return NotPermitted(place, server_text(error))
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)

@@ -176,7 +176,7 @@ class MongoInPlace:
             # Then it ends by itself, after the server's limit on the life of a transaction.
             return
         except PyMongoError as error:
-            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+            raise translated(error, self._collection, WriteFailed) from None
 
     def _own_session(self) -> ClientSession:
         if self._session is None:
@@ -192,7 +192,7 @@ class MongoInPlace:
                 return on(StepByStep(self._collection, self._archive, self._runs, self._journal))
             return transact(session, self._collection, lambda transaction: on(self._unit(transaction)))
         except (PyMongoError, BSONError) as error:
-            raise translated(error, self.name, hosts_of(self._collection), WriteFailed) from None
+            raise translated(error, self._collection, WriteFailed) from None
 
     def _unit(self, session: ClientSession) -> "_Transaction":
         return _Transaction(self._collection, self._archive, self._runs, self._journal, session)

@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 from booking_migrate.stores.mongo.client_index import duplicates_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.retry import attempts, tried
 
@@ -64,7 +65,8 @@ def make_client_documents_index(collection: DriverCollection) -> None:
         try:
             for attempt in attempts():
                 with attempt:
-                    collection.create_index(
+                    build_index(
+                        collection,
                         [("clientId", 1)],
                         unique=True,
                         collation=SIMPLE,
@@ -84,7 +86,7 @@ def make_client_index(collection: DriverCollection) -> None:
     with writing(collection):
         for attempt in attempts():
             with attempt:
-                collection.create_index([("clientId", 1)], collation=SIMPLE, name=EVERY_DOCUMENT)
+                build_index(collection, [("clientId", 1)], collation=SIMPLE, name=EVERY_DOCUMENT)
 
 
 def drop_index(collection: DriverCollection, name: str) -> bool:

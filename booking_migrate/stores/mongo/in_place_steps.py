@@ -15,7 +15,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 
 class StepByStep:
@@ -54,9 +54,9 @@ class StepByStep:
                 self._journal.put(written)
                 progress["noted"] = written.fields["_id"]
         reached(Step.RANGE_NOTED)
-        _insert_missing(self._archive, move.archived)
+        insert_missing(self._archive, move.archived)
         reached(Step.ARCHIVED)
-        _insert_missing(self._collection, move.new)
+        insert_missing(self._collection, move.new)
         if move.changed:
             operations: list[ReplaceOne[Any]] = [
                 ReplaceOne(
@@ -89,7 +89,7 @@ def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequen
     return found
 
 
-def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
     """Insert documents, some of which may be there since a step was cut off.
 
     Raises:
@@ -103,6 +103,8 @@ def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) ->
                 with attempt:
                     collection.insert_many(map(as_driver_document, documents), ordered=False)
         except BulkWriteError as error:
+            if is_transient(error):
+                raise
             problems = error.details["writeErrors"]
             is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
             if not is_id_there or error.details["writeConcernErrors"]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
 from booking_migrate.domain.bson_document import Document
@@ -18,6 +19,7 @@ from booking_migrate.stores.inspection import (
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.members import can_acknowledge, members_of
 from booking_migrate.stores.packed import split
 
 _OPLOG = "oplog.rs"
@@ -115,7 +117,8 @@ class MongoInspector:
 
     def oplog_seconds(self) -> float | None:
         """See `DatabaseInspector.oplog_seconds`."""
-        oplog = self._database.client.get_database("local")[_OPLOG]
+        local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
+        oplog = local[_OPLOG]
         with reading(self._anchor):
             try:
                 ends = [oplog.find_one({}, {"ts": 1}, sort=[("$natural", order)]) for order in (1, -1)]
@@ -124,6 +127,11 @@ class MongoInspector:
                 return None
         times = [end["ts"].time for end in ends if end is not None]
         return float(times[-1] - times[0]) if times else None
+
+    def members_without_majority(self) -> Sequence[str]:
+        """See `DatabaseInspector.members_without_majority`."""
+        members = members_of(self._database.client)
+        return () if can_acknowledge(members) else tuple(map(str, members))
 
     def _indexes(self, collection: Any) -> tuple[IndexFacts, ...]:
         with reading(collection):

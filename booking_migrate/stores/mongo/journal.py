@@ -24,6 +24,7 @@ from booking_migrate.stores.journal import (
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.retry import attempts, tried
 
 RUNS = "booking_migrate_runs"
@@ -188,7 +189,7 @@ class MongoJournal:
         with writing(self._ranges):
             for attempt in attempts():
                 with attempt:
-                    self._ranges.create_index([("run", 1), ("last", 1)])
+                    build_index(self._ranges, [("run", 1), ("last", 1)])
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
         for noted in self._scan(condition):

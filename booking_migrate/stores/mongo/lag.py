@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure
 
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
+from booking_migrate.stores.mongo.members import described, reported
+from booking_migrate.stores.mongo.retry import is_transient, tried
 
 _PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
 """The states of members (manual: reference/replica-states)."""
@@ -16,27 +19,34 @@ class MongoLag:
 
     def __init__(self, anchor: DriverCollection) -> None:
         """Take any collection of the replica set."""
+        self._anchor = anchor
         self._admin = anchor.database.client.get_database("admin")
 
-    def seconds(self) -> float | None:
+    def seconds(self, *, waits: bool = True) -> float | str:
         """See `LagGauge.seconds`."""
-        try:
-            status = self._admin.command("replSetGetStatus", codec_options=TIMES)
-        except PyMongoError:
-            # Not permitted, no replica set, or nobody answers: whatever it is, the lag is not known.
-            return None
+        with reading(self._anchor):
+            try:
+                status = tried(
+                    lambda: self._admin.command("replSetGetStatus", codec_options=TIMES), waits=waits
+                )
+            except OperationFailure as error:
+                if is_transient(error):
+                    raise
+                if error.code in NOT_PERMITTED_CODES:
+                    return "this user may not run replSetGetStatus"
+                return server_text(error)
         return lag_of(status["members"])
 
 
-def lag_of(members: Sequence[Mapping[str, Any]]) -> float | None:
-    """The lag in what ``replSetGetStatus`` says of the members, in seconds; None if it does not tell.
+def lag_of(members: Sequence[Mapping[str, Any]]) -> float | str:
+    """The lag in what ``replSetGetStatus`` says of the members, in seconds; or the members that keep it from being known.
 
     Args:
-        members: each with its ``state`` and, if it holds data, the time of its newest entry, ``optimeDate``.
+        members: each with its ``name``, its ``state`` and, if it holds data, the time of its newest entry, ``optimeDate``.
     """
     holding = [member for member in members if member["state"] != _ARBITER]
     primary = next((member for member in holding if member["state"] == _PRIMARY), None)
     if primary is None or any(member["state"] not in (_PRIMARY, _SECONDARY) for member in holding):
-        return None
+        return f"not all members are up: {described(map(reported, members))}"
     lags: list[float] = [(primary["optimeDate"] - member["optimeDate"]).total_seconds() for member in holding]
     return max(0.0, *lags)

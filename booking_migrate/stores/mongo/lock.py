@@ -12,6 +12,7 @@ from booking_migrate.errors import TargetBusy
 from booking_migrate.stores.journal import HeldLockView, Holder, Lease
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.majority import await_majority
 from booking_migrate.stores.mongo.retry import attempts, settled, tried
 from booking_migrate.stores.process import is_dead
 
@@ -30,6 +31,7 @@ class MongoLocks:
         """See `LockStore.acquire`. A holder on this machine that has died need not be waited for."""
         with reading(self._collection):
             tried(lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
+        await_majority(self._collection)
         with writing(self._collection):
             self._ensure(name)
             taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
@@ -73,12 +75,13 @@ class MongoLocks:
         is_gone = there["expired"] or (bool(there["birth"]) and is_dead(there["pid"], there["birth"]))
         return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease, *, waits: bool = True) -> None:
         """See `LockStore.release`. The document stays: its token must not be given again."""
+        quick = self._collection.with_options(write_concern=WriteConcern(w=1))
         with writing(self._collection):
             for attempt in attempts():
                 with attempt:
-                    self._collection.update_one(
+                    (self._collection if waits else quick).update_one(
                         {"_id": lease.name, "token": lease.token},
                         [{"$set": {"until": "$at", "pid": 0, "birth": ""}}],
                     )

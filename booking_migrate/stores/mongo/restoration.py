@@ -18,6 +18,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import server_text, writing
+from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.successor_indexes import written
@@ -97,7 +98,7 @@ class MongoRestored:
             try:
                 for attempt in attempts():
                     with attempt:
-                        self._collection.create_index(list(keys), **options)
+                        build_index(self._collection, list(keys), **options)
             except OperationFailure as error:
                 return server_text(error)
         return None

@@ -17,12 +17,21 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WriteConcernError,
 )
+from pymongo.write_concern import WriteConcern
 from stamina.instrumentation import set_on_retry_hooks
 
 T = TypeVar("T")
 
 PATIENCE = 60.0
 """For how many seconds something is tried again; an election takes about twelve (manual: core/replica-set-elections)."""
+
+_ACKNOWLEDGED_SECONDS = 10.0
+"""How long one write waits for a majority before it counts as failed for the moment."""
+
+NOT_ACKNOWLEDGED = 64
+"""The server's code for a write that a majority has not acknowledged in time."""
+
+_DUPLICATE_KEY = 11000
 
 _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The codes for which drivers retry (specification of retryable writes), and three more.
@@ -34,14 +43,21 @@ _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 
 set_on_retry_hooks(())
 
 
+def majority_written() -> WriteConcern:
+    """The write concern of everything that has to last: a majority has it, or the write fails and is tried again."""
+    return WriteConcern("majority", wtimeout=round(min(PATIENCE, _ACKNOWLEDGED_SECONDS) * 1000))
+
+
 def is_transient(error: Exception) -> bool:
     """Whether an error of the driver may go away by itself."""
     if isinstance(error, ConnectionFailure):
         return True
     if isinstance(error, BulkWriteError):
-        # Documents that were refused are no matter of waiting, whatever else went wrong.
+        # Documents that were refused are no matter of waiting, whatever else went wrong; but what an attempt before has
+        # written, and no majority has acknowledged, is refused as a duplicate.
         problems = error.details.get("writeConcernErrors", [])
-        return not error.details.get("writeErrors") and any(
+        refused = error.details.get("writeErrors", [])
+        return all(each.get("code") == _DUPLICATE_KEY for each in refused) and any(
             problem.get("code") in _TRANSIENT_CODES for problem in problems
         )
     if isinstance(error, WriteConcernError | OperationFailure):

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, ReplaceOne
+from pymongo import DeleteOne, ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.domain.description import display_id
@@ -28,7 +29,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_within_limits,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -211,6 +212,8 @@ class MongoTarget:
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
+                if is_transient(error):
+                    raise
                 others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
                 if others or error.details["writeConcernErrors"]:
                     raise write_failure(self.name, error) from None
@@ -233,6 +236,8 @@ class MongoTarget:
                         left = changes if attempt.num == 1 else self._unreplaced(changes)
                         matched = self._replace_once(left) if left else 0
             except BulkWriteError as error:
+                if is_transient(error):
+                    raise
                 raise write_failure(self.name, error) from None
         self._changed = True
         if matched < len(left):
@@ -262,7 +267,12 @@ class MongoTarget:
                 self._collection.insert_one(as_driver_document(change.after), session=transaction)
 
             try:
-                session.with_transaction(exchange)
+                session.with_transaction(
+                    exchange,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=majority_written(),
+                    read_preference=ReadPreference.PRIMARY,
+                )
             except OperationFailure as error:
                 if error.code != _NO_TRANSACTIONS:
                     raise

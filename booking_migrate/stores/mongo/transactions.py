@@ -12,12 +12,11 @@ from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import Contended, ServerUnreachable
+from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on
-from booking_migrate.stores.mongo.retry import PATIENCE
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
@@ -44,7 +43,7 @@ def transact(
         Contended: somebody else wrote to the same documents; nothing was done.
         PyMongoError: anything else, or what should have been passing has not passed.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + retry.PATIENCE
     while True:
         try:
             return _once(session, work, deadline)
@@ -59,7 +58,7 @@ def transact(
 def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadline: float) -> Result:
     session.start_transaction(
         read_concern=ReadConcern("snapshot"),
-        write_concern=WriteConcern("majority"),
+        write_concern=retry.majority_written(),
         read_preference=ReadPreference.PRIMARY,
     )
     try:

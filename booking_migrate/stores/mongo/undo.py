@@ -21,7 +21,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_within_limits,
 )
 from booking_migrate.stores.mongo.rejects import find_records
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, tried
 from booking_migrate.stores.mongo.scan import find_documents
 
 _AT_ONCE = 1000
@@ -141,6 +141,8 @@ def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) ->
                 with attempt:
                     collection.insert_many(map(as_driver_document, documents), ordered=False)
         except BulkWriteError as error:
+            if is_transient(error):
+                raise
             problems = error.details["writeErrors"]
             is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
             if not is_id_there or error.details["writeConcernErrors"]:

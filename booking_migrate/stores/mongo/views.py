@@ -1,6 +1,7 @@
 """Views over a collection (MongoDB manual, core/views)."""
 
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import writing
 from booking_migrate.stores.mongo.retry import attempts
@@ -32,8 +33,9 @@ class MongoViews:
         with writing(self._collection):
             for attempt in attempts():
                 with attempt:
-                    self._collection.database.command(
-                        "create", name, viewOn=self._collection.name, pipeline=pipeline
+                    run_durably(
+                        self._collection.database,
+                        {"create": name, "viewOn": self._collection.name, "pipeline": pipeline},
                     )
         return True
 

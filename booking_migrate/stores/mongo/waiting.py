@@ -9,9 +9,10 @@ from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure, 
 from booking_migrate.domain.bson_document import read_fields
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import SIMPLE
-from booking_migrate.stores.mongo.retry import PATIENCE, is_transient
+from booking_migrate.stores.mongo.retry import is_transient
 from booking_migrate.stores.packed import split
 
 _CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
@@ -48,7 +49,7 @@ def _steadily(
     """What meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
     last = b""
     at_last: set[bytes] = set()
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + retry.PATIENCE
     while True:
         try:
             for found in _read(collection, condition, order):
@@ -59,7 +60,7 @@ def _steadily(
                     last, at_last = key, set()
                 at_last.add(own)
                 yield found
-                deadline = monotonic() + PATIENCE
+                deadline = monotonic() + retry.PATIENCE
         except PyMongoError as error:
             if not _is_passing(error) or monotonic() > deadline:
                 raise
