@@ -4,6 +4,7 @@ import secrets
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +100,11 @@ def execute(
     is_done = False
     try:
         known = hooks()
-        with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
+        with (
+            _signals_raise(shield),
+            progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
+            _warnings_reach(listener),
+        ):
             _check_reports(asked)
             writable = asked.reports
             report = body(run_id, listener)
@@ -130,6 +135,20 @@ def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
         _tell(asked, error)
         raise typer.Exit(exit_code_of(_translated(error))) from None
     raise typer.Exit(ExitCode.DONE)
+
+
+@contextmanager
+def _warnings_reach(listener: "Listener") -> Iterator[None]:
+    """Tell warnings of Python and of the driver in one plain line each, not as source text with a file's path."""
+    from booking_migrate.events import Warned  # noqa: PLC0415 - not needed to print help
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        listener.notify(Warned(" ".join(str(message).split())))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence[Path]) -> "Report":

@@ -6,6 +6,9 @@ next, in one sentence, or empty. Nothing here ever holds a connection string.
 
 from booking_migrate.errors.connections import (
     AuthenticationFailed,
+    AuthenticationModuleMissing,
+    ConnectionStringUnresolved,
+    CredentialsMissing,
     ServerUnreachable,
 )
 from booking_migrate.errors.hooks import (
@@ -98,6 +101,7 @@ __all__ = [
     "EXIT_CODE_MEANINGS",
     "AmbiguousPeople",
     "AuthenticationFailed",
+    "AuthenticationModuleMissing",
     "BadConfiguration",
     "BadPlace",
     "BadValue",
@@ -107,7 +111,9 @@ __all__ = [
     "BrokenDocument",
     "Busy",
     "ConnectionProblem",
+    "ConnectionStringUnresolved",
     "Contended",
+    "CredentialsMissing",
     "CutoverFailed",
     "CutoverRefused",
     "DuplicateClientDocuments",

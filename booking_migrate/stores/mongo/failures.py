@@ -1,5 +1,6 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from booking_migrate.errors import (
     AuthenticationFailed,
     BadConfiguration,
     BookingMigrateError,
+    ConnectionStringUnresolved,
+    CredentialsMissing,
     DuplicateKeys,
     NotPermitted,
     ServerUnreachable,
@@ -33,6 +36,7 @@ from booking_migrate.errors import (
 
 _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
 _NOT_PERMITTED_CODES = frozenset({13, 31, 166})
+_UNAUTHORIZED = 13
 _LONGEST_TEXT = 200
 
 DUPLICATE_KEY = 11000
@@ -54,7 +58,9 @@ def reading(collection: Collection[Any]) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise translated(error, collection.name, hosts_of(collection), UnusablePlace) from None
+        raise translated(
+            error, collection.name, hosts_of(collection), UnusablePlace, collection.database.name
+        ) from None
 
 
 @contextmanager
@@ -67,20 +73,31 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        raise translated(error, collection.name, hosts_of(collection), WriteFailed) from None
+        raise translated(
+            error, collection.name, hosts_of(collection), WriteFailed, collection.database.name
+        ) from None
 
 
 def hosts_of(collection: Collection[Any]) -> str:
     """The servers that a collection's client knows of, as ``host:port``."""
     servers = collection.database.client.topology_description.server_descriptions()
-    return ", ".join(sorted(f"{host}:{port}" for host, port in servers))
+    # The driver drops the members of another replica set than the one that it was asked for.
+    known = list(servers) or _seeds_of(collection.database.client)
+    return ", ".join(sorted(f"{host}:{port}" for host, port in known))
+
+
+def _seeds_of(client: Any) -> list[tuple[str, int]]:
+    settings = getattr(client, "_topology_settings", None)
+    return list(settings.seeds) if settings is not None else []
 
 
 def translated(
-    error: PyMongoError | BSONError, place: str, hosts: str, otherwise: Failure
+    error: PyMongoError | BSONError, place: str, hosts: str, otherwise: Failure, database: str = ""
 ) -> BookingMigrateError:
     """Our error for one of the driver's; ``otherwise`` for one that is neither connection nor permission."""
     if isinstance(error, OperationFailure):
+        if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
+            return CredentialsMissing(hosts, database)
         return _refused_operation(error, place, hosts, otherwise)
     for kind, make in _CONNECTION_FAILURES:
         if isinstance(error, kind):
@@ -88,8 +105,17 @@ def translated(
     if isinstance(error, InvalidName):
         return BadConfiguration("--db", "no valid database name")
     if isinstance(error, ConfigurationError):
-        return BadConfiguration("--uri", "the driver cannot use this connection string")
+        return _unusable_when_connecting(error)
     return otherwise(place, type(error).__name__)
+
+
+def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
+    """Our error for a connection string whose host is looked up only when the driver connects."""
+    name = re.search(r"_mongodb\._tcp\.[\w.-]*\w", str(error))
+    if name or "DNS" in str(error):
+        what = name.group() if name else "the SRV record"
+        return ConnectionStringUnresolved(f"the name server does not know {what}")
+    return ConnectionStringUnresolved("the driver cannot use this connection string")
 
 
 def _refused_operation(
@@ -199,14 +225,27 @@ def _without_content(text: str, name: str) -> str:
     return f"{text} ({name})" if text else name
 
 
+def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
+    text = _selection_text(error)
+    if "replica set name" in text or "replica set member" in text.lower():
+        return ServerUnreachable(
+            hosts, text, "Check the replica set's name in replicaSet= of the connection string."
+        )
+    if "SSL" in text or "connection closed" in text:
+        return ServerUnreachable(hosts, text, "Check tls= and the TLS files in the connection string.")
+    return ServerUnreachable(hosts, text)
+
+
 def _selection_text(error: Exception) -> str:
-    """The driver's reason without its timeouts and its picture of the deployment."""
-    text = str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
-    return text[:_LONGEST_TEXT]
+    """The driver's reason without addresses, timeouts and its picture of the deployment."""
+    text = str(error).partition(", Timeout:")[0]
+    text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
+    reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)
+    return ", ".join(dict.fromkeys(filter(None, reasons)))[:_LONGEST_TEXT]
 
 
 _CONNECTION_FAILURES: tuple[tuple[type[PyMongoError], Callable[[str, Exception], ServerUnreachable]], ...] = (
-    (ServerSelectionTimeoutError, lambda hosts, error: ServerUnreachable(hosts, _selection_text(error))),
+    (ServerSelectionTimeoutError, _unreachable),
     (NetworkTimeout, lambda hosts, _error: ServerUnreachable(hosts, "it took too long to answer")),
     (ConnectionFailure, lambda hosts, _error: ServerUnreachable(hosts, "the connection was lost")),
 )
