@@ -89,6 +89,7 @@ def execute(
     """
     # Here and not above: none of this is needed to print help.
     from booking_migrate.cli.progress import progress  # noqa: PLC0415
+    from booking_migrate.events import Warned  # noqa: PLC0415
 
     if asked.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
@@ -103,7 +104,7 @@ def execute(
         with (
             _signals_raise(shield),
             progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
-            _warnings_reach(listener),
+            _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
@@ -129,7 +130,10 @@ def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
         typer.Exit: always, with the exit code.
     """
     try:
-        with _signals_raise(None):
+        with (
+            _signals_raise(None),
+            _warnings_reach(lambda text: sys.stderr.write(f"warning: {asked.redact(text)}\n")),
+        ):
             body()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         _tell(asked, error)
@@ -138,12 +142,11 @@ def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
 
 
 @contextmanager
-def _warnings_reach(listener: "Listener") -> Iterator[None]:
+def _warnings_reach(tell: Callable[[str], object]) -> Iterator[None]:
     """Tell warnings of Python and of the driver in one plain line each, not as source text with a file's path."""
-    from booking_migrate.events import Warned  # noqa: PLC0415 - not needed to print help
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        listener.notify(Warned(" ".join(str(message).split())))
+        tell(" ".join(str(message).split()))
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
