@@ -21,28 +21,33 @@ from booking_migrate.cli import (
     view,
 )
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
-from booking_migrate.cli.secrecy import redact
+from booking_migrate.cli.secrecy import redact, secrets_among
 from booking_migrate.cli.streams import failure_of, ignore_impossible_sizes, make_tolerant
 from booking_migrate.errors import ExitCode
+
+_SECRETS = "booking_migrate.secrets"
 
 
 class DiscreetGroup(TyperGroup):
     """A group whose usage errors repeat no password: a connection string may stand where none belongs."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+    def make_context(self, info_name: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
         """As typer, with messages redacted."""
+        secrets = secrets_among(args)
         try:
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(info_name, args, *rest, **kwargs)
         except typer.TyperException as error:
-            error.message = redact(error.message)
+            error.message = redact(error.message, secrets)
             raise
+        context.meta[_SECRETS] = secrets
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         """As typer, with messages redacted."""
         try:
             return super().invoke(ctx)
         except typer.TyperException as error:
-            error.message = redact(error.message)
+            error.message = redact(error.message, ctx.meta.get(_SECRETS, ()))
             raise
 
 

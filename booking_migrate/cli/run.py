@@ -4,6 +4,7 @@ import secrets
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def execute(
     """
     # Here and not above: none of this is needed to print help.
     from booking_migrate.cli.progress import progress  # noqa: PLC0415
+    from booking_migrate.events import Warned  # noqa: PLC0415
 
     if asked.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
@@ -116,7 +118,11 @@ def execute(
     lost: OutputFailed | None = None
     try:
         known = hooks()
-        with _signals_raise(shield), progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener:
+        with (
+            _signals_raise(shield),
+            progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
+            _warnings_reach(lambda text: listener.notify(Warned(text))),
+        ):
             _check_reports(asked)
             writable = asked.reports
             ended = body(run_id, listener)
@@ -143,12 +149,28 @@ def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
         typer.Exit: always, with the exit code.
     """
     try:
-        with _signals_raise(None):
+        with (
+            _signals_raise(None),
+            _warnings_reach(lambda text: sys.stderr.write(f"warning: {asked.redact(text)}\n")),
+        ):
             body()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         _tell(asked, error)
         raise typer.Exit(exit_code_of(_translated(error))) from None
     raise typer.Exit(ExitCode.DONE)
+
+
+@contextmanager
+def _warnings_reach(tell: Callable[[str], object]) -> Iterator[None]:
+    """Tell warnings of Python and of the driver in one plain line each, not as source text with a file's path."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        tell(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence[Path]) -> "Report":

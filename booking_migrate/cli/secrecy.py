@@ -1,35 +1,66 @@
 """Keeping connection strings out of every output (DESIGN.md, invariant 9)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote, unquote_plus
 
 # One slash is enough: a path has lost the second one.
 _USER_INFO = re.compile(r"(://?)[^\s'\"]*@")
+# A password that is not encoded may hold blanks and quotes, so that everything up to the last @ may belong to it.
+_CONNECTION_STRING = re.compile(r"(mongodb(?:\+srv)?:/+)[^\n]*@", re.IGNORECASE)
 _SECRET_PARAMETERS = re.compile(r"[?&](?:[^=&]*password|authmechanismproperties)=([^&#]*)", re.IGNORECASE)
+_SCHEME = re.compile(r"mongodb(?:\+srv)?:/", re.IGNORECASE)
+_DELIMITERS = re.compile(r"[:/?#\[\]@%&=;,\s]+")
+_ENCODED = re.compile(r"[^:/?#\[\]@\s]*(?::[^:/?#\[\]@\s]*)?")
 _SHORTEST = 3
 _MASK = "***"
 
 
 def secrets_of(uri: str | None) -> frozenset[str]:
-    """The parts of a connection string that nobody may see, as written and as decoded.
+    """The parts of a connection string that nobody may see, as written, as decoded, and as Python quotes them.
 
     Args:
         uri: a connection string; it need not be a sound one. None if there is none.
     """
-    if not uri:
+    if not uri or not uri.strip():
         return frozenset()
-    user_info, at, _ = uri.partition("://")[2].rpartition("@")
+    uri = uri.strip()
+    user_info, at, _ = (uri.partition("://")[2] or uri).rpartition("@")
     found = [uri, *_SECRET_PARAMETERS.findall(uri)]
     if at:
         found += [user_info, user_info.partition(":")[2]]
+        # Not encoded: it is not certain which part is what, and messages may quote any of them.
+        if not _ENCODED.fullmatch(user_info):
+            found += _DELIMITERS.split(user_info)
     decoded = [form for text in found for form in (text, unquote(text), unquote_plus(text))]
+    quoted = [form for text in decoded for form in (text, repr(text)[1:-1])]
     # A shorter secret occurs in text by chance, and masking each letter of a message would give it away.
-    return frozenset(text for text in decoded if len(text) >= _SHORTEST)
+    return frozenset(text for text in quoted if len(text) >= _SHORTEST)
+
+
+def secrets_among(arguments: Sequence[str]) -> frozenset[str]:
+    """The secret parts of connection strings on a command line, also of one that the shell has split at blanks."""
+    found: set[str] = set()
+    for index, argument in enumerate(arguments):
+        start = _SCHEME.search(argument)
+        if not start:
+            continue
+        found |= secrets_of(argument[start.start() :])
+        if "@" in argument:
+            continue
+        pieces = [argument[start.start() :]]
+        for piece in arguments[index + 1 :]:
+            if piece.startswith("--"):
+                break
+            pieces.append(piece)
+            if "@" in piece:
+                found |= secrets_of(" ".join(pieces)) | {piece, repr(piece)[1:-1]}
+                break
+    return frozenset(found)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without the secrets, and without user and password in anything that looks like a connection string."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)
-    return _USER_INFO.sub(rf"\1{_MASK}@", text)
+    return _USER_INFO.sub(rf"\1{_MASK}@", _CONNECTION_STRING.sub(rf"\1{_MASK}@", text))

@@ -6,6 +6,9 @@ next, in one sentence, or empty. Nothing here ever holds a connection string.
 
 from booking_migrate.errors.connections import (
     AuthenticationFailed,
+    AuthenticationModuleMissing,
+    ConnectionStringUnresolved,
+    CredentialsMissing,
     LagUnknown,
     NoMajority,
     NoPrimary,
@@ -111,6 +114,7 @@ __all__ = [
     "AmbiguousPeople",
     "ArchiveNotOwn",
     "AuthenticationFailed",
+    "AuthenticationModuleMissing",
     "BadConfiguration",
     "BadPlace",
     "BadValue",
@@ -120,7 +124,9 @@ __all__ = [
     "BrokenDocument",
     "Busy",
     "ConnectionProblem",
+    "ConnectionStringUnresolved",
     "Contended",
+    "CredentialsMissing",
     "CutOverAlready",
     "CutoverFailed",
     "CutoverRefused",

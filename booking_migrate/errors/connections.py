@@ -1,4 +1,4 @@
-"""The server cannot be reached or does not let us in: exit code 10."""
+"""The server cannot be reached or does not let us in."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,15 @@ class ServerUnreachable(ConnectionProblem):
 
     hosts: str
     problem: str
+    advice: str = "Check that the server runs, and the host and port in the connection string."
 
     @property
     def message(self) -> str:
         return f"no MongoDB server answers at {self.hosts}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
 
 
 @dataclass(eq=False)
@@ -95,3 +100,59 @@ class AuthenticationFailed(ConnectionProblem):
     @property
     def message(self) -> str:
         return f"the MongoDB server at {self.hosts} does not accept this user and password"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Check both, add authSource=DATABASE if the user was created in another database (often admin), "
+            "and percent-encode special characters (@ as %40)."
+        )
+
+
+@dataclass(eq=False)
+class CredentialsMissing(ConnectionProblem):
+    """The server has access control, and the connection string has no user."""
+
+    hosts: str
+    database: str
+
+    @property
+    def message(self) -> str:
+        where = f" for the database {self.database}" if self.database else ""
+        return f"the MongoDB server at {self.hosts} requires authentication{where}, and the connection string has no user"
+
+    @property
+    def hint(self) -> str:
+        return "Put user and password into MONGODB_URI, percent-encoded."
+
+
+@dataclass(eq=False)
+class AuthenticationModuleMissing(ConnectionProblem):
+    """An authentication mechanism needs a module that is not installed."""
+
+    mechanism: str
+    module: str
+    extra: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot authenticate with {self.mechanism}: the Python module {self.module} is not installed"
+
+    @property
+    def hint(self) -> str:
+        return f"Install it: pip install 'pymongo[{self.extra}]'"
+
+
+@dataclass(eq=False)
+class ConnectionStringUnresolved(ConnectionProblem):
+    """The driver finds out only when it connects that it cannot use a connection string, such as one with an SRV name."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot connect: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "Check the host name after mongodb+srv:// and the name server, or list the members after mongodb://."

@@ -67,10 +67,15 @@ class BadConfiguration(UsageProblem):
     """The config file, the variable or the option."""
 
     problem: str
+    advice: str = ""
 
     @property
     def message(self) -> str:
         return f"{self.where}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
 
 
 @dataclass(eq=False)

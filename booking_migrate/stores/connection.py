@@ -28,7 +28,8 @@ class Connection:
             uri: the connection string, if any.
             database: the database's name, if any; else the one in the connection string's path counts.
         """
-        self._uri = uri
+        # A file with a secret ends with a line end, which is no part of it.
+        self._uri = uri.strip() if uri else uri
         self._database = database
         self._client: MongoClient[Document] | None = None
 
@@ -44,11 +45,14 @@ class Connection:
             MissingUri: no server, or no database, is given.
             BadConfiguration: the connection string or the database's name cannot be used.
             ConnectionProblem: a single member is named, and it is not the primary or does not answer.
+            AuthenticationModuleMissing: it needs a module that is not installed.
         """
         if not self._uri:
             raise MissingUri(name, "uri")
         from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415 - the driver is slow to import
 
+        if self._client is None:
+            driver.check_uri(self._uri)
         if not self._database:
             self._database = driver.find_database_name(self._uri, name)
         if self._client is None:

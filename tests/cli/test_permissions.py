@@ -35,9 +35,29 @@ def test_a_wrong_password_is_no_connection(guarded: Server, run_process: RunProc
 
     assert 10 == done.returncode
     assert "does not accept this user and password" in done.stderr
+    assert "authSource" in done.stderr
+    assert "percent-encode" in done.stderr
     assert "Traceback" not in done.stderr
     for secret in ("wr0ng%secret", quote_plus("wr0ng%secret")):
         assert secret not in done.stdout + done.stderr
+
+
+def test_no_user_at_a_server_with_access_control(guarded: Server, run_process: RunProcess) -> None:
+    """Exit code 10, naming server, database and the variable that takes user and password."""
+    host = guarded.uri.partition("@")[2].partition("/")[0]
+    done = run_process("migrate", env={"MONGODB_URI": f"mongodb://{host}/platform"})
+
+    assert 10 == done.returncode
+    assert f"{host} requires authentication for the database platform" in done.stderr
+    assert "Put user and password into MONGODB_URI" in done.stderr
+
+
+def test_a_forgotten_auth_source(guarded: Server, run_process: RunProcess) -> None:
+    """A user of the database admin that is looked for in another one cannot log in; the hint names authSource."""
+    done = run_process("migrate", env={"MONGODB_URI": guarded.uri.replace("/?authSource=admin", "/platform")})
+
+    assert 10 == done.returncode
+    assert "add authSource=DATABASE" in done.stderr
 
 
 def test_who_may_only_read_is_refused_before_anything_is_written(

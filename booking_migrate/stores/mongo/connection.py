@@ -1,19 +1,20 @@
 """One client for a run, and the collections behind it."""
 
 import atexit
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
-from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
+from pymongo.errors import ConfigurationError, InvalidName, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.synchronous import monitor
-from pymongo.uri_parser import parse_uri
 
 from booking_migrate.domain.bson_document import CODEC, Document
 from booking_migrate.errors import BadConfiguration, MissingUri, NotThePrimary
+from booking_migrate.stores.mongo.connection_string import ENCODING_HINT, parse, tls_problem
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.retry import majority_written, tried
 
@@ -44,20 +45,37 @@ def make_client(uri: str) -> MongoClient[Document]:
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
     try:
-        return MongoClient(uri, connect=False, **options)
+        with warnings.catch_warnings():
+            # What the driver would say to standard error, `connection_string.parse` has said already.
+            warnings.simplefilter("ignore")
+            return MongoClient(uri, connect=False, **options)
+    except (OSError, ConfigurationError) as error:
+        raise tls_problem(uri, error) if _has_tls(uri) else _unusable(uri, error) from None
     except (PyMongoError, ValueError, TypeError) as error:
-        raise BadConfiguration("--uri", _uri_problem(uri, error)) from None
+        raise _unusable(uri, error) from None
 
 
-def _uri_problem(uri: str, error: Exception) -> str:
+def _has_tls(uri: str) -> bool:
+    return any(name in uri.lower() for name in ("tlscafile=", "tlscertificatekeyfile=", "tlscrlfile="))
+
+
+def _unusable(uri: str, error: Exception) -> BadConfiguration:
     # The driver quotes parts of a string that it cannot take apart, and with them perhaps the password.
-    if "@" in uri:
-        hint = "percent-encode special characters in user and password"
-        return f"no valid connection string ({hint})"
-    kind = (
-        "no valid connection string" if isinstance(error, InvalidURI | ConfigurationError) else "a bad value"
+    reason = "" if "@" in uri else f": {error}"
+    return BadConfiguration(
+        "--uri", f"no valid connection string{reason}", ENCODING_HINT if "@" in uri else ""
     )
-    return f"{kind}: {error}"
+
+
+def check_uri(uri: str) -> None:
+    """Check a connection string, and warn of each option that has no effect.
+
+    Raises:
+        BadConfiguration: the connection string cannot be used.
+        AuthenticationModuleMissing: it needs a module that is not installed.
+    """
+    for complaint in parse(uri).warnings:
+        warnings.warn(complaint, stacklevel=2)
 
 
 def find_database_name(uri: str, place: str) -> str:
@@ -67,15 +85,10 @@ def find_database_name(uri: str, place: str) -> str:
         MissingUri: there is none.
         BadConfiguration: the connection string cannot be used.
     """
-    try:
-        # The scheme with +srv would ask a name server, which the database's name does not depend on.
-        parsed = parse_uri(uri.replace("mongodb+srv://", "mongodb://", 1), validate=False, warn=False)
-    except (PyMongoError, ValueError) as error:
-        raise BadConfiguration("--uri", _uri_problem(uri, error)) from None
-    database = parsed["database"]
+    database = parse(uri).database
     if not database:
         raise MissingUri(place, "db")
-    return str(database)
+    return database
 
 
 def open_collection(client: MongoClient[Document], database: str, name: str) -> DriverCollection:

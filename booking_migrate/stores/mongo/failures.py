@@ -1,5 +1,6 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,8 @@ from booking_migrate.errors import (
     AuthenticationFailed,
     BadConfiguration,
     BookingMigrateError,
+    ConnectionStringUnresolved,
+    CredentialsMissing,
     DuplicateKeys,
     NoMajority,
     NoPrimary,
@@ -41,6 +44,7 @@ _OUT_OF_REACH_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 116
 
 _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
 NOT_PERMITTED_CODES = frozenset({13, 31, 166})
+_UNAUTHORIZED = 13
 _LONGEST_TEXT = 200
 
 DUPLICATE_KEY = 11000
@@ -81,7 +85,14 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
 def hosts_of(collection: Collection[Any]) -> str:
     """The servers that a collection's client knows of, as ``host:port``."""
     servers = collection.database.client.topology_description.server_descriptions()
-    return ", ".join(sorted(f"{host}:{port}" for host, port in servers))
+    # The driver drops the members of another replica set than the one that it was asked for.
+    known = list(servers) or _seeds_of(collection.database.client)
+    return ", ".join(sorted(f"{host}:{port}" for host, port in known))
+
+
+def _seeds_of(client: Any) -> list[tuple[str, int]]:
+    settings = getattr(client, "_topology_settings", None)
+    return list(settings.seeds) if settings is not None else []
 
 
 def translated(
@@ -89,7 +100,11 @@ def translated(
 ) -> BookingMigrateError:
     """Our error for one of the driver's; ``otherwise`` for one that is neither connection nor permission."""
     if isinstance(error, OperationFailure):
-        return _passing_trouble(error, collection) or _refused_operation(error, collection, otherwise)
+        return (
+            _lacking_credentials(error, collection)
+            or _passing_trouble(error, collection)
+            or _refused_operation(error, collection, otherwise)
+        )
     if isinstance(error, ServerSelectionTimeoutError | NotPrimaryError):
         without_primary = _without_primary(collection)
         if without_primary is not None:
@@ -100,8 +115,15 @@ def translated(
     if isinstance(error, InvalidName):
         return BadConfiguration("--db", "no valid database name")
     if isinstance(error, ConfigurationError):
-        return BadConfiguration("--uri", "the driver cannot use this connection string")
+        return _unusable_when_connecting(error)
     return otherwise(collection.name, type(error).__name__)
+
+
+def _lacking_credentials(error: OperationFailure, collection: Collection[Any]) -> CredentialsMissing | None:
+    """Our error for a server with access control and a connection string without a user; None otherwise."""
+    if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
+        return CredentialsMissing(hosts_of(collection), collection.database.name)
+    return None
 
 
 def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> BookingMigrateError | None:
@@ -126,6 +148,15 @@ def _without_primary(collection: Collection[Any]) -> NoPrimary | None:
     if topology.topology_type_name != "ReplicaSetNoPrimary" or not any(each.is_up for each in members):
         return None
     return NoPrimary(described(members))
+
+
+def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
+    """Our error for a connection string whose host is looked up only when the driver connects."""
+    name = re.search(r"_mongodb\._tcp\.[\w.-]*\w", str(error))
+    if name or "DNS" in str(error):
+        what = name.group() if name else "the SRV record"
+        return ConnectionStringUnresolved(f"the name server does not know {what}")
+    return ConnectionStringUnresolved("the driver cannot use this connection string")
 
 
 def _refused_operation(
@@ -236,14 +267,27 @@ def _without_content(text: str, name: str) -> str:
     return f"{text} ({name})" if text else name
 
 
+def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
+    text = _selection_text(error)
+    if "replica set name" in text or "replica set member" in text.lower():
+        return ServerUnreachable(
+            hosts, text, "Check the replica set's name in replicaSet= of the connection string."
+        )
+    if "SSL" in text or "connection closed" in text:
+        return ServerUnreachable(hosts, text, "Check tls= and the TLS files in the connection string.")
+    return ServerUnreachable(hosts, text)
+
+
 def _selection_text(error: Exception) -> str:
-    """The driver's reason without its timeouts and its picture of the deployment."""
-    text = str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
-    return text[:_LONGEST_TEXT]
+    """The driver's reason without addresses, timeouts and its picture of the deployment."""
+    text = str(error).partition(", Timeout:")[0]
+    text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
+    reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)
+    return ", ".join(dict.fromkeys(filter(None, reasons)))[:_LONGEST_TEXT]
 
 
 _CONNECTION_FAILURES: tuple[tuple[type[PyMongoError], Callable[[str, Exception], ServerUnreachable]], ...] = (
-    (ServerSelectionTimeoutError, lambda hosts, error: ServerUnreachable(hosts, _selection_text(error))),
+    (ServerSelectionTimeoutError, _unreachable),
     (NetworkTimeout, lambda hosts, _error: ServerUnreachable(hosts, "it took too long to answer")),
     (ConnectionFailure, lambda hosts, _error: ServerUnreachable(hosts, "the connection was lost")),
 )
