@@ -305,6 +305,24 @@ def test_a_stale_session_in_a_changed_document_is_never_proven(
     assert (kind, str(booking(5)["_id"])) == (mismatch["kind"], mismatch["booking_id"])
 
 
+def test_a_session_from_before_is_not_proven_beside_the_booking_of_another_client(
+    platform: Db, command: Run
+) -> None:
+    """A session that was in the target before any run stops the cut-over if its booking is another client's."""
+    command(*MIGRATE)
+    platform.clients.update_one({"clientId": client(1)}, {"$push": {"sessions": _SESSION}})
+    command(*ROLLBACK)
+    move(platform)
+    platform.bookings.insert_one(booking(61, clientId=client(1)))
+    migrated = command(*MIGRATE)
+    verified = command(*VERIFY)
+
+    assert (0, 4) == (migrated.returncode, verified.returncode), verified.stdout
+    (mismatch,) = json.loads(verified.stdout)["mismatches"]
+    assert ("client", str(booking(5)["_id"])) == (mismatch["kind"], mismatch["booking_id"])
+    assert 5 == command(*CUTOVER).returncode
+
+
 def test_a_client_document_that_appears_in_the_source(platform: Db, command: Run) -> None:
     """A client document that the application writes into the source after a run takes over the run's document."""
     command(*MIGRATE)

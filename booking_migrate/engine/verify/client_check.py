@@ -47,6 +47,9 @@ class ClientResult:
 
     mismatches: list[Mismatch] = field(default_factory=list)
     open: list[OpenBooking] = field(default_factory=list)
+    strange: list[Mismatch] = field(default_factory=list)
+    """Sessions that were there before and whose booking the client does not have: mismatches if another client has it."""
+
     scanned: int = 0
     migrated: int = 0
     already_migrated: int = 0
@@ -158,6 +161,7 @@ class ClientCheck:
             documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
         if not documents:
             return None
+        result.strange += self._strange(documents, judged, result.mismatches)
         documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
         sessions: list[ExpectedSession] = []
         for document in documents:
@@ -173,7 +177,7 @@ class ClientCheck:
     def _unaccounted(
         self, pair: ClientPair, document: TargetDocument, judged: Sequence[Judged], own: Sequence[TargetDocument]
     ) -> Iterator[Mismatch]:
-        """Report sessions in a document that others changed between two runs, which neither they nor a booking explain.
+        """Report sessions in a document that others changed between two runs, which nothing from before explains.
 
         Those of a booking that the client does not have any more are stale: an earlier run wrote them. Those of no booking
         were added by others while the migration was under way.
@@ -191,6 +195,19 @@ class ClientCheck:
                 yield stale_mismatch(session, document.client_id)
             elif not self._rules.allow_later:
                 yield unclaimed_mismatch(session, document.client_id)
+
+    @staticmethod
+    def _strange(
+        documents: Sequence[TargetDocument], judged: Sequence[Judged], reported: Sequence[Mismatch]
+    ) -> Iterator[Mismatch]:
+        """Find sessions that were there before and claim a booking that the client does not have."""
+        bookings = {booking_identity(one) for one in judged}
+        for document in documents:
+            for session in document.sessions():
+                if claimed_booking(session) is not None and identity_of(session) not in bookings:
+                    mismatch = stale_mismatch(session, document.client_id)
+                    if mismatch not in reported:
+                        yield mismatch
 
     def _sort_out(self, judged: Sequence[Judged], base: Base | None, result: ClientResult) -> "_Sorted":
         """Tell which bookings must be new sessions, which must be rejected, and which conflict with a session."""
