@@ -175,7 +175,11 @@ class ClientCheck:
         return Base(joined_document(documents) if is_joined else documents[0], sessions, is_joined)
 
     def _unaccounted(
-        self, pair: ClientPair, document: TargetDocument, judged: Sequence[Judged], own: Sequence[TargetDocument]
+        self,
+        pair: ClientPair,
+        document: TargetDocument,
+        judged: Sequence[Judged],
+        own: Sequence[TargetDocument],
     ) -> Iterator[Mismatch]:
         """Report sessions in a document that others changed between two runs, which nothing from before explains.
 
