@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ GATE = "LIFECYCLE_GATE"
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 120
+_FORKING = get_context("forkserver")
+_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("wiring", "migrate", "cutover", "rollback"))
 
 
 class Saboteur:
@@ -81,6 +84,29 @@ def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
     assert process.returncode == 0, errors
     report: dict[str, Any] = json.loads(output)
     return report
+
+
+def killed_at(step: Step, count: int, environment: Mapping[str, str], *arguments: str) -> int:
+    """Kill the program at a step, in a process that is forked and so starts at once; return its exit code."""
+    # What takes long to import; too late, but no harm, if other processes were forked before.
+    _FORKING.set_forkserver_preload(["__main__", __name__, *_NEEDED])
+    process = _FORKING.Process(target=_run, args=(step.value, count, dict(environment), arguments))
+    process.start()
+    process.join(_PATIENCE)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _run(step: str, count: int, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    sys.argv = ["", "kill", step, str(count), *arguments]
+    _main()
 
 
 def _main() -> None:

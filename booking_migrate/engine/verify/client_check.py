@@ -35,10 +35,10 @@ from booking_migrate.engine.verify.sessions import (
     identity_of,
     open_booking,
     session_facts,
+    stale_mismatch,
     unclaimed_mismatch,
 )
 from booking_migrate.stores.base import Duplicate
-from booking_migrate.stores.journal import Baseline
 
 
 @dataclass(slots=True)
@@ -47,6 +47,9 @@ class ClientResult:
 
     mismatches: list[Mismatch] = field(default_factory=list)
     open: list[OpenBooking] = field(default_factory=list)
+    strange: list[Mismatch] = field(default_factory=list)
+    """Sessions that were there before and whose booking the client does not have: mismatches if another client has it."""
+
     scanned: int = 0
     migrated: int = 0
     already_migrated: int = 0
@@ -101,7 +104,7 @@ class ClientCheck:
         result = ClientResult()
         client_id = pair.client_id
         judged = self._judge_bookings(pair, people, result)
-        base = self._find_base(pair, result)
+        base = self._find_base(pair, judged, result)
         sorted_out = self._sort_out(judged, base, result)
         unfit = sorted_out.unfit
         documents, wrong = client_documents(pair.target, client_id)
@@ -135,7 +138,7 @@ class ClientCheck:
         result.scanned = len(bookings)
         return [self._judge.judge(document, people) for document in bookings]
 
-    def _find_base(self, pair: ClientPair, result: ClientResult) -> Base | None:
+    def _find_base(self, pair: ClientPair, judged: Sequence[Judged], result: ClientResult) -> Base | None:
         documents: list[TargetDocument] = []
         for source in pair.source:
             if not source.is_client_document or source.duplicate is Duplicate.COPY:
@@ -152,12 +155,13 @@ class ClientCheck:
                 documents.append(document)
         if pair.baseline is not None:
             earlier = TargetDocument(pair.baseline.document)
-            result.mismatches += self._unclaimed(pair.baseline, earlier)
+            result.mismatches += self._unaccounted(pair, earlier, judged, documents)
             same = earlier.by_name.get(b"_id")
             # A source client document and a target one with the same `_id` are one; the target's is the newer version.
             documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
         if not documents:
             return None
+        result.strange += self._strange(documents, judged, result.mismatches)
         documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
         sessions: list[ExpectedSession] = []
         for document in documents:
@@ -170,15 +174,44 @@ class ClientCheck:
         is_joined = len(documents) > 1
         return Base(joined_document(documents) if is_joined else documents[0], sessions, is_joined)
 
-    def _unclaimed(self, baseline: Baseline, document: TargetDocument) -> Iterator[Mismatch]:
-        """Report sessions of no booking that others added while the migration was under way."""
-        if self._rules.allow_later or baseline.oldest == baseline.document:
+    def _unaccounted(
+        self,
+        pair: ClientPair,
+        document: TargetDocument,
+        judged: Sequence[Judged],
+        own: Sequence[TargetDocument],
+    ) -> Iterator[Mismatch]:
+        """Report sessions in a document that others changed between two runs, which nothing from before explains.
+
+        Those of a booking that the client does not have any more are stale: an earlier run wrote them. Those of no booking
+        were added by others while the migration was under way.
+        """
+        baseline = pair.baseline
+        if baseline is None or baseline.oldest == baseline.document:
             return
-        oldest = () if baseline.oldest is None else TargetDocument(baseline.oldest).sessions()
-        there = {session.value for session in oldest}
+        before = [*own, *(() if baseline.oldest is None else (TargetDocument(baseline.oldest),))]
+        there = {session.value for each in before for session in each.sessions()}
+        bookings = {booking_identity(one) for one in judged}
         for session in document.sessions():
-            if claimed_booking(session) is None and session.value not in there:
+            if session.value in there or identity_of(session) in bookings:
+                continue
+            if claimed_booking(session) is not None:
+                yield stale_mismatch(session, document.client_id)
+            elif not self._rules.allow_later:
                 yield unclaimed_mismatch(session, document.client_id)
+
+    @staticmethod
+    def _strange(
+        documents: Sequence[TargetDocument], judged: Sequence[Judged], reported: Sequence[Mismatch]
+    ) -> Iterator[Mismatch]:
+        """Find sessions that were there before and claim a booking that the client does not have."""
+        bookings = {booking_identity(one) for one in judged}
+        for document in documents:
+            for session in document.sessions():
+                if claimed_booking(session) is not None and identity_of(session) not in bookings:
+                    mismatch = stale_mismatch(session, document.client_id)
+                    if mismatch not in reported:
+                        yield mismatch
 
     def _sort_out(self, judged: Sequence[Judged], base: Base | None, result: ClientResult) -> "_Sorted":
         """Tell which bookings must be new sessions, which must be rejected, and which conflict with a session."""

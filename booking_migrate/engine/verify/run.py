@@ -194,9 +194,11 @@ class _Run:
     def _take(self, results: Iterable[ClientResult]) -> None:
         """Settle what is open, and add up."""
         mismatches: list[Mismatch] = []
+        strange: list[Mismatch] = []
         for result in results:
             self.gathering.add_client(result)
             mismatches += result.mismatches
+            strange += result.strange
             for booking in result.open:
                 record = self._rejected.claim(booking.raw)
                 wrong = settle(booking, record)
@@ -207,6 +209,10 @@ class _Run:
                     self.gathering.add_rejected(record.reason, booking.booking_id)
         for mismatch in self._with_owners(mismatches):
             self.gathering.add_mismatch(mismatch)
+        for mismatch in self._with_owners(strange):
+            # A booking that the source does not have at all may be one of another source, migrated before.
+            if mismatch.kind is Kind.CLIENT:
+                self.gathering.add_mismatch(mismatch)
 
     def _with_owners(self, mismatches: list[Mismatch]) -> Iterator[Mismatch]:
         """Tell a session of another client's booking from one of no booking at all."""

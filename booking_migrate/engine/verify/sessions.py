@@ -264,7 +264,7 @@ class _Matching:
             reason, at_fault = self._unfit[identity].broken[0]
             self._report(Kind.EXTRA, name, at_fault, session, f"the booking had to be rejected: {reason}")
         elif claim is not None:
-            self._report(Kind.EXTRA, name, CLAIM, session, "the source has no such booking")
+            self._result.mismatches.append(stale_mismatch(session, self._client_id))
         elif allow_later:
             self._take_later(session, name)
         else:
@@ -342,6 +342,19 @@ def open_booking(judged: Judged, differing: tuple[Mismatch, ...] = ()) -> OpenBo
     """A booking whose fate the rejected records have to tell."""
     document = judged.document
     return OpenBooking(document.raw, document.booking_id, document.client_id, judged.broken, differing)
+
+
+def stale_mismatch(session: Element, client_id: Any) -> Mismatch:
+    """A session whose booking the client does not have, or not any more."""
+    found = session_fields(session).get(CLAIM.encode())
+    return Mismatch(
+        Kind.EXTRA,
+        client_id,
+        session_name(session),
+        CLAIM,
+        found=found,
+        detail="the source has no such booking",
+    )
 
 
 def unclaimed_mismatch(session: Element, client_id: Any) -> Mismatch:
