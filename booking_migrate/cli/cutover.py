@@ -107,7 +107,7 @@ def cutover(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     merge_client_documents: options.MergeClientDocuments = False,
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     rejected: Rejected = None,

@@ -75,7 +75,7 @@ def dry_run(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     merge_client_documents: options.MergeClientDocuments = False,
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     overwrite: options.Overwrite = False,

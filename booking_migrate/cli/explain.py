@@ -48,7 +48,7 @@ def explain(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     json: options.Json = False,
     report: options.Reports = None,
     config: options.Config = None,

@@ -65,7 +65,7 @@ def finalize(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     yes: options.Yes = False,
     json: options.Json = False,

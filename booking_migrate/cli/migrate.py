@@ -18,6 +18,7 @@ from booking_migrate.cli.in_place import (
     check_options,
     migrate_in_place,
 )
+from booking_migrate.cli.option_values import waivable
 from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.engine.interruption import Shield
@@ -53,7 +54,7 @@ Bookings that cannot be converted are kept whole in a place of their own, with e
 them. The command can be repeated: what is already there is left as it is.
 
 A PLACE is a collection's name, a file ending in .jsonl, .ndjson, .json or .bson (each also .gz), or - for standard
-input or output. A rule is waived by its REASON, one of: {", ".join(options.waivable())}.
+input or output. A rule is waived by its REASON, one of: {", ".join(waivable())}.
 
 Every option is also read from BOOKING_MIGRATE_ and its name, such as BOOKING_MIGRATE_BATCH_SIZE, and from the config
 file; an option ranks before the environment, and that before the file.
@@ -98,7 +99,7 @@ def migrate(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     merge_client_documents: options.MergeClientDocuments = False,
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     overwrite: options.Overwrite = False,

@@ -58,7 +58,7 @@ def steps_after_migrate(
             )
     elif outcome.changed:
         yield NextStep(
-            text="Run the same command again at any time: it changes nothing that is already there."
+            text="Prove the result. Run the same command again at any time: it writes only what has changed."
         )
 
 

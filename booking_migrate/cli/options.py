@@ -4,34 +4,21 @@ Each option is also read from the environment (``BOOKING_MIGRATE_`` and its name
 option, environment, config file, default.
 """
 
-import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
+from booking_migrate.cli.option_values import MEBIBYTE, parse_size, parse_waiver, waivable
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.locate import JsonFormat
 
-MEBIBYTE = 1024 * 1024
-LARGEST_DOCUMENT = 16 * MEBIBYTE
-"""MongoDB's limit on a document's size (manual, reference/limits)."""
-
-
-class EngineName(StrEnum):
-    """The values of ``--engine``, which is accepted for one more version and ignored."""
-
-    AUTO = "auto"
-    SERVER = "server"
-    STREAM = "stream"
+DEFAULT_DOCUMENT_SIZE = 8 * MEBIBYTE
+"""The default of ``--max-document-size``, in bytes."""
 
 
 ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself. The option will be removed."
-
-_SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
-_UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
 
 _PLACES = "Places"
 _CONNECTION = "Connection"
@@ -57,39 +44,6 @@ def option(flag: str, *, panel: str, help: str, also_from: str | None = None, **
     return typer.Option(
         flag, help=help, rich_help_panel=panel, envvar=variables, show_envvar=False, **settings
     )
-
-
-def parse_size(text: str | int) -> int:
-    """Read a size such as ``8MiB``, ``500 KB`` or ``1000000``, in bytes.
-
-    Raises:
-        typer.BadParameter: it is no size, is zero, or is larger than MongoDB takes.
-    """
-    match = _SIZE.fullmatch(str(text))
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write bytes, or a number with KB, KiB, MB or MiB.")
-    size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
-    if not 0 < size <= LARGEST_DOCUMENT:
-        raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
-    return size
-
-
-def parse_waiver(text: str) -> Reason:
-    """Read a reason that may be waived.
-
-    Raises:
-        typer.BadParameter: it is none; the message lists those that are.
-    """
-    if text not in WAIVABLE:
-        raise typer.BadParameter(
-            f"{text!r} is no reason that can be waived; those are: {', '.join(waivable())}."
-        )
-    return Reason(text)
-
-
-def waivable() -> list[str]:
-    """The reasons that may be waived, for messages and for the shell's completion."""
-    return sorted(WAIVABLE)
 
 
 Source = Annotated[
@@ -235,7 +189,7 @@ Overwrite = Annotated[
         help="Replace a target file that holds something else.",
     ),
 ]
-EngineOption = Annotated[EngineName | None, option("--engine", panel=_WRITING, help="Ignored.", hidden=True)]
+EngineOption = Annotated[str | None, option("--engine", panel=_WRITING, help="Ignored.", hidden=True)]
 Workers = Annotated[
     int,
     option(

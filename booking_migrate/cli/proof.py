@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from booking_migrate.engine.verify import PeopleFields, VerificationRules
     from booking_migrate.events import Listener
     from booking_migrate.stores.base import ComparedReader, DocumentReader, RejectedRecords
-    from booking_migrate.stores.journal import Baseline
+    from booking_migrate.stores.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)

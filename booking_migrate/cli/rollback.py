@@ -21,7 +21,7 @@ from booking_migrate.stores.locate import CollectionPlace, Connection, FilePlace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from booking_migrate.engine.restoration import RestorationPlaces
+    from booking_migrate.engine.restored_clients import RestorationPlaces
     from booking_migrate.engine.since import Since
     from booking_migrate.engine.undo import UndoOutcome
     from booking_migrate.events import Listener
@@ -189,7 +189,7 @@ def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection
 
 def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
     """The collections of a run's cut-over."""
-    from booking_migrate.engine.restoration import RestorationPlaces  # noqa: PLC0415 - as above
+    from booking_migrate.engine.restored_clients import RestorationPlaces  # noqa: PLC0415 - as above
     from booking_migrate.stores.locate_journal import open_live, open_restored  # noqa: PLC0415
     from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 

@@ -83,7 +83,7 @@ def serve(
     expert_types_field: service_options.ExpertTypesField = "sessionTypes",
     currency: service_options.Currency = "INR",
     accept: service_options.Accept = None,
-    max_document_size: service_options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: service_options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     host: service_options.Host = "127.0.0.1",
     port: service_options.Port = 8000,
     insecure_user: service_options.InsecureUser = None,

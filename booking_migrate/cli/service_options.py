@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from booking_migrate.cli.options import option, parse_size, parse_waiver, waivable
+from booking_migrate.cli.option_values import parse_size, parse_waiver, waivable
+from booking_migrate.cli.options import option
 from booking_migrate.domain.rejection import Reason
 
 _OFFERS = "What experts offer"

@@ -146,7 +146,7 @@ def verify(
     user_email_field: options.UserEmailField = "email",
     expert_user_field: options.ExpertUserField = "userId",
     accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = 8 * options.MEBIBYTE,
+    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     workers: Workers = 2,
     sample: Sample = None,

@@ -13,8 +13,9 @@ from time import monotonic
 
 from booking_migrate.domain.bson_document import elements, read_value
 from booking_migrate.engine.catch_up import CaughtUp, FinishedRun, catch_up
+from booking_migrate.engine.commands import command_of
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import check_transition, differences, newest_result
+from booking_migrate.engine.journal import check_transition, differences, in_words, newest_result
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.plan import MigrationPlan
 from booking_migrate.engine.session import RunRequest, RunStores
@@ -25,7 +26,6 @@ from booking_migrate.errors import (
     CutoverRefused,
     LeaseLost,
     NoMajority,
-    OtherOptions,
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.stores.base import DocumentReader, TargetWriter
@@ -94,8 +94,8 @@ def check_ready(
     """Make sure that a run may be cut over; nothing is changed.
 
     Raises:
-        CutoverRefused: it may not.
-        OtherOptions: it was made under other options, so the bookings that came since would be converted otherwise.
+        CutoverRefused: it may not; also if it was made under other options, by which the bookings that came since would
+            be converted otherwise.
     """
     target = request.target
 
@@ -105,10 +105,11 @@ def check_ready(
     if run is None:
         raise refuse("no run has written to it", "Run migrate and verify first.")
     if run.state is not RunState.DONE:
-        raise refuse(f"run {run.run_id} is {run.state.value}", _ADVICE.get(run.state, _FINISH_FIRST))
+        raise refuse(f"run {run.run_id} is {in_words(run.state)}", _ADVICE.get(run.state, _FINISH_FIRST))
     unlike = differences(run.options, request.options)
     if unlike:
-        raise OtherOptions(run.run_id, unlike)
+        problem = f"run {run.run_id} was made under other options: {'; '.join(unlike)}"
+        raise refuse(problem, f"Use the options that it had: {command_of(run, 'cutover')}")
     unfit = live.unfit()
     if unfit is not None:
         raise refuse(
@@ -158,7 +159,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     """Make the target of its newest run the live collection.
 
     Raises:
-        CutoverRefused, OtherOptions: a precondition does not hold; nothing was changed.
+        CutoverRefused: a precondition does not hold; nothing was changed.
         CutoverFailed: it was given up; the source is live as it was.
         TargetBusy, LeaseLost: another run is at work on the target.
     """

@@ -108,6 +108,11 @@ def check_transition(run: RunRecord, state: RunState) -> None:
         raise IllegalTransition(run.run_id, run.state.value, state.value)
 
 
+def in_words(state: RunState) -> str:
+    """What to call the state of a run that no process works on: one that is running there was interrupted."""
+    return RunState.INTERRUPTED.value if state is RunState.RUNNING else state.value
+
+
 def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[str, str]:
     """Everything that decides the result of a run, for people and for comparing (DESIGN.md, invariant 3).
 

@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 from booking_migrate.domain.bson_document import elements, read_value
 from booking_migrate.domain.ordering import sort_key
 from booking_migrate.engine.journal import STANDING, UNDOABLE
-from booking_migrate.stores.journal import Baseline, RangeNote, RunJournal, RunRecord, RunState, identity_of
+from booking_migrate.stores.baseline import Baseline
+from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
 
 _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
 """The states of a run whose documents stand in its target."""

@@ -6,18 +6,15 @@ proven, and then takes the live name in one atomic rename. Whatever fails before
 the result of the cut-over is live as it was. The old copy is dropped last of all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import monotonic
-from typing import Any
 
-from booking_migrate.domain.bson_document import Element, elements, read_value
-from booking_migrate.domain.comparison import differences
-from booking_migrate.domain.ordering import element_key, sort_key
-from booking_migrate.domain.reversal import Change, reverse
+from booking_migrate.domain.bson_document import value_in
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import check_transition
 from booking_migrate.engine.lock import HeldLock
+from booking_migrate.engine.restored_clients import RestorationPlaces, restored_clients
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.since import Since
 from booking_migrate.engine.undo import UndoOutcome, undo_rejects
@@ -30,50 +27,13 @@ from booking_migrate.errors import (
     RestorationFailed,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
-from booking_migrate.stores.base import DocumentReader, RejectedRecords
-from booking_migrate.stores.cutover import IndexNote, LiveCollections, RestoredCollection
+from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are written at a time."""
 
 _FLUSH_DOCUMENTS = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class RestorationPlaces:
-    """What a restoration reads and writes."""
-
-    live: LiveCollections
-    restored: RestoredCollection
-    kept: DocumentReader
-    """The copy of the old collection that the cut-over made."""
-
-    current: DocumentReader
-    """The live collection."""
-
-    result: DocumentReader
-    """Reads what is written to ``restored``."""
-
-    rejected: RejectedRecords
-    """The bookings that the run rejected: no session is to be expected for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredClient:
-    """What one client has in the old collection again."""
-
-    key: bytes | None
-    """What sorts as clients do; None for a document without a proper client."""
-
-    documents: Sequence[bytes]
-    bookings: int
-    """How many of the documents are bookings of before."""
-
-    changes: Sequence[Change]
-    missing: Sequence[Any]
-    later: int
-    lost: Sequence[Change]
 
 
 def check_kept(places: RestorationPlaces) -> None:
@@ -263,9 +223,7 @@ class _Restoration:
             count += len(client.documents)
             there: Sequence[bytes] = ()
             if client.key is None:
-                there = list(
-                    places.result.find([read_value(_element(raw, b"_id")) for raw in client.documents])
-                )
+                there = list(places.result.find([value_in(raw, b"_id") for raw in client.documents]))
             elif client.documents:
                 key, there = next(proper, (None, ()))
                 if key != client.key:
@@ -323,85 +281,3 @@ class _Restoration:
 
     def _reach(self, step: Step) -> None:
         self._listener.notify(Reached(step))
-
-
-def restored_clients(places: RestorationPlaces, *, discard_later: bool) -> Iterator[RestoredClient]:
-    """What each client has in the old collection again, in the order of clients; others come in between."""
-    for pair in pair_clients(places.kept.scan_by_client(), places.current.scan_by_client()):
-        key, kept, current = pair.key, pair.source_bytes, pair.target_bytes
-        if key is None:
-            yield from _without_client(places, kept, current, discard_later=discard_later)
-        else:
-            yield _of_client(places, key, kept, current, discard_later=discard_later)
-
-
-def _of_client(
-    places: RestorationPlaces,
-    key: bytes,
-    kept: Sequence[bytes],
-    current: Sequence[bytes],
-    *,
-    discard_later: bool,
-) -> RestoredClient:
-    before = [raw for raw in kept if _has_sessions(raw)]
-    old = {_id_key(raw): raw for raw in kept if not _has_sessions(raw)}
-    beside = {_id_key(raw): raw for raw in current if not _has_sessions(raw)}
-    documents = [raw for raw in current if _has_sessions(raw)]
-    originals = [raw for booking, raw in old.items() if booking not in beside]
-    reversal = reverse(documents[0] if documents else None, originals, before, discard_later=discard_later)
-    carried, changes = _beside(old, beside, discard_later=discard_later)
-    added = [raw for booking, raw in beside.items() if booking not in old]
-    gone = set(map(sort_key, reversal.missing))
-    rejected = {
-        booking for booking, raw in old.items() if booking in gone and places.rejected.find(raw) is not None
-    }
-    more = documents[1:]
-    return RestoredClient(
-        key,
-        [*reversal.bookings, *carried, *reversal.documents, *([] if discard_later else [*added, *more])],
-        bookings=len(old),
-        changes=[*reversal.changes, *changes],
-        missing=[each for each in reversal.missing if sort_key(each) not in rejected],
-        later=reversal.later + len(added) + len(more),
-        lost=reversal.lost,
-    )
-
-
-def _beside(
-    old: dict[bytes, bytes], beside: dict[bytes, bytes], *, discard_later: bool
-) -> tuple[list[bytes], list[Change]]:
-    """The rejected bookings that a cut-over carried along, as they are now, and what was changed in them."""
-    documents, changes = [], []
-    for booking, raw in beside.items():
-        if booking in old:
-            document_id = read_value(_element(raw, b"_id"))
-            changes += [Change(document_id, difference) for difference in differences(old[booking], raw)]
-            documents.append(old[booking] if discard_later else raw)
-    return documents, changes
-
-
-def _without_client(
-    places: RestorationPlaces, kept: Sequence[bytes], current: Sequence[bytes], *, discard_later: bool
-) -> Iterator[RestoredClient]:
-    """Documents without a proper `clientId` were rejected; a cut-over may have carried them along."""
-    for raw in kept:
-        there = list(places.current.find([read_value(_element(raw, b"_id"))]))
-        now = there[0] if there else raw
-        document_id = read_value(_element(raw, b"_id"))
-        changes = [Change(document_id, difference) for difference in differences(raw, now)]
-        yield RestoredClient(None, [raw if discard_later else now], 1, changes, [], 0, [])
-    for raw in current:
-        if not list(places.kept.find([read_value(_element(raw, b"_id"))])):
-            yield RestoredClient(None, [] if discard_later else [raw], 0, [], [], 1, [])
-
-
-def _has_sessions(raw: bytes) -> bool:
-    return any(element.name == b"sessions" for element in elements(raw))
-
-
-def _element(raw: bytes, name: bytes) -> Element:
-    return next(element for element in elements(raw) if element.name == name)
-
-
-def _id_key(raw: bytes) -> bytes:
-    return element_key(_element(raw, b"_id"))

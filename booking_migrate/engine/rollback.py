@@ -12,7 +12,8 @@ from booking_migrate.engine.in_place.rollback import undo_in_place
 from booking_migrate.engine.interruption import Shield
 from booking_migrate.engine.journal import FINAL, LIVE, STANDING
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
-from booking_migrate.engine.restoration import RestorationPlaces, RestorationPlan, restore
+from booking_migrate.engine.restoration import RestorationPlan, restore
+from booking_migrate.engine.restored_clients import RestorationPlaces
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.undo import UndoOutcome, undo
 from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
@@ -49,16 +50,18 @@ def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) 
         chosen = standing or chosen[:1]
     if chosen[0].state in FINAL:
         raise Finalized(chosen[0].run_id, chosen[0].archive or "the archive")
-    if run_id is not None and chosen[0].state is not RunState.ROLLED_BACK:
+    if chosen[0].state is not RunState.ROLLED_BACK:
         _refuse_later(journal, chosen[0])
     return chosen
 
 
 def _refuse_later(journal: RunJournal, run: RunRecord) -> None:
-    for other in journal.runs(run.target):
+    """Refuse to undo a run on top of which a later one wrote: into its target, or in place into what it made live."""
+    for other in journal.runs():
         if other.run_id == run.run_id:
             return
-        if other.state in STANDING:
+        is_on_top = run.state in LIVE and other.archive is not None and other.source == run.source
+        if other.state in STANDING and (other.target == run.target or is_on_top):
             raise LaterRun(run.run_id, other.run_id)
 
 

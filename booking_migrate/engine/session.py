@@ -8,7 +8,7 @@ from typing import Any
 
 from booking_migrate import __version__
 from booking_migrate.engine.commands import possible_commands
-from booking_migrate.engine.journal import RESUMABLE, check_transition, differences
+from booking_migrate.engine.journal import RESUMABLE, check_transition, differences, in_words
 from booking_migrate.engine.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.engine.mode import refuse_other_mode
 from booking_migrate.engine.provenance import JournalHistory, history_of
@@ -318,7 +318,7 @@ class RunSession:
 
 
 def _unfinished(run: RunRecord) -> UnfinishedRun:
-    return UnfinishedRun(run.run_id, run.state.value, possible_commands(run, is_newest=True))
+    return UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
 
 
 def _identity(holder: Holder) -> dict[str, Any]:

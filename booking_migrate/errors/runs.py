@@ -51,8 +51,7 @@ class UnfinishedRun(Refused):
 
     @property
     def message(self) -> str:
-        state = "interrupted" if self.state == "running" else self.state
-        return f"run {self.run_id} is not finished: it is {state}"
+        return f"run {self.run_id} is not finished: it is {self.state}"
 
     @property
     def hint(self) -> str:
@@ -117,7 +116,7 @@ class LaterRun(Refused):
 
     @property
     def message(self) -> str:
-        return f"run {self.later} wrote into the same target after run {self.run_id}"
+        return f"run {self.later} wrote on top of run {self.run_id}"
 
     @property
     def hint(self) -> str:

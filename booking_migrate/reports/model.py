@@ -44,6 +44,14 @@ Line = Annotated[str, BeforeValidator(one_line)]
 """One line of text, at most `LONGEST_LINE` characters."""
 
 
+def _some_lines(text: str) -> str:
+    return "\n".join(map(one_line, text.splitlines()))
+
+
+Lines = Annotated[str, BeforeValidator(_some_lines)]
+"""A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,7 +104,7 @@ class ErrorReport(_Part):
 
     kind: str = Field(description="the error's name, such as PlaceNotFound")
     message: Line
-    hint: Line = Field(description="what to do next, or empty")
+    hint: Lines = Field(description="what to do next, or empty")
 
 
 class NextStep(_Part):

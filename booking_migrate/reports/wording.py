@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from booking_migrate.engine.journal import in_words
 from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
 from booking_migrate.reports.life.model import (
     FinalizedReport,
@@ -20,7 +21,6 @@ from booking_migrate.reports.model import (
     VerificationReport,
 )
 from booking_migrate.reports.numbers import duration, grouped, money, plural
-from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.views import Shape
 
 
@@ -280,8 +280,9 @@ def figures(report: Report) -> list[Figure]:
 def standing(run: RunReport) -> str:
     """How a run stands, in a few words."""
     if run.stale:
-        state = "interrupted" if run.state is RunState.RUNNING else run.state.value
-        return f"{state}, its process is dead; last heard of {run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"{in_words(run.state)}, its process is dead; last heard of {run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
     return run.state.value
 
 

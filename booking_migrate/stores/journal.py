@@ -183,10 +183,6 @@ class NoteKind(StrEnum):
     """In place: the old bookings of one batch that go to the archive."""
 
 
-UNKNOWN = b""
-"""In the place of a digest: it is that of no document, so whatever is there counts as changed by others."""
-
-
 class DocumentNote(NamedTuple):
     """One document that is about to be written, changed or removed."""
 
@@ -194,7 +190,7 @@ class DocumentNote(NamedTuple):
     """The BSON of ``{_id}``, as it will be."""
 
     after: bytes | None
-    """The SHA-256 of its BSON as it will be; None if it will be gone; `UNKNOWN` if nobody could note it down."""
+    """The SHA-256 of its BSON as it will be; None if it will be gone."""
 
     before: bytes | None
     """Its BSON as it is; None if it is not there yet."""
@@ -236,16 +232,6 @@ class RangeNote(NamedTuple):
     notes: Sequence[DocumentNote]
     name: str = ""
     """What the journal calls it, in the order of noting; empty before it is noted."""
-
-
-class Baseline(NamedTuple):
-    """What stood in the place of a client document of the target before the migration."""
-
-    document: bytes
-    """The last version that others wrote, which a run then went on from."""
-
-    oldest: bytes | None
-    """The version before the first run; None if it was not there then."""
 
 
 class RunJournal(Protocol):

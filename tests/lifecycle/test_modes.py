@@ -36,7 +36,7 @@ def error(ended: Ended) -> dict[str, str]:
 
 def advised(ended: Ended) -> list[list[str]]:
     """The commands that a hint names, as words without the program's name."""
-    lines = error(ended)["hint"].replace("\\n", "\n").splitlines()
+    lines = error(ended)["hint"].splitlines()
     return [shlex.split(line.split("booking-migrate ", 1)[1]) for line in lines if "booking-migrate " in line]
 
 
@@ -94,6 +94,11 @@ def test_migrate_after_a_cutover(platform: Db, command: Run, policy: str) -> Non
     assert (3 if policy == "carry" else 0) == command(*onward, "--quiet").returncode
     assert 1 == platform.bookings.count_documents({"clientId": client(50), "sessions": {"$size": 1}})
     assert ["rollback", "--run"] == back[:2]
+    too_early = command(*back, "--yes", "--quiet", "--json")
+    assert (5, "LaterRun") == (too_early.returncode, error(too_early)["kind"])
+    assert command(*advised(too_early)[0], "--yes", "--quiet").returncode in (0, 3)
+    assert command(*back, "--yes", "--quiet").returncode in (0, 3)
+    assert 26 == platform.bookings.count_documents({"sessions": {"$exists": False}})
 
 
 @pytest.mark.usefixtures("platform")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from booking_migrate.engine.commands import possible_commands
 from booking_migrate.engine.in_place.archive import check_archive
-from booking_migrate.engine.journal import FINAL, RESUMABLE, STANDING, check_transition
+from booking_migrate.engine.journal import FINAL, RESUMABLE, STANDING, check_transition, in_words
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.session import RunStores
 from booking_migrate.engine.verify.outcome import VerificationOutcome
@@ -61,7 +61,7 @@ def runs_to_finalize(journal: RunJournal, *, source: str, archive: str) -> Seque
         raise NoRun(f"run in place in {source} to finalize")
     for run in standing:
         if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
-            raise UnfinishedRun(run.run_id, run.state.value, possible_commands(run, is_newest=True))
+            raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
     return standing
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
 from booking_migrate.stores.base import ScannedDocument
-from booking_migrate.stores.journal import Baseline
+from booking_migrate.stores.baseline import Baseline
 
 Side = TypeVar("Side", SourceDocument, TargetDocument)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.base import CanHold, holds_everything
-from booking_migrate.stores.journal import Baseline
+from booking_migrate.stores.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)

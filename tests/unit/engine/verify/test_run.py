@@ -11,7 +11,8 @@ from pymongo.database import Database
 
 from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.engine.verify import VerificationPlan, VerificationRules, recheck
-from booking_migrate.stores.journal import Baseline, identity_of
+from booking_migrate.stores.baseline import Baseline
+from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.locate import Connection
 from tests.support.proof import (
     ADDED_TO,
