@@ -2,11 +2,11 @@
 
 from booking_migrate.engine.commands import command_of, possible_commands, rollback_of
 from booking_migrate.engine.journal import STANDING
-from booking_migrate.errors import CutOverAlready, OtherMode
-from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy
+from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord, RunState
 
 
-def refuse_other_mode(journal: RunJournal, source: str, *, in_place: bool) -> None:
+def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_place: bool) -> None:
     """Refuse to begin or continue a run beside one of the other mode on the same bookings.
 
     After a cut-over the source holds client documents: there is nothing to migrate side by side, but what an old
@@ -14,11 +14,13 @@ def refuse_other_mode(journal: RunJournal, source: str, *, in_place: bool) -> No
 
     Args:
         journal: knows all runs of the database.
+        locks: knows which of them a process works on.
         source: the source as the user wrote it.
         in_place: whether the migration is to be in place.
 
     Raises:
         OtherMode: a run of the other mode stands.
+        TargetBusy: a process works on it.
         CutOverAlready: the source was cut over.
     """
     for run in journal.runs():
@@ -29,6 +31,10 @@ def refuse_other_mode(journal: RunJournal, source: str, *, in_place: bool) -> No
                 return
             raise CutOverAlready(run.run_id, source, run.legacy or "")
         if (run.archive is not None) != in_place:
+            held = locks.look(run.target)
+            if held is not None and held.is_live:
+                does = "migrates it in place" if run.archive is not None else f"reads it into {run.target}"
+                raise TargetBusy(source, f"{held.holder}, which {does}")
             raise other_mode(run)
 
 

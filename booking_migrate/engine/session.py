@@ -152,7 +152,9 @@ class RunSession:
             self._stores.locks, request.target, request.holder, request.lease_seconds
         )
         self._reach(Step.LOCKED)
-        refuse_other_mode(self._stores.journal, request.source, in_place=request.archive is not None)
+        refuse_other_mode(
+            self._stores.journal, self._stores.locks, request.source, in_place=request.archive is not None
+        )
         unfinished = self._unfinished()
         if unfinished is not None and unfinished.state is RunState.PLANNED:
             # It was killed before it wrote anything: what there was before may be other by now.
