@@ -94,6 +94,7 @@ def test_not_under_a_run_that_reads(
     assert 11 == refused.returncode, refused.stderr
     assert "which reads it into clients" in " ".join(refused.stderr.split())
     assert 8 == untouched
+    assert 0 == command("rollback", "--target", "clients", "--yes").returncode
     assert 0 == command(*MIGRATE).returncode
 
 
