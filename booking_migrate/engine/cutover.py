@@ -181,6 +181,10 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     run = newest_result(plan.stores.journal, plan.request.target)
     refused_before = 0.0
     if run is not None and run.state is RunState.CUTTING_OVER:
+        if run.source != plan.request.source:
+            # Cleared up on another collection, it would be taken for swapped.
+            problem = f"run {run.run_id} is the cut-over of {run.source}"
+            raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
         fenced_at = run.fenced_at
         run = recover(run, live, plan.stores, lock, plan.listener)
         if fenced_at is not None:

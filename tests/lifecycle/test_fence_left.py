@@ -55,6 +55,18 @@ def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Kil
     assert "validator" not in verified.bookings.options()
 
 
+def test_another_source_is_not_taken_for_a_swap(verified: Db, command: Run, killed: Killed) -> None:
+    """A killed cut-over is not cleared up on a collection that it is not about."""
+    verified.others.insert_one(booking(200))
+    killed("fenced", 1, *CUTOVER)
+    refused = command(*CUTOVER, "--source", "others")
+    states = [run["state"] for run in json.loads(command("status", "--json").stdout)["runs"]]
+
+    assert (5, ["cutting-over"]) == (refused.returncode, states)
+    assert 0 == command(*CUTOVER).returncode
+    assert 24 == sum(len(each["sessions"]) for each in verified.bookings.find())
+
+
 def test_a_killed_cutover_is_rolled_back(verified: Db, command: Run, killed: Killed) -> None:
     """Rolled back instead, the source takes writes again, and nothing refuses them."""
     killed("fenced", 1, *CUTOVER)
