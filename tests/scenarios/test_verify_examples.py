@@ -19,6 +19,7 @@ from tests.support.server import Server
 
 ROOT = Path(__file__).parents[2]
 READS = {
+    "aggregate",
     "hello",
     "ismaster",
     "find",
@@ -69,7 +70,9 @@ class _Commands(monitoring.CommandListener):
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         is_journal = event.command.get(event.command_name) == "booking_migrate_runs"
-        (self.journal if is_journal else self.names).add(event.command_name)
+        stages = {name for stage in event.command.get("pipeline", ()) for name in stage}
+        name = "aggregate that writes" if stages & {"$out", "$merge"} else event.command_name
+        (self.journal if is_journal else self.names).add(name)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Nothing to note."""
