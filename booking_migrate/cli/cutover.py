@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.cutover import CutoverPlaces, RejectedPolicy
+    from booking_migrate.engine.cutover import CutoverPlaces
     from booking_migrate.engine.plan import MigrationPlan
+    from booking_migrate.engine.readiness import RejectedPolicy
+    from booking_migrate.engine.session import RunRequest
     from booking_migrate.engine.verify import VerificationOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
@@ -34,8 +36,9 @@ Make the target the live collection, under the source's name, after a clean and 
 
 Inserts and updates of the source are refused while it works. It brings in what has changed since, keeps the old
 collection as SOURCE_legacy_RUN (a copy made by the server, counted and compared), proves the target against that copy,
-and swaps with one atomic rename. Whatever fails before that leaves the source live as it was. If it is interrupted, give
-it again. It says for how long writes were refused. Give the options that migrate had.
+and swaps with one atomic rename. Whatever fails before that leaves the source live as it was. A cut-over that was killed
+is continued by the same command, and given up by --abort. It says for how long writes were refused. Use the options that
+migrate had.
 
 The server lets deletes pass meanwhile: one that comes before the copy is brought in, a later one ends the cut-over.
 --block-all-writes refuses them too, and every other write of every user to the whole cluster, but of those who may
@@ -62,7 +65,7 @@ Rejected = Annotated[
 
 
 def _policy(text: str | None) -> "RejectedPolicy | None":
-    from booking_migrate.engine.cutover import RejectedPolicy  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.engine.readiness import RejectedPolicy  # noqa: PLC0415 - not needed to print help
 
     if text is not None and text not in set(RejectedPolicy):
         raise typer.BadParameter("it is carry or leave.", param_hint="--rejected")
@@ -80,6 +83,17 @@ BlockAllWrites = Annotated[
 ]
 
 
+Abort = Annotated[
+    bool,
+    options.option(
+        "--abort",
+        panel="What may pass",
+        show_default=False,
+        help="Give up a cut-over that was killed: the source accepts writes again, and the target is kept.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
     """How the cut-over begins, and who hears of it."""
@@ -92,6 +106,8 @@ class _Start:
 
     listener: "Listener"
     shield: Shield
+    is_abort: bool = False
+    """Whether an unfinished cut-over is given up instead."""
 
 
 def cutover(
@@ -112,6 +128,7 @@ def cutover(
     on_conflict: options.OnConflict = ConflictPolicy.REJECT,
     rejected: Rejected = None,
     block_all_writes: BlockAllWrites = False,
+    abort: Abort = False,
     yes: options.Yes = False,
     json: options.Json = False,
     report: options.Reports = None,
@@ -167,7 +184,7 @@ def cutover(
             places,
             rules,
             contract_of(ctx),
-            _Start(run_id, policy, block_all_writes, before, listener, shield),
+            _Start(run_id, policy, block_all_writes, before, listener, shield, is_abort=abort),
         ),
         shield,
         partial(hooks_of, ctx),
@@ -196,6 +213,8 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
         holder=holder_of("cutover", start.run_id),
     )
     with opened(places, start.listener) as sides:
+        if start.is_abort:
+            return _abort(places, sides, request, start, began)
 
         def before(chosen: "RunRecord") -> None:
             _warn_of_options(places, sides, start.listener)
@@ -214,6 +233,17 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
             )
         )
     return report_of_cutover(outcome, seconds=monotonic() - began)
+
+
+def _abort(places: Places, sides: Opened, request: "RunRequest", start: _Start, began: float) -> "Report":
+    from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.engine.cutover import abort  # noqa: PLC0415
+    from booking_migrate.reports.life.model import report_of_abort  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_live  # noqa: PLC0415
+
+    stores = stores_of(sides.connection, target=places.target, source=places.source)
+    live = open_live(sides.connection, source=places.source, target=places.target)
+    return report_of_abort(abort(stores, live, request, start.listener), seconds=monotonic() - began)
 
 
 def _warn_of_options(places: Places, sides: Opened, listener: "Listener") -> None:

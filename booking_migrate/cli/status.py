@@ -16,6 +16,8 @@ from booking_migrate.stores.locate import Connection, FilePlace, parse_place
 
 if TYPE_CHECKING:
     from booking_migrate.reports.life.model import LifeReport
+    from booking_migrate.stores.cutover import LiveCollections
+    from booking_migrate.stores.journal import RunRecord
 
 HELP = filled("""
 Show every run: its state, its progress, when it was heard of last, and the commands that make sense now.
@@ -97,11 +99,16 @@ def _look(connection: Connection, target: str | None, own_id: str) -> "Iterator[
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.engine.status import status as standings  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.stores.locate_journal import open_journal, open_live  # noqa: PLC0415
 
     journal, locks, _ = open_journal(connection)
+
+    def live_of(found: "RunRecord") -> "LiveCollections":
+        return open_live(connection, source=found.source, target=found.target)
+
     while True:
-        yield report_of_status(standings(journal, locks, target=target), run_id=own_id, target=target)
+        found = standings(journal, locks, live_of, target=target)
+        yield report_of_status(found, run_id=own_id, target=target)
 
 
 def _watch(seen: "LifeReport", looks: "Iterator[LifeReport]") -> "LifeReport":

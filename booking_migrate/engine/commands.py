@@ -49,7 +49,7 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
             *([back] if is_newest else []),
         ]
     if run.state is RunState.CUTTING_OVER:
-        return [cutover, *([back] if is_newest else [])]
+        return [cutover, abort_of(run), *([back] if is_newest else [])]
     if run.state in LIVE:
         return [back] if is_newest else []
     return [back] if run.state in UNDOABLE else [migrate]
@@ -68,6 +68,12 @@ def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
             return [command_of(run, "finalize")]
         case _:
             return [migrate]
+
+
+def abort_of(run: RunRecord) -> str:
+    """Return the command that gives up an unfinished cut-over and keeps the target."""
+    places = shlex.join(["--source", run.source, "--target", run.target])
+    return f"booking-migrate cutover {places} --abort"
 
 
 def rollback_of(run: RunRecord) -> str:

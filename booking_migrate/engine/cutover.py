@@ -8,16 +8,16 @@ leaves the source live as it was. A process that is killed leaves the journal's 
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from time import monotonic
 
 from booking_migrate.domain.bson_document import elements, read_value
 from booking_migrate.engine.catch_up import CaughtUp, FinishedRun, catch_up
-from booking_migrate.engine.commands import command_of
+from booking_migrate.engine.commands import command_of, rollback_of
 from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import check_transition, differences, in_words, newest_result
+from booking_migrate.engine.journal import check_transition, newest_result
 from booking_migrate.engine.lock import HeldLock
 from booking_migrate.engine.plan import MigrationPlan
+from booking_migrate.engine.readiness import RESOLVE_CONFLICTS, RejectedPolicy, check_ready
 from booking_migrate.engine.session import RunRequest, RunStores
 from booking_migrate.engine.verify import VerificationOutcome
 from booking_migrate.errors import (
@@ -31,16 +31,6 @@ from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, 
 from booking_migrate.stores.base import DocumentReader, TargetWriter
 from booking_migrate.stores.cutover import IndexNote, LiveCollections, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
-
-
-class RejectedPolicy(StrEnum):
-    """What becomes of rejected bookings at a cut-over. The values are an API."""
-
-    CARRY = "carry"
-    """They go along in their old shape, beside the client documents."""
-
-    LEAVE = "leave"
-    """They stay in the kept copy of the old collection only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,57 +69,9 @@ def legacy_name(run: RunRecord) -> str:
     return f"{run.source}_legacy_{run.run_id}"
 
 
-_RESOLVE_CONFLICTS = "Decide with migrate --on-conflict source or --on-conflict target, then verify."
-_FINISH_FIRST = "Bring it to its end: run migrate again."
-_ADVICE = {
-    RunState.CUT_OVER: "booking-migrate status shows every run.",
-    RunState.RESTORING: "It is being rolled back: run rollback again, which goes on with that.",
-}
-"""What to do about a run that is in a state other than the one that a cut-over begins with."""
-
-
-def check_ready(
-    run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: LiveCollections
-) -> RunRecord:
-    """Make sure that a run may be cut over; nothing is changed.
-
-    Raises:
-        CutoverRefused: it may not; also if it was made under other options, by which the bookings that came since would
-            be converted otherwise.
-    """
-    target = request.target
-
-    def refuse(problem: str, advice: str) -> CutoverRefused:
-        return CutoverRefused(target, problem, advice)
-
-    if run is None:
-        raise refuse("no run has written to it", "Run migrate and verify first.")
-    if run.state is not RunState.DONE:
-        raise refuse(f"run {run.run_id} is {in_words(run.state)}", _ADVICE.get(run.state, _FINISH_FIRST))
-    unlike = differences(run.options, request.options)
-    if unlike:
-        problem = f"run {run.run_id} was made under other options: {'; '.join(unlike)}"
-        raise refuse(problem, f"Use the options that it had: {command_of(run, 'cutover')}")
-    unfit = live.unfit()
-    if unfit is not None:
-        raise refuse(
-            f"the source {run.source} cannot be replaced: {unfit}", "Only a plain collection can be."
-        )
-    conflicts = run.counts.get("conflicts", 0)
-    if conflicts:
-        raise refuse(f"bookings conflict with their sessions: {conflicts}", _RESOLVE_CONFLICTS)
-    if run.verified_at is None or run.written_at is None or run.verified_at <= run.written_at:
-        raise refuse(f"run {run.run_id} was not verified since it wrote last", "Run verify first.")
-    if not run.verified_clean:
-        raise refuse(
-            "the last verification found mismatches",
-            "Run migrate again, which brings in what has changed; then verify.",
-        )
-    rejected = run.counts.get("rejected", 0)
-    if rejected and policy is None:
-        advice = "--rejected carry takes them along in their old shape; --rejected leave keeps them in the copy only."
-        raise refuse(f"bookings were rejected: {rejected}", advice)
-    return run
+_DELETIONS_GO_ON = "Deletes pass the fence: run cutover again while the application deletes nothing, or with --block-all-writes."
+_EXAMPLES = 5
+"""How many mismatches a failure names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +121,62 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
 def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     live = plan.places.live
     run = newest_result(plan.stores.journal, plan.request.target)
-    refused_before = 0.0
+    accepting: str | None = None
     if run is not None and run.state is RunState.CUTTING_OVER:
         if run.source != plan.request.source:
             # Cleared up on another collection, it would be taken for swapped.
             problem = f"run {run.run_id} is the cut-over of {run.source}"
             raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
-        fenced_at = run.fenced_at
         run = recover(run, live, plan.stores, lock, plan.listener)
-        if fenced_at is not None:
-            refused_before = (plan.stores.journal.now() - fenced_at).total_seconds()
         if run.state is RunState.CUT_OVER:
             indexes, kept = _recreate_indexes(run, live), _options(run, live)
-            return CutoverOutcome(run, refused_seconds=refused_before, indexes=indexes, options=kept)
-    run = check_ready(run, plan.request, plan.policy, live)
-    plan.before(run)
-    return _Attempt(run, plan, lock, refused_before).carry_out()
+            return CutoverOutcome(run, refused_seconds=run.refused_seconds, indexes=indexes, options=kept)
+        accepting = f"The cut-over that was cut off is cleared up: {run.source} accepts writes again."
+    try:
+        run = check_ready(run, plan.request, plan.policy, live)
+        plan.before(run)
+    except (BookingMigrateError, KeyboardInterrupt) as error:
+        if accepting is not None:
+            error.add_note(accepting)
+        raise
+    return _Attempt(run, plan, lock).carry_out()
+
+
+def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listener: Listener) -> RunRecord:
+    """Clear up after a cut-over that was killed, so that the source is live as before; the target is kept.
+
+    Args:
+        stores: where the run's life is kept.
+        live: source and target.
+        request: names both, and the holder of the lock.
+        listener: is told of the steps.
+
+    Raises:
+        CutoverRefused: no cut-over of it has begun, or its swap has happened (then it is brought to its end).
+        TargetBusy, LeaseLost: another process works on the target.
+    """
+    lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
+    try:
+        run = _aborted(stores, live, request, lock, listener)
+    except BaseException as error:
+        lock.let_go(error)
+        raise
+    lock.release()
+    return run
+
+
+def _aborted(
+    stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock, listener: Listener
+) -> RunRecord:
+    run = newest_result(stores.journal, request.target)
+    if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
+        problem = f"no cut-over of {request.source} has been left unfinished"
+        raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
+    run = recover(run, live, stores, lock, listener)
+    if run.state is RunState.CUT_OVER:
+        problem = f"the swap of run {run.run_id} has happened already, and it is cut over now"
+        raise CutoverRefused(run.target, problem, f"{rollback_of(run)} brings the old bookings back.")
+    return run
 
 
 def recover(
@@ -207,11 +189,18 @@ def recover(
     """
     lock.confirm()
     settings = run.live_settings or ""
+    refused = run.refused_seconds
+    if run.fenced_at is not None:
+        # Where the fence is gone already, a heartbeat is the last that is known of the process that raised it.
+        until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
+        refused += max((until - run.fenced_at).total_seconds(), 0.0)
     if live.is_swapped(settings):
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
-        run = stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, fenced_at=None)
+        run = stores.journal.save(
+            run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
+        )
         listener.notify(Reached(Step.CUT_OVER))
         return run
     # The fence first: whatever fails after it, the source takes writes again.
@@ -221,7 +210,12 @@ def recover(
     live.drop(run.legacy or legacy_name(run))
     check_transition(run, RunState.DONE)
     return stores.journal.save(
-        run.run_id, state=RunState.DONE.value, legacy=None, live_settings=None, fenced_at=None
+        run.run_id,
+        state=RunState.DONE.value,
+        legacy=None,
+        live_settings=None,
+        fenced_at=None,
+        refused_seconds=refused,
     )
 
 
@@ -236,9 +230,9 @@ def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
 class _Attempt:
     """One cut-over at work."""
 
-    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock, refused_before: float) -> None:
+    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
         self._run = run
-        self._refused_before = refused_before
+        self._refused_before = run.refused_seconds
         self._plan = plan.migration
         self._policy = plan.policy
         self._places = plan.places
@@ -309,7 +303,7 @@ class _Attempt:
         if counts.conflicts:
             raise self._failure(
                 f"bookings conflict with their sessions, which others have changed: {counts.conflicts}",
-                _RESOLVE_CONFLICTS,
+                RESOLVE_CONFLICTS,
             )
         rejected = counts.rejected
         if rejected and self._policy is None:
@@ -320,10 +314,7 @@ class _Attempt:
         self._keep_copy()
         outcome = places.verify(self._legacy)
         if outcome.mismatch_count:
-            raise self._failure(
-                f"the last verification found mismatches: {outcome.mismatch_count}",
-                "Run verify to see them.",
-            )
+            raise self._mismatched(outcome)
         self._reach(Step.PROVEN_AGAIN)
         carried = 0
         if self._policy is RejectedPolicy.CARRY and rejected:
@@ -331,7 +322,7 @@ class _Attempt:
             carried = self._live.carry(_bookings_of(self._stores.target.rejects()))
             self._reach(Step.CARRIED)
         if not self._live.has_same_count(self._legacy):
-            raise self._failure("bookings were deleted from the source meanwhile", "Run cutover again.")
+            raise self._failure("bookings were deleted from the source meanwhile", _DELETIONS_GO_ON)
         return caught_up, carried
 
     def _keep_copy(self) -> None:
@@ -341,8 +332,8 @@ class _Attempt:
         self._listener.notify(PhaseEnded())
         if not self._live.is_same(self._legacy):
             raise self._failure(
-                f"the copy {self._legacy} is not what the source is; somebody deletes from it",
-                "Run cutover again when nobody does.",
+                f"the copy {self._legacy} is not what the source is: bookings were deleted meanwhile",
+                _DELETIONS_GO_ON,
             )
         self._reach(Step.LEGACY_COPIED)
 
@@ -351,9 +342,12 @@ class _Attempt:
         if isinstance(error, LeaseLost):
             return
         try:
-            with self._shield.protected():
-                self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
-            if isinstance(error, KeyboardInterrupt) and self._run.state is RunState.DONE:
+            if self._run.state is not RunState.CUT_OVER:
+                with self._shield.protected():
+                    self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
+            if self._run.state is RunState.CUT_OVER:
+                error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
+            elif isinstance(error, KeyboardInterrupt):
                 error.add_note(f"{self._run.source} is live as before and accepts writes again.")
         except NoMajority:
             error.add_note(
@@ -364,6 +358,15 @@ class _Attempt:
             error.add_note(
                 f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
             )
+
+    def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
+        examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
+        failure = self._failure(
+            f"the target does not hold what the source does, mismatches: {outcome.mismatch_count}",
+            f"Run migrate and verify again. {_DELETIONS_GO_ON}",
+        )
+        failure.examples = tuple(each.place for each in examples)
+        return failure
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
         return CutoverFailed(self._run.target, problem, advice, self._refused_seconds())

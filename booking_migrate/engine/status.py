@@ -1,13 +1,14 @@
 """Where every run stands, whether somebody is at work on it, and what can be done next."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from booking_migrate.engine.commands import possible_commands
 from booking_migrate.engine.journal import RESUMABLE, STANDING
 from booking_migrate.engine.outcome import Finding
+from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
 _AT_WORK = frozenset(
@@ -47,8 +48,20 @@ class RunStatus:
     """The commands that make sense now. They name no server."""
 
 
-def status(journal: RunJournal, locks: LockStore, *, target: str | None = None) -> Sequence[RunStatus]:
-    """All runs, or those into one target, the newest first.
+LiveOf = Callable[[RunRecord], LiveCollections]
+"""The live collection of a run, to be asked whether it refuses writes."""
+
+
+def status(
+    journal: RunJournal, locks: LockStore, live_of: LiveOf | None = None, *, target: str | None = None
+) -> Sequence[RunStatus]:
+    """Return all runs, or those into one target, the newest first.
+
+    Args:
+        journal: where runs are kept.
+        locks: which tells whether a run's process lives.
+        live_of: opens the live collection of a run; None: the journal's word about refused writes is taken.
+        target: the target; None: every one.
 
     Raises:
         JournalTooNew: a newer version of the program wrote the journal.
@@ -60,7 +73,10 @@ def status(journal: RunJournal, locks: LockStore, *, target: str | None = None) 
     for run in runs:
         if run.state in STANDING:
             newest.setdefault(run.target, run.run_id)
-    return [_standing(run, held[run.target], is_newest=newest.get(run.target) == run.run_id) for run in runs]
+    return [
+        _standing(run, held[run.target], live_of, is_newest=newest.get(run.target) == run.run_id)
+        for run in runs
+    ]
 
 
 def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Finding | None:
@@ -102,7 +118,9 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
     )
 
 
-def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> RunStatus:
+def _standing(
+    run: RunRecord, held: HeldLockView | None, live_of: LiveOf | None, *, is_newest: bool
+) -> RunStatus:
     is_open = run.state in _AT_WORK
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
@@ -114,6 +132,14 @@ def _standing(run: RunRecord, held: HeldLockView | None, *, is_newest: bool) -> 
         is_alive=is_alive,
         is_stale=is_open and not is_alive,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
-        refuses_writes_since=run.fenced_at,
+        refuses_writes_since=_fenced_at(run, live_of),
         possible=() if is_alive else tuple(possible_commands(run, is_newest=is_newest)),
     )
+
+
+def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:
+    """Return since when writes are refused: noted before the fence is raised, it is true while the fence stands."""
+    if run.fenced_at is None or live_of is None:
+        return run.fenced_at
+    settings = run.successor_settings if run.state is RunState.RESTORING else run.live_settings
+    return run.fenced_at if live_of(run).refuses_writes(settings or "") else None

@@ -283,6 +283,9 @@ class CutoverFailed(Refused):
     refused_seconds: float
     """For how long writes to the source were refused."""
 
+    examples: tuple[str, ...] = ()
+    """The first mismatches, where mismatches are the problem."""
+
     @property
     def message(self) -> str:
         return (
@@ -292,7 +295,7 @@ class CutoverFailed(Refused):
 
     @property
     def hint(self) -> str:
-        return self.advice
+        return "\n".join([*(f"  {each}" for each in self.examples), self.advice])
 
 
 @dataclass(eq=False)

@@ -5,9 +5,9 @@ from enum import Enum
 
 from booking_migrate.engine.journal import in_words
 from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
-from booking_migrate.reports.life.model import (
+from booking_migrate.reports.life.model import LifeReport
+from booking_migrate.reports.life.parts import (
     FinalizedReport,
-    LifeReport,
     RunReport,
     SinceReport,
     UndoneReport,
@@ -87,6 +87,9 @@ def _life_verdict(report: LifeReport) -> Verdict:
         cutover = report.cutover
         explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
         return Verdict(Mood.GOOD, "Cut over", explanation)
+    if report.aborted is not None:
+        explanation = f"{report.aborted.live} is live as before and accepts writes; {report.target} is kept."
+        return Verdict(Mood.GOOD, "Cut-over aborted", explanation)
     if report.view is not None:
         return _viewed(report, report.view)
     if report.finalized is not None:
@@ -293,6 +296,9 @@ def _life_figures(report: LifeReport) -> list[Figure]:
             Figure("writes refused", duration(cutover.refused_seconds), "from the fence to the swap"),
             Figure("carried", grouped(cutover.carried), "rejected bookings, in their old shape"),
         ]
+    if report.aborted is not None:
+        refused = duration(report.aborted.refused_seconds)
+        return [Figure("writes refused", refused, "by the cut-over that was cut off")]
     if report.finalized is not None:
         changed = grouped(report.finalized.documents_changed)
         return [Figure("legacyBookingId", changed, "client documents that it was taken out of")]

@@ -121,6 +121,14 @@ class LiveCollections(Protocol):
         After the swap there is no validator of the fence any more, but there may be the block.
         """
 
+    def refuses_writes(self, settings: str) -> bool:
+        """Return whether the source refuses writes at this moment because of `raise_fence`.
+
+        Args:
+            settings: what `settings` returned before. Where the user may not read whether all writes are blocked, a block
+                that the settings speak of counts as standing.
+        """
+
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""
 

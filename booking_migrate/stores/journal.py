@@ -139,6 +139,9 @@ class RunRecord(BaseModel):
     fenced_at: datetime | None = None
     """Since when writes to the live collection may be refused; None: they are not."""
 
+    refused_seconds: float = 0.0
+    """For how long a cut-over that was killed had refused writes, as far as the next one could see."""
+
     live_settings: str | None = None
     """After a cut-over has begun: the source's options and indexes, as Extended JSON."""
 

@@ -48,10 +48,77 @@ def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Kil
 
     assert "bookings REFUSES WRITES since" in shown.stdout
     assert begun.timestamp() <= since.timestamp() <= datetime.now(UTC).timestamp()
-    assert ["cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
+    assert ["cutover", "cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
     assert 0 == done.returncode, done.stderr
     assert PAUSE <= json.loads(done.stdout)["cutover"]["refused_seconds"]
     assert None is json.loads(command("status", "--json").stdout)["runs"][0]["refuses_writes_since"]
+    assert "validator" not in verified.bookings.options()
+
+
+def test_a_cutover_killed_behind_the_swap(verified: Db, command: Run, killed: Killed) -> None:
+    """Killed between the swap and its last note, a cut-over is not said to refuse writes, and its time does not go on."""
+    killed("swapped", 1, *CUTOVER)
+    shown = command("status").stdout
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    time.sleep(PAUSE)
+    done = command(*CUTOVER)
+
+    assert "REFUSES WRITES" not in shown
+    assert ("cutting-over", None) == (run["state"], run["refuses_writes_since"])
+    assert 0 == done.returncode, done.stderr
+    assert PAUSE > json.loads(done.stdout)["cutover"]["refused_seconds"]
+    assert 24 == sum(len(each["sessions"]) for each in verified.bookings.find())
+
+
+def test_refused_time_adds_up(verified: Db, command: Run, killed: Killed) -> None:
+    """The time of every fence counts, also if two processes were killed behind it."""
+    for _ in range(2):
+        killed("fenced", 1, *CUTOVER)
+        time.sleep(PAUSE)
+    done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    assert 2 * PAUSE <= json.loads(done.stdout)["cutover"]["refused_seconds"]
+    assert "validator" not in verified.bookings.options()
+
+
+def test_an_aborted_cutover(verified: Db, command: Run, killed: Killed) -> None:
+    """Abort lifts the fence that a killed cut-over left and keeps the target, which is cut over later; twice is refused."""
+    before = contents(verified)["clients"]
+    killed("legacy-copied", 1, *CUTOVER)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    aborted = command("cutover", *PLACES, "--abort")
+    kept = contents(verified)
+    again = command("cutover", *PLACES, "--abort")
+
+    assert any(each.startswith("booking-migrate cutover") and "--abort" in each for each in run["possible"])
+    assert 0 == aborted.returncode, aborted.stderr
+    assert "bookings" == json.loads(aborted.stdout)["aborted"]["live"]
+    assert before == kept["clients"]
+    assert not [name for name in kept if "legacy" in name]
+    assert "validator" not in verified.bookings.options()
+    assert 5 == again.returncode
+    assert 0 == command(*CUTOVER).returncode
+
+
+def test_an_abort_behind_the_swap(verified: Db, command: Run, killed: Killed) -> None:
+    """Behind the swap a cut-over cannot be aborted: it is brought to its end, and rollback is named."""
+    killed("swapped", 1, *CUTOVER)
+    refused = command("cutover", *PLACES, "--abort")
+
+    assert 5 == refused.returncode
+    assert "rollback" in refused.stderr
+    assert ["cut-over"] == [run["state"] for run in json.loads(command("status", "--json").stdout)["runs"]]
+    assert 24 == sum(len(each["sessions"]) for each in verified.bookings.find())
+
+
+def test_a_refusal_after_clearing_up(verified: Db, command: Run, killed: Killed) -> None:
+    """A cut-over that clears up after a killed one and then refuses says that writes are accepted again."""
+    killed("fenced", 1, *CUTOVER)
+    refused = command(*CUTOVER, "--accept", "price-negative")
+
+    assert 5 == refused.returncode
+    assert "bookings accepts writes again" in refused.stderr
     assert "validator" not in verified.bookings.options()
 
 
@@ -98,6 +165,23 @@ def test_a_signal_lifts_the_fence(
     assert "bookings is live as before and accepts writes again." in said
     assert "validator" not in verified.bookings.options()
     verified.bookings.insert_one(booking(90))
+
+
+def test_a_signal_behind_the_swap(verified: Db, environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Ended by a signal while the swap is protected, a cut-over says that it is complete, and it is."""
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.SWAPPED, environment, gate, *CUTOVER)
+    try:
+        os.kill(process.pid, signal.SIGTERM)
+        Path(f"{gate}.open").touch()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+
+    assert 143 == process.returncode, said
+    assert "The cut-over is complete: bookings holds the client documents." in said
+    assert "could not be lifted" not in said
+    assert 24 == sum(len(each["sessions"]) for each in verified.bookings.find())
 
 
 def test_a_hung_up_migrate_goes_on(

@@ -101,5 +101,6 @@ def test_a_delete_at_each_step(
     again = command(*CUTOVER) if code else first
 
     assert (code, 0) == (first.returncode, again.returncode), first.stderr + again.stderr
+    assert bool(code) == ("--block-all-writes" in first.stderr), first.stderr
     assert gone not in sessions_of(database)
     assert 299 == len(sessions_of(database))

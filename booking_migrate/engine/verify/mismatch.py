@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from booking_migrate.domain.bson_document import Element
+from booking_migrate.domain.description import display_id
 
 REJECTED_FIELD = "rejected"
 """Stands as the field of a mismatch that is about the record of a rejected booking."""
@@ -76,6 +77,16 @@ class Mismatch:
 
     detail: str = ""
     """What is wrong, for people, where the values do not say it."""
+
+    @property
+    def place(self) -> str:
+        """Return its kind and where it is, in one line; values are left out."""
+        where = [
+            "" if self.client_id is None else f"client {display_id(self.client_id)}",
+            "" if self.booking_id is None else f"booking {display_id(self.booking_id)}",
+            self.field or "",
+        ]
+        return ": ".join(filter(None, [self.kind, ", ".join(filter(None, where)), self.detail]))
 
     @property
     def rule(self) -> Rule:

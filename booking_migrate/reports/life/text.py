@@ -1,11 +1,13 @@
 """Runs and rollbacks for the terminal."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from booking_migrate.reports.life.model import CutoverReport, LifeReport, RunReport, SinceReport, UndoneReport
+from booking_migrate.reports.life.model import LifeReport
+from booking_migrate.reports.life.parts import CutoverReport, RunReport, SinceReport, UndoneReport
 from booking_migrate.reports.numbers import duration, grouped, plural
 from booking_migrate.reports.text import CommandLine, indented, step_lines
 from booking_migrate.reports.wording import Mood, standing, verdict
@@ -30,6 +32,9 @@ def render_life_text(report: LifeReport) -> RenderableType:
             Text(),
             *map(indented, _cut_over(report.cutover)),
         ]
+    if report.aborted is not None:
+        refused = duration(report.aborted.refused_seconds)
+        blocks += [Text(), indented(Text(f"writes were refused for {refused}"))]
     if report.finalized is not None and report.finalized.documents_changed:
         changed = plural(report.finalized.documents_changed, "client document")
         blocks.append(indented(Text(f"legacyBookingId taken out of {changed}")))
@@ -39,11 +44,13 @@ def render_life_text(report: LifeReport) -> RenderableType:
 
 
 def _run(run: RunReport) -> Iterable[RenderableType]:
-    head = Text(run.run_id, style="bold").append("  ")
-    yield head.append(standing(run), style="yellow" if run.stale or run.problem else "none")
     if run.refuses_writes_since is not None:
         since = f"{run.refuses_writes_since:%Y-%m-%d %H:%M:%S} UTC"
-        yield indented(Text(f"{run.source} REFUSES WRITES since {since}", style="bold red"))
+        seconds = (datetime.now(UTC) - run.refuses_writes_since).total_seconds()
+        said = f"{run.source} REFUSES WRITES since {since} ({duration(max(seconds, 0.0))})"
+        yield Text(said, style="bold red")
+    head = Text(run.run_id, style="bold").append("  ")
+    yield head.append(standing(run), style="yellow" if run.stale or run.problem else "none")
     lines = [
         f"{run.source} -> {run.target}",
         f"by {run.user} on {run.host}, process {run.pid}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC",

@@ -103,6 +103,11 @@ class MongoLive:
         kept = validation_of(json_util.loads(settings)["options"])
         validate(self._source, {**NO_VALIDATION, **kept})
 
+    def refuses_writes(self, settings: str) -> bool:
+        """See `LiveCollections.refuses_writes`."""
+        del settings
+        return self._is_fenced()
+
     def _is_fenced(self) -> bool:
         options = (describe(self._source) or {}).get("options", {})
         return _is_fence(options.get("validator"))

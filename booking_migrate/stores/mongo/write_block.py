@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from booking_migrate.errors import WritesNotBlockable
+from booking_migrate.errors import NotPermitted, WritesNotBlockable
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -67,6 +67,23 @@ class BlockingLive(MongoLive):
             if json.loads(settings or "{}").get(_NOTE):
                 self._turn(on=False)
 
+    def refuses_writes(self, settings: str) -> bool:
+        """See `LiveCollections.refuses_writes`."""
+        if super().refuses_writes(settings):
+            return True
+        return bool(json.loads(settings or "{}").get(_NOTE)) and self._is_blocked()
+
+    def _is_blocked(self) -> bool:
+        try:
+            return self._mode() != _OFF
+        except NotPermitted:
+            return True
+
+    def _mode(self) -> int | None:
+        with reading(self._source):
+            mode: int | None = self._admin.command("serverStatus").get("repl", {}).get("userWriteBlockMode")
+            return mode
+
     def _turn(self, *, on: bool) -> None:
         with writing(self._source):
             for attempt in attempts():
@@ -83,8 +100,7 @@ class BlockingLive(MongoLive):
         if lacking:
             advice = "The built-in roles restore and clusterMonitor have them."
             raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
-        with reading(self._source):
-            mode = self._admin.command("serverStatus").get("repl", {}).get("userWriteBlockMode")
+        mode = self._mode()
         if mode is None:
             problem = "the server does not have setUserWriteBlockMode"
             raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")

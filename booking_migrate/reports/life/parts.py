@@ -1,0 +1,148 @@
+"""The parts that reports of a run's life are made of. Fields are only ever added."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from booking_migrate.reports.model import Id, Line
+from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.views import Shape
+
+
+class Part(BaseModel):
+    """Immutable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunReport(Part):
+    """One run and how it stands."""
+
+    run_id: str
+    state: RunState
+    alive: bool = Field(description="whether a process is at work on it")
+    stale: bool = Field(description="whether its process ended without saying so")
+    heard_at: datetime = Field(description="when it was heard of last")
+    refuses_writes_since: datetime | None = Field(
+        default=None, description="since when the source refuses writes for the run; null if it does not"
+    )
+    started_at: datetime
+    source: Line
+    target: Line
+    tool_version: Line
+    user: Line
+    host: Line
+    pid: int
+    documents: int = Field(description="documents of the source dealt with since it was started or resumed")
+    total: int | None = Field(description="how many there are, roughly; null if not known")
+    rate: float | None = Field(description="documents per second; null if not known")
+    resumed: int = Field(description="how often it was resumed")
+    kept: int = Field(description="client documents that a rollback left, since others have changed them")
+    problem: Line | None = Field(description="what ended a run that failed")
+    possible: tuple[Line, ...] = Field(description="the commands that make sense now")
+
+
+class IndexReport(Part):
+    """What became of one index of the old collection."""
+
+    name: Line
+    keys: Line = Field(description="its fields and directions")
+    recreated_as: Line | None = Field(description="those that it has now; null if it was left out")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class OptionReport(Part):
+    """What became of one option of the old collection."""
+
+    name: Line
+    definition: Line = Field(description="as Extended JSON")
+    kept: bool = Field(description="whether the live collection has it, by what the server lists")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class SinceReport(Part):
+    """What the application had done to a result that it worked on."""
+
+    dropped: bool = Field(description="whether that was dropped, as asked; otherwise it was kept and carried")
+    later: int = Field(description="sessions and bookings booked since")
+    changed: int = Field(description="fields changed since, each in the old booking now")
+    changes: tuple[Line, ...] = Field(description="the first of them")
+    missing: int = Field(description="bookings whose session was gone; they are back")
+    missing_ids: tuple[Id, ...] = Field(description="the first of them")
+    lost: int = Field(description="changes to a client's own fields that no booking has a place for")
+    losses: tuple[Line, ...] = Field(description="the first of them")
+
+
+class EarlierUndoneReport(Part):
+    """What a rollback did to an earlier run into the same target."""
+
+    run_id: str
+    removed: int = Field(description="client documents that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+
+
+class UndoneReport(Part):
+    """What a rollback did."""
+
+    already: bool = Field(description="whether an earlier rollback had done it all")
+    unit: str = Field(description="what is counted: client document or file")
+    removed: int = Field(description="those that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(description="the first of them")
+    index_removed: bool
+    target_dropped: bool
+    since: SinceReport | None = Field(
+        default=None, description="what happened after the cut-over; null before one"
+    )
+    earlier: tuple[EarlierUndoneReport, ...] = Field(
+        default=(), description="the earlier runs into the same target that were undone too, the newest first"
+    )
+    remaining: tuple[str, ...] = Field(
+        default=(), description="the earlier runs into the same target that still stand"
+    )
+    refused_seconds: float = Field(default=0.0, description="for how long writes were refused")
+    indexes: tuple[IndexReport, ...] = Field(
+        default=(), description="what became of the indexes of a collection that was put back"
+    )
+
+
+class CutoverReport(Part):
+    """What a cut-over did."""
+
+    live: Line = Field(description="the collection that holds the client documents now")
+    legacy: Line = Field(description="the collection that keeps the old bookings")
+    refused_seconds: float = Field(description="for how long writes to the source were refused")
+    caught_up: int = Field(description="client documents that changed because the source had")
+    carried: int = Field(description="rejected bookings that went along in their old shape")
+    indexes: tuple[IndexReport, ...] = Field(description="what became of the old collection's indexes")
+    options: tuple[OptionReport, ...] = Field(
+        default=(), description="what became of the old collection's options"
+    )
+
+
+class FinalizedReport(Part):
+    """What a finalize did."""
+
+    archive: Line = Field(description="the collection that kept the old bookings")
+    dropped: bool = Field(description="whether it was dropped; not if the verification found mismatches")
+    documents_changed: int = Field(
+        description="client documents whose sessions lost legacyBookingId, if that was asked for"
+    )
+
+
+class ViewReport(Part):
+    """A view, as it is now."""
+
+    name: Line
+    shape: Shape | None = Field(
+        description="old: one document per booking, new: one per client; null: dropped"
+    )
+
+
+class AbortedReport(Part):
+    """What `cutover --abort` did."""
+
+    live: Line = Field(description="the collection that is live as before and accepts writes")
+    refused_seconds: float = Field(description="for how long writes to it were refused, as far as known")
