@@ -126,11 +126,14 @@ class Recheck:
 
 
 def _is_same(pair: ClientPair, before: ClientPair) -> bool:
-    """Whether both sides hold what they held; then the result is the same, unless people had to be looked up."""
+    """Whether both sides hold what they held; then the result is the same, unless people had to be looked up.
+
+    The bytes are the same, so the documents of before are asked, which are decoded already.
+    """
     return (
         sorted(pair.source_bytes) == sorted(before.source_bytes)
         and sorted(pair.target_bytes) == sorted(before.target_bytes)
-        and not any(needs(document, *_LOOKED_UP) for document in pair.source)
+        and not any(needs(document, *_LOOKED_UP) for document in before.source)
     )
 
 
