@@ -21,7 +21,7 @@ from booking_migrate.cli import (
     view,
 )
 from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
-from booking_migrate.cli.secrecy import redact, secrets_among
+from booking_migrate.cli.redaction import redact, secrets_among
 from booking_migrate.cli.streams import failure_of, ignore_impossible_sizes, make_tolerant
 from booking_migrate.errors import ExitCode
 

@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from booking_migrate.cli import options, proof, run
+from booking_migrate.cli import options, run
+from booking_migrate.cli import verify_inputs as proof
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import CutoverRefused, NotConfirmed
-from booking_migrate.stores.locate import CollectionPlace, open_reader, open_target, parse_place
+from booking_migrate.runs.signals import Shield
+from booking_migrate.stores.open import CollectionPlace, open_reader, open_target, parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from booking_migrate.cutover.readiness import RejectedPolicy
+    from booking_migrate.cutover.run import CutoverPlaces
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.cutover import CutoverPlaces
-    from booking_migrate.engine.plan import MigrationPlan
-    from booking_migrate.engine.readiness import RejectedPolicy
-    from booking_migrate.engine.session import RunRequest
-    from booking_migrate.engine.verify import VerificationOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
+    from booking_migrate.runs.plan import MigrationPlan
+    from booking_migrate.runs.session import RunRequest
     from booking_migrate.stores.journal import RunRecord
+    from booking_migrate.verify import VerificationOutcome
 
 HELP = filled("""
 Make the target the live collection, under the source's name, after a clean and current verify of its newest run.
@@ -65,7 +66,7 @@ Rejected = Annotated[
 
 
 def _policy(text: str | None) -> "RejectedPolicy | None":
-    from booking_migrate.engine.readiness import RejectedPolicy  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.cutover.readiness import RejectedPolicy  # noqa: PLC0415 - not needed to print help
 
     if text is not None and text not in set(RejectedPolicy):
         raise typer.BadParameter("it is carry or leave.", param_hint="--rejected")
@@ -194,10 +195,10 @@ def cutover(
 def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) -> "Report":
     """Open the places, let the engine do the work, and make the report of what came out."""
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.cli.life import holder_of, run_options_of, stores_of  # noqa: PLC0415
-    from booking_migrate.engine.cutover import CutoverPlan, cut_over  # noqa: PLC0415
-    from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
+    from booking_migrate.cli.run_context import holder_of, run_options_of, stores_of  # noqa: PLC0415
+    from booking_migrate.cutover.run import CutoverPlan, cut_over  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_cutover  # noqa: PLC0415
+    from booking_migrate.runs.session import RunRequest  # noqa: PLC0415
 
     began = monotonic()
     for side in (places.source, places.target):
@@ -236,10 +237,10 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
 
 
 def _abort(places: Places, sides: Opened, request: "RunRequest", start: _Start, began: float) -> "Report":
-    from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
-    from booking_migrate.engine.cutover import abort  # noqa: PLC0415
+    from booking_migrate.cli.run_context import stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.cutover.run import abort  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_abort  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_live  # noqa: PLC0415
+    from booking_migrate.stores.open_journal import open_live  # noqa: PLC0415
 
     stores = stores_of(sides.connection, target=places.target, source=places.source)
     live = open_live(sides.connection, source=places.source, target=places.target)
@@ -250,7 +251,7 @@ def _warn_of_options(places: Places, sides: Opened, listener: "Listener") -> Non
     """Name the options of the old collection that the new one will not have, while nothing is changed yet."""
     from booking_migrate.events import Warned  # noqa: PLC0415 - as above
     from booking_migrate.stores.cutover import options_after  # noqa: PLC0415
-    from booking_migrate.stores.locate_destination import open_destination  # noqa: PLC0415
+    from booking_migrate.stores.open_destination import open_destination  # noqa: PLC0415
 
     source, target = (
         open_destination(sides.connection, name).facts() for name in (places.source, places.target)
@@ -263,8 +264,8 @@ def _warn_of_options(places: Places, sides: Opened, listener: "Listener") -> Non
 
 
 def _places(places: Places, plan: "MigrationPlan", sides: Opened, start: _Start) -> "CutoverPlaces":
-    from booking_migrate.engine.cutover import CutoverPlaces  # noqa: PLC0415 - as above
-    from booking_migrate.stores.locate_journal import open_live  # noqa: PLC0415
+    from booking_migrate.cutover.run import CutoverPlaces  # noqa: PLC0415 - as above
+    from booking_migrate.stores.open_journal import open_live  # noqa: PLC0415
 
     connection = sides.connection
     return CutoverPlaces(
@@ -286,9 +287,9 @@ def _proof(
     places: Places, plan: "MigrationPlan", sides: Opened, listener: "Listener"
 ) -> "Callable[[str], VerificationOutcome]":
     """The verification of the target against a collection, by the rules of the run."""
-    from booking_migrate.engine.verify import VerificationPlan, verify  # noqa: PLC0415 - as above
     from booking_migrate.stores.mongo.client_index import has_client_index  # noqa: PLC0415
     from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
+    from booking_migrate.verify import VerificationPlan, verify  # noqa: PLC0415 - as above
 
     rules = proof.Rules(
         plan.accepted,

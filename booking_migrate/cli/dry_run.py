@@ -10,21 +10,21 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.wiring import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Warned
-from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place
+from booking_migrate.stores.open import CollectionPlace, Connection, parse_place
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.dry_run.needs import Surroundings
-    from booking_migrate.engine.dry_run.outcome import DryRunOutcome
-    from booking_migrate.engine.plan import MigrationPlan
-    from booking_migrate.engine.provenance import TargetHistory
+    from booking_migrate.dry_run.needs import Surroundings
+    from booking_migrate.dry_run.outcome import DryRunOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
-    from booking_migrate.stores.base import DocumentReader
+    from booking_migrate.runs.plan import MigrationPlan
+    from booking_migrate.runs.provenance import TargetHistory
+    from booking_migrate.stores.ports import DocumentReader
     from booking_migrate.stores.preview import PreviewTarget
 
 HELP = filled("""
@@ -140,9 +140,9 @@ def _dry_run(
     # Here and not above: stores, engine and reports are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_dry_run  # noqa: PLC0415
     from booking_migrate.cli.plan_file import current_plan, write_plan  # noqa: PLC0415
-    from booking_migrate.engine.saved_plan import ExpectedCounts  # noqa: PLC0415
     from booking_migrate.reports.dry_run.model import report_of_dry_run  # noqa: PLC0415
     from booking_migrate.reports.files import check_output_path  # noqa: PLC0415
+    from booking_migrate.runs.saved_plan import ExpectedCounts  # noqa: PLC0415
 
     plan = rules.plan(contract)
     is_in_database = isinstance(parse_place(places.source), CollectionPlace)
@@ -180,7 +180,7 @@ def _dry_run(
 def _look(
     places: Places, plan: "MigrationPlan", extras: _Extras, sides: Opened, listener: "Listener"
 ) -> "DryRunOutcome":
-    from booking_migrate.engine.dry_run.run import dry_run as look  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.dry_run.run import dry_run as look  # noqa: PLC0415 - not needed to print help
     from booking_migrate.stores.preview import open_preview  # noqa: PLC0415 - as above
     from booking_migrate.stores.sampling import sample  # noqa: PLC0415 - as above
     from booking_migrate.stores.scratchpad import DiskScratchpad  # noqa: PLC0415 - as above
@@ -216,8 +216,8 @@ def _look(
 
 def _history(places: Places, connection: Connection, listener: "Listener") -> "TargetHistory | None":
     """What earlier runs wrote to the target; None, with a warning, if this user may not read the journal."""
-    from booking_migrate.engine.provenance import history_of  # noqa: PLC0415 - as above
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.runs.provenance import history_of  # noqa: PLC0415 - as above
+    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
 
     if not connection.is_given or not isinstance(parse_place(places.target), CollectionPlace):
         return None
@@ -229,7 +229,7 @@ def _history(places: Places, connection: Connection, listener: "Listener") -> "T
 
 
 def _look_around(places: Places, connection: Connection) -> "Surroundings":
-    from booking_migrate.engine.dry_run.needs import Surroundings, look_around  # noqa: PLC0415 - as above
+    from booking_migrate.dry_run.needs import Surroundings, look_around  # noqa: PLC0415 - as above
 
     sides = (parse_place(places.source), parse_place(places.target))
     names = [side.name if isinstance(side, CollectionPlace) else None for side in sides]

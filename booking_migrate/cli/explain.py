@@ -7,8 +7,8 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.proof import ProofPlaces, Rules
-from booking_migrate.cli.wiring import is_from_environment
+from booking_migrate.cli.open_places import is_from_environment
+from booking_migrate.cli.verify_inputs import ProofPlaces, Rules
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
@@ -100,9 +100,9 @@ def _explain(
 ) -> "Report":
     """Open the places, let the engine look, and make the report of what it found."""
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.engine.verify import VerificationPlan  # noqa: PLC0415
-    from booking_migrate.engine.verify.explain import explain as look  # noqa: PLC0415
     from booking_migrate.reports.verification import report_of_explanation  # noqa: PLC0415
+    from booking_migrate.verify import VerificationPlan  # noqa: PLC0415
+    from booking_migrate.verify.explain import explain as look  # noqa: PLC0415
 
     plan = VerificationPlan(rules=rules.for_target(places.target, contract), people=rules.people)
     with places.open(listener) as evidence:

@@ -9,20 +9,20 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.proof import ProofPlaces, Rules, baselines
+from booking_migrate.cli.open_places import is_from_environment
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.wiring import is_from_environment
+from booking_migrate.cli.verify_inputs import ProofPlaces, Rules, baselines
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotConfirmed
-from booking_migrate.stores.locate_in_place import default_archive, open_in_place
+from booking_migrate.stores.open_in_place import default_archive, open_in_place
 
 if TYPE_CHECKING:
-    from booking_migrate.cli.proof import Evidence
+    from booking_migrate.cli.verify_inputs import Evidence
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.in_place.finalize import FinalizeOutcome
-    from booking_migrate.engine.verify.outcome import VerificationOutcome
     from booking_migrate.events import Listener
+    from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.reports.model import Report
+    from booking_migrate.verify.outcome import VerificationOutcome
 
 HELP = filled("""
 End a migration in place: verify it once more, then drop the archive with the old bookings. There is no way back.
@@ -130,8 +130,8 @@ def _finalize(
     drop_legacy_ids: bool,
 ) -> "FinalizeOutcome":
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.cli.life import holder_of, stores_of  # noqa: PLC0415
-    from booking_migrate.engine.in_place.finalize import FinalizePlan, finalize  # noqa: PLC0415
+    from booking_migrate.cli.run_context import holder_of, stores_of  # noqa: PLC0415
+    from booking_migrate.in_place.finalize import FinalizePlan, finalize  # noqa: PLC0415
 
     return finalize(
         FinalizePlan(
@@ -164,7 +164,7 @@ class _Proof:
 
     def __call__(self) -> "VerificationOutcome":
         """Verify as ``verify --in-place`` does."""
-        from booking_migrate.engine.verify import VerificationPlan, verify  # noqa: PLC0415 - as above
+        from booking_migrate.verify import VerificationPlan, verify  # noqa: PLC0415 - as above
 
         evidence = self._evidence
         plan = VerificationPlan(
@@ -199,8 +199,8 @@ def _confirm(places: ProofPlaces, evidence: "Evidence") -> None:
     Raises:
         NotConfirmed: nobody is, or it is another name.
     """
-    from booking_migrate.engine.in_place.finalize import runs_to_finalize  # noqa: PLC0415 - as above
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.in_place.finalize import runs_to_finalize  # noqa: PLC0415 - as above
+    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
 
     archive = places.archive or ""
     journal = open_journal(evidence.connection).journal

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from booking_migrate.cli.wiring import Places, opened
+from booking_migrate.cli.open_places import Places, opened
 from booking_migrate.errors import BadConfiguration
-from booking_migrate.stores.locate_in_place import default_archive, open_in_place
+from booking_migrate.stores.open_in_place import default_archive, open_in_place
 
 if TYPE_CHECKING:
-    from booking_migrate.engine.in_place.run import InPlaceOutcome, Manner
-    from booking_migrate.engine.interruption import Shield
-    from booking_migrate.engine.plan import MigrationPlan
     from booking_migrate.events import Listener
+    from booking_migrate.in_place.run import InPlaceOutcome, Manner
     from booking_migrate.reports.model import Report
+    from booking_migrate.runs.plan import MigrationPlan
+    from booking_migrate.runs.signals import Shield
     from booking_migrate.stores.people import Absence
 
 ONLY_SIDE_BY_SIDE = (
@@ -97,10 +97,10 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
 def _run(
     places: Places, plan: "MigrationPlan", asked: InPlace, start: Start
 ) -> "tuple[InPlaceOutcome, list[Absence]]":
-    from booking_migrate.cli.life import holder_of, run_options_of, stores_of  # noqa: PLC0415 - as above
-    from booking_migrate.engine.in_place.rollback import undo_in_place  # noqa: PLC0415
-    from booking_migrate.engine.in_place.run import migrate_in_place  # noqa: PLC0415
-    from booking_migrate.engine.session import RunRequest, RunSession  # noqa: PLC0415
+    from booking_migrate.cli.run_context import holder_of, run_options_of, stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.in_place.move_back import undo_in_place  # noqa: PLC0415
+    from booking_migrate.in_place.run import migrate_in_place  # noqa: PLC0415
+    from booking_migrate.runs.session import RunRequest, RunSession  # noqa: PLC0415
 
     archive = asked.archive_of(places.source)
     with opened(places, start.listener) as sides:
@@ -149,6 +149,6 @@ def _run(
 
 
 def _manner(asked: InPlace) -> "Manner":
-    from booking_migrate.engine.in_place.run import Manner  # noqa: PLC0415 - as above
+    from booking_migrate.in_place.run import Manner  # noqa: PLC0415 - as above
 
     return Manner(passes=asked.passes, maximum_rate=asked.maximum_rate)

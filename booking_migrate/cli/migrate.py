@@ -18,13 +18,13 @@ from booking_migrate.cli.in_place import (
     check_options,
     migrate_in_place,
 )
+from booking_migrate.cli.open_places import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.cli.option_values import waivable
-from booking_migrate.cli.wiring import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.events import Warned
-from booking_migrate.stores.locate import (
+from booking_migrate.runs.signals import Shield
+from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
     StreamPlace,
@@ -36,14 +36,14 @@ from booking_migrate.stores.locate import (
 )
 
 if TYPE_CHECKING:
-    from booking_migrate.cli.wiring import Opened
+    from booking_migrate.cli.open_places import Opened
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.lifecycle import JournaledOutcome
-    from booking_migrate.engine.outcome import Finding
-    from booking_migrate.engine.plan import MigrationPlan
-    from booking_migrate.engine.session import RunRequest
     from booking_migrate.events import Listener
+    from booking_migrate.migrate.lifecycle import JournaledOutcome
     from booking_migrate.reports.model import Report
+    from booking_migrate.runs.outcome import Finding
+    from booking_migrate.runs.plan import MigrationPlan
+    from booking_migrate.runs.session import RunRequest
 
 HELP = filled(f"""
 Write one client document per client to the target, side by side; the source is not touched. With --in-place, everything
@@ -222,11 +222,11 @@ def _run(
     plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start, sides: "Opened"
 ) -> "JournaledOutcome":
     """A collection gets a journal and a lock, a file a sidecar, standard output neither."""
-    from booking_migrate.cli.life import stores_of  # noqa: PLC0415 - as above
-    from booking_migrate.engine.file_life import SidecarTarget, migrate_to_file  # noqa: PLC0415
-    from booking_migrate.engine.lifecycle import JournaledOutcome, migrate  # noqa: PLC0415
-    from booking_migrate.engine.stream import migrate as migrate_stream  # noqa: PLC0415
-    from booking_migrate.stores.sidecar import Sidecar  # noqa: PLC0415
+    from booking_migrate.cli.run_context import stores_of  # noqa: PLC0415 - as above
+    from booking_migrate.migrate.lifecycle import JournaledOutcome, migrate  # noqa: PLC0415
+    from booking_migrate.migrate.pipeline import migrate as migrate_stream  # noqa: PLC0415
+    from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file  # noqa: PLC0415
+    from booking_migrate.stores.files.sidecar import Sidecar  # noqa: PLC0415
 
     place = parse_place(places.target)
     target = open_target(
@@ -279,9 +279,9 @@ def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[
     Raises:
         UnfitPlace: one of them is in the way of client documents; nothing was written.
     """
-    from booking_migrate.engine.destination import SAMPLE, examine_target, findings_of  # noqa: PLC0415 - as above
+    from booking_migrate.migrate.destination import SAMPLE, examine_target, findings_of  # noqa: PLC0415 - as above
     from booking_migrate.stores.destination import refuse_unfit  # noqa: PLC0415
-    from booking_migrate.stores.locate_destination import first_and_last, open_destination  # noqa: PLC0415
+    from booking_migrate.stores.open_destination import first_and_last, open_destination  # noqa: PLC0415
 
     found = examine_target(
         plan,
@@ -295,8 +295,8 @@ def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[
 
 
 def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start) -> "RunRequest":
-    from booking_migrate.cli.life import holder_of, run_options_of  # noqa: PLC0415 - as above
-    from booking_migrate.engine.session import RunRequest  # noqa: PLC0415
+    from booking_migrate.cli.run_context import holder_of, run_options_of  # noqa: PLC0415 - as above
+    from booking_migrate.runs.session import RunRequest  # noqa: PLC0415
 
     return RunRequest(
         run_id=start.run_id,

@@ -9,10 +9,10 @@ from booking_migrate.reports.model import NextStep
 
 if TYPE_CHECKING:
     # Whoever has an outcome has loaded what made it; nobody else needs to.
-    from booking_migrate.engine.dry_run.outcome import DryRunOutcome
-    from booking_migrate.engine.outcome import MigrationOutcome, RejectionGroup
-    from booking_migrate.engine.verify.outcome import VerificationOutcome
+    from booking_migrate.dry_run.outcome import DryRunOutcome
+    from booking_migrate.runs.outcome import MigrationOutcome, RejectionGroup
     from booking_migrate.stores.people import Absence
+    from booking_migrate.verify.outcome import VerificationOutcome
 
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 

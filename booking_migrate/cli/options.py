@@ -12,7 +12,7 @@ import typer
 from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.option_values import MEBIBYTE, parse_size, parse_waiver, waivable
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
-from booking_migrate.stores.locate import JsonFormat
+from booking_migrate.stores.open import JsonFormat
 
 DEFAULT_DOCUMENT_SIZE = 8 * MEBIBYTE
 """The default of ``--max-document-size``, in bytes."""

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from booking_migrate.cli.wiring import Places
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.saved_plan import Fingerprint, SavedPlan, options_of
+from booking_migrate.cli.open_places import Places
 from booking_migrate.errors import BadConfiguration, PlanDiffers
 from booking_migrate.events import Listener, Warned
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.fingerprint import fingerprint
-from booking_migrate.stores.locate import parse_place
+from booking_migrate.stores.open import parse_place
 
 
 def current_plan(places: Places, plan: MigrationPlan, connection: Connection) -> SavedPlan:

@@ -12,20 +12,20 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.open_places import DEFAULT_TARGET
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.wiring import DEFAULT_TARGET
-from booking_migrate.engine.interruption import Shield
 from booking_migrate.errors import NotConfirmed
-from booking_migrate.stores.locate import CollectionPlace, Connection, FilePlace, open_reader, parse_place
+from booking_migrate.runs.signals import Shield
+from booking_migrate.stores.open import CollectionPlace, Connection, FilePlace, open_reader, parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from booking_migrate.engine.restored_clients import RestorationPlaces
-    from booking_migrate.engine.since import Since
-    from booking_migrate.engine.undo import UndoOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
+    from booking_migrate.rollback.restored_clients import RestorationPlaces
+    from booking_migrate.runs.drift import Since
+    from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.in_place import InPlaceCollection
     from booking_migrate.stores.journal import RunRecord
 
@@ -131,14 +131,14 @@ def _rollback(
     connection: Connection, order: _Order, own_id: str, listener: "Listener", shield: Shield
 ) -> "UndoOutcome":
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.cli.life import holder_of, stores_of  # noqa: PLC0415
-    from booking_migrate.engine.in_place.rollback import survey_in_place  # noqa: PLC0415
-    from booking_migrate.engine.journal import UNDOABLE  # noqa: PLC0415
-    from booking_migrate.engine.restoration import survey  # noqa: PLC0415
-    from booking_migrate.engine.rollback import choose_runs, remaining_runs, roll_back  # noqa: PLC0415
+    from booking_migrate.cli.run_context import holder_of, stores_of  # noqa: PLC0415
     from booking_migrate.events import Warned  # noqa: PLC0415
+    from booking_migrate.in_place.move_back import survey_in_place  # noqa: PLC0415
+    from booking_migrate.rollback.restore import survey  # noqa: PLC0415
+    from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back  # noqa: PLC0415
+    from booking_migrate.runs.states import UNDOABLE  # noqa: PLC0415
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
 
     journal = open_journal(connection).journal
     runs = choose_runs(journal, target=order.target, run_id=order.run_id)
@@ -177,7 +177,7 @@ def _rollback(
 
 def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection":
     """The collection that a run was made in."""
-    from booking_migrate.stores.locate_in_place import open_in_place  # noqa: PLC0415 - as above
+    from booking_migrate.stores.open_in_place import open_in_place  # noqa: PLC0415 - as above
 
     return open_in_place(
         connection,
@@ -189,8 +189,8 @@ def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection
 
 def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
     """The collections of a run's cut-over."""
-    from booking_migrate.engine.restored_clients import RestorationPlaces  # noqa: PLC0415 - as above
-    from booking_migrate.stores.locate_journal import open_live, open_restored  # noqa: PLC0415
+    from booking_migrate.rollback.restored_clients import RestorationPlaces  # noqa: PLC0415 - as above
+    from booking_migrate.stores.open_journal import open_live, open_restored  # noqa: PLC0415
     from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
 
     restored = open_restored(connection, source=chosen.source, run_id=chosen.run_id)
@@ -212,8 +212,8 @@ def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
 
 def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: "Listener") -> "UndoOutcome":
     # Here and not above, as in `_rollback`.
-    from booking_migrate.engine.file_life import roll_back_file  # noqa: PLC0415
-    from booking_migrate.stores.sidecar import Sidecar  # noqa: PLC0415
+    from booking_migrate.migrate.to_file import roll_back_file  # noqa: PLC0415
+    from booking_migrate.stores.files.sidecar import Sidecar  # noqa: PLC0415
 
     sidecar = Sidecar(place.path)
     record = sidecar.read()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import typer
 
 from booking_migrate.cli.hooks import Hooks
-from booking_migrate.cli.identity import is_same_file
-from booking_migrate.cli.secrecy import redact, secrets_of
+from booking_migrate.cli.path_conflicts import is_same_file
+from booking_migrate.cli.redaction import redact, secrets_of
 from booking_migrate.cli.streams import failure_of
 from booking_migrate.errors import (
     BadConfiguration,
@@ -31,14 +31,14 @@ from booking_migrate.errors import (
     WriteFailed,
     exit_code_of,
 )
-from booking_migrate.memory import spare_collector
+from booking_migrate.gc_tuning import spare_collector
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from booking_migrate.engine.interruption import Shield
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import ErrorReport, Report
+    from booking_migrate.runs.signals import Shield
 
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""

@@ -114,7 +114,7 @@ def serve(
     def body() -> None:
         check_extra("serve")
         # Here and not above: none of this is needed to print help, and without the extra it is not there.
-        from booking_migrate.engine.plan import LookupFields  # noqa: PLC0415
+        from booking_migrate.runs.plan import LookupFields  # noqa: PLC0415
         from booking_migrate.service.actions import check_contract  # noqa: PLC0415
         from booking_migrate.service.appointment import OfferFields  # noqa: PLC0415
         from booking_migrate.service.http.gate import Limits  # noqa: PLC0415

@@ -12,7 +12,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.stores.locate import Connection, FilePlace, parse_place
+from booking_migrate.stores.open import Connection, FilePlace, parse_place
 
 if TYPE_CHECKING:
     from booking_migrate.reports.life.model import LifeReport
@@ -81,10 +81,10 @@ def status(
 
 def _look_at_file(place: FilePlace, own_id: str) -> "LifeReport":
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.engine.status import file_status  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
+    from booking_migrate.runs.status import file_status  # noqa: PLC0415
+    from booking_migrate.stores.files.sidecar import Sidecar  # noqa: PLC0415
     from booking_migrate.stores.process import birth_of, host_name  # noqa: PLC0415
-    from booking_migrate.stores.sidecar import Sidecar  # noqa: PLC0415
 
     record = Sidecar(place.path).read()
     runs = [] if record is None else [record.run]
@@ -97,9 +97,9 @@ def _look_at_file(place: FilePlace, own_id: str) -> "LifeReport":
 def _look(connection: Connection, target: str | None, own_id: str) -> "Iterator[LifeReport]":
     """The runs as they stand, again and again."""
     # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.engine.status import status as standings  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
-    from booking_migrate.stores.locate_journal import open_journal, open_live  # noqa: PLC0415
+    from booking_migrate.runs.status import status as standings  # noqa: PLC0415
+    from booking_migrate.stores.open_journal import open_journal, open_live  # noqa: PLC0415
 
     journal, locks, _ = open_journal(connection)
 

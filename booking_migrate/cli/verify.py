@@ -11,24 +11,24 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.identity import is_same_file
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.proof import ProofPlaces, Rules, baselines, check_own_archive
-from booking_migrate.cli.wiring import is_from_environment
+from booking_migrate.cli.open_places import is_from_environment
+from booking_migrate.cli.path_conflicts import is_same_file
+from booking_migrate.cli.verify_inputs import ProofPlaces, Rules, baselines, check_own_archive
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Warned
-from booking_migrate.stores.locate import CollectionPlace, Connection, parse_place, written_beside
-from booking_migrate.stores.locate_in_place import default_archive
+from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
+from booking_migrate.stores.open_in_place import default_archive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.engine.journal import VerifiedRun
-    from booking_migrate.engine.outcome import Finding
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
+    from booking_migrate.runs.outcome import Finding
+    from booking_migrate.runs.states import VerifiedRun
 
 HELP = filled("""
 Prove that the target is what the source had to become, or list every mismatch. Nothing is written to either.
@@ -214,11 +214,11 @@ def _verify(
     """Open the places, let the engine check them, and make the report of what it found."""
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_verify  # noqa: PLC0415
-    from booking_migrate.engine.verify import VerificationPlan  # noqa: PLC0415
-    from booking_migrate.engine.verify import verify as check  # noqa: PLC0415
-    from booking_migrate.engine.verify.run import ignore  # noqa: PLC0415
     from booking_migrate.reports.mismatch_file import MismatchFile  # noqa: PLC0415
     from booking_migrate.reports.verification import report_of_verification  # noqa: PLC0415
+    from booking_migrate.verify import VerificationPlan  # noqa: PLC0415
+    from booking_migrate.verify import verify as check  # noqa: PLC0415
+    from booking_migrate.verify.run import ignore  # noqa: PLC0415
 
     default_recheck = _RECHECK_SECONDS if places.in_database else 0.0
     is_in_place = places.archive is not None
@@ -285,8 +285,8 @@ def _unfinished(places: ProofPlaces, connection: Connection) -> "Sequence[Findin
 
     That it cannot be read is said where the target's documents of before are looked up.
     """
-    from booking_migrate.engine.status import unfinished_run  # noqa: PLC0415 - not needed to print help
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.runs.status import unfinished_run  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
 
     if not isinstance(parse_place(places.target), CollectionPlace):
         return ()
@@ -300,8 +300,8 @@ def _unfinished(places: ProofPlaces, connection: Connection) -> "Sequence[Findin
 
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":
     """The run to tell of this verification, if that is whole and from a collection to a collection."""
-    from booking_migrate.engine.journal import VerifiedRun  # noqa: PLC0415 - not needed to print help
-    from booking_migrate.stores.locate_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.runs.states import VerifiedRun  # noqa: PLC0415 - not needed to print help
+    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
 
     sides = (parse_place(places.source), parse_place(places.target))
     if manner.sample is not None or not all(isinstance(side, CollectionPlace) for side in sides):

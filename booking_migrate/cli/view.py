@@ -94,7 +94,7 @@ def view(
     def body(run_id: str, _listener: "Listener") -> "Report":
         # Here and not above: stores and engine are not needed to print help.
         from booking_migrate.reports.life.model import report_of_view  # noqa: PLC0415
-        from booking_migrate.stores.locate_views import open_views  # noqa: PLC0415
+        from booking_migrate.stores.open_views import open_views  # noqa: PLC0415
 
         began = monotonic()
         with closing(Connection(uri, db)) as connection:

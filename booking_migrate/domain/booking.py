@@ -6,7 +6,7 @@ from typing import Any
 from bson.code import Code
 from bson.dbref import DBRef
 
-from booking_migrate.domain.bson_document import Document, elements, read_exactly, read_fields
+from booking_migrate.bson.document import Document, elements, read_exactly, read_fields
 
 _NOT_FLAT = frozenset({dict, list, Code, DBRef})
 

@@ -8,8 +8,7 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.booking import CLIENT_FIELDS
-from booking_migrate.domain.bson_document import (
+from booking_migrate.bson.document import (
     Document,
     Element,
     body_of,
@@ -19,12 +18,13 @@ from booking_migrate.domain.bson_document import (
     wrap,
     wrap_bytes,
 )
+from booking_migrate.bson.format import describe
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.conversion import Session
-from booking_migrate.domain.description import describe
 from booking_migrate.domain.ids import client_document_id, time_of
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.rejection import Fault, Reason
+from booking_migrate.domain.session import Session
 from booking_migrate.domain.totals import total
 
 FIELDS = (

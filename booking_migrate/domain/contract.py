@@ -20,8 +20,8 @@ from bson.objectid import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
-from booking_migrate.domain.bson_document import Opaque
-from booking_migrate.domain.description import describe
+from booking_migrate.bson.document import Opaque
+from booking_migrate.bson.format import describe
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.totals import NUMBER_TYPES, is_finite
 

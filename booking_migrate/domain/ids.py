@@ -12,7 +12,7 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import write_fields
+from booking_migrate.bson.document import write_fields
 
 
 def session_id(legacy_id: Any, created_at: int) -> ObjectId:

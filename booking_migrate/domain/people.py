@@ -18,7 +18,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Users and experts by the sort key (`domain.ordering`) of their `_id`. What is not in here was not found."""
+    """Users and experts by the sort key (`bson.order`) of their `_id`. What is not in here was not found."""
 
     users: Mapping[bytes, Person] = field(default_factory=dict)
     experts: Mapping[bytes, Any] = field(default_factory=dict)

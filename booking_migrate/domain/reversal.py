@@ -9,18 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from booking_migrate.bson.compare import Difference
+from booking_migrate.bson.document import Element, elements, read_fields, read_value, wrap
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
-from booking_migrate.domain.bson_document import Element, elements, read_fields, read_value, wrap
 from booking_migrate.domain.client_document import (
     ClientDocument,
     StoredSession,
     compose,
     read_client_document,
 )
-from booking_migrate.domain.comparison import Difference
 from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.conversion import DROPPED, STATES
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.session import DROPPED, STATES
 
 _ARRAY = 0x04
 _NULL = 0x0A

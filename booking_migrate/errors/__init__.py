@@ -4,6 +4,23 @@ A leaf is a dataclass: its fields say what happened and ``message`` says it in w
 next, in one sentence, or empty. Nothing here ever holds a connection string.
 """
 
+from booking_migrate.errors.base import (
+    EXIT_CODE_MEANINGS,
+    EXIT_CODES,
+    BookingMigrateError,
+    ConnectionProblem,
+    ExitCode,
+    HungUp,
+    Interrupted,
+    Locked,
+    NothingToDo,
+    OutputProblem,
+    Refused,
+    Terminated,
+    Unexpected,
+    UsageProblem,
+    exit_code_of,
+)
 from booking_migrate.errors.connections import (
     AuthenticationFailed,
     AuthenticationModuleMissing,
@@ -82,23 +99,6 @@ from booking_migrate.errors.runs import (
     TargetBusy,
     UnfinishedRun,
     WritesNotBlockable,
-)
-from booking_migrate.errors.tree import (
-    EXIT_CODE_MEANINGS,
-    EXIT_CODES,
-    BookingMigrateError,
-    ConnectionProblem,
-    ExitCode,
-    HungUp,
-    Interrupted,
-    Locked,
-    NothingToDo,
-    OutputProblem,
-    Refused,
-    Terminated,
-    Unexpected,
-    UsageProblem,
-    exit_code_of,
 )
 from booking_migrate.errors.usage import (
     BadConfiguration,

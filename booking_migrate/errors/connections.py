@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import ConnectionProblem
+from booking_migrate.errors.base import ConnectionProblem
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import Refused, Unexpected
+from booking_migrate.errors.base import Refused, Unexpected
 
 
 @dataclass(eq=False)

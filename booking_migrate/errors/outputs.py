@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import OutputProblem
+from booking_migrate.errors.base import OutputProblem
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import Refused
+from booking_migrate.errors.base import Refused
 
 
 @dataclass(eq=False)

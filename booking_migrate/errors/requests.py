@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import BookingMigrateError
+from booking_migrate.errors.base import BookingMigrateError
 
 
 class RequestRefused(BookingMigrateError):

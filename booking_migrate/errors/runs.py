@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import Locked, NothingToDo, Refused
+from booking_migrate.errors.base import Locked, NothingToDo, Refused
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from booking_migrate.errors.tree import UsageProblem
+from booking_migrate.errors.base import UsageProblem
 
 
 @dataclass(eq=False)

@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from bson.binary import Binary
 
-from booking_migrate.domain.bson_document import Element, element_of, wrap
-from booking_migrate.engine.verify.mismatch import Mismatch
+from booking_migrate.bson.document import Element, element_of, wrap
 from booking_migrate.errors import WriteFailed
-from booking_migrate.stores.extended_json import survives_extended_json, to_json
-from booking_migrate.stores.output import check_usable, open_output
+from booking_migrate.stores.files.atomic import check_usable, open_output
+from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
+from booking_migrate.verify.mismatch import Mismatch
 
 
 class MismatchFile:

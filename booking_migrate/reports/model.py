@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from booking_migrate import __version__
-from booking_migrate.engine.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.errors import ExitCode
+from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 
 LONGEST_ID = 80
 LONGEST_LINE = 1000

@@ -5,11 +5,8 @@ from typing import Any
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.domain.bson_document import Element, read_value
-from booking_migrate.domain.description import describe, display_id
-from booking_migrate.engine.verify.explain import Explanation, Fate
-from booking_migrate.engine.verify.mismatch import Mismatch
-from booking_migrate.engine.verify.outcome import VerificationOutcome
+from booking_migrate.bson.document import Element, read_value
+from booking_migrate.bson.format import describe, display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     ExplainedField,
@@ -23,6 +20,9 @@ from booking_migrate.reports.model import (
     finding_reports,
     rejection_reports,
 )
+from booking_migrate.verify.explain import Explanation, Fate
+from booking_migrate.verify.mismatch import Mismatch
+from booking_migrate.verify.outcome import VerificationOutcome
 
 _FIRST_DATE, _LAST_DATE = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999, which people can read, in milliseconds since 1970."""

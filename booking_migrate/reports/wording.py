@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from booking_migrate.engine.journal import in_words
 from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
 from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.life.parts import (
@@ -21,6 +20,7 @@ from booking_migrate.reports.model import (
     VerificationReport,
 )
 from booking_migrate.reports.numbers import duration, grouped, money, plural
+from booking_migrate.runs.states import in_words
 from booking_migrate.stores.views import Shape
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.domain.bson_document import Document
+from booking_migrate.bson.document import Document
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract
 from booking_migrate.errors import BadConfiguration, NotYours, WrongState
 

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.domain.bson_document import Document
+from booking_migrate.bson.document import Document
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.totals import NUMBER_TYPES, decimal_of
 from booking_migrate.service.timetable import DAY, read_slot
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pymongo
 
-from booking_migrate.domain.bson_document import Document
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.document import Document
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.people import Person
 from booking_migrate.errors import Unknown
 from booking_migrate.service.actions import Role

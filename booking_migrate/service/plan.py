@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from booking_migrate.domain.consolidation import DEFAULT_MAXIMUM_DOCUMENT_SIZE
+from booking_migrate.domain.consolidate import DEFAULT_MAXIMUM_DOCUMENT_SIZE
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.plan import LookupFields
+from booking_migrate.runs.plan import LookupFields
 from booking_migrate.service.appointment import OfferFields
 from booking_migrate.stores.mongo.connection import DriverCollection
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Document
+from booking_migrate.bson.document import Document
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document
-from booking_migrate.domain.consolidation import ClientCase, consolidate
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.totals import total
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
 _RECORD = struct.Struct(">12sQQ12s?")

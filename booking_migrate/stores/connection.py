@@ -9,7 +9,7 @@ from booking_migrate.errors import BookingMigrateError, MissingUri
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
-    from booking_migrate.domain.bson_document import Document
+    from booking_migrate.bson.document import Document
     from booking_migrate.stores.mongo.client_ranges import Address
     from booking_migrate.stores.mongo.connection import DriverCollection
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from bson import json_util
 
-from booking_migrate.domain.bson_document import value_in
-from booking_migrate.domain.description import display_id, shorten
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id, shorten
 from booking_migrate.errors import UnfitPlace
 
 CLIENT_FIELDS = frozenset(

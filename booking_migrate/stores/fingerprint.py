@@ -4,7 +4,7 @@ import hashlib
 
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files import open_bytes
+from booking_migrate.stores.files.opening import open_bytes
 from booking_migrate.stores.places import CollectionPlace, Place, StreamPlace
 
 _BLOCK = 1 << 18

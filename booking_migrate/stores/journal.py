@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from booking_migrate.domain.bson_document import elements, read_fields, wrap
-from booking_migrate.domain.ordering import sort_key
-from booking_migrate.stores.base import Replacement
+from booking_migrate.bson.document import elements, read_fields, wrap
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.ports import Replacement
 
 JOURNAL_VERSION = 6
 """The version of the journal's format. A journal that is newer than the program is refused.
@@ -30,7 +30,7 @@ History:
 
 
 class RunState(StrEnum):
-    """Where a run stands. Which state may follow which: `engine.journal.TRANSITIONS`. The values are an API."""
+    """Where a run stands. Which state may follow which: `runs.states.TRANSITIONS`. The values are an API."""
 
     PLANNED = "planned"
     """Noted down; nothing is written yet."""
@@ -164,7 +164,7 @@ class RunRecord(BaseModel):
     """In place: the name of the last note that has become true as a whole."""
 
     tally: Mapping[str, Any] = {}
-    """In place: what the run has moved so far, as `engine.tally.Tally.saved` has it."""
+    """In place: what the run has moved so far, as `migrate.counts.Tally.saved` has it."""
 
     undone: Mapping[str, Any] = {}
     """What a rollback of live data has put back so far, and what had happened to it since."""

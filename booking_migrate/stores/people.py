@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from booking_migrate.domain.bson_document import read_fields
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import AmbiguousPeople
 from booking_migrate.events import Listener, Warned
-from booking_migrate.stores.base import DocumentReader, ScannedDocument
-from booking_migrate.stores.packed import Piece
+from booking_migrate.stores.blocks import Piece
+from booking_migrate.stores.ports import DocumentReader, ScannedDocument
 
 _SHOWN = 5
 _CONSEQUENCE = "bookings that lack client or expert fields are rejected"

@@ -6,7 +6,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 
 from booking_migrate.errors import BadPlace
-from booking_migrate.stores.advice import decompress_advice, dump_advice, export_advice, folder_advice
+from booking_migrate.stores.files.advice import decompress_advice, dump_advice, export_advice, folder_advice
 
 
 class FileFormat(Enum):

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from booking_migrate.domain.bson_document import read_fields
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import Refused
-from booking_migrate.stores.base import CanHold, Replacement, TargetWriter, holds_everything
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.file_preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
-from booking_migrate.stores.locate import STREAM_REJECTS, last_part, rejects_beside
-from booking_migrate.stores.locate_destination import open_destination
+from booking_migrate.stores.files.preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
+from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
+from booking_migrate.stores.open_destination import open_destination
 from booking_migrate.stores.places import CollectionPlace, FileFormat, Place, StreamPlace
+from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, holds_everything
 from booking_migrate.stores.rejects import FileRejects, RejectsKeeper
 from booking_migrate.stores.spool import disk_failures, open_scratch
 from booking_migrate.stores.trial import Trial

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from bson import encode
 from bson.binary import Binary
 
-from booking_migrate.domain.bson_document import (
+from booking_migrate.bson.document import (
     MAXIMUM_DEPTH,
     Element,
     depth,
@@ -20,11 +20,17 @@ from booking_migrate.domain.bson_document import (
     wrap,
     write_fields,
 )
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.errors import TargetHoldsOther
-from booking_migrate.stores.extended_json import survives_extended_json, to_json
-from booking_migrate.stores.output import Output, check_usable, holds_something, open_output, write_failures
+from booking_migrate.stores.files.atomic import (
+    Output,
+    check_usable,
+    holds_something,
+    open_output,
+    write_failures,
+)
+from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
 _DOCUMENT = 0x03

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlite3 import Connection as Database
 from typing import Any
 
-from booking_migrate.domain.bson_document import (
+from booking_migrate.bson.document import (
     Document,
     Element,
     MalformedBson,
@@ -20,11 +20,11 @@ from booking_migrate.domain.bson_document import (
     read_value,
 )
 from booking_migrate.events import Silence
-from booking_migrate.stores.base import RejectedRecord
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.file_reader import FileReader
-from booking_migrate.stores.locate import STREAM_REJECTS, last_part, rejects_beside
+from booking_migrate.stores.files.reader import FileReader
+from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
 from booking_migrate.stores.places import CollectionPlace, FileFormat, FilePlace, JsonFormat, Place
+from booking_migrate.stores.ports import RejectedRecord
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
 _DOCUMENT, _BINARY = 0x03, 0x05

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
-from booking_migrate.domain.bson_document import read_fields
-from booking_migrate.domain.ordering import sort_key
-from booking_migrate.stores.base import DocumentReader, ScannedDocument
+from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.packed import Piece, pack
 from booking_migrate.stores.places import CollectionPlace, Place
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.stores.ports import DocumentReader, ScannedDocument
 
 _RANGE = 1 << 32
 """One more than the greatest CRC-32."""

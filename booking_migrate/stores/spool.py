@@ -12,11 +12,11 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import elements
-from booking_migrate.domain.ordering import element_key, sort_key
+from booking_migrate.bson.document import elements
+from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import WriteFailed
-from booking_migrate.stores.base import Duplicate, ScannedDocument
-from booking_migrate.stores.files import FileDocument
+from booking_migrate.stores.files.opening import FileDocument
+from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
 _REPORT_EVERY = 5000
 _EXACT_KEYS = frozenset({ObjectId, str, int, Int64})

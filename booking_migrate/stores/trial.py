@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Any
 
-from booking_migrate.domain.bson_document import value_in
-from booking_migrate.domain.description import display_id
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import Refused, UnfitPlace
-from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.destination import (
     Destination,
     PlaceFinding,
@@ -23,6 +22,7 @@ from booking_migrate.stores.destination import (
     lone_unique_field,
     validator_finding,
 )
+from booking_migrate.stores.ports import Replacement
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
 

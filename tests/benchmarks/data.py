@@ -9,7 +9,7 @@ import bson
 from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from tests.support.bookings import a_booking
 
 BOOKINGS_A_CLIENT = 10

@@ -14,15 +14,15 @@ from time import monotonic
 
 from bson.raw_bson import RawBSONDocument
 
-from booking_migrate.cli.life import holder_of, stores_of
-from booking_migrate.engine.interruption import Shield
-from booking_migrate.engine.journal import run_options
-from booking_migrate.engine.lifecycle import migrate
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.session import RunRequest
+from booking_migrate.cli.run_context import holder_of, stores_of
 from booking_migrate.events import Silence
+from booking_migrate.migrate.lifecycle import migrate
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest
+from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import open_reader, open_target, parse_place
+from booking_migrate.stores.open import open_reader, open_target, parse_place
 from tests.benchmarks.data import bookings
 from tests.support.migration import migrate as migrate_plainly
 from tests.support.server import Server, running_server

@@ -12,16 +12,16 @@ from statistics import median
 
 import bson
 
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_client import UsualClients, UsualRules
-from booking_migrate.stores.base import ScannedDocument
-from booking_migrate.stores.packed import pack
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.domain.session import Converter, Session
+from booking_migrate.fastpath.build import UsualClients, UsualRules
+from booking_migrate.stores.blocks import pack
+from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.ports import ScannedDocument
 from tests.benchmarks.data import CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
-from booking_migrate.engine.dry_run.needs import REJECTED, STATE
+from booking_migrate.dry_run.needs import REJECTED, STATE
 from booking_migrate.stores.mongo import journal, lock, rejects
 from tests.support.booking_lines import EXPERT, booking, client
 from tests.support.bookings import ABSENT

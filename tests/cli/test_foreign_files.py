@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bson import decode
 
-from booking_migrate.stores.extended_json import DocumentParser
+from booking_migrate.stores.files.extended_json import DocumentParser
 from booking_migrate.stores.places import JsonFormat
 from tests.support.booking_lines import SOUND
 

@@ -13,7 +13,7 @@ from booking_migrate.cli import run as runner
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.events import Silence
-from booking_migrate.stores.locate import JsonFormat
+from booking_migrate.stores.open import JsonFormat
 from tests.support import sample_reports
 
 Values = dict[str, Any]

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import (
     AuthenticationFailed,
@@ -29,13 +29,13 @@ from booking_migrate.errors import (
     UnusablePlace,
     ValidationFailed,
 )
-from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import CollectionPlace, open_reader, open_target
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.failures import translated
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.target import MongoTarget
+from booking_migrate.stores.open import CollectionPlace, open_reader, open_target
+from booking_migrate.stores.ports import Replacement
 from tests.support.server import Server
 from tests.support.targets import TargetPlace, client_document, collection_target, rejection, run
 

@@ -6,7 +6,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from booking_migrate.domain.bson_document import write_fields
+from booking_migrate.bson.document import write_fields
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.journal import BEFORE, RANGES, RUNS, MongoJournal

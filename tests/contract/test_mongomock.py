@@ -6,10 +6,10 @@ from typing import Any, cast
 import mongomock
 import pytest
 
-from booking_migrate.stores.base import Replacement, TargetWriter
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.target import MongoTarget
+from booking_migrate.stores.ports import Replacement, TargetWriter
 from tests.support.targets import client_document
 
 DOCUMENT = client_document(1)

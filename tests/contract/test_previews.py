@@ -8,9 +8,9 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.errors import Refused
-from booking_migrate.stores.base import Replacement
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import parse_place
+from booking_migrate.stores.ports import Replacement
 from booking_migrate.stores.preview import PreviewTarget, open_preview
 from tests.support.server import Server
 from tests.support.targets import SOURCE, client_document, file_target, rejection, run

@@ -13,7 +13,7 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import Opaque, write_fields
+from booking_migrate.bson.document import Opaque, write_fields
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
 from tests.support.hostile import invalid_text
 

@@ -1,4 +1,4 @@
-"""What every place that can be read promises (`stores.base.DocumentReader`), place by place."""
+"""What every place that can be read promises (`stores.ports.DocumentReader`), place by place."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -14,10 +14,10 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.ordering import sort_key
-from booking_migrate.stores.base import DocumentReader, Duplicate
-from booking_migrate.stores.packed import unpack
+from booking_migrate.bson.document import CODEC
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.blocks import unpack
+from booking_migrate.stores.ports import DocumentReader, Duplicate
 from tests.support.bson_samples import deprecated_documents, ordinary_documents
 from tests.support.readers import (
     BSON_FILES,

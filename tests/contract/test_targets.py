@@ -1,4 +1,4 @@
-"""What every place that can be written promises (`stores.base.TargetWriter`), place by place."""
+"""What every place that can be written promises (`stores.ports.TargetWriter`), place by place."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from bson import decode, encode
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from tests.support.bson_samples import VALUES, deprecated_documents, document_of
 from tests.support.targets import (

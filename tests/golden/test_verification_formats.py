@@ -8,11 +8,8 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from rich.console import Console
 
-from booking_migrate.domain.bson_document import element_of
+from booking_migrate.bson.document import element_of
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.outcome import Counts, RejectionGroup
-from booking_migrate.engine.verify import Kind, Mismatch, Rule, VerificationOutcome
-from booking_migrate.engine.verify.outcome import RuleResult
 from booking_migrate.reports.html import render_html
 from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
@@ -20,6 +17,9 @@ from booking_migrate.reports.markdown import render_markdown
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.text import render_text
 from booking_migrate.reports.verification import report_of_verification
+from booking_migrate.runs.outcome import Counts, RejectionGroup
+from booking_migrate.verify import Kind, Mismatch, Rule, VerificationOutcome
+from booking_migrate.verify.outcome import RuleResult
 from tests.support.sample_reports import HOSTILE
 
 Check = Callable[[str, str], None]

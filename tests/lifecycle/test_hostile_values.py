@@ -10,7 +10,7 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import Opaque, element_of, elements, read_fields, write_fields
+from booking_migrate.bson.document import Opaque, element_of, elements, read_fields, write_fields
 from booking_migrate.errors import ExitCode
 from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
 from tests.lifecycle.conftest import Ended, contents

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from bson.objectid import ObjectId
 
-from booking_migrate.engine.verify import recheck
-from booking_migrate.engine.verify.work import check_batch
+from booking_migrate.verify import recheck
+from booking_migrate.verify.batches import check_batch
 from tests.lifecycle.conftest import Db, Ended
 from tests.support.booking_lines import booking
 

@@ -10,20 +10,20 @@ from bson.objectid import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from booking_migrate.bson.document import CODEC, elements
+from booking_migrate.bson.layout import STRING, Layout, Layouts, layout_of
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.bson_document import CODEC, elements
-from booking_migrate.domain.bson_layout import STRING, Layout, Layouts, layout_of
-from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter, Session
 from booking_migrate.domain.people import People
-from booking_migrate.engine.verify.client_check import ClientCheck
-from booking_migrate.engine.verify.documents import SourceDocument, TargetDocument
-from booking_migrate.engine.verify.glance import Glance
-from booking_migrate.engine.verify.pairs import ClientPair
-from booking_migrate.engine.verify.people import People as KnownPeople
-from booking_migrate.engine.verify.plan import VerificationRules
-from booking_migrate.stores.base import Duplicate
+from booking_migrate.domain.session import Converter, Session
+from booking_migrate.stores.ports import Duplicate
+from booking_migrate.verify.client_check import ClientCheck
+from booking_migrate.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.verify.fastpath import Glance
+from booking_migrate.verify.join import ClientPair
+from booking_migrate.verify.people import People as KnownPeople
+from booking_migrate.verify.plan import VerificationRules
 from tests.support.bookings import ABSENT, a_booking
 
 FLAT = st.one_of(

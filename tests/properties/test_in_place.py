@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 from typer.testing import CliRunner
 
+from booking_migrate.bson.document import CODEC
+from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.app import app
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.raw import find_raw
 from tests.properties.test_migration import Document, bookings

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.ordering import element_key
+from booking_migrate.bson.document import CODEC
+from booking_migrate.bson.order import element_key
 from booking_migrate.stores.mongo import raw, scan
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.scan import find_documents

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 from typer.testing import CliRunner
 
+from booking_migrate.bson.document import CODEC, Element, elements, wrap
+from booking_migrate.bson.order import element_key
 from booking_migrate.cli.app import app
-from booking_migrate.domain.bson_document import CODEC, Element, elements, wrap
-from booking_migrate.domain.ordering import element_key
 from booking_migrate.stores.mongo.raw import as_driver_document
 from tests.properties.test_migration import Document, bookings
 

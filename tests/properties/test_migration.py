@@ -22,15 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
+from booking_migrate.bson.document import CODEC, element_of, elements, wrap
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.bson_document import CODEC, element_of, elements, wrap
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter, Session
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
-from booking_migrate.engine.outcome import MigrationOutcome
+from booking_migrate.domain.session import Converter, Session
+from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import open_reader
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import parse_place
 from tests.support.bookings import ABSENT, a_booking
 from tests.support.migration import client_documents, migrate

@@ -1,4 +1,4 @@
-"""`domain.ordering` agrees with a real server on order and equality, for values of every type."""
+"""`bson.order` agrees with a real server on order and equality, for values of every type."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.document import CODEC
+from booking_migrate.bson.order import sort_key
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -6,12 +6,12 @@ import bson
 import pytest
 from hypothesis import given
 
+from booking_migrate.bson.document import CODEC, Element, elements, wrap
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.bson_document import CODEC, Element, elements, wrap
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_booking import UsualReader
+from booking_migrate.domain.session import Converter
+from booking_migrate.fastpath.flat import UsualReader
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import raw
 

@@ -13,16 +13,16 @@ from bson.objectid import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
+from booking_migrate.bson.document import CODEC
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.domain.consolidation import ClientCase, Consolidation, consolidate
+from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.conversion import Converter, Session
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.domain.people import People
-from booking_migrate.domain.usual_client import Composition, UsualClients, UsualRules, object_id_of_client
-from booking_migrate.engine.tally import Tally
-from booking_migrate.stores.packed import split
+from booking_migrate.domain.session import Converter, Session
+from booking_migrate.fastpath.build import Composition, UsualClients, UsualRules, object_id_of_client
+from booking_migrate.migrate.counts import Tally
+from booking_migrate.stores.blocks import split
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import a_booking, raw
 

@@ -14,21 +14,21 @@ from bson.objectid import ObjectId
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.stream import migrate
-from booking_migrate.engine.verify import (
+from booking_migrate.bson.document import CODEC
+from booking_migrate.errors import TargetInOldShape
+from booking_migrate.migrate.pipeline import migrate
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.stores.files.extended_json import survives_extended_json
+from booking_migrate.stores.open import Connection, open_reader, open_target, parse_place
+from booking_migrate.stores.ports import holds_everything
+from booking_migrate.stores.rejects_reader import open_rejected_records
+from booking_migrate.verify import (
     Mismatch,
     VerificationOutcome,
     VerificationPlan,
     VerificationRules,
     verify,
 )
-from booking_migrate.errors import TargetInOldShape
-from booking_migrate.stores.base import holds_everything
-from booking_migrate.stores.extended_json import survives_extended_json
-from booking_migrate.stores.locate import Connection, open_reader, open_target, parse_place
-from booking_migrate.stores.rejects_reader import open_rejected_records
 from tests.properties.test_migration import CLIENTS, GOOD_CHANGES, VALUES, bookings
 from tests.support.bookings import ABSENT, a_booking
 from tests.support.proof import Proof, migrated, verify_files, written

@@ -9,9 +9,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.dry_run.outcome import DryRunOutcome
+from booking_migrate.dry_run.outcome import DryRunOutcome
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.dry_run import dry_run, risk

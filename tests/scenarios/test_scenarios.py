@@ -16,11 +16,11 @@ import pytest
 from pymongo.database import Database
 from typer.testing import CliRunner, Result
 
+from booking_migrate.bson.document import CODEC
 from booking_migrate.cli.app import app
-from booking_migrate.domain.bson_document import CODEC
 from booking_migrate.errors import ExitCode
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import open_reader
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import JsonFormat, parse_place
 from tests.support.migration import client_documents
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.engine import crew
-from booking_migrate.engine.verify import VerificationPlan, ranged
-from booking_migrate.stores.locate import Connection
+from booking_migrate.runs import workers as crew
+from booking_migrate.stores.open import Connection
+from booking_migrate.verify import VerificationPlan
+from booking_migrate.verify import parallel as ranged
 from tests.support.crews import take_for_many
 from tests.support.mutants import MUTANTS, Mutant
 from tests.support.proof import Proof, migrated, verify_collections, verify_files

@@ -18,7 +18,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.ids import client_document_id, session_id
 from tests.service.conftest import Db
 from tests.support.platform import (

@@ -5,8 +5,8 @@ from typing import Any
 import bson
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.stores.extended_json import to_json
+from booking_migrate.bson.document import CODEC
+from booking_migrate.stores.files.extended_json import to_json
 from tests.support.bookings import a_booking
 
 EXPERT = ObjectId("65f0b0000000000000000001")

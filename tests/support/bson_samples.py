@@ -14,7 +14,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from booking_migrate.domain.bson_document import CODEC, Element, element_of, wrap
+from booking_migrate.bson.document import CODEC, Element, element_of, wrap
 
 VALUES = {
     "double": 1.5,

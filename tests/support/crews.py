@@ -2,9 +2,9 @@
 
 import pytest
 
-from booking_migrate.engine import stream
-from booking_migrate.engine.crew import Crew
-from booking_migrate.engine.verify import run as verify_run
+from booking_migrate.migrate import pipeline as stream
+from booking_migrate.runs.workers import Crew
+from booking_migrate.verify import run as verify_run
 
 
 class Ready(Crew):

@@ -4,16 +4,16 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from booking_migrate.engine.dry_run.needs import Surroundings, look_around
-from booking_migrate.engine.dry_run.outcome import DryRunOutcome
-from booking_migrate.engine.dry_run.run import dry_run as look
-from booking_migrate.engine.outcome import Finding
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.stores.base import DocumentReader
+from booking_migrate.dry_run.needs import Surroundings, look_around
+from booking_migrate.dry_run.outcome import DryRunOutcome
+from booking_migrate.dry_run.run import dry_run as look
+from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import open_reader
 from booking_migrate.stores.mongo.inspection import MongoInspector
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import open_preview
 from booking_migrate.stores.scratchpad import DiskScratchpad
 

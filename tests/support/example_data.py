@@ -14,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

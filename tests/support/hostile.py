@@ -7,7 +7,7 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
-from booking_migrate.domain.bson_document import Opaque
+from booking_migrate.bson.document import Opaque
 
 INVALID = b"caf\xe9 \xff\x80"
 """Bytes that are not valid UTF-8."""

@@ -5,13 +5,13 @@ from typing import Any
 
 from pymongo.collection import Collection
 
-from booking_migrate.engine.outcome import MigrationOutcome
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.stream import migrate as migrate_stream
-from booking_migrate.stores.base import DocumentReader
+from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import open_reader, open_target
+from booking_migrate.stores.open import open_reader, open_target
 from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.ports import DocumentReader
 
 
 def migrate(

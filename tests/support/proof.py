@@ -13,15 +13,15 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.engine.plan import MigrationPlan
-from booking_migrate.engine.stream import migrate
-from booking_migrate.engine.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
-from booking_migrate.stores.locate import Connection, open_reader, open_target, parse_place
+from booking_migrate.bson.document import CODEC
+from booking_migrate.migrate.pipeline import migrate
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.mongo.client_index import has_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
+from booking_migrate.stores.open import Connection, open_reader, open_target, parse_place
 from booking_migrate.stores.rejects_reader import open_rejected_records
+from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
 
 Document = dict[str, Any]
 

@@ -9,14 +9,14 @@ import mongomock
 from bson import decode, encode
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
-from booking_migrate.stores.base import DocumentReader, ScannedDocument
-from booking_migrate.stores.extended_json import to_json
-from booking_migrate.stores.locate import Connection, JsonFormat, open_reader, parse_place
+from booking_migrate.bson.document import CODEC
+from booking_migrate.stores.blocks import Packed, pack
+from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
 from booking_migrate.stores.mongo.reader import MongoReader
-from booking_migrate.stores.packed import Packed, pack
+from booking_migrate.stores.open import Connection, JsonFormat, open_reader, parse_place
+from booking_migrate.stores.ports import DocumentReader, ScannedDocument
 
 Documents = Sequence[bytes]
 MakeReader = Callable[[Documents], DocumentReader]

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.dry_run.outcome import (
+from booking_migrate.dry_run.outcome import (
     Bar,
     Blocker,
     Distributions,
@@ -16,9 +16,9 @@ from booking_migrate.engine.dry_run.outcome import (
     Reference,
     TimeEstimate,
 )
-from booking_migrate.engine.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.reports.dry_run.model import DryRunReport, report_of_dry_run
 from booking_migrate.reports.model import NextStep
+from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.stores.inspection import Disk, Privilege, ServerFacts, Topology
 from tests.support.sample_reports import HOSTILE, RUN_ID
 

@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     ErrorReport,
@@ -12,6 +11,7 @@ from booking_migrate.reports.model import (
     report_of_failure,
     report_of_migration,
 )
+from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 
 RUN_ID = "20261123T151100Z-ab12cd"
 HOSTILE = "<script>alert('x')</script>[bold red]\x1b[2J\x00\ud800\u202e|`*]]>"

@@ -10,11 +10,11 @@ from bson import decode_all, encode
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.stores.base import TargetWriter
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.locate import JsonFormat, open_reader, open_target, parse_place
+from booking_migrate.stores.open import JsonFormat, open_reader, open_target, parse_place
+from booking_migrate.stores.ports import TargetWriter
 from tests.support.server import Server
 
 SOURCE = "bookings"

@@ -20,7 +20,7 @@ from booking_migrate.stores.inspection import Topology
 
 if TYPE_CHECKING:
     # Whoever has an outcome has loaded what made it; nobody else needs to.
-    from booking_migrate.engine.dry_run.outcome import DryRunOutcome
+    from booking_migrate.dry_run.outcome import DryRunOutcome
 
 
 class _Part(BaseModel):

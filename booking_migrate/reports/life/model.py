@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from booking_migrate.engine.commands import command_of, rollback_of
-from booking_migrate.engine.outcome import Counts
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.life.parts import (
     AbortedReport,
@@ -22,16 +20,18 @@ from booking_migrate.reports.life.parts import (
     ViewReport,
 )
 from booking_migrate.reports.model import NextStep, Report, counts_report
+from booking_migrate.runs.commands import command_of, rollback_of
+from booking_migrate.runs.outcome import Counts
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
     # Whoever has an outcome has loaded what made it; nobody else needs to.
-    from booking_migrate.engine.cutover import CutoverOutcome
-    from booking_migrate.engine.in_place.finalize import FinalizeOutcome
-    from booking_migrate.engine.since import Since
-    from booking_migrate.engine.status import RunStatus
-    from booking_migrate.engine.undo import UndoOutcome
+    from booking_migrate.cutover.run import CutoverOutcome
+    from booking_migrate.in_place.finalize import FinalizeOutcome
+    from booking_migrate.runs.drift import Since
+    from booking_migrate.runs.status import RunStatus
+    from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.cutover import IndexNote
 
 

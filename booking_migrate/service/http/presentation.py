@@ -12,7 +12,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Document, Opaque
+from booking_migrate.bson.document import Document, Opaque
 from booking_migrate.service.identifiers import as_text
 from booking_migrate.service.listing import Page
 from booking_migrate.service.repository import ListedSession

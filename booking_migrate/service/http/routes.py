@@ -6,8 +6,8 @@ from bson.objectid import ObjectId
 from fastapi import APIRouter, Body, Depends, Path, Query
 from starlette.responses import Response
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import Contract, utf16_length
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.errors import BadValue, Busy
 from booking_migrate.service.actions import RULES, Action
 from booking_migrate.service.appointment import Wish

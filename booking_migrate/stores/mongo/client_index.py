@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing

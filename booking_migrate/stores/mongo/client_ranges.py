@@ -9,15 +9,15 @@ from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.bson_document import Document, value_in
-from booking_migrate.stores.cut import ClientRange
+from booking_migrate.bson.document import Document, value_in
+from booking_migrate.stores.blocks import Packed, split
+from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.scan import find_packed
-from booking_migrate.stores.packed import Packed, split
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.stores.partitions import ClientRange
 
 FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
 _BATCH_SIZE = 1000

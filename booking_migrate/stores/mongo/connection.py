@@ -12,7 +12,7 @@ from pymongo.errors import ConfigurationError, InvalidName, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.synchronous import monitor
 
-from booking_migrate.domain.bson_document import CODEC, Document
+from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.errors import BadConfiguration, MissingUri, NotThePrimary
 from booking_migrate.stores.mongo.connection_string import ENCODING_HINT, parse, tls_problem
 from booking_migrate.stores.mongo.failures import reading

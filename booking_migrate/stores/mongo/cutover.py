@@ -9,8 +9,8 @@ from bson import json_util
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from booking_migrate.domain.bson_document import value_in
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.cutover import IMAGES, IndexNote, OptionNote, comparable, options_after
 from booking_migrate.stores.destination import FENCE_FIELD, examine, refuse_unfit

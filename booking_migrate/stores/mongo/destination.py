@@ -5,14 +5,14 @@ from typing import Any, cast
 
 from pymongo.errors import OperationFailure
 
-from booking_migrate.domain.bson_document import value_in
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.blocks import split
 from booking_migrate.stores.destination import PlaceFacts
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts, tried
-from booking_migrate.stores.packed import split
 
 _COMMAND_BYTES = 12 * 1024 * 1024
 """Of documents in one command, which has MongoDB's limit on documents too."""

@@ -19,7 +19,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import (
     AuthenticationFailed,
     BadConfiguration,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 

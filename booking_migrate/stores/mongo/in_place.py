@@ -10,7 +10,7 @@ from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from booking_migrate.domain.bson_document import value_in
+from booking_migrate.bson.document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.events import Step
 from booking_migrate.stores.destination import PlaceFinding, examine
@@ -29,11 +29,11 @@ from booking_migrate.stores.mongo.in_place_indexes import (
 )
 from booking_migrate.stores.mongo.in_place_steps import StepByStep
 from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.pending import waiting
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, holds_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import attempts, tried
 from booking_migrate.stores.mongo.transactions import transact
-from booking_migrate.stores.mongo.waiting import waiting
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _AT_ONCE = 200

@@ -5,16 +5,16 @@ from heapq import merge
 from operator import itemgetter
 from typing import Any
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.ordering import sort_key
-from booking_migrate.stores.base import ComparedReader, ScannedDocument
+from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.pending import LEFT
 from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
 from booking_migrate.stores.mongo.scan import find_documents
-from booking_migrate.stores.mongo.waiting import LEFT
-from booking_migrate.stores.packed import Piece, pack
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument
 
 _CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
 """The client documents that hold a booking; any other is the application's own, and was not migrated."""

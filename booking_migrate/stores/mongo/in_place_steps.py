@@ -6,8 +6,8 @@ from typing import Any
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.domain.bson_document import value_in
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetChanged
 from booking_migrate.events import Step
 from booking_migrate.stores.in_place import Move

@@ -6,7 +6,8 @@ from typing import Any, cast
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
-from booking_migrate.domain.bson_document import Document
+from booking_migrate.bson.document import Document
+from booking_migrate.stores.blocks import split
 from booking_migrate.stores.destination import Destination
 from booking_migrate.stores.inspection import (
     CollectionFacts,
@@ -20,7 +21,6 @@ from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, d
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.members import can_acknowledge, members_of
-from booking_migrate.stores.packed import split
 
 _OPLOG = "oplog.rs"
 

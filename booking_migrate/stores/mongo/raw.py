@@ -7,9 +7,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 
-from booking_migrate.domain.bson_document import CODEC, Element, element_of, elements, wrap
+from booking_migrate.bson.document import CODEC, Element, element_of, elements, wrap
+from booking_migrate.stores.blocks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.packed import split
 
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""

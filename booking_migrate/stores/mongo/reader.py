@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from booking_migrate.errors import NotPermitted, PlaceNotFound
-from booking_migrate.stores.base import ScannedDocument
-from booking_migrate.stores.cut import ClientCut
+from booking_migrate.stores.blocks import Packed, Piece
+from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of, holds_any
 from booking_migrate.stores.mongo.retry import tried
 from booking_migrate.stores.mongo.scan import find_documents, find_packed, repeated_ids
-from booking_migrate.stores.packed import Packed, Piece
-from booking_migrate.stores.whole_clients import whole_clients
+from booking_migrate.stores.partitions import ClientCut
+from booking_migrate.stores.ports import ScannedDocument
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""

@@ -6,8 +6,8 @@ from typing import Any
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.domain.bson_document import MAXIMUM_SIZE, read_fields
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.document import MAXIMUM_SIZE, read_fields
+from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import RecordTooLarge, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection

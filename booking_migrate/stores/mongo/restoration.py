@@ -6,7 +6,7 @@ from typing import Any
 from bson import json_util
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 
-from booking_migrate.domain.bson_document import read_fields
+from booking_migrate.bson.document import read_fields
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.mongo.administration import (

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
-from booking_migrate.stores.base import ScannedDocument
+from booking_migrate.stores.blocks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE
-from booking_migrate.stores.packed import split
+from booking_migrate.stores.ports import ScannedDocument
 
 _PARTS = 1 << 20
 

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, cast
 
-from booking_migrate.domain.bson_document import Element, elements, value_in
-from booking_migrate.domain.ordering import element_key
+from booking_migrate.bson.document import Element, elements, value_in
+from booking_migrate.bson.order import element_key
+from booking_migrate.stores.blocks import Packed, split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before
 from booking_migrate.stores.mongo.retry import attempts, tried
-from booking_migrate.stores.packed import Packed, split
 
 _BATCH_SIZE = 1000
 _AHEAD = 10

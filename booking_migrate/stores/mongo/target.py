@@ -8,11 +8,10 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from booking_migrate.domain.bson_document import MAXIMUM_SIZE, Document, read_fields
-from booking_migrate.domain.description import display_id
+from booking_migrate.bson.document import MAXIMUM_SIZE, Document, read_fields
+from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
-from booking_migrate.stores.base import CanHold, Replacement, holds_everything
 from booking_migrate.stores.mongo.administration import create_like
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -31,6 +30,7 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
 from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, tried
 from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.ports import CanHold, Replacement, holds_everything
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024

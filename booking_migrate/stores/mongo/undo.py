@@ -8,7 +8,6 @@ from typing import Any
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.stores.base import Replacement, TargetWriter
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
@@ -23,6 +22,7 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.rejects import find_records
 from booking_migrate.stores.mongo.retry import attempts, is_transient, tried
 from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.ports import Replacement, TargetWriter
 
 _AT_ONCE = 1000
 

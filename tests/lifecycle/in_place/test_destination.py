@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.engine.in_place import batches, contention
 from booking_migrate.errors import Contended
+from booking_migrate.in_place import batches, contention
 from booking_migrate.stores.mongo import in_place
 from booking_migrate.stores.mongo.transactions import transact
 from tests.lifecycle.conftest import Ended, contents

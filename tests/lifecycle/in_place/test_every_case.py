@@ -9,7 +9,7 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import ExitCode
 from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.scenarios.test_scenarios import dump

@@ -12,7 +12,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import EXPERT, booking, client
 from tests.support.bookings import ABSENT, DAY

@@ -10,9 +10,9 @@ from bson.objectid import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from booking_migrate.domain.bson_document import CODEC
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.consolidation import ClientCase, consolidate
+from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.reversal import Reversal, reverse
 from tests.support.bookings import ABSENT, CLIENT, DAY, a_booking, decoded, session_of
 

@@ -3,10 +3,10 @@
 import pytest
 
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.engine.outcome import Counts, MigrationOutcome, RejectionGroup
 from booking_migrate.reports.model import report_of_migration
 from booking_migrate.reports.numbers import duration, money, plural, samples
 from booking_migrate.reports.wording import Mood, verdict
+from booking_migrate.runs.outcome import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_reports
 
 

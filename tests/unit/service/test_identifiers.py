@@ -10,8 +10,8 @@ from bson.objectid import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.ids import client_document_id, client_of_document
-from booking_migrate.domain.ordering import sort_key
 from booking_migrate.service.identifiers import as_text, likeliest, meanings
 
 HEX = "68b6134f8e21e1ae686349f7"

@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booking_migrate.domain.ordering import sort_key
+from booking_migrate.bson.order import sort_key
 from booking_migrate.service.listing import Filters, Order, arrange, cut
 from booking_migrate.service.timetable import DAY
 

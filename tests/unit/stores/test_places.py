@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from booking_migrate.errors import BadPlace, MissingUri
-from booking_migrate.stores.locate import (
+from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
     FileFormat,
@@ -137,7 +137,7 @@ def test_a_directory_that_need_not_exist_is_empty_without_a_server() -> None:
 def test_the_driver_is_imported_late() -> None:
     """Places can be parsed, and connections described, without importing the driver or bson."""
     code = (
-        "import sys; from booking_migrate.stores.locate import Connection, parse_place;"
+        "import sys; from booking_migrate.stores.open import Connection, parse_place;"
         "Connection('mongodb://h/d'); parse_place('a'); parse_place('-');"
         "sys.exit(any(name in sys.modules for name in ('pymongo', 'sqlite3')))"
     )

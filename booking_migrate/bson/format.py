@@ -1,0 +1,104 @@
+"""Values as short text for people: ids in reports, values in the detail of a fault."""
+
+import re
+from ast import literal_eval
+from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.json_util import CANONICAL_JSON_OPTIONS, RELAXED_JSON_OPTIONS, dumps
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import Opaque, text_of
+
+_SHOWN_BYTES = re.compile(r"""b'[^']*'|b"[^"]*\"""")
+
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_OTHER_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+LONGEST = 80
+"""The most characters of a value that a message shows."""
+
+_TYPE_NAMES: dict[type, str] = {
+    ObjectId: "ObjectId",
+    str: "string",
+    int: "int32",
+    Int64: "int64",
+    float: "double",
+    Decimal128: "Decimal128",
+    bool: "bool",
+    DatetimeMS: "date",
+    dict: "document",
+    list: "array",
+    bytes: "binary",
+}
+
+_OPAQUE_NAMES = {0x02: "string", 0x03: "document", 0x04: "array"}
+"""The types that Python can hold, but not with these bytes: with invalid UTF-8, or a name that occurs twice."""
+
+
+def type_name(value: Any) -> str:
+    """A decoded value's BSON type, for people."""
+    if isinstance(value, Opaque):
+        return _OPAQUE_NAMES.get(value.kind, f"BSON type {value.kind}")
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
+
+
+def display_id(value: Any) -> str:
+    r"""An id as a report shows it: an ObjectId as 24 hex digits, a string as it is, others as Extended JSON.
+
+    A string that is not valid UTF-8 is shown by its bytes, such as ``b'caf\xe9'``; `read_shown_text` reads that again.
+    """
+    text = _invalid_text(value)
+    if text is not None:
+        return shorten(repr(text))
+    if isinstance(value, (ObjectId, str)):
+        return shorten(str(value))
+    if isinstance(value, Opaque):
+        return f"{type_name(value)}: {shorten(value.value.hex())}"
+    if isinstance(value, DatetimeMS):
+        return f"date {int(value)} ms"
+    return shorten(dumps(value, json_options=RELAXED_JSON_OPTIONS))
+
+
+def describe(value: Any) -> str:
+    """A value with its type, cut to a line: ``string 'abc'``, ``null``, ``int32 5``, ``an array``."""
+    if value is None:
+        return "null"
+    name = type_name(value)
+    text = _invalid_text(value)
+    if text is not None or isinstance(value, Opaque):
+        return name if text is None else f"{name} {shorten(repr(text))}"
+    if isinstance(value, (dict, list)):
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    if isinstance(value, str):
+        return f"{name} {shorten(value)!r}"
+    if isinstance(value, (bool, int, float, Decimal128, ObjectId)):
+        return f"{name} {shorten(str(value))}"
+    return f"{name} {shorten(dumps(value, json_options=CANONICAL_JSON_OPTIONS))}"
+
+
+def read_shown_text(shown: str) -> str | Opaque | None:
+    r"""The value that `display_id` shows as ``b'...'``; None if the text does not have that form."""
+    if not _SHOWN_BYTES.fullmatch(shown):
+        return None
+    try:
+        text = literal_eval(shown)
+    except (SyntaxError, ValueError):
+        return None
+    return text_of(text)
+
+
+def _invalid_text(value: Any) -> bytes | None:
+    """The bytes of a string that is not valid UTF-8, `Opaque` or as the driver decodes it; None of any other value."""
+    if isinstance(value, Opaque):
+        return value.text
+    if isinstance(value, str) and _ESCAPED_BYTE.search(value) and not _OTHER_SURROGATE.search(value):
+        return value.encode("utf-8", "surrogateescape")
+    return None
+
+
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """Cut a text to so many characters, the last one an ellipsis if anything is lost."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,301 @@
+"""Flat BSON documents at a glance: documents of one layout are taken apart by one compiled pattern.
+
+A layout is the names and types of a document's fields in their order. Nearly all documents of a collection share a few of
+them, and then one match gives every value's bytes without decoding any. The pattern is BSON's own grammar for that layout
+(https://bsonspec.org/spec.html): fixed sizes, and strings up to their NUL. `Layouts` makes sure that each string is as long
+as the document says; so a match is the one right reading of the document, whatever stands in its strings.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, compress, repeat
+from typing import Any, Generic, TypeVar
+
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
+from booking_migrate.bson.document import elements
+
+STRING, OBJECT_ID, DATE, NULL = 0x02, 0x07, 0x09, 0x0A
+_FIXED_SIZES = {
+    0x01: 8,  # double
+    0x07: 12,  # ObjectId
+    0x08: 1,  # bool
+    0x09: 8,  # date
+    0x0A: 0,  # null
+    0x10: 4,  # int32
+    0x12: 8,  # int64
+    0x13: 16,  # Decimal128
+}
+_MOST = 24
+"""How many layouts are known at a time; a collection that has more of them is read the thorough way."""
+
+_MOST_MISSES = 1000
+"""After so many documents of no known layout nothing new is learned."""
+
+_REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
+"""How many values of a field are remembered, and up to which length."""
+
+Values = Sequence[bytes]
+"""The parts of one document; which is which, the layout says. A string's value is its length, its text and its NUL."""
+
+Column = Sequence[bytes]
+"""The same part of many documents."""
+
+Plan = TypeVar("Plan")
+
+
+Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The names and types of a flat document's fields, in order, and where its parts are in a match."""
+
+    kinds: Mapping[str, int]
+    """The BSON type byte of each field."""
+
+    place: Mapping[str, int]
+    """Where the values of fields are among the `Values`: of all strings, and of whatever else was wanted."""
+
+    kept: tuple[int, ...]
+    """Where the stretches of whole elements are that remain when the cut ones are taken out."""
+
+    match: Match = field(repr=False)
+    """Takes bytes in which a document stands, and its begin and end there. The groups of what it returns are the parts of the
+    document, if the lengths of its strings are sound; it returns None if that has another layout."""
+
+
+def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout | None:
+    """The layout of a document; None if it is not flat, a name occurs twice, or a type is a rare one.
+
+    Args:
+        raw: the document's BSON.
+        cut: names of fields that are to be left out of `Layout.kept`.
+        wanted: names of fields whose values somebody wants; each takes some time.
+
+    Raises:
+        MalformedBson: the bytes are no BSON document.
+    """
+    kinds: dict[str, int] = {}
+    place: dict[str, int] = {}
+    kept: list[int] = []
+    pattern = [rb".{4}"]
+    groups, is_open = 0, False
+    for part in elements(raw):
+        name = part.name.decode("utf-8", "surrogateescape")
+        if name in kinds or (part.kind != STRING and part.kind not in _FIXED_SIZES):
+            return None
+        if is_open and name in cut:
+            pattern.append(b")")
+            is_open = False
+        elif not is_open and name not in cut:
+            pattern.append(b"(")
+            kept.append(groups)
+            groups, is_open = groups + 1, True
+        pattern.append(re.escape(b"%c%b\x00" % (part.kind, part.name)))
+        kinds[name] = part.kind
+        value = rb".{4}[^\x00]*\x00" if part.kind == STRING else b".{%d}" % _FIXED_SIZES[part.kind]
+        if part.kind == STRING or name in wanted:
+            place[name] = groups
+            groups, value = groups + 1, b"(%b)" % value
+        pattern.append(value)
+    pattern.append(b")\\x00" if is_open else b"\\x00")
+    return Layout(kinds, place, tuple(kept), re.compile(b"".join(pattern), re.DOTALL).fullmatch)
+
+
+def merge_columns(tables: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
+    """The columns of several tables as those of one, in the order of the first column.
+
+    Args:
+        tables: of each of them the same columns; the first has numbers.
+    """
+    columns = [list(chain.from_iterable(several)) for several in zip(*tables, strict=True)]
+    rows = sorted(range(len(columns[0])), key=columns[0].__getitem__)
+    return [[column[row] for row in rows] for column in columns]
+
+
+Check = Callable[[Any], bool]
+"""Says whether a decoded value is as it has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike(Generic[Plan]):
+    """Documents of one layout whose values are as they have to be."""
+
+    plan: Plan
+    numbers: Sequence[int]
+    """Which ones of all documents they are, ascending."""
+
+    columns: Sequence[Column]
+    """Their parts: a column for each place, with a value for each document."""
+
+
+@dataclass(slots=True)
+class _Known(Generic[Plan]):
+    """A layout that was met, and what its documents are asked."""
+
+    match: Match
+    plan: Plan
+    fields: tuple[tuple[str, int, int, set[bytes]], ...]
+    """Name, type and place of the fields whose values are checked, and the values of them that were found to be right."""
+
+    met: int = 0
+    """How many documents had it."""
+
+
+class Layouts(Generic[Plan]):
+    """The layouts met so far, each with what somebody makes of it once, and the values met so far."""
+
+    def __init__(
+        self,
+        cut: frozenset[str],
+        plan: Callable[[Layout], Plan | None],
+        checks: Mapping[str, Check],
+        wanted: Iterable[str] = (),
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            cut: see `layout_of`.
+            plan: says what is to be done with the documents of a layout; None: they are not for a glance.
+            checks: what the strings and numbers of a field have to be. All other strings may be any.
+            wanted: see `layout_of`; fields with checks are wanted anyway.
+        """
+        self._wanted = frozenset({*checks, *wanted})
+        self._cut = cut
+        self._plan = plan
+        self._checks = checks
+        self._known: list[_Known[Plan]] = []
+        self._right: dict[tuple[str, int], set[bytes]] = {}
+        self._misses = 0
+
+    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[Alike[Plan]]:
+        """The documents of each layout, without those that have to be read the thorough way.
+
+        Args:
+            raw: bytes in which documents stand, one behind the other.
+            borders: where each of them begins, and where the last one ends.
+        """
+        found: list[Alike[Plan]] = []
+        begins, ends = borders[:-1], borders[1:]
+        numbers: Sequence[int] = range(len(begins))
+        # What was met most often is met next, more often than not.
+        self._known.sort(key=_met, reverse=True)
+        untried = iter([*self._known])
+        at = 0
+        while at < len(numbers):
+            known = next(untried, None) or self._learn(raw[begins[at] : ends[at]])
+            if known is None:
+                at += 1
+                continue
+            matches = list(map(known.match, repeat(raw), begins[at:], ends[at:]))
+            rows = [match.groups() for match in matches if match]
+            found += self._alike(known, list(compress(numbers[at:], matches)), rows)
+            others = [match is None for match in matches]
+            numbers, begins, ends = (list(compress(each[at:], others)) for each in (numbers, begins, ends))
+            at = 0
+        return found
+
+    def _learn(self, raw: bytes) -> "_Known[Plan] | None":
+        if self._misses >= _MOST_MISSES or len(self._known) >= _MOST:
+            return None
+        self._misses += 1
+        layout = layout_of(raw, self._cut, self._wanted)
+        plan = None if layout is None else self._plan(layout)
+        if layout is None or plan is None or layout.match(raw, 0, len(raw)) is None:
+            return None
+        fields = tuple(
+            (name, kind, layout.place[name], self._right.setdefault((name, kind), set()))
+            for name, kind in layout.kinds.items()
+            if kind == STRING or (kind in NUMBERS and name in self._checks)
+        )
+        known = _Known(layout.match, plan, fields)
+        self._known.append(known)
+        return known
+
+    def _alike(
+        self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
+    ) -> Sequence[Alike[Plan]]:
+        """Those documents of one layout whose values are as they have to be; none if there are none."""
+        if not rows:
+            return ()
+        known.met += len(rows)
+        columns: Sequence[Column] = list(zip(*rows, strict=True))
+        wrong: set[int] = set()
+        for name, kind, place, right in known.fields:
+            column = columns[place]
+            # Most values come again and again, and then this is one call.
+            if right.issuperset(column):
+                continue
+            unfit = {value for value in {*column} - right if not self._is_right(name, kind, value, right)}
+            if unfit:
+                wrong.update(row for row, value in enumerate(column) if value in unfit)
+        if wrong:
+            fit = [row not in wrong for row in range(len(rows))]
+            numbers = list(compress(numbers, fit))
+            columns = [list(compress(column, fit)) for column in columns]
+        return (Alike(known.plan, numbers, columns),) if numbers else ()
+
+    def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
+        """Whether a value is as it has to be; it is remembered if it is."""
+        if kind == STRING and whole_number(value[:4]) != len(value) - 4:
+            return False
+        check = self._checks.get(name)
+        if check is not None and not check(text_of(value) if kind == STRING else NUMBERS[kind](value)):
+            return False
+        if len(right) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
+            right.add(value)
+        return True
+
+
+def _met(known: _Known[Any]) -> int:
+    return known.met
+
+
+def whole_number(value: bytes) -> int:
+    """The number of an int32, an int64 or a date."""
+    return int.from_bytes(value, "little", signed=True)
+
+
+def whole_numbers_of(column: Column) -> Sequence[int]:
+    """The numbers of int64 values or dates."""
+    return struct.unpack(f"<{len(column)}q", b"".join(column))
+
+
+def numbers_of(kind: int, column: Column) -> Sequence[Any]:
+    """The numbers of values of one BSON type."""
+    code = _CODES.get(kind)
+    if code is not None:
+        return struct.unpack(f"<{len(column)}{code}", b"".join(column))
+    return list(map(NUMBERS[kind], column))
+
+
+_CODES = {0x01: "d", 0x10: "i"}
+"""How `struct` calls the numbers that are plain ones of Python, by BSON type byte."""
+
+_DOUBLE = struct.Struct("<d")
+
+
+def _double(value: bytes) -> float:
+    number: Any = _DOUBLE.unpack(value)[0]
+    return float(number)
+
+
+def text_of(value: bytes) -> str | None:
+    """The text of a string as it stands in a match; None if it is no UTF-8."""
+    try:
+        return value[4:-1].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+NUMBERS: Mapping[int, Callable[[bytes], Any]] = {
+    0x01: _double,
+    0x10: whole_number,
+    0x12: lambda value: Int64(whole_number(value)),
+    0x13: Decimal128.from_bid,
+}
+"""What reads a number, by its BSON type byte."""

@@ -1,0 +1,391 @@
+"""Making a run's target the live collection under the source's name.
+
+Writes to the source are refused from the fence to the swap, and in between everything is done on data that stands still:
+catch up, copy the source, prove the target against the copy, swap. Whatever fails before the swap lifts the fence and
+leaves the source live as it was. A process that is killed leaves the journal's word for where it was, and the next
+`cutover` or `rollback` clears up first (`recover`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from time import monotonic
+
+from booking_migrate.bson.document import elements, read_value
+from booking_migrate.cutover.catch_up import CaughtUp, FinishedRun, catch_up
+from booking_migrate.cutover.readiness import RESOLVE_CONFLICTS, RejectedPolicy, check_ready
+from booking_migrate.errors import (
+    BookingMigrateError,
+    CutoverFailed,
+    CutoverRefused,
+    LeaseLost,
+    NoMajority,
+)
+from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.runs.commands import command_of, rollback_of
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.states import check_transition, newest_result
+from booking_migrate.stores.cutover import IndexNote, LiveCollections, OptionNote
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.ports import DocumentReader, TargetWriter
+from booking_migrate.verify import VerificationOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverPlaces:
+    """What a cut-over reads and writes."""
+
+    source: DocumentReader
+    target: TargetWriter
+    users: DocumentReader | None
+    experts: DocumentReader | None
+    live: LiveCollections
+    verify: Callable[[str], VerificationOutcome]
+    """Proves the target, strictly and whole, against the collection of this name, which holds the source's documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverOutcome:
+    """What a cut-over did."""
+
+    run: RunRecord
+    caught_up: int = 0
+    """Client documents that had to be made, made anew or removed, because the source had changed."""
+
+    refused_seconds: float = 0.0
+    """For how long writes were refused, as far as this process knows."""
+
+    carried: int = 0
+    """Rejected bookings that went along."""
+
+    indexes: tuple[IndexNote, ...] = ()
+    options: tuple[OptionNote, ...] = ()
+
+
+def legacy_name(run: RunRecord) -> str:
+    """The name of the collection that keeps the source as it was."""
+    return f"{run.source}_legacy_{run.run_id}"
+
+
+_DELETIONS_GO_ON = "Deletes pass the fence: run cutover again while the application deletes nothing, or with --block-all-writes."
+_EXAMPLES = 5
+"""How many mismatches a failure names."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverPlan:
+    """What is to be done, and with whose help."""
+
+    migration: MigrationPlan
+    """The plan of the run: what came since is converted by it."""
+
+    request: RunRequest
+    """Source, target and options of the run, and the holder of the lock."""
+
+    policy: RejectedPolicy | None
+    """What becomes of rejected bookings; None: there must be none."""
+
+    places: CutoverPlaces
+    stores: RunStores
+    listener: Listener
+    shield: Shield
+    """Holds a signal back while the swap must not be cut in two."""
+
+    before: Callable[[RunRecord], None]
+    """Called when everything is ready and nothing is changed yet; asks, for instance, and raises to stop."""
+
+
+def cut_over(plan: CutoverPlan) -> CutoverOutcome:
+    """Make the target of its newest run the live collection.
+
+    Raises:
+        CutoverRefused: a precondition does not hold; nothing was changed.
+        CutoverFailed: it was given up; the source is live as it was.
+        TargetBusy, LeaseLost: another run is at work on the target.
+    """
+    request = plan.request
+    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
+    plan.listener.notify(Reached(Step.LOCKED))
+    try:
+        outcome = _cut_over(plan, lock)
+    except BaseException as error:
+        lock.let_go(error)
+        raise
+    lock.release()
+    plan.listener.notify(Reached(Step.UNLOCKED))
+    return outcome
+
+
+def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
+    live = plan.places.live
+    run = newest_result(plan.stores.journal, plan.request.target)
+    accepting: str | None = None
+    if run is not None and run.state is RunState.CUTTING_OVER:
+        if run.source != plan.request.source:
+            # Cleared up on another collection, it would be taken for swapped.
+            problem = f"run {run.run_id} is the cut-over of {run.source}"
+            raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
+        run = recover(run, live, plan.stores, lock, plan.listener)
+        if run.state is RunState.CUT_OVER:
+            indexes, kept = _recreate_indexes(run, live), _options(run, live)
+            return CutoverOutcome(run, refused_seconds=run.refused_seconds, indexes=indexes, options=kept)
+        accepting = f"The cut-over that was cut off is cleared up: {run.source} accepts writes again."
+    try:
+        run = check_ready(run, plan.request, plan.policy, live)
+        plan.before(run)
+    except (BookingMigrateError, KeyboardInterrupt) as error:
+        if accepting is not None:
+            error.add_note(accepting)
+        raise
+    return _Attempt(run, plan, lock).carry_out()
+
+
+def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listener: Listener) -> RunRecord:
+    """Clear up after a cut-over that was killed, so that the source is live as before; the target is kept.
+
+    Args:
+        stores: where the run's life is kept.
+        live: source and target.
+        request: names both, and the holder of the lock.
+        listener: is told of the steps.
+
+    Raises:
+        CutoverRefused: no cut-over of it has begun, or its swap has happened (then it is brought to its end).
+        TargetBusy, LeaseLost: another process works on the target.
+    """
+    lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
+    try:
+        run = _aborted(stores, live, request, lock, listener)
+    except BaseException as error:
+        lock.let_go(error)
+        raise
+    lock.release()
+    return run
+
+
+def _aborted(
+    stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock, listener: Listener
+) -> RunRecord:
+    run = newest_result(stores.journal, request.target)
+    if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
+        problem = f"no cut-over of {request.source} has been left unfinished"
+        raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
+    run = recover(run, live, stores, lock, listener)
+    if run.state is RunState.CUT_OVER:
+        problem = f"the swap of run {run.run_id} has happened already, and it is cut over now"
+        raise CutoverRefused(run.target, problem, f"{rollback_of(run)} brings the old bookings back.")
+    return run
+
+
+def recover(
+    run: RunRecord, live: LiveCollections, stores: RunStores, lock: HeldLock, listener: Listener
+) -> RunRecord:
+    """Clear up after a cut-over that was killed: before the swap nothing of it stays, after the swap it is done.
+
+    Raises:
+        LeaseLost: another run has taken the lock over.
+    """
+    lock.confirm()
+    settings = run.live_settings or ""
+    refused = run.refused_seconds
+    if run.fenced_at is not None:
+        # Where the fence is gone already, a heartbeat is the last that is known of the process that raised it.
+        until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
+        refused += max((until - run.fenced_at).total_seconds(), 0.0)
+    if live.is_swapped(settings):
+        live.lift_fence(settings)
+        check_transition(run, RunState.CUT_OVER)
+        _recreate_indexes(run, live)
+        run = stores.journal.save(
+            run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
+        )
+        listener.notify(Reached(Step.CUT_OVER))
+        return run
+    # The fence first: whatever fails after it, the source takes writes again.
+    live.lift_fence(settings)
+    listener.notify(Reached(Step.FENCE_LIFTED))
+    live.take_back_carried(_bookings_of(stores.target.rejects()))
+    live.drop(run.legacy or legacy_name(run))
+    check_transition(run, RunState.DONE)
+    return stores.journal.save(
+        run.run_id,
+        state=RunState.DONE.value,
+        legacy=None,
+        live_settings=None,
+        fenced_at=None,
+        refused_seconds=refused,
+    )
+
+
+def _recreate_indexes(run: RunRecord, live: LiveCollections) -> tuple[IndexNote, ...]:
+    return tuple(live.recreate_indexes(run.live_settings or ""))
+
+
+def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
+    return tuple(live.options(run.live_settings or ""))
+
+
+class _Attempt:
+    """One cut-over at work."""
+
+    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
+        self._run = run
+        self._refused_before = run.refused_seconds
+        self._plan = plan.migration
+        self._policy = plan.policy
+        self._places = plan.places
+        self._live = plan.places.live
+        self._stores = plan.stores
+        self._lock = lock
+        self._listener = plan.listener
+        self._shield = plan.shield
+        self._fenced_at: float | None = None
+        self._legacy = legacy_name(run)
+
+    def carry_out(self) -> CutoverOutcome:
+        """Do it, or leave everything as it was."""
+        check_transition(self._run, RunState.CUTTING_OVER)
+        self._lock.confirm()
+        self._run = self._stores.journal.save(
+            self._run.run_id,
+            state=RunState.CUTTING_OVER.value,
+            legacy=self._legacy,
+            live_settings=self._live.settings(),
+        )
+        self._reach(Step.CUTOVER_NOTED)
+        try:
+            caught_up, carried = self._prepare()
+            with self._shield.protected():
+                # From here on there is no way back but `rollback`.
+                self._lock.confirm()
+                self._live.swap()
+                self._live.lift_fence(self._run.live_settings or "")
+                refused = self._refused_seconds()
+                self._reach(Step.SWAPPED)
+                # Before the last note: whoever finds that missing recreates them again.
+                indexes = _recreate_indexes(self._run, self._live)
+                self._run = self._stores.journal.save(
+                    self._run.run_id,
+                    state=RunState.CUT_OVER.value,
+                    counts=asdict(caught_up.migration.counts),
+                    fenced_at=None,
+                )
+                self._reach(Step.CUT_OVER)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        options = _options(self._run, self._live)
+        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes, options)
+
+    def _prepare(self) -> tuple[CaughtUp, int]:
+        """Everything up to the swap."""
+        journal = self._stores.journal
+        # Before the fence: what is killed behind it must be known to refuse writes.
+        self._run = journal.save(self._run.run_id, fenced_at=journal.now())
+        self._fenced_at = monotonic()
+        self._live.raise_fence()
+        self._reach(Step.FENCED)
+        places = self._places
+        caught_up = catch_up(
+            self._plan,
+            places.source,
+            places.target,
+            run=FinishedRun(self._stores, self._run, self._lock),
+            users=places.users,
+            experts=places.experts,
+            listener=self._listener,
+            shield=self._shield,
+        )
+        self._reach(Step.CAUGHT_UP)
+        counts = caught_up.migration.counts
+        if counts.conflicts:
+            raise self._failure(
+                f"bookings conflict with their sessions, which others have changed: {counts.conflicts}",
+                RESOLVE_CONFLICTS,
+            )
+        rejected = counts.rejected
+        if rejected and self._policy is None:
+            raise self._failure(
+                f"bookings that came since were rejected: {rejected}",
+                "Give --rejected carry or --rejected leave.",
+            )
+        self._keep_copy()
+        outcome = places.verify(self._legacy)
+        if outcome.mismatch_count:
+            raise self._mismatched(outcome)
+        self._reach(Step.PROVEN_AGAIN)
+        carried = 0
+        if self._policy is RejectedPolicy.CARRY and rejected:
+            self._lock.confirm()
+            carried = self._live.carry(_bookings_of(self._stores.target.rejects()))
+            self._reach(Step.CARRIED)
+        if not self._live.has_same_count(self._legacy):
+            raise self._failure("bookings were deleted from the source meanwhile", _DELETIONS_GO_ON)
+        return caught_up, carried
+
+    def _keep_copy(self) -> None:
+        self._lock.confirm()
+        self._listener.notify(PhaseStarted(f"copying {self._run.source} to {self._legacy}", None))
+        self._live.copy(self._legacy)
+        self._listener.notify(PhaseEnded())
+        if not self._live.is_same(self._legacy):
+            raise self._failure(
+                f"the copy {self._legacy} is not what the source is: bookings were deleted meanwhile",
+                _DELETIONS_GO_ON,
+            )
+        self._reach(Step.LEGACY_COPIED)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave the source live as it was; if even that cannot be done, say so: the next start does it."""
+        if isinstance(error, LeaseLost):
+            return
+        try:
+            if self._run.state is not RunState.CUT_OVER:
+                with self._shield.protected():
+                    self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
+            if self._run.state is RunState.CUT_OVER:
+                error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
+            elif isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{self._run.source} is live as before and accepts writes again.")
+        except NoMajority:
+            error.add_note(
+                "The source takes writes again, which no majority has acknowledged yet: run cutover again, or rollback, "
+                "when the members are up."
+            )
+        except BookingMigrateError as trouble:
+            error.add_note(
+                f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
+            )
+
+    def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
+        examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
+        failure = self._failure(
+            f"the target does not hold what the source does, mismatches: {outcome.mismatch_count}",
+            f"Run migrate and verify again. {_DELETIONS_GO_ON}",
+        )
+        failure.examples = tuple(each.place for each in examples)
+        return failure
+
+    def _failure(self, problem: str, advice: str) -> CutoverFailed:
+        return CutoverFailed(self._run.target, problem, advice, self._refused_seconds())
+
+    def _refused_seconds(self) -> float:
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+
+    def _reach(self, step: Step) -> None:
+        self._listener.notify(Reached(step))
+
+
+def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
+    """The bookings in records of rejected ones, byte for byte; those that nest too deep for a record are kept as binary.
+
+    A booking whose session was kept by a decision is in the target already, and is left out.
+    """
+    for record in records:
+        fields = {element.name: element for element in elements(record)}
+        if b"decision" not in fields:
+            booking = fields[b"booking"]
+            value = read_value(booking)
+            yield bytes(value) if isinstance(value, bytes) else booking.value

@@ -1,0 +1,283 @@
+"""From a client's sessions and the documents it has already to one client document (DESIGN.md, section 2).
+
+Everything about one client comes in and one `Consolidation` comes out: the document as it must be, and what became of
+each booking. Nothing here knows places or batches.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from booking_migrate.bson.compare import differences
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
+from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
+from booking_migrate.domain.session import Session
+
+DEFAULT_MAXIMUM_DOCUMENT_SIZE = 8 * 1024 * 1024
+"""Half of MongoDB's limit: the document can still grow, and change streams can still carry it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCase:
+    """All that is known of one client."""
+
+    sessions: Sequence[Session]
+    """Its bookings, converted, in any order. A booking that occurs twice with the same bytes is in here twice."""
+
+    in_source: Sequence[ClientDocument] = ()
+    """Its client documents in the source."""
+
+    in_target: ClientDocument | None = None
+    """Its client document in the target, as it was before this tool wrote to it."""
+
+    found: ClientDocument | None = None
+    """Its client document in the target that the result replaces: bookings that are sessions of it already migrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidation:
+    """What became of one client."""
+
+    document: bytes | None
+    """The client document as the target must have it; None if the client gets none."""
+
+    session_count: int
+    """How many sessions that document has."""
+
+    migrated: Sequence[Session]
+    """The bookings that are new in the document."""
+
+    already_migrated: Sequence[Session]
+    """The bookings that were in it before, or that came twice."""
+
+    rejected: Sequence[Rejection]
+    """The bookings that cannot be in it."""
+
+    kept: Sequence[Rejection]
+    """Of the bookings already migrated, those whose session was kept with other content, by a recorded decision."""
+
+    contradicting: Sequence[Rejection]
+    """Client documents of the source that have a session of another one with other content."""
+
+    disagreement: bool
+    """Whether the client's bookings name different client fields."""
+
+    size: int = 0
+    """The bytes of the document with every new booking in it, also if it is too large and they are rejected."""
+
+
+def consolidate(
+    case: ClientCase,
+    maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE,
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT,
+) -> Consolidation:
+    """Bring a client's bookings and documents together.
+
+    Args:
+        case: the client.
+        maximum_size: the largest document, in bytes; bookings that would make it larger are rejected.
+        on_conflict: how to treat a booking whose session has other content in a document that others wrote.
+    """
+    base, joined, contradicting = _base(case)
+    present = [*(base.sessions if base else ()), *joined]
+    fates = _sort_out(sorted(case.sessions, key=Session.order), present, base, on_conflict)
+    document = _made_anew(case, fates) or _compose(base, joined, fates)
+    size = len(document or b"")
+    if (fates.new or fates.replaced) and size > maximum_size:
+        fates = _refuse_new(fates, size, maximum_size)
+        document = _compose(base, joined, fates)
+    there, migrated = _found_already(case, [*fates.new, *fates.replaced.values()])
+    return Consolidation(
+        document=document,
+        session_count=len(present) + len(fates.new),
+        migrated=migrated,
+        already_migrated=[*fates.already, *there, *fates.copies],
+        rejected=fates.rejected,
+        kept=fates.kept,
+        contradicting=contradicting,
+        disagreement=len({(session.client_user_id, session.client_email) for session in case.sessions}) > 1,
+        size=size,
+    )
+
+
+def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession], list[Rejection]]:
+    """The document to go on from, what the client's other documents have beyond it, and what contradicts it.
+
+    The target's document is the base, as it came from the source; among documents to be joined the oldest is it.
+    """
+    target = [case.in_target] if case.in_target else []
+    documents = sorted([*target, *case.in_source], key=_age)
+    if not documents:
+        return None, [], []
+    target_id = sort_key(target[0].document_id) if target else None
+    carried_before = [document for document in documents if sort_key(document.document_id) == target_id]
+    base = target[0] if len(carried_before) == len(documents) else documents[0]
+    joined = _join(base, documents)
+    if case.in_target and any(one.raw == case.in_target.raw for one in joined[2]):
+        # What is live in the target never gives way to a document that contradicts it.
+        joined = _join(case.in_target, documents)
+    return joined
+
+
+def _join(
+    base: ClientDocument, documents: Sequence[ClientDocument]
+) -> tuple[ClientDocument, list[StoredSession], list[Rejection]]:
+    seen = {session.identity: session for session in base.sessions}
+    further: list[StoredSession] = []
+    rejected: list[Rejection] = []
+    whole = base
+    for document in documents:
+        if document is base:
+            continue
+        clash = next((one for one in document.sessions if _clashes(one, seen.get(one.identity))), None)
+        if clash:
+            rejected.append(_clash(document, clash, seen[clash.identity]))
+            continue
+        own = [session for session in document.sessions if session.identity not in seen]
+        seen.update((session.identity, session) for session in own)
+        further += own
+        if sort_key(document.document_id) != sort_key(base.document_id):
+            whole = absorb(whole, document)
+    return whole, further, rejected
+
+
+def _age(document: ClientDocument) -> tuple[bool, int, bytes]:
+    created_at = document.time("createdAt")
+    return created_at is None, created_at or 0, sort_key(document.document_id)
+
+
+def _clashes(session: StoredSession, there: StoredSession | None) -> bool:
+    return there is not None and there.element.value != session.element.value
+
+
+def _clash(document: ClientDocument, session: StoredSession, there: StoredSession) -> Rejection:
+    unlike = differences(expected=session.element.value, found=there.element.value)
+    detail = f"session {display_id(session.fields.get('sessionId'))}: {unlike[0]}"
+    return Rejection(document.raw, (Fault(Reason.CONFLICT, "sessions", detail),), document.document_id)
+
+
+def _compose(base: ClientDocument | None, joined: Sequence[StoredSession], fates: "_Fates") -> bytes | None:
+    """The document; with nothing to add it is carried byte for byte, even with wrong totals."""
+    own = len(base.sessions) if base and fates.replaced else 0
+    replaced = {index: session for index, session in fates.replaced.items() if index < own}
+    further = [fates.replaced.get(own + index, session) for index, session in enumerate(joined)]
+    if further or fates.new or replaced or (base and base.is_altered):
+        return compose(base, [*further, *fates.new], replaced)
+    return base.raw if base else None
+
+
+def _found_already(case: ClientCase, migrated: Sequence[Session]) -> tuple[list[Session], list[Session]]:
+    """Split sessions into those that the replaced document had with the same content, and all others."""
+    if case.found is None or case.found is case.in_target:
+        return [], list(migrated)
+    there = {
+        stored.legacy_key: stored.element.value
+        for stored in case.found.sessions
+        if stored.legacy_key is not None
+    }
+    already = [session for session in migrated if there.get(session.id_key) == session.raw]
+    changed = [session for session in migrated if there.get(session.id_key) != session.raw]
+    return already, changed
+
+
+def _made_anew(case: ClientCase, fates: "_Fates") -> bytes | None:
+    """The document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
+
+    Then it does not matter which bookings came first: a run over all of them at once would have made this one.
+    """
+    if not fates.new or fates.replaced or case.in_target is None or len(case.in_source) > 1:
+        return None
+    origin = case.in_source[0] if case.in_source else None
+    already = _without_copies(fates.already)
+    if not already or compose(origin, already) != case.in_target.raw:
+        return None
+    ordered = sorted([*already, *fates.new], key=Session.order)
+    return compose(origin, ordered)
+
+
+def _without_copies(ordered: Sequence[Session]) -> list[Session]:
+    """Of sessions in their order, the first of each booking."""
+    befores = [None, *ordered]
+    return [
+        session
+        for before, session in zip(befores, ordered, strict=False)
+        if before is None or before.id_key != session.id_key
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fates:
+    """What becomes of a client's bookings."""
+
+    new: Sequence[Session] = ()
+    already: Sequence[Session] = ()
+    copies: Sequence[Session] = ()
+    """Bookings of ``new`` that came again with the same bytes."""
+
+    rejected: Sequence[Rejection] = ()
+    replaced: Mapping[int, Session] = field(default_factory=dict)
+    """Bookings whose session is derived again, by the index of that session among those that are present."""
+
+    kept: Sequence[Rejection] = ()
+    """See `Consolidation.kept`."""
+
+
+def _refuse_new(fates: _Fates, size: int, maximum_size: int) -> _Fates:
+    """The same fates, but with the new bookings rejected because they make the document too large."""
+    detail = f"the client document would have {size} bytes, more than {maximum_size}"
+    fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
+    refused = [
+        _rejection(session, fault) for session in (*fates.new, *fates.copies, *fates.replaced.values())
+    ]
+    return _Fates(already=fates.already, rejected=[*fates.rejected, *refused], kept=fates.kept)
+
+
+def _sort_out(
+    ordered: Sequence[Session],
+    present: Sequence[StoredSession],
+    base: ClientDocument | None,
+    on_conflict: ConflictPolicy,
+) -> _Fates:
+    """Find out which bookings are new, which are there already, and which are there with other content."""
+    unique = _without_copies(ordered)
+    if base and unique and compose(None, unique) == base.raw:
+        # The usual case of a second run, told without taking the document apart.
+        return _Fates(already=ordered)
+    stored = {
+        session.legacy_key: index for index, session in enumerate(present) if session.legacy_key is not None
+    }
+    new: list[Session] = []
+    already: list[Session] = []
+    copies: list[Session] = []
+    rejected: list[Rejection] = []
+    kept: list[Rejection] = []
+    replaced: dict[int, Session] = {}
+    for session in ordered:
+        index = stored.get(session.id_key)
+        there = None if index is None else present[index]
+        if there is not None and there.element.value == session.raw:
+            already.append(session)
+        elif index is not None and there is not None and on_conflict is ConflictPolicy.SOURCE:
+            if index in replaced:
+                copies.append(session)
+            replaced.setdefault(index, session)
+        elif there is not None and on_conflict is ConflictPolicy.TARGET:
+            already.append(session)
+            kept.append(replace(_rejection(session, _conflict(session, there)), decision=on_conflict))
+        elif there is not None:
+            rejected.append(_rejection(session, _conflict(session, there)))
+        elif new and new[-1].id_key == session.id_key:
+            copies.append(session)
+        else:
+            new.append(session)
+    return _Fates(new, already, copies, rejected, replaced, kept)
+
+
+def _conflict(session: Session, there: StoredSession) -> Fault:
+    unlike = differences(expected=session.raw, found=there.element.value)
+    return Fault(Reason.CONFLICT, unlike[0].field, "; ".join(map(str, unlike[:3])))
+
+
+def _rejection(session: Session, fault: Fault) -> Rejection:
+    return Rejection(session.booking, (fault,), session.legacy_id)

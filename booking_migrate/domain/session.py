@@ -1,0 +1,242 @@
+"""From a booking to a session or a rejection (DESIGN.md, section 2, "A session is")."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bson import encode
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
+from pydantic_core import ValidationError
+
+from booking_migrate.bson.document import (
+    CODEC,
+    MAXIMUM_DEPTH,
+    Document,
+    depth,
+    holds_invalid_text,
+    write_fields,
+)
+from booking_migrate.bson.format import describe, display_id, shorten
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS, Booking
+from booking_migrate.domain.contract import (
+    DEFAULT_STATUS,
+    FIELDS,
+    RESERVED,
+    Contract,
+    Kind,
+    has_kind,
+    is_client_id,
+)
+from booking_migrate.domain.ids import session_id, time_of
+from booking_migrate.domain.people import People, Person
+from booking_migrate.domain.rejection import Fault, Reason, Rejection
+
+DEPTH_OF_A_SESSION = 2
+"""How much deeper a booking nests as an element of `sessions`."""
+
+STATES = ("status", "paymentStatus")
+"""The fields that become `DEFAULT_STATUS` where a booking lacks them."""
+
+DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
+"""The fields of a booking that its session does not have."""
+
+_ADDED = (*EXPERT_FIELDS, *STATES)
+
+
+@dataclass(slots=True)
+class Session:
+    """A converted booking. Not frozen, because a million of these are made; nobody changes one."""
+
+    raw: bytes
+    """The session's BSON bytes."""
+
+    booking: bytes
+    """The old document's BSON bytes."""
+
+    legacy_id: Any
+    """The booking's `_id`, decoded."""
+
+    id_key: bytes
+    """The sort key of ``legacy_id``."""
+
+    created_at: int
+    """When the booking was made, in milliseconds since 1970."""
+
+    updated_at: int
+    client_id: Any
+    client_user_id: str | None
+    client_email: str | None
+    price: Any
+    currency: str
+    fields: Document | None = field(default=None, compare=False, repr=False)
+    """The booking's first level as decoded, for whoever looks on; let go of early, since it takes much memory."""
+
+    def order(self) -> tuple[int, bytes]:
+        """Where the session stands among its client's: by creation, then by old id."""
+        return self.created_at, self.id_key
+
+
+class Converter:
+    """Converts bookings under one contract."""
+
+    def __init__(self, contract: Contract, accepted: Iterable[Reason] = ()) -> None:
+        """Prepare the contract's checks.
+
+        Args:
+            contract: the values allowed.
+            accepted: the value rules that are waived (`rejection.WAIVABLE`).
+        """
+        self._contract = contract
+        self.validator: Final = contract.validator(frozenset(accepted))
+
+    def convert(self, booking: Booking, people: People, known: Sequence[Fault] = ()) -> Session | Rejection:
+        """Convert one booking, or say everything that is wrong with it.
+
+        Args:
+            booking: the old document.
+            people: what was found among users and experts for the ids that this booking names.
+            known: faults that the place itself found, such as an `_id` that occurs twice.
+        """
+        faults = _structural_faults(booking)
+        complete, more = _complete(booking, people)
+        try:
+            self.validator.validate_python(complete)
+        except ValidationError as error:
+            more += self._contract_faults(error, complete)
+        times = _times(complete)
+        if times is None:
+            more.append(Fault(Reason.CREATION_TIME_MISSING, "createdAt", _NO_TIME))
+        elif not (faults or more or known):
+            return build_session(booking, complete, *times)
+        return Rejection(booking.raw, (*known, *faults, *more), booking.document_id)
+
+    def _contract_faults(self, error: ValidationError, document: Document) -> list[Fault]:
+        at_fault = {problem["loc"][0] for problem in error.errors(include_url=False, include_context=False)}
+        # What was looked for and not found is a fault of its own already.
+        at_fault -= {name for name in (*CLIENT_FIELDS, *EXPERT_FIELDS) if name not in document}
+        return [self._contract.fault(rule, document) for rule in FIELDS if rule.name in at_fault]
+
+
+_RESERVED_DETAIL = "the new structure gives this name itself"
+_NO_TIME = "neither createdAt nor updatedAt, and the _id is no ObjectId to take the time from"
+
+
+def _structural_faults(booking: Booking) -> list[Fault]:
+    """What is wrong with the document as such, whatever its values."""
+    fields = booking.fields
+    faults = []
+    if "_id" not in fields:
+        faults.append(Fault(Reason.ID_MISSING, "_id", "absent"))
+    elif holds_invalid_text(fields["_id"]):
+        # As legacyBookingId it would keep the new application from reading the whole client document.
+        faults.append(Fault(Reason.WRONG_TYPE, "_id", f"{describe(fields['_id'])} is not valid UTF-8"))
+    faults += [Fault(Reason.RESERVED_FIELD, name, _RESERVED_DETAIL) for name in RESERVED if name in fields]
+    if not booking.exact:
+        names = booking.repeated_names()
+        faults += [Fault(Reason.DUPLICATE_FIELD, shorten(name), "occurs more than once") for name in names]
+    if not booking.flat:
+        levels = depth(booking.raw) + DEPTH_OF_A_SESSION
+        if levels > MAXIMUM_DEPTH:
+            detail = f"{levels} levels as a session, where MongoDB allows {MAXIMUM_DEPTH}"
+            faults.append(Fault(Reason.NESTED_TOO_DEEP, None, detail))
+    return faults
+
+
+def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
+    """The booking's fields with the four client and expert fields filled in, and what was not found."""
+    lacks_client, lacks_expert = booking.lacks_client(), booking.lacks_expert()
+    lacks_state = any(name not in booking.fields for name in STATES)
+    if not (lacks_client or lacks_expert or lacks_state):
+        return booking.fields, []
+    complete = {
+        name: value
+        for name, value in booking.fields.items()
+        if value is not None or name not in (*CLIENT_FIELDS, *EXPERT_FIELDS)
+    }
+    for name in STATES:
+        complete.setdefault(name, DEFAULT_STATUS)
+    faults = []
+    client_id, expert_id = complete.get("clientId"), complete.get("expertId")
+    if lacks_client and is_client_id(client_id):
+        client = people.users.get(sort_key(client_id))
+        faults += _fill_in(complete, CLIENT_FIELDS, client, Reason.CLIENT_USER_NOT_FOUND, client_id)
+    if lacks_expert and has_kind(expert_id, Kind.IDENTIFIER):
+        expert_key = sort_key(expert_id)
+        if expert_key not in people.experts:
+            faults.append(Fault(Reason.EXPERT_NOT_FOUND, "expertId", f"no expert {display_id(expert_id)}"))
+        else:
+            user_id = people.experts[expert_key]
+            user = None if user_id is None else people.users.get(sort_key(user_id))
+            faults += _fill_in(complete, EXPERT_FIELDS, user, Reason.EXPERT_USER_NOT_FOUND, user_id)
+    return complete, faults
+
+
+def _fill_in(
+    document: Document, names: tuple[str, str], person: Person | None, not_found: Reason, user_id: Any
+) -> list[Fault]:
+    """Put a user's id and email where they are absent, or say what is not to be had."""
+    if person is None:
+        detail = "the expert names no user" if user_id is None else f"no user {display_id(user_id)}"
+        return [Fault(not_found, next(name for name in names if name not in document), detail)]
+    faults = []
+    for name, value in zip(names, (person.user_id, person.email), strict=True):
+        if name in document:
+            continue
+        if value is None:
+            faults.append(Fault(not_found, name, f"user {display_id(user_id)} has none"))
+        else:
+            document[name] = value
+    return faults
+
+
+def _times(fields: Document) -> tuple[int, int] | None:
+    """When a booking was made and last changed, in milliseconds since 1970; None if nothing says so."""
+    created, updated, legacy_id = fields.get("createdAt"), fields.get("updatedAt"), fields.get("_id")
+    from_id = time_of(legacy_id) if type(legacy_id) is ObjectId else None
+    created_at = int(created) if type(created) is DatetimeMS else from_id
+    updated_at = int(updated) if type(updated) is DatetimeMS else from_id
+    if created_at is None:
+        created_at = updated_at
+    if updated_at is None:
+        updated_at = created_at
+    return None if created_at is None or updated_at is None else (created_at, updated_at)
+
+
+def build_session(booking: Booking, complete: Document, created_at: int, updated_at: int) -> Session:
+    """Build the session of a booking that keeps every rule.
+
+    Args:
+        booking: the old document.
+        complete: its fields with everything that was looked up.
+        created_at: when it was made, in milliseconds since 1970.
+        updated_at: when it was last changed.
+    """
+    fields = booking.fields
+    legacy_id = fields["_id"]
+    session: Document = {"sessionId": session_id(legacy_id, created_at), **fields}
+    for name in DROPPED:
+        session.pop(name, None)
+    if complete is not fields:
+        for name in EXPERT_FIELDS:
+            if session.get(name) is None:
+                session.pop(name, None)
+    for name in _ADDED:
+        if name not in session:
+            session[name] = complete[name]
+    session["legacyBookingId"] = legacy_id
+    return Session(
+        encode(session, False, CODEC) if booking.exact else write_fields(session),
+        booking.raw,
+        legacy_id,
+        sort_key(legacy_id),
+        created_at,
+        updated_at,
+        fields["clientId"],
+        complete["clientUserId"],
+        complete["clientEmail"],
+        fields["price"],
+        fields["currency"],
+        fields,
+    )

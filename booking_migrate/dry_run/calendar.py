@@ -1,0 +1,28 @@
+"""Dates and times of day as the risks of a dry-run need them."""
+
+from functools import lru_cache
+
+from booking_migrate.dry_run.statistics import DAY, FIRST_DAY, LAST_DAY
+
+MINUTES_A_DAY = 24 * 60
+CANCELLED = "cancelled"
+"""The status of a booking that keeps nobody busy."""
+
+_LONGEST = len("23:59")
+_EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
+
+
+def is_date_in_range(milliseconds: int) -> bool:
+    """Whether a date is one that every program can show."""
+    return _EARLIEST <= milliseconds < _END
+
+
+@lru_cache(maxsize=4096)
+def minutes_of(time: str) -> int | None:
+    """A time of day as minutes; None if a waived rule let something else through."""
+    if len(time) > _LONGEST:
+        return None
+    hours, colon, minutes = time.partition(":")
+    if not colon or not (hours.isdecimal() and minutes.isdecimal()):
+        return None
+    return int(hours) * 60 + int(minutes)

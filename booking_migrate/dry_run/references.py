@@ -1,0 +1,150 @@
+"""Other collections that refer to bookings by id: those ids will need `legacyBookingId` after the migration.
+
+Found by sampling: some documents of each collection are taken, and every value in them that could be a booking's id
+is looked up in the source.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson.binary import Binary
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import Document, read_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.dry_run.outcome import Reference
+from booking_migrate.errors import NotPermitted
+from booking_migrate.runs.outcome import Finding
+from booking_migrate.stores.inspection import DatabaseInspector
+from booking_migrate.stores.ports import DocumentReader
+
+_DOCUMENTS = 200
+"""How many documents of a collection are looked at."""
+
+_AT_ONCE = 1000
+_MOST_COLLECTIONS = 200
+_MOST_VALUES = 2000
+"""How many values of one field are looked up; arrays may hold very many."""
+
+_DEEPEST = 5
+_HEX_DIGITS = 24
+_UUID_LENGTH = 16
+_SHOWN = 5
+
+Candidates = dict[str, dict[bytes, Any]]
+"""By the path of a field: values that could be ids, by sort key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What came of looking through other collections."""
+
+    references: tuple[Reference, ...] = ()
+    """One a field with at least one hit, by collection and field."""
+
+    unreadable: tuple[str, ...] = ()
+    """The collections that the user may not read, so that nobody knows about them."""
+
+    def findings(self) -> Iterator[Finding]:
+        """The risks that go with it."""
+        if self.references:
+            yield Finding(
+                kind="references-by-id",
+                title="fields of other collections that refer to bookings by id",
+                count=len(self.references),
+                sample_ids=tuple(f"{one.collection}.{one.field}" for one in self.references[:_SHOWN]),
+                advice="Their ids are found in sessions.legacyBookingId from then on. Change what reads them, and index "
+                "it.",
+            )
+        if self.unreadable:
+            yield Finding(
+                kind="collections-unreadable",
+                title="collections that this user may not read, and that may refer to bookings",
+                count=len(self.unreadable),
+                sample_ids=self.unreadable[:_SHOWN],
+                advice="Look again as a user who may read the whole database.",
+            )
+
+
+def search_references(inspector: DatabaseInspector, source: DocumentReader, known: Sequence[str]) -> Search:
+    """Find the fields of other collections that hold ids of bookings.
+
+    Args:
+        inspector: of the database to look through.
+        source: where the bookings are.
+        known: collections that need no look: source, target, users, experts.
+    """
+    references: list[Reference] = []
+    unreadable: list[str] = []
+    for name in inspector.other_collections(known)[:_MOST_COLLECTIONS]:
+        try:
+            candidates = _candidates(inspector.sample(name, _DOCUMENTS))
+        except NotPermitted:
+            unreadable.append(name)
+        else:
+            references += _references(name, candidates, source)
+    return Search(tuple(references), tuple(unreadable))
+
+
+def _references(name: str, candidates: Candidates, source: DocumentReader) -> Iterator[Reference]:
+    values = {key: value for field in candidates.values() for key, value in field.items()}
+    there = _ids_in(source, list(values.values()))
+    for field in sorted(candidates):
+        hits = len(there & candidates[field].keys())
+        if hits:
+            yield Reference(name, field, len(candidates[field]), hits)
+
+
+def _ids_in(source: DocumentReader, values: Sequence[Any]) -> set[bytes]:
+    """The sort keys of those values that are ids in the source; text that spells an ObjectId counts for it."""
+    spelled = {sort_key(_as_object_id(value)): sort_key(value) for value in values}
+    asked = {sort_key(value): value for value in values}
+    asked.update({sort_key(_as_object_id(value)): _as_object_id(value) for value in values})
+    there: set[bytes] = set()
+    wanted = list(asked.values())
+    for start in range(0, len(wanted), _AT_ONCE):
+        for raw in source.find(wanted[start : start + _AT_ONCE]):
+            key = sort_key(read_fields(raw)["_id"])
+            there |= {key, spelled.get(key, key)}
+    return there
+
+
+def _as_object_id(value: Any) -> Any:
+    """An ObjectId for text that spells one; anything else as it is."""
+    is_spelled = type(value) is str and len(value) == _HEX_DIGITS and ObjectId.is_valid(value)
+    return ObjectId(value) if is_spelled else value
+
+
+def _candidates(documents: Iterator[bytes]) -> Candidates:
+    found: Candidates = {}
+    for raw in documents:
+        fields = read_fields(raw)
+        # A document's own id refers to nothing.
+        fields.pop("_id", None)
+        _collect(found, fields, "", 0)
+    return found
+
+
+def _collect(found: Candidates, value: Any, path: str, level: int) -> None:
+    """Take note of a value, or of those in a document or an array."""
+    if isinstance(value, dict) and level < _DEEPEST:
+        document: Document = value
+        for name, inner in document.items():
+            _collect(found, inner, f"{path}.{name}" if path else name, level + 1)
+    elif isinstance(value, list) and level < _DEEPEST:
+        for inner in value:
+            _collect(found, inner, path, level + 1)
+    elif _could_be_id(value):
+        values = found.setdefault(path, {})
+        if len(values) < _MOST_VALUES:
+            values[sort_key(value)] = value
+
+
+def _could_be_id(value: Any) -> bool:
+    # Small numbers and words are everywhere, and would hit bookings with such ids by chance.
+    return type(value) is ObjectId or (type(value) is str and len(value) == _HEX_DIGITS) or _is_uuid(value)
+
+
+def _is_uuid(value: Any) -> bool:
+    return isinstance(value, Binary) and len(value) == _UUID_LENGTH

@@ -1,0 +1,301 @@
+"""What could hurt: risks that show while bookings and clients pass by, each with a count and sample ids."""
+
+import heapq
+from typing import Any, NamedTuple
+
+from bson import decode
+from bson.datetime_ms import DatetimeMS
+from bson.errors import BSONError
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import CODEC, Document, read_fields
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.consolidate import Consolidation
+from booking_migrate.domain.rejection import Reason, Rejection
+from booking_migrate.domain.session import Session
+from booking_migrate.domain.totals import total
+from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
+from booking_migrate.dry_run.collector import LOOK, Sight
+from booking_migrate.dry_run.outcome import LargeClient
+from booking_migrate.dry_run.statistics import DAY, Statistics
+from booking_migrate.fastpath.build import Look, UsualClient
+from booking_migrate.migrate.counts import SAMPLES, Samples
+from booking_migrate.runs.outcome import Finding
+from booking_migrate.stores.appointments import Appointment, mark_of
+from booking_migrate.stores.scratchpad import Scratchpad
+
+LARGEST = 10
+"""How many of the largest clients are named."""
+
+_NEAR = 0.5
+"""From which part of the limit on a document is near it: it cannot grow by as much again."""
+
+_DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
+_NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
+_HEX_DIGITS = 24
+RISKS: dict[str, tuple[str, str]] = {
+    "clients-with-several-currencies": (
+        "clients whose totalSpent adds up several currencies",
+        "The sum means nothing for them. Decide before cut-over which currency counts, or read prices by session.",
+    ),
+    "documents-over-limit": (
+        "clients whose document would be over the size limit",
+        "Their bookings are rejected. Raise --max-document-size (MongoDB takes 16 MiB at most) or archive old ones.",
+    ),
+    "documents-near-limit": (
+        "clients whose document is over half of the size limit",
+        "A document cannot grow past 16 MiB: plan what happens when these clients go on booking.",
+    ),
+    "client-id-as-text": (
+        "clients whose id is text that spells another client's ObjectId",
+        "They become two clients. If they are one person, mend clientId in the source first.",
+    ),
+    "booked-twice": (
+        "bookings that look booked twice: same client, expert, date and start, not cancelled",
+        "Each becomes a session and counts in totalSpent. Cancel or remove the doubles in the source first.",
+    ),
+    "expert-overlaps": (
+        "sessions that overlap another one of the same expert, not cancelled",
+        "They are migrated as they are. A unique index on expert and start no longer keeps them apart.",
+    ),
+    "people-not-found": (
+        "bookings whose user or expert is not to be found",
+        "They are rejected. Give --users and --experts, or add the missing people.",
+    ),
+    "dates-out-of-range": (
+        "bookings with a date before 2000 or after 2099",
+        "They are migrated as they are; many programs cannot show them. Mend them in the source first.",
+    ),
+    "totals-wrong": (
+        "client documents that keep totals which are not those of their sessions",
+        "Nothing is added to them, so they are carried as they are. Mend totalSessions and totalSpent there.",
+    ),
+}
+"""Title and advice of each risk, by its kind, in the order in which they are told."""
+
+
+class _Converted(NamedTuple):
+    """What the risks of a booking that can be converted depend on."""
+
+    fields: Document
+    legacy_id: Any
+    created_at: int
+    """In milliseconds since 1970."""
+
+    updated_at: int
+    client_key: bytes
+    """The sort key of `clientId`."""
+
+
+class RiskWatch:
+    """An `Observer` that finds risks and feeds the statistics."""
+
+    def __init__(self, statistics: Statistics, scratchpad: Scratchpad, maximum_document_size: int) -> None:
+        """Begin with nothing found.
+
+        Args:
+            statistics: told about every booking and client document.
+            scratchpad: remembers what concerns several clients.
+            maximum_document_size: in bytes.
+        """
+        self.documents = 0
+        self.document_bytes = 0
+        self._sized = 0
+        self._is_batch_over = False
+        self._statistics = statistics
+        self._scratchpad = scratchpad
+        self._maximum = maximum_document_size
+        self._samples = {kind: Samples() for kind in RISKS}
+        self._slots: dict[tuple[bytes, bytes, int, int], Any] = {}
+        self._doubled: set[bytes] = set()
+        self._appointments: list[Appointment] = []
+        self._largest: list[tuple[int, int, LargeClient]] = []
+
+    def see_booking(self, result: Session | Rejection) -> None:
+        """See `Observer.see_booking`."""
+        if self._is_batch_over:
+            self._end_batch()
+        if isinstance(result, Rejection):
+            self._see_rejection(result)
+            return
+        fields = result.fields or _decoded(result.booking)
+        self._statistics.see_booking(fields, len(result.booking))
+        self._see_converted(
+            _Converted(
+                fields, result.legacy_id, result.created_at, result.updated_at, sort_key(result.client_id)
+            )
+        )
+
+    def _see_converted(self, booking: _Converted) -> None:
+        fields = booking.fields
+        if not (
+            is_date_in_range(booking.created_at)
+            and is_date_in_range(booking.updated_at)
+            and is_date_in_range(int(fields["scheduledDate"]))
+            and ("cancellationTime" not in fields or _is_in_range(fields["cancellationTime"]))
+        ):
+            self._samples["dates-out-of-range"].add(booking.legacy_id)
+        if fields.get("status") != CANCELLED:
+            self._see_appointment(booking)
+
+    def _see_rejection(self, rejection: Rejection) -> None:
+        fields = _decoded(rejection.raw)
+        self._statistics.see_booking(fields, len(rejection.raw))
+        if not all(_is_in_range(fields.get(name)) for name in _DATES):
+            self._samples["dates-out-of-range"].add(rejection.document_id)
+        if not _NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
+            self._samples["people-not-found"].add(rejection.document_id)
+
+    def _see_appointment(self, booking: _Converted) -> None:
+        fields, legacy_id = booking.fields, booking.legacy_id
+        start, end = minutes_of(fields["startTime"]), minutes_of(fields["endTime"])
+        if start is None or end is None:
+            return
+        expert = mark_of(fields["expertId"])
+        midnight = int(fields["scheduledDate"]) // DAY * MINUTES_A_DAY
+        slot = (booking.client_key, expert, midnight, start)
+        before = self._slots.setdefault(slot, legacy_id)
+        if before is not legacy_id:
+            self._see_doubled(before, legacy_id)
+        until = end if end > start else end + MINUTES_A_DAY
+        self._appointments.append(
+            Appointment(expert, midnight + start, midnight + until, display_id(legacy_id))
+        )
+
+    def _see_doubled(self, one: Any, other: Any) -> None:
+        keys = sort_key(one), sort_key(other)
+        if keys[0] == keys[1]:
+            return
+        for key, legacy_id in zip(keys, (one, other), strict=True):
+            if key not in self._doubled:
+                self._doubled.add(key)
+                self._samples["booked-twice"].add(legacy_id)
+
+    def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
+        """See `Observer.see_client`."""
+        self._is_batch_over = True
+        self._see_spelling(client_id)
+        document = consolidation.document
+        if not consolidation.size:
+            return
+        too_large = sum(
+            rejection.reason is Reason.CLIENT_DOCUMENT_TOO_LARGE for rejection in consolidation.rejected
+        )
+        sessions = consolidation.session_count + too_large
+        self._see_size(client_id, sessions, consolidation.size)
+        if document is None:
+            return
+        self.documents += 1
+        self.document_bytes += len(document)
+        converted = [*consolidation.migrated, *consolidation.already_migrated]
+        currencies = {session.currency for session in converted}
+        if consolidation.session_count > len(converted) or not consolidation.migrated:
+            stored = _decoded(document)
+            currencies |= _currencies(stored)
+            if not consolidation.migrated and _has_wrong_totals(stored):
+                self._samples["totals-wrong"].add(client_id)
+        if len(currencies) > 1:
+            self._samples["clients-with-several-currencies"].add(client_id)
+
+    @property
+    def look(self) -> Look:
+        """See `Observer.look`."""
+        return LOOK
+
+    def see_usual_bookings(self, sight: Sight) -> None:
+        """See `Observer.see_usual_bookings`."""
+        self._statistics.see_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
+        for kind, ids in (("dates-out-of-range", sight.out_of_range), ("booked-twice", sight.doubled)):
+            for booking_id in ids:
+                self._samples[kind].add(ObjectId(booking_id))
+        self._scratchpad.add_packed_appointments(sight.appointments)
+
+    def see_usual_client(self, client: UsualClient) -> None:
+        """See `Observer.see_usual_client`."""
+        self._see_spelling(client.client_id)
+        self._see_size(client.client_id, client.sessions, len(client.document))
+        self.documents += 1
+        self.document_bytes += len(client.document)
+
+    def _see_size(self, client_id: Any, sessions: int, size: int) -> None:
+        self._sized += 1
+        self._statistics.see_document(sessions, size)
+        if size > self._maximum:
+            self._samples["documents-over-limit"].add(client_id)
+        elif size > self._maximum * _NEAR:
+            self._samples["documents-near-limit"].add(client_id)
+        if len(self._largest) < LARGEST or size > self._largest[0][0]:
+            # Of equal sizes the one that comes first stays, so that the list does not depend on chance.
+            entry = (size, -self._sized, LargeClient(display_id(client_id), sessions, size))
+            push = heapq.heappush if len(self._largest) < LARGEST else heapq.heappushpop
+            push(self._largest, entry)
+
+    def _see_spelling(self, client_id: Any) -> None:
+        """Text sorts before ObjectIds, so all text has come when the first ObjectId does."""
+        if type(client_id) is ObjectId:
+            if self._scratchpad.has_text_client(client_id.binary):
+                self._samples["client-id-as-text"].add(client_id)
+        elif type(client_id) is str:
+            text = client_id.strip()
+            if len(text) == _HEX_DIGITS and ObjectId.is_valid(text):
+                self._scratchpad.add_text_client(ObjectId(text).binary)
+
+    def _end_batch(self) -> None:
+        self._scratchpad.add_appointments(self._appointments)
+        self._appointments.clear()
+        self._slots.clear()
+        self._doubled.clear()
+        self._is_batch_over = False
+
+    def largest_clients(self) -> tuple[LargeClient, ...]:
+        """The clients with the largest documents, the largest first."""
+        return tuple(client for _, _, client in sorted(self._largest, reverse=True))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """The risks found; called once, at the end."""
+        self._end_batch()
+        found = {kind: (samples.count, samples.ids()) for kind, samples in self._samples.items()}
+        found["expert-overlaps"] = self._scratchpad.overlapping(SAMPLES)
+        return tuple(
+            Finding(kind, title, *found[kind], advice)
+            for kind, (title, advice) in RISKS.items()
+            if found[kind][0]
+        )
+
+
+def _decoded(raw: bytes) -> Document:
+    """A booking's fields for looking at; the quick way, since nothing is written from them."""
+    try:
+        return decode(raw, CODEC)
+    except BSONError:
+        return read_fields(raw)
+
+
+def _is_in_range(value: Any) -> bool:
+    """Whether a value is no date out of range; whatever else it is, is not asked here."""
+    return type(value) is not DatetimeMS or is_date_in_range(int(value))
+
+
+def _sessions(document: Document) -> list[Document]:
+    """The sessions of a client document; none if they hold a value that Python cannot show."""
+    sessions = document["sessions"]
+    return [each for each in sessions if isinstance(each, dict)] if isinstance(sessions, list) else []
+
+
+def _currencies(document: Document) -> set[str]:
+    found = (session.get("currency") for session in _sessions(document))
+    return {currency for currency in found if isinstance(currency, str)}
+
+
+def _has_wrong_totals(document: Document) -> bool:
+    sessions = document["sessions"]
+    if not isinstance(sessions, list):
+        return False
+    expected = (len(sessions), total(session.get("price") for session in _sessions(document)))
+    found = (document.get("totalSessions"), document.get("totalSpent"))
+    # A total of another type is wrong too: verify compares bytes.
+    return any(
+        type(one) is not type(other) or sort_key(one) != sort_key(other)
+        for one, other in zip(expected, found, strict=True)
+    )

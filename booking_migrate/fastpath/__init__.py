@@ -1,0 +1,1 @@
+"""The fast path: flat bookings of known layouts, column by column on bytes; equal to `domain` by property tests."""

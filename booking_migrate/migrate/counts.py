@@ -1,0 +1,247 @@
+"""Counting what becomes of every document, in memory that does not grow with their number."""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.consolidate import Consolidation
+from booking_migrate.domain.rejection import Reason, Rejection
+from booking_migrate.domain.session import Session
+from booking_migrate.domain.totals import decimal_of
+from booking_migrate.errors import UnaccountedBookings
+from booking_migrate.fastpath.build import UsualClient
+from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
+
+SAMPLES = 5
+"""How many ids stand for many."""
+
+
+class Samples:
+    """The first few of many ids in MongoDB's order, so that they do not depend on the order of reading."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count = 0
+        self._first: list[tuple[bytes, str]] = []
+
+    def add(self, document_id: Any) -> None:
+        """Count one, and keep its id if it is among the first."""
+        self.count += 1
+        key = sort_key(document_id)
+        if len(self._first) < SAMPLES or key < self._first[-1][0]:
+            insort(self._first, (key, display_id(document_id)))
+            del self._first[SAMPLES:]
+
+    def saved(self) -> Mapping[str, Any]:
+        """Count and ids as values of BSON."""
+        return {"count": self.count, "first": [[key, text] for key, text in self._first]}
+
+    def add_saved(self, saved: Mapping[str, Any]) -> None:
+        """Count those that were saved."""
+        self.count += saved["count"]
+        others = [(bytes(key), text) for key, text in saved["first"]]
+        self._first = sorted([*self._first, *others])[:SAMPLES]
+
+    def ids(self) -> tuple[str, ...]:
+        """The ids kept, as text."""
+        return tuple(text for _, text in self._first)
+
+
+class Tally:
+    """The counts of one run."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.scanned = 0
+        self.client_documents = 0
+        self._migrated = 0
+        self._already_migrated = 0
+        self._clients = 0
+        self._sessions = 0
+        self._rejected: dict[Reason, Samples] = {}
+        self._disagreeing = Samples()
+        self._kept = Samples()
+        self._whole: Counter[str] = Counter()
+        self._fractional: dict[str, Decimal] = {}
+
+    def reject(self, rejections: Iterable[Rejection]) -> None:
+        """Count rejected documents, each under its first reason."""
+        for rejection in rejections:
+            self._rejected.setdefault(rejection.reason, Samples()).add(rejection.document_id)
+
+    def take(self, client_id: Any, consolidation: Consolidation) -> None:
+        """Count what became of one client."""
+        self.reject(consolidation.rejected)
+        self.reject(consolidation.contradicting)
+        self.scanned += len(consolidation.contradicting)
+        self.client_documents -= len(consolidation.contradicting)
+        self._migrated += len(consolidation.migrated)
+        self._already_migrated += len(consolidation.already_migrated)
+        if consolidation.migrated or consolidation.already_migrated:
+            self._clients += 1
+            self._sessions += consolidation.session_count
+            self._spend(consolidation.migrated)
+            self._spend(consolidation.already_migrated)
+        for rejection in consolidation.kept:
+            self._kept.add(rejection.document_id)
+        if consolidation.disagreement:
+            self._disagreeing.add(client_id)
+
+    def take_usual(self, client: UsualClient, *, is_new: bool) -> None:
+        """Count a usual client; if its document is not new, it was there already, byte for byte."""
+        sessions = client.sessions
+        if is_new:
+            self._migrated += sessions
+        else:
+            self._already_migrated += sessions
+        self._clients += 1
+        self._sessions += sessions
+        if isinstance(client.spent, int):
+            self._whole[client.currency] += client.spent
+        else:
+            before = self._fractional.get(client.currency, Decimal(0))
+            self._fractional[client.currency] = before + client.spent
+
+    def _spend(self, sessions: Iterable[Session]) -> None:
+        for session in sessions:
+            if isinstance(session.price, int):
+                self._whole[session.currency] += session.price
+            else:
+                before = self._fractional.get(session.currency, Decimal(0))
+                self._fractional[session.currency] = before + decimal_of(session.price)
+
+    @property
+    def rejected(self) -> int:
+        """How many documents were rejected."""
+        return sum(samples.count for samples in self._rejected.values())
+
+    def recount(self, sessions: int) -> None:
+        """Take out again a client of so many sessions that was counted before with fewer of its bookings."""
+        self._clients -= 1
+        self._sessions -= sessions
+
+    def saved(self) -> Mapping[str, Any]:
+        """Everything but the rejections, as values of BSON."""
+        return {
+            "migrated": self._migrated,
+            "already_migrated": self._already_migrated,
+            "clients": self._clients,
+            "sessions": self._sessions,
+            "disagreeing": self._disagreeing.saved(),
+            # As text: a sum may be larger than any number of BSON.
+            "whole": [[currency, str(amount)] for currency, amount in self._whole.items()],
+            "fractional": [[currency, str(amount)] for currency, amount in self._fractional.items()],
+        }
+
+    def add(self, saved: Mapping[str, Any]) -> None:
+        """Count what a tally had counted that was saved; an empty one counts nothing."""
+        if not saved:
+            return
+        self._migrated += saved["migrated"]
+        self._already_migrated += saved["already_migrated"]
+        self.scanned += saved["migrated"] + saved["already_migrated"]
+        self._clients += saved["clients"]
+        self._sessions += saved["sessions"]
+        self._disagreeing.add_saved(saved["disagreeing"])
+        self._whole.update({currency: int(amount) for currency, amount in saved["whole"]})
+        for currency, amount in saved["fractional"]:
+            self._fractional[currency] = self._fractional.get(currency, Decimal(0)) + Decimal(amount)
+
+    def check(self) -> None:
+        """Make sure that every booking is accounted for (DESIGN.md, invariant 1).
+
+        Raises:
+            UnaccountedBookings: one is not.
+        """
+        accounted = self._migrated + self._already_migrated + self.rejected
+        if accounted != self.scanned:
+            raise UnaccountedBookings(self.scanned, accounted)
+
+    def counts(self, *, changed: bool) -> Counts:
+        """The counts for the report.
+
+        Args:
+            changed: False if the target turned out to hold all of it already.
+        """
+        migrated = self._migrated if changed else 0
+        return Counts(
+            scanned=self.scanned,
+            migrated=migrated,
+            already_migrated=self._already_migrated + self._migrated - migrated,
+            rejected=self.rejected,
+            conflicts=self._rejected[Reason.CONFLICT].count if Reason.CONFLICT in self._rejected else 0,
+            clients=self._clients,
+            sessions=self._sessions,
+            client_documents=self.client_documents,
+        )
+
+    def counts_with(self, rejected: "Tally") -> Counts:
+        """The counts of what was moved here and what another tally has rejected.
+
+        Raises:
+            UnaccountedBookings: a booking is not accounted for.
+        """
+        self.check()
+        rejected.check()
+        return replace(
+            self.counts(changed=True),
+            scanned=self.scanned + rejected.scanned,
+            rejected=rejected.rejected,
+            conflicts=rejected.counts(changed=True).conflicts,
+            client_documents=self.client_documents,
+        )
+
+    def rejections(self) -> tuple[RejectionGroup, ...]:
+        """The rejections by reason, the most frequent first."""
+        groups = [
+            RejectionGroup(reason, samples.count, samples.ids()) for reason, samples in self._rejected.items()
+        ]
+        return tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))
+
+    def spent(self) -> dict[str, Decimal]:
+        """The prices of all sessions migrated or already migrated, per currency."""
+        currencies = sorted({*self._whole, *self._fractional})
+        return {
+            name: Decimal(self._whole[name]) + self._fractional.get(name, Decimal(0)) for name in currencies
+        }
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What somebody should know beyond the rejections."""
+        findings = []
+        if self._disagreeing.count:
+            findings.append(
+                Finding(
+                    kind="client-fields-disagree",
+                    title="clients whose bookings name different user ids or email addresses",
+                    count=self._disagreeing.count,
+                    sample_ids=self._disagreeing.ids(),
+                    advice="The last booking's were taken. Check these clients if the old ones matter.",
+                )
+            )
+        if self._kept.count:
+            findings.append(
+                Finding(
+                    kind="conflicts-kept-target",
+                    title="conflicts decided for the target",
+                    count=self._kept.count,
+                    sample_ids=self._kept.ids(),
+                    advice="These sessions stay as they are (--on-conflict target); the bookings are kept with that decision.",
+                )
+            )
+        currencies = tuple(self.spent())
+        if len(currencies) > 1:
+            findings.append(
+                Finding(
+                    kind="several-currencies",
+                    title="currencies in one collection",
+                    count=len(currencies),
+                    sample_ids=currencies[:SAMPLES],
+                    advice="The new application may accept only some; say which in [contract] currencies.",
+                )
+            )
+        return tuple(findings)

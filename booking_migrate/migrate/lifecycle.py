@@ -1,0 +1,85 @@
+"""A migration with a life: noted down, locked, continued after an interruption, and undone on demand."""
+
+from dataclasses import asdict, dataclass
+
+from booking_migrate.events import Listener
+from booking_migrate.migrate.journaled_target import JournaledTarget, Odometer
+from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest, RunSession, RunStores
+from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.throttle import NoThrottle, Throttle
+from booking_migrate.runs.undo import undo
+from booking_migrate.stores.ports import DocumentReader, TargetWriter
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledOutcome:
+    """What a run came to that has a journal."""
+
+    outcome: MigrationOutcome
+    run_id: str
+    """The run's name; that of the interrupted run if one was continued."""
+
+    is_resumed: bool
+
+
+def migrate(
+    plan: MigrationPlan,
+    source: DocumentReader,
+    target: TargetWriter,
+    *,
+    stores: RunStores,
+    request: RunRequest,
+    users: DocumentReader | None,
+    experts: DocumentReader | None,
+    listener: Listener,
+    shield: Shield,
+) -> JournaledOutcome:
+    """Migrate side by side under a journal and a lock; an interrupted run of the same request is continued.
+
+    The result is byte for byte that of a run that was never interrupted, and so are the counts.
+
+    Args:
+        plan: what is to be done.
+        source: where the bookings are; only read.
+        target: where the client documents go.
+        stores: where the run's life is kept.
+        request: what somebody wants to run.
+        users: where users are looked up; None if nowhere.
+        experts: where experts are looked up; None if nowhere.
+        listener: who wants to know how it goes.
+        shield: holds a signal back while a batch is written.
+
+    Raises:
+        TargetBusy, LeaseLost: another run is at work on the target.
+        OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
+        BookingMigrateError: as `migrate.pipeline.migrate`.
+    """
+    odometer = Odometer(listener)
+    session = RunSession(
+        stores, request, listener, undo=lambda run, lock: undo(run, stores, lock, listener, shield)
+    )
+    limit = request.maximum_lag
+    throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    try:
+        throttle.check()
+        kept = JournaledTarget(target, session, shield, odometer, throttle)
+        outcome = migrate_stream(
+            plan,
+            source,
+            kept,
+            users=users,
+            experts=experts,
+            listener=odometer,
+            history=kept,
+        )
+        with shield.protected():
+            session.finish(
+                changed=outcome.changed, counts=asdict(outcome.counts), documents=odometer.documents
+            )
+    except BaseException as error:
+        session.fail(error)
+        raise
+    return JournaledOutcome(outcome, session.run_id, session.is_resumed)

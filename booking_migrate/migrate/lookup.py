@@ -1,0 +1,78 @@
+"""Looking up users and experts for bookings of the first generation (DESIGN.md, section 2)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+from booking_migrate.bson.document import Document, read_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import Booking
+from booking_migrate.domain.contract import Kind, has_kind, is_client_id
+from booking_migrate.domain.people import People, Person
+from booking_migrate.runs.plan import LookupFields
+
+_AT_ONCE = 1000
+"""How many ids one question to a store names; the port allows a few thousand."""
+
+_REMEMBERED = 20_000
+"""How many answers are kept, so that memory does not grow with the number of people."""
+
+
+Value = TypeVar("Value")
+
+
+class FindsById(Protocol):
+    """Where people are looked up; every `DocumentReader` does."""
+
+    def find(self, ids: Sequence[Any]) -> Iterable[bytes]:
+        """The documents that have one of these `_id`; see `DocumentReader.find`."""
+
+
+class Directory:
+    """Users and experts, asked in groups; the last answers are remembered."""
+
+    def __init__(self, users: FindsById | None, experts: FindsById | None, fields: LookupFields) -> None:
+        """Take the places to ask; a place that is None knows nobody."""
+        self._users = _Memory(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
+        self._experts = _Memory(experts, lambda expert: expert.get(fields.expert_user))
+
+    def find(self, bookings: Iterable[Booking]) -> People:
+        """Everybody whom these bookings need and who is to be found."""
+        users: dict[bytes, Any] = {}
+        experts: dict[bytes, Any] = {}
+        for booking in bookings:
+            client_id, expert_id = booking.fields.get("clientId"), booking.fields.get("expertId")
+            if booking.lacks_client() and is_client_id(client_id):
+                users[sort_key(client_id)] = client_id
+            if booking.lacks_expert() and has_kind(expert_id, Kind.IDENTIFIER):
+                experts[sort_key(expert_id)] = expert_id
+        found_experts = self._experts.find(experts)
+        users.update((sort_key(user), user) for user in found_experts.values() if user is not None)
+        return People(self._users.find(users), found_experts)
+
+
+class _Memory(Generic[Value]):
+    """What a place answered, by the sort key of `_id`."""
+
+    def __init__(self, place: FindsById | None, take: Callable[[Document], Value]) -> None:
+        self._place = place
+        self._take = take
+        self._known: dict[bytes, Value] = {}
+        self._unknown: set[bytes] = set()
+
+    def find(self, ids: Mapping[bytes, Any]) -> dict[bytes, Value]:
+        """The answers for these ids, given by sort key; who is not found is left out."""
+        if len(self._known) + len(self._unknown) > _REMEMBERED:
+            self._known.clear()
+            self._unknown.clear()
+        self._ask({key: ids[key] for key in ids if key not in self._known and key not in self._unknown})
+        return {key: self._known[key] for key in ids if key in self._known}
+
+    def _ask(self, ids: Mapping[bytes, Any]) -> None:
+        if self._place is not None:
+            remaining = iter(ids.values())
+            while some := list(islice(remaining, _AT_ONCE)):
+                for raw in self._place.find(some):
+                    document = read_fields(raw)
+                    self._known[sort_key(document["_id"])] = self._take(document)
+        self._unknown.update(key for key in ids if key not in self._known)

@@ -1,0 +1,109 @@
+"""Before anything is written: clients that have more than one client document (DESIGN.md, section 2, "Already new")."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+from typing import Any
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.consolidate import ClientCase, consolidate
+from booking_migrate.errors import DuplicateClientDocuments
+from booking_migrate.migrate.existing import find_standing, parsed
+from booking_migrate.runs.provenance import TargetHistory
+from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
+
+_NAMED = 5
+"""How many clients a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: bytes
+    """The sort key of `clientId`."""
+
+    client_id: Any
+    document_id: Any
+    in_target: bool
+
+
+def settle_duplicates(
+    source: DocumentReader, target: TargetWriter, history: TargetHistory, *, merge_documents: bool
+) -> None:
+    """Refuse clients with more than one client document, or make the target ready for joining them.
+
+    A client document of the source that stands in the target under the same `_id` is one document, not two. With
+    ``merge_documents``, documents that are both in the target are joined there into the older one at once, because the
+    unique index cannot exist beside them; all others are joined on the way, by `consolidate`.
+
+    Raises:
+        DuplicateClientDocuments: there are some and they are not to be joined, or cannot be.
+    """
+    named: list[str] = []
+    count = 0
+    for entries in _duplicates(source, target, history):
+        in_target = [entry for entry in entries if entry.in_target]
+        joined = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
+        if not joined:
+            count += 1
+            if len(named) < _NAMED:
+                ids = ", ".join(display_id(entry.document_id) for entry in entries)
+                named.append(f"{display_id(entries[0].client_id)} ({ids})")
+    if count:
+        raise DuplicateClientDocuments(named, count)
+
+
+def _duplicates(
+    source: DocumentReader, target: TargetWriter, history: TargetHistory
+) -> Iterator[list[_Entry]]:
+    entries = merge(
+        _entries(source.scan_client_documents(), in_target=False),
+        _entries(target.scan_client_documents(), in_target=True),
+        key=lambda entry: entry.key,
+    )
+    for _, group in groupby(entries, key=lambda entry: entry.key):
+        documents = list(group)
+        if _are_several(documents):
+            documents = list(_without_derived(documents, target, history))
+        if _are_several(documents):
+            yield documents
+
+
+def _are_several(entries: Sequence[_Entry]) -> bool:
+    return len({sort_key(entry.document_id) for entry in entries}) > 1
+
+
+def _without_derived(
+    entries: Sequence[_Entry], target: TargetWriter, history: TargetHistory
+) -> Iterator[_Entry]:
+    """Leave out what runs of this tool wrote to the target: it is derived again, from the others and the bookings."""
+    yield from (entry for entry in entries if not entry.in_target)
+    for there in find_standing(target, history, [entries[0].client_id]):
+        baseline = parsed(there.baseline)
+        if baseline is not None:
+            yield _Entry(there.key, baseline.client_id, baseline.document_id, in_target=True)
+
+
+def _entries(documents: Iterator[bytes], *, in_target: bool) -> Iterator[_Entry]:
+    for raw in documents:
+        document = read_client_document(raw)
+        # What is no proper client document is rejected on its own later.
+        if isinstance(document, ClientDocument):
+            yield _Entry(sort_key(document.client_id), document.client_id, document.document_id, in_target)
+
+
+def _join(target: TargetWriter, client_id: Any) -> bool:
+    """Join a client's documents in the target into the oldest; whether that could be done."""
+    read = [read_client_document(raw) for raw in target.find_client_documents([client_id])]
+    documents = [document for document in read if isinstance(document, ClientDocument)]
+    joined = consolidate(ClientCase(sessions=(), in_source=documents))
+    if joined.contradicting or joined.document is None:
+        return False
+    result = read_client_document(joined.document)
+    kept_key = sort_key(result.document_id) if isinstance(result, ClientDocument) else None
+    before = next(document for document in documents if sort_key(document.document_id) == kept_key)
+    others = [document.raw for document in documents if document is not before]
+    target.join(Replacement(before.raw, joined.document), others)
+    return True

@@ -1,0 +1,248 @@
+"""The life of a run into a file. The file appears whole or not at all, so there is nothing to continue, only to undo."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from booking_migrate import __version__
+from booking_migrate.domain.rejection import Rejection
+from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
+from booking_migrate.events import Listener, Reached, Step, Warned
+from booking_migrate.migrate.lifecycle import JournaledOutcome
+from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.outcome import Counts
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest
+from booking_migrate.runs.states import check_transition
+from booking_migrate.runs.undo import UndoOutcome
+from booking_migrate.stores.files.atomic import write_failures
+from booking_migrate.stores.files.sidecar import Sidecar, SidecarRecord, WrittenFile, digest_of
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.ports import CanHold, DocumentReader, Replacement, TargetWriter
+
+
+class SidecarTarget:
+    """A target file beside which a sidecar says who wrote it; see `TargetWriter` for the promises."""
+
+    def __init__(
+        self,
+        target: TargetWriter,
+        sidecar: Sidecar,
+        request: RunRequest,
+        files: Sequence[Path],
+        listener: Listener,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            target: where the result goes really.
+            sidecar: what is written beside it.
+            request: what somebody wants to run.
+            files: the target file, and the one with the rejected bookings.
+            listener: told about each step.
+        """
+        self._target = target
+        self._sidecar = sidecar
+        self._request = request
+        self._files = files
+        self._listener = listener
+
+    @property
+    def name(self) -> str:
+        """See `TargetWriter.name`."""
+        return self._target.name
+
+    @property
+    def rejects_name(self) -> str:
+        """See `TargetWriter.rejects_name`."""
+        return self._target.rejects_name
+
+    @property
+    def can_hold(self) -> CanHold:
+        """See `TargetWriter.can_hold`."""
+        return self._target.can_hold
+
+    def prepare(self) -> None:
+        """See `TargetWriter.prepare`."""
+        # A sidecar of a newer version is refused before anything is written.
+        self._sidecar.read()
+        self._target.prepare()
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `TargetWriter.scan_client_documents`."""
+        return self._target.scan_client_documents()
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `TargetWriter.find_client_documents`."""
+        return self._target.find_client_documents(client_ids)
+
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        """See `TargetWriter.join`."""
+        self._target.join(changed, removed)
+
+    def write(
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
+    ) -> None:
+        """See `TargetWriter.write`."""
+        self._target.write(new, changed, rejected, removed)
+
+    def finish(self) -> bool:
+        """See `TargetWriter.finish`. That files are about to appear is noted first, and what they are afterwards."""
+        before = self._sidecar.read()
+        if before is not None and self._is_true(before):
+            return self._finish_again()
+        was_cut_off = before is not None and before.run.state is RunState.RUNNING
+        record = before if before is not None and was_cut_off else self._begun()
+        self._sidecar.write(record)
+        self._listener.notify(Reached(Step.RUN_NOTED))
+        changed = self._target.finish() or was_cut_off
+        self._listener.notify(Reached(Step.TARGET_FINISHED))
+        with _record_lost():
+            if changed:
+                self._sidecar.write(self._done(record))
+            elif before is not None:
+                self._sidecar.write(before)
+            else:
+                self._sidecar.remove()
+        self._listener.notify(Reached(Step.RUN_FINISHED))
+        return changed
+
+    def _is_true(self, record: SidecarRecord) -> bool:
+        """Whether the files are those of a run that came to its end."""
+        return record.run.state is RunState.DONE and all(
+            digest_of(self._sidecar.resolve(file)) == file.sha256 for file in record.files
+        )
+
+    def _finish_again(self) -> bool:
+        """Finish where an earlier run has been; its sidecar stays true unless this run replaces the files."""
+        record = self._begun()
+        changed = self._target.finish()
+        if changed:
+            with _record_lost():
+                self._sidecar.write(self._done(record))
+        return changed
+
+    def abandon(self) -> None:
+        """See `TargetWriter.abandon`."""
+        self._target.abandon()
+
+    def note_counts(self, counts: Counts) -> None:
+        """Add the counts of a run that came to its end."""
+        record = self._sidecar.read()
+        if record is not None:
+            run = record.run.model_copy(update={"counts": asdict(counts), "documents": counts.scanned})
+            with _record_lost():
+                self._sidecar.write(record.model_copy(update={"run": run}))
+
+    def _begun(self) -> SidecarRecord:
+        now = datetime.now(UTC)
+        holder = self._request.holder
+        run = RunRecord(
+            run_id=self._request.run_id,
+            tool_version=__version__,
+            source=self._request.source,
+            target=self._request.target,
+            state=RunState.RUNNING,
+            options=self._request.options,
+            user=holder.user,
+            host=holder.host,
+            pid=holder.pid,
+            started_at=now,
+            heartbeat_at=now,
+            worked_from=now,
+            target_existed=self._files[0].exists(),
+        )
+        return SidecarRecord(
+            run=run, files=[WrittenFile(path=self._sidecar.relative(path)) for path in self._files]
+        )
+
+    def _done(self, record: SidecarRecord) -> SidecarRecord:
+        files = [
+            WrittenFile(path=self._sidecar.relative(path), sha256=digest_of(path)) for path in self._files
+        ]
+        return SidecarRecord(run=_moved(record.run, RunState.DONE), files=files)
+
+
+@contextmanager
+def _record_lost() -> Iterator[None]:
+    """Say of a record that cannot be written that the files themselves are there.
+
+    Raises:
+        OutputFailed: instead of WriteFailed.
+    """
+    try:
+        yield
+    except WriteFailed as error:
+        raise OutputFailed("migrate", "record of the run", error.place, error.problem) from error
+
+
+def migrate_to_file(
+    plan: MigrationPlan,
+    source: DocumentReader,
+    target: SidecarTarget,
+    *,
+    run_id: str,
+    users: DocumentReader | None,
+    experts: DocumentReader | None,
+    listener: Listener,
+) -> JournaledOutcome:
+    """Migrate into a file, and note in its sidecar what came out.
+
+    Raises:
+        OutputFailed: the files are there, but what is known of the run could not be noted beside them.
+        BookingMigrateError: as `migrate.pipeline.migrate`; no file appears.
+    """
+    outcome = migrate_stream(plan, source, target, users=users, experts=experts, listener=listener)
+    if outcome.changed:
+        target.note_counts(outcome.counts)
+    return JournaledOutcome(outcome, run_id, is_resumed=False)
+
+
+def roll_back_file(sidecar: Sidecar, *, run_id: str | None, listener: Listener) -> UndoOutcome:
+    """Remove the files that a run wrote, if they still are byte for byte what it wrote.
+
+    A file that the run replaced (``--overwrite``) does not come back: nothing kept it.
+
+    Raises:
+        NoRun: no run is known to have written the file, or another one than named.
+    """
+    record = sidecar.read()
+    if record is None or record.run.run_id != (run_id or record.run.run_id):
+        raise NoRun(f"run {run_id or ''} noted in {sidecar.path} to roll back".replace("  ", " "))
+    if record.run.state is RunState.ROLLED_BACK:
+        return UndoOutcome(record.run, unit="file", was_rolled_back=True)
+    outcome = UndoOutcome(record.run, unit="file")
+    record = record.model_copy(update={"run": _moved(record.run, RunState.ROLLING_BACK)})
+    sidecar.write(record)
+    listener.notify(Reached(Step.UNDO_BEGUN))
+    for file in record.files:
+        path = sidecar.resolve(file)
+        there = digest_of(path)
+        if there is None:
+            continue
+        if there == file.sha256:
+            with write_failures(str(path)):
+                path.unlink()
+            outcome.removed += 1
+        else:
+            outcome.kept += 1
+            outcome.kept_ids.append(file.path)
+        listener.notify(Reached(Step.RANGE_UNDONE))
+    if record.run.target_existed and outcome.removed:
+        listener.notify(Warned("what the run replaced (--overwrite) was not kept and does not come back"))
+    outcome.run = _moved(record.run, RunState.ROLLED_BACK).model_copy(update={"kept": outcome.kept})
+    sidecar.write(record.model_copy(update={"run": outcome.run}))
+    listener.notify(Reached(Step.UNDO_PROVEN))
+    return outcome
+
+
+def _moved(run: RunRecord, state: RunState) -> RunRecord:
+    check_transition(run, state)
+    return run.model_copy(update={"state": state, "heartbeat_at": datetime.now(UTC)})

@@ -1,0 +1,1 @@
+"""Undo a run at any point of its life."""

@@ -1,0 +1,283 @@
+"""Giving the live collection its old bookings back after a cut-over (DESIGN.md, section 4, `rollback`).
+
+Writes are refused from the fence to the swap. In between, the kept copy of the old collection and what is live now are
+read side by side, client by client, and what `domain.reversal` makes of them is put into a collection of its own. That is
+proven, and then takes the live name in one atomic rename. Whatever fails before the rename drops it and lifts the fence:
+the result of the cut-over is live as it was. The old copy is dropped last of all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from time import monotonic
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.errors import (
+    BookingMigrateError,
+    LeaseLost,
+    OldBookingsLost,
+    PlaceNotFound,
+    RestorationFailed,
+)
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
+from booking_migrate.runs.drift import Since
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.states import check_transition
+from booking_migrate.runs.undo import UndoOutcome, undo_rejects
+from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.verify.join import pair_clients
+
+_FLUSH_BYTES = 8 * 1024 * 1024
+"""How many bytes of documents are written at a time."""
+
+_FLUSH_DOCUMENTS = 5000
+
+
+def check_kept(places: RestorationPlaces) -> None:
+    """Refuse to go back where nothing is left to go back to.
+
+    Raises:
+        OldBookingsLost: the kept copy of the old collection was dropped.
+    """
+    try:
+        places.kept.check()
+    except PlaceNotFound:
+        raise OldBookingsLost(places.kept.name) from None
+
+
+def survey(places: RestorationPlaces, listener: Listener) -> Since:
+    """What has happened since the cut-over; nothing is written.
+
+    Raises:
+        OldBookingsLost: as `check_kept`.
+    """
+    check_kept(places)
+    since = Since()
+    listener.notify(
+        PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
+    )
+    for client in restored_clients(places, discard_later=False):
+        since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+        listener.notify(Advanced(client.bookings))
+    listener.notify(PhaseEnded())
+    return since
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationPlan:
+    """What is to be done, and with whose help."""
+
+    run: RunRecord
+    places: RestorationPlaces
+    stores: RunStores
+    lock: HeldLock
+    """That of the run's target."""
+
+    listener: Listener
+    shield: Shield
+    """Holds a signal back while the swap must not be cut in two."""
+
+    discard_later: bool
+    """Whether what the application has done since is dropped."""
+
+
+def restore(plan: RestorationPlan) -> UndoOutcome:
+    """Undo a run that was cut over, or go on with that.
+
+    Raises:
+        OldBookingsLost: the kept copy of the old collection was dropped; nothing was changed.
+        RestorationFailed: it was given up; the result of the cut-over is live as it was.
+        LeaseLost: another run has taken the lock over.
+    """
+    return _Restoration(plan).carry_out()
+
+
+class _Restoration:
+    """One restoration at work."""
+
+    def __init__(self, plan: RestorationPlan) -> None:
+        self._run = plan.run
+        self._places = plan.places
+        self._stores = plan.stores
+        self._lock = plan.lock
+        self._listener = plan.listener
+        self._shield = plan.shield
+        self._discards = plan.discard_later
+        self._fenced_at: float | None = None
+        self._refused_before = 0.0
+        self._documents = 0
+        self._since = Since()
+        self._outcome = UndoOutcome(
+            plan.run, unit="booking", since=self._since, is_discarded=plan.discard_later
+        )
+
+    def carry_out(self) -> UndoOutcome:
+        """Do it, or leave everything as it was."""
+        run, live, restored = self._run, self._places.live, self._places.restored
+        self._lock.confirm()
+        if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
+            self._recall()
+            return self._finish()
+        check_kept(self._places)
+        check_transition(run, RunState.RESTORING)
+        self._run = self._stores.journal.save(
+            run.run_id,
+            state=RunState.RESTORING.value,
+            # Taken up again after a kill, the fence may stand already and hide what was there before it.
+            successor_settings=run.successor_settings or live.settings(),
+        )
+        self._reach(Step.RESTORATION_NOTED)
+        try:
+            self._outcome.indexes = self._prepare()
+            with self._shield.protected():
+                self._lock.confirm()
+                restored.swap()
+                self._outcome.refused_seconds = self._refused_seconds()
+                self._reach(Step.RESTORED)
+                return self._finish()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _prepare(self) -> Sequence[IndexNote]:
+        """Everything up to the swap."""
+        live, restored = self._places.live, self._places.restored
+        journal = self._stores.journal
+        now = journal.now()
+        # Taken up again after a kill, the fence may have stood all the time.
+        self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
+        self._refused_before = (now - (self._run.fenced_at or now)).total_seconds()
+        self._fenced_at = monotonic()
+        live.raise_fence()
+        self._reach(Step.FENCED)
+        count = live.count()
+        restored.begin(self._run.live_settings or "")
+        self._write()
+        self._reach(Step.RESTORATION_BUILT)
+        indexes = restored.complete(self._run.live_settings or "")
+        self._prove()
+        if live.count() != count:
+            raise self._failure("documents were deleted meanwhile")
+        # What had happened can be seen no more after the swap, and whoever goes on then has to tell it, too.
+        self._run = self._stores.journal.save(
+            self._run.run_id,
+            undone={
+                "restored": self._outcome.restored,
+                "since": asdict(self._since),
+                "dropped": self._discards,
+            },
+        )
+        self._reach(Step.RESTORATION_PROVEN)
+        return indexes
+
+    def _recall(self) -> None:
+        """Know again what an earlier process had put together before it was killed behind the swap."""
+        undone = self._run.undone
+        self._outcome.restored = undone["restored"]
+        self._outcome.since = Since(**undone["since"])
+        self._outcome.is_discarded = undone["dropped"]
+
+    def _write(self) -> None:
+        run, outcome, since = self._run, self._outcome, self._since
+        self._listener.notify(PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count()))
+        batch: list[bytes] = []
+        size = 0
+        for client in restored_clients(self._places, discard_later=self._discards):
+            since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+            outcome.restored += client.bookings
+            batch += client.documents
+            size += sum(map(len, client.documents))
+            if size > _FLUSH_BYTES or len(batch) >= _FLUSH_DOCUMENTS:
+                self._insert(batch)
+                batch, size = [], 0
+        self._insert(batch)
+        self._listener.notify(PhaseEnded())
+
+    def _insert(self, documents: Sequence[bytes]) -> None:
+        if documents:
+            with self._shield.protected():
+                self._lock.confirm()
+                self._places.restored.insert(documents)
+            self._documents += len(documents)
+            self._listener.notify(Advanced(len(documents)))
+
+    def _prove(self) -> None:
+        """Read again what was written.
+
+        Raises:
+            RestorationFailed: it is not what it must be.
+        """
+        places = self._places
+        if self._discards or self._since.is_nothing:
+            # Nothing but the old documents may be there, so the server's own hash tells.
+            if not places.restored.is_same(places.kept.name):
+                raise self._failure(f"what was restored is not what {places.kept.name} holds")
+            return
+        found = pair_clients(places.result.scan_by_client(), ())
+        proper = ((pair.key, pair.source_bytes) for pair in found if pair.is_client)
+        count = 0
+        for client in restored_clients(places, discard_later=False):
+            count += len(client.documents)
+            there: Sequence[bytes] = ()
+            if client.key is None:
+                there = list(places.result.find([value_in(raw, b"_id") for raw in client.documents]))
+            elif client.documents:
+                key, there = next(proper, (None, ()))
+                if key != client.key:
+                    raise self._failure("what was restored is not what was read")
+            if sorted(there) != sorted(client.documents):
+                raise self._failure("what was restored is not what was read")
+        if next(proper, None) is not None or count != self._documents:
+            raise self._failure("what was restored is more than what was read")
+
+    def _finish(self) -> UndoOutcome:
+        """After the swap nothing of the run is needed any more. May be repeated."""
+        run, stores, outcome = self._run, self._stores, self._outcome
+        undo_rejects(run, stores, self._lock, self._listener, self._shield)
+        self._lock.confirm()
+        if run.legacy is not None:
+            self._places.live.drop(run.legacy)
+        outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
+        self._reach(Step.UNDO_PROVEN)
+        stores.journal.forget(run.run_id)
+        self._reach(Step.NOTES_DROPPED)
+        return outcome
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave what is live as it was; if even that cannot be done, say so: the next start does it."""
+        if isinstance(error, LeaseLost):
+            return
+        live, run = self._places.live, self._run
+        try:
+            with self._shield.protected():
+                self._lock.confirm()
+                if live.is_swapped(run.successor_settings or ""):
+                    error.add_note(
+                        f"{run.source} holds the old bookings again: run rollback again to finish."
+                    )
+                    return
+                # The fence first: whatever fails after it, the collection takes writes again.
+                live.lift_fence(run.successor_settings or "")
+                self._reach(Step.FENCE_LIFTED)
+                self._places.restored.drop()
+                self._stores.journal.save(
+                    run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
+                )
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{run.source} is live as before and accepts writes again.")
+        except BookingMigrateError as trouble:
+            error.add_note(
+                f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
+            )
+
+    def _failure(self, problem: str) -> RestorationFailed:
+        return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())
+
+    def _refused_seconds(self) -> float:
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+
+    def _reach(self, step: Step) -> None:
+        self._listener.notify(Reached(step))

@@ -1,0 +1,142 @@
+"""Undoing a run, at whatever point of its life it is (DESIGN.md, section 4).
+
+Before a cut-over what the run wrote is removed (`undo`); after it the live collection gets its old bookings back
+(`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from booking_migrate.cutover.run import recover
+from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
+from booking_migrate.events import Listener, Reached, Step
+from booking_migrate.in_place.move_back import undo_in_place
+from booking_migrate.rollback.restore import RestorationPlan, restore
+from booking_migrate.rollback.restored_clients import RestorationPlaces
+from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.states import FINAL, LIVE, STANDING
+from booking_migrate.runs.undo import UndoOutcome, undo
+from booking_migrate.stores.in_place import InPlaceCollection
+from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+
+
+def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
+    """Return the runs that a rollback is about, in the order in which they are undone: the newest first.
+
+    Without ``run_id`` these are all runs into the target that wrote something which still stands, or the newest one
+    that was rolled back already if none does.
+
+    Args:
+        journal: the journal of the target's database.
+        target: the target; None: that of the run.
+        run_id: a single run.
+
+    Raises:
+        NoRun: no such run is known.
+        LaterRun: a later run wrote on top of the one that is named, and has to be undone first.
+        Finalized: what it would take was dropped.
+    """
+    runs = journal.runs(target)
+    named = f" {run_id}" if run_id else ""
+    where = f" into {target}" if target else ""
+    known = STANDING | FINAL | {RunState.ROLLED_BACK}
+    chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
+    if not chosen:
+        raise NoRun(f"run{named}{where} to roll back")
+    if run_id is None:
+        standing = [run for run in chosen if run.state in STANDING]
+        chosen = standing or chosen[:1]
+    if chosen[0].state in FINAL:
+        raise Finalized(chosen[0].run_id, chosen[0].archive or "the archive")
+    if chosen[0].state is not RunState.ROLLED_BACK:
+        _refuse_later(journal, chosen[0])
+    return chosen
+
+
+def _refuse_later(journal: RunJournal, run: RunRecord) -> None:
+    """Refuse to undo a run on top of which a later one wrote: into its target, or in place into what it made live."""
+    for other in journal.runs():
+        if other.run_id == run.run_id:
+            return
+        is_on_top = run.state in LIVE and other.archive is not None and other.source == run.source
+        if other.state in STANDING and (other.target == run.target or is_on_top):
+            raise LaterRun(run.run_id, other.run_id)
+
+
+def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
+    """Return the ids of the runs into a target that wrote something which still stands, the newest first."""
+    return [run.run_id for run in journal.runs(target) if run.state in STANDING]
+
+
+def _refuse_discarding(run: RunRecord) -> NoReturn:
+    raise NothingLater(run.run_id, run.state.value)
+
+
+def roll_back(
+    run: RunRecord,
+    stores: RunStores,
+    holder: Holder,
+    *,
+    places: Callable[[RunRecord], RestorationPlaces],
+    in_place: Callable[[RunRecord], InPlaceCollection],
+    listener: Listener,
+    shield: Shield,
+    discard_later: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
+) -> UndoOutcome:
+    """Undo a run under the lock of its target. What a killed cut-over left behind is cleared up first.
+
+    Args:
+        run: the run.
+        stores: where its life is kept.
+        holder: who undoes it.
+        places: opens the collections of its cut-over.
+        in_place: opens the collection that it was made in, if it was made in place.
+        listener: told about each step.
+        shield: holds a signal back while a range is undone.
+        discard_later: whether what the application has done since the cut-over is dropped.
+        lease_seconds: how long the lock is held without being renewed.
+
+    Raises:
+        TargetBusy, LeaseLost: another run is at work on the target.
+        NothingLater: something is to be dropped, but the run was never cut over; nothing was changed.
+        NotRestored: the target is not as it was; somebody else writes to it.
+        RestorationFailed: after a cut-over, it was given up; its result is live as it was.
+    """
+    if run.state is RunState.ROLLED_BACK:
+        return UndoOutcome(run, was_rolled_back=True)
+    lock = HeldLock.acquire(stores.locks, run.target, holder, lease_seconds)
+    listener.notify(Reached(Step.LOCKED))
+    try:
+        # Somebody may have gone on with it, or undone it, before the lock was ours.
+        now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
+        if now.state is RunState.CUTTING_OVER:
+            now = recover(now, places(now).live, stores, lock, listener)
+        if now.state is RunState.ROLLED_BACK:
+            outcome = UndoOutcome(now, was_rolled_back=True)
+        elif now.archive is not None:
+            outcome = undo_in_place(
+                now,
+                in_place(now),
+                stores,
+                lock,
+                listener=listener,
+                shield=shield,
+                discard_later=discard_later,
+            )
+        elif now.state in LIVE:
+            outcome = restore(
+                RestorationPlan(now, places(now), stores, lock, listener, shield, discard_later)
+            )
+        else:
+            if discard_later:
+                _refuse_discarding(now)
+            outcome = undo(now, stores, lock, listener, shield)
+    except BaseException as error:
+        lock.let_go(error)
+        raise
+    lock.release()
+    listener.notify(Reached(Step.UNLOCKED))
+    return outcome

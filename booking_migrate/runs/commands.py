@@ -1,0 +1,113 @@
+"""The commands that make sense for a run, complete with the options that it was given."""
+
+import shlex
+from collections.abc import Sequence
+
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.states import LIVE, RESUMABLE, UNDOABLE, options_as_text
+from booking_migrate.stores.journal import RunRecord, RunState
+
+_PEOPLE = {"users": "users", "experts": "experts"}
+"""Options of every command that converts, and what they are if they are not given."""
+
+_RULES = (
+    "accept",
+    "max-document-size",
+    "on-conflict",
+    "user-id-field",
+    "user-email-field",
+    "expert-user-field",
+)
+_FLAGS = ("merge-client-documents", "without-transactions")
+_PLACES = ("rejects", "json-format")
+_TAKEN = {
+    "migrate": {*_PEOPLE, *_RULES, *_FLAGS, *_PLACES},
+    "verify": {*_PEOPLE, *_RULES, *_PLACES},
+    "cutover": {*_PEOPLE, *_RULES, "merge-client-documents"},
+    "finalize": {*_PEOPLE, *_RULES},
+}
+"""The options of a run that each command takes as well."""
+
+
+def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    """Return the commands that make sense for a run that no process works on; what goes on comes first.
+
+    Args:
+        run: the run.
+        is_newest: whether no later run into the same target stands.
+    """
+    if run.archive is not None:
+        return _possible_in_place(run, is_newest=is_newest)
+    back, migrate, cutover = rollback_of(run), command_of(run, "migrate"), command_of(run, "cutover")
+    if run.state in RESUMABLE:
+        return [migrate, f"{migrate} --restart", back]
+    if run.state is RunState.DONE:
+        ready = is_newest and run.verified_clean and run.legacy is None
+        return [
+            command_of(run, "verify"),
+            *([cutover] if ready else []),
+            *([back] if is_newest else []),
+        ]
+    if run.state is RunState.CUTTING_OVER:
+        return [cutover, abort_of(run), *([back] if is_newest else [])]
+    if run.state in LIVE:
+        return [back] if is_newest else []
+    return [back] if run.state in UNDOABLE else [migrate]
+
+
+def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    back, migrate = rollback_of(run), command_of(run, "migrate")
+    match run.state:
+        case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
+            return [migrate, f"{migrate} --restart", back]
+        case RunState.DONE:
+            return [command_of(run, "verify"), *([back, command_of(run, "finalize")] if is_newest else [])]
+        case RunState.ROLLING_BACK:
+            return [back]
+        case RunState.FINALIZING:
+            return [command_of(run, "finalize")]
+        case _:
+            return [migrate]
+
+
+def abort_of(run: RunRecord) -> str:
+    """Return the command that gives up an unfinished cut-over and keeps the target."""
+    places = shlex.join(["--source", run.source, "--target", run.target])
+    return f"booking-migrate cutover {places} --abort"
+
+
+def rollback_of(run: RunRecord) -> str:
+    """Return the command that undoes a run."""
+    return f"booking-migrate rollback --run {run.run_id}"
+
+
+def command_of(run: RunRecord, name: str) -> str:
+    """Return a command about a run: its places, and its options as far as they are not the defaults.
+
+    A contract that the config file changed cannot be written as an option, so the file has to be named.
+
+    Args:
+        run: the run.
+        name: ``migrate``, ``verify``, ``cutover`` or ``finalize``.
+    """
+    words = [name]
+    if run.archive is None:
+        words += ["--source", run.source, "--target", run.target]
+    else:
+        words += [] if name == "finalize" else ["--in-place"]
+        words += ["--source", run.source, "--archive", run.archive]
+    defaults = {**_PEOPLE, **options_as_text(MigrationPlan())}
+    for option, value in run.options.items():
+        if option in _TAKEN[name] and value not in ("", defaults.get(option)):
+            words += _words(option, value)
+    contract = {option: value for option, value in run.options.items() if option.startswith("contract.")}
+    if any(value != defaults.get(option, value) for option, value in contract.items()):
+        words += ["--config", "CONFIG.toml"]
+    return f"booking-migrate {shlex.join(words)}"
+
+
+def _words(option: str, value: str) -> list[str]:
+    if option in _FLAGS:
+        return [f"--{option}"] if value == str(True) else []
+    values = value.split(", ") if option == "accept" else [value]
+    return [word for each in values for word in (f"--{option}", each)]

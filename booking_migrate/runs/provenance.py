@@ -1,0 +1,220 @@
+"""Where the client documents of a target come from: what the runs of this tool wrote, and what stood there before.
+
+A document that a run wrote and that others have not changed since is derived again from the bookings as they are now;
+so the engine needs to know what the client had before any run. The journal has the digest of every document that a run
+wrote and the document that it replaced, so the chain can be followed back, through several runs, to the first document
+that the tool did not write: the baseline.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+from booking_migrate.bson.document import elements, read_value
+from booking_migrate.bson.order import sort_key
+from booking_migrate.runs.states import STANDING, UNDOABLE
+from booking_migrate.stores.baseline import Baseline
+from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
+
+_WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
+"""The states of a run whose documents stand in its target."""
+
+
+class Trace(NamedTuple):
+    """Where one client document of the target comes from."""
+
+    found: bytes | None
+    """The document as it was before the run at hand; None if it was not there."""
+
+    baseline: bytes | None
+    """The document as it was before any run of this tool wrote it; None if it was not there.
+
+    The document itself if others wrote it, or changed it since.
+    """
+
+
+class TargetHistory(Protocol):
+    """What is known of the documents that a target holds already."""
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether runs of this tool wrote documents here, so that clients may have lost all their bookings since."""
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """Return where each of these documents, found in the target just now, comes from; in their order."""
+
+
+class NoHistory:
+    """A target without a journal: whatever it holds was written by others."""
+
+    has_runs = False
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """Take each document for its own baseline."""
+        return [Trace(raw, raw) for raw in documents]
+
+
+class SampledHistory:
+    """A history for a source that is only sampled: clients that are not in the sample have not lost their bookings."""
+
+    has_runs = False
+
+    def __init__(self, whole: TargetHistory) -> None:
+        """Take the history for the whole source."""
+        self._whole = whole
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """See `TargetHistory.trace`."""
+        return self._whole.trace(documents)
+
+
+class JournalHistory:
+    """The history that the journal's notes tell."""
+
+    def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:
+        """Take the parts.
+
+        Args:
+            journal: the journal.
+            runs: the ids of the runs whose documents stand in the target, the oldest first.
+            current: the one of them that goes on writing; None if a new run is about to.
+        """
+        self._journal = journal
+        self._runs = runs
+        self._current = current
+
+    @property
+    def has_runs(self) -> bool:
+        """See `TargetHistory.has_runs`."""
+        return bool(self._runs)
+
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        """See `TargetHistory.trace`."""
+        if not self._runs or not documents:
+            return NoHistory().trace(documents)
+        keys = [client_key_of(raw) for raw in documents]
+        noted = {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+        baselines = predecessors(part for run in self._runs for part in noted[run])
+        founds = predecessors(noted[self._current]) if self._current is not None else {}
+        traces = []
+        for raw in documents:
+            digest = sha256(raw).digest()
+            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw)))
+        return traces
+
+    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
+        """Return what stood in the place of documents before the runs, by the BSON of ``{_id}`` of each document.
+
+        Unlike `trace` this does not ask whether others have changed a document since a run wrote it: it is for telling
+        what the document should be. Documents that no run wrote, or that were not there before, are left out.
+        """
+        if not self._runs or not documents:
+            return {}
+        keys = [client_key_of(raw) for raw in documents]
+        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
+        known, latest, oldest = predecessors(noted), _latest(noted), _oldest(noted)
+        before = {identity: known.get(latest.get(identity, b"")) for identity in map(identity_of, documents)}
+        return {
+            identity: Baseline(raw, oldest.get(identity))
+            for identity, raw in before.items()
+            if raw is not None
+        }
+
+
+class InPlaceHistory:
+    """What a collection held before it was migrated in place, where the application goes on changing documents."""
+
+    def __init__(self, journal: RunJournal, runs: Sequence[str]) -> None:
+        """Take the journal, and the ids of the runs, the oldest first."""
+        self._journal = journal
+        self._runs = runs
+
+    def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
+        """Return what the oldest note of each document says, whatever has changed it since; see `JournalHistory`."""
+        if not self._runs or not documents:
+            return {}
+        keys = [client_key_of(raw) for raw in documents]
+        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
+        oldest = _oldest(noted)
+        wanted = ((identity, oldest.get(identity)) for identity in map(identity_of, documents))
+        return {identity: Baseline(raw, raw) for identity, raw in wanted if raw is not None}
+
+
+def verified_history(journal: RunJournal, *, source: str, target: str) -> JournalHistory | InPlaceHistory:
+    """Return the history of a target whose migration is verified; the same place twice is one migrated in place.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    if source != target:
+        return history_of(journal, source=source, target=target)
+    runs = [run for run in reversed(journal.runs(target)) if run.state in STANDING and run.source == source]
+    return InPlaceHistory(journal, [run.run_id for run in runs])
+
+
+def history_of(
+    journal: RunJournal, *, source: str, target: str, current: str | None = None
+) -> JournalHistory:
+    """Return the history of a target as far as runs from one source wrote it.
+
+    Documents that a run from a different source wrote count as written by others: they hold bookings which this source
+    does not have.
+
+    Args:
+        journal: the journal of the target's database.
+        source: the source as the user wrote it.
+        target: the target likewise.
+        current: the run that goes on writing, if one is resumed.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)], current)
+
+
+def standing_runs(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
+    """Return the runs from a source whose documents stand in a target, the oldest first."""
+    runs = [run for run in journal.runs(target) if run.source == source and run.archive is None]
+    return [run for run in reversed(runs) if run.state in _WRITTEN]
+
+
+def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
+    """Return what stood in the place of each document before all of these notes, by the document's digest.
+
+    Args:
+        noted: what runs noted before they wrote, in the order of noting.
+    """
+    before: dict[bytes, bytes | None] = {}
+    removed: dict[bytes, bytes | None] = {}
+    for part in noted:
+        for note in part.notes:
+            image = note.before
+            if image is not None:
+                first = before.get(sha256(image).digest(), image)
+            else:
+                # A client whose document a run removed may have bookings again.
+                first = removed.get(note.identity)
+            if note.after is None:
+                removed[note.identity] = first
+            else:
+                before[note.after] = first
+    return before
+
+
+def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
+    """Return what stood in the place of each document before its first note, by the BSON of ``{_id}``."""
+    oldest: dict[bytes, bytes | None] = {}
+    for part in noted:
+        for note in part.notes:
+            oldest.setdefault(note.identity, note.before)
+    return oldest
+
+
+def _latest(noted: Iterable[RangeNote]) -> dict[bytes, bytes]:
+    """Return the digest that each document had when a run wrote it last, by the BSON of ``{_id}``."""
+    return {note.identity: note.after for part in noted for note in part.notes if note.after is not None}
+
+
+def client_key_of(raw: bytes) -> bytes:
+    """Return the sort key of a client document's `clientId`. Its sessions, which may be megabytes, are not decoded."""
+    return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))

@@ -1,0 +1,134 @@
+"""A plan as `dry-run --plan` saves it and `migrate --plan` holds on to it: places, options, and the data's fingerprint.
+
+Places, options and files must be the same when it is followed. A collection in use never is, so what has happened to it
+is only said, unless it has been emptied.
+
+It holds no connection string. Its JSON form has a version; a file of another version is refused.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from booking_migrate import __version__
+from booking_migrate.runs.plan import MigrationPlan
+
+Fingerprint = dict[str, str | int]
+"""What changes when data does: counts, newest changes, a file's size and digest."""
+
+_DOCUMENTS = "documents"
+"""What only a collection's fingerprint has."""
+
+_DATE = re.compile(r"date (-?\d+) ms")
+"""How a fingerprint holds a date."""
+
+
+class ExpectedCounts(BaseModel):
+    """What the dry-run counted; for people who read the file, nothing is compared with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scanned: int
+    migrated: int
+    already_migrated: int
+    rejected: int
+    clients: int
+
+
+class SavedPlan(BaseModel):
+    """What a migration was planned to do, and over which data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["booking-migrate plan"] = "booking-migrate plan"
+    version: Literal[1] = 1
+    """The version of this format. 1: the first."""
+
+    tool_version: str = __version__
+    places: dict[str, str]
+    """Source, target, users and experts as the user names them."""
+
+    options: dict[str, JsonValue]
+    """Everything that decides what comes out; the contract's values as ``contract.NAME``."""
+
+    fingerprints: dict[str, Fingerprint]
+    """By the names of ``places`` that are read."""
+
+    expected: ExpectedCounts | None = None
+
+    def differences(self, other: "SavedPlan") -> list[str]:
+        """In which ways another plan is not this one, each in a few words for people; ``expected`` does not count.
+
+        What an application does to a collection all the time is none (see `changes`).
+        """
+        mine, others = self.facts(), other.facts()
+        emptied = [
+            f"{place} had {count} documents and has none"
+            for place, fingerprint in self.fingerprints.items()
+            if (count := fingerprint.get(_DOCUMENTS))
+            and other.fingerprints.get(place, {}).get(_DOCUMENTS) == 0
+        ]
+        return emptied + [
+            f"{name} was {_shown(mine.get(name))} and is {_shown(others.get(name))}"
+            for name in {**mine, **others}
+            if mine.get(name) != others.get(name)
+        ]
+
+    def changes(self, other: "SavedPlan") -> list[str]:
+        """What has happened to the collections between this plan and another one over them, place by place."""
+        return [
+            f"{place} has changed: {'; '.join(changed)}"
+            for place, before in self.fingerprints.items()
+            if (changed := list(_changed(before, other.fingerprints.get(place, {}))))
+        ]
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Everything that must not change until the plan is followed, by names for people."""
+        return {**self.places, **self.options, **dict(self._named_files())}
+
+    def _named_files(self) -> Iterator[tuple[str, JsonValue]]:
+        for place, fingerprint in self.fingerprints.items():
+            if _DOCUMENTS not in fingerprint:
+                for name, value in fingerprint.items():
+                    yield f"{name} of {place}", value
+
+
+def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
+    if _DOCUMENTS in before and _DOCUMENTS in now:
+        for name in before:
+            if before[name] != now.get(name):
+                yield f"{name} {_shown(now.get(name))}, then {_shown(before[name])}"
+
+
+def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
+    """The options of a plan by their names; how much is done at a time is none, since it changes nothing."""
+    contract: Mapping[str, Any] = plan.contract.model_dump(mode="json")
+    return {
+        "accept": sorted(reason.value for reason in plan.accepted),
+        "max-document-size": plan.maximum_document_size,
+        "merge-client-documents": plan.merge_client_documents,
+        "on-conflict": plan.on_conflict.value,
+        "user-id-field": plan.lookup.user_id,
+        "user-email-field": plan.lookup.email,
+        "expert-user-field": plan.lookup.expert_user,
+        **{f"contract.{name}": value for name, value in contract.items()},
+    }
+
+
+def _shown(value: JsonValue) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    date = _DATE.fullmatch(str(value))
+    return str(value) if date is None else _iso(int(date[1]))
+
+
+def _iso(milliseconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"

@@ -1,0 +1,327 @@
+"""One run at work: its record in the journal and its lock, from the first write to the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+from booking_migrate import __version__
+from booking_migrate.errors import (
+    BookingMigrateError,
+    LeaseLost,
+    NoMajority,
+    OtherOptions,
+    Refused,
+    UnfinishedRun,
+)
+from booking_migrate.events import Listener, Reached, Step
+from booking_migrate.runs.commands import possible_commands
+from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.runs.mode import refuse_other_mode
+from booking_migrate.runs.provenance import JournalHistory, history_of
+from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
+from booking_migrate.stores.journal import (
+    DocumentNote,
+    Holder,
+    LockStore,
+    NoteKind,
+    RangeNote,
+    RunJournal,
+    RunRecord,
+    RunState,
+    UndoableTarget,
+    identity_of,
+)
+from booking_migrate.stores.lag import LagGauge
+
+CHECKPOINT_SECONDS = 1.0
+"""How often a run's progress is written down; its ranges are written down one by one."""
+
+_REJECTS_AT_ONCE = 500
+
+_UNFINISHED = frozenset(
+    {
+        RunState.PLANNED,
+        RunState.CUTTING_OVER,
+        RunState.RESTORING,
+        RunState.FINALIZING,
+        RunState.ROLLING_BACK,
+    }
+)
+_ENDING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
+"""The states that another command has to lead out of."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStores:
+    """Where a run's life is kept."""
+
+    journal: RunJournal
+    locks: LockStore
+    target: UndoableTarget
+    lag: LagGauge
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What somebody wants to run."""
+
+    run_id: str
+    """The name of the run, if it is a new one."""
+
+    source: str
+    target: str
+    options: Mapping[str, str]
+    """See `runs.states.run_options`."""
+
+    holder: Holder
+    maximum_lag: float | None = None
+    """How far a secondary may be behind, in seconds, before the run pauses; None: it never does."""
+
+    restart: bool = False
+    """Whether an interrupted run is undone first, instead of continued."""
+
+    lease_seconds: float = LEASE_SECONDS
+    archive: str | None = None
+    """In place: the collection that the old bookings go to."""
+
+
+class RunSession:
+    """Opens, continues and closes one run. Nothing is written before `lock`."""
+
+    def __init__(
+        self,
+        stores: RunStores,
+        request: RunRequest,
+        listener: Listener,
+        undo: Callable[[RunRecord, HeldLock], object],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            stores: where the run's life is kept.
+            request: what somebody wants to run.
+            listener: told about each step.
+            undo: rolls an interrupted run back, for `RunRequest.restart`.
+        """
+        self._stores = stores
+        self._request = request
+        self._listener = listener
+        self._undo = undo
+        self._lock: HeldLock | None = None
+        self._run: RunRecord | None = None
+        self._is_open = False
+        self._has_written = False
+        self._checkpoint = monotonic()
+        self._history: JournalHistory | None = None
+        self.is_resumed = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's name: that of the run that is continued, or the new one."""
+        return self._run.run_id if self._run is not None else self._request.run_id
+
+    @property
+    def token(self) -> int:
+        """The fencing token of the lock, which notes are named by."""
+        return self._held().token
+
+    @property
+    def run(self) -> RunRecord:
+        """The run as its record has it; there is one after `open`."""
+        if self._run is None:
+            raise RuntimeError("open comes before everything else")
+        return self._run
+
+    def keep(self, **facts: Any) -> None:
+        """Write down facts that an undoing will need."""
+        self._run = self._stores.journal.save(self.run_id, **facts)
+
+    def lock(self) -> None:
+        """Take the lock and find out whether there is a run to continue. May be called twice.
+
+        Raises:
+            TargetBusy: another run is at work.
+            OtherOptions, UnfinishedRun: there is a run to continue, but not by this request.
+        """
+        if self._lock is not None:
+            return
+        request = self._request
+        self._lock = HeldLock.acquire(
+            self._stores.locks, request.target, request.holder, request.lease_seconds
+        )
+        self._reach(Step.LOCKED)
+        refuse_other_mode(
+            self._stores.journal, self._stores.locks, request.source, in_place=request.archive is not None
+        )
+        unfinished = self._unfinished()
+        if unfinished is not None and unfinished.state is RunState.PLANNED:
+            # It was killed before it wrote anything: what there was before may be other by now.
+            self._stores.journal.remove(unfinished.run_id)
+            unfinished = None
+        if unfinished is not None and unfinished.state in _ENDING:
+            raise _unfinished(unfinished)
+        if unfinished is not None and request.restart:
+            self._undo(unfinished, self._lock)
+        elif unfinished is not None:
+            self._continue(unfinished)
+
+    def _unfinished(self) -> RunRecord | None:
+        open_states = RESUMABLE | _UNFINISHED
+        runs = self._stores.journal.runs(self._request.target)
+        return next((run for run in runs if run.state in open_states), None)
+
+    def _continue(self, run: RunRecord) -> None:
+        if run.state is RunState.ROLLING_BACK:
+            raise _unfinished(run)
+        unlike = differences(run.options, self._request.options)
+        if unlike:
+            raise OtherOptions(run.run_id, unlike)
+        self._run = run
+        self.is_resumed = True
+
+    def open(self) -> None:
+        """Note the run down, with everything that will have to be known to undo it. May be called twice."""
+        self.lock()
+        if self._is_open:
+            return
+        if self._run is None:
+            self._run = self._stores.journal.create(self._new_run())
+        if self.is_resumed:
+            self._save(
+                RunState.RUNNING,
+                **_identity(self._request.holder),
+                resumed=self._run.resumed + 1,
+                worked_from=None,
+                documents=0,
+                problem=None,
+            )
+        else:
+            self._note_rejects()
+            self._save(RunState.RUNNING)
+        self._is_open = True
+        self._reach(Step.RUN_NOTED)
+
+    def _new_run(self) -> RunRecord:
+        now = self._stores.journal.now()
+        return RunRecord(
+            run_id=self._request.run_id,
+            tool_version=__version__,
+            source=self._request.source,
+            target=self._request.target,
+            options=self._request.options,
+            **_identity(self._request.holder),
+            started_at=now,
+            heartbeat_at=now,
+            worked_from=now,
+            archive=self._request.archive,
+            target_existed=self._stores.target.exists(),
+            index_existed=self._stores.target.has_client_index(),
+        )
+
+    def _note_rejects(self) -> None:
+        """Keep the rejected records that are there: the run may change and remove them."""
+        records = self._stores.target.rejects()
+        while some := list(islice(records, _REJECTS_AT_ONCE)):
+            notes = [DocumentNote(identity_of(raw), None, raw) for raw in some]
+            self.note(RangeNote(NoteKind.REJECTS, b"", b"", notes))
+
+    def note(self, noted: RangeNote) -> None:
+        """Note down what is about to be written, durably."""
+        self._stores.journal.note(self.run_id, self._held().token, noted)
+
+    @property
+    def history(self) -> JournalHistory:
+        """Where the target's documents come from: the standing runs from this source, this one among them if resumed."""
+        if self._history is None:
+            self.lock()
+            request = self._request
+            current = self.run_id if self.is_resumed else None
+            self._history = history_of(
+                self._stores.journal, source=request.source, target=request.target, current=current
+            )
+        return self._history
+
+    def confirm(self) -> None:
+        """Make sure that the lock is still ours. Called right before each write.
+
+        Raises:
+            LeaseLost: it is not.
+        """
+        self._held().confirm()
+        self._has_written = True
+
+    def wrote_before(self) -> bool:
+        """Whether the run has written anything to the target, in this process or before it was interrupted."""
+        noted = self._stores.journal.ranges(self.run_id, NoteKind.DOCUMENTS, NoteKind.JOIN)
+        return self._run is not None and (not self._run.index_existed or next(noted, None) is not None)
+
+    def checkpoint(self, documents: int, total: int | None) -> None:
+        """Write down how far the run is, now and then. What is counted here is durable already."""
+        if monotonic() - self._checkpoint >= CHECKPOINT_SECONDS:
+            self._checkpoint = monotonic()
+            self._run = self._stores.journal.save(self.run_id, documents=documents, total=total)
+            self._reach(Step.CHECKPOINTED)
+
+    def finish(self, *, changed: bool, counts: Mapping[str, int], documents: int) -> None:
+        """Note down that the run came to its end, and let go of the lock."""
+        self.confirm()
+        known = {"counts": dict(counts), "documents": documents}
+        if changed:
+            self._save(RunState.DONE, **known, written_at=self._stores.journal.now())
+        else:
+            self._save(RunState.UNCHANGED, **known)
+        self._reach(Step.RUN_FINISHED)
+        self._held().release()
+        self._reach(Step.UNLOCKED)
+
+    def fail(self, error: BaseException) -> None:
+        """Note down what ended the run, and let go of the lock; the error goes on its way."""
+        if self._lock is None:
+            return
+        if isinstance(error, LeaseLost | NoMajority):
+            # The run belongs to another process now, or what is noted about it would not be acknowledged.
+            self._lock.let_go(error)
+            return
+        try:
+            self._close(error)
+            self._lock.release()
+        except BookingMigrateError as trouble:
+            # The next start finds the run as a killed one.
+            self._lock.stop()
+            error.add_note(f"The journal could not be told: {trouble.message}")
+
+    def _close(self, error: BaseException) -> None:
+        if self._run is None or self._run.state is not RunState.RUNNING or not self._is_open:
+            return
+        if isinstance(error, Refused) and not self._has_written and not self.is_resumed:
+            self._stores.journal.remove(self.run_id)
+        elif isinstance(error, Exception):
+            self._save(
+                RunState.FAILED,
+                problem=error.message if isinstance(error, BookingMigrateError) else type(error).__name__,
+            )
+        else:
+            self._save(RunState.INTERRUPTED)
+
+    def _save(self, state: RunState, **changes: Any) -> None:
+        if self._run is not None:
+            check_transition(self._run, state)
+            self._run = self._stores.journal.save(self._run.run_id, state=state.value, **changes)
+
+    def _held(self) -> HeldLock:
+        if self._lock is None:
+            raise RuntimeError("lock comes before everything else")
+        return self._lock
+
+    def _reach(self, step: Step) -> None:
+        self._listener.notify(Reached(step))
+
+
+def _unfinished(run: RunRecord) -> UnfinishedRun:
+    return UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
+
+
+def _identity(holder: Holder) -> dict[str, Any]:
+    return {"user": holder.user, "host": holder.host, "pid": holder.pid}

@@ -1,0 +1,124 @@
+"""Cutting a scan in client order into pieces of whole clients."""
+
+from collections.abc import Iterable, Iterator
+
+from booking_migrate.bson.document import elements
+from booking_migrate.bson.order import element_key
+from booking_migrate.stores.blocks import Packed, join, pack
+from booking_migrate.stores.ports import Duplicate, ScannedDocument
+
+PIECE_DOCUMENTS, PIECE_BYTES = 5000, 4 * 1024 * 1024
+"""A piece ends when it has so many documents, or when they have so many bytes, however few they are."""
+
+_NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
+"""The BSON types of a `clientId` that make a document one of its own: document, array, undefined, null."""
+
+
+def whole_clients(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
+    """The documents of a scan in client order, in pieces that split no client.
+
+    A piece holds about ``limit`` documents, or those of one client if they are more. Documents of no client may come in
+    the middle of one; where very many do, they come in pieces of their own, so that they need not be held.
+
+    Args:
+        scan: the documents, see `DocumentReader.scan_by_client`.
+        limit: in documents.
+    """
+    held: list[Packed] = []
+    last: bytes | None = None
+    for part in _pieces(scan, limit):
+        if (
+            sum(len(one.starts) for one in held) + len(part.starts) < limit
+            and _size(held) + len(part.raw) < PIECE_BYTES
+        ):
+            held.append(part)
+            last = _last_key(part) or last
+            continue
+        cut = _last_boundary(part, last)
+        last = _last_key(part) or last
+        if cut is None:
+            own, strays = _strays_apart(part)
+            held += own
+            yield from strays
+        else:
+            if held or cut:
+                yield join([*held, part.part(0, cut)])
+            held = [part.part(cut, len(part.starts))]
+    if any(part.starts for part in held):
+        yield join(held)
+
+
+def cuts(packed: Packed, limit: int) -> Iterator[int]:
+    """Where to cut documents in client order so that no client is split.
+
+    Args:
+        packed: all documents of some clients.
+        limit: about how many documents a part is to have.
+
+    Yields:
+        The number of the first document of each part, and in the end how many documents there are.
+    """
+    count, begin, last = len(packed.starts), 0, None
+    while begin < count:
+        yield begin
+        end = begin + limit
+        owners = (client_key(packed.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
+        last = next(filter(None, owners), last)
+        # A document of no client may stand in the middle of one.
+        while end < count and client_key(packed.document(end)) in (None, last):
+            end += 1
+        begin = end
+    yield count
+
+
+def _size(parts: Iterable[Packed]) -> int:
+    return sum(len(part.raw) for part in parts)
+
+
+def _last_key(part: Packed) -> bytes | None:
+    """The key of the last client in a part."""
+    keys = (client_key(part.document(number)) for number in reversed(range(len(part.starts))))
+    return next(filter(None, keys), None)
+
+
+def _pieces(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
+    for part in scan:
+        count = len(part.starts)
+        if count <= limit:
+            yield part
+            continue
+        for first in range(0, count, limit):
+            yield part.part(first, min(first + limit, count))
+
+
+def _last_boundary(part: Packed, before: bytes | None) -> int | None:
+    """The number of the first document of the last client; None if its documents may begin further ahead.
+
+    Args:
+        part: some documents.
+        before: the key of the last client ahead of them; None if there is none.
+    """
+    first, last = 0, None
+    for number in reversed(range(len(part.starts))):
+        key = client_key(part.document(number))
+        if key is not None:
+            if last is not None and key != last:
+                return first
+            first, last = number, key
+    return None if last is None or before is None or before == last else first
+
+
+def _strays_apart(part: Packed) -> tuple[Iterator[Packed], Iterator[Packed]]:
+    """The documents of a client, and those of none."""
+    own: list[ScannedDocument] = []
+    strays: list[ScannedDocument] = []
+    for number, raw in enumerate(part.documents()):
+        scanned = ScannedDocument(raw, part.duplicates.get(number, Duplicate.NONE))
+        (strays if client_key(raw) is None else own).append(scanned)
+    return pack(own), pack(strays)
+
+
+def client_key(raw: bytes) -> bytes | None:
+    """The sort key of a document's `clientId`; None if its client could have no other document."""
+    found = next((part for part in elements(raw) if part.name == b"clientId"), None)
+    return None if found is None or found.kind in _NO_CLIENT else element_key(found)

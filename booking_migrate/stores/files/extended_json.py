@@ -1,0 +1,225 @@
+"""One JSON text to one BSON document and back (MongoDB Extended JSON v2, and plain JSON).
+
+Written is canonical Extended JSON, by `bson.json_util`. Read is canonical, relaxed or plain; `type_wrappers` says what a
+wrapper is. A file is *plain* when its first document has no wrapper; then known ids and dates are strings. A file that
+was only guessed to be plain and has a wrapper further down is refused, because either reading could be meant and one of
+them would change every id of the file; ``--json-format`` settles it. Said to be plain by hand, ``$`` is a character like
+others. One mixture is read: what JavaScript's ``JSON.stringify`` makes of documents, whose ids and dates are plain strings
+beside ``$numberDecimal``.
+
+Refused rather than changed: a name that occurs twice in an object, NaN and infinities as JSON literals, whole numbers
+beyond 64 bits, malformed wrappers, and the deprecated types that `bson` cannot keep (``$symbol``, ``$undefined``,
+``$dbPointer``).
+"""
+
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson import decode, json_util
+from bson.codec_options import CodecOptions
+from bson.datetime_ms import DatetimeMS
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.json_util import JSONMode, JSONOptions
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+
+from booking_migrate.bson.document import CODEC, MAXIMUM_SIZE, Document, read_exactly, write_fields
+from booking_migrate.stores.files.json_objects import JsonObject, NotADocument, finite, named
+from booking_migrate.stores.files.opening import FileDocument
+from booking_migrate.stores.files.type_wrappers import Values, wrappers_in
+from booking_migrate.stores.places import JsonFormat
+
+__all__ = ["SIZE_LIMIT", "DocumentParser", "NotADocument", "survives_extended_json", "to_json"]
+
+ID_FIELDS = frozenset({"_id", "clientId", "expertId", "userId", "sessionId", "legacyBookingId"})
+"""The fields whose strings of 24 hex digits are ObjectIds in a plain file."""
+
+DATE_FIELDS = frozenset({"scheduledDate", "createdAt", "updatedAt", "cancellationTime"})
+"""The fields whose ISO 8601 strings are dates in a plain file."""
+
+SIZE_LIMIT = MAXIMUM_SIZE + 16 * 1024
+"""The largest BSON document read from a file, in bytes: what a server may send, with its own overhead."""
+
+_OPTIONS: JSONOptions = JSONOptions(
+    json_mode=JSONMode.CANONICAL,
+    datetime_conversion=CODEC.datetime_conversion,
+    document_class=dict,
+    tz_aware=False,
+)
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument, datetime_conversion=CODEC.datetime_conversion
+)
+_NUMERIC = frozenset({"$numberInt", "$numberLong", "$numberDouble", "$numberDecimal"})
+_OF_STRINGIFY = frozenset({"$numberDecimal", "$numberLong"})
+"""The wrappers that documents have whose ids, dates and other numbers are plain."""
+
+_HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
+_ISO_DATE = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_SURVIVING = frozenset({ObjectId, str, int, Int64, bool, type(None), DatetimeMS, float})
+
+
+def to_json(raw: bytes) -> str:
+    """Write a BSON document as canonical Extended JSON on one line, without a line end."""
+    # Decoded as a whole, what resembles a DBRef would become one and change.
+    document = decode(raw, CODEC) if b"$ref" not in raw else RawBSONDocument(raw, _RAW)
+    return json_util.dumps(document, json_options=_OPTIONS, ensure_ascii=False, separators=(",", ":"))
+
+
+def survives_extended_json(raw: bytes) -> bool:
+    """Whether a BSON document comes back from canonical Extended JSON byte for byte.
+
+    Deprecated types, invalid UTF-8, names that occur twice, a NaN with a payload, and sub-documents that look like a
+    ``$`` wrapper do not (https://www.mongodb.com/docs/manual/reference/mongodb-extended-json).
+    """
+    fields = read_exactly(raw)
+    if fields is not None and _is_flat(fields):
+        return True
+    try:
+        return DocumentParser(JsonFormat.EXTENDED).read(to_json(raw), 0)[0].raw == raw
+    except (BSONError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+        return False
+
+
+def _is_flat(fields: Document) -> bool:
+    """Whether a document is of plain scalars only, so that no round trip is needed to know that it survives."""
+    values = fields.values()
+    return (
+        set(map(type, values)) <= _SURVIVING
+        and not any(name.startswith("$") for name in fields)
+        and all(math.isfinite(value) for value in values if type(value) is float)
+    )
+
+
+class DocumentParser:
+    """Reads the documents of one file; the first one may settle what the others mean."""
+
+    def __init__(self, json_format: JsonFormat | None) -> None:
+        self._is_settled = json_format is not None
+        self._plain = json_format is JsonFormat.PLAIN
+        self._wrappers: frozenset[str] | None = None
+        """The wrappers that may occur; None: all."""
+
+        self._is_literal = self._plain
+        """Whether ``$`` is a character like others."""
+
+    def read(self, text: str, start: int) -> tuple[FileDocument, int]:
+        """Read the document that begins at ``start``; return it and where it ends.
+
+        Raises:
+            json.JSONDecodeError: the text is no JSON, or ends too early; it knows where.
+            NotADocument: it is JSON, but no document.
+        """
+        try:
+            value, end = (_LITERAL if self._is_literal else _WRAPPED).raw_decode(text, start)
+            fields = self._fields(value)
+        except RecursionError:
+            raise NotADocument("it nests too deep") from None
+        if self._plain:
+            _read_known_fields(fields)
+        return FileDocument(_encode(fields), fields), end
+
+    def _fields(self, value: Any) -> Document:
+        if type(value) is dict:
+            return value
+        if type(value) is not JsonObject:
+            raise NotADocument(f"a document is expected here, not {_kind(value)}")
+        if not self._is_settled:
+            self._settle(value)
+        return Values(value, self._wrappers).read()
+
+    def _settle(self, document: JsonObject) -> None:
+        found = set(wrappers_in(document))
+        has_plain_dates = found <= _NUMERIC and _has_plain_dates(dict(document))
+        if found - _OF_STRINGIFY and has_plain_dates:
+            raise NotADocument(
+                f"plain dates beside {min(found - _OF_STRINGIFY)} wrappers; say --json-format extended or plain"
+            )
+        self._plain = not found or has_plain_dates
+        if self._plain:
+            self._wrappers = _OF_STRINGIFY if has_plain_dates else frozenset()
+        self._is_settled = True
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return "an array (a file of one array is named .json)"
+    return "a single value"
+
+
+def _encode(fields: Document) -> bytes:
+    try:
+        # In a document from BSON half a pair in a name stands for a byte, and would be written as one.
+        "".join(fields).encode()
+        raw = write_fields(fields)
+    except OverflowError:
+        raise NotADocument("a whole number does not fit into 64 bits") from None
+    except UnicodeError:
+        raise NotADocument("a string holds half of a surrogate pair") from None
+    except RecursionError:
+        raise NotADocument("it nests too deep") from None
+    except BSONError:
+        raise NotADocument("it cannot be a BSON document: a field name holds a NUL character") from None
+    if len(raw) > SIZE_LIMIT:
+        raise NotADocument("it is larger than any MongoDB document")
+    return raw
+
+
+def _has_plain_dates(fields: Document) -> bool:
+    return any(
+        isinstance(fields.get(name), str) and _ISO_DATE.fullmatch(fields[name]) for name in DATE_FIELDS
+    )
+
+
+def _read_known_fields(fields: Document) -> None:
+    """Turn known ids and dates from strings into values, in a plain document and in its sessions."""
+    sessions = fields.get("sessions")
+    parts = (
+        [fields, *(part for part in sessions if isinstance(part, dict))]
+        if type(sessions) is list
+        else [fields]
+    )
+    for part in parts:
+        for name in part.keys() & ID_FIELDS:
+            if isinstance(part[name], str) and _HEX_ID.fullmatch(part[name]):
+                part[name] = ObjectId(part[name])
+        for name in part.keys() & DATE_FIELDS:
+            if isinstance(part[name], str) and _ISO_DATE.fullmatch(part[name]):
+                part[name] = _date(part[name])
+
+
+def _date(text: str) -> DatetimeMS | str:
+    """The date that an ISO 8601 text means, UTC unless it says otherwise; the text itself if there is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # The 30th of February, or the year 0: the contract rejects the string it stays.
+        return text
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return DatetimeMS((moment - _EPOCH) // _MILLISECOND)
+
+
+def _constant(name: str) -> Any:
+    raise NotADocument(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = finite(text)
+    if number is None:
+        raise NotADocument("a number is out of a double's range")
+    return number
+
+
+def _named(pairs: list[tuple[str, Any]]) -> Document:
+    return named(JsonObject(pairs))
+
+
+_WRAPPED = json.JSONDecoder(object_pairs_hook=JsonObject, parse_constant=_constant, parse_float=_finite)
+_LITERAL = json.JSONDecoder(object_pairs_hook=_named, parse_constant=_constant, parse_float=_finite)

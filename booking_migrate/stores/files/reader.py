@@ -1,0 +1,156 @@
+"""A file, or standard input, as a `DocumentReader`: its format's reader, sorted by a `Spool`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, assert_never
+
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.files.bson_dump import read_dump
+from booking_migrate.stores.files.json_files import is_pretty_printed, read_array, read_lines
+from booking_migrate.stores.files.opening import FileDocument, open_input
+from booking_migrate.stores.files.recognition import check_content, looked_ahead
+from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
+from booking_migrate.stores.ports import ScannedDocument
+from booking_migrate.stores.spool import Spool
+
+
+class FileReader:
+    """Reads a file once, whole, when it is first asked for a document; see `DocumentReader` for the promises."""
+
+    def __init__(
+        self, place: FilePlace | StreamPlace, json_format: JsonFormat | None, listener: Listener
+    ) -> None:
+        self._place = place
+        self._json_format = json_format
+        self._listener = listener
+        self._spool: Spool | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as given, or ``-``."""
+        return self._place.name
+
+    def check(self) -> None:
+        """See `DocumentReader.check`."""
+        self._filled()
+
+    def estimate_count(self) -> int | None:
+        """The exact count once the file has been read, None before."""
+        return self._spool.count if self._spool else None
+
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        """See `DocumentReader.scan_by_client`. Within a client, documents come as they stood in the file."""
+        yield from self._filled().scan()
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_pieces`."""
+        return whole_clients(pack(self.scan_by_client()), documents)
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """See `DocumentReader.scan_client_documents`."""
+        yield from self._filled().scan_grouped()
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `DocumentReader.find`."""
+        yield from self._filled().find(ids)
+
+    def conflicting(self) -> Iterator[bytes]:
+        """See `HoldsPeople.conflicting`."""
+        yield from self._filled().conflicting()
+
+    def missing(self) -> None:
+        """A file that does not exist is refused when it is opened."""
+
+    @property
+    def is_live(self) -> bool:
+        """A file is read once."""
+        return False
+
+    def cut(self) -> None:
+        """A file has no index."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """See `ComparedReader.find_by_client`."""
+        yield from self._filled().find_by_client(client_ids)
+
+    def close(self) -> None:
+        """See `DocumentReader.close`."""
+        if self._spool:
+            self._spool.close()
+            self._spool = None
+
+    def _filled(self) -> Spool:
+        if self._spool is None:
+            self._listener.notify(PhaseStarted(f"reading {self.name}", total=None))
+            spool = Spool()
+            try:
+                with open_input(self._place) as stream:
+                    spool.fill(self._documents(stream), self._report)
+            except BaseException:
+                spool.close()
+                raise
+            self._spool = spool
+            self._listener.notify(PhaseEnded())
+        return self._spool
+
+    def _report(self, documents: int) -> None:
+        self._listener.notify(Advanced(documents))
+
+    def _documents(self, stream: BinaryIO) -> Iterator[FileDocument]:
+        head, stream = looked_ahead(stream)
+        check_content(head, self._place)
+        file_format = FileFormat.JSON_LINES if isinstance(self._place, StreamPlace) else self._place.format
+        match file_format:
+            case FileFormat.JSON_LINES if not is_pretty_printed(head):
+                return read_lines(stream, self.name, self._json_format)
+            case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
+                return read_array(stream, self.name, self._json_format)
+            case FileFormat.BSON:
+                return read_dump(stream, self.name)
+        assert_never(file_format)
+
+
+class AbsentReader:
+    """A place that does not exist and need not: it has no documents."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self) -> None:
+        """Nothing has to be there."""
+
+    def estimate_count(self) -> int | None:
+        """None of them."""
+        return 0
+
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        """Nothing."""
+        return iter(())
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """Nothing."""
+        return iter(())
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
+    @property
+    def is_live(self) -> bool:
+        """It may come into being, but then the command has to be given again."""
+        return False
+
+    def cut(self) -> None:
+        """There is nothing to cut."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return iter(())
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

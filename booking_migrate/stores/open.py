@@ -1,0 +1,234 @@
+"""From what the user wrote to an open place (DESIGN.md, section 4).
+
+Importing this module is cheap: the driver, sqlite3 and `bson` are imported when a place of their kind is opened.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from booking_migrate.errors import BadPlace
+from booking_migrate.events import Listener, Silence
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.places import (
+    SIDECAR_SUFFIX,
+    CollectionPlace,
+    FileFormat,
+    FilePlace,
+    JsonFormat,
+    Place,
+    StreamPlace,
+    parse_place,
+)
+from booking_migrate.stores.ports import ComparedReader, TargetWriter
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.files.reader import FileReader
+    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.people import Kind, PeopleReader
+
+__all__ = [
+    "CollectionPlace",
+    "Connection",
+    "FileFormat",
+    "FilePlace",
+    "JsonFormat",
+    "Place",
+    "StreamPlace",
+    "open_reader",
+    "open_target",
+    "parse_place",
+]
+
+STREAM_REJECTS = Path("booking_migrate_rejected.jsonl")
+"""Where rejected bookings go when the target is standard output."""
+
+_SILENCE = Silence()
+_OWN_PREFIX = "booking_migrate_"
+
+
+def open_reader(
+    place: Place,
+    connection: Connection,
+    *,
+    json_format: JsonFormat | None = None,
+    required: bool = True,
+    listener: Listener = _SILENCE,
+) -> ComparedReader:
+    """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
+
+    Args:
+        place: what to read.
+        connection: the server and database of collections.
+        json_format: how a JSON file is to be understood; None: as its first document says.
+        required: whether a collection has to exist. One that need not, and does not, has no documents; neither has
+            one for which no server is given. A file that is named has to exist in any case.
+        listener: told about the reading of files, which takes a while.
+
+    Raises:
+        MissingUri: a collection that is required, but no server or no database for it.
+        BadConfiguration: the connection string cannot be used.
+    """
+    if isinstance(place, CollectionPlace) and not required and not connection.is_given:
+        from booking_migrate.stores.files.reader import AbsentReader  # noqa: PLC0415 - see the module's docstring
+
+        return AbsentReader(place.name)
+    return _open_reader(place, connection, json_format, required=required, listener=listener)
+
+
+def _open_reader(
+    place: Place,
+    connection: Connection,
+    json_format: JsonFormat | None,
+    *,
+    required: bool,
+    listener: Listener,
+) -> "FileReader | MongoReader":
+    if isinstance(place, CollectionPlace):
+        collection = connection.collection(place.name)
+        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415 - see the module's docstring
+
+        return MongoReader(collection, required=required, address=connection.address(place.name))
+    from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415 - see the module's docstring
+
+    return FileReader(place, json_format, listener)
+
+
+def open_people(
+    place: Place | None,
+    kind: "Kind",
+    connection: Connection,
+    *,
+    json_format: JsonFormat | None = None,
+    required: bool = True,
+    listener: Listener = _SILENCE,
+) -> "PeopleReader":
+    """Open the place where users or experts are looked up. Nothing is read before somebody is.
+
+    Args:
+        place: where they are; None: the user gave no place, and there is no usual one.
+        kind: what they are.
+        connection: the server and database of collections.
+        json_format: as for `open_reader`.
+        required: as for `open_reader`.
+        listener: told about the reading of files, and if people are needed whose place does not exist.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_reader`.
+    """
+    from booking_migrate.stores.people import PeopleReader  # noqa: PLC0415 - see the module's docstring
+
+    if place is None or (isinstance(place, CollectionPlace) and not required and not connection.is_given):
+        return PeopleReader(None, kind, listener)
+    reader = _open_reader(place, connection, json_format, required=required, listener=listener)
+    return PeopleReader(reader, kind, listener)
+
+
+def open_target(
+    place: Place,
+    connection: Connection,
+    *,
+    source_name: str,
+    rejects: Path | None = None,
+    overwrite: bool = False,
+) -> TargetWriter:
+    """Open a place for writing. Nothing is written before `TargetWriter.prepare`.
+
+    Args:
+        place: what to write.
+        connection: the server and database of collections.
+        source_name: the name of the source. Rejected bookings are kept under it and the target's name, of files
+            without their folders: the same run from another folder makes the same records.
+        rejects: a file for rejected bookings; None: beside a target file, or in the collection
+            `booking_migrate_rejected` of a target database.
+        overwrite: whether a target or rejects file with other content may be replaced.
+
+    Raises:
+        BadPlace: a collection that the program keeps for itself.
+        MissingUri: a collection, but no server or no database for it.
+        BadConfiguration: the connection string cannot be used.
+    """
+    if isinstance(place, CollectionPlace):
+        if place.name.startswith(_OWN_PREFIX):
+            raise BadPlace(place.name, "the program keeps its own records in collections of such names")
+        return _open_collection_target(place, connection, source_name, rejects, overwrite=overwrite)
+    from booking_migrate.stores.files.atomic import StandardOutput, open_output  # noqa: PLC0415
+    from booking_migrate.stores.files.target import FileTarget  # noqa: PLC0415 - see the module's docstring
+    from booking_migrate.stores.rejects import FileRejects  # noqa: PLC0415
+
+    if isinstance(place, StreamPlace):
+        kept = FileRejects(
+            rejects or STREAM_REJECTS, source=last_part(source_name), target=place.name, overwrite=overwrite
+        )
+        return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
+    kept = FileRejects(
+        rejects or rejects_beside(place),
+        source=last_part(source_name),
+        target=last_part(place.name),
+        overwrite=overwrite,
+    )
+    output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+    return FileTarget(place.name, place.format, output, kept)
+
+
+def check_writable(place: Place, *, rejects: Path | None) -> None:
+    """Refuse, before anything is read, a target that is no file or a folder that may not be written.
+
+    Args:
+        place: the target of a migration. Only a collection's server can say whether it may be written.
+        rejects: the file that was named for rejected bookings, if any.
+
+    Raises:
+        UnusablePlace: the target, or what is written beside it, cannot become a file; standard output is closed.
+    """
+    from booking_migrate.stores.files.atomic import check_standard_output, check_usable  # noqa: PLC0415 - see the module's docstring
+
+    paths = {} if rejects is None else {str(rejects): rejects}
+    if isinstance(place, StreamPlace):
+        check_standard_output()
+    if isinstance(place, FilePlace):
+        beside = written_beside(place)
+        if rejects is not None:
+            del beside["--rejects"]
+        paths |= {place.name: place.path, **{str(path): path for path in beside.values()}}
+    for name, path in paths.items():
+        check_usable(name, path)
+
+
+def _open_collection_target(
+    place: CollectionPlace, connection: Connection, source_name: str, rejects: Path | None, *, overwrite: bool
+) -> TargetWriter:
+    collection = connection.collection(place.name)
+    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
+    from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
+
+    kept: RejectsKeeper
+    source = parse_place(source_name)
+    model = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
+    source_name = last_part(source_name)
+    if rejects:
+        kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
+    else:
+        kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
+    return MongoTarget(collection, kept, model=model)
+
+
+def rejects_beside(place: FilePlace) -> Path:
+    """Where the rejected bookings of a target file are kept unless the user says otherwise."""
+    return Path(f"{place.name}.rejected.jsonl")
+
+
+def written_beside(place: Place) -> dict[str, Path]:
+    """What a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
+    if not isinstance(place, FilePlace):
+        return {}
+    return {
+        "--rejects": rejects_beside(place),
+        "the target's record of its run": Path(place.name + SIDECAR_SUFFIX),
+    }
+
+
+def last_part(name: str) -> str:
+    """A file's name without its folders; a collection's name as it is."""
+    return name.rpartition("/")[2]

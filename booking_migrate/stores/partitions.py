@@ -1,0 +1,57 @@
+"""Reading a place in ranges of clients, by several processes at a time."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, Self
+
+from bson.objectid import ObjectId
+
+from booking_migrate.stores.blocks import Packed
+
+
+class ClientRange(NamedTuple):
+    """Clients whose `clientId` is an ObjectId, from one up to another."""
+
+    first: ObjectId
+    """The least `clientId` in it."""
+
+    end: ObjectId
+    """The least `clientId` beyond it."""
+
+
+class RangePiece(Protocol):
+    """The documents of a range of clients; a `Piece` that says no more than where they are."""
+
+    @property
+    def clients(self) -> ClientRange:
+        """The range."""
+
+    def read(self) -> tuple[Packed, Self | None]:
+        """See `Piece.read`. What is left begins with the first client that is not among those read."""
+
+    def within(self, clients: ClientRange) -> Self:
+        """The same place, but another range."""
+
+
+class ClientCut(Protocol):
+    """A place that can be cut into ranges of clients. Its documents are those before, in the ranges, and behind."""
+
+    def scan_before(self) -> Iterator[Packed]:
+        """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
+
+    def scan_behind(self) -> Iterator[Packed]:
+        """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
+
+    def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
+        """Yield all ObjectIds but the very last in ranges of about so many documents, in their order.
+
+        ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
+        for one range at a time.
+        """
+
+    def piece(self, clients: ClientRange, documents: int) -> RangePiece:
+        """Return the documents of a range, to be read by whichever process handles them.
+
+        Args:
+            clients: the range.
+            documents: about how many it has.
+        """

@@ -1,0 +1,259 @@
+"""The ports: what engines ask of the places where bookings live. The docstrings are promises.
+
+Every adapter passes one conformance suite (`tests/contract`). All documents cross these ports as raw BSON bytes, so
+that no value is re-typed on the way, whatever the place keeps them as.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from booking_migrate.domain.rejection import Rejection
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.blocks import Piece
+    from booking_migrate.stores.partitions import ClientCut
+
+
+class Duplicate(Enum):
+    """Whether a document's `_id` occurs more than once in its place (possible in files only)."""
+
+    NONE = "none"
+    COPY = "copy"
+    """The same bytes came before."""
+
+    CONFLICT = "conflict"
+    """Another document of the place has this `_id` and other bytes. All of them bear this mark."""
+
+
+class ScannedDocument(NamedTuple):
+    """One document as a scan yields it."""
+
+    raw: bytes
+    duplicate: Duplicate = Duplicate.NONE
+
+
+class DocumentReader(Protocol):
+    """A place that is read: bookings, client documents, users, experts."""
+
+    @property
+    def name(self) -> str:
+        """What to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
+
+    def check(self) -> None:
+        """Make sure that the place can be read, before anybody writes; a file is read to its end.
+
+        Raises:
+            PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: it cannot be read.
+        """
+
+    def estimate_count(self) -> int | None:
+        """How many documents there are, roughly and at once, or None if that needs a full read."""
+
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        """Every document exactly once, in MongoDB's ascending order of `clientId` (simple collation).
+
+        Promises: all documents of a `clientId` whose type is a scalar stand together, where "the same" is MongoDB's
+        equality (7 as int32 and as Int64); documents whose `clientId` is missing, null, an array or a document come
+        too, anywhere. Within a client the order is not defined. Nothing is yielded before a file has been read to its
+        end, so an unreadable one is refused before anybody writes. Memory does not grow with the number of documents.
+        May be called more than once, except on standard input.
+
+        Raises:
+            PlaceNotFound, UnusablePlace, BrokenDocument: the place cannot be read.
+            ConnectionProblem: the server is gone.
+        """
+
+    def scan_pieces(self, documents: int, *, apart: bool) -> "Iterator[Piece]":
+        """What `scan_by_client` yields, with the same promises, in pieces of whole clients.
+
+        Documents of no client may come in pieces of their own, before or after the ones that they stand among.
+
+        Args:
+            documents: about how many a piece has.
+            apart: whether pieces will be read in several processes at once. Then a piece may say no more than where its
+                documents are, if the place can be read by several at a time.
+        """
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """The documents that have a field `sessions`, of whatever type, in the order of `scan_by_client`.
+
+        They may be cut down to the fields `_id`, `clientId`, `createdAt` and an emptied `sessions`. Copies (`Duplicate.COPY`) and
+        conflicting documents (`Duplicate.CONFLICT`) are left out.
+        """
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """The documents whose `_id` equals (as MongoDB has it) one of these decoded values, in any order.
+
+        ``ids`` holds at most a few thousand values, no two of them equal. Of a file that has an `_id` more than once,
+        the last such document. A place that does not exist and need not (see `locate`) has no documents.
+        """
+
+    def close(self) -> None:
+        """Let go of files, cursors and connections. May be called twice."""
+
+
+class ComparedReader(DocumentReader, Protocol):
+    """A place that is read to be compared with another one."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether others may change the place while it is read: a collection, not a file, which is read once."""
+
+    def cut(self) -> "ClientCut | None":
+        """The place in ranges of clients; None if it cannot be read that way."""
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """The documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
+
+        Others may come too: a query of a collection also matches an array that holds such a value. ``client_ids``
+        holds at most a few hundred values.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A client document that takes the place of an older version of itself."""
+
+    before: bytes
+    """The version that was read from the target."""
+
+    after: bytes
+    """The new version. It has the same `_id`, unless an older document of the source takes the client over."""
+
+
+CanHold = Callable[[bytes], bool]
+"""Says whether a place can hold a document; a function of a module, so that another process can ask it, too."""
+
+
+def holds_everything(_raw: bytes) -> bool:
+    """What BSON can hold, a collection and a BSON file can hold."""
+    return True
+
+
+class TargetWriter(Protocol):
+    """A place where a migration's result goes: client documents, and the rejected bookings beside them."""
+
+    @property
+    def name(self) -> str:
+        """What to call the place in messages and reports."""
+
+    @property
+    def rejects_name(self) -> str:
+        """Where the rejected bookings are kept, for messages and reports."""
+
+    @property
+    def can_hold(self) -> "CanHold":
+        """Says whether a document's BSON bytes come back from this place unchanged: JSON cannot hold every document.
+
+        `holds_everything` if the place can hold all of them.
+        """
+
+    def prepare(self) -> None:
+        """Make the place ready; called once, before the first write and after everything that may refuse.
+
+        A collection gets its unique index on `clientId` here (DESIGN.md, invariant 6). A file gets nothing: it
+        appears in `finish`.
+
+        Raises:
+            TargetInOldShape, UnusablePlace, DuplicateClientDocuments, NotPermitted, TargetBusy: it cannot be used.
+        """
+
+    def scan_client_documents(self) -> Iterator[bytes]:
+        """The client documents that are already there, as in `DocumentReader.scan_client_documents`.
+
+        None from a file: a target file is replaced whole.
+        """
+
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """The client documents that are already there for these `clientId` values (MongoDB's equality), whole.
+
+        In any order. ``client_ids`` holds at most a few thousand values. None from a file.
+        """
+
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        """Make several client documents of one client, all of them here, into one; called before `prepare` only.
+
+        ``changed`` puts the joined document in the place of one of them; only when that is durable, ``removed``, the
+        others as they were read, are deleted. A file has no such documents.
+
+        Raises:
+            TargetChanged: one of the documents is no longer the one that was read.
+        """
+
+    def write(
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
+    ) -> None:
+        """Take one batch. Batches come in client order, and so is each part of a batch.
+
+        ``removed`` are documents of clients without bookings, as they were read; none of a file.
+
+        When it returns, a collection has the batch durably (majority). Writing the same batch again, after it was
+        cut off anywhere, leads to the same state: the caller looks up what is there first.
+
+        Raises:
+            DuplicateKeys: documents with these keys appeared meanwhile; the others of the batch are written.
+            TargetChanged: a document to be replaced is no longer the one that was read.
+            TargetHoldsOther: an existing file differs and may not be overwritten.
+            RecordTooLarge, WriteFailed, ConnectionProblem: the place cannot take it.
+        """
+
+    def finish(self) -> bool:
+        """Make the result whole and durable; whether anything changed by the run as a whole.
+
+        A file appears under its name here, whole, rejects first. Rejected records of an earlier run into the same
+        target that this run did not produce again are removed.
+        """
+
+    def abandon(self) -> None:
+        """Leave no trace of an unfinished file and let go of everything. After `finish` it only lets go."""
+
+
+class RejectedRecord(NamedTuple):
+    """What is kept of one rejected booking, without the booking itself."""
+
+    booking_id: Any
+    """The booking's `_id` as decoded, or None."""
+
+    reason: str
+    """The first reason, under which it is counted."""
+
+    reasons: frozenset[str]
+    """All of them."""
+
+    details: tuple[str, ...] = ()
+    """For each fault the field and what was found there, for people."""
+
+    decision: str | None = None
+    """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
+
+
+class RejectedRecords(Protocol):
+    """The rejected bookings of one source and target, as a migration kept them; they are read, never written.
+
+    A booking is known by its bytes. The records are read when the first of them is asked for.
+
+    Raises:
+        UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: they cannot be read (any method).
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the place in messages and reports."""
+
+    def find(self, booking: bytes) -> RejectedRecord | None:
+        """The record of a booking of exactly these bytes that was not claimed yet, or None."""
+
+    def claim(self, booking: bytes) -> RejectedRecord | None:
+        """As `find`, and take it: bookings without `_id` may be equal, and each of them needs a record of its own."""
+
+    def unclaimed(self) -> Iterator[RejectedRecord]:
+        """The records that nobody has claimed, in an order that is the same each time."""
+
+    def close(self) -> None:
+        """Let go of files, cursors and connections. May be called twice."""

@@ -1,0 +1,124 @@
+"""A run pauses while a secondary is behind, says why, and ends when the lag has been unknown for too long."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from booking_migrate.errors import LagNotMeasurable, LagUnknown
+from booking_migrate.events import Event, Warned
+from booking_migrate.runs.throttle import Throttle
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.mongo.lag import lag_of
+from booking_migrate.stores.open_journal import open_journal
+from tests.support.server import Server
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+STATES = {1: "PRIMARY", 2: "SECONDARY", 3: "RECOVERING", 7: "ARBITER", 8: "(not reachable/healthy)"}
+
+
+class Scene:
+    """Lags that come one after the other, a clock that pauses move on, and what was said."""
+
+    def __init__(self, *lags: float | str) -> None:
+        self.lags = list(lags)
+        self.time = 0.0
+        self.said: list[str] = []
+
+    def seconds(self, *, waits: bool = True) -> float | str:  # noqa: ARG002 - the port has it
+        """The next lag."""
+        return self.lags.pop(0)
+
+    def notify(self, event: Event) -> None:
+        """Take note of warnings."""
+        if isinstance(event, Warned):
+            self.said.append(event.message)
+
+    def pause(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.time += seconds
+
+    def throttle(self) -> Throttle:
+        """A throttle of ten seconds in this scene."""
+        return Throttle(self, 10, self, pause=self.pause, clock=lambda: self.time)
+
+
+def test_it_waits_until_the_secondary_is_near() -> None:
+    """While the lag is above the limit it pauses, and it says why once."""
+    scene = Scene(30, 20, 11, 10)
+    scene.throttle().wait()
+
+    assert (3.0, []) == (scene.time, scene.lags)
+    assert ["pausing, a secondary is behind: 30 s, more than 10 s"] == scene.said
+
+
+def test_not_measurable_means_pause() -> None:
+    """While the lag is not known it pauses, and it says why once."""
+    scene = Scene("db2 is down", "db2 is down", 0)
+    scene.throttle().wait()
+
+    assert 2.0 == scene.time
+    assert ["pausing, the lag of the secondaries cannot be measured: db2 is down"] == scene.said
+
+
+def test_a_lag_that_stays_unknown_ends_the_run() -> None:
+    """A lag that is not known for a minute, whatever it was before, ends the run with the reason."""
+    scene = Scene(30, *["db2 is down"] * 100)
+    with pytest.raises(LagUnknown, match="60 s: db2 is down"):
+        scene.throttle().wait()
+
+    assert 60.0 == scene.time
+
+
+def test_a_lag_that_cannot_be_measured_is_refused() -> None:
+    """Before anything is written, a lag that cannot be measured is refused with the privilege and the option to leave out."""
+    with pytest.raises(LagNotMeasurable, match="no replica set") as refused:
+        Scene("no replica set").throttle().check()
+    Scene(99).throttle().check()
+
+    assert "role clusterMonitor" in refused.value.hint
+    assert "leave out --max-lag" in refused.value.hint
+
+
+def test_it_looks_once_a_second() -> None:
+    """Batches within a second of a good measurement are not held up by another one."""
+    scene = Scene(0)
+    throttle = scene.throttle()
+    throttle.wait()
+    throttle.wait()
+
+    assert [] == scene.lags
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], 0.0),
+        ([(2, 4), (2, 9)], 9.0),
+        ([(7, 0)], 0.0),
+        ([(2, 4), (8, 0)], "not all members are up: db0 PRIMARY, db1 SECONDARY, db2 DOWN"),
+        ([(3, 0)], "not all members are up: db0 PRIMARY, db1 RECOVERING"),
+    ],
+)
+def test_lag_of_members(others: list[tuple[int, int]], expected: float | str) -> None:
+    """The slowest secondary counts, an arbiter does not, and one that is down or recovering cannot be told."""
+    members: list[dict[str, Any]] = [
+        {
+            "name": f"db{number}",
+            "state": state,
+            "stateStr": STATES[state],
+            "health": float(state != 8),
+            "optimeDate": NOW - timedelta(seconds=behind),
+        }
+        for number, (state, behind) in enumerate([(1, 0), *others])
+    ]
+
+    assert expected == lag_of(members)
+
+
+def test_a_real_server(server: Server) -> None:
+    """A replica set of one has no lag."""
+    connection = Connection(server.uri, "any")
+
+    assert 0.0 == open_journal(connection).lag.seconds()
+    connection.close()

@@ -1,0 +1,210 @@
+"""Work in several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from pickle import PicklingError
+from threading import Timer
+
+import pytest
+
+from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
+from booking_migrate.runs.workers import Crew
+from tests.support.crews import Ready
+
+ROOT = Path(__file__).parents[3]
+_PATIENCE = 60
+
+
+def slow_square(number: int) -> tuple[int, int]:
+    """The square of a number, sooner of a later one; and who has worked it out."""
+    time.sleep(0.02 / (number + 1))
+    return number**2, os.getpid()
+
+
+def fail_at_three(number: int) -> int:
+    """A failure, or the number."""
+    if number == 3:
+        raise LookupError("three")
+    return number
+
+
+def wait_forever(number: int) -> int:
+    """Leave a sign that the work was begun, and never end."""
+    Path(os.environ["CREW_SIGN"] + str(number)).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(10**6)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_order(workers: int) -> None:
+    """Pieces come back in order with their results; with one worker this process does everything."""
+    with Ready(workers) as crew:
+        done = list(pool.each(slow_square, iter(range(40))))
+
+    assert [(number, number**2) for number in range(40)] == [(piece, result[0]) for piece, result in done]
+    busy = {result[1] for _, result in done}
+    assert (workers > 1) == any(process != os.getpid() for process in busy)
+
+
+def test_pieces_are_not_read_far_ahead() -> None:
+    """However slow the one is who takes the results, a bounded number of pieces is held."""
+    read: list[int] = []
+
+    def pieces() -> Iterator[int]:
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    with Ready(2) as crew:
+        for done, _ in enumerate(crew.each(slow_square, pieces())):
+            assert len(read) <= done + 8
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_comes_with_its_piece(workers: int) -> None:
+    """What goes wrong in another process is raised here, after the results of the pieces before."""
+    done: list[int] = []
+    with pytest.raises(LookupError, match="three"), Ready(workers) as crew:
+        done.extend(result for _, result in crew.each(fail_at_three, range(10)))
+    assert [0, 1, 2] == done
+
+
+def refuse_all(number: int) -> int:
+    """An error of our own tree."""
+    raise UnusablePlace(place=f"place {number}", problem="it is a view")
+
+
+def test_an_error_comes_with_its_fields() -> None:
+    """An error of the program's own comes from another process as it was, with text, fields and exit code."""
+    with pytest.raises(UnusablePlace) as caught, Ready(2) as crew:
+        list(pool.each(refuse_all, [7]))
+
+    assert "place 7" == caught.value.place
+    assert (UnusablePlace("place 7", "it is a view").message, ExitCode.REFUSED) == (
+        str(caught.value),
+        exit_code_of(caught.value),
+    )
+
+
+def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
+    """Work that no other process can be sent fails at once, instead of never coming back."""
+    with pytest.raises((AttributeError, PicklingError)), Ready(2) as crew:
+        list(pool.each(lambda number: number, [7]))
+
+
+def kill_at_three(number: int) -> int:
+    """The end of the process that does it, or the number."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_process_that_ends_is_named() -> None:
+    """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
+    with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as crew:
+        list(pool.each(kill_at_three, range(100)))
+
+
+def test_a_process_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system lets no process start, whoever waits for one hears that, and why; nothing is left to wait for."""
+    monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse_to_start))
+    with (
+        pytest.raises(WorkerLost, match=r"could not be started: BlockingIOError: .*unavailable"),
+        Crew(2) as crew,
+    ):
+        crew.submit(int).result()
+
+
+def refuse_to_start(_process: object) -> None:
+    """What the system says when there are too many processes."""
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def die_in_a_result(number: int) -> bytes:
+    """More than a pipe holds; the process is killed while it hands it over."""
+    Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(300_000_000 if number == 3 else 1)
+
+
+def test_a_process_that_ends_in_a_result_is_named() -> None:
+    """A result that breaks off in the middle is waited for by nobody."""
+    with pytest.raises(WorkerLost), Ready(2) as crew:
+        list(pool.each(die_in_a_result, range(100)))
+
+
+def interrupted(_result: object) -> None:
+    """Ctrl-C, as the first result is taken."""
+    raise KeyboardInterrupt
+
+
+def test_interrupted_in_the_middle_of_results() -> None:
+    """Whoever stops taking results, large as they are, is not held up by those that are on their way."""
+    with pytest.raises(KeyboardInterrupt), Ready(2) as crew:
+        next(map(interrupted, crew.each(bytes, [20_000_000] * 50)))
+
+
+def test_work_is_not_waited_for_before_others_have_begun() -> None:
+    """Until the others are ready, this process does the work itself, in order."""
+    with Crew(2) as crew:
+        piece, (_, process) = next(crew.each(slow_square, iter(range(10))))
+
+    assert (0, os.getpid()) == (piece, process)
+
+
+def _begun(sign: Path) -> int:
+    """The process that leaves a sign."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (sign.exists() and sign.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, "nobody began to work"
+        time.sleep(0.02)
+    return int(sign.read_text(encoding="utf-8"))
+
+
+def _is_gone(process: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux who is alive")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> None:
+    """Killed or interrupted, a process leaves none behind that works for it, though they are in the middle of something."""
+    code = (
+        "import signal\n"
+        "from booking_migrate.runs.workers import Crew\n"
+        "from tests.unit.runs.test_workers import wait_forever\n"
+        "if __name__ == '__main__':\n"
+        # Whoever runs the tests may have been told to ignore it, and then Python does, too.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "    with Crew(2) as pool:\n"
+        "        pool._first.result()\n"
+        "        list(pool.each(wait_forever, range(2)))\n"
+    )
+    script = tmp_path / "served.py"
+    script.write_text(code, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CREW_SIGN": str(tmp_path / "sign")}
+    served = subprocess.Popen([sys.executable, script], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        others = [_begun(tmp_path / f"sign{number}") for number in range(2)]
+        served.send_signal(how)
+        served.wait(_PATIENCE)
+    finally:
+        served.kill()
+        served.wait()
+
+    assert 0 != served.returncode
+    assert all(map(_is_gone, others))

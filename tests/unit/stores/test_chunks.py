@@ -1,0 +1,83 @@
+"""Cutting a scan into pieces of whole clients."""
+
+from typing import Any
+
+import bson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.blocks import pack_whole, split
+from booking_migrate.stores.chunks import PIECE_BYTES, client_key, whole_clients
+from booking_migrate.stores.ports import ScannedDocument
+
+ABSENT = object()
+STRAYS = [ABSENT, None, [1], {"a": 1}]
+
+
+def document(number: int, client: Any, size: int = 0) -> bytes:
+    """A document of a client."""
+    client_id = {} if client is ABSENT else {"clientId": client}
+    return bson.encode({"_id": number, **client_id, "x": "x" * size})
+
+
+def pieces(documents: list[bytes], limit: int, at_once: int = 3) -> list[list[bytes]]:
+    """The documents in pieces, scanned so many at a time."""
+    parts = [
+        pack_whole([ScannedDocument(raw) for raw in documents[start : start + at_once]])
+        for start in range(0, len(documents), at_once)
+    ]
+    return [piece.documents() for piece in whole_clients(iter(parts), limit)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from(STRAYS)), max_size=30),
+    st.integers(1, 9),
+    st.integers(1, 9),
+)
+def test_no_client_is_split(rows: list[tuple[int, int, Any]], limit: int, at_once: int) -> None:
+    """Every document comes once, no client is in two pieces, and clients keep their order; strays may be anywhere."""
+    owners: list[Any] = []
+    for client, count, stray in sorted(rows, key=lambda row: row[0]):
+        owners += [*([client] * count), stray, client]
+    raws = [document(number, owner) for number, owner in enumerate(owners)]
+    cut = pieces(raws, limit, at_once)
+
+    assert sorted(raws) == sorted(raw for piece in cut for raw in piece)
+    assert all(cut)
+    clients = [list(filter(None, map(client_key, piece))) for piece in cut]
+    seen = [key for piece in clients for key in piece]
+    assert sorted(seen) == seen
+    for number, piece in enumerate(clients):
+        others = {key for other in clients[number + 1 :] for key in other}
+        assert not others & set(piece)
+
+
+def test_pieces_are_about_so_large() -> None:
+    """A piece ends with the first client behind its limit."""
+    raws = [document(number, number // 4) for number in range(40)]
+
+    assert [4, 8, 8, 8, 8, 4] == [len(piece) for piece in pieces(raws, limit=8, at_once=40)]
+
+
+def test_large_documents_make_small_pieces() -> None:
+    """A piece ends when it has very many bytes, too."""
+    raws = [document(number, number, PIECE_BYTES // 2) for number in range(6)]
+
+    assert max(len(piece) for piece in pieces(raws, limit=100, at_once=1)) <= 3
+
+
+def test_very_many_strays_are_not_held() -> None:
+    """Documents of no client in the middle of a client come in pieces of their own, before the client's."""
+    raws = [document(0, 7), *(document(number, [7]) for number in range(1, 26)), document(26, 7)]
+    cut = pieces(raws, limit=5, at_once=100)
+
+    assert max(map(len, cut)) <= 6
+    assert [0, 26] == [bson.decode(raw)["_id"] for raw in cut[-1] if client_key(raw) is not None]
+
+
+def test_whose_a_document_is() -> None:
+    """A client's key is that of the value; what can belong to no client has none."""
+    assert sort_key("a") == client_key(document(1, "a"))
+    assert [None] * len(STRAYS) == [client_key(document(1, stray)) for stray in STRAYS]
+    assert [] == list(whole_clients(iter([split(b"")]), 5))

@@ -1,0 +1,66 @@
+"""The verifier has no code in common with the migration, and a machine sees to it."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+_CONTRACT = "The verifier shares no conversion code with the migration"
+
+
+def _lint(folder: Path) -> "subprocess.CompletedProcess[str]":
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package and its configuration, with the verifier's contract alone."""
+    shutil.copytree(
+        ROOT / "booking_migrate",
+        tmp_path / "booking_migrate",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    configuration = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tmp_path.joinpath("pyproject.toml").write_text(configuration, encoding="utf-8")
+    return tmp_path
+
+
+def test_contract_exists() -> None:
+    """The contract names the modules that convert and consolidate, and allows no way around."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contract = next(each for each in linter["contracts"] if each["name"].startswith(_CONTRACT))
+    domain = {f"booking_migrate.domain.{name}" for name in ("session", "consolidate", "ids", "totals")}
+
+    assert ["booking_migrate.verify"] == contract["source_modules"]
+    assert domain <= set(contract["forbidden_modules"])
+    assert not contract.get("allow_indirect_imports", False)
+
+
+@pytest.mark.parametrize(
+    ("module", "offence"),
+    [
+        ("verify/derivation.py", "from booking_migrate.domain.ids import session_id"),
+        # Not by way of a module that may be imported either.
+        ("bson/compare.py", "from booking_migrate.domain import session"),
+    ],
+)
+def test_offence_is_found(package: Path, module: str, offence: str) -> None:
+    """An import of the conversion, direct or not, breaks the contract."""
+    path = package / "booking_migrate" / module
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{offence}\n", encoding="utf-8")
+    result = _lint(package)
+
+    assert result.returncode != 0
+    assert f"{_CONTRACT} (DESIGN, invariant 5) BROKEN" in " ".join(result.stdout.split())
+
+
+def test_contract_is_kept(package: Path) -> None:
+    """The package as it is keeps the contract."""
+    assert f"{_CONTRACT} (DESIGN, invariant 5) KEPT" in " ".join(_lint(package).stdout.split())
