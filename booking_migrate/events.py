@@ -94,7 +94,7 @@ class Listener(Protocol):
         """Take note of one event. Called on the working thread, so it returns at once and raises nothing."""
 
 
-class Silence:
+class NullListener:
     """The default listener: it hears nothing."""
 
     def notify(self, event: Event) -> None:

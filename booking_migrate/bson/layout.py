@@ -2,7 +2,7 @@
 
 A layout is the names and types of a document's fields in their order. Nearly all documents of a collection share a few of
 them, and then one match gives every value's bytes without decoding any. The pattern is BSON's own grammar for that layout
-(https://bsonspec.org/spec.html): fixed sizes, and strings up to their NUL. `Layouts` makes sure that each string is as long
+(https://bsonspec.org/spec.html): fixed sizes, and strings up to their NUL. `LayoutCache` makes sure that each string is as long
 as the document says; so a match is the one right reading of the document, whatever stands in its strings.
 """
 
@@ -122,7 +122,7 @@ Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Alike(Generic[Plan]):
+class LayoutGroup(Generic[Plan]):
     """Documents of one layout whose values are as they have to be."""
 
     plan: Plan
@@ -146,7 +146,7 @@ class _Known(Generic[Plan]):
     """How many documents had it."""
 
 
-class Layouts(Generic[Plan]):
+class LayoutCache(Generic[Plan]):
     """The layouts met so far, each with what somebody makes of it once, and the values met so far."""
 
     def __init__(
@@ -172,14 +172,14 @@ class Layouts(Generic[Plan]):
         self._right: dict[tuple[str, int], set[bytes]] = {}
         self._misses = 0
 
-    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[Alike[Plan]]:
+    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[LayoutGroup[Plan]]:
         """The documents of each layout, without those that have to be read the thorough way.
 
         Args:
             raw: bytes in which documents stand, one behind the other.
             borders: where each of them begins, and where the last one ends.
         """
-        found: list[Alike[Plan]] = []
+        found: list[LayoutGroup[Plan]] = []
         begins, ends = borders[:-1], borders[1:]
         numbers: Sequence[int] = range(len(begins))
         # What was met most often is met next, more often than not.
@@ -193,7 +193,7 @@ class Layouts(Generic[Plan]):
                 continue
             matches = list(map(known.match, repeat(raw), begins[at:], ends[at:]))
             rows = [match.groups() for match in matches if match]
-            found += self._alike(known, list(compress(numbers[at:], matches)), rows)
+            found += self._group(known, list(compress(numbers[at:], matches)), rows)
             others = [match is None for match in matches]
             numbers, begins, ends = (list(compress(each[at:], others)) for each in (numbers, begins, ends))
             at = 0
@@ -216,9 +216,9 @@ class Layouts(Generic[Plan]):
         self._known.append(known)
         return known
 
-    def _alike(
+    def _group(
         self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
-    ) -> Sequence[Alike[Plan]]:
+    ) -> Sequence[LayoutGroup[Plan]]:
         """Those documents of one layout whose values are as they have to be; none if there are none."""
         if not rows:
             return ()
@@ -237,7 +237,7 @@ class Layouts(Generic[Plan]):
             fit = [row not in wrong for row in range(len(rows))]
             numbers = list(compress(numbers, fit))
             columns = [list(compress(column, fit)) for column in columns]
-        return (Alike(known.plan, numbers, columns),) if numbers else ()
+        return (LayoutGroup(known.plan, numbers, columns),) if numbers else ()
 
     def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
         """Whether a value is as it has to be; it is remembered if it is."""

@@ -16,7 +16,7 @@ from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rule
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import CutoverRefused, NotConfirmed
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open import CollectionPlace, open_reader, open_target, parse_place
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class _Start:
     """Asks whoever is at the terminal, and runs the hook."""
 
     listener: "Listener"
-    shield: Shield
+    signal_guard: SignalGuard
     is_abort: bool = False
     """Whether an unfinished cut-over is given up instead."""
 
@@ -170,7 +170,7 @@ def cutover(
         quiet=quiet,
         verbose=verbose,
     )
-    shield = Shield()
+    signal_guard = SignalGuard()
 
     def before(chosen: "RunRecord") -> None:
         from booking_migrate.reports.life.model import report_before_cutover  # noqa: PLC0415 - not needed to print help
@@ -185,9 +185,9 @@ def cutover(
             places,
             rules,
             contract_of(ctx),
-            _Start(run_id, policy, block_all_writes, before, listener, shield, is_abort=abort),
+            _Start(run_id, policy, block_all_writes, before, listener, signal_guard, is_abort=abort),
         ),
-        shield,
+        signal_guard,
         partial(hooks_of, ctx),
     )
 
@@ -229,7 +229,7 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
                 places=_places(places, plan, sides, start),
                 stores=stores_of(sides.connection, target=places.target, source=places.source),
                 listener=start.listener,
-                shield=start.shield,
+                signal_guard=start.signal_guard,
                 before=before,
             )
         )

@@ -18,7 +18,7 @@ from booking_migrate.stores.open import CollectionPlace, Connection, parse_place
 
 if TYPE_CHECKING:
     from booking_migrate.domain.contract import Contract
-    from booking_migrate.dry_run.needs import Surroundings
+    from booking_migrate.dry_run.needs import ServerSurroundings
     from booking_migrate.dry_run.outcome import DryRunOutcome
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
@@ -51,7 +51,7 @@ other options, another contract and other files, naming the difference; of a col
 
 
 @dataclass(frozen=True, slots=True)
-class _Extras:
+class _Inputs:
     """What a dry-run writes beside its report, and how closely it looks."""
 
     is_target_given: bool
@@ -112,7 +112,7 @@ def dry_run(
         batch_size=batch_size,
         workers=workers,
     )
-    extras = _Extras(target is not None, reject_file, plan, sample)
+    extras = _Inputs(target is not None, reject_file, plan, sample)
     read_or_written = (source, target, users, experts, reject_file, plan, config)
     asked = run.Invocation(
         command="dry-run",
@@ -134,7 +134,7 @@ def dry_run(
 
 
 def _dry_run(
-    places: Places, rules: Rules, contract: "Contract", extras: _Extras, *, run_id: str, listener: "Listener"
+    places: Places, rules: Rules, contract: "Contract", extras: _Inputs, *, run_id: str, listener: "Listener"
 ) -> "Report | run.Incomplete":
     """Open the places, let the engine look, and make the report of what it saw."""
     # Here and not above: stores, engine and reports are not needed to print help.
@@ -178,7 +178,7 @@ def _dry_run(
 
 
 def _look(
-    places: Places, plan: "MigrationPlan", extras: _Extras, sides: Opened, listener: "Listener"
+    places: Places, plan: "MigrationPlan", extras: _Inputs, sides: Opened, listener: "Listener"
 ) -> "DryRunOutcome":
     from booking_migrate.dry_run.run import dry_run as look  # noqa: PLC0415 - not needed to print help
     from booking_migrate.stores.preview import open_preview  # noqa: PLC0415 - as above
@@ -205,7 +205,7 @@ def _look(
             plan,
             source,
             open_target,
-            surroundings=_look_around(places, sides.connection),
+            surroundings=_inspect_surroundings(places, sides.connection),
             scratchpad=scratchpad,
             users=sides.users,
             experts=sides.experts,
@@ -228,15 +228,15 @@ def _history(places: Places, connection: Connection, listener: "Listener") -> "T
         return None
 
 
-def _look_around(places: Places, connection: Connection) -> "Surroundings":
-    from booking_migrate.dry_run.needs import Surroundings, look_around  # noqa: PLC0415 - as above
+def _inspect_surroundings(places: Places, connection: Connection) -> "ServerSurroundings":
+    from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings  # noqa: PLC0415 - as above
 
     sides = (parse_place(places.source), parse_place(places.target))
     names = [side.name if isinstance(side, CollectionPlace) else None for side in sides]
     if not connection.is_given or names == [None, None]:
-        return Surroundings()
+        return ServerSurroundings()
     anchor = connection.collection(next(name for name in names if name is not None))
     from booking_migrate.stores.mongo.inspection import MongoInspector  # noqa: PLC0415 - as above
 
     people = [place.name for place, _ in places.people.values() if isinstance(place, CollectionPlace)]
-    return look_around(MongoInspector(anchor), names[0], names[1], people)
+    return inspect_surroundings(MongoInspector(anchor), names[0], names[1], people)

@@ -17,7 +17,7 @@ from booking_migrate.errors import NotConfirmed
 from booking_migrate.stores.open_in_place import default_archive, open_in_place
 
 if TYPE_CHECKING:
-    from booking_migrate.cli.verify_inputs import Evidence
+    from booking_migrate.cli.verify_inputs import VerifyInputs
     from booking_migrate.domain.contract import Contract
     from booking_migrate.events import Listener
     from booking_migrate.in_place.finalize import FinalizeOutcome
@@ -122,7 +122,7 @@ def finalize(
 
 def _finalize(
     places: ProofPlaces,
-    evidence: "Evidence",
+    evidence: "VerifyInputs",
     proof: "_Proof",
     run_id: str,
     listener: "Listener",
@@ -153,7 +153,7 @@ class _Proof:
         places: ProofPlaces,
         rules: Rules,
         contract: "Contract",
-        evidence: "Evidence",
+        evidence: "VerifyInputs",
         listener: "Listener",
     ) -> None:
         self._places = places
@@ -188,12 +188,12 @@ class _Proof:
 
 
 def _proof(
-    places: ProofPlaces, rules: Rules, contract: "Contract", evidence: "Evidence", listener: "Listener"
+    places: ProofPlaces, rules: Rules, contract: "Contract", evidence: "VerifyInputs", listener: "Listener"
 ) -> _Proof:
     return _Proof(places, rules, contract, evidence, listener)
 
 
-def _confirm(places: ProofPlaces, evidence: "Evidence") -> None:
+def _confirm(places: ProofPlaces, evidence: "VerifyInputs") -> None:
     """Ask whoever is at the terminal to type the archive's name.
 
     Raises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from booking_migrate.in_place.run import InPlaceOutcome, Manner
     from booking_migrate.reports.model import Report
     from booking_migrate.runs.plan import MigrationPlan
-    from booking_migrate.runs.signals import Shield
+    from booking_migrate.runs.signals import SignalGuard
     from booking_migrate.stores.people import Absence
 
 ONLY_SIDE_BY_SIDE = (
@@ -55,7 +55,7 @@ class Start:
     restart: bool
     maximum_lag: float | None
     listener: "Listener"
-    shield: "Shield"
+    signal_guard: "SignalGuard"
 
 
 def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
@@ -130,7 +130,7 @@ def _run(
             request,
             start.listener,
             undo=lambda run, lock: undo_in_place(
-                run, collection, stores, lock, listener=start.listener, shield=start.shield
+                run, collection, stores, lock, listener=start.listener, signal_guard=start.signal_guard
             ),
         )
         done = migrate_in_place(
@@ -143,7 +143,7 @@ def _run(
             experts=sides.experts,
             manner=_manner(asked),
             listener=start.listener,
-            shield=start.shield,
+            signal_guard=start.signal_guard,
         )
         return done, sides.absences
 

@@ -23,7 +23,7 @@ from booking_migrate.cli.option_values import waivable
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.events import Warned
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
@@ -160,21 +160,21 @@ def migrate(
         verbose=verbose,
     )
     asked_side_by_side = _SideBySide(rejects, plan)
-    shield = Shield()
+    signal_guard = SignalGuard()
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
     def body(run_id: str, listener: "Listener") -> "Report":
         check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         if engine is not None:
             listener.notify(Warned(options.ENGINE_IGNORED))
-        start = Start(run_id, restart, max_lag, listener, shield)
+        start = Start(run_id, restart, max_lag, listener, signal_guard)
         if in_place and on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)
 
-    run.execute(asked, body, shield, partial(hooks_of, ctx))
+    run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
 
 
 def _files_beside(target: str) -> list[str]:
@@ -250,7 +250,7 @@ def _run(
                 users=sides.users,
                 experts=sides.experts,
                 listener=start.listener,
-                shield=start.shield,
+                signal_guard=start.signal_guard,
             )
             outcome = replace(done.outcome, findings=(*done.outcome.findings, *named))
             return replace(done, outcome=outcome)

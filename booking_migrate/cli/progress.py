@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Self, TextIO
 
-from booking_migrate.events import Advanced, Event, Listener, PhaseEnded, PhaseStarted, Silence, Warned
+from booking_migrate.events import Advanced, Event, Listener, NullListener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.reports.numbers import duration, grouped
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> It
         redact: takes secrets out of a text.
     """
     if quiet:
-        yield Silence()
+        yield NullListener()
     elif stream.isatty() and os.environ.get("TERM") != "dumb":
         bar = Bar(stream, redact)
         try:

@@ -48,13 +48,13 @@ def secrets_among(arguments: Sequence[str]) -> frozenset[str]:
         found |= secrets_of(argument[start.start() :])
         if "@" in argument:
             continue
-        pieces = [argument[start.start() :]]
-        for piece in arguments[index + 1 :]:
-            if piece.startswith("--"):
+        chunks = [argument[start.start() :]]
+        for chunk in arguments[index + 1 :]:
+            if chunk.startswith("--"):
                 break
-            pieces.append(piece)
-            if "@" in piece:
-                found |= secrets_of(" ".join(pieces)) | {piece, repr(piece)[1:-1]}
+            chunks.append(chunk)
+            if "@" in chunk:
+                found |= secrets_of(" ".join(chunks)) | {chunk, repr(chunk)[1:-1]}
                 break
     return frozenset(found)
 

@@ -15,7 +15,7 @@ from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import DEFAULT_TARGET
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NotConfirmed
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open import CollectionPlace, Connection, FilePlace, open_reader, parse_place
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import Report
     from booking_migrate.rollback.restored_clients import RestorationPlaces
-    from booking_migrate.runs.drift import Since
+    from booking_migrate.runs.drift import ChangesSince
     from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.in_place import InPlaceCollection
     from booking_migrate.stores.journal import RunRecord
@@ -100,7 +100,7 @@ def rollback(
         quiet=quiet,
         verbose=verbose,
     )
-    shield = Shield()
+    signal_guard = SignalGuard()
     began = monotonic()
 
     def body(own_id: str, listener: "Listener") -> "Report":
@@ -111,10 +111,10 @@ def rollback(
             )
         with closing(Connection(uri, db)) as connection:
             order = _Order(wanted, run_id, yes=yes, discard_later=discard_later)
-            outcome = _rollback(connection, order, own_id, listener, shield)
+            outcome = _rollback(connection, order, own_id, listener, signal_guard)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    run.execute(asked, body, shield, partial(hooks_of, ctx))
+    run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,13 @@ class _Order:
 
 
 def _rollback(
-    connection: Connection, order: _Order, own_id: str, listener: "Listener", shield: Shield
+    connection: Connection, order: _Order, own_id: str, listener: "Listener", signal_guard: SignalGuard
 ) -> "UndoOutcome":
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.run_context import holder_of, stores_of  # noqa: PLC0415
     from booking_migrate.events import Warned  # noqa: PLC0415
-    from booking_migrate.in_place.move_back import survey_in_place  # noqa: PLC0415
-    from booking_migrate.rollback.restore import survey  # noqa: PLC0415
+    from booking_migrate.in_place.move_back import assess_changes_in_place  # noqa: PLC0415
+    from booking_migrate.rollback.restore import assess_changes  # noqa: PLC0415
     from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back  # noqa: PLC0415
     from booking_migrate.runs.states import UNDOABLE  # noqa: PLC0415
     from booking_migrate.stores.journal import RunState  # noqa: PLC0415
@@ -146,10 +146,10 @@ def _rollback(
     since = None
     if order.discard_later or not order.yes:
         if newest.state is RunState.CUT_OVER:
-            found = survey(_places(connection, newest), listener)
+            found = assess_changes(_places(connection, newest), listener)
             since = _in_words(found, "the cut-over", will_drop=order.discard_later)
         elif newest.archive is not None and newest.state in UNDOABLE:
-            found = survey_in_place(newest, _in_place(connection, newest), journal)
+            found = assess_changes_in_place(newest, _in_place(connection, newest), journal)
             since = _in_words(found, "the migration", will_drop=order.discard_later)
     if not order.yes:
         _confirm(runs, since)
@@ -163,7 +163,7 @@ def _rollback(
             places=lambda run: _places(connection, run),
             in_place=lambda run: _in_place(connection, run),
             listener=listener,
-            shield=shield,
+            signal_guard=signal_guard,
             discard_later=order.discard_later and (run is newest or run.archive is not None),
         )
         for run in runs
@@ -222,7 +222,7 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
     return roll_back_file(sidecar, run_id=run_id, listener=listener)
 
 
-def _in_words(since: "Since", moment: str, *, will_drop: bool) -> str:
+def _in_words(since: "ChangesSince", moment: str, *, will_drop: bool) -> str:
     from booking_migrate.reports.numbers import plural  # noqa: PLC0415 - not needed to print help
 
     counts = {

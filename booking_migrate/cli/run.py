@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from booking_migrate.events import Listener
     from booking_migrate.reports.model import ErrorReport, Report
-    from booking_migrate.runs.signals import Shield
+    from booking_migrate.runs.signals import SignalGuard
 
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""
@@ -89,7 +89,7 @@ class _HangUp(KeyboardInterrupt):
 def execute(
     asked: Invocation,
     body: "Callable[[str, Listener], Report | Incomplete]",
-    shield: "Shield | None" = None,
+    signal_guard: "SignalGuard | None" = None,
     hooks: Callable[[], Hooks] = Hooks,
 ) -> NoReturn:
     """Run a command's body, tell what came of it, and exit.
@@ -97,7 +97,7 @@ def execute(
     Args:
         asked: what was asked for.
         body: does the work; it takes the run's id and a listener, and returns the report.
-        shield: holds the first signal back while the body must not be cut in two; None: it never must not.
+        signal_guard: holds the first signal back while the body must not be cut in two; None: it never must not.
         hooks: reads the hooks, of which the one after this command runs when the body has come to its end.
 
     Raises:
@@ -119,7 +119,7 @@ def execute(
     try:
         known = hooks()
         with (
-            _signals_raise(shield),
+            _signals_raise(signal_guard),
             progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
@@ -212,11 +212,11 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def _signals_raise(shield: "Shield | None") -> Iterator[None]:
+def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     """While a command runs, SIGTERM and SIGHUP unwind it like Ctrl-C; by default no ``finally`` would run."""
 
     def end(error: BaseException) -> None:
-        if shield is None or not shield.receive(error):
+        if signal_guard is None or not signal_guard.receive(error):
             raise error
         sys.stderr.write("Finishing the batch at hand; once more ends at once.\n")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class VerifyInputs:
     """The open places."""
 
     connection: Connection
@@ -59,7 +59,7 @@ class ProofPlaces(Places):
         return [str(place) for place in places if place is not None]
 
     @contextmanager
-    def open(self, listener: "Listener") -> Iterator[Evidence]:
+    def open(self, listener: "Listener") -> Iterator[VerifyInputs]:
         """Open everything for reading; nothing is contacted before the first question.
 
         Raises:
@@ -82,7 +82,7 @@ class ProofPlaces(Places):
             rejected = open_rejected_records(
                 target, connection, source_name=self.source, rejects=self.rejects
             )
-            yield Evidence(
+            yield VerifyInputs(
                 connection=connection,
                 source=sides.source,
                 target=stack.enter_context(closing(theirs)),
@@ -93,7 +93,7 @@ class ProofPlaces(Places):
             )
 
     @contextmanager
-    def _open_in_place(self, archive: str, listener: "Listener") -> Iterator[Evidence]:
+    def _open_in_place(self, archive: str, listener: "Listener") -> Iterator[VerifyInputs]:
         # Here and not above: sqlite3 and bson are not needed to print help.
         from booking_migrate.stores.open_in_place import open_proof  # noqa: PLC0415
         from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
@@ -102,7 +102,7 @@ class ProofPlaces(Places):
             connection = sides.connection
             proof = open_proof(connection, source=self.source, archive=archive)
             rejected = open_rejected_records(parse_place(self.source), connection, source_name=self.source)
-            yield Evidence(
+            yield VerifyInputs(
                 connection=connection,
                 source=stack.enter_context(closing(proof.old)),
                 target=stack.enter_context(closing(proof.new)),
@@ -193,7 +193,7 @@ class Rules:
     ) -> "VerificationRules":
         """The rules for a target as the user wrote it; a JSON file cannot hold every document."""
         from booking_migrate.stores.files.extended_json import survives_extended_json  # noqa: PLC0415 - likewise
-        from booking_migrate.stores.ports import holds_everything  # noqa: PLC0415 - likewise
+        from booking_migrate.stores.ports import stores_any_bson  # noqa: PLC0415 - likewise
         from booking_migrate.verify import VerificationRules  # noqa: PLC0415 - not needed to print help
 
         place = parse_place(target)
@@ -204,7 +204,7 @@ class Rules:
             contract=contract,
             accepted=self.accept,
             maximum_document_size=self.maximum_document_size,
-            can_hold=holds_everything if holds_all else survives_extended_json,
+            can_store=stores_any_bson if holds_all else survives_extended_json,
             allow_later=allow_later,
             on_conflict=self.on_conflict,
             allow_changed=allow_changed,

@@ -6,15 +6,15 @@ It is the migration once more, which derives again every client whose bookings a
 from dataclasses import dataclass
 
 from booking_migrate.events import Listener
-from booking_migrate.migrate.journaled_target import JournaledTarget, Odometer
+from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import Shield
-from booking_migrate.runs.throttle import NoThrottle
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.journal import RangeNote, RunRecord
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
@@ -73,14 +73,14 @@ def catch_up(
     users: DocumentReader | None,
     experts: DocumentReader | None,
     listener: Listener,
-    shield: Shield,
+    signal_guard: SignalGuard,
 ) -> CaughtUp:
     """Make the target what the source has become. Only documents that are as a run left them are changed.
 
     Raises:
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """
-    kept = JournaledTarget(target, run, shield, Odometer(listener), NoThrottle())
+    kept = JournaledTarget(target, run, signal_guard, ProgressCounter(listener), NullThrottle())
     outcome = migrate_stream(
         plan, source, kept, users=users, experts=experts, listener=listener, history=kept
     )

@@ -25,7 +25,7 @@ from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunStores
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition, newest_result
 from booking_migrate.stores.cutover import IndexNote, LiveCollections, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -90,7 +90,7 @@ class CutoverPlan:
     places: CutoverPlaces
     stores: RunStores
     listener: Listener
-    shield: Shield
+    signal_guard: SignalGuard
     """Holds a signal back while the swap must not be cut in two."""
 
     before: Callable[[RunRecord], None]
@@ -111,7 +111,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     try:
         outcome = _cut_over(plan, lock)
     except BaseException as error:
-        lock.let_go(error)
+        lock.release_after(error)
         raise
     lock.release()
     plan.listener.notify(Reached(Step.UNLOCKED))
@@ -159,7 +159,7 @@ def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listene
     try:
         run = _aborted(stores, live, request, lock, listener)
     except BaseException as error:
-        lock.let_go(error)
+        lock.release_after(error)
         raise
     lock.release()
     return run
@@ -240,7 +240,7 @@ class _Attempt:
         self._stores = plan.stores
         self._lock = lock
         self._listener = plan.listener
-        self._shield = plan.shield
+        self._shield = plan.signal_guard
         self._fenced_at: float | None = None
         self._legacy = legacy_name(run)
 
@@ -257,7 +257,7 @@ class _Attempt:
         self._reach(Step.CUTOVER_NOTED)
         try:
             caught_up, carried = self._prepare()
-            with self._shield.protected():
+            with self._shield.critical_section():
                 # From here on there is no way back but `rollback`.
                 self._lock.confirm()
                 self._live.swap()
@@ -296,7 +296,7 @@ class _Attempt:
             users=places.users,
             experts=places.experts,
             listener=self._listener,
-            shield=self._shield,
+            signal_guard=self._shield,
         )
         self._reach(Step.CAUGHT_UP)
         counts = caught_up.migration.counts
@@ -343,7 +343,7 @@ class _Attempt:
             return
         try:
             if self._run.state is not RunState.CUT_OVER:
-                with self._shield.protected():
+                with self._shield.critical_section():
                     self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
             if self._run.state is RunState.CUT_OVER:
                 error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")

@@ -157,7 +157,9 @@ def _clash(document: ClientDocument, session: StoredSession, there: StoredSessio
     return Rejection(document.raw, (Fault(Reason.CONFLICT, "sessions", detail),), document.document_id)
 
 
-def _compose(base: ClientDocument | None, joined: Sequence[StoredSession], fates: "_Fates") -> bytes | None:
+def _compose(
+    base: ClientDocument | None, joined: Sequence[StoredSession], fates: "_Dispositions"
+) -> bytes | None:
     """The document; with nothing to add it is carried byte for byte, even with wrong totals."""
     own = len(base.sessions) if base and fates.replaced else 0
     replaced = {index: session for index, session in fates.replaced.items() if index < own}
@@ -181,7 +183,7 @@ def _found_already(case: ClientCase, migrated: Sequence[Session]) -> tuple[list[
     return already, changed
 
 
-def _made_anew(case: ClientCase, fates: "_Fates") -> bytes | None:
+def _made_anew(case: ClientCase, fates: "_Dispositions") -> bytes | None:
     """The document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
 
     Then it does not matter which bookings came first: a run over all of them at once would have made this one.
@@ -207,7 +209,7 @@ def _without_copies(ordered: Sequence[Session]) -> list[Session]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fates:
+class _Dispositions:
     """What becomes of a client's bookings."""
 
     new: Sequence[Session] = ()
@@ -223,14 +225,14 @@ class _Fates:
     """See `Consolidation.kept`."""
 
 
-def _refuse_new(fates: _Fates, size: int, maximum_size: int) -> _Fates:
+def _refuse_new(fates: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
     """The same fates, but with the new bookings rejected because they make the document too large."""
     detail = f"the client document would have {size} bytes, more than {maximum_size}"
     fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
     refused = [
         _rejection(session, fault) for session in (*fates.new, *fates.copies, *fates.replaced.values())
     ]
-    return _Fates(already=fates.already, rejected=[*fates.rejected, *refused], kept=fates.kept)
+    return _Dispositions(already=fates.already, rejected=[*fates.rejected, *refused], kept=fates.kept)
 
 
 def _sort_out(
@@ -238,12 +240,12 @@ def _sort_out(
     present: Sequence[StoredSession],
     base: ClientDocument | None,
     on_conflict: ConflictPolicy,
-) -> _Fates:
+) -> _Dispositions:
     """Find out which bookings are new, which are there already, and which are there with other content."""
     unique = _without_copies(ordered)
     if base and unique and compose(None, unique) == base.raw:
         # The usual case of a second run, told without taking the document apart.
-        return _Fates(already=ordered)
+        return _Dispositions(already=ordered)
     stored = {
         session.legacy_key: index for index, session in enumerate(present) if session.legacy_key is not None
     }
@@ -271,7 +273,7 @@ def _sort_out(
             copies.append(session)
         else:
             new.append(session)
-    return _Fates(new, already, copies, rejected, replaced, kept)
+    return _Dispositions(new, already, copies, rejected, replaced, kept)
 
 
 def _conflict(session: Session, there: StoredSession) -> Fault:

@@ -6,12 +6,12 @@ from functools import lru_cache
 from itertools import chain, compress
 from typing import NamedTuple, TypeVar
 
-from booking_migrate.bson.layout import Alike, Column, whole_numbers_of
+from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
 from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.dry_run.statistics import DAY
 from booking_migrate.fastpath.build import Look, Shown
 from booking_migrate.fastpath.flat import Plan
-from booking_migrate.stores.appointments import PackedAppointments, pack_appointments
+from booking_migrate.stores.appointments import AppointmentBlock, appointment_block
 
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
 
@@ -21,7 +21,7 @@ _Slot = tuple[bytes, bytes, int, int]
 Value = TypeVar("Value")
 
 
-class Sight(NamedTuple):
+class BatchStats(NamedTuple):
     """Bookings of usual clients as a dry-run sees them."""
 
     size: int
@@ -40,11 +40,11 @@ class Sight(NamedTuple):
     doubled: Sequence[bytes]
     """The `_id` of those of the same client for the same expert, date and start as another one, not cancelled."""
 
-    appointments: PackedAppointments
-    """See `Scratchpad.add_packed_appointments`."""
+    appointments: AppointmentBlock
+    """See `Scratchpad.add_appointment_block`."""
 
 
-def see(shown: Shown) -> Sight:
+def see(shown: Shown) -> BatchStats:
     """Look at the bookings of some clients."""
     statuses: Counter[bytes] = Counter()
     payments: Counter[bytes] = Counter()
@@ -54,7 +54,7 @@ def see(shown: Shown) -> Sight:
     ids: list[bytes] = []
     appointments: list[Iterable[tuple[bytes, int, int, bytes]]] = []
     for alike in shown.bookings.alike:
-        seen = _Seen(alike, shown.left)
+        seen = _Collected(alike, shown.left)
         statuses.update(seen.column("status"))
         payments.update(seen.column("paymentStatus"))
         days.update(seen.days)
@@ -63,24 +63,24 @@ def see(shown: Shown) -> Sight:
         ids += seen.busy(seen.column("_id"))
         appointments.append(seen.appointments())
     several = {slot for slot, count in Counter(slots).items() if count > 1}
-    return Sight(
+    return BatchStats(
         shown.size,
         _by_text(statuses),
         _by_text(payments),
         days,
         out_of_range,
         [booking_id for slot, booking_id in zip(slots, ids, strict=True) if slot in several],
-        pack_appointments(chain.from_iterable(appointments)),
+        appointment_block(chain.from_iterable(appointments)),
     )
 
 
 LOOK = Look(see, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
 
 
-class _Seen:
+class _Collected:
     """Bookings of one layout."""
 
-    def __init__(self, alike: Alike[Plan], left: frozenset[int]) -> None:
+    def __init__(self, alike: LayoutGroup[Plan], left: frozenset[int]) -> None:
         self._place = alike.plan.place
         self._columns = alike.columns
         if not left.isdisjoint(alike.numbers):
@@ -115,7 +115,7 @@ class _Seen:
         return column if all(self._is_busy) else list(compress(column, self._is_busy))
 
     def out_of_range(self) -> Iterator[bytes]:
-        """See `Sight.out_of_range`."""
+        """See `BatchStats.out_of_range`."""
         odd: set[int] = set()
         for name in _DATES:
             dates = self._dates(name)

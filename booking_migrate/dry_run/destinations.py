@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from booking_migrate.dry_run.needs import Surroundings
+from booking_migrate.dry_run.needs import ServerSurroundings
 from booking_migrate.dry_run.outcome import Blocker
 from booking_migrate.errors import UnfitPlace
 from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_documents
@@ -70,7 +70,7 @@ class Examined:
 
 def examine_places(
     plan: MigrationPlan,
-    around: Surroundings,
+    around: ServerSurroundings,
     *,
     users: DocumentReader | None,
     experts: DocumentReader | None,

@@ -34,7 +34,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ServerSurroundings:
     """What the server says about the places of a migration; empty where no server is involved."""
 
     inspector: DatabaseInspector | None = None
@@ -58,9 +58,9 @@ class Surroundings:
         return tuple(name for name in names if name is not None)
 
 
-def look_around(
+def inspect_surroundings(
     inspector: DatabaseInspector | None, source: str | None, target: str | None, people: Sequence[str]
-) -> Surroundings:
+) -> ServerSurroundings:
     """Ask the server about the collections of a migration.
 
     Args:
@@ -70,8 +70,8 @@ def look_around(
         people: the collections of users and experts.
     """
     if inspector is None:
-        return Surroundings()
-    return Surroundings(
+        return ServerSurroundings()
+    return ServerSurroundings(
         inspector=inspector,
         source=inspector.collection(source) if source is not None else None,
         target=inspector.collection(target) if target is not None else None,
@@ -81,7 +81,7 @@ def look_around(
     )
 
 
-def find_needs(around: Surroundings, gains: Gains, in_place_refusal: UnfitPlace | None = None) -> Needs:
+def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: UnfitPlace | None = None) -> Needs:
     """Find out what a migration needs and what of it is there.
 
     Args:
@@ -107,7 +107,7 @@ def find_needs(around: Surroundings, gains: Gains, in_place_refusal: UnfitPlace 
     )
 
 
-def need_findings(needs: Needs, around: Surroundings, estimate: TimeEstimate) -> Iterator[Finding]:
+def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstimate) -> Iterator[Finding]:
     """The risks that lie in what is needed and not there, and in what the source has and the target will not."""
     if around.source:
         yield from _lost(around.source)
@@ -151,7 +151,9 @@ def need_blockers(needs: Needs) -> Iterator[Blocker]:
         )
 
 
-def _modes(server: ServerFacts, around: Surroundings, in_place_refusal: UnfitPlace | None) -> Iterator[Mode]:
+def _modes(
+    server: ServerFacts, around: ServerSurroundings, in_place_refusal: UnfitPlace | None
+) -> Iterator[Mode]:
     yield Mode("side by side", possible=True, note="any server, any place")
     if around.source_name is None:
         return
@@ -172,13 +174,13 @@ def _modes(server: ServerFacts, around: Surroundings, in_place_refusal: UnfitPla
         yield Mode("in place", possible=has_transactions, note=note)
 
 
-def _missing(inspector: DatabaseInspector, around: Surroundings) -> tuple[MissingPrivilege, ...] | None:
+def _missing(inspector: DatabaseInspector, around: ServerSurroundings) -> tuple[MissingPrivilege, ...] | None:
     wanted = list(_wanted(around))
     lacking = inspector.missing([one.privilege for one in wanted])
     return None if lacking is None else tuple(one for one in wanted if one.privilege in lacking)
 
 
-def _wanted(around: Surroundings) -> Iterator[MissingPrivilege]:
+def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     """Everything that later commands need (MongoDB manual, reference/privilege-actions)."""
     source, target = around.source_name, around.target_name
     if target is None:

@@ -16,10 +16,10 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.domain.totals import total
 from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
-from booking_migrate.dry_run.collector import LOOK, Sight
+from booking_migrate.dry_run.collector import LOOK, BatchStats
 from booking_migrate.dry_run.outcome import LargeClient
 from booking_migrate.dry_run.statistics import DAY, Statistics
-from booking_migrate.fastpath.build import Look, UsualClient
+from booking_migrate.fastpath.build import FlatClient, Look
 from booking_migrate.migrate.counts import SAMPLES, Samples
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.stores.appointments import Appointment, mark_of
@@ -112,22 +112,22 @@ class RiskWatch:
         self._appointments: list[Appointment] = []
         self._largest: list[tuple[int, int, LargeClient]] = []
 
-    def see_booking(self, result: Session | Rejection) -> None:
-        """See `Observer.see_booking`."""
+    def on_booking(self, result: Session | Rejection) -> None:
+        """See `Observer.on_booking`."""
         if self._is_batch_over:
             self._end_batch()
         if isinstance(result, Rejection):
-            self._see_rejection(result)
+            self._on_rejection(result)
             return
         fields = result.fields or _decoded(result.booking)
-        self._statistics.see_booking(fields, len(result.booking))
-        self._see_converted(
+        self._statistics.on_booking(fields, len(result.booking))
+        self._on_converted(
             _Converted(
                 fields, result.legacy_id, result.created_at, result.updated_at, sort_key(result.client_id)
             )
         )
 
-    def _see_converted(self, booking: _Converted) -> None:
+    def _on_converted(self, booking: _Converted) -> None:
         fields = booking.fields
         if not (
             is_date_in_range(booking.created_at)
@@ -137,17 +137,17 @@ class RiskWatch:
         ):
             self._samples["dates-out-of-range"].add(booking.legacy_id)
         if fields.get("status") != CANCELLED:
-            self._see_appointment(booking)
+            self._on_appointment(booking)
 
-    def _see_rejection(self, rejection: Rejection) -> None:
+    def _on_rejection(self, rejection: Rejection) -> None:
         fields = _decoded(rejection.raw)
-        self._statistics.see_booking(fields, len(rejection.raw))
+        self._statistics.on_booking(fields, len(rejection.raw))
         if not all(_is_in_range(fields.get(name)) for name in _DATES):
             self._samples["dates-out-of-range"].add(rejection.document_id)
         if not _NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
             self._samples["people-not-found"].add(rejection.document_id)
 
-    def _see_appointment(self, booking: _Converted) -> None:
+    def _on_appointment(self, booking: _Converted) -> None:
         fields, legacy_id = booking.fields, booking.legacy_id
         start, end = minutes_of(fields["startTime"]), minutes_of(fields["endTime"])
         if start is None or end is None:
@@ -157,13 +157,13 @@ class RiskWatch:
         slot = (booking.client_key, expert, midnight, start)
         before = self._slots.setdefault(slot, legacy_id)
         if before is not legacy_id:
-            self._see_doubled(before, legacy_id)
+            self._on_doubled(before, legacy_id)
         until = end if end > start else end + MINUTES_A_DAY
         self._appointments.append(
             Appointment(expert, midnight + start, midnight + until, display_id(legacy_id))
         )
 
-    def _see_doubled(self, one: Any, other: Any) -> None:
+    def _on_doubled(self, one: Any, other: Any) -> None:
         keys = sort_key(one), sort_key(other)
         if keys[0] == keys[1]:
             return
@@ -172,10 +172,10 @@ class RiskWatch:
                 self._doubled.add(key)
                 self._samples["booked-twice"].add(legacy_id)
 
-    def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
-        """See `Observer.see_client`."""
+    def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
+        """See `Observer.on_client`."""
         self._is_batch_over = True
-        self._see_spelling(client_id)
+        self._on_spelling(client_id)
         document = consolidation.document
         if not consolidation.size:
             return
@@ -183,7 +183,7 @@ class RiskWatch:
             rejection.reason is Reason.CLIENT_DOCUMENT_TOO_LARGE for rejection in consolidation.rejected
         )
         sessions = consolidation.session_count + too_large
-        self._see_size(client_id, sessions, consolidation.size)
+        self._on_size(client_id, sessions, consolidation.size)
         if document is None:
             return
         self.documents += 1
@@ -203,24 +203,24 @@ class RiskWatch:
         """See `Observer.look`."""
         return LOOK
 
-    def see_usual_bookings(self, sight: Sight) -> None:
-        """See `Observer.see_usual_bookings`."""
-        self._statistics.see_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
+    def on_flat_bookings(self, sight: BatchStats) -> None:
+        """See `Observer.on_flat_bookings`."""
+        self._statistics.on_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
         for kind, ids in (("dates-out-of-range", sight.out_of_range), ("booked-twice", sight.doubled)):
             for booking_id in ids:
                 self._samples[kind].add(ObjectId(booking_id))
-        self._scratchpad.add_packed_appointments(sight.appointments)
+        self._scratchpad.add_appointment_block(sight.appointments)
 
-    def see_usual_client(self, client: UsualClient) -> None:
-        """See `Observer.see_usual_client`."""
-        self._see_spelling(client.client_id)
-        self._see_size(client.client_id, client.sessions, len(client.document))
+    def on_flat_client(self, client: FlatClient) -> None:
+        """See `Observer.on_flat_client`."""
+        self._on_spelling(client.client_id)
+        self._on_size(client.client_id, client.sessions, len(client.document))
         self.documents += 1
         self.document_bytes += len(client.document)
 
-    def _see_size(self, client_id: Any, sessions: int, size: int) -> None:
+    def _on_size(self, client_id: Any, sessions: int, size: int) -> None:
         self._sized += 1
-        self._statistics.see_document(sessions, size)
+        self._statistics.on_document(sessions, size)
         if size > self._maximum:
             self._samples["documents-over-limit"].add(client_id)
         elif size > self._maximum * _NEAR:
@@ -231,7 +231,7 @@ class RiskWatch:
             push = heapq.heappush if len(self._largest) < LARGEST else heapq.heappushpop
             push(self._largest, entry)
 
-    def _see_spelling(self, client_id: Any) -> None:
+    def _on_spelling(self, client_id: Any) -> None:
         """Text sorts before ObjectIds, so all text has come when the first ObjectId does."""
         if type(client_id) is ObjectId:
             if self._scratchpad.has_text_client(client_id.binary):

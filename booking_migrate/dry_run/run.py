@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from booking_migrate.dry_run.destinations import examine_places
 from booking_migrate.dry_run.needs import (
-    Surroundings,
+    ServerSurroundings,
     find_needs,
     need_blockers,
     need_findings,
@@ -38,7 +38,7 @@ def dry_run(
     source: DocumentReader,
     open_target: Callable[[], PreviewTarget],
     *,
-    surroundings: Surroundings,
+    surroundings: ServerSurroundings,
     scratchpad: Scratchpad,
     users: DocumentReader | None = None,
     experts: DocumentReader | None = None,
@@ -152,7 +152,7 @@ def _gains(
     migration: MigrationOutcome,
     statistics: Statistics,
     watch: RiskWatch,
-    around: Surroundings,
+    around: ServerSurroundings,
     limit: int,
 ) -> Gains:
     facts = around.source

@@ -46,7 +46,7 @@ class Statistics:
         self._sessions: Counter[int] = Counter()
         self._sizes: Counter[int] = Counter()
 
-    def see_booking(self, fields: Document, size: int) -> None:
+    def on_booking(self, fields: Document, size: int) -> None:
         """Count one booking, convertible or not: its decoded fields, and its size in bytes."""
         self.data_bytes += size
         _count_name(self._statuses, fields.get("status", DEFAULT_STATUS))
@@ -55,7 +55,7 @@ class Statistics:
         if type(scheduled) is DatetimeMS:
             self._count_days({int(scheduled) // DAY: 1})
 
-    def see_bookings(
+    def on_bookings(
         self,
         size: int,
         statuses: Mapping[str, int],
@@ -79,7 +79,7 @@ class Statistics:
     def _count_days(self, days: Mapping[int, int]) -> None:
         self._days.update({day: count for day, count in days.items() if FIRST_DAY <= day <= LAST_DAY})
 
-    def see_document(self, sessions: int, size: int) -> None:
+    def on_document(self, sessions: int, size: int) -> None:
         """Count one client document: its sessions, and its size in bytes."""
         if sessions:
             self._sessions[_step(sessions)] += 1

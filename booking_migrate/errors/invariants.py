@@ -162,13 +162,13 @@ class NotRestored(Unexpected):
 class WorkerLost(Unexpected):
     """A process that worked for this one has ended, or could not be started: the system was short of memory or processes."""
 
-    obstacle: str | None = None
+    unsupported_reason: str | None = None
     """Why it could not be started; None: it was, and has ended."""
 
     @property
     def message(self) -> str:
-        if self.obstacle is not None:
-            return f"a process that is to read and convert could not be started: {self.obstacle}"
+        if self.unsupported_reason is not None:
+            return f"a process that is to read and convert could not be started: {self.unsupported_reason}"
         return "a process that read and converted has ended in the middle of it"
 
     @property

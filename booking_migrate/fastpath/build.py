@@ -21,7 +21,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.ids import client_document_object_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.totals import decimal_of, total
-from booking_migrate.fastpath.flat import UsualBookings, UsualReader, session_bytes
+from booking_migrate.fastpath.flat import FlatBookings, FlatReader, session_bytes
 
 _TOO_MUCH = 2 * MAXIMUM_SIZE
 """So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
@@ -29,7 +29,7 @@ _TOO_MUCH = 2 * MAXIMUM_SIZE
 _TIME, _SIZE = struct.Struct("<q"), struct.Struct("<i")
 
 
-class UsualClient(NamedTuple):
+class FlatClient(NamedTuple):
     """A client whose document was made from usual bookings alone."""
 
     object_id: bytes
@@ -61,7 +61,7 @@ class UsualClient(NamedTuple):
 class Shown(NamedTuple):
     """What somebody who looks on is shown."""
 
-    bookings: UsualBookings
+    bookings: FlatBookings
     """Usual bookings; not all of them belong to usual clients."""
 
     left: frozenset[int]
@@ -82,10 +82,10 @@ class Look:
     """The fields whose values are looked at."""
 
 
-class Composition(NamedTuple):
+class BuiltClients(NamedTuple):
     """What came of documents."""
 
-    clients: list[UsualClient]
+    clients: list[FlatClient]
     """In the order of their documents."""
 
     left: list[int]
@@ -96,7 +96,7 @@ class Composition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class UsualRules:
+class FlatRules:
     """What decides whether a client is a usual one. Goes to other processes."""
 
     contract: Contract
@@ -106,25 +106,25 @@ class UsualRules:
     maximum_size: int
     """Of a client document, in bytes; a client whose document would be larger is left."""
 
-    can_hold: Callable[[bytes], bool] | None = None
+    can_store: Callable[[bytes], bool] | None = None
     """Whether the target can hold a session, a function of a module; None: it holds all of them."""
 
     look: Look | None = None
     """None: nobody looks."""
 
 
-class UsualClients:
+class FlatClients:
     """Makes the documents of usual clients."""
 
-    def __init__(self, rules: UsualRules) -> None:
+    def __init__(self, rules: FlatRules) -> None:
         """Take the rules."""
         wanted = rules.look.wanted if rules.look else ()
-        self._read = UsualReader(rules.contract, rules.accepted, wanted).read
+        self._read = FlatReader(rules.contract, rules.accepted, wanted).read
         self._maximum_size = rules.maximum_size
-        self._can_hold = rules.can_hold
+        self._can_hold = rules.can_store
         self._look = rules.look
 
-    def compose(self, raw: bytes, borders: Sequence[int], odd: Container[int] = ()) -> Composition:
+    def compose(self, raw: bytes, borders: Sequence[int], odd: Container[int] = ()) -> BuiltClients:
         """Make the documents of the usual clients among the owners of some documents.
 
         Args:
@@ -136,10 +136,10 @@ class UsualClients:
         If the documents are more than a client can have, all of them are left, so that memory is bounded.
         """
         if borders[-1] - borders[0] > _TOO_MUCH:
-            return Composition([], list(range(len(borders) - 1)), None)
+            return BuiltClients([], list(range(len(borders) - 1)), None)
         usual = self._read(raw, borders)
-        left, odd_clients = _unusual(usual, raw, borders, odd)
-        clients: list[UsualClient] = []
+        left, odd_clients = _declined(usual, raw, borders, odd)
+        clients: list[FlatClient] = []
         owners = usual.clients
         changes = [row for row, (one, other) in enumerate(pairwise(owners), 1) if one != other]
         for first, end in pairwise([0, *changes, len(owners)] if owners else ()):
@@ -149,15 +149,15 @@ class UsualClients:
             else:
                 clients.append(client)
         left.sort()
-        return Composition(clients, left, self._sight(usual, borders, left))
+        return BuiltClients(clients, left, self._sight(usual, borders, left))
 
-    def _sight(self, usual: UsualBookings, borders: Sequence[int], left: Sequence[int]) -> Any:
+    def _sight(self, usual: FlatBookings, borders: Sequence[int], left: Sequence[int]) -> Any:
         if self._look is None:
             return None
         size = borders[-1] - borders[0] - sum(borders[number + 1] - borders[number] for number in left)
         return self._look.see(Shown(usual, frozenset(left), size))
 
-    def _client(self, usual: UsualBookings, first: int, end: int) -> UsualClient | None:
+    def _client(self, usual: FlatBookings, first: int, end: int) -> FlatClient | None:
         """The client whose bookings stand from one place on to before another."""
         count = end - first
         whose = usual.whose[first]
@@ -177,11 +177,11 @@ class UsualClients:
         if len(document) > self._maximum_size:
             return None
         exactly = spent if isinstance(spent, int) else sum(map(decimal_of, prices), Decimal(0))
-        return UsualClient(object_id, document, count, currency[4:-1].decode(), exactly)
+        return FlatClient(object_id, document, count, currency[4:-1].decode(), exactly)
 
 
-def _unusual(
-    usual: UsualBookings, raw: bytes, borders: Sequence[int], odd: Container[int]
+def _declined(
+    usual: FlatBookings, raw: bytes, borders: Sequence[int], odd: Container[int]
 ) -> tuple[list[int], frozenset[bytes | None]]:
     """The documents that are no usual bookings, and the clients that are none because of them or of odd ones."""
     count = len(borders) - 1

@@ -21,10 +21,10 @@ from booking_migrate.bson.layout import (
     NUMBERS,
     OBJECT_ID,
     STRING,
-    Alike,
     Column,
     Layout,
-    Layouts,
+    LayoutCache,
+    LayoutGroup,
     merge_columns,
     numbers_of,
     whole_numbers_of,
@@ -61,7 +61,7 @@ class Plan:
     """The BSON type byte of `price`."""
 
 
-class UsualBookings(NamedTuple):
+class FlatBookings(NamedTuple):
     """Usual bookings that keep the contract, in the order of their documents: for each of them a value in every column."""
 
     numbers: Sequence[int]
@@ -88,11 +88,11 @@ class UsualBookings(NamedTuple):
     own: Column
     """What the session has of the booking, as BSON."""
 
-    alike: Sequence[Alike[Plan]]
+    alike: Sequence[LayoutGroup[Plan]]
     """The same bookings by layout, with all values."""
 
 
-class UsualReader:
+class FlatReader:
     """Finds the usual bookings under one contract."""
 
     def __init__(
@@ -103,16 +103,16 @@ class UsualReader:
         Args:
             contract: the values allowed.
             accepted: the value rules that are waived.
-            wanted: names of fields whose values somebody wants to see in `UsualBookings.alike`.
+            wanted: names of fields whose values somebody wants to see in `FlatBookings.alike`.
         """
         checks = {
             rule.name: partial(_keeps, contract.value_validator(rule, accepted))
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = Layouts(frozenset(DROPPED), _plan, checks, {*_NEEDED, *wanted})
+        self._layouts = LayoutCache(frozenset(DROPPED), _plan, checks, {*_NEEDED, *wanted})
 
-    def read(self, raw: bytes, borders: Sequence[int]) -> UsualBookings:
+    def read(self, raw: bytes, borders: Sequence[int]) -> FlatBookings:
         """The usual bookings among documents.
 
         Args:
@@ -124,7 +124,7 @@ class UsualReader:
         if len(several) == 1:
             return several[0]
         merged = merge_columns([columns[:-1] for columns in several] or [_NOTHING])
-        return UsualBookings._make([*merged, alike])
+        return FlatBookings._make([*merged, alike])
 
     def convert(self, raw: bytes) -> Session | None:
         """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
@@ -152,7 +152,7 @@ class UsualReader:
         )
 
 
-_NOTHING = ((),) * (len(UsualBookings._fields) - 1)
+_NOTHING = ((),) * (len(FlatBookings._fields) - 1)
 
 
 def _keeps(validator: SchemaValidator, value: Any) -> bool:
@@ -167,26 +167,26 @@ def _plan(layout: Layout) -> Plan | None:
     kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
         return None
-    if any(not _is_usual(rule, kinds.get(rule.name)) for rule in FIELDS):
+    if any(not _is_flat_kind(rule, kinds.get(rule.name)) for rule in FIELDS):
         return None
     return Plan(layout.place, layout.kept, kinds["price"])
 
 
-def _is_usual(rule: FieldRule, kind: int | None) -> bool:
+def _is_flat_kind(rule: FieldRule, kind: int | None) -> bool:
     """Whether values of this BSON type may be checked here; absent and null count for optional fields only."""
     if kind is None or kind == NULL:
         return rule.presence is Presence.OPTIONAL
     return kind in _KINDS[rule.kind]
 
 
-def _columns(alike: Alike[Plan]) -> UsualBookings:
+def _columns(alike: LayoutGroup[Plan]) -> FlatBookings:
     """The columns of bookings of one layout."""
     plan, columns = alike.plan, alike.columns
 
     def of(name: str) -> Column:
         return columns[plan.place[name]]
 
-    return UsualBookings(
+    return FlatBookings(
         alike.numbers,
         of("_id"),
         of("clientId"),

@@ -13,8 +13,8 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.errors import BookingsLeft
-from booking_migrate.in_place.group import Settlement
-from booking_migrate.migrate.counts import SAMPLES, Tally
+from booking_migrate.in_place.group import GroupPlan
+from booking_migrate.migrate.counts import SAMPLES, MigrationCounts
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -25,14 +25,14 @@ _SESSIONS = b"sessions\x00"
 class Progress:
     """What the run has moved, in this process or before it was interrupted."""
 
-    tally: Tally
+    tally: MigrationCounts
     written: int = 0
     changed: int = 0
 
     @classmethod
     def of(cls, run: RunRecord) -> "Progress":
         """The progress that a run's record has."""
-        progress = cls(Tally(), run.tally.get("written", 0), run.tally.get("changed", 0))
+        progress = cls(MigrationCounts(), run.tally.get("written", 0), run.tally.get("changed", 0))
         progress.tally.add(run.tally.get("moved", {}))
         return progress
 
@@ -40,9 +40,9 @@ class Progress:
         """As values of BSON."""
         return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
 
-    def after(self, settlement: Settlement) -> "Progress":
+    def after(self, settlement: GroupPlan) -> "Progress":
         """The progress with this settlement carried out."""
-        tally = Tally()
+        tally = MigrationCounts()
         tally.add(self.tally.saved())
         tally.add(settlement.tally.saved())
         return Progress(tally, self.written + len(settlement.new), self.changed + len(settlement.changed))
@@ -53,7 +53,7 @@ class Pass:
     """One pass through the collection."""
 
     rejects: RejectsKeeper
-    rejected: Tally = field(default_factory=Tally)
+    rejected: MigrationCounts = field(default_factory=MigrationCounts)
     moved: int = 0
     left: dict[bytes, Any] = field(default_factory=dict)
     """The clients of documents that are neither moved nor rejected, by the sort key of the documents' `_id`."""
@@ -63,7 +63,7 @@ class Pass:
         """Whether nothing that could be converted was found."""
         return not self.moved and not self.left
 
-    def done(self, settlement: Settlement) -> None:
+    def done(self, settlement: GroupPlan) -> None:
         """Take note of what is moved or rejected."""
         self.moved += len(settlement.gone)
         if self.left:
@@ -77,7 +77,7 @@ class Pass:
     def account(
         self,
         met: Sequence[Any],
-        settlements: Sequence[Settlement],
+        settlements: Sequence[GroupPlan],
         find: Callable[[Sequence[Any]], Sequence[bytes]],
     ) -> None:
         """Account for documents that were met, and leave those that other processes have changed meanwhile.
@@ -109,6 +109,6 @@ class Pass:
         raise BookingsLeft(place, len(self.left), len(clients), sample, passes)
 
 
-def _keys(settlement: Settlement) -> Iterable[bytes]:
+def _keys(settlement: GroupPlan) -> Iterable[bytes]:
     yield from (sort_key(value_in(raw, b"_id")) for raw in settlement.gone)
     yield from (sort_key(rejection.document_id) for rejection in settlement.rejected)

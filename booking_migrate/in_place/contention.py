@@ -14,7 +14,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 Result = TypeVar("Result")
 
 
-def in_pieces(
+def bisect_on_conflict(
     clients: Sequence[Any],
     attempt: Callable[[Sequence[Any]], Result],
     *,
@@ -44,5 +44,5 @@ def in_pieces(
         yield clients, None
         return
     middle = len(clients) // 2
-    yield from in_pieces(clients[:middle], attempt, pause=pause)
-    yield from in_pieces(clients[middle:], attempt, pause=pause)
+    yield from bisect_on_conflict(clients[:middle], attempt, pause=pause)
+    yield from bisect_on_conflict(clients[middle:], attempt, pause=pause)

@@ -81,7 +81,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
         runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive)
         outcome = _finalize(plan, runs, lock)
     except BaseException as error:
-        lock.let_go(error)
+        lock.release_after(error)
         raise
     lock.release()
     plan.listener.notify(Reached(Step.UNLOCKED))

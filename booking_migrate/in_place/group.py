@@ -17,8 +17,8 @@ from booking_migrate.domain.consolidate import ClientCase, Consolidation, consol
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.flat import UsualReader
-from booking_migrate.migrate.counts import Tally
+from booking_migrate.fastpath.flat import FlatReader
+from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.in_place import Unit
@@ -39,7 +39,7 @@ class Client:
 
 
 @dataclass(slots=True)
-class Settlement:
+class GroupPlan:
     """What is to be done about a group of clients."""
 
     new: list[bytes] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Settlement:
     gone: list[bytes] = field(default_factory=list)
     archived: list[bytes] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    tally: MigrationCounts = field(default_factory=MigrationCounts)
     continued: list[ClientDocument] = field(default_factory=list)
     """The client documents that were there, of clients some of whose bookings are moved."""
 
@@ -83,25 +83,25 @@ class Settlement:
         ]
 
 
-class Settler:
+class GroupPlanner:
     """Finds out what becomes of clients, under one plan."""
 
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
         """Take the rules and whom to ask for people."""
         self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = UsualReader(plan.contract, plan.accepted)
+        self._usual = FlatReader(plan.contract, plan.accepted)
         self._limit = plan.maximum_document_size
         self._on_conflict = plan.on_conflict
         self._directory = directory
 
-    def settle(self, unit: Unit, client_ids: Sequence[Any]) -> Settlement:
+    def settle(self, unit: Unit, client_ids: Sequence[Any]) -> GroupPlan:
         """Read everything of these clients and work out what becomes of it. Nothing is written.
 
         Args:
             unit: where to read.
             client_ids: the clients, no two of them equal.
         """
-        result = Settlement()
+        result = GroupPlan()
         clients = {sort_key(each): Client(each) for each in client_ids}
         sessions = self._take(unit.find(client_ids), clients, result)
         present = self._archived(unit, sessions)
@@ -113,10 +113,10 @@ class Settler:
                 clients[sort_key(session.client_id)].sessions.append(session)
         earlier = self._earlier(unit, clients)
         for key in sorted(clients):
-            self._settle_client(clients[key], earlier.get(key, []), present, result)
+            self._plan_client(clients[key], earlier.get(key, []), present, result)
         return result
 
-    def convert(self, documents: Iterable[bytes], result: Settlement) -> list[Session]:
+    def convert(self, documents: Iterable[bytes], result: GroupPlan) -> list[Session]:
         """Convert bookings; what cannot be converted is added to the rejected. Everything is counted."""
         converted: list[Session] = []
         waiting: list[Booking] = []
@@ -147,7 +147,7 @@ class Settler:
         return converted
 
     def _take(
-        self, documents: Sequence[bytes], clients: Mapping[bytes, Client], result: Settlement
+        self, documents: Sequence[bytes], clients: Mapping[bytes, Client], result: GroupPlan
     ) -> list[Session]:
         """Give the clients their documents, and return the bookings that can be converted."""
         bookings = []
@@ -181,18 +181,18 @@ class Settler:
         earlier: dict[bytes, list[Session]] = {}
         if wanted:
             documents = unit.archived_of([client.client_id for client in wanted.values()])
-            for session in self.convert(documents, Settlement()):
+            for session in self.convert(documents, GroupPlan()):
                 key = sort_key(session.client_id)
                 if key in wanted:
                     earlier.setdefault(key, []).append(session)
         return earlier
 
-    def _settle_client(
+    def _plan_client(
         self,
         client: Client,
         earlier: Sequence[Session],
         archived: Mapping[bytes, bytes],
-        result: Settlement,
+        result: GroupPlan,
     ) -> None:
         consolidation = self._consolidate(client, earlier)
         result.tally.take(client.client_id, consolidation)

@@ -19,11 +19,11 @@ from booking_migrate.domain.reversal import Change, Reversal, reverse
 from booking_migrate.errors import Contended, NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.in_place.archive import check_archive_of
-from booking_migrate.in_place.contention import in_pieces
-from booking_migrate.runs.drift import Since
+from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
@@ -58,10 +58,12 @@ class _Return:
     since: list[Reversal] = field(default_factory=list)
 
 
-def survey_in_place(run: RunRecord, collection: InPlaceCollection, journal: RunJournal) -> Since:
+def assess_changes_in_place(
+    run: RunRecord, collection: InPlaceCollection, journal: RunJournal
+) -> ChangesSince:
     """What has happened to a run's result since; nothing is written."""
     check_archive_of(run, collection, journal)
-    since = Since()
+    since = ChangesSince()
     for noted in journal.ranges(run.run_id, NoteKind.MOVED):
         for clients, memory in _clients_of(collection, journal, run, noted):
             returned = collection.work(lambda unit: memory.returned(unit, clients, discard_later=False))  # noqa: B023 - called at once
@@ -77,7 +79,7 @@ def undo_in_place(
     lock: HeldLock,
     *,
     listener: Listener,
-    shield: Shield,
+    signal_guard: SignalGuard,
     discard_later: bool = False,
 ) -> UndoOutcome:
     """Undo a run in place whose collection's lock is held, or go on with that.
@@ -88,7 +90,7 @@ def undo_in_place(
         stores: where its life is kept.
         lock: that of the collection.
         listener: told about each step.
-        shield: holds a signal back while clients are put back.
+        signal_guard: holds a signal back while clients are put back.
         discard_later: whether what the application has done since is dropped.
 
     Raises:
@@ -107,10 +109,16 @@ def undo_in_place(
     )
     listener.notify(Reached(Step.UNDO_BEGUN))
     undoing = _Undo(
-        run, collection, stores, lock, listener=listener, shield=shield, discard_later=discard_later
+        run,
+        collection,
+        stores,
+        lock,
+        listener=listener,
+        signal_guard=signal_guard,
+        discard_later=discard_later,
     )
     undoing.put_back()
-    undo_rejects(run, stores, lock, listener, shield)
+    undo_rejects(run, stores, lock, listener, signal_guard)
     undoing.prove()
     return undoing.finish()
 
@@ -126,7 +134,7 @@ class _Undo:
         lock: HeldLock,
         *,
         listener: Listener,
-        shield: Shield,
+        signal_guard: SignalGuard,
         discard_later: bool,
     ) -> None:
         self._run = run
@@ -134,16 +142,16 @@ class _Undo:
         self._journal = stores.journal
         self._lock = lock
         self._listener = listener
-        self._shield = shield
+        self._shield = signal_guard
         self._discards = discard_later
-        self._outcome = UndoOutcome(run, unit="booking", since=Since(), is_discarded=discard_later)
+        self._outcome = UndoOutcome(run, unit="booking", since=ChangesSince(), is_discarded=discard_later)
         self._recall(run.undone)
 
     def _recall(self, undone: Mapping[str, Any]) -> None:
         """Go on counting where an interrupted rollback ended."""
         if undone:
             self._outcome.restored = undone["restored"]
-            self._outcome.since = Since(**undone["since"])
+            self._outcome.since = ChangesSince(**undone["since"])
 
     def put_back(self) -> None:
         """Put every client back.
@@ -155,7 +163,7 @@ class _Undo:
         self._listener.notify(PhaseStarted(f"putting back bookings of {self._run.source}", total))
         for noted in self._journal.ranges(self._run.run_id, NoteKind.MOVED):
             for clients, memory in _clients_of(self._collection, self._journal, self._run, noted):
-                attempted = in_pieces(clients, lambda some: self._attempt(some, memory))  # noqa: B023 - called at once
+                attempted = bisect_on_conflict(clients, lambda some: self._attempt(some, memory))  # noqa: B023 - called at once
                 for some, count in attempted:
                     if count is None:
                         raise Contended(self._collection.name, [display_id(each) for each in some])
@@ -163,7 +171,7 @@ class _Undo:
         self._listener.notify(PhaseEnded())
 
     def _attempt(self, clients: Sequence[Any], memory: "_Memory") -> int:
-        with self._shield.protected():
+        with self._shield.critical_section():
             returned = self._collection.work(lambda unit: self._take(unit, clients, memory))
             self._count(returned)
             self._listener.notify(Reached(Step.RANGE_UNDONE))
@@ -189,7 +197,7 @@ class _Undo:
 
     def _counted(self, returned: _Return) -> Mapping[str, Any]:
         """The counts with these clients in them."""
-        since = Since(**asdict(self._outcome.since or Since()))
+        since = ChangesSince(**asdict(self._outcome.since or ChangesSince()))
         for reversal in returned.since:
             _add(since, reversal)
         return {"restored": self._outcome.restored + len(returned.originals), "since": asdict(since)}
@@ -357,6 +365,6 @@ def _client_key(raw: bytes) -> bytes | None:
     return sort_key(client_id) if is_client_id(client_id) else None
 
 
-def _add(since: Since, reversal: Reversal) -> None:
+def _add(since: ChangesSince, reversal: Reversal) -> None:
     changes: Iterable[Change] = reversal.changes
     since.add(changes=changes, later=reversal.later, missing=reversal.missing, lost=reversal.lost)

@@ -10,7 +10,7 @@ from booking_migrate.events import Step
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 
 
-class AsItWas:
+class Replay:
     """See `Unit` for the promises. The bookings are read from wherever the unit had brought them."""
 
     def __init__(

@@ -11,17 +11,17 @@ from booking_migrate.in_place.accounting import Pass, Progress
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.in_place.batches import Batch, Measure, batches
 from booking_migrate.in_place.conflicting_runs import refuse_readers
-from booking_migrate.in_place.contention import in_pieces
-from booking_migrate.in_place.group import Settlement, Settler
-from booking_migrate.in_place.replay import AsItWas
-from booking_migrate.migrate.counts import Tally
+from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.in_place.group import GroupPlan, GroupPlanner
+from booking_migrate.in_place.replay import Replay
+from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.outcome import Finding, MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
-from booking_migrate.runs.signals import Shield
-from booking_migrate.runs.throttle import NoThrottle, Pace, Throttle
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
@@ -64,7 +64,7 @@ def migrate_in_place(
     experts: DocumentReader | None,
     manner: Manner,
     listener: Listener,
-    shield: Shield,
+    signal_guard: SignalGuard,
 ) -> InPlaceOutcome:
     """Migrate within one collection while the application runs, under a journal and a lock.
 
@@ -81,7 +81,7 @@ def migrate_in_place(
         experts: where experts are looked up; None if nowhere.
         manner: how to go about it.
         listener: who wants to know how it goes.
-        shield: holds a signal back while a batch is moved.
+        signal_guard: holds a signal back while a batch is moved.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -90,7 +90,7 @@ def migrate_in_place(
         ConnectionProblem, WriteFailed: the server cannot be asked, or cannot take the result.
     """
     limit = request.maximum_lag
-    throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
     try:
         throttle.check()
         for place in (users, experts):
@@ -99,7 +99,7 @@ def migrate_in_place(
         collection.check()
         directory = Directory(users, experts, plan.lookup)
         named = _examined(plan, collection, directory)
-        settler = Settler(plan, directory)
+        settler = GroupPlanner(plan, directory)
         outcome = _InPlace(
             plan,
             collection,
@@ -109,7 +109,7 @@ def migrate_in_place(
             manner=manner,
             throttle=throttle,
             listener=listener,
-            shield=shield,
+            signal_guard=signal_guard,
             named=named,
         ).migrate()
     except BaseException as error:
@@ -125,14 +125,14 @@ class _InPlace:
         self,
         plan: MigrationPlan,
         collection: InPlaceCollection,
-        settler: Settler,
+        settler: GroupPlanner,
         *,
         stores: RunStores,
         session: RunSession,
         manner: Manner,
-        throttle: Throttle | NoThrottle,
+        throttle: Throttle | NullThrottle,
         listener: Listener,
-        shield: Shield,
+        signal_guard: SignalGuard,
         named: Sequence[Finding],
     ) -> None:
         self._collection = collection
@@ -144,12 +144,12 @@ class _InPlace:
         self._manner = manner
         self._throttle = throttle
         self._listener = listener
-        self._shield = shield
+        self._shield = signal_guard
         self._pace = None if manner.maximum_rate is None else Pace(manner.maximum_rate)
         self._measure = Measure(
             plan.batch_bookings if self._pace is None else min(plan.batch_bookings, self._pace.batch)
         )
-        self._progress = Progress(Tally())
+        self._progress = Progress(MigrationCounts())
         self._documents = 0
         self._total: int | None = None
         self._cut_off: frozenset[str] = frozenset()
@@ -169,7 +169,7 @@ class _InPlace:
             this.rejects.abandon()
         try:
             this.check(self._collection.name, passes)
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._session.confirm()
                 is_rejects_changed = this.rejects.finish()
                 self._reach(Step.TARGET_FINISHED)
@@ -229,13 +229,13 @@ class _InPlace:
             for note in each.notes
             if note.before is not None
         ]
-        with self._shield.protected():
+        with self._shield.critical_section():
             settlement = self._collection.work(
-                lambda unit: self._take_again(AsItWas(unit, self._collection, ids, before, noted[-1].name))
+                lambda unit: self._take_again(Replay(unit, self._collection, ids, before, noted[-1].name))
             )
             self._done(settlement, Pass(self._collection.rejects()))
 
-    def _take_again(self, unit: AsItWas) -> Settlement:
+    def _take_again(self, unit: Replay) -> GroupPlan:
         return self._take(unit, unit.client_ids())
 
     def _finish(
@@ -267,7 +267,7 @@ class _InPlace:
             self._throttle.wait()
             if self._pace is not None:
                 self._pace.wait(batch.documents)
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._deal_with(batch, this)
             self._listener.notify(Advanced(batch.documents))
         self._listener.notify(PhaseEnded())
@@ -283,7 +283,7 @@ class _InPlace:
 
     def _reject_strays(self, ids: Sequence[Any], this: Pass) -> None:
         """Reject documents without a client; one that has a client by now is for the next pass."""
-        settlement = Settlement()
+        settlement = GroupPlan()
         mended = self._settler.convert(self._collection.find(ids), settlement)
         settlement.tally.scanned -= len(mended)
         self._keep_rejected(settlement, this)
@@ -291,7 +291,7 @@ class _InPlace:
 
     def _move(self, batch: Batch, this: Pass) -> None:
         settlements = []
-        for clients, settlement in in_pieces(batch.clients, self._attempt):
+        for clients, settlement in bisect_on_conflict(batch.clients, self._attempt):
             if settlement is None:
                 for client_id in clients:
                     this.leave(client_id, batch.met.pop(sort_key(client_id)))
@@ -301,13 +301,13 @@ class _InPlace:
         met = [document_id for ids in batch.met.values() for document_id in ids]
         this.account(met, settlements, self._collection.find)
 
-    def _attempt(self, clients: Sequence[Any]) -> Settlement:
+    def _attempt(self, clients: Sequence[Any]) -> GroupPlan:
         began = monotonic()
         settlement = self._collection.work(lambda unit: self._take(unit, clients))
         self._measure.learn(monotonic() - began)
         return settlement
 
-    def _take(self, unit: Unit, clients: Sequence[Any]) -> Settlement:
+    def _take(self, unit: Unit, clients: Sequence[Any]) -> GroupPlan:
         """What happens within one unit of work."""
         settlement = self._settler.settle(unit, clients)
         self._recount(settlement)
@@ -334,7 +334,7 @@ class _InPlace:
             self._reach(Step.MOVE_PREPARED)
         return settlement
 
-    def _recount(self, settlement: Settlement) -> None:
+    def _recount(self, settlement: GroupPlan) -> None:
         """Clients that this run has moved bookings of before are counted once."""
         if not settlement.continued or not self._progress.tally.scanned:
             return
@@ -346,13 +346,13 @@ class _InPlace:
             if any(note.identity == identity for noted in counted for note in noted.notes):
                 settlement.tally.recount(len(document.sessions))
 
-    def _done(self, settlement: Settlement, this: Pass) -> None:
+    def _done(self, settlement: GroupPlan, this: Pass) -> None:
         if settlement.gone:
             self._progress = self._progress.after(settlement)
             self._reach(Step.BATCH_WRITTEN)
         self._keep_rejected(settlement, this)
 
-    def _keep_rejected(self, settlement: Settlement, this: Pass) -> None:
+    def _keep_rejected(self, settlement: GroupPlan, this: Pass) -> None:
         this.rejected.reject(settlement.rejected)
         this.rejected.scanned += len(settlement.rejected)
         this.done(settlement)

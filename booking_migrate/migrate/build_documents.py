@@ -5,8 +5,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from booking_migrate.fastpath.build import UsualClient, UsualClients, UsualRules, object_id_of_client
-from booking_migrate.stores.blocks import Packed, Piece, pack_whole
+from booking_migrate.fastpath.build import FlatClient, FlatClients, FlatRules, object_id_of_client
+from booking_migrate.stores.blocks import Chunk, DocumentBlock, block_of
 from booking_migrate.stores.chunks import cuts
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
@@ -14,13 +14,13 @@ _AT_ONCE = 500
 """How many documents are looked at together: so few that what is made of them stays in the processor's cache."""
 
 
-class Composed(NamedTuple):
+class BuildResult(NamedTuple):
     """What came of a piece of the source."""
 
-    clients: list[UsualClient]
+    clients: list[FlatClient]
     """In the order of their bookings."""
 
-    left: Packed
+    left: DocumentBlock
     """The documents of all other clients, and of none."""
 
     documents: int
@@ -32,45 +32,45 @@ class Composed(NamedTuple):
     sights: list[Any]
     """What looks at the bookings of the usual clients came to."""
 
-    rest: Piece | None
+    rest: Chunk | None
     """What is left of the piece."""
 
 
-def compose(rules: UsualRules, piece: Piece, besides: Collection[bytes] = ()) -> Composed:
+def compose(rules: FlatRules, chunk: Chunk, besides: Collection[bytes] = ()) -> BuildResult:
     """Read a piece and make the documents of its usual clients.
 
     Args:
-        rules: see `UsualRules`.
-        piece: what is read.
+        rules: see `FlatRules`.
+        chunk: what is read.
         besides: clients that are to be taken for unusual ones, by the twelve bytes of their ids.
     """
-    packed, rest = piece.read()
-    raw, starts, duplicates = packed
+    block, rest = chunk.read()
+    raw, starts, duplicates = block
     borders = [*starts, len(raw)]
     usual = _clients_of(rules)
-    clients: list[UsualClient] = []
+    clients: list[FlatClient] = []
     others: list[ScannedDocument] = []
     sights: list[Any] = []
-    for first, end in pairwise(cuts(packed, _AT_ONCE)):
+    for first, end in pairwise(cuts(block, _AT_ONCE)):
         odd: Container[int] = ()
         if duplicates or besides:
             odd = frozenset(
                 number - first
                 for number in range(first, end)
                 if number in duplicates
-                or (besides and object_id_of_client(packed.document(number)) in besides)
+                or (besides and object_id_of_client(block.document(number)) in besides)
             )
         made, left, sight = usual.compose(raw, borders[first : end + 1], odd)
         clients += made
         others += [
-            ScannedDocument(packed.document(first + number), duplicates.get(first + number, Duplicate.NONE))
+            ScannedDocument(block.document(first + number), duplicates.get(first + number, Duplicate.NONE))
             for number in left
         ]
         if sight is not None:
             sights.append(sight)
-    return Composed(clients, pack_whole(others), len(starts), len(raw), sights, rest)
+    return BuildResult(clients, block_of(others), len(starts), len(raw), sights, rest)
 
 
 @lru_cache(maxsize=1)
-def _clients_of(rules: UsualRules) -> UsualClients:
-    return UsualClients(rules)
+def _clients_of(rules: FlatRules) -> FlatClients:
+    return FlatClients(rules)

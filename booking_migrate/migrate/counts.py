@@ -14,7 +14,7 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.domain.totals import decimal_of
 from booking_migrate.errors import UnaccountedBookings
-from booking_migrate.fastpath.build import UsualClient
+from booking_migrate.fastpath.build import FlatClient
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
 
 SAMPLES = 5
@@ -52,7 +52,7 @@ class Samples:
         return tuple(text for _, text in self._first)
 
 
-class Tally:
+class MigrationCounts:
     """The counts of one run."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Tally:
         if consolidation.disagreement:
             self._disagreeing.add(client_id)
 
-    def take_usual(self, client: UsualClient, *, is_new: bool) -> None:
+    def take_flat(self, client: FlatClient, *, is_new: bool) -> None:
         """Count a usual client; if its document is not new, it was there already, byte for byte."""
         sessions = client.sessions
         if is_new:
@@ -180,7 +180,7 @@ class Tally:
             client_documents=self.client_documents,
         )
 
-    def counts_with(self, rejected: "Tally") -> Counts:
+    def counts_with(self, rejected: "MigrationCounts") -> Counts:
         """The counts of what was moved here and what another tally has rejected.
 
         Raises:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted, Reached, Step
 from booking_migrate.runs.provenance import JournalHistory, Trace, client_key_of
-from booking_migrate.runs.signals import Shield
-from booking_migrate.runs.throttle import NoThrottle, Throttle
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter
 
@@ -41,7 +41,7 @@ class NotingSession(Protocol):
         """See `RunSession.checkpoint`."""
 
 
-class Odometer:
+class ProgressCounter:
     """A listener that passes everything on and counts the documents of the stretch of work that began last."""
 
     def __init__(self, listener: Listener) -> None:
@@ -82,22 +82,22 @@ class JournaledTarget:
         self,
         target: TargetWriter,
         session: NotingSession,
-        shield: Shield,
-        odometer: Odometer,
-        throttle: Throttle | NoThrottle,
+        signal_guard: SignalGuard,
+        odometer: ProgressCounter,
+        throttle: Throttle | NullThrottle,
     ) -> None:
         """Take the parts.
 
         Args:
             target: where the result goes really.
             session: the run.
-            shield: holds a signal back while a batch is written.
+            signal_guard: holds a signal back while a batch is written.
             odometer: knows how far the run is, and whom to tell about its steps.
             throttle: pauses before a batch while a secondary is behind.
         """
         self._target = target
         self._session = session
-        self._shield = shield
+        self._shield = signal_guard
         self._odometer = odometer
         self._throttle = throttle
         self._found: dict[bytes, bytes | None] = {}
@@ -120,9 +120,9 @@ class JournaledTarget:
         return self._target.rejects_name
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`."""
-        return self._target.can_hold
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`."""
+        return self._target.can_store
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. The run is noted down first."""
@@ -160,7 +160,7 @@ class JournaledTarget:
             _changed_note(changed, changed.before),
             *(DocumentNote(identity_of(raw), None, raw) for raw in removed),
         ]
-        with self._shield.protected():
+        with self._shield.critical_section():
             self._session.note(RangeNote(NoteKind.JOIN, b"", b"", notes))
             self._reach(Step.RANGE_NOTED)
             self._session.confirm()
@@ -180,7 +180,7 @@ class JournaledTarget:
         """
         # Outside of what is protected: Ctrl-C must not wait for a secondary.
         self._throttle.wait()
-        with self._shield.protected():
+        with self._shield.critical_section():
             self._await_writer()
             batch = _Batch(new, changed, rejected, removed)
             notes = [
@@ -229,7 +229,7 @@ class JournaledTarget:
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. A run that was continued has changed what it changed before, too."""
-        with self._shield.protected():
+        with self._shield.critical_section():
             self._await_writer()
             self._session.confirm()
             changed = self._target.finish() or self._session.wrote_before()

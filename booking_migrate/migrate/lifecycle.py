@@ -3,13 +3,13 @@
 from dataclasses import asdict, dataclass
 
 from booking_migrate.events import Listener
-from booking_migrate.migrate.journaled_target import JournaledTarget, Odometer
+from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
-from booking_migrate.runs.signals import Shield
-from booking_migrate.runs.throttle import NoThrottle, Throttle
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.undo import undo
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
@@ -35,7 +35,7 @@ def migrate(
     users: DocumentReader | None,
     experts: DocumentReader | None,
     listener: Listener,
-    shield: Shield,
+    signal_guard: SignalGuard,
 ) -> JournaledOutcome:
     """Migrate side by side under a journal and a lock; an interrupted run of the same request is continued.
 
@@ -50,22 +50,22 @@ def migrate(
         users: where users are looked up; None if nowhere.
         experts: where experts are looked up; None if nowhere.
         listener: who wants to know how it goes.
-        shield: holds a signal back while a batch is written.
+        signal_guard: holds a signal back while a batch is written.
 
     Raises:
         TargetBusy, LeaseLost: another run is at work on the target.
         OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """
-    odometer = Odometer(listener)
+    odometer = ProgressCounter(listener)
     session = RunSession(
-        stores, request, listener, undo=lambda run, lock: undo(run, stores, lock, listener, shield)
+        stores, request, listener, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
     )
     limit = request.maximum_lag
-    throttle = NoThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
     try:
         throttle.check()
-        kept = JournaledTarget(target, session, shield, odometer, throttle)
+        kept = JournaledTarget(target, session, signal_guard, odometer, throttle)
         outcome = migrate_stream(
             plan,
             source,
@@ -75,7 +75,7 @@ def migrate(
             listener=odometer,
             history=kept,
         )
-        with shield.protected():
+        with signal_guard.critical_section():
             session.finish(
                 changed=outcome.changed, counts=asdict(outcome.counts), documents=odometer.documents
             )

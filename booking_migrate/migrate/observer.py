@@ -5,16 +5,16 @@ from typing import Any, Protocol
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Session
-from booking_migrate.fastpath.build import Look, UsualClient
+from booking_migrate.fastpath.build import FlatClient, Look
 
 
 class Observer(Protocol):
     """Somebody who watches a migration and never changes what comes out of it. Its methods are called very often."""
 
-    def see_booking(self, result: Session | Rejection) -> None:
+    def on_booking(self, result: Session | Rejection) -> None:
         """Take note of one booking and of what the conversion made of it."""
 
-    def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
+    def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
         """Take note of one client.
 
         Clients come in MongoDB's order of their ids, and a batch of them only after all of their bookings; no client
@@ -28,20 +28,20 @@ class Observer(Protocol):
         It may be called in another process.
         """
 
-    def see_usual_bookings(self, sight: Any) -> None:
+    def on_flat_bookings(self, sight: Any) -> None:
         """Take note of what a look at the bookings of some usual clients came to."""
 
-    def see_usual_client(self, client: UsualClient) -> None:
+    def on_flat_client(self, client: FlatClient) -> None:
         """Take note of a usual client. It comes in the same order as the other clients."""
 
 
-class Inattention:
+class NullObserver:
     """The default observer: it sees nothing."""
 
-    def see_booking(self, result: Session | Rejection) -> None:
+    def on_booking(self, result: Session | Rejection) -> None:
         """Ignore the booking."""
 
-    def see_client(self, client_id: Any, consolidation: Consolidation) -> None:
+    def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
         """Ignore the client."""
 
     @property
@@ -49,8 +49,8 @@ class Inattention:
         """There is nothing to be looked at."""
         return None
 
-    def see_usual_bookings(self, sight: Any) -> None:
+    def on_flat_bookings(self, sight: Any) -> None:
         """Ignore the bookings."""
 
-    def see_usual_client(self, client: UsualClient) -> None:
+    def on_flat_client(self, client: FlatClient) -> None:
         """Ignore the client."""

@@ -17,27 +17,27 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
-from booking_migrate.fastpath.build import UsualClient, UsualRules, object_id_of_client
-from booking_migrate.fastpath.flat import UsualReader
-from booking_migrate.migrate.build_documents import Composed, compose
-from booking_migrate.migrate.counts import Tally
+from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
+from booking_migrate.fastpath.build import FlatClient, FlatRules, object_id_of_client
+from booking_migrate.fastpath.flat import FlatReader
+from booking_migrate.migrate.build_documents import BuildResult, compose
+from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.departed import DepartedClients
 from booking_migrate.migrate.existing import Effects, Settled, StandingDocument, find_standing, parsed
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.observer import Inattention, Observer
-from booking_migrate.migrate.preflight import settle_duplicates
+from booking_migrate.migrate.observer import NullObserver, Observer
+from booking_migrate.migrate.preflight import merge_duplicates
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory
-from booking_migrate.runs.workers import WORTH_IT, Crew
-from booking_migrate.stores.blocks import Piece, unpack
+from booking_migrate.runs.workers import WORTH_IT, WorkerPool
+from booking_migrate.stores.blocks import Chunk, unpack
 from booking_migrate.stores.chunks import PIECE_DOCUMENTS
 from booking_migrate.stores.ports import (
     DocumentReader,
     Duplicate,
     TargetWriter,
-    holds_everything,
+    stores_any_bson,
 )
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -60,16 +60,16 @@ class _Client:
 class _Origin:
     """Where usual clients of a batch come from."""
 
-    piece: Piece
+    chunk: Chunk
     sights: Sequence[Any]
-    """See `Composed.sights`."""
+    """See `BuildResult.sights`."""
 
 
 @dataclass(slots=True)
-class _Usual:
+class _Flat:
     """One usual client of a batch."""
 
-    made: UsualClient
+    made: FlatClient
     origin: _Origin
     """Where its bookings are."""
 
@@ -93,7 +93,7 @@ class _Batch:
     """What has become of the documents of whole clients."""
 
     origins: list[_Origin] = field(default_factory=list)
-    usual: list[_Usual] = field(default_factory=list)
+    usual: list[_Flat] = field(default_factory=list)
     clients: list[_Client] = field(default_factory=list)
     """The others."""
 
@@ -136,22 +136,22 @@ def migrate(
         ConnectionProblem, DuplicateKeys, TargetChanged: the server or somebody else came between.
     """
     started = monotonic()
-    ear, eye = listener or Silence(), observer or Inattention()
+    ear, eye = listener or NullListener(), observer or NullObserver()
     known = history or NoHistory()
-    tally = Tally()
+    tally = MigrationCounts()
     try:
         for place in (source, users, experts):
             if place is not None:
                 place.check()
-        with Crew(plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1) as crew:
-            settle_duplicates(source, target, known, merge_documents=plan.merge_client_documents)
+        with WorkerPool(plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1) as pool:
+            merge_duplicates(source, target, known, merge_documents=plan.merge_client_documents)
             target.prepare()
             ear.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
             directory = Directory(users, experts, plan.lookup)
             work = _Work(plan, directory, target, history=known, tally=tally, observer=eye)
             departed = DepartedClients(target, known)
             effects = Effects()
-            for batch in work.batches(source, crew):
+            for batch in work.batches(source, pool):
                 settled = work.settle(batch)
                 target.write(settled.new, settled.changed, batch.rejected, settled.removed)
                 effects = effects.plus(settled.effects)
@@ -187,14 +187,14 @@ class _Work:
         target: TargetWriter,
         *,
         history: TargetHistory,
-        tally: Tally,
+        tally: MigrationCounts,
         observer: Observer,
     ) -> None:
         self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = UsualReader(plan.contract, plan.accepted)
-        can_hold = None if target.can_hold is holds_everything else target.can_hold
-        self._rules = UsualRules(
-            plan.contract, plan.accepted, plan.maximum_document_size, can_hold, observer.look
+        self._usual = FlatReader(plan.contract, plan.accepted)
+        can_store = None if target.can_store is stores_any_bson else target.can_store
+        self._rules = FlatRules(
+            plan.contract, plan.accepted, plan.maximum_document_size, can_store, observer.look
         )
         self._limit = plan.batch_bookings
         self._maximum_size = plan.maximum_document_size
@@ -207,11 +207,11 @@ class _Work:
         self._batch = _Batch()
         self._waiting: list[_Waiting] = []
 
-    def batches(self, source: DocumentReader, crew: Crew) -> Iterator[_Batch]:
+    def batches(self, source: DocumentReader, pool: WorkerPool) -> Iterator[_Batch]:
         """Batches of whole clients, in client order."""
-        pieces = source.scan_pieces(min(self._limit, PIECE_DOCUMENTS), apart=crew.workers > 1)
-        for piece, first in crew.each(partial(compose, self._rules), pieces):
-            part, composed = piece, first
+        chunks = source.scan_chunks(min(self._limit, PIECE_DOCUMENTS), apart=pool.workers > 1)
+        for chunk, first in pool.each(partial(compose, self._rules), chunks):
+            part, composed = chunk, first
             while True:
                 yield from self._take_composed(part, composed)
                 if composed.rest is None:
@@ -221,12 +221,12 @@ class _Work:
         if self._batch.documents:
             yield self._end_batch()
 
-    def _take_composed(self, piece: Piece, composed: Composed) -> Iterator[_Batch]:
+    def _take_composed(self, chunk: Chunk, composed: BuildResult) -> Iterator[_Batch]:
         """Take what came of a piece, and batches that are full by then."""
         self._tally.scanned += sum(client.sessions for client in composed.clients)
-        origin = _Origin(piece, composed.sights)
+        origin = _Origin(chunk, composed.sights)
         self._batch.origins.append(origin)
-        self._batch.usual += [_Usual(client, origin) for client in composed.clients]
+        self._batch.usual += [_Flat(client, origin) for client in composed.clients]
         self._batch.documents += composed.documents
         self._batch.size += composed.size
         for raw, duplicate in unpack([composed.left]):
@@ -271,7 +271,7 @@ class _Work:
         self, booking: Booking, known: tuple[Fault, ...], client: _Client | None
     ) -> None:
         document = read_client_document(booking.raw)
-        if isinstance(document, ClientDocument) and not self._target.can_hold(document.raw):
+        if isinstance(document, ClientDocument) and not self._target.can_store(document.raw):
             document = Fault(Reason.NOT_EXTENDED_JSON, None, _NOT_JSON)
         if known or client is None or isinstance(document, Fault):
             faults = (*known, document) if isinstance(document, Fault) else known
@@ -282,10 +282,10 @@ class _Work:
             client.documents.append(document)
 
     def _keep(self, result: Session | Rejection, client: _Client | None) -> None:
-        if isinstance(result, Session) and not self._target.can_hold(result.raw):
+        if isinstance(result, Session) and not self._target.can_store(result.raw):
             fault = Fault(Reason.NOT_EXTENDED_JSON, None, _NOT_JSON)
             result = Rejection(result.booking, (fault,), result.legacy_id)
-        self._observer.see_booking(result)
+        self._observer.on_booking(result)
         if isinstance(result, Rejection):
             self._batch.rejected.append(result)
         elif client is not None:
@@ -318,16 +318,16 @@ class _Work:
         self._take_again(batch, present)
         for origin in batch.origins:
             for sight in origin.sights:
-                self._observer.see_usual_bookings(sight)
+                self._observer.on_flat_bookings(sight)
         self._tally.reject(batch.rejected)
-        clients: list[_Usual | _Client] = [*batch.usual, *batch.clients]
+        clients: list[_Flat | _Client] = [*batch.usual, *batch.clients]
         clients.sort(key=_key)
         settled = Settled()
         for client in clients:
             there = present.get(client.key, _ABSENT)
-            if isinstance(client, _Usual):
-                self._tally.take_usual(client.made, is_new=there.found is None)
-                self._observer.see_usual_client(client.made)
+            if isinstance(client, _Flat):
+                self._tally.take_flat(client.made, is_new=there.found is None)
+                self._observer.on_flat_client(client.made)
                 settled.add(client.key, there, client.made.document)
             else:
                 result = self._consolidate(batch, client, there)
@@ -349,8 +349,8 @@ class _Work:
 
         That is so if others wrote it, or if it has to be counted which sessions an earlier run's document had already.
         """
-        usual: list[_Usual] = []
-        again: dict[_Origin, dict[bytes, UsualClient]] = {}
+        usual: list[_Flat] = []
+        again: dict[_Origin, dict[bytes, FlatClient]] = {}
         for client in batch.usual:
             there = present.get(client.key, _ABSENT)
             is_same = there.raw == client.made.document and there.found in (None, there.raw)
@@ -362,7 +362,7 @@ class _Work:
         following, self._batch = self._batch, batch
         for origin, clients in again.items():
             self._tally.scanned -= sum(client.sessions for client in clients.values())
-            read = origin.piece.read()[0]
+            read = origin.chunk.read()[0]
             for raw in read.documents():
                 if object_id_of_client(raw) in clients:
                     self._take(raw, Duplicate.NONE)
@@ -377,12 +377,12 @@ class _Work:
         case = ClientCase(client.sessions, client.documents, parsed(there.baseline), found)
         consolidation = consolidate(case, self._maximum_size, self._on_conflict)
         self._tally.take(client.client_id, consolidation)
-        self._observer.see_client(client.client_id, consolidation)
+        self._observer.on_client(client.client_id, consolidation)
         batch.rejected += [*consolidation.rejected, *consolidation.contradicting, *consolidation.kept]
         return consolidation
 
 
-def _key(client: _Usual | _Client) -> bytes:
+def _key(client: _Flat | _Client) -> bytes:
     return client.key
 
 

@@ -29,7 +29,7 @@ class _Entry:
     in_target: bool
 
 
-def settle_duplicates(
+def merge_duplicates(
     source: DocumentReader, target: TargetWriter, history: TargetHistory, *, merge_documents: bool
 ) -> None:
     """Refuse clients with more than one client document, or make the target ready for joining them.

@@ -61,9 +61,9 @@ class SidecarTarget:
         return self._target.rejects_name
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`."""
-        return self._target.can_hold
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`."""
+        return self._target.can_store
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`."""

@@ -20,7 +20,7 @@ from booking_migrate.reports.model import (
     finding_reports,
     rejection_reports,
 )
-from booking_migrate.verify.explain import Explanation, Fate
+from booking_migrate.verify.explain import Disposition, Explanation
 from booking_migrate.verify.mismatch import Mismatch
 from booking_migrate.verify.outcome import VerificationOutcome
 
@@ -105,7 +105,7 @@ def report_of_explanation(explanation: Explanation, *, run_id: str, source: str,
     """
     record = explanation.record
     reasons = () if record is None else (record.reason, *sorted(record.reasons - {record.reason}))
-    is_right = explanation.fate in (Fate.MIGRATED, Fate.REJECTED)
+    is_right = explanation.fate in (Disposition.MIGRATED, Disposition.REJECTED)
     return Report(
         command="explain",
         run_id=run_id,

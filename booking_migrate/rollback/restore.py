@@ -20,10 +20,10 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
-from booking_migrate.runs.drift import Since
+from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
@@ -48,14 +48,14 @@ def check_kept(places: RestorationPlaces) -> None:
         raise OldBookingsLost(places.kept.name) from None
 
 
-def survey(places: RestorationPlaces, listener: Listener) -> Since:
+def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:
     """What has happened since the cut-over; nothing is written.
 
     Raises:
         OldBookingsLost: as `check_kept`.
     """
     check_kept(places)
-    since = Since()
+    since = ChangesSince()
     listener.notify(
         PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
     )
@@ -77,7 +77,7 @@ class RestorationPlan:
     """That of the run's target."""
 
     listener: Listener
-    shield: Shield
+    signal_guard: SignalGuard
     """Holds a signal back while the swap must not be cut in two."""
 
     discard_later: bool
@@ -104,12 +104,12 @@ class _Restoration:
         self._stores = plan.stores
         self._lock = plan.lock
         self._listener = plan.listener
-        self._shield = plan.shield
+        self._shield = plan.signal_guard
         self._discards = plan.discard_later
         self._fenced_at: float | None = None
         self._refused_before = 0.0
         self._documents = 0
-        self._since = Since()
+        self._since = ChangesSince()
         self._outcome = UndoOutcome(
             plan.run, unit="booking", since=self._since, is_discarded=plan.discard_later
         )
@@ -132,7 +132,7 @@ class _Restoration:
         self._reach(Step.RESTORATION_NOTED)
         try:
             self._outcome.indexes = self._prepare()
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._lock.confirm()
                 restored.swap()
                 self._outcome.refused_seconds = self._refused_seconds()
@@ -177,7 +177,7 @@ class _Restoration:
         """Know again what an earlier process had put together before it was killed behind the swap."""
         undone = self._run.undone
         self._outcome.restored = undone["restored"]
-        self._outcome.since = Since(**undone["since"])
+        self._outcome.since = ChangesSince(**undone["since"])
         self._outcome.is_discarded = undone["dropped"]
 
     def _write(self) -> None:
@@ -198,7 +198,7 @@ class _Restoration:
 
     def _insert(self, documents: Sequence[bytes]) -> None:
         if documents:
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._lock.confirm()
                 self._places.restored.insert(documents)
             self._documents += len(documents)
@@ -252,7 +252,7 @@ class _Restoration:
             return
         live, run = self._places.live, self._run
         try:
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._lock.confirm()
                 if live.is_swapped(run.successor_settings or ""):
                     error.add_note(

@@ -15,7 +15,7 @@ from booking_migrate.rollback.restore import RestorationPlan, restore
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.in_place import InPlaceCollection
@@ -82,7 +82,7 @@ def roll_back(
     places: Callable[[RunRecord], RestorationPlaces],
     in_place: Callable[[RunRecord], InPlaceCollection],
     listener: Listener,
-    shield: Shield,
+    signal_guard: SignalGuard,
     discard_later: bool = False,
     lease_seconds: float = LEASE_SECONDS,
 ) -> UndoOutcome:
@@ -95,7 +95,7 @@ def roll_back(
         places: opens the collections of its cut-over.
         in_place: opens the collection that it was made in, if it was made in place.
         listener: told about each step.
-        shield: holds a signal back while a range is undone.
+        signal_guard: holds a signal back while a range is undone.
         discard_later: whether what the application has done since the cut-over is dropped.
         lease_seconds: how long the lock is held without being renewed.
 
@@ -123,19 +123,19 @@ def roll_back(
                 stores,
                 lock,
                 listener=listener,
-                shield=shield,
+                signal_guard=signal_guard,
                 discard_later=discard_later,
             )
         elif now.state in LIVE:
             outcome = restore(
-                RestorationPlan(now, places(now), stores, lock, listener, shield, discard_later)
+                RestorationPlan(now, places(now), stores, lock, listener, signal_guard, discard_later)
             )
         else:
             if discard_later:
                 _refuse_discarding(now)
-            outcome = undo(now, stores, lock, listener, shield)
+            outcome = undo(now, stores, lock, listener, signal_guard)
     except BaseException as error:
-        lock.let_go(error)
+        lock.release_after(error)
         raise
     lock.release()
     listener.notify(Reached(Step.UNLOCKED))

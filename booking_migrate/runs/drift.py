@@ -13,7 +13,7 @@ _LISTED = 100
 
 
 @dataclass(slots=True)
-class Since:
+class ChangesSince:
     """What the application has done since: memory does not grow with it, only the counts do."""
 
     changed: int = 0

@@ -1,4 +1,4 @@
-"""Holding the lock on a target for as long as a run lasts."""
+"""ClientRecords the lock on a target for as long as a run lasts."""
 
 from threading import Event, Thread
 from typing import Self
@@ -67,7 +67,7 @@ class HeldLock:
         self.stop()
         self._store.release(self._lease)
 
-    def let_go(self, error: BaseException) -> None:
+    def release_after(self, error: BaseException) -> None:
         """Let go of it because of an error that is on its way; what comes of that is noted on the error.
 
         A lock that somebody else has taken over is left to them. Without a majority the release is not waited

@@ -282,7 +282,7 @@ class RunSession:
             return
         if isinstance(error, LeaseLost | NoMajority):
             # The run belongs to another process now, or what is noted about it would not be acknowledged.
-            self._lock.let_go(error)
+            self._lock.release_after(error)
             return
         try:
             self._close(error)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Shield:
+class SignalGuard:
     """Holds a signal back while something must not be cut in two; a second signal is never held back.
 
     The command line hands signals in from its handlers, which run on the same thread between two steps of the
@@ -28,7 +28,7 @@ class Shield:
         return True
 
     @contextmanager
-    def protected(self) -> Iterator[None]:
+    def critical_section(self) -> Iterator[None]:
         """Hold the first signal back until this is over.
 
         Raises:

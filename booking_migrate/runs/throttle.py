@@ -40,7 +40,7 @@ class Throttle:
         self._listener = listener
         self._pause = pause
         self._clock = clock
-        self._looked: float | None = None
+        self._check_blocks: float | None = None
 
     def check(self) -> None:
         """Make sure that the lag can be measured. Called before anything is written.
@@ -60,7 +60,7 @@ class Throttle:
             LagUnknown: the lag could not be measured for too long.
             ConnectionProblem: the server does not answer.
         """
-        if self._looked is not None and self._clock() - self._looked < _LOOK_SECONDS:
+        if self._check_blocks is not None and self._clock() - self._check_blocks < _LOOK_SECONDS:
             return
         told = ""
         measured = self._clock()
@@ -80,7 +80,7 @@ class Throttle:
                 self._listener.notify(Warned(f"pausing, {reason}"))
                 told = kind
             self._pause(_LOOK_SECONDS)
-        self._looked = self._clock()
+        self._check_blocks = self._clock()
 
 
 class Pace:
@@ -120,7 +120,7 @@ class Pace:
         self._free_at += bookings / self._rate
 
 
-class NoThrottle:
+class NullThrottle:
     """Never pauses."""
 
     def check(self) -> None:

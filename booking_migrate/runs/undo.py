@@ -15,11 +15,11 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
-from booking_migrate.runs.drift import Since
+from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import predecessors
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState, identity_of
@@ -60,7 +60,7 @@ class UndoOutcome:
 
     index_removed: bool = False
     target_dropped: bool = False
-    since: Since | None = None
+    since: ChangesSince | None = None
     """What had happened to a result that the application worked on; None if it never did."""
 
     earlier: Sequence["UndoOutcome"] = ()
@@ -80,7 +80,7 @@ class UndoOutcome:
 
 
 def undo(
-    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, shield: Shield
+    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
 ) -> UndoOutcome:
     """Undo a run whose target's lock is held: documents, index, rejected records, and the target if it is left empty.
 
@@ -92,9 +92,9 @@ def undo(
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)
     listener.notify(Reached(Step.UNDO_BEGUN))
-    undoing = _Undo(run, stores, lock, listener, shield)
+    undoing = _Undo(run, stores, lock, listener, signal_guard)
     undoing.documents()
-    undo_rejects(run, stores, lock, listener, shield)
+    undo_rejects(run, stores, lock, listener, signal_guard)
     undoing.target()
     undoing.prove()
     lock.confirm()
@@ -108,7 +108,7 @@ def undo(
 
 
 def undo_rejects(
-    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, shield: Shield
+    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
 ) -> None:
     """Make the rejected records those that were there before a run. May be repeated.
 
@@ -122,7 +122,7 @@ def undo_rejects(
         for note in noted.notes
         if note.before is not None
     }
-    with shield.protected():
+    with signal_guard.critical_section():
         lock.confirm()
         target.remove_rejects(before)
         for noted in journal.ranges(run.run_id, NoteKind.REJECTS):
@@ -135,14 +135,14 @@ class _Undo:
     """One rollback at work."""
 
     def __init__(
-        self, run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, shield: Shield
+        self, run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
     ) -> None:
         self._run = run
         self._journal = stores.journal
         self._target = stores.target
         self._lock = lock
         self._listener = listener
-        self._shield = shield
+        self._shield = signal_guard
         self.outcome = UndoOutcome(run)
 
     def documents(self) -> None:
@@ -156,11 +156,11 @@ class _Undo:
             PhaseStarted(f"rolling back {self._run.target}", self._run.counts.get("clients"))
         )
         for noted in self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS):
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._undo_range(_histories(self._related(noted), noted))
             self._listener.notify(Advanced(len(noted.notes)))
         for noted in reversed(list(self._journal.ranges(self._run.run_id, NoteKind.JOIN))):
-            with self._shield.protected():
+            with self._shield.critical_section():
                 self._undo_range(_histories([noted], noted))
         self._listener.notify(PhaseEnded())
 

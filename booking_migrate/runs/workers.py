@@ -34,11 +34,11 @@ _AHEAD = 3
 """How many pieces may be under way, or wait for their turn, for each process."""
 
 Arguments = ParamSpec("Arguments")
-Piece = TypeVar("Piece")
+Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 
-class Crew:
+class WorkerPool:
     """Processes that work for this one, and end with it."""
 
     def __init__(self, workers: int = 1) -> None:
@@ -48,7 +48,7 @@ class Crew:
             workers: how many processes work; with one, this one does.
         """
         self.workers = workers
-        self._hands = Hands(workers) if workers > 1 else None
+        self._hands = WorkerGroup(workers) if workers > 1 else None
         self._first = self.submit(int)
 
     def __enter__(self) -> Self:
@@ -63,28 +63,28 @@ class Crew:
     ) -> None:
         """Send the others home; in the middle of their work if something went wrong."""
         if self._hands is not None:
-            self._hands.dismiss(at_once=error is not None)
+            self._hands.shutdown(at_once=error is not None)
 
     def each(
-        self, work: Callable[[Piece], Result], pieces: Iterable[Piece]
-    ) -> Iterator[tuple[Piece, Result]]:
+        self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]
+    ) -> Iterator[tuple[Chunk, Result]]:
         """Do some work on each piece; pieces come back with their results, in order.
 
         Args:
             work: a function of a module, or one with arguments (`functools.partial`), which other processes can be sent.
-            pieces: what it is done on; a bounded number of them is held.
+            chunks: what it is done on; a bounded number of them is held.
 
         Raises:
             WorkerLost: a process has ended in the middle of its work.
         """
         if self._hands is None:
-            for piece in pieces:
-                yield piece, work(piece)
+            for chunk in chunks:
+                yield chunk, work(chunk)
             return
-        waiting: deque[tuple[Piece, Future[Result]]] = deque()
-        for piece in pieces:
+        waiting: deque[tuple[Chunk, Future[Result]]] = deque()
+        for chunk in chunks:
             # As long as the others are on their way, this process does what is to be done.
-            waiting.append((piece, self.submit(work, piece) if self._first.done() else _done(work(piece))))
+            waiting.append((chunk, self.submit(work, chunk) if self._first.done() else _done(work(chunk))))
             while waiting and (waiting[0][1].done() or len(waiting) >= _AHEAD * self.workers):
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -113,7 +113,7 @@ def _done(result: Result) -> Future[Result]:
     return future
 
 
-class Hands:
+class WorkerGroup:
     """The other processes."""
 
     def __init__(self, count: int) -> None:
@@ -123,7 +123,7 @@ class Hands:
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
         held, self._leash = Pipe(duplex=False)
-        self._hands = [_Hand(context, held) for _ in range(count)]
+        self._hands = [_Worker(context, held) for _ in range(count)]
         self._starter = Thread(target=self._start, args=(held,), daemon=True)
         self._starter.start()
 
@@ -134,20 +134,20 @@ class Hands:
         held.close()
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
-        """See `Crew.submit`. Whoever has the least to do gets it."""
-        return min(self._hands, key=_Hand.load).submit((work, args, kwargs))
+        """See `WorkerPool.submit`. Whoever has the least to do gets it."""
+        return min(self._hands, key=_Worker.load).submit((work, args, kwargs))
 
-    def dismiss(self, *, at_once: bool) -> None:
+    def shutdown(self, *, at_once: bool) -> None:
         """Let the others end: when they have done what they are at, or at once."""
         self._starter.join()
         if at_once:
             self._leash.close()
         for hand in self._hands:
-            hand.dismiss()
+            hand.shutdown()
         self._leash.close()
 
 
-class _Hand:
+class _Worker:
     """One of the other processes, with two threads of this one: what is sent never waits for what is received."""
 
     def __init__(self, context: ForkServerContext, leash: Connection) -> None:
@@ -180,13 +180,13 @@ class _Hand:
     def submit(self, task: object) -> Future[Any]:
         """Have a task done after all others. One that cannot be sent fails here, and not on a thread that nobody asks."""
         future: Future[Any] = Future()
-        packed = ForkingPickler.dumps(task)
+        block = ForkingPickler.dumps(task)
         with self._lock:
             if self._lost is not None:
                 future.set_exception(self._lost)
             else:
                 self._asked.append(future)
-                self._tasks.put(packed)
+                self._tasks.put(block)
         return future
 
     def _send(self) -> None:
@@ -219,7 +219,7 @@ class _Hand:
         for future in self._asked:
             future.set_exception(lost)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Let it end, and wait for that."""
         self._tasks.put(_NO_MORE)
         if self._process.pid is not None:

@@ -35,7 +35,7 @@ _BLOCKING = {"$in": [*BLOCKING, None]}
 
 
 @dataclass(slots=True)
-class Holding:
+class ClientRecords:
     """All documents of one client."""
 
     documents: list[ClientDocument] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _People:
         return find_raw(self._collection, any_of("_id", ids))
 
 
-class Moment:
+class Snapshot:
     """Reads the collections in one session."""
 
     def __init__(
@@ -96,12 +96,12 @@ class Moment:
         self._converter = converter
         self._session = session
 
-    def holdings(self, client_ids: Sequence[Any]) -> dict[bytes, Holding]:
+    def holdings(self, client_ids: Sequence[Any]) -> dict[bytes, ClientRecords]:
         """All documents of some clients, by the sort key of the client's id. A client without any is left out."""
-        found: dict[bytes, Holding] = {}
+        found: dict[bytes, ClientRecords] = {}
         for raw in self._find(any_of("clientId", client_ids)):
             parts = {part.name: part for part in elements(raw)}
-            holding = found.setdefault(element_key(parts[b"clientId"]), Holding())
+            holding = found.setdefault(element_key(parts[b"clientId"]), ClientRecords())
             if b"sessions" not in parts:
                 holding.bookings.append(read_booking(raw))
             elif isinstance(document := read_client_document(raw), ClientDocument):
@@ -113,9 +113,9 @@ class Moment:
             holding.sessions = self._sessions(holding.bookings, people)
         return found
 
-    def holding(self, client_id: Any) -> Holding:
+    def holding(self, client_id: Any) -> ClientRecords:
         """All documents of one client."""
-        return self.holdings([client_id]).get(sort_key(client_id), Holding())
+        return self.holdings([client_id]).get(sort_key(client_id), ClientRecords())
 
     def owner_of(self, document_ids: Sequence[Any]) -> Any:
         """The `clientId` of the client document that has one of these ids as its `_id`; None if there is none."""

@@ -31,7 +31,7 @@ from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allo
 from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
 from booking_migrate.service.identifiers import meanings
 from booking_migrate.service.listing import Filters, Order, Page, arrange, cut
-from booking_migrate.service.moment import Holding, Moment
+from booking_migrate.service.moment import ClientRecords, Snapshot
 from booking_migrate.service.people import Caller, PeopleDirectory
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.timetable import DAY, Slot, read_slot
@@ -107,7 +107,7 @@ class Repository:
         )
 
     def _write(self, session: ClientSession, new: Appointment) -> Shown:
-        moment = self._moment(session)
+        moment = self._snapshot(session)
         client_id, expert_id = new.client["clientId"], new.session["expertId"]
         if any(_blocks(fields, new.slot) for fields in moment.blocking(expert_id, new.date)):
             raise SlotTaken("expert")
@@ -157,8 +157,8 @@ class Repository:
         """
 
         def body(session: ClientSession) -> Shown:
-            moment = self._moment(session)
-            holding = self._find_holding(moment, booking_id, caller)
+            moment = self._snapshot(session)
+            holding = self._find_records_of(moment, booking_id, caller)
             view = _view(holding)
             seen = _seen(view, caller, session_id)
             role = allow(action, caller.roles_in(view, seen), seen.fields.get("status"))
@@ -168,7 +168,9 @@ class Repository:
 
         return in_transaction(self._client, body, self._plan.seconds)
 
-    def _apply(self, session: ClientSession, holding: Holding, seen: SeenSession, change: Change) -> None:
+    def _apply(
+        self, session: ClientSession, holding: ClientRecords, seen: SeenSession, change: Change
+    ) -> None:
         bookings = self._collections.bookings
         if seen.is_old:
             old = any_of("_id", [seen.fields["legacyBookingId"]])
@@ -190,7 +192,7 @@ class Repository:
             Unknown: there is no such booking.
             NotYours: it is another client's, and no session of it is the caller's.
         """
-        view = self._read(lambda moment: _view(self._find_holding(moment, booking_id, caller)))
+        view = self._read(lambda moment: _view(self._find_records_of(moment, booking_id, caller)))
         return _visible(view, caller)
 
     def find_session(self, caller: Caller, booking_id: str, session_id: ObjectId) -> Shown:
@@ -200,7 +202,7 @@ class Repository:
             Unknown: there is no such booking or session.
             NotYours: it is neither the caller's as client nor as expert.
         """
-        view = self._read(lambda moment: _view(self._find_holding(moment, booking_id, caller)))
+        view = self._read(lambda moment: _view(self._find_records_of(moment, booking_id, caller)))
         return Shown(_visible(view, caller), _seen(view, caller, session_id))
 
     def list(
@@ -222,7 +224,7 @@ class Repository:
         with pymongo.timeout(_PATIENCE_OF_PROBES):
             self._client.admin.command("ping")
 
-    def _find_holding(self, moment: Moment, booking_id: str, caller: Caller) -> Holding:
+    def _find_records_of(self, moment: Snapshot, booking_id: str, caller: Caller) -> ClientRecords:
         """The documents of the client that a booking id names.
 
         The id is the `_id` of the client document, or the one that a client without a document will get.
@@ -244,16 +246,16 @@ class Repository:
             return holding if known is None else moment.holding(known)
         return holding
 
-    def _moment(self, session: ClientSession) -> Moment:
-        return Moment(self._collections, self._plan, self._converter, session)
+    def _snapshot(self, session: ClientSession) -> Snapshot:
+        return Snapshot(self._collections, self._plan, self._converter, session)
 
-    def _read(self, body: Callable[[Moment], Result]) -> Result:
+    def _read(self, body: Callable[[Snapshot], Result]) -> Result:
         """Read everything as of one moment."""
-        return in_snapshot(self._client, lambda session: body(self._moment(session)), self._plan.seconds)
+        return in_snapshot(self._client, lambda session: body(self._snapshot(session)), self._plan.seconds)
 
 
 def _expert_page(
-    moment: Moment, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
+    moment: Snapshot, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
 ) -> Page[ListedSession]:
     """One page of an expert's sessions, each with the booking that its client sees it in."""
     found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
@@ -276,7 +278,7 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _view(holding: Holding) -> ClientView:
+def _view(holding: ClientRecords) -> ClientView:
     view = holding.view()
     if view is None:
         raise Unknown("booking", "bookingId")
@@ -311,7 +313,7 @@ def _shown(view: ClientView | None, session_id: ObjectId) -> Shown:
     return Shown(view, session)
 
 
-def _sessions_in(holding: Holding) -> Iterator[Document]:
+def _sessions_in(holding: ClientRecords) -> Iterator[Document]:
     """Everything of a client that may take a slot; old bookings count even if they break the contract."""
     for document in holding.documents:
         yield from (session.fields for session in document.sessions)

@@ -58,7 +58,7 @@ class Overlaps(NamedTuple):
     """The first few of their booking ids, in the order of text."""
 
 
-PackedAppointments = Mapping[int, bytes]
+AppointmentBlock = Mapping[int, bytes]
 """Records, one behind the other, by bucket."""
 
 
@@ -69,7 +69,7 @@ def mark_of(expert_id: Any) -> bytes:
     return sha256(sort_key(expert_id)).digest()[:12]
 
 
-def pack_appointments(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> PackedAppointments:
+def appointment_block(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> AppointmentBlock:
     """Appointments of bookings with ObjectIds, which nearly all have.
 
     Args:
@@ -106,11 +106,11 @@ class AppointmentSpool:
                 added = self._database.execute("INSERT INTO booking (text) VALUES (?)", (text,))
             booking = (added.lastrowid or 0).to_bytes(12, "big")
             record = _RECORD.pack(expert, start + _BIAS, end + _BIAS, booking, True)
-            self.add_packed({expert[-1] % _BUCKETS: record})
+            self.add_block({expert[-1] % _BUCKETS: record})
 
-    def add_packed(self, packed: PackedAppointments) -> None:
-        """Take appointments that `pack_appointments` has packed, in any order."""
-        for bucket, records in packed.items():
+    def add_block(self, block: AppointmentBlock) -> None:
+        """Take appointments that `appointment_block` has packed, in any order."""
+        for bucket, records in block.items():
             self._held[bucket].append(records)
             self._size += len(records)
         if self._size >= _HELD:

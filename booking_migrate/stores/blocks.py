@@ -12,10 +12,10 @@ _AT_ONCE = 1000
 _NONE: Mapping[int, Duplicate] = {}
 
 
-class Piece(Protocol):
+class Chunk(Protocol):
     """All documents of some clients, those of one client together, in client order. May go to another process."""
 
-    def read(self) -> "tuple[Packed, Piece | None]":
+    def read(self) -> "tuple[DocumentBlock, Chunk | None]":
         """The documents, and a piece with the rest of them if they are very many.
 
         Raises:
@@ -23,7 +23,7 @@ class Piece(Protocol):
         """
 
 
-class Packed(NamedTuple):
+class DocumentBlock(NamedTuple):
     """Some documents, numbered from 0."""
 
     raw: bytes
@@ -35,8 +35,8 @@ class Packed(NamedTuple):
     duplicates: Mapping[int, Duplicate] = _NONE
     """The marks of those whose `_id` occurs more than once in their place, by number."""
 
-    def read(self) -> "tuple[Packed, Piece | None]":
-        """See `Piece.read`, if no client is split."""
+    def read(self) -> "tuple[DocumentBlock, Chunk | None]":
+        """See `Chunk.read`, if no client is split."""
         return self, None
 
     def document(self, number: int) -> bytes:
@@ -50,26 +50,26 @@ class Packed(NamedTuple):
         ends = [*self.starts[1:], len(raw)]
         return [raw[start:end] for start, end in zip(self.starts, ends, strict=False)]
 
-    def part(self, first: int, end: int) -> "Packed":
+    def part(self, first: int, end: int) -> "DocumentBlock":
         """The documents from one number on to before another."""
         starts = self.starts
         begin = starts[first] if first < len(starts) else len(self.raw)
         stop = starts[end] if end < len(starts) else len(self.raw)
         marks = {number - first: mark for number, mark in self.duplicates.items() if first <= number < end}
-        return Packed(self.raw[begin:stop], [start - begin for start in starts[first:end]], marks)
+        return DocumentBlock(self.raw[begin:stop], [start - begin for start in starts[first:end]], marks)
 
 
-def split(raw: bytes) -> Packed:
+def split(raw: bytes) -> DocumentBlock:
     """Find the documents in bytes that are documents back to back."""
     starts: list[int] = []
     position, end, length_at = 0, len(raw), _LENGTH.unpack_from
     while position < end:
         starts.append(position)
         position += length_at(raw, position)[0]
-    return Packed(raw, starts)
+    return DocumentBlock(raw, starts)
 
 
-def join(parts: Sequence[Packed]) -> Packed:
+def join(parts: Sequence[DocumentBlock]) -> DocumentBlock:
     """The documents of all parts, one behind the other."""
     if len(parts) == 1:
         return parts[0]
@@ -80,10 +80,10 @@ def join(parts: Sequence[Packed]) -> Packed:
         duplicates |= {len(starts) + number: mark for number, mark in part.duplicates.items()}
         starts += [shift + start for start in part.starts]
         shift += len(part.raw)
-    return Packed(b"".join([part.raw for part in parts]), starts, duplicates)
+    return DocumentBlock(b"".join([part.raw for part in parts]), starts, duplicates)
 
 
-def pack_whole(documents: Sequence[ScannedDocument]) -> Packed:
+def block_of(documents: Sequence[ScannedDocument]) -> DocumentBlock:
     """The same documents, all at a time."""
     marks = {
         number: document.duplicate
@@ -93,14 +93,14 @@ def pack_whole(documents: Sequence[ScannedDocument]) -> Packed:
     return split(b"".join([document.raw for document in documents]))._replace(duplicates=marks)
 
 
-def pack(documents: Iterable[ScannedDocument]) -> Iterator[Packed]:
+def pack(documents: Iterable[ScannedDocument]) -> Iterator[DocumentBlock]:
     """The same documents, many at a time."""
     remaining = iter(documents)
     while some := list(islice(remaining, _AT_ONCE)):
-        yield pack_whole(some)
+        yield block_of(some)
 
 
-def unpack(parts: Iterable[Packed]) -> Iterator[ScannedDocument]:
+def unpack(parts: Iterable[DocumentBlock]) -> Iterator[ScannedDocument]:
     """The same documents, one at a time."""
     for part in parts:
         for number, raw in enumerate(part.documents()):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from booking_migrate.bson.document import elements
 from booking_migrate.bson.order import element_key
-from booking_migrate.stores.blocks import Packed, join, pack
+from booking_migrate.stores.blocks import DocumentBlock, join, pack
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
 PIECE_DOCUMENTS, PIECE_BYTES = 5000, 4 * 1024 * 1024
@@ -14,7 +14,7 @@ _NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
 """The BSON types of a `clientId` that make a document one of its own: document, array, undefined, null."""
 
 
-def whole_clients(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
+def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[DocumentBlock]:
     """The documents of a scan in client order, in pieces that split no client.
 
     A piece holds about ``limit`` documents, or those of one client if they are more. Documents of no client may come in
@@ -24,9 +24,9 @@ def whole_clients(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
         scan: the documents, see `DocumentReader.scan_by_client`.
         limit: in documents.
     """
-    held: list[Packed] = []
+    held: list[DocumentBlock] = []
     last: bytes | None = None
-    for part in _pieces(scan, limit):
+    for part in _chunks(scan, limit):
         if (
             sum(len(one.starts) for one in held) + len(part.starts) < limit
             and _size(held) + len(part.raw) < PIECE_BYTES
@@ -48,40 +48,40 @@ def whole_clients(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
         yield join(held)
 
 
-def cuts(packed: Packed, limit: int) -> Iterator[int]:
+def cuts(block: DocumentBlock, limit: int) -> Iterator[int]:
     """Where to cut documents in client order so that no client is split.
 
     Args:
-        packed: all documents of some clients.
+        block: all documents of some clients.
         limit: about how many documents a part is to have.
 
     Yields:
         The number of the first document of each part, and in the end how many documents there are.
     """
-    count, begin, last = len(packed.starts), 0, None
+    count, begin, last = len(block.starts), 0, None
     while begin < count:
         yield begin
         end = begin + limit
-        owners = (client_key(packed.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
+        owners = (client_key(block.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
         last = next(filter(None, owners), last)
         # A document of no client may stand in the middle of one.
-        while end < count and client_key(packed.document(end)) in (None, last):
+        while end < count and client_key(block.document(end)) in (None, last):
             end += 1
         begin = end
     yield count
 
 
-def _size(parts: Iterable[Packed]) -> int:
+def _size(parts: Iterable[DocumentBlock]) -> int:
     return sum(len(part.raw) for part in parts)
 
 
-def _last_key(part: Packed) -> bytes | None:
+def _last_key(part: DocumentBlock) -> bytes | None:
     """The key of the last client in a part."""
     keys = (client_key(part.document(number)) for number in reversed(range(len(part.starts))))
     return next(filter(None, keys), None)
 
 
-def _pieces(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
+def _chunks(scan: Iterator[DocumentBlock], limit: int) -> Iterator[DocumentBlock]:
     for part in scan:
         count = len(part.starts)
         if count <= limit:
@@ -91,7 +91,7 @@ def _pieces(scan: Iterator[Packed], limit: int) -> Iterator[Packed]:
             yield part.part(first, min(first + limit, count))
 
 
-def _last_boundary(part: Packed, before: bytes | None) -> int | None:
+def _last_boundary(part: DocumentBlock, before: bytes | None) -> int | None:
     """The number of the first document of the last client; None if its documents may begin further ahead.
 
     Args:
@@ -108,7 +108,7 @@ def _last_boundary(part: Packed, before: bytes | None) -> int | None:
     return None if last is None or before is None or before == last else first
 
 
-def _strays_apart(part: Packed) -> tuple[Iterator[Packed], Iterator[Packed]]:
+def _strays_apart(part: DocumentBlock) -> tuple[Iterator[DocumentBlock], Iterator[DocumentBlock]]:
     """The documents of a client, and those of none."""
     own: list[ScannedDocument] = []
     strays: list[ScannedDocument] = []

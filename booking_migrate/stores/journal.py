@@ -164,7 +164,7 @@ class RunRecord(BaseModel):
     """In place: the name of the last note that has become true as a whole."""
 
     tally: Mapping[str, Any] = {}
-    """In place: what the run has moved so far, as `migrate.counts.Tally.saved` has it."""
+    """In place: what the run has moved so far, as `migrate.counts.MigrationCounts.saved` has it."""
 
     undone: Mapping[str, Any] = {}
     """What a rollback of live data has put back so far, and what had happened to it since."""

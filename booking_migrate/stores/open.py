@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import BadPlace
-from booking_migrate.events import Listener, Silence
+from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
     SIDECAR_SUFFIX,
@@ -43,7 +43,7 @@ __all__ = [
 STREAM_REJECTS = Path("booking_migrate_rejected.jsonl")
 """Where rejected bookings go when the target is standard output."""
 
-_SILENCE = Silence()
+_SILENCE = NullListener()
 _OWN_PREFIX = "booking_migrate_"
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, Self
 
 from bson.objectid import ObjectId
 
-from booking_migrate.stores.blocks import Packed
+from booking_migrate.stores.blocks import DocumentBlock
 
 
 class ClientRange(NamedTuple):
@@ -18,27 +18,27 @@ class ClientRange(NamedTuple):
     """The least `clientId` beyond it."""
 
 
-class RangePiece(Protocol):
-    """The documents of a range of clients; a `Piece` that says no more than where they are."""
+class RemoteChunk(Protocol):
+    """The documents of a range of clients; a `Chunk` that says no more than where they are."""
 
     @property
     def clients(self) -> ClientRange:
         """The range."""
 
-    def read(self) -> tuple[Packed, Self | None]:
-        """See `Piece.read`. What is left begins with the first client that is not among those read."""
+    def read(self) -> tuple[DocumentBlock, Self | None]:
+        """See `Chunk.read`. What is left begins with the first client that is not among those read."""
 
     def within(self, clients: ClientRange) -> Self:
         """The same place, but another range."""
 
 
-class ClientCut(Protocol):
+class Partitioned(Protocol):
     """A place that can be cut into ranges of clients. Its documents are those before, in the ranges, and behind."""
 
-    def scan_before(self) -> Iterator[Packed]:
+    def scan_below(self) -> Iterator[DocumentBlock]:
         """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
 
-    def scan_behind(self) -> Iterator[Packed]:
+    def scan_above(self) -> Iterator[DocumentBlock]:
         """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
@@ -48,7 +48,7 @@ class ClientCut(Protocol):
         for one range at a time.
         """
 
-    def piece(self, clients: ClientRange, documents: int) -> RangePiece:
+    def chunk(self, clients: ClientRange, documents: int) -> RemoteChunk:
         """Return the documents of a range, to be read by whichever process handles them.
 
         Args:

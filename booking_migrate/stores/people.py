@@ -9,7 +9,7 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import AmbiguousPeople
 from booking_migrate.events import Listener, Warned
-from booking_migrate.stores.blocks import Piece
+from booking_migrate.stores.blocks import Chunk
 from booking_migrate.stores.ports import DocumentReader, ScannedDocument
 
 _SHOWN = 5
@@ -134,9 +134,9 @@ class PeopleReader:
         """See `DocumentReader.scan_by_client`."""
         return iter(()) if self._place is None else self._place.scan_by_client()
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:
-        """See `DocumentReader.scan_pieces`."""
-        return iter(()) if self._place is None else self._place.scan_pieces(documents, apart=apart)
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
+        """See `DocumentReader.scan_chunks`."""
+        return iter(()) if self._place is None else self._place.scan_chunks(documents, apart=apart)
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `DocumentReader.scan_client_documents`."""

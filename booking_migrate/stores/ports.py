@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from booking_migrate.domain.rejection import Rejection
 
 if TYPE_CHECKING:
-    from booking_migrate.stores.blocks import Piece
-    from booking_migrate.stores.partitions import ClientCut
+    from booking_migrate.stores.blocks import Chunk
+    from booking_migrate.stores.partitions import Partitioned
 
 
 class Duplicate(Enum):
@@ -65,7 +65,7 @@ class DocumentReader(Protocol):
             ConnectionProblem: the server is gone.
         """
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> "Iterator[Piece]":
+    def scan_chunks(self, documents: int, *, apart: bool) -> "Iterator[Chunk]":
         """What `scan_by_client` yields, with the same promises, in pieces of whole clients.
 
         Documents of no client may come in pieces of their own, before or after the ones that they stand among.
@@ -101,7 +101,7 @@ class ComparedReader(DocumentReader, Protocol):
     def is_live(self) -> bool:
         """Whether others may change the place while it is read: a collection, not a file, which is read once."""
 
-    def cut(self) -> "ClientCut | None":
+    def cut(self) -> "Partitioned | None":
         """The place in ranges of clients; None if it cannot be read that way."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -127,7 +127,7 @@ CanHold = Callable[[bytes], bool]
 """Says whether a place can hold a document; a function of a module, so that another process can ask it, too."""
 
 
-def holds_everything(_raw: bytes) -> bool:
+def stores_any_bson(_raw: bytes) -> bool:
     """What BSON can hold, a collection and a BSON file can hold."""
     return True
 
@@ -144,10 +144,10 @@ class TargetWriter(Protocol):
         """Where the rejected bookings are kept, for messages and reports."""
 
     @property
-    def can_hold(self) -> "CanHold":
+    def can_store(self) -> "CanHold":
         """Says whether a document's BSON bytes come back from this place unchanged: JSON cannot hold every document.
 
-        `holds_everything` if the place can hold all of them.
+        `stores_any_bson` if the place can hold all of them.
         """
 
     def prepare(self) -> None:

@@ -18,7 +18,7 @@ from booking_migrate.stores.files.preview import ComparedFile, ComparedRejects, 
 from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
 from booking_migrate.stores.open_destination import open_destination
 from booking_migrate.stores.places import CollectionPlace, FileFormat, Place, StreamPlace
-from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, holds_everything
+from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import FileRejects, RejectsKeeper
 from booking_migrate.stores.spool import disk_failures, open_scratch
 from booking_migrate.stores.trial import Trial
@@ -39,8 +39,8 @@ class ReadableTarget(Protocol):
         """See `TargetWriter.name`."""
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`."""
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`."""
 
     def check(self) -> None:
         """Refuse what `TargetWriter.prepare` would refuse, without writing anything.
@@ -63,9 +63,9 @@ class EmptyTarget:
         self.name = name
 
     @property
-    def can_hold(self) -> CanHold:
+    def can_store(self) -> CanHold:
         """A collection holds every BSON document."""
-        return holds_everything
+        return stores_any_bson
 
     def check(self) -> None:
         """There is nothing to refuse."""
@@ -115,9 +115,9 @@ class ReadOnlyTarget:
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`."""
-        return self._real.can_hold
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`."""
+        return self._real.can_store
 
     def prepare(self) -> None:
         """Check the real target; no index is made."""

@@ -19,7 +19,7 @@ from booking_migrate.bson.document import (
     read_fields,
     read_value,
 )
-from booking_migrate.events import Silence
+from booking_migrate.events import NullListener
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.reader import FileReader
 from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
@@ -193,6 +193,6 @@ def _file_records(path: Path) -> Iterator[bytes]:
     if not path.exists():
         return
     place = FilePlace(str(path), FileFormat.JSON_LINES)
-    with closing(FileReader(place, JsonFormat.EXTENDED, Silence())) as reader:
+    with closing(FileReader(place, JsonFormat.EXTENDED, NullListener())) as reader:
         for scanned in reader.scan_by_client():
             yield scanned.raw

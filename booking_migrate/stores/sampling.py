@@ -10,7 +10,7 @@ from zlib import crc32
 
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.blocks import Chunk, pack
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import CollectionPlace, Place
@@ -72,8 +72,8 @@ class SampledReader:
             # Chance has chosen no client at all, which it does where few documents are asked for.
             share = min(1.0, share * _WIDER)
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_pieces`."""
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_chunks`."""
         return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from booking_migrate.stores.appointments import Appointment, AppointmentSpool, Overlaps, PackedAppointments
+from booking_migrate.stores.appointments import Appointment, AppointmentBlock, AppointmentSpool, Overlaps
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
 
@@ -13,8 +13,8 @@ class Scratchpad(Protocol):
     def add_appointments(self, appointments: Iterable[Appointment]) -> None:
         """Note down appointments, in any order."""
 
-    def add_packed_appointments(self, packed: PackedAppointments) -> None:
-        """Note down appointments that `pack_appointments` has packed, in any order."""
+    def add_appointment_block(self, block: AppointmentBlock) -> None:
+        """Note down appointments that `appointment_block` has packed, in any order."""
 
     def overlapping(self, most: int) -> Overlaps:
         """All appointments that overlap another one of the same expert.
@@ -45,9 +45,9 @@ class DiskScratchpad:
         """See `Scratchpad.add_appointments`."""
         self._appointments.add(appointments)
 
-    def add_packed_appointments(self, packed: PackedAppointments) -> None:
-        """See `Scratchpad.add_packed_appointments`."""
-        self._appointments.add_packed(packed)
+    def add_appointment_block(self, block: AppointmentBlock) -> None:
+        """See `Scratchpad.add_appointment_block`."""
+        self._appointments.add_block(block)
 
     def overlapping(self, most: int) -> Overlaps:
         """See `Scratchpad.overlapping`."""

@@ -6,10 +6,10 @@ from concurrent.futures import Future
 from functools import lru_cache
 from secrets import SystemRandom
 
-from booking_migrate.runs.workers import Crew
+from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.journal import identity_of
 from booking_migrate.verify.client_check import ClientCheck, ClientResult
-from booking_migrate.verify.fastpath import Glance
+from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.join import ClientPair
 from booking_migrate.verify.people import People, PeopleLookup
 from booking_migrate.verify.plan import VerificationPlan, VerificationRules
@@ -64,7 +64,7 @@ def _check_of(rules: VerificationRules) -> ClientCheck:
 
 
 def check_all(
-    plan: VerificationPlan, parts: Iterable[Batch], lookup: PeopleLookup, crew: Crew
+    plan: VerificationPlan, parts: Iterable[Batch], lookup: PeopleLookup, pool: WorkerPool
 ) -> Iterator[tuple[Batch, list[ClientResult]]]:
     """Check batch after batch; each comes back with its results, in order.
 
@@ -74,17 +74,17 @@ def check_all(
         plan: what must hold, and what is known of the target before the migration.
         parts: the batches.
         lookup: finds users and experts.
-        crew: who checks what is unusual.
+        pool: who checks what is unusual.
     """
     rules = plan.rules
-    glance = Glance(rules)
+    glance = FastPath(rules)
     under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
     for batch in parts:
-        results, unusual = _glanced(glance, batch)
+        results, unusual = _fast_checked(glance, batch)
         _set_baselines(plan, unusual)
-        checked = crew.submit(check_batch, rules, unusual, _people(lookup, unusual))
+        checked = pool.submit(check_batch, rules, unusual, _people(lookup, unusual))
         under_way.append((batch, results, checked))
-        if crew.workers == 1 or len(under_way) >= crew.workers * _AHEAD:
+        if pool.workers == 1 or len(under_way) >= pool.workers * _AHEAD:
             done, results, checked = under_way.popleft()
             yield done, _filled(results, checked.result())
     while under_way:
@@ -102,7 +102,7 @@ def _set_baselines(plan: VerificationPlan, batch: Batch) -> None:
         pair.baseline = next((each for each in found if each is not None), None)
 
 
-def _glanced(glance: Glance, batch: Batch) -> tuple[_Results, Batch]:
+def _fast_checked(glance: FastPath, batch: Batch) -> tuple[_Results, Batch]:
     """What a glance at each client comes to, and the clients for whom it is not enough."""
     results = glance.check(batch)
     return results, [pair for pair, result in zip(batch, results, strict=True) if result is None]

@@ -19,7 +19,7 @@ from booking_migrate.verify.document_check import (
     document_mismatches,
 )
 from booking_migrate.verify.documents import SourceDocument, TargetDocument, claimed_booking
-from booking_migrate.verify.expected import Judge, Judged
+from booking_migrate.verify.expected import Deriver, Expected
 from booking_migrate.verify.join import ClientPair
 from booking_migrate.verify.mismatch import Mismatch
 from booking_migrate.verify.people import People
@@ -65,17 +65,17 @@ class ClientResult:
 class _Sorted:
     """What had to become of a client's bookings."""
 
-    fit: list[Judged] = field(default_factory=list)
+    fit: list[Expected] = field(default_factory=list)
     """The bookings that must be new sessions, in order."""
 
-    replaced: dict[int, Judged] = field(default_factory=dict)
+    replaced: dict[int, Expected] = field(default_factory=dict)
     """The bookings that must take the place of a session that was there before, by its index."""
 
-    unfit: dict[bytes, Judged] = field(default_factory=dict)
+    unfit: dict[bytes, Expected] = field(default_factory=dict)
     """The bookings that must be rejected, by identity."""
 
     @property
-    def new(self) -> Sequence[Judged]:
+    def new(self) -> Sequence[Expected]:
         """The bookings that the migration had to write, in the order of their sessions."""
         return [*(one for _, one in sorted(self.replaced.items())), *self.fit] if self.replaced else self.fit
 
@@ -92,7 +92,7 @@ class ClientCheck:
 
     def __init__(self, rules: VerificationRules) -> None:
         self._rules = rules
-        self._judge = Judge(rules)
+        self._judge = Deriver(rules)
 
     def check(self, pair: ClientPair, people: People) -> ClientResult:
         """Check one client, or one document that belongs to none.
@@ -103,7 +103,7 @@ class ClientCheck:
         """
         result = ClientResult()
         client_id = pair.client_id
-        judged = self._judge_bookings(pair, people, result)
+        judged = self._derive_expected(pair, people, result)
         base = self._find_base(pair, judged, result)
         sorted_out = self._sort_out(judged, base, result)
         unfit = sorted_out.unfit
@@ -133,19 +133,19 @@ class ClientCheck:
             result.wrong_totals.append(base.document.value(b"_id"))
         return result
 
-    def _judge_bookings(self, pair: ClientPair, people: People, result: ClientResult) -> list[Judged]:
+    def _derive_expected(self, pair: ClientPair, people: People, result: ClientResult) -> list[Expected]:
         bookings = [document for document in pair.source if not document.is_client_document]
         result.scanned = len(bookings)
         return [self._judge.judge(document, people) for document in bookings]
 
-    def _find_base(self, pair: ClientPair, judged: Sequence[Judged], result: ClientResult) -> Base | None:
+    def _find_base(self, pair: ClientPair, judged: Sequence[Expected], result: ClientResult) -> Base | None:
         documents: list[TargetDocument] = []
         for source in pair.source:
             if not source.is_client_document or source.duplicate is Duplicate.COPY:
                 continue
             document = TargetDocument(source.raw)
             broken = _faults_of_client_document(source, document)
-            if not self._rules.can_hold(source.raw):
+            if not self._rules.can_store(source.raw):
                 broken += (BrokenRule(Reason.NOT_EXTENDED_JSON, None),)
             if broken:
                 result.scanned += 1
@@ -178,7 +178,7 @@ class ClientCheck:
         self,
         pair: ClientPair,
         document: TargetDocument,
-        judged: Sequence[Judged],
+        judged: Sequence[Expected],
         own: Sequence[TargetDocument],
     ) -> Iterator[Mismatch]:
         """Report sessions in a document that others changed between two runs, which nothing from before explains.
@@ -202,7 +202,7 @@ class ClientCheck:
 
     @staticmethod
     def _strange(
-        documents: Sequence[TargetDocument], judged: Sequence[Judged], reported: Sequence[Mismatch]
+        documents: Sequence[TargetDocument], judged: Sequence[Expected], reported: Sequence[Mismatch]
     ) -> Iterator[Mismatch]:
         """Find sessions that were there before and claim a booking that the client does not have."""
         bookings = {booking_identity(one) for one in judged}
@@ -213,11 +213,11 @@ class ClientCheck:
                     if mismatch not in reported:
                         yield mismatch
 
-    def _sort_out(self, judged: Sequence[Judged], base: Base | None, result: ClientResult) -> "_Sorted":
+    def _sort_out(self, judged: Sequence[Expected], base: Base | None, result: ClientResult) -> "_Sorted":
         """Tell which bookings must be new sessions, which must be rejected, and which conflict with a session."""
         there = {one.identity: place for place, one in enumerate(base.sessions)} if base else {}
         sorted_out = _Sorted()
-        copies: list[Judged] = []
+        copies: list[Expected] = []
         for one in judged:
             place = there.get(booking_identity(one)) if there else None
             if one.broken:
@@ -244,7 +244,7 @@ class ClientCheck:
         result.already_migrated += len(copies)
         return sorted_out
 
-    def _reject(self, judged: Judged, sorted_out: "_Sorted", result: ClientResult) -> None:
+    def _reject(self, judged: Expected, sorted_out: "_Sorted", result: ClientResult) -> None:
         """No session can claim a booking without an id, nor one of several with the same id."""
         identity = booking_identity(judged)
         if judged.document.booking_id is None or identity in sorted_out.unfit:

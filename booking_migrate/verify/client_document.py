@@ -16,7 +16,7 @@ from booking_migrate.verify.derivation import (
     total_spent,
 )
 from booking_migrate.verify.documents import TargetDocument
-from booking_migrate.verify.expected import Judged
+from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.mismatch import Kind, Mismatch
 
 CANONICAL = (
@@ -66,7 +66,7 @@ def _date(base: TargetDocument | None, name: bytes) -> list[int]:
 
 
 def expected_fields(
-    facts: Sequence[SessionFacts], base: TargetDocument | None, members: Sequence[Judged]
+    facts: Sequence[SessionFacts], base: TargetDocument | None, members: Sequence[Expected]
 ) -> Fields:
     """All fields of a client document in their order; of `sessions` only the place counts.
 
@@ -110,7 +110,7 @@ def joined_document(documents: Sequence[TargetDocument]) -> TargetDocument:
     return TargetDocument(wrap(list(fields.values())))
 
 
-def _derived_fields(last: Judged) -> Fields:
+def _derived_fields(last: Expected) -> Fields:
     """What a client document has of the last of its bookings."""
     values = {
         "_id": client_document_id(last.document.client_id),

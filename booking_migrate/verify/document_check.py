@@ -15,7 +15,7 @@ from booking_migrate.verify.client_document import (
     fitting_mismatches,
 )
 from booking_migrate.verify.documents import TargetDocument, numbered
-from booking_migrate.verify.expected import Judged
+from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.mismatch import Kind, Mismatch
 from booking_migrate.verify.sessions import Comparison, ExpectedSession
 
@@ -45,7 +45,7 @@ class Outline:
 
     client_id: Any
     base: Base | None
-    fit: Sequence[Judged]
+    fit: Sequence[Expected]
     """The bookings that are new in it, in order."""
 
     compared: Comparison

@@ -66,7 +66,7 @@ class SourceDocument:
     @property
     def client_key(self) -> bytes | None:
         """What is the same for all documents of a client, and sorts as clients do; None if it has no client."""
-        usual = _usual_client_key(self.raw)
+        usual = _flat_client_key(self.raw)
         if usual is not None:
             return usual
         client_id = self.client_id
@@ -83,7 +83,7 @@ class SourceDocument:
         return self.fields.get("_id")
 
 
-def _usual_client_key(raw: bytes) -> bytes | None:
+def _flat_client_key(raw: bytes) -> bytes | None:
     """The key of a document that begins with `_id` and `clientId`, both of them ObjectIds; None of any other."""
     if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
         return KEY_OF_OBJECT_ID + raw[31:43]
@@ -137,7 +137,7 @@ class TargetDocument:
     @property
     def client_key(self) -> bytes | None:
         """See `SourceDocument.client_key`."""
-        usual = _usual_client_key(self.raw)
+        usual = _flat_client_key(self.raw)
         if usual is not None:
             return usual
         part = self.by_name.get(b"clientId")

@@ -38,7 +38,7 @@ _NESTING = frozenset({dict, list, DBRef})
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Expected:
     """One booking and what had to become of it."""
 
     document: SourceDocument
@@ -65,14 +65,14 @@ class Judged:
         return (self.facts.created or 0, self.key)
 
 
-class Judge:
+class Deriver:
     """Judges bookings under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
-        self._can_hold = rules.can_hold
+        self._can_hold = rules.can_store
         self._contract = ContractRules(rules.contract, rules.accepted)
 
-    def judge(self, document: SourceDocument, people: People) -> Judged:
+    def judge(self, document: SourceDocument, people: People) -> Expected:
         """What must have become of a booking, its client's document aside."""
         broken = self._faults_of_document(document)
         fields = document.fields
@@ -88,11 +88,11 @@ class Judge:
         if not expert.is_whole and "expertId" in fields:
             broken += self._complete_expert(expert, fields["expertId"], people)
         if broken or facts.created is None:
-            return Judged(document, tuple(broken), facts)
+            return Expected(document, tuple(broken), facts)
         session = _session(document, expert, facts.created)
         if not self._can_hold(session):
             broken.append(BrokenRule(Reason.NOT_EXTENDED_JSON, None))
-        return Judged(document, tuple(broken), facts, session, client.user_id, client.email)
+        return Expected(document, tuple(broken), facts, session, client.user_id, client.email)
 
     def _faults_of_document(self, document: SourceDocument) -> list[BrokenRule]:
         fields, found = document.fields, []

@@ -41,7 +41,7 @@ _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-class Fate(StrEnum):
+class Disposition(StrEnum):
     """What became of a booking. The values are an API."""
 
     MIGRATED = "migrated"
@@ -66,7 +66,7 @@ class FieldPair:
 class Explanation:
     """Where one booking went."""
 
-    fate: Fate
+    fate: Disposition
     booking_id: Any
     client_id: Any
     document_id: Any = None
@@ -122,9 +122,9 @@ def explain(
             claim = claimed_booking(session)
             if claim is not None and element_key(claim) == sort_key(booking.booking_id):
                 # With a record it is a conflict: the session is there, and the booking has changed since.
-                right = Fate.MIGRATED if record is None else Fate.REJECTED
+                right = Disposition.MIGRATED if record is None else Disposition.REJECTED
                 return Explanation(
-                    Fate.DIFFERENT if mismatches else right,
+                    Disposition.DIFFERENT if mismatches else right,
                     booking.booking_id,
                     booking.client_id,
                     document.value(b"_id"),
@@ -134,7 +134,7 @@ def explain(
                     record,
                     mismatches,
                 )
-    fate = Fate.MISSING if mismatches or record is None else Fate.REJECTED
+    fate = Disposition.MISSING if mismatches or record is None else Disposition.REJECTED
     return Explanation(
         fate,
         booking.booking_id,

@@ -22,17 +22,17 @@ from booking_migrate.bson.layout import (
     NUMBERS,
     OBJECT_ID,
     STRING,
-    Alike,
     Column,
     Layout,
-    Layouts,
+    LayoutCache,
+    LayoutGroup,
     merge_columns,
     numbers_of,
     whole_numbers_of,
 )
 from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
-from booking_migrate.stores.blocks import Packed
-from booking_migrate.stores.ports import Duplicate, holds_everything
+from booking_migrate.stores.blocks import DocumentBlock
+from booking_migrate.stores.ports import Duplicate, stores_any_bson
 from booking_migrate.verify.client_check import ClientResult
 from booking_migrate.verify.derivation import object_id_of_client, object_id_of_session, total_spent
 from booking_migrate.verify.documents import KEY_OF_OBJECT_ID, SourceDocument
@@ -93,11 +93,11 @@ class _Plan:
 _FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
 
 
-class Glance:
+class FastPath:
     """Looks at clients, each by itself, under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
-        self._is_blind = rules.can_hold is not holds_everything
+        self._is_blind = rules.can_store is not stores_any_bson
         self._largest = rules.maximum_document_size
         contract = ContractRules(rules.contract, rules.accepted)
         checks = {
@@ -105,7 +105,7 @@ class Glance:
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = Layouts(_CUT, _plan, checks, _FACTS)
+        self._layouts = LayoutCache(_CUT, _plan, checks, _FACTS)
 
     def check(self, pairs: Sequence[ClientPair]) -> list[ClientResult | None]:
         """What checking each client comes to if it is a usual one that is as it must be; None: the thorough way has to tell."""
@@ -113,7 +113,7 @@ class Glance:
         some: list[int] = []
         documents = 0
         for place, pair in enumerate(pairs):
-            if not self._may_be_usual(pair):
+            if not self._may_be_flat(pair):
                 continue
             some.append(place)
             documents += len(pair.source)
@@ -123,7 +123,7 @@ class Glance:
         self._check_together(pairs, some, results)
         return results
 
-    def _may_be_usual(self, pair: ClientPair) -> bool:
+    def _may_be_flat(self, pair: ClientPair) -> bool:
         if self._is_blind or pair.baseline is not None or len(pair.target) != 1 or not pair.source:
             return False
         return (
@@ -150,7 +150,7 @@ class Glance:
                 results[place] = ClientResult(scanned=count, migrated=count, sessions=count)
 
     def check_many(
-        self, source: Packed, first: int, end: int, target: Mapping[bytes, bytes | None]
+        self, source: DocumentBlock, first: int, end: int, target: Mapping[bytes, bytes | None]
     ) -> Iterator[tuple[bytes, Sequence[int]]]:
         """Those of many clients who are as they must be, each once.
 
@@ -212,7 +212,7 @@ def _may_lack(rule: FieldRule) -> bool:
     return rule.presence is Presence.OPTIONAL
 
 
-def _columns(alike: Alike[_Plan]) -> _Bookings:
+def _columns(alike: LayoutGroup[_Plan]) -> _Bookings:
     """The columns of bookings of one layout."""
     plan, columns = alike.plan, alike.columns
     values = {name: columns[plan.place[name]] for name in _FACTS}

@@ -69,7 +69,7 @@ class VerificationOutcome:
 
 
 @dataclass(slots=True)
-class Gathering:
+class VerificationCounts:
     """Adds up what the clients came to."""
 
     sink: Callable[[Mismatch], None]
@@ -96,7 +96,7 @@ class Gathering:
         room = _SAMPLE_IDS - len(self._wrong_totals)
         self._wrong_totals += map(display_id, result.wrong_totals[:room])
 
-    def add_usual(self, clients: int, bookings: int) -> None:
+    def add_flat(self, clients: int, bookings: int) -> None:
         """Take so many usual clients, all of whose bookings were migrated rightly."""
         for name in ("scanned", "migrated", "sessions"):
             self.totals[name] += bookings

@@ -5,12 +5,12 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from booking_migrate.stores.blocks import Packed, join, split
+from booking_migrate.stores.blocks import DocumentBlock, join, split
 from booking_migrate.stores.chunks import cuts
-from booking_migrate.stores.partitions import ClientCut, RangePiece
+from booking_migrate.stores.partitions import Partitioned, RemoteChunk
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 from booking_migrate.verify.documents import TargetDocument
-from booking_migrate.verify.fastpath import Glance
+from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.join import ClientPair, pair_clients
 from booking_migrate.verify.plan import VerificationRules
 
@@ -25,11 +25,11 @@ _AT_ONCE = 500
 class RangePair(NamedTuple):
     """The same range of clients on both sides."""
 
-    source: RangePiece
-    target: RangePiece
+    source: RemoteChunk
+    target: RemoteChunk
 
 
-class Glanced(NamedTuple):
+class RangeResult(NamedTuple):
     """What a glance at a range came to."""
 
     bookings: int
@@ -48,14 +48,14 @@ class Glanced(NamedTuple):
     """The clients that are left, if the range holds very much."""
 
 
-def range_pairs(source: ClientCut, target: ClientCut) -> Iterator[RangePair]:
+def range_pairs(source: Partitioned, target: Partitioned) -> Iterator[RangePair]:
     """All ranges of the source, each with what the target has of the same clients."""
     for clients in source.ranges(RANGE_DOCUMENTS):
-        pieces = (side.piece(clients, RANGE_DOCUMENTS) for side in (source, target))
-        yield RangePair(*pieces)
+        chunks = (side.chunk(clients, RANGE_DOCUMENTS) for side in (source, target))
+        yield RangePair(*chunks)
 
 
-def glance_at(rules: VerificationRules, pair: RangePair) -> Glanced:
+def check_range(rules: VerificationRules, pair: RangePair) -> RangeResult:
     """Read both sides of a range, and look at each client."""
     ours, left = pair.source.read()
     of_target = pair.target
@@ -66,10 +66,10 @@ def glance_at(rules: VerificationRules, pair: RangePair) -> Glanced:
         of_target = of_target.within(whole._replace(end=border))
         rest = RangePair(left, pair.target.within(whole._replace(first=border)))
     theirs = join([*_read_whole(of_target)] or [split(b"")])
-    return _looked(_glance_of(rules), ours, theirs)._replace(rest=rest)
+    return _check_blocks(_fast_path_of(rules), ours, theirs)._replace(rest=rest)
 
 
-def _looked(glance: Glance, ours: Packed, theirs: Packed) -> Glanced:
+def _check_blocks(glance: FastPath, ours: DocumentBlock, theirs: DocumentBlock) -> RangeResult:
     targets = [TargetDocument(raw) for raw in theirs.documents()]
     by_client = _by_client(targets)
     sound: set[bytes] = set()
@@ -84,7 +84,7 @@ def _looked(glance: Glance, ours: Packed, theirs: Packed) -> Glanced:
         (_scanned(ours, number) for number in left),
         (_scanned(theirs, number) for number, each in enumerate(targets) if each.client_key not in sound),
     )
-    return Glanced(
+    return RangeResult(
         bookings=len(ours.starts) - len(left),
         clients=len(sound),
         unusual=list(unusual),
@@ -103,16 +103,16 @@ def _by_client(documents: Iterable[TargetDocument]) -> Mapping[bytes, bytes | No
     return found
 
 
-def _scanned(packed: Packed, number: int) -> ScannedDocument:
-    return ScannedDocument(packed.document(number), packed.duplicates.get(number, Duplicate.NONE))
+def _scanned(block: DocumentBlock, number: int) -> ScannedDocument:
+    return ScannedDocument(block.document(number), block.duplicates.get(number, Duplicate.NONE))
 
 
-def _read_whole(piece: RangePiece | None) -> Iterator[Packed]:
-    while piece is not None:
-        packed, piece = piece.read()
-        yield packed
+def _read_whole(chunk: RemoteChunk | None) -> Iterator[DocumentBlock]:
+    while chunk is not None:
+        block, chunk = chunk.read()
+        yield block
 
 
 @lru_cache(maxsize=1)
-def _glance_of(rules: VerificationRules) -> Glance:
-    return Glance(rules)
+def _fast_path_of(rules: VerificationRules) -> FastPath:
+    return FastPath(rules)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.baseline import Baseline
-from booking_migrate.stores.ports import CanHold, holds_everything
+from booking_migrate.stores.ports import CanHold, stores_any_bson
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class VerificationRules:
     maximum_document_size: int = 8 * 1024 * 1024
     """In bytes (DESIGN.md, section 2)."""
 
-    can_hold: CanHold = holds_everything
+    can_store: CanHold = stores_any_bson
     """Whether the target can hold a document unchanged."""
 
     allow_later: bool = False

@@ -9,8 +9,8 @@ from booking_migrate.bson.document import read_value
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Silence
-from booking_migrate.runs.workers import WORTH_IT, Crew
+from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
+from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.blocks import unpack
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords
 from booking_migrate.verify.batches import batches, check_all, chosen_by_chance
@@ -18,8 +18,8 @@ from booking_migrate.verify.client_check import ClientResult
 from booking_migrate.verify.documents import SourceDocument, TargetDocument
 from booking_migrate.verify.join import ClientPair, pair_clients, watched
 from booking_migrate.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
-from booking_migrate.verify.outcome import Gathering, VerificationOutcome
-from booking_migrate.verify.parallel import Glanced, glance_at, range_pairs
+from booking_migrate.verify.outcome import VerificationCounts, VerificationOutcome
+from booking_migrate.verify.parallel import RangeResult, check_range, range_pairs
 from booking_migrate.verify.people import PeopleLookup
 from booking_migrate.verify.plan import VerificationPlan
 from booking_migrate.verify.recheck import Recheck
@@ -29,7 +29,7 @@ from booking_migrate.verify.sessions import CLAIM
 _ASKED_AT_ONCE = 1000
 """How many bookings are looked for at a time: a single client document may claim more than a query can name."""
 
-_SILENCE = Silence()
+_SILENCE = NullListener()
 
 
 def ignore(_mismatch: Mismatch) -> None:
@@ -70,7 +70,7 @@ def verify(
     for place in (source, target, users, experts):
         if place is not None:
             place.check()
-    run = _Run(plan, source, PeopleLookup(users, experts, plan.people), rejected, Gathering(sink))
+    run = _Run(plan, source, PeopleLookup(users, experts, plan.people), rejected, VerificationCounts(sink))
     listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
     checked = run.check_clients(source, target, listener)
     listener.notify(PhaseEnded())
@@ -109,7 +109,7 @@ class _Run:
         source: ComparedReader,
         lookup: PeopleLookup,
         rejected: RejectedRecords,
-        gathering: Gathering,
+        gathering: VerificationCounts,
     ) -> None:
         self._plan = plan
         self._source = source
@@ -124,13 +124,13 @@ class _Run:
         """Check all clients, or those that chance chooses; how many were checked."""
         plan = self._plan
         workers = plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1
-        with Crew(workers) as crew:
-            pairs: Iterable[ClientPair] = self._counted(self._pairs(source, target, crew, listener))
+        with WorkerPool(workers) as pool:
+            pairs: Iterable[ClientPair] = self._counted(self._pairs(source, target, pool, listener))
             if plan.sample is not None:
                 pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
             recheck = Recheck(plan, source, target, self._lookup)
             parts = batches(pairs, plan.batch_bookings)
-            for batch, results in check_all(plan, parts, self._lookup, crew):
+            for batch, results in check_all(plan, parts, self._lookup, pool):
                 self._checked += sum(pair.is_client for pair in batch)
                 sound = []
                 for pair, result in zip(batch, results, strict=True):
@@ -149,7 +149,7 @@ class _Run:
         return self._checked
 
     def _pairs(
-        self, source: ComparedReader, target: ComparedReader, crew: Crew, listener: Listener
+        self, source: ComparedReader, target: ComparedReader, pool: WorkerPool, listener: Listener
     ) -> Iterator[ClientPair]:
         """All clients; those that a glance in another process finds to be as they must be are only counted."""
         is_first = True
@@ -161,27 +161,27 @@ class _Run:
                 raise TargetInOldShape(target.name, display_id(document.value(b"_id")))
             is_first = False
 
-        ours = source.cut() if crew.workers > 1 and self._plan.sample is None else None
+        ours = source.cut() if pool.workers > 1 and self._plan.sample is None else None
         theirs = None if ours is None else target.cut()
         if ours is None or theirs is None:
             yield from pair_clients(
                 source.scan_by_client(), watched(target.scan_by_client(), refuse_old_shape)
             )
             return
-        before = watched(unpack(theirs.scan_before()), refuse_old_shape)
-        yield from pair_clients(unpack(ours.scan_before()), before)
+        before = watched(unpack(theirs.scan_below()), refuse_old_shape)
+        yield from pair_clients(unpack(ours.scan_below()), before)
         rules = self._plan.rules
-        for _, first in crew.each(partial(glance_at, rules), range_pairs(ours, theirs)):
-            glanced: Glanced | None = first
+        for _, first in pool.each(partial(check_range, rules), range_pairs(ours, theirs)):
+            glanced: RangeResult | None = first
             while glanced is not None:
                 if glanced.first_target is not None:
                     refuse_old_shape(glanced.first_target)
                 self._checked += glanced.clients
-                self.gathering.add_usual(glanced.clients, glanced.bookings)
+                self.gathering.add_flat(glanced.clients, glanced.bookings)
                 listener.notify(Advanced(glanced.bookings))
                 yield from glanced.unusual
-                glanced = None if glanced.rest is None else glance_at(rules, glanced.rest)
-        yield from pair_clients(unpack(ours.scan_behind()), unpack(theirs.scan_behind()))
+                glanced = None if glanced.rest is None else check_range(rules, glanced.rest)
+        yield from pair_clients(unpack(ours.scan_above()), unpack(theirs.scan_above()))
 
     def _counted(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
         for pair in pairs:

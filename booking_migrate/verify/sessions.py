@@ -10,7 +10,7 @@ from booking_migrate.bson.document import Element, read_value
 from booking_migrate.bson.order import element_key
 from booking_migrate.verify.derivation import SessionFacts, facts_of, own_facts
 from booking_migrate.verify.documents import DOCUMENT, claimed_booking, session_fields
-from booking_migrate.verify.expected import Judged
+from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.mismatch import Kind, Mismatch
 from booking_migrate.verify.rules import BrokenRule
 
@@ -26,7 +26,7 @@ class ExpectedSession(NamedTuple):
     value: bytes
     identity: bytes
     facts: SessionFacts
-    judged: Judged | None
+    judged: Expected | None
     """The booking that it is; None if it was there before the migration."""
 
 
@@ -62,7 +62,7 @@ class Comparison:
     """How many sessions the new application has changed since, which is allowed."""
 
 
-def expect_booking(judged: Judged) -> ExpectedSession:
+def expect_booking(judged: Expected) -> ExpectedSession:
     """The session that a booking must be."""
     return ExpectedSession(DOCUMENT, judged.session, booking_identity(judged), judged.facts, judged)
 
@@ -72,7 +72,7 @@ def expect_unchanged(session: Element) -> ExpectedSession:
     return ExpectedSession(session.kind, session.value, identity_of(session), session_facts(session), None)
 
 
-def booking_identity(judged: Judged) -> bytes:
+def booking_identity(judged: Expected) -> bytes:
     """What a booking and the session that claims to be it have in common."""
     return b"L" + judged.key
 
@@ -101,7 +101,7 @@ def compare_sessions(
     expected: Sequence[ExpectedSession],
     found: Sequence[Element],
     client_id: Any,
-    unfit: Mapping[bytes, Judged],
+    unfit: Mapping[bytes, Expected],
     *,
     allow_later: bool,
     is_touched: bool | None = None,
@@ -135,7 +135,7 @@ class _Matching:
         expected: Sequence[ExpectedSession],
         found: Sequence[Element],
         client_id: Any,
-        unfit: Mapping[bytes, Judged],
+        unfit: Mapping[bytes, Expected],
         *,
         is_touched: bool | None,
     ) -> None:
@@ -338,7 +338,7 @@ def _has_gone_on(one: ExpectedSession, session: Element, *, is_touched: bool) ->
     return is_touched or (before is not None and now is not None and now > before)
 
 
-def open_booking(judged: Judged, differing: tuple[Mismatch, ...] = ()) -> OpenBooking:
+def open_booking(judged: Expected, differing: tuple[Mismatch, ...] = ()) -> OpenBooking:
     """A booking whose fate the rejected records have to tell."""
     document = judged.document
     return OpenBooking(document.raw, document.booking_id, document.client_id, judged.broken, differing)
@@ -364,7 +364,7 @@ def unclaimed_mismatch(session: Element, client_id: Any) -> Mismatch:
     return Mismatch(Kind.EXTRA, client_id, session_name(session), "sessionId", found=found, detail=detail)
 
 
-def conflict_mismatches(judged: Judged, there: ExpectedSession) -> Iterator[Mismatch]:
+def conflict_mismatches(judged: Expected, there: ExpectedSession) -> Iterator[Mismatch]:
     """Where the session that was there before the migration differs from the one that its booking would be."""
     document = judged.document
     for difference in differences(judged.session, there.value) if there.kind == DOCUMENT else ():

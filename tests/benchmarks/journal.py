@@ -15,11 +15,11 @@ from time import monotonic
 from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.cli.run_context import holder_of, stores_of
-from booking_migrate.events import Silence
+from booking_migrate.events import NullListener
 from booking_migrate.migrate.lifecycle import migrate
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader, open_target, parse_place
@@ -93,8 +93,8 @@ def _journaled(server: Server, run_id: str) -> None:
             ),
             users=users,
             experts=experts,
-            listener=Silence(),
-            shield=Shield(),
+            listener=NullListener(),
+            signal_guard=SignalGuard(),
         )
 
 

@@ -18,7 +18,7 @@ from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.build import UsualClients, UsualRules
+from booking_migrate.fastpath.build import FlatClients, FlatRules
 from booking_migrate.stores.blocks import pack
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.ports import ScannedDocument
@@ -120,7 +120,7 @@ def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     raws = sorted(bookings(count), key=lambda raw: raw[CLIENT])
     parts = list(whole_clients(pack(ScannedDocument(raw) for raw in raws), 500))
     converter, nobody = Converter(Contract()), People()
-    usual = UsualClients(UsualRules(Contract(), frozenset(), 8 * 1024 * 1024))
+    usual = FlatClients(FlatRules(Contract(), frozenset(), 8 * 1024 * 1024))
 
     def code() -> None:
         for raw in raws:

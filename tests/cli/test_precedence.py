@@ -12,7 +12,7 @@ from booking_migrate.cli import migrate as command
 from booking_migrate.cli import run as runner
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.events import Silence
+from booking_migrate.events import NullListener
 from booking_migrate.stores.open import JsonFormat
 from tests.support import sample_reports
 
@@ -110,7 +110,7 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
 
     def execute(asked: Any, body: Any, *_: Any) -> NoReturn:
         seen.update({name: getattr(asked, name) for name in ("json", "reports", "quiet", "verbose")})
-        body("run", Silence())
+        body("run", NullListener())
         raise typer.Exit(0)
 
     def told(*arguments: str, env: dict[str, str] | None = None) -> Values:

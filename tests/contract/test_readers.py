@@ -65,7 +65,7 @@ def raws(reader: DocumentReader) -> list[bytes]:
     """What a scan yields, without its marks; one document at a time or many."""
     scanned = list(reader.scan_by_client())
 
-    assert scanned == list(unpack(piece.read()[0] for piece in reader.scan_pieces(1000, apart=False)))
+    assert scanned == list(unpack(chunk.read()[0] for chunk in reader.scan_chunks(1000, apart=False)))
     return [document.raw for document in scanned]
 
 

@@ -29,7 +29,7 @@ from tests.support.server import environment_of
 
 Db = Database[dict[str, Any]]
 
-PATIENCE = 0.5
+RETRY_TIMEOUT = 0.5
 FIRST = str(booking(0)["_id"])
 
 
@@ -63,7 +63,7 @@ def server() -> Iterator[ReplicaSet]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(retry, "RETRY_TIMEOUT", RETRY_TIMEOUT)
 
 
 def states(server: ReplicaSet) -> str:
@@ -176,13 +176,13 @@ def lossy() -> Iterator[ReplicaSet]:
 @pytest.fixture
 def losing(lossy: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """A function that runs the program and makes the secondary go down at a step of it."""
-    monkeypatch.setattr(retry, "_ACKNOWLEDGED_SECONDS", PATIENCE)
+    monkeypatch.setattr(retry, "_ACKNOWLEDGED_SECONDS", RETRY_TIMEOUT)
     patience(monkeypatch, 60)
 
     def lose() -> None:
         lossy.lose(lossy.ports[1])
         # Long enough for a second attempt, which finds what the first one has written.
-        patience(monkeypatch, 4 * PATIENCE)
+        patience(monkeypatch, 4 * RETRY_TIMEOUT)
 
     def lost(step: Step, database: str, *arguments: str) -> Ended:
         with monkeypatch.context() as patched:
@@ -231,7 +231,7 @@ def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Cal
 
 def patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Change how long anything is tried again."""
-    monkeypatch.setattr(retry, "PATIENCE", seconds)
+    monkeypatch.setattr(retry, "RETRY_TIMEOUT", seconds)
 
 
 class Once:

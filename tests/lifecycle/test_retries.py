@@ -166,7 +166,7 @@ def test_a_server_that_is_gone_for_good(
     command(*MIGRATE)
     expected = contents(database)
     command(*ROLLBACK)
-    monkeypatch.setattr(retry, "PATIENCE", 0.5)
+    monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.5)
     monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
     with failing(server, 1000, ["getMore"], LOST_BEFORE):
         broken = command(*MIGRATE)
@@ -183,10 +183,10 @@ def test_a_server_that_is_gone_for_good(
 )
 def test_nobody_waits_for_a_server_that_was_never_there(command: Run, step: tuple[str, ...]) -> None:
     """A server that does not answer at all is told at once, not after a minute of trying."""
-    tried: list[RetryDetails] = []
+    with_retry: list[RetryDetails] = []
 
     def hear(details: RetryDetails) -> None:
-        tried.append(details)
+        with_retry.append(details)
 
     set_on_retry_hooks([hear])
     try:
@@ -194,4 +194,4 @@ def test_nobody_waits_for_a_server_that_was_never_there(command: Run, step: tupl
     finally:
         set_on_retry_hooks(())
 
-    assert (10, []) == (ended.returncode, tried), ended.stderr
+    assert (10, []) == (ended.returncode, with_retry), ended.stderr

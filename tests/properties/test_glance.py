@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC, elements
-from booking_migrate.bson.layout import STRING, Layout, Layouts, layout_of
+from booking_migrate.bson.layout import STRING, Layout, LayoutCache, layout_of
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import Contract
@@ -20,7 +20,7 @@ from booking_migrate.domain.session import Converter, Session
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.client_check import ClientCheck
 from booking_migrate.verify.documents import SourceDocument, TargetDocument
-from booking_migrate.verify.fastpath import Glance
+from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.join import ClientPair
 from booking_migrate.verify.people import People as KnownPeople
 from booking_migrate.verify.plan import VerificationRules
@@ -39,7 +39,7 @@ FLAT = st.one_of(
 )
 
 
-def is_read(layouts: Layouts[Layout], raw: bytes) -> bool:
+def is_read(layouts: LayoutCache[Layout], raw: bytes) -> bool:
     """Whether a document is read at a glance."""
     return bool(layouts.read(raw, (0, len(raw))))
 
@@ -62,7 +62,7 @@ def test_a_match_is_the_one_right_reading(known: dict[str, Any], values: list[An
             other[name] = value + tail.decode("latin-1")
     raw = bson.encode(other, codec_options=CODEC)
     parts = list(elements(raw))
-    layouts = Layouts(frozenset({"a"}), lambda layout: layout, {})
+    layouts = LayoutCache(frozenset({"a"}), lambda layout: layout, {})
     is_read(layouts, bson.encode(known, codec_options=CODEC))
     match = layout.match(raw, 0, len(raw))
     found = None if match is None or not is_read(layouts, raw) else match.groups()
@@ -79,7 +79,7 @@ def test_a_match_is_the_one_right_reading(known: dict[str, Any], values: list[An
 
 def test_a_text_that_imitates_fields_fools_nobody() -> None:
     """A string with a NUL inside and an element behind it is not read as that element."""
-    layouts = Layouts(frozenset(), lambda layout: layout, {})
+    layouts = LayoutCache(frozenset(), lambda layout: layout, {})
     assert is_read(layouts, bson.encode({"a": "x", "b": "y"}))
     hidden = bson.encode({"a": "x\x00\x02b\x00\x02\x00\x00\x00z"})
     assert not is_read(layouts, hidden)
@@ -95,7 +95,7 @@ def test_odd_documents_have_no_layout() -> None:
 
 def test_layouts_are_learned_up_to_a_bound() -> None:
     """A collection of ever new layouts is read the thorough way, and takes no more memory."""
-    layouts = Layouts(frozenset(), lambda layout: layout, {})
+    layouts = LayoutCache(frozenset(), lambda layout: layout, {})
     seen = [is_read(layouts, bson.encode({f"field{number}": 1})) for number in range(100)]
     assert (24, True) == (sum(seen), all(seen[:24]))
     assert is_read(layouts, bson.encode({"field7": 2}))
@@ -146,7 +146,7 @@ def test_a_glance_says_what_the_thorough_way_says(data: st.DataObject, changes: 
         target = [changed if _is_sound(changed) else document]
     pair = ClientPair([SourceDocument(raw) for raw in raws], [TargetDocument(raw) for raw in target])
     rules = VerificationRules(maximum_document_size=data.draw(st.sampled_from([1000, 8 * 1024 * 1024])))
-    (glanced,) = Glance(rules).check([pair])
+    (glanced,) = FastPath(rules).check([pair])
     thorough = ClientCheck(rules).check(pair, KnownPeople())
 
     assert glanced in (None, thorough)
@@ -176,7 +176,7 @@ def test_clients_are_told_apart() -> None:
     ]
     pairs[4].target = []
     pairs[6].source[1].duplicate = Duplicate.COPY
-    glance = Glance(VerificationRules())
+    glance = FastPath(VerificationRules())
     together = glance.check(pairs)
 
     assert [glance.check([pair])[0] for pair in pairs] == together

@@ -11,7 +11,7 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter
-from booking_migrate.fastpath.flat import UsualReader
+from booking_migrate.fastpath.flat import FlatReader
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import raw
 
@@ -20,7 +20,7 @@ CONVERTER = Converter(Contract())
 
 def short_cut(booking: bytes) -> object:
     """What the short cut makes of a booking that it has met nothing like before."""
-    return UsualReader(Contract()).convert(booking)
+    return FlatReader(Contract()).convert(booking)
 
 
 def thorough(booking: bytes) -> object:
@@ -31,7 +31,7 @@ def thorough(booking: bytes) -> object:
 @given(bookings())
 def test_the_short_cut_agrees_with_the_thorough_way(documents: list[Document]) -> None:
     """Either the short cut has no answer, or it has that of the thorough way."""
-    usual = UsualReader(Contract())
+    usual = FlatReader(Contract())
     for document in documents:
         booking = bson.encode(document, codec_options=CODEC)
         session = usual.convert(booking)

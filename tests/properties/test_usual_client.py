@@ -20,13 +20,13 @@ from booking_migrate.domain.consolidate import ClientCase, Consolidation, consol
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.build import Composition, UsualClients, UsualRules, object_id_of_client
-from booking_migrate.migrate.counts import Tally
+from booking_migrate.fastpath.build import BuiltClients, FlatClients, FlatRules, object_id_of_client
+from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.stores.blocks import split
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import a_booking, raw
 
-RULES = UsualRules(Contract(), frozenset(), 8 * 1024 * 1024)
+RULES = FlatRules(Contract(), frozenset(), 8 * 1024 * 1024)
 CONVERTER = Converter(Contract())
 CLIENTS = [ObjectId("68b6134f8e21e1ae686349f7"), ObjectId("68b6134f8e21e1ae686349f8"), "client", None]
 PRICES = st.one_of(
@@ -64,15 +64,15 @@ def thorough(documents: list[bytes]) -> Consolidation | None:
     return consolidate(ClientCase([each for each in sessions if isinstance(each, Session)]))
 
 
-def counted(tally: Tally) -> tuple[object, object]:
+def counted(tally: MigrationCounts) -> tuple[object, object]:
     """What a run tells of a tally."""
     return tally.counts(changed=True), tally.spent()
 
 
-def composed(documents: list[bytes], odd: Container[int] = (), rules: UsualRules = RULES) -> Composition:
+def composed(documents: list[bytes], odd: Container[int] = (), rules: FlatRules = RULES) -> BuiltClients:
     """What comes of documents."""
-    packed = split(b"".join(documents))
-    return UsualClients(rules).compose(packed.raw, [*packed.starts, len(packed.raw)], odd)
+    block = split(b"".join(documents))
+    return FlatClients(rules).compose(block.raw, [*block.starts, len(block.raw)], odd)
 
 
 def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:
@@ -85,8 +85,8 @@ def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:
         assert consolidation is not None
         assert not consolidation.disagreement
         assert (consolidation.document, len(own)) == (client.document, client.sessions)
-        shortly, thoroughly = Tally(), Tally()
-        shortly.take_usual(client, is_new=True)
+        shortly, thoroughly = MigrationCounts(), MigrationCounts()
+        shortly.take_flat(client, is_new=True)
         thoroughly.take(client.client_id, consolidation)
         assert counted(thoroughly) == counted(shortly)
     usual = {client.object_id for client in clients}
@@ -146,11 +146,11 @@ def test_what_does_not_fit_is_left() -> None:
     documents = [raw()]
     size = len(composed(documents).clients[0].document)
     for rules in (
-        UsualRules(Contract(), frozenset(), size - 1),
-        UsualRules(Contract(), frozenset(), size, lambda session: b"legacyBookingId" not in session),
+        FlatRules(Contract(), frozenset(), size - 1),
+        FlatRules(Contract(), frozenset(), size, lambda session: b"legacyBookingId" not in session),
     ):
         assert ([], [0], None) == composed(documents, rules=rules)
-    assert 1 == len(composed(documents, rules=UsualRules(Contract(), frozenset(), size)).clients)
+    assert 1 == len(composed(documents, rules=FlatRules(Contract(), frozenset(), size)).clients)
 
 
 def test_amounts_are_exact() -> None:

@@ -20,7 +20,7 @@ from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.open import Connection, open_reader, open_target, parse_place
-from booking_migrate.stores.ports import holds_everything
+from booking_migrate.stores.ports import stores_any_bson
 from booking_migrate.stores.rejects_reader import open_rejected_records
 from booking_migrate.verify import (
     Mismatch,
@@ -117,10 +117,10 @@ def _migrate_and_verify(
             users=read("users.bson"),
             experts=read("experts.bson"),
         )
-        can_hold = holds_everything if target.endswith(".bson") else survives_extended_json
+        can_store = stores_any_bson if target.endswith(".bson") else survives_extended_json
         rejected = open_rejected_records(place, none, source_name="bookings.bson")
         outcome = verify(
-            VerificationPlan(VerificationRules(maximum_document_size=size, can_hold=can_hold)),
+            VerificationPlan(VerificationRules(maximum_document_size=size, can_store=can_store)),
             read("bookings.bson"),
             read(target),
             stack.enter_context(closing(rejected)),

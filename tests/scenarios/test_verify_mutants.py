@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.runs import workers as crew
+from booking_migrate.runs import workers as pool
 from booking_migrate.stores.open import Connection
 from booking_migrate.verify import VerificationPlan
 from booking_migrate.verify import parallel as ranged
@@ -70,7 +70,7 @@ class Thread:
     def submit(self, work: Callable[..., Any], args: Any, kwargs: Any) -> "Future[Any]":
         return self._thread.submit(work, *args, **kwargs)
 
-    def dismiss(self, *, at_once: bool) -> None:
+    def shutdown(self, *, at_once: bool) -> None:
         self._thread.shutdown(cancel_futures=at_once)
 
 
@@ -79,7 +79,7 @@ def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
     """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
     take_for_many(monkeypatch)
     monkeypatch.setattr(ranged, "RANGE_DOCUMENTS", 2)
-    monkeypatch.setattr(crew, "Hands", Thread)
+    monkeypatch.setattr(pool, "WorkerGroup", Thread)
     return VerificationPlan(workers=2)
 
 

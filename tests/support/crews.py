@@ -3,11 +3,11 @@
 import pytest
 
 from booking_migrate.migrate import pipeline as stream
-from booking_migrate.runs.workers import Crew
+from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.verify import run as verify_run
 
 
-class Ready(Crew):
+class Ready(WorkerPool):
     """A crew whose others are ready for the first piece; usually few pieces are done before they are."""
 
     def __init__(self, workers: int = 1) -> None:
@@ -19,4 +19,4 @@ def take_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have several processes work, and all of it, however few bookings there are."""
     for module in (stream, verify_run):
         monkeypatch.setattr(module, "WORTH_IT", 0)
-        monkeypatch.setattr(module, "Crew", Ready)
+        monkeypatch.setattr(module, "WorkerPool", Ready)

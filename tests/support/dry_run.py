@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from booking_migrate.dry_run.needs import Surroundings, look_around
+from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as look
 from booking_migrate.runs.outcome import Finding
@@ -38,10 +38,10 @@ def dry_run(
             return opened.enter_context(closing(reader))
 
         in_database = isinstance(parse_place(source), CollectionPlace)
-        around = Surroundings()
+        around = ServerSurroundings()
         if in_database:
             inspector = MongoInspector(connection.collection(source))
-            around = look_around(inspector, source, target, ["users", "experts"])
+            around = inspect_surroundings(inspector, source, target, ["users", "experts"])
         scratchpad = opened.enter_context(closing(DiskScratchpad()))
         return look(
             MigrationPlan(**plan),

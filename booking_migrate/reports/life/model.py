@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # Whoever has an outcome has loaded what made it; nobody else needs to.
     from booking_migrate.cutover.run import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
-    from booking_migrate.runs.drift import Since
+    from booking_migrate.runs.drift import ChangesSince
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.cutover import IndexNote
@@ -124,7 +124,7 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
     )
 
 
-def _since(since: "Since", *, dropped: bool) -> SinceReport:
+def _since(since: "ChangesSince", *, dropped: bool) -> SinceReport:
     return SinceReport(
         dropped=dropped,
         later=since.later,

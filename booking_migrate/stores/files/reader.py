@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, assert_never
 
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.blocks import Chunk, pack
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.files.bson_dump import read_dump
 from booking_migrate.stores.files.json_files import is_pretty_printed, read_array, read_lines
@@ -43,8 +43,8 @@ class FileReader:
         """See `DocumentReader.scan_by_client`. Within a client, documents come as they stood in the file."""
         yield from self._filled().scan()
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_pieces`."""
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_chunks`."""
         return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -128,7 +128,7 @@ class AbsentReader:
         """Nothing."""
         return iter(())
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
         """Nothing."""
         return iter(())
 

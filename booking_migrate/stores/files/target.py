@@ -7,7 +7,7 @@ from booking_migrate.domain.rejection import Rejection
 from booking_migrate.stores.files.atomic import Output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.places import FileFormat
-from booking_migrate.stores.ports import CanHold, Replacement, holds_everything
+from booking_migrate.stores.ports import CanHold, Replacement, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _ARRAY_START, _ARRAY_NEXT, _ARRAY_END, _ARRAY_EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
@@ -50,9 +50,9 @@ class FileTarget:
         return self._rejects.name
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`. A BSON file holds everything."""
-        return holds_everything if self._format is FileFormat.BSON else survives_extended_json
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`. A BSON file holds everything."""
+        return stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`."""

@@ -11,7 +11,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE
-from booking_migrate.stores.mongo.retry import tried
+from booking_migrate.stores.mongo.retry import with_retry
 
 _USUAL_NAME = "clientId_1"
 _OTHER_NAME = "clientId_1_unique"
@@ -33,7 +33,7 @@ def ensure_client_index(collection: DriverCollection) -> bool:
     taken = any(index["name"] == _USUAL_NAME for index in _indexes(collection))
     with writing(collection):
         try:
-            tried(
+            with_retry(
                 lambda: build_index(
                     collection,
                     [("clientId", 1)],
@@ -78,7 +78,7 @@ def _indexes(collection: DriverCollection) -> list[Any]:
     if describe(collection) is None:
         return []
     with reading(collection):
-        return tried(lambda: list(collection.list_indexes()))
+        return with_retry(lambda: list(collection.list_indexes()))
 
 
 def _does(index: Any) -> bool:

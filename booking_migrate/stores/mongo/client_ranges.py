@@ -10,13 +10,13 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Document, value_in
-from booking_migrate.stores.blocks import Packed, split
+from booking_migrate.stores.blocks import DocumentBlock, split
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
-from booking_migrate.stores.mongo.retry import attempts, tried
-from booking_migrate.stores.mongo.scan import find_packed
+from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.scan import find_blocks
 from booking_migrate.stores.partitions import ClientRange
 
 FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
@@ -37,7 +37,7 @@ def in_range(clients: ClientRange) -> Mapping[str, Any]:
 
 
 class ClientRanges:
-    """A collection, cut along its index on `clientId`; see `ClientCut` for the promises."""
+    """A collection, cut along its index on `clientId`; see `Partitioned` for the promises."""
 
     def __init__(self, source: DriverCollection, address: Address) -> None:
         """Take the collection, and where it is; nothing is sent to the server yet."""
@@ -45,7 +45,7 @@ class ClientRanges:
         self._address = address
         self._found_index: str | None = None
 
-    def obstacle(self) -> str | None:
+    def unsupported_reason(self) -> str | None:
         """Why the collection cannot be cut, for people; None if it can.
 
         Raises:
@@ -61,7 +61,7 @@ class ClientRanges:
         return None
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """See `ClientCut.ranges`. They are steps of so many entries along the index."""
+        """See `Partitioned.ranges`. They are steps of so many entries along the index."""
         first = first or FIRST
         while first < LAST:
             end = self._client_at(first, skip=documents)
@@ -70,9 +70,9 @@ class ClientRanges:
             yield ClientRange(first, end)
             first = end
 
-    def piece(self, clients: ClientRange, documents: int) -> "DistantRange":
-        """See `ClientCut.piece`."""
-        return DistantRange(self._address, clients, documents, self._source)
+    def chunk(self, clients: ClientRange, documents: int) -> "RemoteRange":
+        """See `Partitioned.piece`."""
+        return RemoteRange(self._address, clients, documents, self._source)
 
     def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
         """The client so many entries behind the first of another client, or behind all of that client's."""
@@ -87,17 +87,17 @@ class ClientRanges:
                     found = list(cursor.sort("clientId", 1).skip(skip).limit(1))
         return found[0]["clientId"] if found else LAST
 
-    def scan_before(self) -> Iterator[Packed]:
+    def scan_below(self) -> Iterator[DocumentBlock]:
         """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
         return self._scan_part(least=MinKey(), end=FIRST)
 
-    def scan_behind(self) -> Iterator[Packed]:
+    def scan_above(self) -> Iterator[DocumentBlock]:
         """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
         yield from self._scan_part(least=LAST, end=MaxKey())
         # A place in an index is a bound that is left out, and nothing sorts behind the greatest value of all.
         yield from self._read(self._cursor(any_of("clientId", [MaxKey()])))
 
-    def _scan_part(self, least: Any, end: Any) -> Iterator[Packed]:
+    def _scan_part(self, least: Any, end: Any) -> Iterator[DocumentBlock]:
         """The documents from one place of the index up to another, whatever the types of their `clientId`."""
         return self._read(self._cursor({}).min([("clientId", least)]).max([("clientId", end)]))
 
@@ -107,7 +107,7 @@ class ClientRanges:
             condition, hint=self.index(), collation=SIMPLE, batch_size=_BATCH_SIZE
         )
 
-    def _read(self, cursor: Any) -> Iterator[Packed]:
+    def _read(self, cursor: Any) -> Iterator[DocumentBlock]:
         with reading(self._source), cursor:
             for batch in cursor:
                 yield split(batch)
@@ -116,7 +116,7 @@ class ClientRanges:
         """The name of an index along which all documents stand in client order, or nothing."""
         if self._found_index is None:
             with reading(self._source):
-                indexes = tried(lambda: list(self._source.list_indexes()))
+                indexes = with_retry(lambda: list(self._source.list_indexes()))
             self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
         return self._found_index
 
@@ -124,7 +124,7 @@ class ClientRanges:
         """Whether the index has ever held an array, so that a document may stand at several places of it."""
         with reading(self._source):
             asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
-            explained = tried(
+            explained = with_retry(
                 lambda: self._source.database.command("explain", asked, verbosity="queryPlanner")
             )
         marks = list(_values(explained, "isMultiKey"))
@@ -132,8 +132,8 @@ class ClientRanges:
 
 
 @dataclass(frozen=True, slots=True)
-class DistantRange:
-    """A range of clients that is read by whichever process is to work on it; see `RangePiece`."""
+class RemoteRange:
+    """A range of clients that is read by whichever process is to work on it; see `RemoteChunk`."""
 
     address: Address = field(repr=False)
     clients: ClientRange
@@ -147,16 +147,16 @@ class DistantRange:
         """Whatever another process needs."""
         return type(self), (self.address, self.clients, self.documents)
 
-    def within(self, clients: ClientRange) -> "DistantRange":
-        """See `RangePiece.within`."""
+    def within(self, clients: ClientRange) -> "RemoteRange":
+        """See `RemoteChunk.within`."""
         return replace(self, clients=clients)
 
-    def read(self) -> "tuple[Packed, DistantRange | None]":
-        """See `RangePiece.read`."""
+    def read(self) -> "tuple[DocumentBlock, RemoteRange | None]":
+        """See `RemoteChunk.read`."""
         collection = _opened(self.address) if self.collection is None else self.collection
         with reading(collection):
             # All of it comes in one answer, unless it is more than was counted on, or more than an answer can hold.
-            scan = find_packed(collection, in_range(self.clients), 2 * self.documents)
+            scan = find_blocks(collection, in_range(self.clients), 2 * self.documents)
             chunks = whole_clients(scan, 2 * self.documents)
             chunk, following = next(chunks, split(b"")), next(chunks, None)
         if following is None:

@@ -16,7 +16,7 @@ from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.errors import BadConfiguration, MissingUri, NotThePrimary
 from booking_migrate.stores.mongo.connection_string import ENCODING_HINT, parse, tls_problem
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.retry import majority_written, tried
+from booking_migrate.stores.mongo.retry import majority_written, with_retry
 
 DriverCollection = Collection[Document]
 
@@ -123,7 +123,7 @@ def check_member(client: MongoClient[Document]) -> None:
         return
     admin = client.get_database("admin")
     with reading(admin.get_collection("system.version")):
-        asked = tried(lambda: admin.command("hello"), waits=False)
+        asked = with_retry(lambda: admin.command("hello"), waits=False)
     if "setName" not in asked or asked["isWritablePrimary"]:
         return
     if asked.get("arbiterOnly"):
@@ -144,7 +144,7 @@ def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     with reading(collection):
-        listed = tried(
+        listed = with_retry(
             lambda: list(
                 collection.database.list_collections(
                     filter={"name": collection.name}, authorizedCollections=True

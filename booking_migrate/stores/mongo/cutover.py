@@ -36,7 +36,7 @@ from booking_migrate.stores.mongo.failures import (
 )
 from booking_migrate.stores.mongo.majority import await_majority, build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, same_version
-from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
@@ -82,7 +82,7 @@ class MongoLive:
         """See `LiveCollections.settings`."""
         options = (describe(self._source) or {}).get("options", {})
         with reading(self._source):
-            indexes = tried(lambda: list(self._source.list_indexes()))
+            indexes = with_retry(lambda: list(self._source.list_indexes()))
         kept = {"uuid": identity(self._source), "options": options, "indexes": indexes}
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
@@ -132,7 +132,7 @@ class MongoLive:
     def count(self) -> int:
         """See `LiveCollections.count`."""
         with reading(self._source):
-            return tried(self._source.estimated_document_count)
+            return with_retry(self._source.estimated_document_count)
 
     def has_same_count(self, legacy: str) -> bool:
         """See `LiveCollections.has_same_count`.
@@ -142,9 +142,9 @@ class MongoLive:
         """
         kept = self._database[legacy]
         with reading(self._source):
-            if self.count() == tried(kept.estimated_document_count):
+            if self.count() == with_retry(kept.estimated_document_count):
                 return True
-            return tried(lambda: self._source.count_documents({}) == kept.count_documents({}))
+            return with_retry(lambda: self._source.count_documents({}) == kept.count_documents({}))
 
     def drop(self, legacy: str) -> None:
         """See `LiveCollections.drop`."""
@@ -192,7 +192,7 @@ class MongoLive:
 
     def _restrict_index(self) -> None:
         with writing(self._target):
-            tried(
+            with_retry(
                 lambda: build_index(
                     self._target,
                     [("clientId", 1)],
@@ -205,16 +205,16 @@ class MongoLive:
         name = client_index_name(self._target)
         with writing(self._target):
             if name is not None:
-                tried(lambda: drop_index(self._target, name))
+                with_retry(lambda: drop_index(self._target, name))
             # A query for a client's documents cannot use an index that leaves some of them out.
-            tried(
+            with_retry(
                 lambda: build_index(self._target, [("clientId", 1)], name=_EVERY_DOCUMENT, collation=SIMPLE)
             )
 
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
         """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
         with reading(self._target):
-            if _CLIENT_DOCUMENTS_ONLY not in tried(self._target.index_information):
+            if _CLIENT_DOCUMENTS_ONLY not in with_retry(self._target.index_information):
                 return
         remaining = iter(bookings)
         while some := list(islice(remaining, _AT_ONCE)):
@@ -224,11 +224,11 @@ class MongoLive:
                     with attempt:
                         self._target.bulk_write(operations, ordered=False)
         with writing(self._target):
-            if _EVERY_DOCUMENT in tried(self._target.index_information):
-                tried(lambda: drop_index(self._target, _EVERY_DOCUMENT))
+            if _EVERY_DOCUMENT in with_retry(self._target.index_information):
+                with_retry(lambda: drop_index(self._target, _EVERY_DOCUMENT))
         ensure_client_index(self._target)
         with writing(self._target):
-            tried(lambda: drop_index(self._target, _CLIENT_DOCUMENTS_ONLY))
+            with_retry(lambda: drop_index(self._target, _CLIENT_DOCUMENTS_ONLY))
 
     def swap(self) -> None:
         """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""

@@ -12,7 +12,7 @@ from booking_migrate.stores.destination import PlaceFacts
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 _COMMAND_BYTES = 12 * 1024 * 1024
 """Of documents in one command, which has MongoDB's limit on documents too."""
@@ -46,7 +46,7 @@ class MongoDestination:
         if listed is None or listed["type"] != "collection":
             return None
         with reading(self._collection):
-            indexes = tried(lambda: list(self._collection.list_indexes()))
+            indexes = with_retry(lambda: list(self._collection.list_indexes()))
         self._facts = PlaceFacts(listed.get("options", {}), indexes)
         return self._facts
 
@@ -66,7 +66,7 @@ class MongoDestination:
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
         """See `Destination.holding`."""
         with reading(self._collection):
-            return tried(
+            return with_retry(
                 lambda: list(find_raw(self._collection, any_of(field, values), fields={"_id": 1, field: 1}))
             )
 
@@ -77,7 +77,7 @@ class MongoDestination:
         listed = [{"$literal": as_driver_document(raw)} for raw in documents]
         database = self._collection.database
         try:
-            return tried(
+            return with_retry(
                 lambda: _ids(database.aggregate([{"$documents": listed}, *tried_out], collation=collation))
             )
         except OperationFailure as error:

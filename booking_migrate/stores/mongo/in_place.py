@@ -30,9 +30,9 @@ from booking_migrate.stores.mongo.in_place_indexes import (
 from booking_migrate.stores.mongo.in_place_steps import StepByStep
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.pending import waiting
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, holds_any
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.transactions import transact
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -97,7 +97,7 @@ class MongoInPlace:
         if not self._has_transactions:
             return
         with reading(self._collection):
-            hello = tried(lambda: self._collection.database.command("hello"))
+            hello = with_retry(lambda: self._collection.database.command("hello"))
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise NoTransactions(hosts_of(self._collection))
 
@@ -117,7 +117,7 @@ class MongoInPlace:
     def estimate_count(self) -> int:
         """See `InPlaceCollection.estimate_count`."""
         with reading(self._collection):
-            return tried(self._collection.estimated_document_count)
+            return with_retry(self._collection.estimated_document_count)
 
     def archive_exists(self) -> bool:
         """See `InPlaceCollection.archive_exists`."""
@@ -126,7 +126,7 @@ class MongoInPlace:
     def is_archive_empty(self) -> bool:
         """See `InPlaceCollection.is_archive_empty`."""
         with reading(self._archive):
-            return tried(lambda: self._archive.find_one({}, {"_id": 1})) is None
+            return with_retry(lambda: self._archive.find_one({}, {"_id": 1})) is None
 
     def lacking_indexes(self) -> Sequence[str]:
         """See `InPlaceCollection.lacking_indexes`."""
@@ -207,7 +207,7 @@ class MongoInPlace:
         if not self.archive_exists():
             return False
         with reading(self._archive):
-            if only_if_empty and holds_any(self._archive):
+            if only_if_empty and stores_any(self._archive):
                 return False
         with writing(self._archive):
             for attempt in attempts():

@@ -10,7 +10,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 """The unique index that keeps a client from having two client documents (DESIGN.md, invariant 6)."""
@@ -108,7 +108,7 @@ def _indexes(collection: DriverCollection) -> list[Mapping[str, Any]]:
     if describe(collection) is None:
         return []
     with reading(collection):
-        return tried(lambda: list(collection.list_indexes()))
+        return with_retry(lambda: list(collection.list_indexes()))
 
 
 def _is_on_client(index: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.blocks import Chunk, pack
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.pending import LEFT
@@ -78,8 +78,8 @@ class _Both:
         keyed = merge(*(_keyed(side.scan_by_client()) for side in self._sides), key=itemgetter(0))
         return (scanned for _key, scanned in keyed)
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_pieces`."""
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
+        """See `DocumentReader.scan_chunks`."""
         return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:

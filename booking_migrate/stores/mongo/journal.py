@@ -25,7 +25,7 @@ from booking_migrate.stores.journal import (
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
@@ -70,7 +70,7 @@ class MongoJournal:
         """See `RunJournal.runs`."""
         with reading(self._runs):
             condition = {} if target is None else {"target": target}
-            found = tried(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
+            found = with_retry(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
         newest = max((run["version"] for run in found), default=0)
         if newest > JOURNAL_VERSION:
             raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
@@ -79,7 +79,7 @@ class MongoJournal:
     def now(self) -> datetime:
         """See `RunJournal.now`."""
         with reading(self._runs):
-            hello = tried(lambda: self._runs.database.command("hello", codec_options=TIMES))
+            hello = with_retry(lambda: self._runs.database.command("hello", codec_options=TIMES))
         time: datetime = hello["localTime"]
         return time
 
@@ -234,7 +234,7 @@ class MongoJournal:
         # "0" follows "/": all parts of this range, in their order by the index on `_id`.
         with reading(self._before):
             condition = {"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}}
-            parts = tried(lambda: list(self._before.find(condition).sort("_id", 1)))
+            parts = with_retry(lambda: list(self._before.find(condition).sort("_id", 1)))
         for part in parts:
             position = int(part["_id"].rsplit("/", 2)[1])
             images[position] = images.get(position, b"") + part["bytes"]

@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
 from booking_migrate.stores.mongo.members import described, reported
-from booking_migrate.stores.mongo.retry import is_transient, tried
+from booking_migrate.stores.mongo.retry import is_transient, with_retry
 
 _PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
 """The states of members (manual: reference/replica-states)."""
@@ -26,7 +26,7 @@ class MongoLag:
         """See `LagGauge.seconds`."""
         with reading(self._anchor):
             try:
-                status = tried(
+                status = with_retry(
                     lambda: self._admin.command("replSetGetStatus", codec_options=TIMES), waits=waits
                 )
             except OperationFailure as error:

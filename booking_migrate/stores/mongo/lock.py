@@ -13,7 +13,7 @@ from booking_migrate.stores.journal import HeldLockView, Holder, Lease
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import await_majority
-from booking_migrate.stores.mongo.retry import attempts, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.process import is_dead
 
 COLLECTION = "booking_migrate_locks"
@@ -30,13 +30,13 @@ class MongoLocks:
     def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
         """See `LockStore.acquire`. A holder on this machine that has died need not be waited for."""
         with reading(self._collection):
-            tried(lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
+            with_retry(lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
         await_majority(self._collection)
         with writing(self._collection):
             self._ensure(name)
             taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
             if taken is None:
-                there = tried(lambda: self._collection.find_one({"_id": name})) or {}
+                there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
                 if there.get("birth") and is_dead(there["pid"], there["birth"]):
                     # The token makes sure that nobody has taken it over in between.
                     taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
@@ -62,7 +62,7 @@ class MongoLocks:
     def look(self, name: str) -> HeldLockView | None:
         """See `LockStore.look`."""
         with reading(self._collection):
-            found = tried(
+            found = with_retry(
                 lambda: list(
                     self._collection.with_options(codec_options=TIMES).aggregate(
                         [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]

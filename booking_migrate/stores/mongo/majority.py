@@ -34,9 +34,9 @@ def await_majority(collection: DriverCollection) -> None:
         NoMajority: a majority does not have it in time.
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    deadline = time.monotonic() + retry.PATIENCE
+    deadline = time.monotonic() + retry.RETRY_TIMEOUT
     with reading(collection):
-        asked = retry.tried(lambda: collection.database.command("hello"), waits=False)
+        asked = retry.with_retry(lambda: collection.database.command("hello"), waits=False)
         newest = asked.get("operationTime")
         if newest is None or asked.get("lastWrite", {}).get("majorityOpTime", {}).get("ts", newest) >= newest:
             return
@@ -48,7 +48,7 @@ def await_majority(collection: DriverCollection) -> None:
 
 def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
     """Whether a read of what a majority has comes, within a while, to what the primary had taken by a time."""
-    patience = min(_LOOK_SECONDS, retry.PATIENCE)
+    patience = min(_LOOK_SECONDS, retry.RETRY_TIMEOUT)
     read = {
         "find": collection.name,
         "filter": {"_id": {"$in": []}},
@@ -56,7 +56,7 @@ def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
         "maxTimeMS": round(patience * 1000),
     }
     try:
-        retry.tried(lambda: collection.database.command(read))
+        retry.with_retry(lambda: collection.database.command(read))
     except ExecutionTimeout:
         return False
     return True
@@ -89,14 +89,14 @@ def _watched(collection: DriverCollection, action: Callable[[], object]) -> None
 
     # A daemon, so that the program can end while the server still waits.
     Thread(target=work, name="watched", daemon=True).start()
-    deadline = time.monotonic() + retry.PATIENCE
+    deadline = time.monotonic() + retry.RETRY_TIMEOUT
     while True:
         try:
-            error = answers.get(timeout=min(_LOOK_SECONDS, retry.PATIENCE))
+            error = answers.get(timeout=min(_LOOK_SECONDS, retry.RETRY_TIMEOUT))
         except Empty:
             members = members_of(collection.database.client)
             if can_acknowledge(members):
-                deadline = time.monotonic() + retry.PATIENCE
+                deadline = time.monotonic() + retry.RETRY_TIMEOUT
             elif time.monotonic() > deadline:
                 raise NoMajority(described(members)) from None
             continue

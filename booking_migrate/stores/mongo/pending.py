@@ -49,7 +49,7 @@ def _steadily(
     """What meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
     last = b""
     at_last: set[bytes] = set()
-    deadline = monotonic() + retry.PATIENCE
+    deadline = monotonic() + retry.RETRY_TIMEOUT
     while True:
         try:
             for found in _read(collection, condition, order):
@@ -60,7 +60,7 @@ def _steadily(
                     last, at_last = key, set()
                 at_last.add(own)
                 yield found
-                deadline = monotonic() + retry.PATIENCE
+                deadline = monotonic() + retry.RETRY_TIMEOUT
         except PyMongoError as error:
             if not _is_passing(error) or monotonic() > deadline:
                 raise

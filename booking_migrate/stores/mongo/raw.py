@@ -65,7 +65,7 @@ def find_raw(
             yield from split(batch).documents()
 
 
-def holds_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
+def stores_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
     """Whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
     return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
 

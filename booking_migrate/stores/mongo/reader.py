@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from booking_migrate.errors import NotPermitted, PlaceNotFound
-from booking_migrate.stores.blocks import Packed, Piece
+from booking_migrate.stores.blocks import Chunk, DocumentBlock
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import any_of, holds_any
-from booking_migrate.stores.mongo.retry import tried
-from booking_migrate.stores.mongo.scan import find_documents, find_packed, repeated_ids
-from booking_migrate.stores.partitions import ClientCut
+from booking_migrate.stores.mongo.raw import any_of, stores_any
+from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
+from booking_migrate.stores.partitions import Partitioned
 from booking_migrate.stores.ports import ScannedDocument
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
@@ -49,7 +49,7 @@ class MongoReader:
         *,
         required: bool,
         fetch: FindDocuments = find_documents,
-        fetch_packed: Callable[[DriverCollection, Mapping[str, Any]], Iterator[Packed]] = find_packed,
+        fetch_packed: Callable[[DriverCollection, Mapping[str, Any]], Iterator[DocumentBlock]] = find_blocks,
         address: Address | None = None,
         exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
@@ -79,7 +79,7 @@ class MongoReader:
     def check(self) -> None:
         """See `DocumentReader.check`."""
         with reading(self._collection):
-            tried(lambda: holds_any(self._collection), waits=False)
+            with_retry(lambda: stores_any(self._collection), waits=False)
         self._check_exists()
 
     def estimate_count(self) -> int | None:
@@ -90,33 +90,33 @@ class MongoReader:
         """
         self._check_exists()
         with reading(self._collection):
-            return tried(self._collection.estimated_document_count)
+            return with_retry(self._collection.estimated_document_count)
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         """See `DocumentReader.scan_by_client`. A collection has no two documents of one `_id`."""
         for raw in self._find({}, by_client=True):
             yield ScannedDocument(raw)
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:
-        """See `DocumentReader.scan_pieces`. Apart are ranges along the index on `clientId`, if there is one."""
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
+        """See `DocumentReader.scan_chunks`. Apart are ranges along the index on `clientId`, if there is one."""
         self._check_exists()
         cut = self.cut() if apart else None
         if cut is None:
             with reading(self._collection):
                 yield from whole_clients(self._fetch_packed(self._collection, {}), documents)
             return
-        yield from whole_clients(cut.scan_before(), documents)
+        yield from whole_clients(cut.scan_below(), documents)
         for clients in cut.ranges(documents):
-            yield cut.piece(clients, documents)
-        yield from whole_clients(cut.scan_behind(), documents)
+            yield cut.chunk(clients, documents)
+        yield from whole_clients(cut.scan_above(), documents)
 
-    def cut(self) -> ClientCut | None:
+    def cut(self) -> Partitioned | None:
         """See `ComparedReader.cut`."""
         if self._address is None:
             return None
         ranges = ClientRanges(self._collection, self._address)
         try:
-            return ranges if ranges.obstacle() is None else None
+            return ranges if ranges.unsupported_reason() is None else None
         except NotPermitted:
             return None
 

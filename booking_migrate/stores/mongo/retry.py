@@ -22,7 +22,7 @@ from stamina.instrumentation import set_on_retry_hooks
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+RETRY_TIMEOUT = 60.0
 """For how many seconds something is tried again; an election takes about twelve (manual: core/replica-set-elections)."""
 
 _ACKNOWLEDGED_SECONDS = 10.0
@@ -45,7 +45,7 @@ set_on_retry_hooks(())
 
 def majority_written() -> WriteConcern:
     """The write concern of everything that has to last: a majority has it, or the write fails and is tried again."""
-    return WriteConcern("majority", wtimeout=round(min(PATIENCE, _ACKNOWLEDGED_SECONDS) * 1000))
+    return WriteConcern("majority", wtimeout=round(min(RETRY_TIMEOUT, _ACKNOWLEDGED_SECONDS) * 1000))
 
 
 def is_transient(error: Exception) -> bool:
@@ -69,12 +69,12 @@ def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[st
     """Attempts at one thing, each to be entered with ``with``; the first that succeeds is the last."""
     return iter(
         stamina.retry_context(
-            on=retried, attempts=None, timeout=PATIENCE, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2
+            on=retried, attempts=None, timeout=RETRY_TIMEOUT, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2
         )
     )
 
 
-def tried(action: Callable[[], T], *, waits: bool = True) -> T:
+def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:
     """What an action comes to that may be done again, once it succeeds.
 
     Args:

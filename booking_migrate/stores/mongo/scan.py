@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from booking_migrate.bson.document import Element, elements, value_in
 from booking_migrate.bson.order import element_key
-from booking_migrate.stores.blocks import Packed, split
+from booking_migrate.stores.blocks import DocumentBlock, split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before
-from booking_migrate.stores.mongo.retry import attempts, tried
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 _BATCH_SIZE = 1000
 _AHEAD = 10
@@ -48,7 +48,7 @@ class Bookmark:
         """Whether the scan can go on from here without handing out a document twice, or leaving one out."""
         return self._is_sure and len(self._ids) <= _MOST_IDS
 
-    def move(self, documents: Packed) -> None:
+    def move(self, documents: DocumentBlock) -> None:
         """Note documents that have been handed out, in their order; there is at least one."""
         last = _client_of(documents.document(-1))
         key = element_key(last)
@@ -98,12 +98,12 @@ def find_documents(
         for batch in _scan(collection, condition, fields):
             yield from batch.documents()
     else:
-        yield from tried(lambda: list(find_raw(collection, condition, fields=fields)))
+        yield from with_retry(lambda: list(find_raw(collection, condition, fields=fields)))
 
 
-def find_packed(
+def find_blocks(
     collection: DriverCollection, condition: Mapping[str, Any], at_once: int | None = None
-) -> Iterator[Packed]:
+) -> Iterator[DocumentBlock]:
     """As `find_documents` in the order of `clientId`, many documents at a time.
 
     Args:
@@ -150,7 +150,7 @@ def _scan(
     condition: Mapping[str, Any],
     fields: Mapping[str, Any] | None,
     at_once: int | None = None,
-) -> Iterator[Packed]:
+) -> Iterator[DocumentBlock]:
     bookmark = Bookmark()
     batches = _batches(collection, condition, fields, at_once)
     while True:
@@ -169,7 +169,7 @@ def _scan(
         bookmark.move(batch)
 
 
-def _left(batches: Iterator[Packed], bookmark: Bookmark) -> Iterator[Packed]:
+def _left(batches: Iterator[DocumentBlock], bookmark: Bookmark) -> Iterator[DocumentBlock]:
     """What is left of a scan that was begun anew."""
     for batch in batches:
         left = [raw for raw in batch.documents() if not bookmark.is_passed(raw)]
@@ -186,7 +186,7 @@ def _batches(
     condition: Mapping[str, Any],
     fields: Mapping[str, Any] | None,
     at_once: int | None,
-) -> Iterator[Packed]:
+) -> Iterator[DocumentBlock]:
     cursor = collection.find_raw_batches(
         condition,
         projection=fields,

@@ -22,15 +22,15 @@ from booking_migrate.stores.mongo.raw import (
     any_of,
     as_driver_document,
     find_raw,
-    holds_any,
     same_version,
     same_version_roughly,
     same_version_within_limits,
+    stores_any,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
-from booking_migrate.stores.ports import CanHold, Replacement, holds_everything
+from booking_migrate.stores.ports import CanHold, Replacement, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -77,9 +77,9 @@ class MongoTarget:
         return self._rejects.name
 
     @property
-    def can_hold(self) -> CanHold:
-        """See `TargetWriter.can_hold`. A collection holds every BSON document."""
-        return holds_everything
+    def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`. A collection holds every BSON document."""
+        return stores_any_bson
 
     def prepare(self) -> None:
         """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
@@ -98,7 +98,7 @@ class MongoTarget:
         self._refuse_other_kinds()
         self._refuse_old_shape()
         with reading(self._collection):
-            self._was_empty = not tried(lambda: holds_any(self._collection))
+            self._was_empty = not with_retry(lambda: stores_any(self._collection))
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`."""
@@ -119,7 +119,7 @@ class MongoTarget:
 
         The server's own count costs it nothing. Where it is too small, the unique index is still in the way of a second document.
         """
-        return self._was_empty and tried(self._collection.estimated_document_count) <= self._sent
+        return self._was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         """See `TargetWriter.join`."""
@@ -195,7 +195,7 @@ class MongoTarget:
 
     def _refuse_old_shape(self) -> None:
         with reading(self._collection):
-            found = tried(lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None))
+            found = with_retry(lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None))
         if found is not None:
             raise TargetInOldShape(self.name, display_id(_id_of(found)))
 

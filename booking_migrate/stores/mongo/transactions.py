@@ -43,7 +43,7 @@ def transact(
         Contended: somebody else wrote to the same documents; nothing was done.
         PyMongoError: anything else, or what should have been passing has not passed.
     """
-    deadline = time.monotonic() + retry.PATIENCE
+    deadline = time.monotonic() + retry.RETRY_TIMEOUT
     while True:
         try:
             return _once(session, work, deadline)

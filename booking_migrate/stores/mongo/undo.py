@@ -15,12 +15,12 @@ from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
-    holds_any,
     same_version,
     same_version_within_limits,
+    stores_any,
 )
 from booking_migrate.stores.mongo.rejects import find_records
-from booking_migrate.stores.mongo.retry import attempts, is_transient, tried
+from booking_migrate.stores.mongo.retry import attempts, is_transient, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
@@ -88,14 +88,14 @@ class MongoUndo:
         name = client_index_name(self._collection)
         if name is not None:
             with writing(self._collection):
-                tried(lambda: drop_index(self._collection, name))
+                with_retry(lambda: drop_index(self._collection, name))
 
     def drop_if_empty(self) -> bool:
         """See `UndoableTarget.drop_if_empty`. The server knows no drop under a condition, so a moment lies between."""
         if not self.exists() or self._holds_something(self._collection):
             return False
         with writing(self._collection):
-            tried(self._collection.drop)
+            with_retry(self._collection.drop)
         return True
 
     def rejects(self) -> Iterator[bytes]:
@@ -122,7 +122,7 @@ class MongoUndo:
         """See `UndoableTarget.drop_rejects_if_empty`."""
         if describe(self._rejects) is not None and not self._holds_something(self._rejects):
             with writing(self._rejects):
-                tried(self._rejects.drop)
+                with_retry(self._rejects.drop)
 
     def close(self) -> None:
         """See `UndoableTarget.close`."""
@@ -130,7 +130,7 @@ class MongoUndo:
 
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
-            return tried(lambda: holds_any(collection))
+            return with_retry(lambda: stores_any(collection))
 
 
 def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:

@@ -153,8 +153,8 @@ def _session_id() -> Stage:
 def _permuted(value: str, *parts: tuple[int, int]) -> Stage:
     """An ObjectId of pieces of another one's hex digits."""
     text = {"$toString": value}
-    pieces = [{"$substrBytes": [text, start, length]} for start, length in parts]
-    return {"$cond": [{"$eq": [{"$type": value}, "objectId"]}, {"$toObjectId": {"$concat": pieces}}, value]}
+    chunks = [{"$substrBytes": [text, start, length]} for start, length in parts]
+    return {"$cond": [{"$eq": [{"$type": value}, "objectId"]}, {"$toObjectId": {"$concat": chunks}}, value]}
 
 
 def _time(own: str, other: str) -> Stage:

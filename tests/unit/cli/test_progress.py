@@ -7,7 +7,7 @@ import pytest
 
 from booking_migrate.cli.progress import Bar, Heartbeat, progress
 from booking_migrate.cli.redaction import redact
-from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Silence, Warned
+from booking_migrate.events import Advanced, NullListener, PhaseEnded, PhaseStarted, Warned
 
 
 class Terminal(StringIO):
@@ -111,7 +111,7 @@ def test_listener_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     kinds = [type(listener) for listener in (dumb, terminal, file, quiet)]
-    assert [Heartbeat, Bar, Heartbeat, Silence] == kinds
+    assert [Heartbeat, Bar, Heartbeat, NullListener] == kinds
 
 
 def test_the_heart_beats_without_events(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.errors import Contended
 from booking_migrate.in_place.batches import Measure, batches
-from booking_migrate.in_place.contention import in_pieces
-from booking_migrate.migrate.counts import Tally
+from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.runs.throttle import Pace
 from booking_migrate.stores.in_place import Waiting
 from tests.support.booking_lines import client
@@ -67,7 +67,7 @@ def test_contended_clients_are_done_apart() -> None:
         return len(clients)
 
     pauses: list[float] = []
-    results = list(in_pieces(range(8), attempt, pause=pauses.append))
+    results = list(bisect_on_conflict(range(8), attempt, pause=pauses.append))
 
     assert [([0, 1, 2, 3], 4), ([4], 1), ([5], None), ([6, 7], 2)] == [
         (list(clients), result) for clients, result in results
@@ -102,12 +102,12 @@ def test_counts_survive_being_saved() -> None:
     sessions = [
         session_of(price=price, currency=currency) for price, currency in ((2**62, "INR"), (1.5, "USD"))
     ]
-    tally = Tally()
+    tally = MigrationCounts()
     for number, session in enumerate(sessions):
         case = ClientCase([session, session_of(clientEmail="a@b.c", _id=number)])
         tally.scanned += 2
         tally.take(client(number), consolidate(case))
-    restored = Tally()
+    restored = MigrationCounts()
     for _ in range(2):
         restored.add(bson.decode(bson.encode({"saved": tally.saved()}))["saved"])
     restored.check()

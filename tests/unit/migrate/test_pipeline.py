@@ -14,9 +14,9 @@ from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.events import Advanced, Event, PhaseEnded, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.stores.blocks import Piece, pack
+from booking_migrate.stores.blocks import Chunk, pack
 from booking_migrate.stores.chunks import whole_clients
-from booking_migrate.stores.ports import CanHold, Replacement, ScannedDocument, holds_everything
+from booking_migrate.stores.ports import CanHold, Replacement, ScannedDocument, stores_any_bson
 from tests.support.bookings import ABSENT, CLIENT, raw
 
 
@@ -37,7 +37,7 @@ class Source:
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         return map(ScannedDocument, self._documents)
 
-    def scan_pieces(self, documents: int, *, apart: bool) -> Iterator[Piece]:  # noqa: ARG002 - the port's signature
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
         return whole_clients(pack(self.scan_by_client()), documents)
 
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -62,8 +62,8 @@ class Target:
         self.calls: list[str] = []
 
     @property
-    def can_hold(self) -> CanHold:
-        return holds_everything
+    def can_store(self) -> CanHold:
+        return stores_any_bson
 
     def prepare(self) -> None:
         self.calls.append("prepare")
@@ -151,7 +151,7 @@ def test_everything_that_may_refuse_comes_before_the_first_write() -> None:
 
 def test_a_lost_booking_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A booking that is neither migrated nor rejected stops the run before its result appears (invariant 1)."""
-    monkeypatch.setattr("booking_migrate.migrate.counts.Tally.take_usual", lambda *_, **__: None)
+    monkeypatch.setattr("booking_migrate.migrate.counts.MigrationCounts.take_flat", lambda *_, **__: None)
     target = Target()
 
     with pytest.raises(UnaccountedBookings) as caught:

@@ -7,7 +7,7 @@ import pytest
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import IllegalTransition
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.signals import Shield
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import (
     RESUMABLE,
     TRANSITIONS,
@@ -74,24 +74,24 @@ def test_what_decides_the_result_is_in_the_fingerprint() -> None:
 
 def test_the_first_signal_waits_for_the_batch() -> None:
     """A signal within a protected stretch is raised at its end; a second one is not held back."""
-    shield = Shield()
+    signal_guard = SignalGuard()
     first, second = KeyboardInterrupt(1), KeyboardInterrupt(2)
-    with pytest.raises(KeyboardInterrupt) as raised, shield.protected():
-        held = [shield.receive(first), shield.receive(second)]
+    with pytest.raises(KeyboardInterrupt) as raised, signal_guard.critical_section():
+        held = [signal_guard.receive(first), signal_guard.receive(second)]
 
     assert [True, False] == held
     assert first is raised.value
-    assert shield.receive(first) is False
+    assert signal_guard.receive(first) is False
 
 
 def test_an_error_goes_before_a_held_signal() -> None:
     """If the batch fails, its error is what is raised."""
-    shield = Shield()
+    signal_guard = SignalGuard()
     broken = ValueError("broken")
 
     def fail() -> None:
-        with shield.protected():
-            shield.receive(KeyboardInterrupt())
+        with signal_guard.critical_section():
+            signal_guard.receive(KeyboardInterrupt())
             raise broken
 
     with pytest.raises(ValueError, match="broken"):

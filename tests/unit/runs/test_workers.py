@@ -14,7 +14,7 @@ from threading import Timer
 import pytest
 
 from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
-from booking_migrate.runs.workers import Crew
+from booking_migrate.runs.workers import WorkerPool
 from tests.support.crews import Ready
 
 ROOT = Path(__file__).parents[3]
@@ -44,10 +44,10 @@ def wait_forever(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_order(workers: int) -> None:
     """Pieces come back in order with their results; with one worker this process does everything."""
-    with Ready(workers) as crew:
+    with Ready(workers) as pool:
         done = list(pool.each(slow_square, iter(range(40))))
 
-    assert [(number, number**2) for number in range(40)] == [(piece, result[0]) for piece, result in done]
+    assert [(number, number**2) for number in range(40)] == [(chunk, result[0]) for chunk, result in done]
     busy = {result[1] for _, result in done}
     assert (workers > 1) == any(process != os.getpid() for process in busy)
 
@@ -56,13 +56,13 @@ def test_pieces_are_not_read_far_ahead() -> None:
     """However slow the one is who takes the results, a bounded number of pieces is held."""
     read: list[int] = []
 
-    def pieces() -> Iterator[int]:
+    def chunks() -> Iterator[int]:
         for number in range(100):
             read.append(number)
             yield number
 
-    with Ready(2) as crew:
-        for done, _ in enumerate(crew.each(slow_square, pieces())):
+    with Ready(2) as pool:
+        for done, _ in enumerate(pool.each(slow_square, chunks())):
             assert len(read) <= done + 8
 
 
@@ -70,8 +70,8 @@ def test_pieces_are_not_read_far_ahead() -> None:
 def test_a_failure_comes_with_its_piece(workers: int) -> None:
     """What goes wrong in another process is raised here, after the results of the pieces before."""
     done: list[int] = []
-    with pytest.raises(LookupError, match="three"), Ready(workers) as crew:
-        done.extend(result for _, result in crew.each(fail_at_three, range(10)))
+    with pytest.raises(LookupError, match="three"), Ready(workers) as pool:
+        done.extend(result for _, result in pool.each(fail_at_three, range(10)))
     assert [0, 1, 2] == done
 
 
@@ -82,7 +82,7 @@ def refuse_all(number: int) -> int:
 
 def test_an_error_comes_with_its_fields() -> None:
     """An error of the program's own comes from another process as it was, with text, fields and exit code."""
-    with pytest.raises(UnusablePlace) as caught, Ready(2) as crew:
+    with pytest.raises(UnusablePlace) as caught, Ready(2) as pool:
         list(pool.each(refuse_all, [7]))
 
     assert "place 7" == caught.value.place
@@ -94,7 +94,7 @@ def test_an_error_comes_with_its_fields() -> None:
 
 def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
     """Work that no other process can be sent fails at once, instead of never coming back."""
-    with pytest.raises((AttributeError, PicklingError)), Ready(2) as crew:
+    with pytest.raises((AttributeError, PicklingError)), Ready(2) as pool:
         list(pool.each(lambda number: number, [7]))
 
 
@@ -107,7 +107,7 @@ def kill_at_three(number: int) -> int:
 
 def test_a_process_that_ends_is_named() -> None:
     """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
-    with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as crew:
+    with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as pool:
         list(pool.each(kill_at_three, range(100)))
 
 
@@ -116,9 +116,9 @@ def test_a_process_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse_to_start))
     with (
         pytest.raises(WorkerLost, match=r"could not be started: BlockingIOError: .*unavailable"),
-        Crew(2) as crew,
+        WorkerPool(2) as pool,
     ):
-        crew.submit(int).result()
+        pool.submit(int).result()
 
 
 def refuse_to_start(_process: object) -> None:
@@ -134,7 +134,7 @@ def die_in_a_result(number: int) -> bytes:
 
 def test_a_process_that_ends_in_a_result_is_named() -> None:
     """A result that breaks off in the middle is waited for by nobody."""
-    with pytest.raises(WorkerLost), Ready(2) as crew:
+    with pytest.raises(WorkerLost), Ready(2) as pool:
         list(pool.each(die_in_a_result, range(100)))
 
 
@@ -145,16 +145,16 @@ def interrupted(_result: object) -> None:
 
 def test_interrupted_in_the_middle_of_results() -> None:
     """Whoever stops taking results, large as they are, is not held up by those that are on their way."""
-    with pytest.raises(KeyboardInterrupt), Ready(2) as crew:
-        next(map(interrupted, crew.each(bytes, [20_000_000] * 50)))
+    with pytest.raises(KeyboardInterrupt), Ready(2) as pool:
+        next(map(interrupted, pool.each(bytes, [20_000_000] * 50)))
 
 
 def test_work_is_not_waited_for_before_others_have_begun() -> None:
     """Until the others are ready, this process does the work itself, in order."""
-    with Crew(2) as crew:
-        piece, (_, process) = next(crew.each(slow_square, iter(range(10))))
+    with WorkerPool(2) as pool:
+        chunk, (_, process) = next(pool.each(slow_square, iter(range(10))))
 
-    assert (0, os.getpid()) == (piece, process)
+    assert (0, os.getpid()) == (chunk, process)
 
 
 def _begun(sign: Path) -> int:
@@ -185,12 +185,12 @@ def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> N
     """Killed or interrupted, a process leaves none behind that works for it, though they are in the middle of something."""
     code = (
         "import signal\n"
-        "from booking_migrate.runs.workers import Crew\n"
+        "from booking_migrate.runs.workers import WorkerPool\n"
         "from tests.unit.runs.test_workers import wait_forever\n"
         "if __name__ == '__main__':\n"
         # Whoever runs the tests may have been told to ignore it, and then Python does, too.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "    with Crew(2) as pool:\n"
+        "    with WorkerPool(2) as pool:\n"
         "        pool._first.result()\n"
         "        list(pool.each(wait_forever, range(2)))\n"
     )

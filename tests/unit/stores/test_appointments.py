@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.stores import appointments as module
-from booking_migrate.stores.appointments import Appointment, AppointmentSpool, mark_of, pack_appointments
+from booking_migrate.stores.appointments import Appointment, AppointmentSpool, appointment_block, mark_of
 
 Row = tuple[bytes, int, int, str]
 
@@ -50,8 +50,8 @@ def test_overlapping(spool: AppointmentSpool, appointments: list[Row], overlappi
 def test_packed_and_other_appointments_meet(spool: AppointmentSpool) -> None:
     """Bookings with and without ObjectIds of their own keep the same expert busy, before 1970, too."""
     expert, other, booking = ObjectId(), ObjectId(), ObjectId()
-    packed = [(expert.binary, -30, 0, booking.binary), (other.binary, -30, 0, ObjectId().binary)]
-    spool.add_packed(pack_appointments(packed))
+    block = [(expert.binary, -30, 0, booking.binary), (other.binary, -30, 0, ObjectId().binary)]
+    spool.add_block(appointment_block(block))
     spool.add([Appointment(mark_of(expert), -1, 30, "text")])
 
     assert (2, (str(booking), "text")) == spool.overlapping(5)
@@ -67,7 +67,7 @@ def test_very_many_appointments(
     count = 25_001
     rows = [(bytes(12), number, number + 2, number.to_bytes(12, "big")) for number in range(count)]
     for start in range(0, count, 700):
-        spool.add_packed(pack_appointments(rows[::-1][start : start + 700]))
+        spool.add_block(appointment_block(rows[::-1][start : start + 700]))
 
     assert (count, tuple(f"{number:024x}" for number in range(3))) == spool.overlapping(3)
 
@@ -97,5 +97,5 @@ def test_overlapping_as_compared_one_by_one(times: list[tuple[bytes, int, int]])
         )
     ]
     with closing(AppointmentSpool()) as spool:
-        spool.add_packed(pack_appointments(rows))
+        spool.add_block(appointment_block(rows))
         assert (len(expected), tuple(expected)) == spool.overlapping(len(rows))

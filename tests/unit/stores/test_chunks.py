@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.blocks import pack_whole, split
+from booking_migrate.stores.blocks import block_of, split
 from booking_migrate.stores.chunks import PIECE_BYTES, client_key, whole_clients
 from booking_migrate.stores.ports import ScannedDocument
 
@@ -21,13 +21,13 @@ def document(number: int, client: Any, size: int = 0) -> bytes:
     return bson.encode({"_id": number, **client_id, "x": "x" * size})
 
 
-def pieces(documents: list[bytes], limit: int, at_once: int = 3) -> list[list[bytes]]:
+def chunks(documents: list[bytes], limit: int, at_once: int = 3) -> list[list[bytes]]:
     """The documents in pieces, scanned so many at a time."""
     parts = [
-        pack_whole([ScannedDocument(raw) for raw in documents[start : start + at_once]])
+        block_of([ScannedDocument(raw) for raw in documents[start : start + at_once]])
         for start in range(0, len(documents), at_once)
     ]
-    return [piece.documents() for piece in whole_clients(iter(parts), limit)]
+    return [chunk.documents() for chunk in whole_clients(iter(parts), limit)]
 
 
 @given(
@@ -41,36 +41,36 @@ def test_no_client_is_split(rows: list[tuple[int, int, Any]], limit: int, at_onc
     for client, count, stray in sorted(rows, key=lambda row: row[0]):
         owners += [*([client] * count), stray, client]
     raws = [document(number, owner) for number, owner in enumerate(owners)]
-    cut = pieces(raws, limit, at_once)
+    cut = chunks(raws, limit, at_once)
 
-    assert sorted(raws) == sorted(raw for piece in cut for raw in piece)
+    assert sorted(raws) == sorted(raw for chunk in cut for raw in chunk)
     assert all(cut)
-    clients = [list(filter(None, map(client_key, piece))) for piece in cut]
-    seen = [key for piece in clients for key in piece]
+    clients = [list(filter(None, map(client_key, chunk))) for chunk in cut]
+    seen = [key for chunk in clients for key in chunk]
     assert sorted(seen) == seen
-    for number, piece in enumerate(clients):
+    for number, chunk in enumerate(clients):
         others = {key for other in clients[number + 1 :] for key in other}
-        assert not others & set(piece)
+        assert not others & set(chunk)
 
 
 def test_pieces_are_about_so_large() -> None:
     """A piece ends with the first client behind its limit."""
     raws = [document(number, number // 4) for number in range(40)]
 
-    assert [4, 8, 8, 8, 8, 4] == [len(piece) for piece in pieces(raws, limit=8, at_once=40)]
+    assert [4, 8, 8, 8, 8, 4] == [len(chunk) for chunk in chunks(raws, limit=8, at_once=40)]
 
 
 def test_large_documents_make_small_pieces() -> None:
     """A piece ends when it has very many bytes, too."""
     raws = [document(number, number, PIECE_BYTES // 2) for number in range(6)]
 
-    assert max(len(piece) for piece in pieces(raws, limit=100, at_once=1)) <= 3
+    assert max(len(chunk) for chunk in chunks(raws, limit=100, at_once=1)) <= 3
 
 
 def test_very_many_strays_are_not_held() -> None:
     """Documents of no client in the middle of a client come in pieces of their own, before the client's."""
     raws = [document(0, 7), *(document(number, [7]) for number in range(1, 26)), document(26, 7)]
-    cut = pieces(raws, limit=5, at_once=100)
+    cut = chunks(raws, limit=5, at_once=100)
 
     assert max(map(len, cut)) <= 6
     assert [0, 26] == [bson.decode(raw)["_id"] for raw in cut[-1] if client_key(raw) is not None]
