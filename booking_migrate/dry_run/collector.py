@@ -1,4 +1,4 @@
-"""What a dry-run wants to know of usual bookings: taken from their bytes, and small enough to come from another process."""
+"""What a dry-run collects of flat bookings: read from their bytes, and small enough to come from a worker process."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeVar
 from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
 from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
 from booking_migrate.dry_run.statistics import DAY
-from booking_migrate.fastpath.build import Look, Shown
-from booking_migrate.fastpath.flat import Plan
+from booking_migrate.fastpath.build import Collector
+from booking_migrate.fastpath.flat import ColumnMap, FlatBookings
 from booking_migrate.stores.appointments import AppointmentBlock, appointment_block
 
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 
 class BatchStats(NamedTuple):
-    """Bookings of usual clients as a dry-run sees them."""
+    """What a dry-run collects of the bookings of flat clients."""
 
     size: int
     """Their bytes."""
@@ -44,8 +44,8 @@ class BatchStats(NamedTuple):
     """See `Scratchpad.add_appointment_block`."""
 
 
-def see(shown: Shown) -> BatchStats:
-    """Look at the bookings of some clients."""
+def collect(bookings: FlatBookings, declined: frozenset[int], size: int) -> BatchStats:
+    """Collect the facts about the bookings of flat clients; see `Collector.collect`."""
     statuses: Counter[bytes] = Counter()
     payments: Counter[bytes] = Counter()
     days: Counter[int] = Counter()
@@ -53,18 +53,18 @@ def see(shown: Shown) -> BatchStats:
     slots: list[_Slot] = []
     ids: list[bytes] = []
     appointments: list[Iterable[tuple[bytes, int, int, bytes]]] = []
-    for alike in shown.bookings.alike:
-        seen = _Collected(alike, shown.left)
-        statuses.update(seen.column("status"))
-        payments.update(seen.column("paymentStatus"))
-        days.update(seen.days)
-        out_of_range += seen.out_of_range()
-        slots += seen.slots
-        ids += seen.busy(seen.column("_id"))
-        appointments.append(seen.appointments())
+    for group in bookings.groups:
+        rows = _Rows(group, declined)
+        statuses.update(rows.column("status"))
+        payments.update(rows.column("paymentStatus"))
+        days.update(rows.days)
+        out_of_range += rows.out_of_range()
+        slots += rows.slots
+        ids += rows.busy(rows.column("_id"))
+        appointments.append(rows.appointments())
     several = {slot for slot, count in Counter(slots).items() if count > 1}
     return BatchStats(
-        shown.size,
+        size,
         _by_text(statuses),
         _by_text(payments),
         days,
@@ -74,18 +74,18 @@ def see(shown: Shown) -> BatchStats:
     )
 
 
-LOOK = Look(see, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
+COLLECTOR = Collector(collect, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
 
 
-class _Collected:
+class _Rows:
     """Bookings of one layout."""
 
-    def __init__(self, alike: LayoutGroup[Plan], left: frozenset[int]) -> None:
-        self._place = alike.plan.place
-        self._columns = alike.columns
-        if not left.isdisjoint(alike.numbers):
-            fit = [number not in left for number in alike.numbers]
-            self._columns = [list(compress(column, fit)) for column in alike.columns]
+    def __init__(self, group: LayoutGroup[ColumnMap], declined: frozenset[int]) -> None:
+        self._index = group.plan.index
+        self._columns = group.columns
+        if not declined.isdisjoint(group.numbers):
+            fit = [number not in declined for number in group.numbers]
+            self._columns = [list(compress(column, fit)) for column in group.columns]
         self.days = [date // DAY for date in self._dates("scheduledDate")]
         starts, ends = (self._minutes(name) for name in ("startTime", "endTime"))
         is_cancelled = {value: _text(value) == CANCELLED for value in {*self.column("status")}}
@@ -107,24 +107,24 @@ class _Collected:
         )
 
     def column(self, name: str) -> Column:
-        """The values of a field."""
-        return self._columns[self._place[name]]
+        """Return the values of a field."""
+        return self._columns[self._index[name]]
 
     def busy(self, column: Sequence[Value]) -> Sequence[Value]:
-        """The values of those bookings that keep their expert busy."""
+        """Return the values of those bookings that keep their expert busy."""
         return column if all(self._is_busy) else list(compress(column, self._is_busy))
 
     def out_of_range(self) -> Iterator[bytes]:
-        """See `BatchStats.out_of_range`."""
-        odd: set[int] = set()
+        """Yield the `_id` of those with a date that many programs cannot show."""
+        found: set[int] = set()
         for name in _DATES:
             dates = self._dates(name)
             if dates and not (is_date_in_range(min(dates)) and is_date_in_range(max(dates))):
-                odd.update(row for row, date in enumerate(dates) if not is_date_in_range(date))
-        return (self.column("_id")[row] for row in sorted(odd))
+                found.update(row for row, date in enumerate(dates) if not is_date_in_range(date))
+        return (self.column("_id")[row] for row in sorted(found))
 
     def appointments(self) -> Iterator[tuple[bytes, int, int, bytes]]:
-        """The appointments of those bookings that keep their expert busy."""
+        """Yield the appointments of those bookings that keep their expert busy: expert, start, end in minutes, `_id`."""
         for (_, expert, midnight, start), end, booking_id in zip(
             self.slots, self._ends, self.busy(self.column("_id")), strict=True
         ):
@@ -132,9 +132,9 @@ class _Collected:
             yield expert, midnight + start, midnight + until, booking_id
 
     def _dates(self, name: str) -> Sequence[int]:
-        """The dates in a field; none if the bookings do not have it."""
-        place = self._place.get(name)
-        dates = () if place is None else self._columns[place]
+        """Return the dates of a field; none if the bookings lack it."""
+        index = self._index.get(name)
+        dates = () if index is None else self._columns[index]
         # The value of null takes no bytes.
         return whole_numbers_of(dates) if dates and dates[0] else ()
 

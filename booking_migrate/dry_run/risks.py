@@ -7,6 +7,7 @@ from bson import decode
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 from bson.objectid import ObjectId
+from typing_extensions import override
 
 from booking_migrate.bson.document import CODEC, Document, read_fields
 from booking_migrate.bson.format import display_id
@@ -16,11 +17,12 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.domain.totals import total
 from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
-from booking_migrate.dry_run.collector import LOOK, BatchStats
+from booking_migrate.dry_run.collector import COLLECTOR, BatchStats
 from booking_migrate.dry_run.outcome import LargeClient
 from booking_migrate.dry_run.statistics import DAY, Statistics
-from booking_migrate.fastpath.build import FlatClient, Look
+from booking_migrate.fastpath.build import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Samples
+from booking_migrate.migrate.observer import Observer
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.stores.appointments import Appointment, mark_of
 from booking_migrate.stores.scratchpad import Scratchpad
@@ -88,8 +90,10 @@ class _Converted(NamedTuple):
     """The sort key of `clientId`."""
 
 
-class RiskWatch:
-    """An `Observer` that finds risks and feeds the statistics."""
+class RiskWatch(Observer):
+    """Finds risks and feeds the statistics."""
+
+    collector: Collector | None = COLLECTOR
 
     def __init__(self, statistics: Statistics, scratchpad: Scratchpad, maximum_document_size: int) -> None:
         """Begin with nothing found.
@@ -112,8 +116,8 @@ class RiskWatch:
         self._appointments: list[Appointment] = []
         self._largest: list[tuple[int, int, LargeClient]] = []
 
+    @override
     def on_booking(self, result: Session | Rejection) -> None:
-        """See `Observer.on_booking`."""
         if self._is_batch_over:
             self._end_batch()
         if isinstance(result, Rejection):
@@ -172,8 +176,8 @@ class RiskWatch:
                 self._doubled.add(key)
                 self._samples["booked-twice"].add(legacy_id)
 
+    @override
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
-        """See `Observer.on_client`."""
         self._is_batch_over = True
         self._on_spelling(client_id)
         document = consolidation.document
@@ -198,21 +202,21 @@ class RiskWatch:
         if len(currencies) > 1:
             self._samples["clients-with-several-currencies"].add(client_id)
 
-    @property
-    def look(self) -> Look:
-        """See `Observer.look`."""
-        return LOOK
-
-    def on_flat_bookings(self, sight: BatchStats) -> None:
-        """See `Observer.on_flat_bookings`."""
-        self._statistics.on_bookings(sight.size, sight.statuses, sight.payment_statuses, sight.days)
-        for kind, ids in (("dates-out-of-range", sight.out_of_range), ("booked-twice", sight.doubled)):
+    @override
+    def on_flat_bookings(self, collected: BatchStats) -> None:
+        self._statistics.on_bookings(
+            collected.size, collected.statuses, collected.payment_statuses, collected.days
+        )
+        for kind, ids in (
+            ("dates-out-of-range", collected.out_of_range),
+            ("booked-twice", collected.doubled),
+        ):
             for booking_id in ids:
                 self._samples[kind].add(ObjectId(booking_id))
-        self._scratchpad.add_appointment_block(sight.appointments)
+        self._scratchpad.add_appointment_block(collected.appointments)
 
+    @override
     def on_flat_client(self, client: FlatClient) -> None:
-        """See `Observer.on_flat_client`."""
         self._on_spelling(client.client_id)
         self._on_size(client.client_id, client.sessions, len(client.document))
         self.documents += 1

@@ -1,7 +1,7 @@
-"""A short cut for the usual client: all of its bookings are usual ones, and agree on whose they are.
+"""Build the documents of flat clients: all of a client's bookings are flat, and agree on the client's fields.
 
-Its document is put together from the bookings' bytes. It means what `domain.consolidate` means for a client without any
-document yet, and a property test compares the two; whenever in doubt, the client is left to the thorough way.
+The document is joined from the bookings' bytes. It means what `domain.consolidate` means for a client that has no document
+yet; a property test compares the two. A client that is not certain to be flat is declined and left to the reference path.
 """
 
 import struct
@@ -24,13 +24,13 @@ from booking_migrate.domain.totals import decimal_of, total
 from booking_migrate.fastpath.flat import FlatBookings, FlatReader, session_bytes
 
 _TOO_MUCH = 2 * MAXIMUM_SIZE
-"""So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
+"""More bytes than this are not split at once: it would take much memory, and a client cannot have as many."""
 
 _TIME, _SIZE = struct.Struct("<q"), struct.Struct("<i")
 
 
 class FlatClient(NamedTuple):
-    """A client whose document was made from usual bookings alone."""
+    """A client whose document was built from flat bookings alone."""
 
     object_id: bytes
     """The twelve bytes of `clientId`."""
@@ -58,121 +58,109 @@ class FlatClient(NamedTuple):
         return sort_key(self.client_id)
 
 
-class Shown(NamedTuple):
-    """What somebody who looks on is shown."""
-
-    bookings: FlatBookings
-    """Usual bookings; not all of them belong to usual clients."""
-
-    left: frozenset[int]
-    """Which of all documents belong to no usual client."""
-
-    size: int
-    """The bytes of all others."""
-
-
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Somebody's look at the bookings of usual clients. Goes to other processes."""
+class Collector:
+    """Collects facts about the bookings of flat clients where they are read; goes to worker processes."""
 
-    see: Callable[[Shown], Any]
-    """What is made of them, a function of a module."""
+    collect: Callable[[FlatBookings, frozenset[int], int], Any]
+    """A function of a module. It takes flat bookings, the positions of all documents that belong to no flat client, and the
+    bytes of the others."""
 
-    wanted: frozenset[str]
-    """The fields whose values are looked at."""
+    fields: frozenset[str]
+    """The names of the fields whose values it reads."""
 
 
 class BuiltClients(NamedTuple):
-    """What came of documents."""
+    """What became of documents."""
 
     clients: list[FlatClient]
     """In the order of their documents."""
 
-    left: list[int]
-    """Which documents belong to no usual client, ascending."""
+    declined: list[int]
+    """The positions of the documents that belong to no flat client, ascending."""
 
-    sight: Any
-    """What a look at the usual clients' bookings came to."""
+    collected: Any
+    """What the collector returned for the bookings of the flat clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlatRules:
-    """What decides whether a client is a usual one. Goes to other processes."""
+    """What decides whether a client is flat. Goes to worker processes."""
 
     contract: Contract
     accepted: frozenset[Reason]
     """The value rules that are waived."""
 
     maximum_size: int
-    """Of a client document, in bytes; a client whose document would be larger is left."""
+    """Of a client document, in bytes; a client whose document would be larger is declined."""
 
     can_store: Callable[[bytes], bool] | None = None
-    """Whether the target can hold a session, a function of a module; None: it holds all of them."""
+    """Whether the target can store a session, a function of a module; None: it stores all of them."""
 
-    look: Look | None = None
-    """None: nobody looks."""
+    collector: Collector | None = None
+    """None: nothing is collected."""
 
 
 class FlatClients:
-    """Makes the documents of usual clients."""
+    """Builds the documents of flat clients."""
 
     def __init__(self, rules: FlatRules) -> None:
-        """Take the rules."""
-        wanted = rules.look.wanted if rules.look else ()
+        """Compile the rules."""
+        wanted = rules.collector.fields if rules.collector else ()
         self._read = FlatReader(rules.contract, rules.accepted, wanted).read
         self._maximum_size = rules.maximum_size
-        self._can_hold = rules.can_store
-        self._look = rules.look
+        self._can_store = rules.can_store
+        self._collector = rules.collector
 
-    def compose(self, raw: bytes, borders: Sequence[int], odd: Container[int] = ()) -> BuiltClients:
-        """Make the documents of the usual clients among the owners of some documents.
+    def build(self, raw: bytes, offsets: Sequence[int], unfit: Container[int] = ()) -> BuiltClients:
+        """Build the documents of the flat clients among the owners of some documents.
 
         Args:
             raw: bytes in which all documents of some clients stand, one behind the other, those of one client together;
-                documents that belong to no client may stand anywhere. No two have the same `_id`, but for the odd ones.
-            borders: where each of them begins, and where the last one ends.
-            odd: numbers of documents whose clients are to be left.
+                documents that belong to no client may stand anywhere. No two have the same `_id`, except unfit ones.
+            offsets: where each of them begins, and where the last one ends.
+            unfit: positions of documents whose clients are to be declined.
 
-        If the documents are more than a client can have, all of them are left, so that memory is bounded.
+        If the documents are more than a client can have, all of them are declined, so that memory is bounded.
         """
-        if borders[-1] - borders[0] > _TOO_MUCH:
-            return BuiltClients([], list(range(len(borders) - 1)), None)
-        usual = self._read(raw, borders)
-        left, odd_clients = _declined(usual, raw, borders, odd)
+        if offsets[-1] - offsets[0] > _TOO_MUCH:
+            return BuiltClients([], list(range(len(offsets) - 1)), None)
+        flat = self._read(raw, offsets)
+        declined, unfit_clients = _declined(flat, raw, offsets, unfit)
         clients: list[FlatClient] = []
-        owners = usual.clients
+        owners = flat.clients
         changes = [row for row, (one, other) in enumerate(pairwise(owners), 1) if one != other]
         for first, end in pairwise([0, *changes, len(owners)] if owners else ()):
-            client = None if owners[first] in odd_clients else self._client(usual, first, end)
+            client = None if owners[first] in unfit_clients else self._client(flat, first, end)
             if client is None:
-                left += usual.numbers[first:end]
+                declined += flat.numbers[first:end]
             else:
                 clients.append(client)
-        left.sort()
-        return BuiltClients(clients, left, self._sight(usual, borders, left))
+        declined.sort()
+        return BuiltClients(clients, declined, self._collect(flat, offsets, declined))
 
-    def _sight(self, usual: FlatBookings, borders: Sequence[int], left: Sequence[int]) -> Any:
-        if self._look is None:
+    def _collect(self, flat: FlatBookings, offsets: Sequence[int], declined: Sequence[int]) -> Any:
+        if self._collector is None:
             return None
-        size = borders[-1] - borders[0] - sum(borders[number + 1] - borders[number] for number in left)
-        return self._look.see(Shown(usual, frozenset(left), size))
+        size = offsets[-1] - offsets[0] - sum(offsets[number + 1] - offsets[number] for number in declined)
+        return self._collector.collect(flat, frozenset(declined), size)
 
-    def _client(self, usual: FlatBookings, first: int, end: int) -> FlatClient | None:
-        """The client whose bookings stand from one place on to before another."""
+    def _client(self, flat: FlatBookings, first: int, end: int) -> FlatClient | None:
+        """Return the client whose bookings are the rows from `first` to before `end`; None if it is declined."""
         count = end - first
-        whose = usual.whose[first]
-        if usual.whose[first:end].count(whose) != count:
+        owner = flat.owner_fields[first]
+        if flat.owner_fields[first:end].count(owner) != count:
             return None
-        ids = usual.ids
-        order = sorted(zip(usual.created[first:end], ids[first:end], range(first, end), strict=True))
-        sessions = [session_bytes(usual.own[row], booking_id) for _, booking_id, row in order]
-        if self._can_hold is not None and not all(map(self._can_hold, sessions)):
+        ids = flat.ids
+        order = sorted(zip(flat.created[first:end], ids[first:end], range(first, end), strict=True))
+        sessions = [session_bytes(flat.bodies[row], booking_id) for _, booking_id, row in order]
+        if self._can_store is not None and not all(map(self._can_store, sessions)):
             return None
-        prices = usual.prices[first:end]
+        prices = flat.prices[first:end]
         spent = total(prices)
-        user_id, email, currency = whose
-        object_id = usual.clients[first]
-        earliest, latest = order[0][0], max(usual.updated[first:end])
+        user_id, email, currency = owner
+        object_id = flat.clients[first]
+        earliest, latest = order[0][0], max(flat.updated[first:end])
         document = _document(object_id, user_id, email, sessions, spent, earliest=earliest, latest=latest)
         if len(document) > self._maximum_size:
             return None
@@ -181,23 +169,23 @@ class FlatClients:
 
 
 def _declined(
-    usual: FlatBookings, raw: bytes, borders: Sequence[int], odd: Container[int]
+    flat: FlatBookings, raw: bytes, offsets: Sequence[int], unfit: Container[int]
 ) -> tuple[list[int], frozenset[bytes | None]]:
-    """The documents that are no usual bookings, and the clients that are none because of them or of odd ones."""
-    count = len(borders) - 1
-    left: list[int] = []
-    if len(usual.numbers) < count:
-        found = frozenset(usual.numbers)
-        left = [number for number in range(count) if number not in found]
-    clients = {object_id_of_client(raw[borders[number] : borders[number + 1]]) for number in left}
+    """Return the documents that are not flat bookings, and the clients that are declined for them or for unfit ones."""
+    count = len(offsets) - 1
+    declined: list[int] = []
+    if len(flat.numbers) < count:
+        found = frozenset(flat.numbers)
+        declined = [number for number in range(count) if number not in found]
+    clients = {object_id_of_client(raw[offsets[number] : offsets[number + 1]]) for number in declined}
     clients.update(
-        client for number, client in zip(usual.numbers, usual.clients, strict=True) if number in odd
+        client for number, client in zip(flat.numbers, flat.clients, strict=True) if number in unfit
     )
-    return left, frozenset(clients)
+    return declined, frozenset(clients)
 
 
 def object_id_of_client(raw: bytes) -> bytes | None:
-    """The twelve bytes of `clientId`; None if it is no ObjectId."""
+    """Return the twelve bytes of `clientId`; None if it is not an ObjectId."""
     found = next((part for part in elements(raw) if part.name == b"clientId"), None)
     return found.value if found is not None and found.kind == OBJECT_ID else None
 
@@ -212,7 +200,7 @@ def _document(
     earliest: int,
     latest: int,
 ) -> bytes:
-    """The client document; `client_document.FIELDS` says in which order its fields stand."""
+    """Return the client document; `domain.client_document.FIELDS` has the order of its fields."""
     count = len(sessions)
     totals = encode({"totalSessions": count, "totalSpent": spent}, codec_options=CODEC)
     head = b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00" % (
@@ -237,10 +225,10 @@ def _document(
 
 
 def _keys(count: int) -> Sequence[bytes]:
-    """What stands before each document of an array."""
+    """Return what precedes each document of an array: type byte and key."""
     if count > len(_KEYS):
-        return [b"\x03%d\x00" % place for place in range(count)]
+        return [b"\x03%d\x00" % index for index in range(count)]
     return _KEYS[:count]
 
 
-_KEYS = [b"\x03%d\x00" % place for place in range(1000)]
+_KEYS = [b"\x03%d\x00" % index for index in range(1000)]

@@ -1,9 +1,9 @@
-"""A short cut for the usual booking: second generation, complete, flat, with ObjectIds.
+"""Recognise flat bookings: second generation, complete, flat, with ObjectIds; and read them column by column.
 
-Nearly all of a collection looks like this, and it can be converted by cutting its bytes along its layout
-(`bson.layout`), without decoding and encoding it, and column by column, without a step for each value. Whether a layout
-is usual is settled once; the values are checked by the contract's own validator. Whenever in doubt, a booking is left out and
-the thorough way (`Converter.convert`) decides; a property test compares the two.
+Nearly all of a collection looks like this. Such a booking is converted by slicing its bytes along its layout (`bson.layout`),
+without decoding it and without a step for each value. Whether a layout is flat is decided once; the values are checked by the
+contract's own validator. A booking that is not certain to be flat is declined, and the reference path
+(`domain.session.Converter`) converts it; a property test compares the two.
 """
 
 import struct
@@ -48,24 +48,24 @@ _SIZE = struct.Struct("<i")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """Where everything is in the bookings of one layout."""
+class ColumnMap:
+    """The columns of the bookings of one layout."""
 
-    place: Mapping[str, int]
-    """The places of the values; see `Layout.place`."""
+    index: Mapping[str, int]
+    """The column of each field, by name."""
 
-    kept: tuple[int, ...]
-    """The places of what the session has of the booking."""
+    body: tuple[int, ...]
+    """The columns of what the session takes over from the booking."""
 
     price: int
     """The BSON type byte of `price`."""
 
 
 class FlatBookings(NamedTuple):
-    """Usual bookings that keep the contract, in the order of their documents: for each of them a value in every column."""
+    """Flat bookings that keep the contract, in the order of their documents: one value of each in every column."""
 
     numbers: Sequence[int]
-    """Which ones of all documents they are."""
+    """Their positions among all documents."""
 
     ids: Column
     """`_id`, twelve bytes."""
@@ -73,7 +73,7 @@ class FlatBookings(NamedTuple):
     clients: Column
     """`clientId`, twelve bytes."""
 
-    whose: Sequence[tuple[bytes, bytes, bytes]]
+    owner_fields: Sequence[tuple[bytes, bytes, bytes]]
     """`clientUserId`, `clientEmail` and `currency`, as BSON has strings."""
 
     created: Sequence[int]
@@ -85,69 +85,69 @@ class FlatBookings(NamedTuple):
     prices: Sequence[Any]
     """`price`, decoded."""
 
-    own: Column
-    """What the session has of the booking, as BSON."""
+    bodies: Column
+    """What the session takes over from the booking, as BSON."""
 
-    alike: Sequence[LayoutGroup[Plan]]
-    """The same bookings by layout, with all values."""
+    groups: Sequence[LayoutGroup[ColumnMap]]
+    """The same bookings by layout, with the values of every wanted field."""
 
 
 class FlatReader:
-    """Finds the usual bookings under one contract."""
+    """Recognises the flat bookings under one contract."""
 
     def __init__(
         self, contract: Contract, accepted: Container[Reason] = (), wanted: Iterable[str] = ()
     ) -> None:
-        """Take the contract.
+        """Compile the checks of the contract.
 
         Args:
             contract: the values allowed.
             accepted: the value rules that are waived.
-            wanted: names of fields whose values somebody wants to see in `FlatBookings.alike`.
+            wanted: names of further fields whose values `FlatBookings.groups` must have.
         """
         checks = {
             rule.name: partial(_keeps, contract.value_validator(rule, accepted))
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = LayoutCache(frozenset(DROPPED), _plan, checks, {*_NEEDED, *wanted})
+        self._layouts = LayoutCache(frozenset(DROPPED), _column_map, checks, {*_NEEDED, *wanted})
 
-    def read(self, raw: bytes, borders: Sequence[int]) -> FlatBookings:
-        """The usual bookings among documents.
+    def read(self, raw: bytes, offsets: Sequence[int]) -> FlatBookings:
+        """Return the flat bookings among documents.
 
         Args:
             raw: bytes in which the documents' BSON stands, one behind the other.
-            borders: where each of them begins, and where the last one ends.
+            offsets: where each of them begins, and where the last one ends.
         """
-        alike = self._layouts.read(raw, borders)
-        several = [_columns(each) for each in alike]
+        groups = self._layouts.read(raw, offsets)
+        several = [_columns(group) for group in groups]
         if len(several) == 1:
             return several[0]
         merged = merge_columns([columns[:-1] for columns in several] or [_NOTHING])
-        return FlatBookings._make([*merged, alike])
+        return FlatBookings._make([*merged, groups])
 
     def convert(self, raw: bytes) -> Session | None:
-        """Convert a booking if it is a usual one that keeps the contract, else None. `Session.fields` stays empty.
+        """Convert a booking if it is flat and keeps the contract; else return None. `Session.fields` stays empty.
 
         Args:
             raw: the document's BSON bytes.
         """
-        usual = self.read(raw, (0, len(raw)))
-        if not usual.numbers:
+        flat = self.read(raw, (0, len(raw)))
+        if not flat.numbers:
             return None
-        user_id, email, currency = (value[4:-1].decode() for value in usual.whose[0])
-        legacy_id = usual.ids[0]
+        user_id, email, currency = (value[4:-1].decode() for value in flat.owner_fields[0])
+        legacy_id = flat.ids[0]
         return Session(
-            session_bytes(usual.own[0], legacy_id),
+            session_bytes(flat.bodies[0], legacy_id),
             raw,
             ObjectId(legacy_id),
             _KEY_OF_OBJECT_ID + legacy_id,
-            usual.created[0],
-            usual.updated[0],
-            ObjectId(usual.clients[0]),
+            flat.created[0],
+            flat.updated[0],
+            ObjectId(flat.clients[0]),
             user_id,
             email,
-            usual.prices[0],
+            flat.prices[0],
             currency,
         )
 
@@ -163,53 +163,53 @@ def _keeps(validator: SchemaValidator, value: Any) -> bool:
     return True
 
 
-def _plan(layout: Layout) -> Plan | None:
+def _column_map(layout: Layout) -> ColumnMap | None:
     kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
         return None
     if any(not _is_flat_kind(rule, kinds.get(rule.name)) for rule in FIELDS):
         return None
-    return Plan(layout.place, layout.kept, kinds["price"])
+    return ColumnMap(layout.place, layout.kept, kinds["price"])
 
 
 def _is_flat_kind(rule: FieldRule, kind: int | None) -> bool:
-    """Whether values of this BSON type may be checked here; absent and null count for optional fields only."""
+    """Return whether values of this BSON type are checked here; absent and null are fine for optional fields only."""
     if kind is None or kind == NULL:
         return rule.presence is Presence.OPTIONAL
     return kind in _KINDS[rule.kind]
 
 
-def _columns(alike: LayoutGroup[Plan]) -> FlatBookings:
-    """The columns of bookings of one layout."""
-    plan, columns = alike.plan, alike.columns
+def _columns(group: LayoutGroup[ColumnMap]) -> FlatBookings:
+    """Return the columns of bookings of one layout."""
+    column_map, columns = group.plan, group.columns
 
     def of(name: str) -> Column:
-        return columns[plan.place[name]]
+        return columns[column_map.index[name]]
 
     return FlatBookings(
-        alike.numbers,
+        group.numbers,
         of("_id"),
         of("clientId"),
         list(zip(of("clientUserId"), of("clientEmail"), of("currency"), strict=True)),
         whole_numbers_of(of("createdAt")),
         whole_numbers_of(of("updatedAt")),
-        numbers_of(plan.price, of("price")),
-        list(map(b"".join, zip(*[columns[place] for place in plan.kept], strict=True))),
-        (alike,),
+        numbers_of(column_map.price, of("price")),
+        list(map(b"".join, zip(*[columns[index] for index in column_map.body], strict=True))),
+        (group,),
     )
 
 
-def session_bytes(own: bytes, legacy_id: bytes) -> bytes:
-    """The session's BSON.
+def session_bytes(body: bytes, legacy_id: bytes) -> bytes:
+    """Return a session's BSON.
 
     Args:
-        own: what it has of the booking.
+        body: what it takes over from the booking.
         legacy_id: the booking's `_id`, twelve bytes.
     """
-    size = _SIZE.pack(len(own) + _FRAME)
-    return b"".join((size, _SESSION_ID, session_object_id(legacy_id), own, _LEGACY_ID, legacy_id, b"\x00"))
+    size = _SIZE.pack(len(body) + _FRAME)
+    return b"".join((size, _SESSION_ID, session_object_id(legacy_id), body, _LEGACY_ID, legacy_id, b"\x00"))
 
 
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
 _FRAME = 4 + len(_SESSION_ID) + 12 + len(_LEGACY_ID) + 12 + 1
-"""What a session has beyond what it has of the booking, in bytes."""
+"""The bytes of a session beside its body."""

@@ -1,4 +1,4 @@
-"""Making the documents of usual clients, a piece of the source at a time; what it takes goes to other processes."""
+"""Building the documents of flat clients, one chunk of the source at a time; runs in worker processes as well."""
 
 from collections.abc import Collection, Container
 from functools import lru_cache
@@ -10,17 +10,17 @@ from booking_migrate.stores.blocks import Chunk, DocumentBlock, block_of
 from booking_migrate.stores.chunks import cuts
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
-_AT_ONCE = 500
-"""How many documents are looked at together: so few that what is made of them stays in the processor's cache."""
+_CACHE_BLOCK = 500
+"""How many documents are processed together: so few that what is made of them stays in the processor's cache."""
 
 
 class BuildResult(NamedTuple):
-    """What came of a piece of the source."""
+    """What the fast path made of a chunk."""
 
     clients: list[FlatClient]
     """In the order of their bookings."""
 
-    left: DocumentBlock
+    declined: DocumentBlock
     """The documents of all other clients, and of none."""
 
     documents: int
@@ -29,46 +29,46 @@ class BuildResult(NamedTuple):
     size: int
     """Their bytes."""
 
-    sights: list[Any]
-    """What looks at the bookings of the usual clients came to."""
+    collected: list[Any]
+    """What the rules' collector returned for the bookings of the flat clients."""
 
     rest: Chunk | None
-    """What is left of the piece."""
+    """What is left of the chunk."""
 
 
-def compose(rules: FlatRules, chunk: Chunk, besides: Collection[bytes] = ()) -> BuildResult:
-    """Read a piece and make the documents of its usual clients.
+def build_documents(rules: FlatRules, chunk: Chunk, *, excluded: Collection[bytes] = ()) -> BuildResult:
+    """Read a chunk and build the documents of its flat clients.
 
     Args:
-        rules: see `FlatRules`.
+        rules: decide which clients are flat.
         chunk: what is read.
-        besides: clients that are to be taken for unusual ones, by the twelve bytes of their ids.
+        excluded: clients that are declined in any case, by the twelve bytes of their ids.
     """
     block, rest = chunk.read()
     raw, starts, duplicates = block
-    borders = [*starts, len(raw)]
-    usual = _clients_of(rules)
+    offsets = [*starts, len(raw)]
+    flat = _clients_of(rules)
     clients: list[FlatClient] = []
-    others: list[ScannedDocument] = []
-    sights: list[Any] = []
-    for first, end in pairwise(cuts(block, _AT_ONCE)):
-        odd: Container[int] = ()
-        if duplicates or besides:
-            odd = frozenset(
+    declined: list[ScannedDocument] = []
+    collected: list[Any] = []
+    for first, end in pairwise(cuts(block, _CACHE_BLOCK)):
+        unfit: Container[int] = ()
+        if duplicates or excluded:
+            unfit = frozenset(
                 number - first
                 for number in range(first, end)
                 if number in duplicates
-                or (besides and object_id_of_client(block.document(number)) in besides)
+                or (excluded and object_id_of_client(block.document(number)) in excluded)
             )
-        made, left, sight = usual.compose(raw, borders[first : end + 1], odd)
-        clients += made
-        others += [
+        built = flat.build(raw, offsets[first : end + 1], unfit)
+        clients += built.clients
+        declined += [
             ScannedDocument(block.document(first + number), duplicates.get(first + number, Duplicate.NONE))
-            for number in left
+            for number in built.declined
         ]
-        if sight is not None:
-            sights.append(sight)
-    return BuildResult(clients, block_of(others), len(starts), len(raw), sights, rest)
+        if built.collected is not None:
+            collected.append(built.collected)
+    return BuildResult(clients, block_of(declined), len(starts), len(raw), collected, rest)
 
 
 @lru_cache(maxsize=1)

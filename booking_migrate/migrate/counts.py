@@ -18,11 +18,11 @@ from booking_migrate.fastpath.build import FlatClient
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
 
 SAMPLES = 5
-"""How many ids stand for many."""
+"""How many ids are kept as examples."""
 
 
 class Samples:
-    """The first few of many ids in MongoDB's order, so that they do not depend on the order of reading."""
+    """A count, and the first few ids in MongoDB's order, so that they do not depend on the order of reading."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -93,7 +93,7 @@ class MigrationCounts:
             self._disagreeing.add(client_id)
 
     def take_flat(self, client: FlatClient, *, is_new: bool) -> None:
-        """Count a usual client; if its document is not new, it was there already, byte for byte."""
+        """Count a flat client; if its document is not new, it was there already, byte for byte."""
         sessions = client.sessions
         if is_new:
             self._migrated += sessions
@@ -121,7 +121,7 @@ class MigrationCounts:
         return sum(samples.count for samples in self._rejected.values())
 
     def recount(self, sessions: int) -> None:
-        """Take out again a client of so many sessions that was counted before with fewer of its bookings."""
+        """Subtract a client of so many sessions that was counted before with fewer of its bookings."""
         self._clients -= 1
         self._sessions -= sessions
 
@@ -139,7 +139,7 @@ class MigrationCounts:
         }
 
     def add(self, saved: Mapping[str, Any]) -> None:
-        """Count what a tally had counted that was saved; an empty one counts nothing."""
+        """Add saved counts; an empty mapping adds nothing."""
         if not saved:
             return
         self._migrated += saved["migrated"]
@@ -153,7 +153,7 @@ class MigrationCounts:
             self._fractional[currency] = self._fractional.get(currency, Decimal(0)) + Decimal(amount)
 
     def check(self) -> None:
-        """Make sure that every booking is accounted for (DESIGN.md, invariant 1).
+        """Make sure that every booking is accounted for: scanned = migrated + already migrated + rejected.
 
         Raises:
             UnaccountedBookings: one is not.
@@ -181,7 +181,7 @@ class MigrationCounts:
         )
 
     def counts_with(self, rejected: "MigrationCounts") -> Counts:
-        """The counts of what was moved here and what another tally has rejected.
+        """Return the counts of what was moved here and of what others have rejected.
 
         Raises:
             UnaccountedBookings: a booking is not accounted for.
@@ -211,7 +211,7 @@ class MigrationCounts:
         }
 
     def findings(self) -> tuple[Finding, ...]:
-        """What somebody should know beyond the rejections."""
+        """Return what is worth knowing beyond the rejections."""
         findings = []
         if self._disagreeing.count:
             findings.append(

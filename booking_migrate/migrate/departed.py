@@ -1,15 +1,15 @@
-"""Clients of the target that have no booking and no client document in the source any more."""
+"""Departed clients: the target has them, and the source has no booking and no client document of them any more."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.migrate.existing import Effects, Settled, find_standing
+from booking_migrate.migrate.existing import Changes, Effects, find_standing
 from booking_migrate.runs.provenance import TargetHistory
 from booking_migrate.stores.ports import TargetWriter
 
-_AT_ONCE = 500
+_CLIENTS_PER_WRITE = 500
 """How many departed clients are handled at a time."""
 
 
@@ -42,25 +42,25 @@ class DepartedClients:
         return effects
 
     def reconcile_rest(self) -> Effects:
-        """Reconcile all clients that are left; the source has no more."""
+        """Reconcile the remaining clients of the target after the last one of the source."""
         effects = Effects()
         while self._next is not None:
             effects = effects.plus(self._depart(self._next[1]))
-        return effects.plus(self._settle())
+        return effects.plus(self._apply())
 
     def _depart(self, client_id: Any) -> Effects:
         self._gone.append(client_id)
         self._next = next(self._clients, None)
-        return self._settle() if len(self._gone) >= _AT_ONCE else Effects()
+        return self._apply() if len(self._gone) >= _CLIENTS_PER_WRITE else Effects()
 
-    def _settle(self) -> Effects:
+    def _apply(self) -> Effects:
         gone, self._gone = self._gone, []
-        settled = Settled()
+        changes = Changes()
         for there in sorted(find_standing(self._target, self._history, gone) if gone else ()):
-            settled.add(there.key, there, there.baseline)
-        if settled.changed or settled.removed:
-            self._target.write([], settled.changed, [], settled.removed)
-        return settled.effects
+            changes.add(there.key, there, there.baseline)
+        if changes.changed or changes.removed:
+            self._target.write([], changes.changed, [], changes.removed)
+        return changes.effects
 
 
 def _clients(target: TargetWriter) -> Iterator[tuple[bytes, Any]]:

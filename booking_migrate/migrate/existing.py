@@ -1,4 +1,4 @@
-"""The client documents that stand in a target, where they come from, and what takes their places."""
+"""The client documents that a target holds already, where they come from, and what replaces them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,26 +24,26 @@ class StandingDocument(NamedTuple):
     """The document as it is."""
 
     found: bytes | None
-    """As it was before the run at hand; None if it was not there."""
+    """As it was before the current run; None if it was not there."""
 
     baseline: bytes | None
     """As it was before any run of this tool; None if it was not there."""
 
 
 class Effects(NamedTuple):
-    """How many client documents are other than before the run."""
+    """How many client documents differ from those before the run."""
 
     written: int = 0
     changed: int = 0
     removed: int = 0
 
     def plus(self, other: "Effects") -> "Effects":
-        """Add two numbers of each kind."""
+        """Return the sums of both."""
         return Effects(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 @dataclass(slots=True)
-class Settled:
+class Changes:
     """What is to be written for some clients, each part in client order."""
 
     new: list[bytes] = field(default_factory=list)
@@ -58,14 +58,14 @@ class Settled:
     def add(
         self, key: bytes, there: StandingDocument, document: bytes | None, *, is_adopted: bool = False
     ) -> None:
-        """Take one client.
+        """Add one client.
 
         Args:
             key: the sort key of `clientId`.
             there: what stands in the target.
             document: what must stand there; None if the client gets no document.
-            is_adopted: whether a document that others changed is kept by a decision. It is written as it is, so that the
-                journal knows it for what the migration has to leave.
+            is_adopted: whether a document that others changed is kept by a decision. It is written unchanged, so that the
+                journal has it as a document that the migration keeps.
         """
         self.keys.append(key)
         if document != there.found:
@@ -103,6 +103,6 @@ def find_standing(
 
 
 def parsed(raw: bytes | None) -> ClientDocument | None:
-    """Read a client document that was in the target; None if it was not, or is none that can be read."""
+    """Return a client document that was in the target; None if it was not, or is not a valid one."""
     document = None if raw is None else read_client_document(raw)
     return document if isinstance(document, ClientDocument) else None

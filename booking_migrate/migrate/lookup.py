@@ -1,4 +1,4 @@
-"""Looking up users and experts for bookings of the first generation (DESIGN.md, section 2)."""
+"""Looking up users and experts for bookings of the first generation, which lack their user ids and emails."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -11,11 +11,11 @@ from booking_migrate.domain.contract import Kind, has_kind, is_client_id
 from booking_migrate.domain.people import People, Person
 from booking_migrate.runs.plan import LookupFields
 
-_AT_ONCE = 1000
-"""How many ids one question to a store names; the port allows a few thousand."""
+_IDS_PER_QUERY = 1000
+"""How many ids one query names; the port allows a few thousand."""
 
-_REMEMBERED = 20_000
-"""How many answers are kept, so that memory does not grow with the number of people."""
+_CACHED = 20_000
+"""How many answers are cached, so that memory does not grow with the number of people."""
 
 
 Value = TypeVar("Value")
@@ -25,19 +25,19 @@ class FindsById(Protocol):
     """Where people are looked up; every `DocumentReader` does."""
 
     def find(self, ids: Sequence[Any]) -> Iterable[bytes]:
-        """The documents that have one of these `_id`; see `DocumentReader.find`."""
+        """Yield the documents that have one of these `_id`; see `DocumentReader.find`."""
 
 
 class Directory:
-    """Users and experts, asked in groups; the last answers are remembered."""
+    """Looks up users and experts in groups; the last answers are cached."""
 
     def __init__(self, users: FindsById | None, experts: FindsById | None, fields: LookupFields) -> None:
-        """Take the places to ask; a place that is None knows nobody."""
-        self._users = _Memory(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
-        self._experts = _Memory(experts, lambda expert: expert.get(fields.expert_user))
+        """Take the places; in a place that is None nothing is found."""
+        self._users = _Cache(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
+        self._experts = _Cache(experts, lambda expert: expert.get(fields.expert_user))
 
     def find(self, bookings: Iterable[Booking]) -> People:
-        """Everybody whom these bookings need and who is to be found."""
+        """Return the users and experts that these bookings lack, as far as they are found."""
         users: dict[bytes, Any] = {}
         experts: dict[bytes, Any] = {}
         for booking in bookings:
@@ -51,28 +51,28 @@ class Directory:
         return People(self._users.find(users), found_experts)
 
 
-class _Memory(Generic[Value]):
-    """What a place answered, by the sort key of `_id`."""
+class _Cache(Generic[Value]):
+    """A cache of the answers of one place, by the sort key of `_id`."""
 
-    def __init__(self, place: FindsById | None, take: Callable[[Document], Value]) -> None:
+    def __init__(self, place: FindsById | None, value_of: Callable[[Document], Value]) -> None:
         self._place = place
-        self._take = take
+        self._value_of = value_of
         self._known: dict[bytes, Value] = {}
         self._unknown: set[bytes] = set()
 
     def find(self, ids: Mapping[bytes, Any]) -> dict[bytes, Value]:
-        """The answers for these ids, given by sort key; who is not found is left out."""
-        if len(self._known) + len(self._unknown) > _REMEMBERED:
+        """Return the answers for these ids, by sort key; ids that are not found are left out."""
+        if len(self._known) + len(self._unknown) > _CACHED:
             self._known.clear()
             self._unknown.clear()
-        self._ask({key: ids[key] for key in ids if key not in self._known and key not in self._unknown})
+        self._query({key: ids[key] for key in ids if key not in self._known and key not in self._unknown})
         return {key: self._known[key] for key in ids if key in self._known}
 
-    def _ask(self, ids: Mapping[bytes, Any]) -> None:
+    def _query(self, ids: Mapping[bytes, Any]) -> None:
         if self._place is not None:
             remaining = iter(ids.values())
-            while some := list(islice(remaining, _AT_ONCE)):
+            while some := list(islice(remaining, _IDS_PER_QUERY)):
                 for raw in self._place.find(some):
                     document = read_fields(raw)
-                    self._known[sort_key(document["_id"])] = self._take(document)
+                    self._known[sort_key(document["_id"])] = self._value_of(document)
         self._unknown.update(key for key in ids if key not in self._known)

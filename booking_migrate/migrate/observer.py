@@ -1,15 +1,18 @@
-"""Looking over the engine's shoulder: what it tells somebody who wants to know more than counts."""
+"""The port through which a migration is observed beyond its counts; the dry-run is its user."""
 
 from typing import Any, Protocol
 
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Session
-from booking_migrate.fastpath.build import FlatClient, Look
+from booking_migrate.fastpath.build import Collector, FlatClient
 
 
 class Observer(Protocol):
-    """Somebody who watches a migration and never changes what comes out of it. Its methods are called very often."""
+    """Observes a migration without changing its result. Its methods are called very often."""
+
+    collector: Collector | None
+    """Collects facts about the bookings of flat clients, which are not notified one by one; None: nothing is collected."""
 
     def on_booking(self, result: Session | Rejection) -> None:
         """Take note of one booking and of what the conversion made of it."""
@@ -21,22 +24,17 @@ class Observer(Protocol):
         has bookings in two batches.
         """
 
-    @property
-    def look(self) -> Look | None:
-        """How the bookings of usual clients are looked at, which are not told about one by one; None: not at all.
-
-        It may be called in another process.
-        """
-
-    def on_flat_bookings(self, sight: Any) -> None:
-        """Take note of what a look at the bookings of some usual clients came to."""
+    def on_flat_bookings(self, collected: Any) -> None:
+        """Take note of what the collector returned for the bookings of some flat clients."""
 
     def on_flat_client(self, client: FlatClient) -> None:
-        """Take note of a usual client. It comes in the same order as the other clients."""
+        """Take note of a flat client. It comes in the same order as the other clients."""
 
 
 class NullObserver:
-    """The default observer: it sees nothing."""
+    """Ignores everything; the default."""
+
+    collector: Collector | None = None
 
     def on_booking(self, result: Session | Rejection) -> None:
         """Ignore the booking."""
@@ -44,12 +42,7 @@ class NullObserver:
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
         """Ignore the client."""
 
-    @property
-    def look(self) -> Look | None:
-        """There is nothing to be looked at."""
-        return None
-
-    def on_flat_bookings(self, sight: Any) -> None:
+    def on_flat_bookings(self, collected: Any) -> None:
         """Ignore the bookings."""
 
     def on_flat_client(self, client: FlatClient) -> None:

@@ -1,4 +1,4 @@
-"""Before anything is written: clients that have more than one client document (DESIGN.md, section 2, "Already new")."""
+"""Before the first write: clients that have more than one client document, which are refused or merged."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,21 +32,21 @@ class _Entry:
 def merge_duplicates(
     source: DocumentReader, target: TargetWriter, history: TargetHistory, *, merge_documents: bool
 ) -> None:
-    """Refuse clients with more than one client document, or make the target ready for joining them.
+    """Refuse clients with more than one client document, or prepare the target for merging them.
 
     A client document of the source that stands in the target under the same `_id` is one document, not two. With
-    ``merge_documents``, documents that are both in the target are joined there into the older one at once, because the
-    unique index cannot exist beside them; all others are joined on the way, by `consolidate`.
+    ``merge_documents``, documents that are both in the target are merged there into the older one at once, because the
+    unique index cannot exist beside them; all others are merged by `consolidate` during the run.
 
     Raises:
-        DuplicateClientDocuments: there are some and they are not to be joined, or cannot be.
+        DuplicateClientDocuments: there are some, and they are not to be merged or cannot be.
     """
     named: list[str] = []
     count = 0
     for entries in _duplicates(source, target, history):
         in_target = [entry for entry in entries if entry.in_target]
-        joined = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
-        if not joined:
+        merged = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
+        if not merged:
             count += 1
             if len(named) < _NAMED:
                 ids = ", ".join(display_id(entry.document_id) for entry in entries)
@@ -89,13 +89,13 @@ def _without_derived(
 def _entries(documents: Iterator[bytes], *, in_target: bool) -> Iterator[_Entry]:
     for raw in documents:
         document = read_client_document(raw)
-        # What is no proper client document is rejected on its own later.
+        # An invalid client document is rejected on its own later.
         if isinstance(document, ClientDocument):
             yield _Entry(sort_key(document.client_id), document.client_id, document.document_id, in_target)
 
 
 def _join(target: TargetWriter, client_id: Any) -> bool:
-    """Join a client's documents in the target into the oldest; whether that could be done."""
+    """Merge a client's documents in the target into the oldest; return whether that was possible."""
     read = [read_client_document(raw) for raw in target.find_client_documents([client_id])]
     documents = [document for document in read if isinstance(document, ClientDocument)]
     joined = consolidate(ClientCase(sessions=(), in_source=documents))

@@ -129,7 +129,7 @@ def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
 
     def compose() -> None:
         for part in parts:
-            usual.compose(part.raw, [*part.starts, len(part.raw)])
+            usual.build(part.raw, [*part.starts, len(part.raw)])
 
     def compose_thoroughly() -> None:
         results = (converter.convert(read_booking(raw), nobody) for raw in raws)

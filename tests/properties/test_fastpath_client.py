@@ -1,4 +1,4 @@
-"""The short cut for usual clients never says anything else than the thorough way."""
+"""The fast path for flat clients never says anything else than the reference path."""
 
 import random
 from collections.abc import Container
@@ -57,7 +57,7 @@ def encoded(documents: list[Document]) -> list[bytes]:
 
 
 def thorough(documents: list[bytes]) -> Consolidation | None:
-    """What the thorough way makes of one client's bookings; None if one of them is rejected."""
+    """What the reference path makes of one client's bookings; None if one of them is rejected."""
     sessions = [CONVERTER.convert(read_booking(document), People()) for document in documents]
     if not all(isinstance(session, Session) for session in sessions):
         return None
@@ -72,11 +72,11 @@ def counted(tally: MigrationCounts) -> tuple[object, object]:
 def composed(documents: list[bytes], odd: Container[int] = (), rules: FlatRules = RULES) -> BuiltClients:
     """What comes of documents."""
     block = split(b"".join(documents))
-    return FlatClients(rules).compose(block.raw, [*block.starts, len(block.raw)], odd)
+    return FlatClients(rules).build(block.raw, [*block.starts, len(block.raw)], odd)
 
 
 def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:
-    """Compose them, compare with the thorough way, and say how many usual clients there were."""
+    """Compose them, compare with the reference path, and say how many flat clients there were."""
     clients, left, _ = composed(documents, odd)
     for client in clients:
         own = [document for document in documents if object_id_of_client(document) == client.object_id]
@@ -89,15 +89,15 @@ def compared(documents: list[bytes], odd: frozenset[int] = frozenset()) -> int:
         shortly.take_flat(client, is_new=True)
         thoroughly.take(client.client_id, consolidation)
         assert counted(thoroughly) == counted(shortly)
-    usual = {client.object_id for client in clients}
-    others = [number for number, each in enumerate(documents) if object_id_of_client(each) not in usual]
+    flat = {client.object_id for client in clients}
+    others = [number for number, each in enumerate(documents) if object_id_of_client(each) not in flat]
     assert others == left
-    assert [client.object_id for client in clients] == sorted(usual)
+    assert [client.object_id for client in clients] == sorted(flat)
     return len(clients)
 
 
 @given(st.lists(USUAL, max_size=12, unique_by=lambda document: document["_id"]), st.randoms())
-def test_usual_clients_get_the_document_of_the_thorough_way(
+def test_flat_clients_get_the_document_of_the_reference_path(
     documents: list[Document], chance: random.Random
 ) -> None:
     """Document, totals in every type, order and counts are those of conversion and consolidation."""
@@ -106,8 +106,8 @@ def test_usual_clients_get_the_document_of_the_thorough_way(
 
 
 @given(bookings())
-def test_of_dirty_bookings_only_usual_clients_are_taken(documents: list[Document]) -> None:
-    """Of dirty documents of all types, whatever is not left is as the thorough way has it."""
+def test_of_dirty_bookings_only_flat_clients_are_taken(documents: list[Document]) -> None:
+    """Of dirty documents of all types, whatever is not left is as the reference path has it."""
     compared(
         sorted(
             encoded(documents), key=lambda document: sort_key(bson.decode(document, CODEC).get("clientId"))
@@ -122,27 +122,27 @@ def test_one_odd_booking_leaves_the_whole_client() -> None:
     def booked(number: int, client: ObjectId, **changes: Any) -> bytes:
         return raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), clientId=client, **changes)
 
-    usual = [booked(1, first), booked(2, first), booked(3, first)]
+    flat = [booked(1, first), booked(2, first), booked(3, first)]
     other = [booked(4, second)]
     for number in range(3):
-        broken = [*usual]
+        broken = [*flat]
         broken[number] = booked(9, first, duration=1)
         assert 1 == compared([*broken, *other])
-        clients, left, _ = composed([*usual, *other], {number})
+        clients, left, _ = composed([*flat, *other], {number})
         assert ([second.binary], [0, 1, 2]) == ([client.object_id for client in clients], left)
 
 
 def test_documents_of_no_client_split_no_client() -> None:
     """A booking without a client in the middle of a client's is left, and the client is one."""
-    usual = [raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}")) for number in range(4)]
+    flat = [raw(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}")) for number in range(4)]
     stray = raw(_id=ObjectId("68b61bd7a4c0bf9eaa00ffff"), clientId=None)
-    clients, left, _ = composed([*usual[:2], stray, *usual[2:]])
+    clients, left, _ = composed([*flat[:2], stray, *flat[2:]])
 
     assert ([4], [2]) == ([client.sessions for client in clients], left)
 
 
 def test_what_does_not_fit_is_left() -> None:
-    """A document over the limit, or sessions that the target cannot hold, are for the thorough way."""
+    """A document over the limit, or sessions that the target cannot hold, are for the reference path."""
     documents = [raw()]
     size = len(composed(documents).clients[0].document)
     for rules in (

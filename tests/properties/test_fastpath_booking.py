@@ -1,4 +1,4 @@
-"""The short cut for usual bookings never says anything else than the thorough way."""
+"""The fast path for flat bookings never says anything else than the reference path."""
 
 import struct
 
@@ -19,28 +19,28 @@ CONVERTER = Converter(Contract())
 
 
 def short_cut(booking: bytes) -> object:
-    """What the short cut makes of a booking that it has met nothing like before."""
+    """What the fast path makes of a booking that it has met nothing like before."""
     return FlatReader(Contract()).convert(booking)
 
 
 def thorough(booking: bytes) -> object:
-    """What the thorough way makes of a booking."""
+    """What the reference path makes of a booking."""
     return CONVERTER.convert(read_booking(booking), People())
 
 
 @given(bookings())
-def test_the_short_cut_agrees_with_the_thorough_way(documents: list[Document]) -> None:
-    """Either the short cut has no answer, or it has that of the thorough way."""
-    usual = FlatReader(Contract())
+def test_the_short_cut_agrees_with_the_reference_path(documents: list[Document]) -> None:
+    """Either the fast path has no answer, or it has that of the reference path."""
+    flat = FlatReader(Contract())
     for document in documents:
         booking = bson.encode(document, codec_options=CODEC)
-        session = usual.convert(booking)
+        session = flat.convert(booking)
 
         assert session is None or thorough(booking) == session
 
 
-def test_the_usual_booking_takes_the_short_cut() -> None:
-    """A complete booking of the second generation is converted by the short cut."""
+def test_the_flat_booking_takes_the_short_cut() -> None:
+    """A complete booking of the second generation is converted by the fast path."""
     session = short_cut(raw())
 
     assert session is not None
@@ -70,8 +70,8 @@ def test_the_usual_booking_takes_the_short_cut() -> None:
         "reserved",
     ],
 )
-def test_what_could_hide_takes_the_thorough_way(odd: Element) -> None:
-    """A document in which something may hide from Python has no answer from the short cut."""
+def test_what_could_hide_takes_the_reference_path(odd: Element) -> None:
+    """A document in which something may hide from Python has no answer from the fast path."""
     assert short_cut(wrap([*elements(raw()), odd])) is None
     assert short_cut(wrap([odd, *elements(raw())])) is None
 
