@@ -4,7 +4,6 @@ Engines and stores import no progress bar and no logger; bars, heartbeat lines a
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 
@@ -38,53 +37,7 @@ class Warned:
     message: str
 
 
-class Step(Enum):
-    """The named steps of a run's life: what is said here is durable, and what comes next is not."""
-
-    LOCKED = "locked"
-    RUN_NOTED = "run-noted"
-    TARGET_PREPARED = "target-prepared"
-    RANGE_NOTED = "range-noted"
-    BATCH_WRITTEN = "batch-written"
-    CHECKPOINTED = "checkpointed"
-    MOVE_PREPARED = "move-prepared"
-    ARCHIVED = "archived"
-    DOCUMENTS_WRITTEN = "documents-written"
-    TARGET_FINISHED = "target-finished"
-    RUN_FINISHED = "run-finished"
-    UNLOCKED = "unlocked"
-    CUTOVER_NOTED = "cutover-noted"
-    FENCED = "fenced"
-    CAUGHT_UP = "caught-up"
-    LEGACY_COPIED = "legacy-copied"
-    PROVEN_AGAIN = "proven-again"
-    CARRIED = "carried"
-    SWAPPED = "swapped"
-    CUT_OVER = "cut-over"
-    FENCE_LIFTED = "fence-lifted"
-    RESTORATION_NOTED = "restoration-noted"
-    RESTORATION_BUILT = "restoration-built"
-    RESTORATION_PROVEN = "restoration-proven"
-    RESTORED = "restored"
-    FINALIZE_NOTED = "finalize-noted"
-    LEGACY_IDS_DROPPED = "legacy-ids-dropped"
-    ARCHIVE_DROPPED = "archive-dropped"
-    UNDO_BEGUN = "undo-begun"
-    INDEX_REMOVED = "index-removed"
-    RANGE_UNDONE = "range-undone"
-    REJECTS_UNDONE = "rejects-undone"
-    UNDO_PROVEN = "undo-proven"
-    NOTES_DROPPED = "notes-dropped"
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A run has taken a step of its life; tests kill it there."""
-
-    step: Step
-
-
-Event = PhaseStarted | Advanced | PhaseEnded | Warned | Reached
+Event = PhaseStarted | Advanced | PhaseEnded | Warned
 
 
 class Listener(Protocol):

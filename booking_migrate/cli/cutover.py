@@ -215,7 +215,7 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
     )
     with opened(places, start.listener) as sides:
         if start.is_abort:
-            return _abort(places, sides, request, start, began)
+            return _abort(places, sides, request, began)
 
         def before(chosen: "RunRecord") -> None:
             _warn_of_options(places, sides, start.listener)
@@ -236,7 +236,7 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
     return report_of_cutover(outcome, seconds=monotonic() - began)
 
 
-def _abort(places: Places, sides: Opened, request: "RunRequest", start: _Start, began: float) -> "Report":
+def _abort(places: Places, sides: Opened, request: "RunRequest", began: float) -> "Report":
     from booking_migrate.cli.run_context import stores_of  # noqa: PLC0415 - as above
     from booking_migrate.cutover.run import abort  # noqa: PLC0415
     from booking_migrate.reports.life.model import report_of_abort  # noqa: PLC0415
@@ -244,7 +244,7 @@ def _abort(places: Places, sides: Opened, request: "RunRequest", start: _Start, 
 
     stores = stores_of(sides.connection, target=places.target, source=places.source)
     live = open_live(sides.connection, source=places.source, target=places.target)
-    return report_of_abort(abort(stores, live, request, start.listener), seconds=monotonic() - began)
+    return report_of_abort(abort(stores, live, request), seconds=monotonic() - began)
 
 
 def _warn_of_options(places: Places, sides: Opened, listener: "Listener") -> None:

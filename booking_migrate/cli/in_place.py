@@ -128,7 +128,6 @@ def _run(
         session = RunSession(
             stores,
             request,
-            start.listener,
             undo=lambda run, lock: undo_in_place(
                 run, collection, stores, lock, listener=start.listener, signal_guard=start.signal_guard
             ),

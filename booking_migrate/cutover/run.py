@@ -20,7 +20,7 @@ from booking_migrate.errors import (
     LeaseLost,
     NoMajority,
 )
-from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
@@ -107,14 +107,12 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     """
     request = plan.request
     lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
-    plan.listener.notify(Reached(Step.LOCKED))
     try:
         outcome = _cut_over(plan, lock)
     except BaseException as error:
         lock.release_after(error)
         raise
     lock.release()
-    plan.listener.notify(Reached(Step.UNLOCKED))
     return outcome
 
 
@@ -127,7 +125,7 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
             # Cleared up on another collection, it would be taken for swapped.
             problem = f"run {run.run_id} is the cut-over of {run.source}"
             raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
-        run = recover(run, live, plan.stores, lock, plan.listener)
+        run = recover(run, live, plan.stores, lock)
         if run.state is RunState.CUT_OVER:
             indexes, kept = _recreate_indexes(run, live), _options(run, live)
             return CutoverOutcome(run, refused_seconds=run.refused_seconds, indexes=indexes, options=kept)
@@ -142,14 +140,13 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     return _Attempt(run, plan, lock).carry_out()
 
 
-def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listener: Listener) -> RunRecord:
+def abort(stores: RunStores, live: LiveCollections, request: RunRequest) -> RunRecord:
     """Clear up after a cut-over that was killed, so that the source is live as before; the target is kept.
 
     Args:
         stores: where the run's life is kept.
         live: source and target.
         request: names both, and the holder of the lock.
-        listener: is told of the steps.
 
     Raises:
         CutoverRefused: no cut-over of it has begun, or its swap has happened (then it is brought to its end).
@@ -157,7 +154,7 @@ def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listene
     """
     lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
     try:
-        run = _aborted(stores, live, request, lock, listener)
+        run = _aborted(stores, live, request, lock)
     except BaseException as error:
         lock.release_after(error)
         raise
@@ -165,23 +162,19 @@ def abort(stores: RunStores, live: LiveCollections, request: RunRequest, listene
     return run
 
 
-def _aborted(
-    stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock, listener: Listener
-) -> RunRecord:
+def _aborted(stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock) -> RunRecord:
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
         problem = f"no cut-over of {request.source} has been left unfinished"
         raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
-    run = recover(run, live, stores, lock, listener)
+    run = recover(run, live, stores, lock)
     if run.state is RunState.CUT_OVER:
         problem = f"the swap of run {run.run_id} has happened already, and it is cut over now"
         raise CutoverRefused(run.target, problem, f"{rollback_of(run)} brings the old bookings back.")
     return run
 
 
-def recover(
-    run: RunRecord, live: LiveCollections, stores: RunStores, lock: HeldLock, listener: Listener
-) -> RunRecord:
+def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: HeldLock) -> RunRecord:
     """Clear up after a cut-over that was killed: before the swap nothing of it stays, after the swap it is done.
 
     Raises:
@@ -198,14 +191,11 @@ def recover(
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         _recreate_indexes(run, live)
-        run = stores.journal.save(
+        return stores.journal.save(
             run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
         )
-        listener.notify(Reached(Step.CUT_OVER))
-        return run
     # The fence first: whatever fails after it, the source takes writes again.
     live.lift_fence(settings)
-    listener.notify(Reached(Step.FENCE_LIFTED))
     live.take_back_carried(_bookings_of(stores.target.rejects()))
     live.drop(run.legacy or legacy_name(run))
     check_transition(run, RunState.DONE)
@@ -254,7 +244,6 @@ class _Attempt:
             legacy=self._legacy,
             live_settings=self._live.settings(),
         )
-        self._reach(Step.CUTOVER_NOTED)
         try:
             caught_up, carried = self._prepare()
             with self._shield.critical_section():
@@ -263,7 +252,6 @@ class _Attempt:
                 self._live.swap()
                 self._live.lift_fence(self._run.live_settings or "")
                 refused = self._refused_seconds()
-                self._reach(Step.SWAPPED)
                 # Before the last note: whoever finds that missing recreates them again.
                 indexes = _recreate_indexes(self._run, self._live)
                 self._run = self._stores.journal.save(
@@ -272,7 +260,6 @@ class _Attempt:
                     counts=asdict(caught_up.migration.counts),
                     fenced_at=None,
                 )
-                self._reach(Step.CUT_OVER)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -286,7 +273,6 @@ class _Attempt:
         self._run = journal.save(self._run.run_id, fenced_at=journal.now())
         self._fenced_at = monotonic()
         self._live.raise_fence()
-        self._reach(Step.FENCED)
         places = self._places
         caught_up = catch_up(
             self._plan,
@@ -298,7 +284,6 @@ class _Attempt:
             listener=self._listener,
             signal_guard=self._shield,
         )
-        self._reach(Step.CAUGHT_UP)
         counts = caught_up.migration.counts
         if counts.conflicts:
             raise self._failure(
@@ -315,12 +300,10 @@ class _Attempt:
         outcome = places.verify(self._legacy)
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
-        self._reach(Step.PROVEN_AGAIN)
         carried = 0
         if self._policy is RejectedPolicy.CARRY and rejected:
             self._lock.confirm()
             carried = self._live.carry(_bookings_of(self._stores.target.rejects()))
-            self._reach(Step.CARRIED)
         if not self._live.has_same_count(self._legacy):
             raise self._failure("bookings were deleted from the source meanwhile", _DELETIONS_GO_ON)
         return caught_up, carried
@@ -335,7 +318,6 @@ class _Attempt:
                 f"the copy {self._legacy} is not what the source is: bookings were deleted meanwhile",
                 _DELETIONS_GO_ON,
             )
-        self._reach(Step.LEGACY_COPIED)
 
     def _give_up(self, error: BaseException) -> None:
         """Leave the source live as it was; if even that cannot be done, say so: the next start does it."""
@@ -344,7 +326,7 @@ class _Attempt:
         try:
             if self._run.state is not RunState.CUT_OVER:
                 with self._shield.critical_section():
-                    self._run = recover(self._run, self._live, self._stores, self._lock, self._listener)
+                    self._run = recover(self._run, self._live, self._stores, self._lock)
             if self._run.state is RunState.CUT_OVER:
                 error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
             elif isinstance(error, KeyboardInterrupt):
@@ -373,9 +355,6 @@ class _Attempt:
 
     def _refused_seconds(self) -> float:
         return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
-
-    def _reach(self, step: Step) -> None:
-        self._listener.notify(Reached(step))
 
 
 def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:

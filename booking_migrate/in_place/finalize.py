@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from booking_migrate.errors import Finalized, NoRun, UnfinishedRun
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
@@ -75,7 +75,6 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
     source, archive = plan.collection.name, plan.collection.archive_name
     runs_to_finalize(plan.stores.journal, source=source, archive=archive)
     lock = HeldLock.acquire(plan.stores.locks, source, plan.holder)
-    plan.listener.notify(Reached(Step.LOCKED))
     try:
         # Somebody may have undone or finalized it before the lock was ours.
         runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive)
@@ -84,7 +83,6 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
         lock.release_after(error)
         raise
     lock.release()
-    plan.listener.notify(Reached(Step.UNLOCKED))
     return outcome
 
 
@@ -100,16 +98,13 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
         check_transition(run, RunState.FINALIZING)
         lock.confirm()
         journal.save(run.run_id, state=RunState.FINALIZING.value)
-    plan.listener.notify(Reached(Step.FINALIZE_NOTED))
     changed = _drop_legacy_ids(plan, lock) if plan.drop_legacy_ids else 0
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
-    plan.listener.notify(Reached(Step.ARCHIVE_DROPPED))
     for run in runs:
         lock.confirm()
         journal.forget(run.run_id)
         newest = journal.save(run.run_id, state=RunState.FINALIZED.value)
-        plan.listener.notify(Reached(Step.NOTES_DROPPED))
     return FinalizeOutcome(newest, verification, is_done=True, documents_changed=changed)
 
 
@@ -119,7 +114,6 @@ def _drop_legacy_ids(plan: FinalizePlan, lock: HeldLock) -> int:
     for count in plan.collection.drop_legacy_ids():
         changed += count
         plan.listener.notify(Advanced(count))
-        plan.listener.notify(Reached(Step.LEGACY_IDS_DROPPED))
         lock.confirm()
     plan.listener.notify(PhaseEnded())
     return changed

@@ -17,7 +17,7 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.reversal import Change, Reversal, reverse
 from booking_migrate.errors import Contended, NotRestored
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive_of
 from booking_migrate.in_place.contention import bisect_on_conflict
 from booking_migrate.runs.drift import ChangesSince
@@ -107,7 +107,6 @@ def undo_in_place(
     run = stores.journal.save(
         run.run_id, state=RunState.ROLLING_BACK.value, server_session=collection.server_session()
     )
-    listener.notify(Reached(Step.UNDO_BEGUN))
     undoing = _Undo(
         run,
         collection,
@@ -118,7 +117,7 @@ def undo_in_place(
         discard_later=discard_later,
     )
     undoing.put_back()
-    undo_rejects(run, stores, lock, listener, signal_guard)
+    undo_rejects(run, stores, lock, signal_guard)
     undoing.prove()
     return undoing.finish()
 
@@ -174,7 +173,6 @@ class _Undo:
         with self._shield.critical_section():
             returned = self._collection.work(lambda unit: self._take(unit, clients, memory))
             self._count(returned)
-            self._listener.notify(Reached(Step.RANGE_UNDONE))
         return len(returned.originals)
 
     def _take(self, unit: Unit, clients: Sequence[Any], memory: "_Memory") -> _Return:
@@ -190,9 +188,7 @@ class _Undo:
                 run_id=self._run.run_id,
                 token=self._lock.token,
             ),
-            lambda step: self._listener.notify(Reached(step)),
         )
-        self._listener.notify(Reached(Step.MOVE_PREPARED))
         return returned
 
     def _counted(self, returned: _Return) -> Mapping[str, Any]:
@@ -255,14 +251,11 @@ class _Undo:
         run, outcome = self._run, self._outcome
         self._lock.confirm()
         outcome.index_removed = self._collection.drop_indexes(run.indexes_made)
-        self._listener.notify(Reached(Step.INDEX_REMOVED))
         if not run.archive_existed:
             outcome.target_dropped = self._collection.drop_archive(only_if_empty=True)
         self._lock.confirm()
         outcome.run = self._journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
-        self._listener.notify(Reached(Step.UNDO_PROVEN))
         self._journal.forget(run.run_id)
-        self._listener.notify(Reached(Step.NOTES_DROPPED))
         return outcome
 
 

@@ -1,12 +1,11 @@
 """Clients as they were before a unit of work that was cut off between its steps, on a server without transactions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.events import Step
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 
 
@@ -56,7 +55,7 @@ class Replay:
         """See `Unit.archived`."""
         return self._unit.archived(ids)
 
-    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+    def take(self, move: Move) -> None:
         """See `Unit.take`. The notes are there already; they become true under their own names."""
         progress = {**move.progress, "noted": self._noted}
-        self._unit.take(replace(move, notes=(), progress=progress), reached)
+        self._unit.take(replace(move, notes=(), progress=progress))

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.accounting import Pass, Progress
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.in_place.batches import Batch, Measure, batches
@@ -172,7 +172,6 @@ class _InPlace:
             with self._shield.critical_section():
                 self._session.confirm()
                 is_rejects_changed = this.rejects.finish()
-                self._reach(Step.TARGET_FINISHED)
                 return self._finish(
                     this,
                     passes,
@@ -203,7 +202,6 @@ class _InPlace:
         self._collection.prepare()
         self._session.confirm()
         self._progress = Progress.of(self._session.run)
-        self._reach(Step.TARGET_PREPARED)
         if self._session.is_resumed and not self._collection.has_transactions:
             self._complete_step()
         run = self._session.run
@@ -329,9 +327,7 @@ class _InPlace:
                     run_id=self._session.run_id,
                     token=self._session.token,
                 ),
-                self._reach,
             )
-            self._reach(Step.MOVE_PREPARED)
         return settlement
 
     def _recount(self, settlement: GroupPlan) -> None:
@@ -349,7 +345,6 @@ class _InPlace:
     def _done(self, settlement: GroupPlan, this: Pass) -> None:
         if settlement.gone:
             self._progress = self._progress.after(settlement)
-            self._reach(Step.BATCH_WRITTEN)
         self._keep_rejected(settlement, this)
 
     def _keep_rejected(self, settlement: GroupPlan, this: Pass) -> None:
@@ -358,9 +353,6 @@ class _InPlace:
         this.done(settlement)
         for rejection in settlement.rejected:
             this.rejects.add(rejection)
-
-    def _reach(self, step: Step) -> None:
-        self._listener.notify(Reached(step))
 
 
 def _examined(

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.events import Advanced, Event, Listener, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.runs.provenance import JournalHistory, Trace, client_key_of
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
@@ -129,7 +129,6 @@ class JournaledTarget:
         self._session.open()
         self._target.prepare()
         self._session.confirm()
-        self._reach(Step.TARGET_PREPARED)
 
     def scan_client_documents(self) -> Iterator[bytes]:
         """See `TargetWriter.scan_client_documents`. The source is known to be readable, so the lock is taken here."""
@@ -162,10 +161,8 @@ class JournaledTarget:
         ]
         with self._shield.critical_section():
             self._session.note(RangeNote(NoteKind.JOIN, b"", b"", notes))
-            self._reach(Step.RANGE_NOTED)
             self._session.confirm()
             self._target.join(changed, removed)
-            self._reach(Step.BATCH_WRITTEN)
 
     def write(
         self,
@@ -221,20 +218,16 @@ class JournaledTarget:
         """Write one batch. Its note is durable before it: one must never be missing that a rollback would need."""
         if noted is not None:
             self._session.note(noted)
-            self._reach(Step.RANGE_NOTED)
         self._session.confirm()
         self._target.write(batch.new, batch.changed, batch.rejected, batch.removed)
         self.written += len(batch.new) + len(batch.changed) + len(batch.removed)
-        self._reach(Step.BATCH_WRITTEN)
 
     def finish(self) -> bool:
         """See `TargetWriter.finish`. A run that was continued has changed what it changed before, too."""
         with self._shield.critical_section():
             self._await_writer()
             self._session.confirm()
-            changed = self._target.finish() or self._session.wrote_before()
-            self._reach(Step.TARGET_FINISHED)
-        return changed
+            return self._target.finish() or self._session.wrote_before()
 
     def abandon(self) -> None:
         """See `TargetWriter.abandon`. The run stays in the journal, and can be continued.
@@ -246,9 +239,6 @@ class JournaledTarget:
         if writing is not None:
             writing.exception()
         self._target.abandon()
-
-    def _reach(self, step: Step) -> None:
-        self._odometer.notify(Reached(step))
 
 
 def _changed_note(change: Replacement, found: bytes | None) -> DocumentNote:

@@ -59,7 +59,7 @@ def migrate(
     """
     odometer = ProgressCounter(listener)
     session = RunSession(
-        stores, request, listener, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
+        stores, request, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
     )
     limit = request.maximum_lag
     throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)

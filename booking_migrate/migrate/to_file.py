@@ -10,7 +10,7 @@ from typing import Any
 from booking_migrate import __version__
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
-from booking_migrate.events import Listener, Reached, Step, Warned
+from booking_migrate.events import Listener, Warned
 from booking_migrate.migrate.lifecycle import JournaledOutcome
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.outcome import Counts
@@ -101,9 +101,7 @@ class SidecarTarget:
         was_cut_off = before is not None and before.run.state is RunState.RUNNING
         record = before if before is not None and was_cut_off else self._begun()
         self._sidecar.write(record)
-        self._listener.notify(Reached(Step.RUN_NOTED))
         changed = self._target.finish() or was_cut_off
-        self._listener.notify(Reached(Step.TARGET_FINISHED))
         with _record_lost():
             if changed:
                 self._sidecar.write(self._done(record))
@@ -111,7 +109,6 @@ class SidecarTarget:
                 self._sidecar.write(before)
             else:
                 self._sidecar.remove()
-        self._listener.notify(Reached(Step.RUN_FINISHED))
         return changed
 
     def _is_true(self, record: SidecarRecord) -> bool:
@@ -221,7 +218,6 @@ def roll_back_file(sidecar: Sidecar, *, run_id: str | None, listener: Listener) 
     outcome = UndoOutcome(record.run, unit="file")
     record = record.model_copy(update={"run": _moved(record.run, RunState.ROLLING_BACK)})
     sidecar.write(record)
-    listener.notify(Reached(Step.UNDO_BEGUN))
     for file in record.files:
         path = sidecar.resolve(file)
         there = digest_of(path)
@@ -234,12 +230,10 @@ def roll_back_file(sidecar: Sidecar, *, run_id: str | None, listener: Listener) 
         else:
             outcome.kept += 1
             outcome.kept_ids.append(file.path)
-        listener.notify(Reached(Step.RANGE_UNDONE))
     if record.run.target_existed and outcome.removed:
         listener.notify(Warned("what the run replaced (--overwrite) was not kept and does not come back"))
     outcome.run = _moved(record.run, RunState.ROLLED_BACK).model_copy(update={"kept": outcome.kept})
     sidecar.write(record.model_copy(update={"run": outcome.run}))
-    listener.notify(Reached(Step.UNDO_PROVEN))
     return outcome
 
 

@@ -18,7 +18,7 @@ from booking_migrate.errors import (
     PlaceNotFound,
     RestorationFailed,
 )
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
 from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
@@ -129,14 +129,12 @@ class _Restoration:
             # Taken up again after a kill, the fence may stand already and hide what was there before it.
             successor_settings=run.successor_settings or live.settings(),
         )
-        self._reach(Step.RESTORATION_NOTED)
         try:
             self._outcome.indexes = self._prepare()
             with self._shield.critical_section():
                 self._lock.confirm()
                 restored.swap()
                 self._outcome.refused_seconds = self._refused_seconds()
-                self._reach(Step.RESTORED)
                 return self._finish()
         except BaseException as error:
             self._give_up(error)
@@ -152,11 +150,9 @@ class _Restoration:
         self._refused_before = (now - (self._run.fenced_at or now)).total_seconds()
         self._fenced_at = monotonic()
         live.raise_fence()
-        self._reach(Step.FENCED)
         count = live.count()
         restored.begin(self._run.live_settings or "")
         self._write()
-        self._reach(Step.RESTORATION_BUILT)
         indexes = restored.complete(self._run.live_settings or "")
         self._prove()
         if live.count() != count:
@@ -170,7 +166,6 @@ class _Restoration:
                 "dropped": self._discards,
             },
         )
-        self._reach(Step.RESTORATION_PROVEN)
         return indexes
 
     def _recall(self) -> None:
@@ -236,14 +231,12 @@ class _Restoration:
     def _finish(self) -> UndoOutcome:
         """After the swap nothing of the run is needed any more. May be repeated."""
         run, stores, outcome = self._run, self._stores, self._outcome
-        undo_rejects(run, stores, self._lock, self._listener, self._shield)
+        undo_rejects(run, stores, self._lock, self._shield)
         self._lock.confirm()
         if run.legacy is not None:
             self._places.live.drop(run.legacy)
         outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
-        self._reach(Step.UNDO_PROVEN)
         stores.journal.forget(run.run_id)
-        self._reach(Step.NOTES_DROPPED)
         return outcome
 
     def _give_up(self, error: BaseException) -> None:
@@ -261,7 +254,6 @@ class _Restoration:
                     return
                 # The fence first: whatever fails after it, the collection takes writes again.
                 live.lift_fence(run.successor_settings or "")
-                self._reach(Step.FENCE_LIFTED)
                 self._places.restored.drop()
                 self._stores.journal.save(
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
@@ -278,6 +270,3 @@ class _Restoration:
 
     def _refused_seconds(self) -> float:
         return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
-
-    def _reach(self, step: Step) -> None:
-        self._listener.notify(Reached(step))

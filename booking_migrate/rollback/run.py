@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from booking_migrate.cutover.run import recover
 from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
-from booking_migrate.events import Listener, Reached, Step
+from booking_migrate.events import Listener
 from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.rollback.restore import RestorationPlan, restore
 from booking_migrate.rollback.restored_clients import RestorationPlaces
@@ -108,12 +108,11 @@ def roll_back(
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
     lock = HeldLock.acquire(stores.locks, run.target, holder, lease_seconds)
-    listener.notify(Reached(Step.LOCKED))
     try:
         # Somebody may have gone on with it, or undone it, before the lock was ours.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.CUTTING_OVER:
-            now = recover(now, places(now).live, stores, lock, listener)
+            now = recover(now, places(now).live, stores, lock)
         if now.state is RunState.ROLLED_BACK:
             outcome = UndoOutcome(now, was_rolled_back=True)
         elif now.archive is not None:
@@ -138,5 +137,4 @@ def roll_back(
         lock.release_after(error)
         raise
     lock.release()
-    listener.notify(Reached(Step.UNLOCKED))
     return outcome

@@ -15,7 +15,6 @@ from booking_migrate.errors import (
     Refused,
     UnfinishedRun,
 )
-from booking_migrate.events import Listener, Reached, Step
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.mode import refuse_other_mode
@@ -94,7 +93,6 @@ class RunSession:
         self,
         stores: RunStores,
         request: RunRequest,
-        listener: Listener,
         undo: Callable[[RunRecord, HeldLock], object],
     ) -> None:
         """Take the parts.
@@ -102,12 +100,10 @@ class RunSession:
         Args:
             stores: where the run's life is kept.
             request: what somebody wants to run.
-            listener: told about each step.
             undo: rolls an interrupted run back, for `RunRequest.restart`.
         """
         self._stores = stores
         self._request = request
-        self._listener = listener
         self._undo = undo
         self._lock: HeldLock | None = None
         self._run: RunRecord | None = None
@@ -151,7 +147,6 @@ class RunSession:
         self._lock = HeldLock.acquire(
             self._stores.locks, request.target, request.holder, request.lease_seconds
         )
-        self._reach(Step.LOCKED)
         refuse_other_mode(
             self._stores.journal, self._stores.locks, request.source, in_place=request.archive is not None
         )
@@ -201,7 +196,6 @@ class RunSession:
             self._note_rejects()
             self._save(RunState.RUNNING)
         self._is_open = True
-        self._reach(Step.RUN_NOTED)
 
     def _new_run(self) -> RunRecord:
         now = self._stores.journal.now()
@@ -262,7 +256,6 @@ class RunSession:
         if monotonic() - self._checkpoint >= CHECKPOINT_SECONDS:
             self._checkpoint = monotonic()
             self._run = self._stores.journal.save(self.run_id, documents=documents, total=total)
-            self._reach(Step.CHECKPOINTED)
 
     def finish(self, *, changed: bool, counts: Mapping[str, int], documents: int) -> None:
         """Note down that the run came to its end, and let go of the lock."""
@@ -272,9 +265,7 @@ class RunSession:
             self._save(RunState.DONE, **known, written_at=self._stores.journal.now())
         else:
             self._save(RunState.UNCHANGED, **known)
-        self._reach(Step.RUN_FINISHED)
         self._held().release()
-        self._reach(Step.UNLOCKED)
 
     def fail(self, error: BaseException) -> None:
         """Note down what ended the run, and let go of the lock; the error goes on its way."""
@@ -314,9 +305,6 @@ class RunSession:
         if self._lock is None:
             raise RuntimeError("lock comes before everything else")
         return self._lock
-
-    def _reach(self, step: Step) -> None:
-        self._listener.notify(Reached(step))
 
 
 def _unfinished(run: RunRecord) -> UnfinishedRun:

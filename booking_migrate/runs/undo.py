@@ -14,7 +14,7 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import NotRestored
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Reached, Step
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import predecessors
@@ -91,25 +91,20 @@ def undo(
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)
-    listener.notify(Reached(Step.UNDO_BEGUN))
     undoing = _Undo(run, stores, lock, listener, signal_guard)
     undoing.documents()
-    undo_rejects(run, stores, lock, listener, signal_guard)
+    undo_rejects(run, stores, lock, signal_guard)
     undoing.target()
     undoing.prove()
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, kept=undoing.outcome.kept)
-    listener.notify(Reached(Step.UNDO_PROVEN))
     # What was kept is somebody else's by now, and what was undone needs no undoing: the notes are of no more use.
     stores.journal.forget(run.run_id)
-    listener.notify(Reached(Step.NOTES_DROPPED))
     undoing.outcome.run = run
     return undoing.outcome
 
 
-def undo_rejects(
-    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
-) -> None:
+def undo_rejects(run: RunRecord, stores: RunStores, lock: HeldLock, signal_guard: SignalGuard) -> None:
     """Make the rejected records those that were there before a run. May be repeated.
 
     Raises:
@@ -128,7 +123,6 @@ def undo_rejects(
         for noted in journal.ranges(run.run_id, NoteKind.REJECTS):
             target.insert_rejects([note.before for note in noted.notes if note.before is not None])
         target.drop_rejects_if_empty()
-    listener.notify(Reached(Step.REJECTS_UNDONE))
 
 
 class _Undo:
@@ -151,7 +145,6 @@ class _Undo:
             self._lock.confirm()
             self._target.drop_client_index()
             self.outcome.index_removed = True
-        self._listener.notify(Reached(Step.INDEX_REMOVED))
         self._listener.notify(
             PhaseStarted(f"rolling back {self._run.target}", self._run.counts.get("clients"))
         )
@@ -189,7 +182,6 @@ class _Undo:
                 self._apply(removed, restored, inserted)
                 removed, restored, inserted, size = [], [], [], 0
         self._apply(removed, restored, inserted)
-        self._listener.notify(Reached(Step.RANGE_UNDONE))
 
     def _apply(
         self, removed: Sequence[bytes], restored: Sequence[Replacement], inserted: Sequence[bytes]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from booking_migrate.events import Step
 from booking_migrate.stores.destination import PlaceFinding
 from booking_migrate.stores.journal import RangeNote
 from booking_migrate.stores.ports import Replacement
@@ -72,11 +71,11 @@ class Unit(Protocol):
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """The archive's documents with these `_id` values."""
 
-    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+    def take(self, move: Move) -> None:
         """Write everything. It becomes visible and durable (majority) when the unit ends, and not before.
 
-        Without transactions it is written step by step, each of which is told to ``reached`` when it is durable and can be
-        taken again: notes, archive, client documents, deletions, progress.
+        Without transactions it is written step by step, each of which is durable before the next one and can be taken again:
+        notes, archive, client documents, deletions, progress.
         """
 
 

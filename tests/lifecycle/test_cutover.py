@@ -9,9 +9,9 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]

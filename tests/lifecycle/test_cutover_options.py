@@ -8,10 +8,10 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from booking_migrate.events import Step
 from booking_migrate.stores.mongo.cutover import MongoLive
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -10,10 +10,11 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.cli import progress
-from booking_migrate.events import Event, Listener, Reached, Step
+from booking_migrate.events import Event, Listener, NullListener
 from booking_migrate.stores.mongo import scan
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step, failpoints
 from tests.support.replica_set import ReplicaSet, replica_set
 
 Db = Database[dict[str, Any]]
@@ -45,7 +46,7 @@ def database(server: ReplicaSet) -> Iterator[Db]:
 
 
 class Unrest:
-    """A listener in whose ear the primary is made to go, in the very middle of the work."""
+    """A listener and failpoint that makes the primary step down, in the very middle of the work."""
 
     def __init__(self, act: Callable[[], None], every: int) -> None:
         """Act at every so manieth event."""
@@ -56,6 +57,10 @@ class Unrest:
 
     def notify(self, _event: Event) -> None:
         """Act if it is time to."""
+        self()
+
+    def __call__(self, _step: Step | None = None) -> None:
+        """Act if it is time to."""
         self._events += 1
         if self._events % self._every == 0:
             self._act()
@@ -63,22 +68,26 @@ class Unrest:
 
 
 @pytest.fixture
-def listening(monkeypatch: pytest.MonkeyPatch) -> Callable[[Listener], None]:
-    """A function that puts a listener in the place of the progress bar."""
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[["Unrest | _At"], None]]:
+    """A function that puts a listener in the place of the progress bar, and has it called at every failpoint."""
     monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
+    stack = ExitStack()
 
-    def listen(listener: Listener) -> None:
+    def listen(listener: Unrest | _At) -> None:
         @contextmanager
         def ear(*_stream: Any, **_options: Any) -> Iterator[Listener]:
             yield listener
 
         monkeypatch.setattr(progress, "progress", ear)
+        stack.close()
+        stack.enter_context(failpoints(listener))
 
-    return listen
+    with stack:
+        yield listen
 
 
 def test_a_primary_that_keeps_stepping_down(
-    server: ReplicaSet, database: Db, command: Run, listening: Callable[[Listener], None]
+    server: ReplicaSet, database: Db, command: Run, listening: Callable[["Unrest | _At"], None]
 ) -> None:
     """Migrate, verify and rollback, with elections all along, leave the bytes of undisturbed ones."""
     before = contents(database)
@@ -99,7 +108,7 @@ def test_a_primary_that_keeps_stepping_down(
 
 
 def test_a_cutover_through_elections(
-    server: ReplicaSet, database: Db, command: Run, listening: Callable[[Listener], None]
+    server: ReplicaSet, database: Db, command: Run, listening: Callable[["Unrest | _At"], None]
 ) -> None:
     """A cut-over with an election at every fourth thing it does is done, and the old collection is kept whole."""
     codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
@@ -117,7 +126,7 @@ def test_a_cutover_through_elections(
     assert {} == database.bookings.options().get("validator", {})
 
 
-def test_a_primary_that_is_killed(command: Run, listening: Callable[[Listener], None]) -> None:
+def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _At"], None]) -> None:
     """When the primary's machine dies in the middle of a migrate, the two others carry it to its end."""
     with replica_set() as servers:
         database = servers.client()["shop"]
@@ -134,15 +143,15 @@ def test_a_primary_that_is_killed(command: Run, listening: Callable[[Listener], 
         assert migrated == contents(database)
 
 
-class _At:
-    """A listener that acts once, at one step."""
+class _At(NullListener):
+    """Acts once, at one step."""
 
     def __init__(self, step: Step, act: Callable[[], None]) -> None:
         self._step: Step | None = step
         self._act = act
 
-    def notify(self, event: Event) -> None:
+    def __call__(self, step: Step) -> None:
         """Act if this is the step."""
-        if isinstance(event, Reached) and event.step is self._step:
+        if step is self._step:
             self._step = None
             self._act()

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
 from tests.support.killed import GATE, stopped_at
 
 Db = Database[dict[str, Any]]

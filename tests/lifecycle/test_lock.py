@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import ROOT, Ended, contents
+from tests.support.failpoints import Step
 from tests.support.killed import GATE
 from tests.support.server import Server
 

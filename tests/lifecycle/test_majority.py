@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,10 +9,8 @@ from bson import encode
 from pymongo.database import Database
 from typer.testing import CliRunner
 
-from booking_migrate.cli import progress
 from booking_migrate.cli.app import app
 from booking_migrate.errors import NoMajority
-from booking_migrate.events import Event, Reached, Step
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.in_place_steps import insert_missing
@@ -24,6 +21,7 @@ from booking_migrate.stores.mongo.target import MongoTarget
 from booking_migrate.stores.mongo.undo import MongoUndo
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step, failpoints
 from tests.support.replica_set import ReplicaSet, replica_set
 from tests.support.server import environment_of
 
@@ -185,8 +183,7 @@ def losing(lossy: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         patience(monkeypatch, 4 * RETRY_TIMEOUT)
 
     def lost(step: Step, database: str, *arguments: str) -> Ended:
-        with monkeypatch.context() as patched:
-            listen(patched, Once(step, lose))
+        with failpoints(Once(step, lose)):
             ended = run(lossy, database, *arguments)
         patience(monkeypatch, 60)
         return ended
@@ -235,24 +232,14 @@ def patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 class Once:
-    """A listener that acts once, at one step."""
+    """Acts once, at one step."""
 
     def __init__(self, step: Step, act: Callable[[], None]) -> None:
         self._step: Step | None = step
         self._act = act
 
-    def notify(self, event: Event) -> None:
+    def __call__(self, step: Step) -> None:
         """Act if this is the step."""
-        if isinstance(event, Reached) and event.step is self._step:
+        if step is self._step:
             self._step = None
             self._act()
-
-
-def listen(monkeypatch: pytest.MonkeyPatch, listener: Once) -> None:
-    """Put a listener in the place of the progress bar."""
-
-    @contextmanager
-    def ear(*_stream: Any, **_options: Any) -> Iterator[Once]:
-        yield listener
-
-    monkeypatch.setattr(progress, "progress", ear)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]

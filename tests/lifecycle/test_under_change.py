@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.changing import CHANGES, CLIENTS, KINDS
 from tests.support.checked_commands import PLACES, TARGET, Before, CheckedCommands, Options
+from tests.support.failpoints import Step
 from tests.support.server import Server
 from tests.support.truth import CURRENCY, SHORT
 

@@ -10,9 +10,9 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
 from tests.support.server import Server, guarded_server, running_server
 from tests.support.writers import Writers
 

@@ -1,16 +1,14 @@
 """A cut-over of a collection that is in use: whatever the application was promised is true afterwards."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli import progress
-from booking_migrate.events import Event, Listener, Reached, Step
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step, failpoints
 from tests.support.writers import Writers
 
 Db = Database[dict[str, Any]]
@@ -60,15 +58,15 @@ def test_what_was_promised_is_true(database: Db, command: Run) -> None:
 
 
 class _At:
-    """A listener that acts once, at one step."""
+    """Acts once, at one step."""
 
     def __init__(self, step: Step, act: Callable[[], Any]) -> None:
         self._step: Step | None = step
         self._act = act
 
-    def notify(self, event: Event) -> None:
+    def __call__(self, step: Step) -> None:
         """Act if this is the step."""
-        if isinstance(event, Reached) and event.step is self._step:
+        if step is self._step:
             self._step = None
             self._act()
 
@@ -85,20 +83,12 @@ class _At:
         (Step.PROVEN_AGAIN, 5),
     ],
 )
-def test_a_delete_at_each_step(
-    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, step: Step, code: int
-) -> None:
+def test_a_delete_at_each_step(database: Db, command: Run, step: Step, code: int) -> None:
     """A delete before the source is read again is brought in; a later one ends the cut-over, and the next brings it in."""
     gone = booking(7)["_id"]
-    listener = _At(step, lambda: database.bookings.delete_one({"_id": gone}))
-
-    @contextmanager
-    def ear(*_stream: Any, **_options: Any) -> Iterator[Listener]:
-        yield listener
-
-    monkeypatch.setattr(progress, "progress", ear)
-    first = command(*CUTOVER)
-    again = command(*CUTOVER) if code else first
+    with failpoints(_At(step, lambda: database.bookings.delete_one({"_id": gone}))):
+        first = command(*CUTOVER)
+        again = command(*CUTOVER) if code else first
 
     assert (code, 0) == (first.returncode, again.returncode), first.stderr + again.stderr
     assert bool(code) == ("--block-all-writes" in first.stderr), first.stderr

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.changing import Platform
+from tests.support.failpoints import Step
 from tests.support.killed import killed_at
 from tests.support.ledger import Ledger
 from tests.support.server import Server, environment_of

@@ -1,6 +1,6 @@
 """The program as a process that stops, waits or dies at a named step of a run's life.
 
-``python -m tests.support.killed WHAT STEP N ARGUMENTS...`` runs the command line with a listener that, when the step is
+``python -m tests.support.killed WHAT STEP N ARGUMENTS...`` runs the command line with a failpoint that, when the step is
 reached for the Nth time, kills the process (``kill``), or makes a file and waits for another (``wait FILE``).
 """
 
@@ -10,14 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from booking_migrate.cli import app, progress
-from booking_migrate.events import Event, Listener, Reached, Step
+from booking_migrate.cli import app
+from tests.support.failpoints import Step, failpoints
 
 GATE = "LIFECYCLE_GATE"
 """The variable with the path of a gate: ``PATH.reached`` is made, ``PATH.open`` is waited for."""
@@ -26,20 +25,20 @@ GATE = "LIFECYCLE_GATE"
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 120
 _FORKING = get_context("forkserver")
-_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("wiring", "migrate", "cutover", "rollback"))
+_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("migrate", "cutover", "rollback"))
 
 
 class Saboteur:
-    """A listener that acts at one step."""
+    """Acts at one step, when it is reached for the Nth time."""
 
     def __init__(self, what: str, step: Step, count: int) -> None:
         self._what = what
         self._step = step
         self._left = count
 
-    def notify(self, event: Event) -> None:
+    def __call__(self, step: Step) -> None:
         """Act if this is the step."""
-        if isinstance(event, Reached) and event.step is self._step:
+        if step is self._step:
             self._left -= 1
             if self._left == 0:
                 self._act()
@@ -112,13 +111,9 @@ def _run(step: str, count: int, environment: dict[str, str], arguments: tuple[st
 def _main() -> None:
     what, step, count, *arguments = sys.argv[1:]
 
-    @contextmanager
-    def saboteur(*_stream: Any, **_options: Any) -> Iterator[Listener]:
-        yield Saboteur(what, Step(step), int(count))
-
-    progress.progress = saboteur
     sys.argv = ["booking-migrate", *arguments]
-    app.main()
+    with failpoints(Saboteur(what, Step(step), int(count))):
+        app.main()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
-from booking_migrate.events import Step
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -288,7 +287,7 @@ class _Transaction:
         """See `Unit.archived`."""
         return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
 
-    def take(self, move: Move, reached: Callable[[Step], None]) -> None:  # noqa: ARG002 - the port's signature
+    def take(self, move: Move) -> None:
         """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
         if move.archived:
             self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)

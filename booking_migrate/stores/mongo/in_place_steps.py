@@ -1,6 +1,6 @@
 """A unit of work on a server without transactions: one step after the other, each of which can be taken again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import ReplaceOne
@@ -9,7 +9,6 @@ from pymongo.errors import BulkWriteError
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetChanged
-from booking_migrate.events import Step
 from booking_migrate.stores.in_place import Move
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
@@ -46,16 +45,14 @@ class StepByStep:
         """See `Unit.archived`."""
         return _found(self._archive, any_of("_id", ids))
 
-    def take(self, move: Move, reached: Callable[[Step], None]) -> None:
+    def take(self, move: Move) -> None:
         """See `Unit.take`. At every moment a booking is somewhere, and until the deletion it may be seen twice."""
         progress = dict(move.progress)
         for noted in move.notes:
             for written in self._journal.written(move.run_id, move.token, noted):
                 self._journal.put(written)
                 progress["noted"] = written.fields["_id"]
-        reached(Step.RANGE_NOTED)
         insert_missing(self._archive, move.archived)
-        reached(Step.ARCHIVED)
         insert_missing(self._collection, move.new)
         if move.changed:
             operations: list[ReplaceOne[Any]] = [
@@ -68,7 +65,6 @@ class StepByStep:
                 for attempt in attempts():
                     with attempt:
                         self._collection.bulk_write(operations)
-        reached(Step.DOCUMENTS_WRITTEN)
         _remove(self._collection, move.gone)
         _remove(self._archive, move.unarchived)
         self._save(move.run_id, progress)

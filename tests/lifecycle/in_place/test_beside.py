@@ -15,13 +15,13 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import Contended
-from booking_migrate.events import Step
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.open_in_place import open_in_place
 from booking_migrate.stores.ports import Replacement
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 from tests.support.killed import goes_on, stopped_at
 from tests.support.server import Server
 
@@ -150,7 +150,6 @@ def test_writes_at_the_same_time(database: Db, server_uri: str, name: str) -> No
                 run_id="none",
                 token=1,
             ),
-            lambda _step: None,
         )
 
     with closing(Connection(server_uri, database.name)) as connection:

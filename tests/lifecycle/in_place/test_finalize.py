@@ -9,10 +9,10 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import DAY
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]

@@ -11,10 +11,10 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import DAY
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]

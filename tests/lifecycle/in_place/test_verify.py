@@ -10,10 +10,10 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import DAY
+from tests.support.failpoints import Step
 from tests.support.killed import goes_on, stopped_at
 
 Db = Database[dict[str, Any]]

@@ -10,9 +10,9 @@ from pymongo.database import Database
 from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
-from booking_migrate.events import Step
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 from tests.support.server import Server, guarded_server
 
 Db = Database[dict[str, Any]]
