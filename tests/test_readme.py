@@ -1,6 +1,7 @@
-"""README.md says what the program does: its commands are run, its tables compared."""
+"""The pages say what the program does: commands are run, tables compared, links followed."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,19 +10,61 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.readme import README, block, blocks, fenced
+from tests.support.readme import BLOCKS, README, ROOT, Block, fenced, pages
 
-ROOT = README.parent
+_MOST_LINES = 220
 
 
-@pytest.mark.parametrize("name", blocks())
-def test_the_generated_tables_are_those_of_the_program(name: str) -> None:
-    """Commands, exit codes, report fields, contract and reasons stand in README.md as the program has them."""
-    assert blocks()[name] == block(name)
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_the_generated_parts_are_those_of_the_program(block: Block) -> None:
+    """Each generated part is in its page as the program makes it; `python -m tests.support.readme` renews them."""
+    assert BLOCKS[block]() == block.text()
+
+
+def test_the_readme_is_short() -> None:
+    """README.md has at most 220 lines: details are in the pages that it links to."""
+    assert _MOST_LINES >= len(README.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_pages_that_exist(page: Path) -> None:
+    """Every relative link names a file or folder of the repository, and a heading that it has."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+
+    assert [] == broken
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_linked() -> None:
+    """Each page can be reached from README.md by links."""
+    reached, waiting = set(), [README]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        for link in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8")):
+            target = (page.parent / link).resolve()
+            if target.exists() and target not in reached:
+                waiting.append(target)
+    # The architecture page names the folders whose pages explain them.
+    folders = {page for page in pages() if page.parent.parent == ROOT / "booking_migrate"}
+
+    assert set() == set(pages()) - reached - folders
 
 
 def test_the_first_command_shows_what_the_readme_shows(tmp_path: Path) -> None:
-    """The README's first command, its installation aside, prints what the README says and exits with 3."""
+    """The README's first command, its installation aside, begins with what the README shows and exits with 3."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     *preparation, command = fenced("first command").strip().split(" && ")
     environment = {
@@ -36,10 +79,11 @@ def test_the_first_command_shows_what_the_readme_shows(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
+    expected = _without_duration(fenced("first output"))
 
     assert ["python3 -m venv .venv", ".venv/bin/pip install --quiet ."] == preparation
     assert command.startswith(".venv/bin/booking-migrate migrate ")
-    assert (3, _without_duration(fenced("first output"))) == (done.returncode, _without_duration(done.stdout))
+    assert (3, expected) == (done.returncode, _without_duration(done.stdout)[: len(expected)])
 
 
 def _without_duration(text: str) -> list[str]:

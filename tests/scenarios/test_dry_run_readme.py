@@ -1,13 +1,13 @@
-"""What README.md says that dry-run prints is what it prints."""
+"""What the page on dry-run shows is what it prints."""
 
 import os
 import re
 import subprocess
 import sys
 
-from tests.support.readme import README, fenced
+from tests.support.readme import ROOT, fenced
 
-ROOT = README.parent
+PAGE = ROOT / "examples" / "dry-run.md"
 
 
 def _without_durations(text: str) -> list[str]:
@@ -15,10 +15,10 @@ def _without_durations(text: str) -> list[str]:
     return [re.sub(r"\d+(?:\.\d+)? s\b", "N s", line).rstrip() for line in text.strip().splitlines()]
 
 
-def test_the_readme_shows_what_a_dry_run_prints() -> None:
-    """The command in README.md prints the text under it and exits with 3; it leaves no file behind."""
+def test_the_page_shows_what_a_dry_run_prints() -> None:
+    """The command in the page prints the text under it and exits with 3; it leaves no file behind."""
     before = set((ROOT / "examples").iterdir())
-    _, *arguments = fenced("dry-run command").split()
+    _, *arguments = fenced("dry-run command", PAGE).split()
     done = subprocess.run(
         [sys.executable, "-m", "booking_migrate", *arguments],
         cwd=ROOT,
@@ -36,5 +36,5 @@ def test_the_readme_shows_what_a_dry_run_prints() -> None:
     )
 
     assert (3, "") == (done.returncode, done.stderr)
-    assert _without_durations(fenced("dry-run output")) == _without_durations(done.stdout)
+    assert _without_durations(fenced("dry-run output", PAGE)) == _without_durations(done.stdout)
     assert before == set((ROOT / "examples").iterdir())
