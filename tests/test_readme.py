@@ -1,16 +1,23 @@
 """The pages say what the program does: commands are run, tables compared, links followed."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.support.readme import BLOCKS, README, ROOT, Block, fenced, pages
+from tests.support.readme import (
+    BLOCKS,
+    DRY_RUN,
+    OUTPUTS,
+    README,
+    ROOT,
+    Block,
+    Output,
+    fenced,
+    pages,
+    without_durations,
+)
 
 _MOST_LINES = 220
 
@@ -63,32 +70,32 @@ def test_every_page_is_linked() -> None:
     assert set() == set(pages()) - reached - folders
 
 
-def test_the_first_command_shows_what_the_readme_shows(tmp_path: Path) -> None:
-    """The README's first command, its installation aside, begins with what the README shows and exits with 3."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    *preparation, command = fenced("first command").strip().split(" && ")
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("BOOKING_", "MONGODB_"))
-    }
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.name)
+def test_a_command_prints_what_its_page_shows(output: Output, tmp_path: Path) -> None:
+    """It exits with 3, warns of nothing, and its output is, or begins with, what the page shows."""
+    done = output.run(tmp_path)
+    shown = output.shown()
 
-    done = subprocess.run(
-        [sys.executable, "-m", "booking_migrate", *command.split()[1:]],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    expected = _without_duration(fenced("first output"))
+    assert (3, "") == (done.returncode, done.stderr)
+    assert shown == without_durations(done.stdout)[: len(shown)]
+
+
+def test_a_dry_run_is_shown_whole_and_writes_nothing(tmp_path: Path) -> None:
+    """The page on dry-run shows all of the output, and the command leaves no file behind."""
+    output = next(each for each in OUTPUTS if each.page == DRY_RUN)
+    done = output.run(tmp_path)
+    files = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
+
+    assert len(without_durations(done.stdout)) == len(output.shown())
+    assert {path.relative_to(ROOT) for path in (ROOT / "examples").rglob("*")} | {Path("examples")} == files
+
+
+def test_the_first_command_installs_the_program() -> None:
+    """The README's first command needs nothing but a clone."""
+    *preparation, command = fenced("first command").strip().split(" && ")
 
     assert ["python3 -m venv .venv", ".venv/bin/pip install --quiet ."] == preparation
     assert command.startswith(".venv/bin/booking-migrate migrate ")
-    assert (3, expected) == (done.returncode, _without_duration(done.stdout)[: len(expected)])
-
-
-def _without_duration(text: str) -> list[str]:
-    """Lines without the seconds, which differ from run to run, and without the blanks at their ends."""
-    return [line.rsplit(", ", 1)[0] if "->" in line else line.rstrip() for line in text.strip().splitlines()]
 
 
 def test_the_test_command_installs_what_the_project_declares() -> None:

@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--bookings", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", metavar="KEY", help="measure only these ways, without table")
-    parser.add_argument("--readme", action="store_true", help="write table, picture and the rows in README.md")
+    parser.add_argument(
+        "--readme", action="store_true", help="write table, picture and the rows in README.md"
+    )
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     only = frozenset(arguments.only or ())

@@ -4,7 +4,12 @@
 """
 
 import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +41,8 @@ from tests.support.privileges import READS, TASKS, WRITES, Task
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+EXAMPLES = ROOT / "examples" / "README.md"
+DRY_RUN = ROOT / "examples" / "dry-run.md"
 DOMAIN = ROOT / "booking_migrate" / "domain" / "README.md"
 REPORTS = ROOT / "booking_migrate" / "reports" / "README.md"
 BENCHMARKS = ROOT / "tests" / "benchmarks" / "README.md"
@@ -77,6 +84,56 @@ def fenced(name: str, page: Path = README) -> str:
     match = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert match, f"{page} has no fenced block {name!r}"
     return match[1]
+
+
+class Output(NamedTuple):
+    """What a command in a page prints, or how that begins; both are fenced."""
+
+    page: Path
+    command: str
+    name: str
+
+    def run(self, folder: Path) -> "subprocess.CompletedProcess[str]":
+        """Run the command, installation aside, in a folder that has the examples only."""
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        _, *arguments = shlex.split(fenced(self.command, self.page).rpartition(" && ")[2])
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("BOOKING_", "MONGODB_"))
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "booking_migrate", *arguments],
+            cwd=folder,
+            env={**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def shown(self) -> list[str]:
+        """Return the lines that the page shows, without durations."""
+        return without_durations(fenced(self.name, self.page))
+
+    def renew(self) -> None:
+        """Show as many lines of what the command prints now, if they differ in more than durations."""
+        with TemporaryDirectory() as folder:
+            printed = self.run(Path(folder)).stdout
+        before = fenced(self.name, self.page)
+        count = len(before.splitlines()) if self.page == README else None
+        after = "".join(f"{line.rstrip()}\n" for line in printed.strip().splitlines()[:count])
+        if without_durations(after) != self.shown():
+            content = self.page.read_text(encoding="utf-8")
+            self.page.write_text(content.replace(f"\n{before}```", f"\n{after}```"), encoding="utf-8")
+
+
+OUTPUTS = (
+    Output(README, "first command", "first output"),
+    Output(DRY_RUN, "dry-run command", "dry-run output"),
+)
+
+
+def without_durations(text: str) -> list[str]:
+    """Return the lines without seconds, which differ from run to run, and without blanks at their ends."""
+    return [re.sub(r"\d+(?:\.\d+)? s\b", "N s", line).rstrip() for line in text.strip().splitlines()]
 
 
 def pages() -> list[Path]:
@@ -141,15 +198,23 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _commands() -> str:
-    group = typer.main.get_command(app)
-    commands: dict[str, object] = getattr(group, "commands", {})
-    order = [*_STEPS, *(name for name in commands if name not in _STEPS)]
-    rows = []
-    for number, name in enumerate(order, 1):
-        step = str(number) if name in _STEPS else ""
-        rows.append((step, f"`{name}`", _first_sentence(getattr(commands[name], "help", ""))))
-    return _table(("step", "command", "does"), rows)
+def _steps() -> str:
+    does = _commands()
+    return _table(
+        ("step", "command", "does"), [(str(n), f"`{name}`", does[name]) for n, name in enumerate(_STEPS, 1)]
+    )
+
+
+def _other_commands() -> str:
+    return _table(
+        ("command", "does"), [(f"`{name}`", text) for name, text in _commands().items() if name not in _STEPS]
+    )
+
+
+def _commands() -> dict[str, str]:
+    """Return the first sentence of the help of every command."""
+    commands: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
+    return {name: _first_sentence(getattr(command, "help", "")) for name, command in commands.items()}
 
 
 def _first_sentence(text: str) -> str:
@@ -267,10 +332,11 @@ def _reasons() -> str:
 
 BLOCKS: dict[Block, Callable[[], str]] = {
     Block(README, "before and after"): _before_and_after,
-    Block(README, "commands"): _commands,
+    Block(README, "steps"): _steps,
     Block(README, "privileges"): _privileges,
     Block(README, "exit codes"): _exit_codes,
     Block(README, "speed"): _speed,
+    Block(EXAMPLES, "other commands"): _other_commands,
     Block(DOMAIN, "contract"): _contract,
     Block(DOMAIN, "reasons"): _reasons,
     Block(REPORTS, "report fields"): _report_fields,
@@ -285,9 +351,11 @@ BLOCKS: dict[Block, Callable[[], str]] = {
 
 
 def renew() -> None:
-    """Write every generated block into its page."""
+    """Write every generated part into its page."""
     for block, make in BLOCKS.items():
         block.replace(make())
+    for output in OUTPUTS:
+        output.renew()
 
 
 if __name__ == "__main__":
