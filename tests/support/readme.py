@@ -294,13 +294,13 @@ def _description(field: FieldInfo) -> str:
 
 
 _KINDS = {
-    Kind.MISSING: "a booking is neither in the target nor rejected for a cause",
-    Kind.EXTRA: "a session, or a client document, has no booking that it comes from",
-    Kind.DUPLICATE: "a booking, session or client occurs twice",
-    Kind.CONTENT: "a session holds other fields or values than its booking",
+    Kind.MISSING: "a booking is neither in the target nor rejected for a cause and kept whole; or the unique index is missing",
+    Kind.EXTRA: "a session, client document or rejected record has no booking that it may come from",
+    Kind.DUPLICATE: "a session, client document, id or field is there twice",
+    Kind.CONTENT: "a session or document has other fields, other values, or its fields in another order",
     Kind.TOTALS: "`totalSessions`, `totalSpent`, `createdAt` or `updatedAt` do not fit the sessions",
-    Kind.ORDER: "sessions or fields are in another order",
-    Kind.CLIENT: "the document's `_id` or client fields belong to another client",
+    Kind.ORDER: "the sessions of a document are in another order",
+    Kind.CLIENT: "a session is in another client's document, or the document's client fields differ",
     Kind.CONFLICT: "a booking differs from its session in a document that others wrote or changed",
 }
 
