@@ -21,7 +21,7 @@ from tests.benchmarks import alternatives
 from tests.benchmarks.data import bookings, write_dump, write_lines
 from tests.benchmarks.figures import Figure, as_json, picture, table
 from tests.benchmarks.measurement import Measurement, conversion_cost, has_option, run_program
-from tests.support.readme import README, with_block
+from tests.support.readme import BENCHMARKS, Block, renew
 from tests.support.server import Server, running_server
 
 _DATABASE = "benchmark"
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--bookings", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", metavar="KEY", help="measure only these ways, without table")
-    parser.add_argument("--readme", action="store_true", help="put table and picture into the repository")
+    parser.add_argument(
+        "--readme", action="store_true", help="write table, picture and the rows in README.md"
+    )
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     only = frozenset(arguments.only or ())
@@ -57,14 +59,15 @@ def main() -> None:
     figures = _measured(arguments.bookings, arguments.rounds, only)
     cost = conversion_cost()
     text = (
-        f"![Bookings per second]({PICTURE.relative_to(README.parent)})\n\n{table(figures, tenth, _machine())}\n"
+        f"![Bookings per second]({PICTURE.name})\n\n{table(figures, tenth, _machine())}\n"
         f"Making client documents takes one process {cost.compose:.1f} µs a booking, {cost.ratio:.2f} times what decoding "
         f"and\nencoding it takes ({cost.decode_and_encode:.1f} µs), and {cost.compose_thoroughly:.1f} µs where bookings are "
         "unusual ones.\n"
     )
     sys.stdout.write(text)
     if arguments.readme:
-        README.write_text(with_block("figures", text), encoding="utf-8")
+        Block(BENCHMARKS, "figures").replace(text)
+        renew()
         PICTURE.write_text(picture(figures), encoding="utf-8")
     if arguments.json:
         told = as_json(figures, tenth, machine=_machine(), conversion=asdict(cost))

@@ -1,0 +1,177 @@
+"""What README.md says about privileges: with exactly these every command works, with fewer it does not."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote_plus
+
+import bson
+import pytest
+from pymongo.database import Database
+
+from tests.cli.conftest import Run
+from tests.support.privileges import CLUSTER_ROLES, TASKS, Task
+from tests.support.readme import ROOT
+from tests.support.server import Server, guarded_server
+
+Db = Database[dict[str, Any]]
+
+_BOOKING = "the _id of a booking"
+_PLACES = ("--source", "bookings", "--target", "clients")
+_CUTOVER = ("cutover", *_PLACES, "--rejected", "carry", "--yes")
+_LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("dry-run", ("dry-run", *_PLACES)),
+    ("migrate", ("migrate", *_PLACES)),
+    ("migrate --max-lag", ("migrate", *_PLACES, "--max-lag", "10")),
+    ("verify", ("verify", *_PLACES)),
+    ("explain", ("explain", _BOOKING, *_PLACES)),
+    ("status", ("status",)),
+    ("rollback", ("rollback", "--target", "clients", "--yes")),
+    ("migrate", ("migrate", *_PLACES)),
+    ("verify", ("verify", *_PLACES)),
+    ("cutover", _CUTOVER),
+    ("rollback after a cut-over", ("rollback", "--target", "clients", "--yes")),
+    ("migrate", ("migrate", *_PLACES)),
+    ("verify", ("verify", *_PLACES)),
+    ("cutover --block-all-writes", (*_CUTOVER, "--block-all-writes")),
+    ("rollback after a cut-over", ("rollback", "--target", "clients", "--yes")),
+    ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings")),
+    ("verify", ("verify", "--in-place", "--source", "bookings")),
+    ("view", ("view", "create", "--source", "bookings", "--name", "flat")),
+    ("view", ("view", "drop", "--name", "flat")),
+    ("rollback", ("rollback", "--target", "bookings", "--yes")),
+    ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings")),
+    ("finalize", ("finalize", "--source", "bookings", "--yes")),
+    ("service-indexes", ("service-indexes", "--source", "bookings")),
+)
+_DONE = (0, 3)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A replica set of one with access control, and a user whose role each test sets."""
+    with guarded_server(in_replica_set=True) as guarded:
+        admin = guarded.client().admin
+        admin.command("createRole", "operator", privileges=[], roles=[])
+        admin.command("createUser", "operator", pwd="secret", roles=["operator"])
+        yield guarded
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Db]:
+    """The example data, in a database of its own."""
+    database = server.client()["platform"]
+    for name in ("bookings", "users", "experts"):
+        database[name].insert_many(bson.decode_all((ROOT / "examples" / f"{name}.bson").read_bytes()))
+    yield database
+    server.client().drop_database(database.name)
+
+
+@pytest.fixture
+def command(server: Server, run: Run) -> Callable[..., tuple[int, str]]:
+    """A function that runs the program as the operator, and returns exit code and standard error."""
+    uri = server.uri.replace("admin:secret", f"operator:{quote_plus('secret')}")
+
+    def execute(*arguments: str) -> tuple[int, str]:
+        done = run(*arguments, env={"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": "platform"})
+        return done.exit_code, done.stderr
+
+    return execute
+
+
+def allow(
+    server: Server, *, roles: Sequence[str] = (), actions: Sequence[str] = (), cluster: Sequence[str] = ()
+) -> None:
+    """Let the operator do this and nothing else."""
+    privileges = [
+        *([{"resource": {"db": "platform", "collection": ""}, "actions": list(actions)}] if actions else []),
+        *([{"resource": {"cluster": True}, "actions": list(cluster)}] if cluster else []),
+    ]
+    granted = [{"role": role, "db": "admin" if role in CLUSTER_ROLES else "platform"} for role in roles]
+    server.client().admin.command("updateRole", "operator", privileges=privileges, roles=granted)
+
+
+def task_of(name: str) -> Task:
+    """The row of the table that has a command."""
+    return next(task for task in TASKS if name in task.names)
+
+
+def test_the_life_of_a_migration_needs_every_row() -> None:
+    """Each command of the table is run."""
+    assert {name for task in TASKS for name in task.names} == {name for name, _ in _LIFE}
+
+
+@pytest.mark.parametrize("by", ["roles", "actions"])
+def test_the_listed_privileges_suffice(
+    server: Server, database: Db, command: Callable[..., tuple[int, str]], by: str
+) -> None:
+    """From dry-run to finalize, each command works with the roles of its row alone, and with its actions alone."""
+    booking = database["bookings"].find_one({}, {"_id": 1}) or {}
+    for name, arguments in _LIFE:
+        task = task_of(name)
+        if by == "roles":
+            allow(server, roles=task.roles)
+        else:
+            allow(server, actions=task.actions, cluster=task.cluster_actions)
+        code, errors = command(*(str(booking["_id"]) if word is _BOOKING else word for word in arguments))
+
+        assert code in _DONE, (name, errors)
+        assert "not authorized" not in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "missing"),
+    [
+        ("migrate", ("migrate", *_PLACES), "createIndex"),
+        ("migrate", ("migrate", *_PLACES), "insert"),
+        ("migrate --max-lag", ("migrate", *_PLACES, "--max-lag", "10"), "replSetGetStatus"),
+        ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings"), "remove"),
+        ("dry-run", ("dry-run", *_PLACES), "listCollections"),
+        ("view", ("view", "create", "--source", "bookings", "--name", "flat"), "createCollection"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.usefixtures("database")
+def test_one_privilege_less_is_refused(
+    server: Server,
+    command: Callable[..., tuple[int, str]],
+    name: str,
+    arguments: tuple[str, ...],
+    missing: str,
+) -> None:
+    """Without one of the listed actions the command ends with exit code 5."""
+    task = task_of(name)
+    allow(
+        server,
+        actions=[action for action in task.actions if action != missing],
+        cluster=[action for action in task.cluster_actions if action != missing],
+    )
+
+    assert command(*arguments)[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "missing"),
+    [
+        ("cutover", (), "collMod"),
+        ("cutover", (), "dbHash"),
+        ("cutover --block-all-writes", ("--block-all-writes",), "serverStatus"),
+    ],
+    ids=["collMod", "dbHash", "serverStatus"],
+)
+@pytest.mark.usefixtures("database")
+def test_a_cutover_without_one_privilege_is_refused(
+    server: Server, command: Callable[..., tuple[int, str]], name: str, options: tuple[str, ...], missing: str
+) -> None:
+    """It ends with exit code 5, and the source is live as it was and takes writes."""
+    allow(server, roles=("readWrite",))
+    assert command("migrate", *_PLACES)[0] in _DONE
+    assert command("verify", *_PLACES)[0] == 0
+    task = task_of(name)
+    allow(
+        server,
+        actions=[action for action in task.actions if action != missing],
+        cluster=[action for action in task.cluster_actions if action != missing],
+    )
+
+    assert command(*_CUTOVER, *options)[0] == 5
+    assert server.client()["platform"]["bookings"].insert_one({}).acknowledged
