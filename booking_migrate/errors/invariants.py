@@ -19,6 +19,30 @@ class UnaccountedBookings(Unexpected):
 
 
 @dataclass(eq=False)
+class SlicingFault(Unexpected):
+    """The fast path slices a document in another way than the plain BSON reader reads it."""
+
+    booking_id: str
+    """As text."""
+
+    field: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"booking {self.booking_id}: what the fast path slices for {self.field} differs from the booking's BSON, "
+            "so nothing is proven"
+        )
+
+    @property
+    def hint(self) -> str:
+        return (
+            "This is a fault of the tool, and what it migrated may be wrong: keep the old bookings, "
+            "and report the names and types of this booking's fields."
+        )
+
+
+@dataclass(eq=False)
 class DuplicateKeys(Unexpected):
     """The server refused documents as duplicates in the unique index on `clientId`: another process writes them, too."""
 

@@ -11,7 +11,7 @@ from booking_migrate.bson.document import Element, element_of, wrap
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.files.atomic import check_usable, open_output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
-from booking_migrate.verify.mismatch import Mismatch
+from booking_migrate.verify.outcome import Mismatch
 
 
 class MismatchFile:

@@ -21,8 +21,7 @@ from booking_migrate.reports.model import (
     rejection_reports,
 )
 from booking_migrate.verify.explain import Disposition, Explanation
-from booking_migrate.verify.mismatch import Mismatch
-from booking_migrate.verify.outcome import VerificationOutcome
+from booking_migrate.verify.outcome import Mismatch, VerificationOutcome
 
 _FIRST_DATE, _LAST_DATE = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999, which people can read, in milliseconds since 1970."""

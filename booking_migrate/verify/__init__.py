@@ -1,21 +1,25 @@
-r"""The proof that a migration did what DESIGN.md says, by code that has nothing in common with the migration's.
+r"""Prove that a migration's result is right, by code that has no conversion in common with the migration (see README.md).
 
 ::
 
-    source --scan by client--\
-                              pairs --batch--> client_check --> mismatches, open bookings
-    target --scan by client--/                      |                         |
-                              sessions, client_document,             settlement: the rejected
-                              judgement, rules, derivation           records say which are right
+    source --scan by client--\          flat clients: fastpath                           mismatches
+                              join --<                                    --> reconcile --> counts
+    target --scan by client--/          all others: client_check                         outcome
+                                          expected, sessions, client_fields, rules
 
-`run.verify` drives that picture and `explain` draws it for a single booking. Nothing here imports the modules with
-which the migration converts and consolidates (an import-linter contract sees to it): what must be in the target is
-worked out anew from the design. Comparing is by bytes throughout.
+`run.verify` is this picture as code, and `explain` does it for a single booking. What must be in the target is derived anew;
+an import-linter contract keeps the modules out with which the migration converts and consolidates. Comparing is by bytes.
 """
 
-from booking_migrate.verify.mismatch import Kind, Mismatch, Rule
-from booking_migrate.verify.outcome import VerificationOutcome
-from booking_migrate.verify.plan import PeopleFields, VerificationPlan, VerificationRules
+from booking_migrate.verify.outcome import (
+    Kind,
+    Mismatch,
+    PeopleFields,
+    Rule,
+    VerificationOutcome,
+    VerificationPlan,
+    VerificationRules,
+)
 from booking_migrate.verify.run import verify
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""Everything that must hold for one client: what its bookings had to become against what the target holds."""
+"""The full check of one client: what its bookings must have become against what the target holds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
 
 from bson.datetime_ms import DatetimeMS
 
@@ -11,80 +11,76 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.ports import Duplicate
-from booking_migrate.verify.client_document import age_of, expected_fields, joined_document
-from booking_migrate.verify.document_check import (
+from booking_migrate.verify.client_fields import (
     Base,
     Outline,
+    age_of,
     client_documents,
     document_mismatches,
+    expected_fields,
+    joined_document,
 )
-from booking_migrate.verify.documents import SourceDocument, TargetDocument, claimed_booking
-from booking_migrate.verify.expected import Deriver, Expected
-from booking_migrate.verify.join import ClientPair
-from booking_migrate.verify.mismatch import Mismatch
-from booking_migrate.verify.people import People
-from booking_migrate.verify.plan import VerificationRules
-from booking_migrate.verify.rules import BrokenRule
+from booking_migrate.verify.expected import Deriver, Expected, People
+from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument, claimed_booking
+from booking_migrate.verify.outcome import (
+    BrokenRule,
+    ClientResult,
+    Mismatch,
+    UnresolvedBooking,
+    VerificationRules,
+)
 from booking_migrate.verify.sessions import (
     ExpectedSession,
-    OpenBooking,
     booking_identity,
     compare_sessions,
     conflict_mismatches,
     expect_booking,
     expect_unchanged,
     identity_of,
-    open_booking,
     session_facts,
     stale_mismatch,
     unclaimed_mismatch,
+    unresolved_booking,
 )
 
 
-@dataclass(slots=True)
-class ClientResult:
-    """What checking one client came to."""
+def check_batch(rules: VerificationRules, batch: Sequence[ClientPair], people: People) -> list[ClientResult]:
+    """Check some clients; runs in worker processes too."""
+    check = _check_of(rules)
+    return [check.check(pair, people) for pair in batch]
 
-    mismatches: list[Mismatch] = field(default_factory=list)
-    open: list[OpenBooking] = field(default_factory=list)
-    strange: list[Mismatch] = field(default_factory=list)
-    """Sessions that were there before and whose booking the client does not have: mismatches if another client has it."""
 
-    scanned: int = 0
-    migrated: int = 0
-    already_migrated: int = 0
-    sessions: int = 0
-    client_documents: int = 0
-    later: int = 0
-    changed: int = 0
-    wrong_totals: list[Any] = field(default_factory=list)
-    """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
+@lru_cache(maxsize=1)
+def _check_of(rules: VerificationRules) -> "ClientCheck":
+    return ClientCheck(rules)
 
 
 @dataclass(slots=True)
-class _Sorted:
-    """What had to become of a client's bookings."""
+class _Allotment:
+    """What must have become of each of a client's bookings."""
 
-    fit: list[Expected] = field(default_factory=list)
-    """The bookings that must be new sessions, in order."""
+    added: list[Expected] = field(default_factory=list)
+    """The bookings that must be further sessions, in order."""
 
     replaced: dict[int, Expected] = field(default_factory=dict)
     """The bookings that must take the place of a session that was there before, by its index."""
 
-    unfit: dict[bytes, Expected] = field(default_factory=dict)
+    rejected: dict[bytes, Expected] = field(default_factory=dict)
     """The bookings that must be rejected, by identity."""
 
     @property
     def new(self) -> Sequence[Expected]:
-        """The bookings that the migration had to write, in the order of their sessions."""
-        return [*(one for _, one in sorted(self.replaced.items())), *self.fit] if self.replaced else self.fit
+        """Return the bookings that the migration had to write, in the order of their sessions."""
+        if not self.replaced:
+            return self.added
+        return [*(one for _, one in sorted(self.replaced.items())), *self.added]
 
     def expected(self, base: Base | None) -> list[ExpectedSession]:
-        """The sessions that must be there, in their order."""
+        """Return the sessions that must be there, in their order."""
         before = list(base.sessions) if base else []
-        for place, one in self.replaced.items():
-            before[place] = expect_booking(one)
-        return [*before, *map(expect_booking, self.fit)]
+        for index, one in self.replaced.items():
+            before[index] = expect_booking(one)
+        return [*before, *map(expect_booking, self.added)]
 
 
 class ClientCheck:
@@ -92,7 +88,7 @@ class ClientCheck:
 
     def __init__(self, rules: VerificationRules) -> None:
         self._rules = rules
-        self._judge = Deriver(rules)
+        self._deriver = Deriver(rules)
 
     def check(self, pair: ClientPair, people: People) -> ClientResult:
         """Check one client, or one document that belongs to none.
@@ -103,42 +99,43 @@ class ClientCheck:
         """
         result = ClientResult()
         client_id = pair.client_id
-        judged = self._derive_expected(pair, people, result)
-        base = self._find_base(pair, judged, result)
-        sorted_out = self._sort_out(judged, base, result)
-        unfit = sorted_out.unfit
+        bookings = self._derive_bookings(pair, people, result)
+        base = self._find_base(pair, bookings, result)
+        allotment = self._allot(bookings, base, result)
+        rejected = allotment.rejected
         documents, wrong = client_documents(pair.target, client_id)
         result.mismatches += wrong
         found = _sessions_of(documents)
         compared = compare_sessions(
-            sorted_out.expected(base),
+            allotment.expected(base),
             found,
             client_id,
-            unfit,
+            rejected,
             allow_later=self._rules.allow_later and is_client_id(client_id),
             is_touched=_is_touched(documents, found) if self._rules.allow_changed else None,
         )
         result.mismatches += compared.mismatches
-        result.open += compared.open
-        present = {identity_of(session) for session in found} if unfit else set()
-        result.open += [open_booking(one) for key, one in unfit.items() if key not in present]
+        result.unresolved += compared.unresolved
+        present = {identity_of(session) for session in found} if rejected else set()
+        result.unresolved += [unresolved_booking(one) for key, one in rejected.items() if key not in present]
         result.migrated = compared.matched
         result.later = len(compared.later)
         result.changed = compared.changed
         if compared.matched or result.already_migrated:
             result.sessions = len(found)
-        outline = Outline(client_id, base, sorted_out.new, compared)
+        outline = Outline(client_id, base, allotment.new, compared)
         result.mismatches += document_mismatches(documents, outline)
         if base is not None and outline.is_carried and base.has_wrong_totals:
             result.wrong_totals.append(base.document.value(b"_id"))
         return result
 
-    def _derive_expected(self, pair: ClientPair, people: People, result: ClientResult) -> list[Expected]:
+    def _derive_bookings(self, pair: ClientPair, people: People, result: ClientResult) -> list[Expected]:
         bookings = [document for document in pair.source if not document.is_client_document]
         result.scanned = len(bookings)
-        return [self._judge.judge(document, people) for document in bookings]
+        return [self._deriver.derive(document, people) for document in bookings]
 
-    def _find_base(self, pair: ClientPair, judged: Sequence[Expected], result: ClientResult) -> Base | None:
+    def _find_base(self, pair: ClientPair, bookings: Sequence[Expected], result: ClientResult) -> Base | None:
+        """Find the client document from before the migration: in the source, and by the baseline in the target."""
         documents: list[TargetDocument] = []
         for source in pair.source:
             if not source.is_client_document or source.duplicate is Duplicate.COPY:
@@ -149,19 +146,21 @@ class ClientCheck:
                 broken += (BrokenRule(Reason.NOT_EXTENDED_JSON, None),)
             if broken:
                 result.scanned += 1
-                result.open.append(OpenBooking(source.raw, source.booking_id, source.client_id, broken))
+                result.unresolved.append(
+                    UnresolvedBooking(source.raw, source.booking_id, source.client_id, broken)
+                )
             else:
                 result.client_documents += 1
                 documents.append(document)
         if pair.baseline is not None:
             earlier = TargetDocument(pair.baseline.document)
-            result.mismatches += self._unaccounted(pair, earlier, judged, documents)
+            result.mismatches += self._unaccounted(pair, earlier, bookings, documents)
             same = earlier.by_name.get(b"_id")
             # A source client document and a target one with the same `_id` are one; the target's is the newer version.
             documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
         if not documents:
             return None
-        result.strange += self._strange(documents, judged, result.mismatches)
+        result.foreign += self._foreign(documents, bookings, result.mismatches)
         documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
         sessions: list[ExpectedSession] = []
         for document in documents:
@@ -178,22 +177,22 @@ class ClientCheck:
         self,
         pair: ClientPair,
         document: TargetDocument,
-        judged: Sequence[Expected],
+        bookings: Sequence[Expected],
         own: Sequence[TargetDocument],
     ) -> Iterator[Mismatch]:
         """Report sessions in a document that others changed between two runs, which nothing from before explains.
 
         Those of a booking that the client does not have any more are stale: an earlier run wrote them. Those of no booking
-        were added by others while the migration was under way.
+        were added by others during the migration.
         """
         baseline = pair.baseline
         if baseline is None or baseline.oldest == baseline.document:
             return
         before = [*own, *(() if baseline.oldest is None else (TargetDocument(baseline.oldest),))]
         there = {session.value for each in before for session in each.sessions()}
-        bookings = {booking_identity(one) for one in judged}
+        identities = {booking_identity(one) for one in bookings}
         for session in document.sessions():
-            if session.value in there or identity_of(session) in bookings:
+            if session.value in there or identity_of(session) in identities:
                 continue
             if claimed_booking(session) is not None:
                 yield stale_mismatch(session, document.client_id)
@@ -201,73 +200,72 @@ class ClientCheck:
                 yield unclaimed_mismatch(session, document.client_id)
 
     @staticmethod
-    def _strange(
-        documents: Sequence[TargetDocument], judged: Sequence[Expected], reported: Sequence[Mismatch]
+    def _foreign(
+        documents: Sequence[TargetDocument], bookings: Sequence[Expected], reported: Sequence[Mismatch]
     ) -> Iterator[Mismatch]:
         """Find sessions that were there before and claim a booking that the client does not have."""
-        bookings = {booking_identity(one) for one in judged}
+        identities = {booking_identity(one) for one in bookings}
         for document in documents:
             for session in document.sessions():
-                if claimed_booking(session) is not None and identity_of(session) not in bookings:
+                if claimed_booking(session) is not None and identity_of(session) not in identities:
                     mismatch = stale_mismatch(session, document.client_id)
                     if mismatch not in reported:
                         yield mismatch
 
-    def _sort_out(self, judged: Sequence[Expected], base: Base | None, result: ClientResult) -> "_Sorted":
-        """Tell which bookings must be new sessions, which must be rejected, and which conflict with a session."""
-        there = {one.identity: place for place, one in enumerate(base.sessions)} if base else {}
-        sorted_out = _Sorted()
+    def _allot(self, bookings: Sequence[Expected], base: Base | None, result: ClientResult) -> _Allotment:
+        """Decide which bookings must be new sessions, which must be rejected, and which conflict with a session."""
+        there = {one.identity: index for index, one in enumerate(base.sessions)} if base else {}
+        allotment = _Allotment()
         copies: list[Expected] = []
-        for one in judged:
-            place = there.get(booking_identity(one)) if there else None
+        for one in bookings:
+            index = there.get(booking_identity(one)) if there else None
             if one.broken:
-                self._reject(one, sorted_out, result)
-            elif base is None or place is None:
-                (copies if one.document.duplicate is Duplicate.COPY else sorted_out.fit).append(one)
-            elif base.sessions[place].value == one.session:
+                self._reject(one, allotment, result)
+            elif base is None or index is None:
+                (copies if one.document.duplicate is Duplicate.COPY else allotment.added).append(one)
+            elif base.sessions[index].value == one.session:
                 result.already_migrated += 1
             elif self._rules.on_conflict is ConflictPolicy.SOURCE:
-                sorted_out.replaced.setdefault(place, one)
-                copies += [one] if sorted_out.replaced[place] is not one else []
+                allotment.replaced.setdefault(index, one)
+                copies += [one] if allotment.replaced[index] is not one else []
             else:
-                differing = tuple(conflict_mismatches(one, base.sessions[place]))
-                result.open.append(open_booking(one, differing))
-        sorted_out.fit.sort(key=lambda one: one.place)
-        new = sorted_out.new
-        if new and self._size(base, sorted_out) > self._rules.maximum_document_size:
+                differing = tuple(conflict_mismatches(one, base.sessions[index]))
+                result.unresolved.append(unresolved_booking(one, differing))
+        allotment.added.sort(key=lambda one: one.rank)
+        new = allotment.new
+        if new and self._size(base, allotment) > self._rules.maximum_document_size:
             too_large = BrokenRule(Reason.CLIENT_DOCUMENT_TOO_LARGE, None)
-            refused = _Sorted(unfit=sorted_out.unfit)
+            refused = _Allotment(rejected=allotment.rejected)
             for one in (*new, *copies):
                 self._reject(replace(one, broken=(too_large,)), refused, result)
             return refused
         # The same document twice is one booking.
         result.already_migrated += len(copies)
-        return sorted_out
+        return allotment
 
-    def _reject(self, judged: Expected, sorted_out: "_Sorted", result: ClientResult) -> None:
-        """No session can claim a booking without an id, nor one of several with the same id."""
-        identity = booking_identity(judged)
-        if judged.document.booking_id is None or identity in sorted_out.unfit:
-            result.open.append(open_booking(judged))
+    def _reject(self, booking: Expected, allotment: _Allotment, result: ClientResult) -> None:
+        """Expect a rejection; no session can claim a booking without an id, nor a second one with the same id."""
+        identity = booking_identity(booking)
+        if booking.document.booking_id is None or identity in allotment.rejected:
+            result.unresolved.append(unresolved_booking(booking))
         else:
-            sorted_out.unfit[identity] = judged
+            allotment.rejected[identity] = booking
 
-    def _size(self, base: Base | None, sorted_out: "_Sorted") -> int:
-        """The size in bytes of the client document that these bookings would make, or less if that is no matter."""
-        fit = sorted_out.new
-        expected = sorted_out.expected(base)
-        sessions = [one.value for one in expected]
-        in_array = sum(len(value) + 2 + len(str(place)) for place, value in enumerate(sessions)) + 5
-        if 2 * in_array + 4 * len(fit[-1].document.raw) < self._rules.maximum_document_size and not base:
+    def _size(self, base: Base | None, allotment: _Allotment) -> int:
+        """Return the bytes of the client document that these bookings make; or fewer, if it is far below the limit."""
+        new = allotment.new
+        expected = allotment.expected(base)
+        in_array = sum(len(one.value) + 2 + len(str(index)) for index, one in enumerate(expected)) + 5
+        if 2 * in_array + 4 * len(new[-1].document.raw) < self._rules.maximum_document_size and not base:
             return in_array
         facts = [one.facts for one in expected]
-        fields = expected_fields(facts, base.document if base else None, fit)
+        fields = expected_fields(facts, base.document if base else None, new)
         others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
         return 5 + others + len(b"\x04sessions\x00") + in_array
 
 
 def _is_touched(documents: Sequence[TargetDocument], sessions: Sequence[Element]) -> bool:
-    """Whether a client document was written to after any of its sessions, which the migration never does."""
+    """Return whether a client document was written to after any of its sessions, which the migration never does."""
     own = [document.value(b"updatedAt") for document in documents]
     times = [facts.updated for facts in map(session_facts, sessions) if facts.updated is not None]
     dates = [int(value) for value in own if type(value) is DatetimeMS]
@@ -290,7 +288,7 @@ def _faults_of_client_document(source: SourceDocument, document: TargetDocument)
 
 
 def _sessions_of(documents: Sequence[TargetDocument]) -> list[Element]:
-    """The sessions of a client; of a second document, which is reported, only those that the first one has not."""
+    """Return the sessions of a client; of a second document, which is reported, only those that the first one lacks."""
     if len(documents) == 1:
         return documents[0].sessions()
     sessions: list[Element] = []

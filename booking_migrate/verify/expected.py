@@ -1,6 +1,7 @@
-"""What must have become of one booking: the session it had to become, or the reasons why it could not."""
+"""What must have become of one booking: its session, or the reasons why it has none; and the people looked up for it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bson import encode
@@ -10,36 +11,139 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import (
     CODEC,
     MAXIMUM_DEPTH,
+    Document,
     Element,
     body_of,
     depth,
     element_of,
     elements,
     holds_invalid_text,
+    read_fields,
     wrap_bytes,
 )
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.contract import Kind, has_kind, is_client_id
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.stores.ports import Duplicate
-from booking_migrate.verify.derivation import SessionFacts, facts_of, session_id
-from booking_migrate.verify.documents import SourceDocument
-from booking_migrate.verify.people import People, Person
-from booking_migrate.verify.plan import VerificationRules
-from booking_migrate.verify.rules import BrokenRule, ContractRules
+from booking_migrate.stores.ports import DocumentReader, Duplicate
+from booking_migrate.verify.join import SourceDocument
+from booking_migrate.verify.outcome import BrokenRule, PeopleFields, VerificationRules
+from booking_migrate.verify.rules import ContractRules, SessionFacts, facts_of, session_id
 
-_DROPPED = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
+DROPPED = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
+"""The fields of a booking that its session does not have."""
+
 _NULL_IS_ABSENT = frozenset({"expertUserId", "expertEmail"})
 _LEVELS_ABOVE = 2
 """A session stands two levels deep in its client document: in the array, in the document."""
 
 _PENDING = "pending"
 _NESTING = frozenset({dict, list, DBRef})
+_NULL = 0x0A
+
+_IDS_PER_QUERY = 1000
+_CACHED_PEOPLE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The fields of a user's document; None where it has none."""
+
+    user_id: Any
+    email: Any
+
+
+_Users = dict[bytes, Person | None]
+
+
+@dataclass(slots=True)
+class People:
+    """The users and experts that some bookings need, by the keys of their ids; None: looked up and not found."""
+
+    users: _Users = field(default_factory=dict)
+    experts: dict[bytes, Any] = field(default_factory=dict)
+    """Each expert's user id as decoded, None if it names none; an expert that was not found has no entry."""
+
+    def user(self, user_id: Any) -> Person | None:
+        """Return the user of an id, or None."""
+        return self.users.get(sort_key(user_id))
+
+
+class PeopleLookup:
+    """Looks up the users and experts of a batch of bookings at a time, with a bounded cache."""
+
+    def __init__(
+        self, users: DocumentReader | None, experts: DocumentReader | None, fields: PeopleFields
+    ) -> None:
+        self._users = users
+        self._experts = experts
+        self._fields = fields
+        self._people = People()
+
+    def people_for(self, documents: Iterable[SourceDocument]) -> People:
+        """Return the users and experts that these bookings need, and possibly others.
+
+        Raises:
+            PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem: they cannot be looked up.
+        """
+        if len(self._people.users) + len(self._people.experts) > _CACHED_PEOPLE:
+            self._people = People()
+        users: dict[bytes, Any] = {}
+        experts: dict[bytes, Any] = {}
+        for document in documents:
+            fields = document.fields
+            if not needs_people(document):
+                continue
+            client_key = document.client_key
+            if client_key is not None and _lacks(fields, "clientUserId", "clientEmail"):
+                users[client_key] = document.client_id
+            expert_id = fields.get("expertId")
+            if _lacks(fields, "expertUserId", "expertEmail") and has_kind(expert_id, Kind.IDENTIFIER):
+                experts[sort_key(expert_id)] = expert_id
+        if not users and not experts:
+            return People()
+        self._find_experts(experts)
+        for key in experts:
+            user_id = self._people.experts.get(key)
+            if user_id is not None:
+                users[sort_key(user_id)] = user_id
+        self._find_users(users)
+        return self._people
+
+    def _find_experts(self, wanted: dict[bytes, Any]) -> None:
+        unknown = {key: value for key, value in wanted.items() if key not in self._people.experts}
+        for key, fields in _found(self._experts, list(unknown.values())):
+            self._people.experts[key] = fields.get(self._fields.expert_user)
+
+    def _find_users(self, wanted: dict[bytes, Any]) -> None:
+        unknown = {key: value for key, value in wanted.items() if key not in self._people.users}
+        self._people.users.update(dict.fromkeys(unknown))
+        for key, fields in _found(self._users, list(unknown.values())):
+            self._people.users[key] = Person(fields.get(self._fields.user_id), fields.get(self._fields.email))
+
+
+def needs_people(document: SourceDocument) -> bool:
+    """Return whether a user or an expert must be looked up for a booking; null counts as absent."""
+    fields = document.fields
+    lacks_any = _lacks(fields, "clientUserId", "clientEmail") or _lacks(fields, "expertUserId", "expertEmail")
+    return lacks_any and not document.is_client_document
+
+
+def _lacks(fields: Document, user_id: str, email: str) -> bool:
+    return fields.get(user_id) is None or fields.get(email) is None
+
+
+def _found(reader: DocumentReader | None, ids: Sequence[Any]) -> Iterator[tuple[bytes, Document]]:
+    if reader is None:
+        return
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        for raw in reader.find(ids[start : start + _IDS_PER_QUERY]):
+            fields = read_fields(raw)
+            yield sort_key(fields["_id"]), fields
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One booking and what had to become of it."""
+    """One booking and what must have become of it."""
 
     document: SourceDocument
     broken: tuple[BrokenRule, ...]
@@ -50,47 +154,47 @@ class Expected:
     """The session, if it can be one."""
 
     client_user_id: Any = None
-    """Its own, or what was looked up."""
+    """Its own, or the one that was looked up."""
 
     client_email: Any = None
 
     @property
     def key(self) -> bytes:
-        """Its `_id` as something that compares as MongoDB does."""
+        """Return the sort key of its `_id`."""
         return sort_key(self.document.booking_id)
 
     @property
-    def place(self) -> tuple[int, bytes]:
-        """What sessions are ordered by: `createdAt`, then the old `_id`."""
+    def rank(self) -> tuple[int, bytes]:
+        """Return what sessions are ordered by: `createdAt`, then the old `_id`."""
         return (self.facts.created or 0, self.key)
 
 
 class Deriver:
-    """Judges bookings under the rules of one verification."""
+    """Derives what must have become of bookings, under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
-        self._can_hold = rules.can_store
+        self._can_store = rules.can_store
         self._contract = ContractRules(rules.contract, rules.accepted)
 
-    def judge(self, document: SourceDocument, people: People) -> Expected:
-        """What must have become of a booking, its client's document aside."""
+    def derive(self, document: SourceDocument, people: People) -> Expected:
+        """Derive what must have become of a booking, apart from its client's document."""
         broken = self._faults_of_document(document)
         fields = document.fields
         facts = facts_of(fields, document.booking_id)
         if facts.created is None and not {"createdAt", "updatedAt"} & fields.keys():
             broken.append(BrokenRule(Reason.CREATION_TIME_MISSING, "createdAt"))
         broken += self._contract.broken_by(fields)
-        client = _Looked(fields.get("clientUserId"), fields.get("clientEmail"))
-        if not client.is_whole:
+        client = _PersonFields(fields.get("clientUserId"), fields.get("clientEmail"))
+        if not client.are_complete:
             user = people.user(document.client_id) if is_client_id(document.client_id) else None
             broken += self._complete(client, user, "client", Reason.CLIENT_USER_NOT_FOUND)
-        expert = _Looked(fields.get("expertUserId"), fields.get("expertEmail"))
-        if not expert.is_whole and "expertId" in fields:
+        expert = _PersonFields(fields.get("expertUserId"), fields.get("expertEmail"))
+        if not expert.are_complete and "expertId" in fields:
             broken += self._complete_expert(expert, fields["expertId"], people)
         if broken or facts.created is None:
             return Expected(document, tuple(broken), facts)
         session = _session(document, expert, facts.created)
-        if not self._can_hold(session):
+        if not self._can_store(session):
             broken.append(BrokenRule(Reason.NOT_EXTENDED_JSON, None))
         return Expected(document, tuple(broken), facts, session, client.user_id, client.email)
 
@@ -114,7 +218,7 @@ class Deriver:
             found.append(BrokenRule(Reason.NESTED_TOO_DEEP, None))
         return found
 
-    def _complete_expert(self, expert: "_Looked", expert_id: Any, people: People) -> list[BrokenRule]:
+    def _complete_expert(self, expert: "_PersonFields", expert_id: Any, people: People) -> list[BrokenRule]:
         key = sort_key(expert_id)
         if key not in people.experts:
             return [BrokenRule(Reason.EXPERT_NOT_FOUND, "expertId")]
@@ -123,20 +227,20 @@ class Deriver:
         return self._complete(expert, user, "expert", Reason.EXPERT_USER_NOT_FOUND)
 
     def _complete(
-        self, looked: "_Looked", user: Person | None, who: str, not_found: Reason
+        self, fields: "_PersonFields", user: Person | None, role: str, not_found: Reason
     ) -> list[BrokenRule]:
         """Fill in what is absent; what was looked up must keep the contract too."""
         broken = []
         for name, own, theirs in (
-            ("user_id", f"{who}UserId", user and user.user_id),
-            ("email", f"{who}Email", user and user.email),
+            ("user_id", f"{role}UserId", user and user.user_id),
+            ("email", f"{role}Email", user and user.email),
         ):
-            if getattr(looked, name) is not None:
+            if getattr(fields, name) is not None:
                 continue
             if theirs is None:
                 broken.append(BrokenRule(not_found, own))
                 continue
-            setattr(looked, name, theirs)
+            setattr(fields, name, theirs)
             fault = self._contract.broken_by_value(own, theirs)
             if fault is not None:
                 broken.append(fault)
@@ -144,18 +248,18 @@ class Deriver:
 
 
 @dataclass(slots=True)
-class _Looked:
-    """The two fields that may have to be looked up."""
+class _PersonFields:
+    """The two fields of a client or an expert that may have to be looked up."""
 
     user_id: Any
     email: Any
 
     @property
-    def is_whole(self) -> bool:
+    def are_complete(self) -> bool:
         return self.user_id is not None and self.email is not None
 
 
-def _session(document: SourceDocument, expert: _Looked, created: int) -> bytes:
+def _session(document: SourceDocument, expert: _PersonFields, created: int) -> bytes:
     fields = document.fields
     added: dict[str, Any] = {}
     if fields.get("expertUserId") is None:
@@ -172,16 +276,16 @@ def _session(document: SourceDocument, expert: _Looked, created: int) -> bytes:
         if type(booking_id) is ObjectId
         else element_of("legacyBookingId", booking_id).raw
     )
-    return wrap_bytes(b"".join([identity, own_fields(document), body_of(added) if added else b"", legacy]))
+    return wrap_bytes(b"".join([identity, _body(document), body_of(added) if added else b"", legacy]))
 
 
-def own_fields(document: SourceDocument) -> bytes:
-    """The bytes of those fields of a booking that its session holds, in their order."""
+def _body(document: SourceDocument) -> bytes:
+    """Return the bytes of those fields of a booking that its session has, in their order."""
     if document.is_exact:
         kept = {
             name: value
             for name, value in document.fields.items()
-            if name not in _DROPPED and (value is not None or name not in _NULL_IS_ABSENT)
+            if name not in DROPPED and (value is not None or name not in _NULL_IS_ABSENT)
         }
         return encode(kept, codec_options=CODEC)[4:-1]
     return b"".join(part.raw for part in elements(document.raw) if _is_kept(part))
@@ -189,5 +293,4 @@ def own_fields(document: SourceDocument) -> bytes:
 
 def _is_kept(part: Element) -> bool:
     name = part.name.decode("utf-8", "surrogateescape")
-    is_null = part.kind == 0x0A  # noqa: PLR2004 - the BSON type null
-    return name not in _DROPPED and not (is_null and name in _NULL_IS_ABSENT)
+    return name not in DROPPED and not (part.kind == _NULL and name in _NULL_IS_ABSENT)

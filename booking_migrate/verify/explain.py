@@ -1,4 +1,4 @@
-"""Where one old booking went: for the engineer who answers a support ticket."""
+"""Find out where one old booking went: for the engineer who answers a support ticket."""
 
 import json
 import re
@@ -24,21 +24,20 @@ from booking_migrate.stores.ports import (
     RejectedRecords,
     ScannedDocument,
 )
-from booking_migrate.verify.client_check import ClientCheck, ClientResult
-from booking_migrate.verify.documents import (
+from booking_migrate.verify.client_check import ClientCheck
+from booking_migrate.verify.expected import PeopleLookup
+from booking_migrate.verify.join import (
+    ClientPair,
     SourceDocument,
     TargetDocument,
     claimed_booking,
     session_fields,
 )
-from booking_migrate.verify.join import ClientPair
-from booking_migrate.verify.mismatch import Mismatch
-from booking_migrate.verify.people import PeopleLookup
-from booking_migrate.verify.plan import VerificationPlan
-from booking_migrate.verify.rejects import settle
+from booking_migrate.verify.outcome import ClientResult, Mismatch, VerificationPlan
+from booking_migrate.verify.reconcile import mismatches_of
 
 _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 class Disposition(StrEnum):
@@ -47,10 +46,10 @@ class Disposition(StrEnum):
     MIGRATED = "migrated"
     REJECTED = "rejected"
     DIFFERENT = "different"
-    """It is a session, and not as it should be."""
+    """It is a session that differs from what it must be."""
 
     MISSING = "missing"
-    """It should be a session or among the rejected, and is neither."""
+    """It is neither a session nor among the rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Explanation:
     """The `_id` of the client document that holds its session."""
 
     session_number: int | None = None
-    """Which of the sessions it is, counted from 1."""
+    """Its position among the sessions, counted from 1."""
 
     session_count: int = 0
     fields: tuple[FieldPair, ...] = ()
@@ -81,7 +80,7 @@ class Explanation:
     """Its record among the rejected."""
 
     mismatches: tuple[Mismatch, ...] = ()
-    """What is not as it must be."""
+    """What is wrong about it."""
 
 
 def explain(
@@ -94,17 +93,17 @@ def explain(
     users: DocumentReader | None = None,
     experts: DocumentReader | None = None,
 ) -> Explanation:
-    """Say where one old booking went. Nothing is written.
+    """Return where one old booking went. Nothing is written.
 
     Args:
-        booking_id: its `_id` as a person writes it: 24 hex digits of an ObjectId, a whole number, a text (also as
+        booking_id: its `_id` as people write it: 24 hex digits of an ObjectId, a whole number, a text (also as
             reports show one that is not valid UTF-8), or a value of any other type in Extended JSON.
         plan: as for `verify`.
         source: the old bookings.
         target: the client documents.
         rejected: the records of the bookings that could not be converted.
         users: where users are looked up, if anywhere.
-        experts: likewise experts.
+        experts: where experts are looked up, if anywhere.
 
     Raises:
         BookingNotFound: the source has no such booking.
@@ -151,7 +150,7 @@ def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
         candidates.append(ObjectId(text))
     if (shown := read_shown_text(text)) is not None:
         candidates.append(shown)
-    if _WHOLE.fullmatch(text):
+    if _INTEGER.fullmatch(text):
         candidates.append(Int64(text))
     if text.startswith("{"):
         candidates += _extended(text)
@@ -163,7 +162,7 @@ def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
 
 
 def _extended(text: str) -> Iterator[Any]:
-    """The value that a text stands for in Extended JSON, such as ``{"$uuid": "..."}``, unless it is none."""
+    """Yield the value that a text stands for in Extended JSON, such as ``{"$uuid": "..."}``; nothing if it is not one."""
     try:
         document, _end = DocumentParser(JsonFormat.EXTENDED).read(f'{{"_id": {text}}}', 0)
     except (NotADocument, json.JSONDecodeError):
@@ -203,13 +202,13 @@ def _mismatches_of(
     for mismatch in result.mismatches:
         if mismatch.booking_id is not None and sort_key(mismatch.booking_id) == key:
             yield mismatch
-    for one in result.open:
+    for one in result.unresolved:
         if one.raw == booking.raw:
-            yield from settle(one, record)
+            yield from mismatches_of(one, record)
 
 
 def _side_by_side(booking: SourceDocument, session: Element | None) -> tuple[FieldPair, ...]:
-    """The booking's fields in their order, then those that only the session has."""
+    """Return the booking's fields in their order, then those that only the session has."""
     old, new = TargetDocument(booking.raw).by_name, session_fields(session) if session else {}
     return tuple(
         FieldPair(name.decode("utf-8", "backslashreplace"), old.get(name), new.get(name))

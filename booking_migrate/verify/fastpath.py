@@ -1,21 +1,32 @@
-"""The usual client at a glance: its document is made once more from the bookings' bytes, and the bytes are compared.
+"""The fast path: the document of a flat client is built once more from the bookings' bytes, and the bytes are compared.
 
-Nearly all clients of a collection are usual: flat bookings of the second generation with ObjectIds, none of them rejected,
-and a client document that holds nothing else. For them nothing has to be decoded. Whatever is unusual, and every client
-whose document is not byte for byte what comes out here, is left to the thorough way (`client_check`), which also says what
-is wrong. A property test compares the two.
+A flat client has flat bookings of the second generation with ObjectIds, none of them rejected, and a client document that
+holds nothing else; nearly all clients are flat, and nothing of them has to be decoded. Every other client, and every client
+whose document is not byte for byte what is built here, is declined and left to the full check (`client_check`), which also
+reports what is wrong. A property test compares the two.
+
+The slices come from `bson.layout`, as those of the migration do. Therefore one document of each layout in each chunk is also
+taken apart by the plain reader (`bson.document.elements`), which no migration of flat clients uses.
 """
 
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate, pairwise
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import MAXIMUM_SIZE, body_of, wrap_bytes
+from booking_migrate.bson.document import (
+    MAXIMUM_SIZE,
+    body_of,
+    element_of,
+    elements,
+    read_value,
+    wrap_bytes,
+)
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.layout import (
     DATE,
     NULL,
@@ -30,40 +41,139 @@ from booking_migrate.bson.layout import (
     numbers_of,
     whole_numbers_of,
 )
-from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
-from booking_migrate.stores.blocks import DocumentBlock
-from booking_migrate.stores.ports import Duplicate, stores_any_bson
-from booking_migrate.verify.client_check import ClientResult
-from booking_migrate.verify.derivation import object_id_of_client, object_id_of_session, total_spent
-from booking_migrate.verify.documents import KEY_OF_OBJECT_ID, SourceDocument
-from booking_migrate.verify.join import ClientPair
-from booking_migrate.verify.plan import VerificationRules
-from booking_migrate.verify.rules import Check, ContractRules
+from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
+from booking_migrate.errors import SlicingFault
+from booking_migrate.stores.blocks import DocumentBlock, block_of, join, split
+from booking_migrate.stores.chunks import cuts
+from booking_migrate.stores.partitions import Partitioned, RemoteChunk
+from booking_migrate.stores.ports import Duplicate, ScannedDocument, stores_any_bson
+from booking_migrate.verify.expected import DROPPED
+from booking_migrate.verify.join import (
+    OBJECT_ID_KEY,
+    ClientPair,
+    SourceDocument,
+    TargetDocument,
+    pair_clients,
+)
+from booking_migrate.verify.outcome import ClientResult, VerificationRules
+from booking_migrate.verify.rules import (
+    Check,
+    ContractRules,
+    object_id_of_client,
+    object_id_of_session,
+    total_spent,
+)
 
-_CUT = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
-_UNFIT = frozenset({"sessions", "sessionId", "legacyBookingId"})
+RANGE_DOCUMENTS = 5000
+"""The bookings that are read together."""
+
+_CACHE_BLOCK = 500
+"""The bookings that are checked together: few enough for the processor's cache."""
+
+_TOO_MUCH = 2 * MAXIMUM_SIZE
+"""More bytes than this are not split at once: it would take much memory, and a client cannot have as many."""
+
+_UNFIT = frozenset({"sessions", *RESERVED})
 _KINDS = {
     Kind.IDENTIFIER: frozenset({OBJECT_ID}),
     Kind.STRING: frozenset({STRING}),
     Kind.NUMBER: frozenset(NUMBERS),
     Kind.DATE: frozenset({DATE}),
 }
-_TOO_MUCH = 2 * MAXIMUM_SIZE
-"""So many bytes are not taken apart all at once: it would take much memory, and a client cannot have as many."""
 
-_AT_ONCE = 500
-"""How many documents are looked at together: few enough for the processor's cache."""
 
-_LENGTH = struct.Struct("<i")
-_SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
-_FRAME = len(b"SIZE" + _SESSION_ID + bytes(12) + _LEGACY_ID + bytes(12) + b"\x00")
+class RangePair(NamedTuple):
+    """The same range of clients on both sides."""
+
+    source: RemoteChunk
+    target: RemoteChunk
+
+
+class RangeResult(NamedTuple):
+    """The result of checking a range."""
+
+    bookings: int
+    """The bookings of flat clients without a mismatch."""
+
+    clients: int
+    """Those clients."""
+
+    declined: list[ClientPair]
+    """All others, in their order."""
+
+    first_target: bytes | None
+    """The range's first document of the target; None if it has none."""
+
+    rest: RangePair | None
+    """The clients that were not read yet, if the range is very large."""
+
+
+def range_pairs(source: Partitioned, target: Partitioned) -> Iterator[RangePair]:
+    """Yield all ranges of the source, each with what the target has of the same clients."""
+    for clients in source.ranges(RANGE_DOCUMENTS):
+        chunks = (side.chunk(clients, RANGE_DOCUMENTS) for side in (source, target))
+        yield RangePair(*chunks)
+
+
+def check_range(rules: VerificationRules, pair: RangePair) -> RangeResult:
+    """Read both sides of a range, and check its flat clients; runs in worker processes.
+
+    Raises:
+        SlicingFault: the slices of a document are not its elements.
+    """
+    ours, left = pair.source.read()
+    of_target = pair.target
+    rest = None
+    if left is not None:
+        # Only as far as the source was read.
+        whole, border = of_target.clients, left.clients.first
+        of_target = of_target.within(whole._replace(end=border))
+        rest = RangePair(left, pair.target.within(whole._replace(first=border)))
+    theirs = join([*_read_whole(of_target)] or [split(b"")])
+    targets = [TargetDocument(raw) for raw in theirs.documents()]
+    remaining = set(range(len(ours.starts)))
+    sound: set[bytes] = set()
+    for key, numbers in _fast_path_of(rules).sound_clients(ours, _by_client(targets)):
+        sound.add(key)
+        remaining.difference_update(numbers)
+    declined = pair_clients(
+        (_scanned(ours, number) for number in sorted(remaining)),
+        (_scanned(theirs, number) for number, each in enumerate(targets) if each.client_key not in sound),
+    )
+    first_target = targets[0].raw if targets else None
+    return RangeResult(len(ours.starts) - len(remaining), len(sound), list(declined), first_target, rest)
+
+
+def _by_client(documents: Iterable[TargetDocument]) -> Mapping[bytes, bytes | None]:
+    """Return the document of each client; None if it has several."""
+    found: dict[bytes, bytes | None] = {}
+    for document in documents:
+        key = document.client_key
+        if key is not None:
+            found[key] = None if key in found else document.raw
+    return found
+
+
+def _scanned(block: DocumentBlock, number: int) -> ScannedDocument:
+    return ScannedDocument(block.document(number), block.duplicates.get(number, Duplicate.NONE))
+
+
+def _read_whole(chunk: RemoteChunk | None) -> Iterator[DocumentBlock]:
+    while chunk is not None:
+        block, chunk = chunk.read()
+        yield block
+
+
+@lru_cache(maxsize=1)
+def _fast_path_of(rules: VerificationRules) -> "FastPath":
+    return FastPath(rules)
 
 
 class _Bookings(NamedTuple):
-    """Usual bookings that keep the contract, in the order of their documents: for each of them a value in every column."""
+    """Flat bookings that keep the contract, in the order of their documents: one value of each in every column."""
 
     numbers: Sequence[int]
-    """Which ones of all documents they are."""
+    """Their positions among all documents."""
 
     ids: Column
     clients: Column
@@ -74,171 +184,192 @@ class _Bookings(NamedTuple):
 
     updated: Sequence[int]
     prices: Sequence[Any]
-    own: Column
-    """What their sessions have of them, as BSON."""
+    bodies: Column
+    """What their sessions take over from them, as BSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Where everything is in the bookings of one layout."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _ColumnMap:
+    """The columns of the bookings of one layout."""
 
-    place: Mapping[str, int]
-    kept: tuple[int, ...]
-    """The places of what the session has of the booking."""
+    index: Mapping[str, int]
+    """The column of each field, by name."""
+
+    body: tuple[int, ...]
+    """The columns of what the session takes over from the booking."""
 
     price: int
     """The BSON type byte of `price`."""
 
 
-_FACTS = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
+_SLICED = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
 
 
 class FastPath:
-    """Looks at clients, each by itself, under the rules of one verification."""
+    """Checks flat clients under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
-        self._is_blind = rules.can_store is not stores_any_bson
-        self._largest = rules.maximum_document_size
+        self._declines_all = rules.can_store is not stores_any_bson
+        self._maximum_size = rules.maximum_document_size
         contract = ContractRules(rules.contract, rules.accepted)
         checks = {
-            rule.name: partial(_keeps, contract.check_of(rule.name))
+            rule.name: partial(_is_valid, contract.check_of(rule.name))
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = LayoutCache(_CUT, _plan, checks, _FACTS)
+        self._layouts = LayoutCache(DROPPED, _column_map, checks, _SLICED)
+        self._compared: set[_ColumnMap] = set()
+        """The layouts of which a document of this chunk was taken apart by the plain reader, too."""
 
     def check(self, pairs: Sequence[ClientPair]) -> list[ClientResult | None]:
-        """What checking each client comes to if it is a usual one that is as it must be; None: the thorough way has to tell."""
+        """Check clients; None: declined.
+
+        Raises:
+            SlicingFault: the slices of a document are not its elements.
+        """
         results: list[ClientResult | None] = [None] * len(pairs)
-        some: list[int] = []
-        documents = 0
-        for place, pair in enumerate(pairs):
-            if not self._may_be_flat(pair):
-                continue
-            some.append(place)
-            documents += len(pair.source)
-            if documents >= _AT_ONCE:
-                self._check_together(pairs, some, results)
-                some, documents = [], 0
-        self._check_together(pairs, some, results)
+        indexes = {
+            pair.key: index for index, pair in enumerate(pairs) if pair.source and len(pair.target) == 1
+        }
+        block = block_of(
+            [
+                ScannedDocument(document.raw, document.duplicate)
+                for index in indexes.values()
+                for document in pairs[index].source
+            ]
+        )
+        target = {key: pairs[index].target[0].raw for key, index in indexes.items() if key is not None}
+        for key, numbers in self.sound_clients(block, target):
+            count = len(numbers)
+            results[indexes[key]] = ClientResult(scanned=count, migrated=count, sessions=count)
         return results
 
-    def _may_be_flat(self, pair: ClientPair) -> bool:
-        if self._is_blind or pair.baseline is not None or len(pair.target) != 1 or not pair.source:
-            return False
-        return (
-            all(document.duplicate is Duplicate.NONE for document in pair.source)
-            and sum(len(document.raw) for document in pair.source) <= _TOO_MUCH
-        )
-
-    def _check_together(
-        self, pairs: Sequence[ClientPair], places: Sequence[int], results: list[ClientResult | None]
-    ) -> None:
-        raws = [document.raw for place in places for document in pairs[place].source]
-        bookings = self._read(b"".join(raws), [0, *accumulate(map(len, raws))])
-        rows = {number: row for row, number in enumerate(bookings.numbers)}
-        number = 0
-        for place in places:
-            pair = pairs[place]
-            count = len(pair.source)
-            first, last = rows.get(number), rows.get(number + count - 1)
-            number += count
-            # All of them are there if as many rows as documents lie between the first and the last.
-            if first is None or last is None or last - first + 1 < count:
-                continue
-            if self._is_sound(bookings, first, last + 1, pair.target[0].raw):
-                results[place] = ClientResult(scanned=count, migrated=count, sessions=count)
-
-    def check_many(
-        self, source: DocumentBlock, first: int, end: int, target: Mapping[bytes, bytes | None]
+    def sound_clients(
+        self, source: DocumentBlock, target: Mapping[bytes, bytes | None]
     ) -> Iterator[tuple[bytes, Sequence[int]]]:
-        """Those of many clients who are as they must be, each once.
+        """Yield the flat clients whose documents are as they must be, each once.
 
         Args:
-            source: documents in client order.
-            first: which of them is the first to be looked at; a client begins with it.
-            end: before which of them to stop; another client begins with it.
-            target: the document of each client, by the key of `clientId`; None if there is more about the client to be known.
+            source: all documents of some clients, in client order.
+            target: the document of each client, by the key of `clientId`; None declines a client.
 
         Yields:
-            The key of `clientId`, and which documents are the client's bookings.
+            The key of `clientId`, and the positions of the client's bookings.
+
+        Raises:
+            SlicingFault: the slices of a document are not its elements.
         """
-        raw, starts, duplicates = source
-        borders = [*starts[first:end], starts[end] if end < len(starts) else len(raw)]
-        if borders[-1] - borders[0] > _TOO_MUCH:
+        self._compared.clear()
+        if self._declines_all:
             return
-        bookings = self._read(raw, borders)
-        usual = frozenset(bookings.numbers)
-        odd = {
+        for first, end in pairwise(cuts(source, _CACHE_BLOCK)):
+            yield from self._sound_clients(source, first, end, target)
+
+    def _sound_clients(
+        self, source: DocumentBlock, first: int, end: int, target: Mapping[bytes, bytes | None]
+    ) -> Iterator[tuple[bytes, Sequence[int]]]:
+        raw, starts, duplicates = source
+        offsets = [*starts[first:end], starts[end] if end < len(starts) else len(raw)]
+        if offsets[-1] - offsets[0] > _TOO_MUCH:
+            return
+        bookings = self._read(raw, offsets)
+        flat = frozenset(bookings.numbers)
+        unfit = {
             SourceDocument(source.document(number)).client_key
             for number in range(first, end)
-            if number - first not in usual or number in duplicates
+            if number - first not in flat or number in duplicates
         }
         changes = [row for row, (one, other) in enumerate(pairwise(bookings.clients), 1) if one != other]
-        for begin, stop in pairwise([0, *changes, len(bookings.clients)] if usual else ()):
-            key = KEY_OF_OBJECT_ID + bookings.clients[begin]
-            document = None if key in odd or self._is_blind else target.get(key)
-            if document is not None and self._is_sound(bookings, begin, stop, document):
+        for begin, stop in pairwise([0, *changes, len(bookings.clients)] if flat else ()):
+            key = OBJECT_ID_KEY + bookings.clients[begin]
+            found = None if key in unfit else target.get(key)
+            if found is None or len(found) > self._maximum_size:
+                continue
+            if found == _document(bookings, begin, stop):
                 yield key, [first + number for number in bookings.numbers[begin:stop]]
 
-    def _read(self, raw: bytes, borders: Sequence[int]) -> _Bookings:
-        several = [_columns(alike) for alike in self._layouts.read(raw, borders)]
-        return several[0] if len(several) == 1 else _Bookings(*merge_columns(several or [_NOTHING]))
-
-    def _is_sound(self, bookings: _Bookings, first: int, end: int, found: bytes) -> bool:
-        """Whether the document of a client is what follows from the client's bookings."""
-        return len(found) <= self._largest and found == _document(bookings, first, end)
+    def _read(self, raw: bytes, offsets: Sequence[int]) -> _Bookings:
+        groups = self._layouts.read(raw, offsets)
+        tables = [_columns(group) for group in groups]
+        bookings = tables[0] if len(tables) == 1 else _Bookings(*merge_columns(tables or [_NOTHING]))
+        for group in groups:
+            if group.plan not in self._compared:
+                self._compared.add(group.plan)
+                number = group.numbers[0]
+                _check_slices(bookings, number, raw[offsets[number] : offsets[number + 1]])
+        return bookings
 
 
 _NOTHING = _Bookings(*((),) * len(_Bookings._fields))
 
 
-def _keeps(check: Check, value: Any) -> bool:
+def _is_valid(check: Check, value: Any) -> bool:
     return check(value) is None
 
 
-def _plan(layout: Layout) -> _Plan | None:
+def _column_map(layout: Layout) -> _ColumnMap | None:
     kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
         return None
     for rule in FIELDS:
         kind = kinds.get(rule.name, NULL)
-        if kind not in _KINDS[rule.kind] and not (kind == NULL and _may_lack(rule)):
+        may_be_absent = rule.presence is Presence.OPTIONAL
+        if kind not in _KINDS[rule.kind] and not (kind == NULL and may_be_absent):
             return None
-    return _Plan(layout.place, layout.kept, kinds["price"])
+    return _ColumnMap(layout.place, layout.kept, kinds["price"])
 
 
-def _may_lack(rule: FieldRule) -> bool:
-    return rule.presence is Presence.OPTIONAL
-
-
-def _columns(alike: LayoutGroup[_Plan]) -> _Bookings:
-    """The columns of bookings of one layout."""
-    plan, columns = alike.plan, alike.columns
-    values = {name: columns[plan.place[name]] for name in _FACTS}
+def _columns(group: LayoutGroup[_ColumnMap]) -> _Bookings:
+    """Return the columns of bookings of one layout."""
+    column_map, columns = group.plan, group.columns
+    values = {name: columns[column_map.index[name]] for name in _SLICED}
     return _Bookings(
-        alike.numbers,
+        group.numbers,
         values["_id"],
         values["clientId"],
         values["clientUserId"],
         values["clientEmail"],
         whole_numbers_of(values["createdAt"]),
         whole_numbers_of(values["updatedAt"]),
-        numbers_of(plan.price, values["price"]),
-        [b"".join(parts) for parts in zip(*(columns[place] for place in plan.kept), strict=True)],
+        numbers_of(column_map.price, values["price"]),
+        [b"".join(parts) for parts in zip(*(columns[index] for index in column_map.body), strict=True)],
     )
 
 
-def _session(own: bytes, booking_id: bytes) -> bytes:
-    length = _LENGTH.pack(len(own) + _FRAME)
-    return b"".join(
-        (length, _SESSION_ID, object_id_of_session(booking_id), own, _LEGACY_ID, booking_id, b"\x00")
-    )
+def _check_slices(bookings: _Bookings, number: int, raw: bytes) -> None:
+    """Compare the slices of a booking with its elements.
+
+    Raises:
+        SlicingFault: they differ.
+    """
+    row = bisect_left(bookings.numbers, number)
+    parts = {part.name.decode("utf-8", "surrogateescape"): part for part in elements(raw)}
+    sliced = {
+        "_id": bookings.ids[row],
+        "clientId": bookings.clients[row],
+        "clientUserId": bookings.user_ids[row],
+        "clientEmail": bookings.emails[row],
+        "createdAt": element_of("", DatetimeMS(bookings.created[row])).value,
+        "updatedAt": element_of("", DatetimeMS(bookings.updated[row])).value,
+        "price": element_of("", bookings.prices[row]).value,
+    }
+    read = {name: parts[name].value for name in sliced if name in parts}
+    sliced["session"] = bookings.bodies[row]
+    read["session"] = b"".join(part.raw for name, part in parts.items() if name not in DROPPED)
+    wrong = [name for name, value in sliced.items() if value != read.get(name)]
+    if wrong:
+        booking_id = read_value(parts["_id"]) if "_id" in parts else None
+        raise SlicingFault(display_id(booking_id), wrong[0])
+
+
+def _session(body: bytes, booking_id: bytes) -> bytes:
+    session_id = object_id_of_session(booking_id)
+    return wrap_bytes(b"\x07sessionId\x00%b%b\x07legacyBookingId\x00%b" % (session_id, body, booking_id))
 
 
 def _document(bookings: _Bookings, first: int, end: int) -> bytes:
-    """The client document of the bookings from one row on to before another."""
-    ids, own = bookings.ids, bookings.own
+    """Return the client document of the bookings from one row up to, and without, another."""
+    ids, bodies = bookings.ids, bookings.bodies
     rows = [
         row
         for *_, row in sorted(
@@ -247,7 +378,9 @@ def _document(bookings: _Bookings, first: int, end: int) -> bytes:
     ]
     last = rows[-1]
     array = wrap_bytes(
-        b"".join([b"\x03%d\x00%b" % (place, _session(own[row], ids[row])) for place, row in enumerate(rows)])
+        b"".join(
+            [b"\x03%d\x00%b" % (index, _session(bodies[row], ids[row])) for index, row in enumerate(rows)]
+        )
     )
     totals = body_of(
         {
@@ -258,14 +391,10 @@ def _document(bookings: _Bookings, first: int, end: int) -> bytes:
         }
     )
     client_id = bookings.clients[first]
-    return wrap_bytes(
-        b"".join(
-            [
-                b"\x07_id\x00", object_id_of_client(client_id),
-                b"\x07clientId\x00", client_id,
-                b"\x02clientUserId\x00", bookings.user_ids[last],
-                b"\x02clientEmail\x00", bookings.emails[last],
-                b"\x04sessions\x00", array, totals,
-            ]
-        )
-    )  # fmt: skip
+    head = b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00" % (
+        object_id_of_client(client_id),
+        client_id,
+        bookings.user_ids[last],
+        bookings.emails[last],
+    )
+    return wrap_bytes(b"".join((head, array, totals)))

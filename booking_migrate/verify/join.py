@@ -1,12 +1,206 @@
-"""Both sides read side by side: for each client what the source and what the target hold, in one pass."""
+"""The documents of both sides, taken apart only as far as a check needs it, and the merge join that pairs them by client."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Self, TypeVar
 
+from bson.code import Code
+
+from booking_migrate.bson.document import Document, Element, elements, read_exactly, read_value
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.baseline import Baseline
-from booking_migrate.stores.ports import ScannedDocument
-from booking_migrate.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.stores.ports import Duplicate, ScannedDocument
+
+ARRAY, DOCUMENT, OBJECT_ID = 0x04, 0x03, 0x07
+OBJECT_ID_KEY = b"\x23"
+"""The first byte of the key of a client whose id is an ObjectId; its twelve bytes follow."""
+
+_SESSION_ID, _CLAIM = b"sessionId", b"legacyBookingId"
+_SESSION_ID_HEAD, _CLAIM_HEAD = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
+_CLAIM_START, _CLAIM_VALUE = -30, -13
+"""The offsets of the element `legacyBookingId`, and of its value, in a session that ends with an ObjectId."""
+
+_CACHED_SIZE = 16 * 1024
+"""The largest session, in bytes, whose fields are cached."""
+
+
+class SourceDocument:
+    """A document of the source, decoded on demand; only its bytes travel between processes."""
+
+    __slots__ = ("_fields", "_is_exact", "duplicate", "raw")
+
+    def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
+        self.raw = raw
+        self.duplicate = duplicate
+        self._fields: Document | None = None
+        self._is_exact = False
+
+    @classmethod
+    def of(cls, scanned: ScannedDocument) -> Self:
+        """Wrap a document as a scan yields it."""
+        return cls(scanned.raw, scanned.duplicate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.raw, self.duplicate)
+
+    @property
+    def fields(self) -> Document:
+        """Return its first level, decoded."""
+        return self._decoded() if self._fields is None else self._fields
+
+    @property
+    def is_exact(self) -> bool:
+        """Return whether ``fields``, encoded again, are the bytes."""
+        self._decoded()
+        return self._is_exact
+
+    def _decoded(self) -> Document:
+        if self._fields is None:
+            fields = read_exactly(self.raw)
+            if fields is not None and Code not in map(type, fields.values()):
+                self._fields, self._is_exact = fields, True
+            else:
+                self._fields = {
+                    element.name.decode("utf-8", "surrogateescape"): read_value(element)
+                    for element in elements(self.raw)
+                }
+        return self._fields
+
+    @property
+    def client_id(self) -> Any:
+        """Return its `clientId` as decoded, or None."""
+        return self.fields.get("clientId")
+
+    @property
+    def client_key(self) -> bytes | None:
+        """Return the sort key of its `clientId`, the same for all documents of a client; None if it has no client."""
+        flat = _flat_client_key(self.raw)
+        if flat is not None:
+            return flat
+        client_id = self.client_id
+        return sort_key(client_id) if is_client_id(client_id) else None
+
+    @property
+    def is_client_document(self) -> bool:
+        """Return whether it has `sessions`; a document without is a booking."""
+        return b"sessions\x00" in self.raw and "sessions" in self.fields
+
+    @property
+    def booking_id(self) -> Any:
+        """Return its `_id` as decoded, or None."""
+        return self.fields.get("_id")
+
+
+def _flat_client_key(raw: bytes) -> bytes | None:
+    """Return the key of a document that begins with `_id` and `clientId`, both of them ObjectIds; None of any other."""
+    if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
+        return OBJECT_ID_KEY + raw[31:43]
+    return None
+
+
+class TargetDocument:
+    """A document of the target, or a client document of the source: its elements as bytes, in their order."""
+
+    __slots__ = ("_parts", "duplicate", "raw")
+
+    def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
+        self.raw = raw
+        self.duplicate = duplicate
+        self._parts: dict[bytes, Element] | None = None
+
+    @classmethod
+    def of(cls, scanned: ScannedDocument) -> Self:
+        """Wrap a document as a scan yields it."""
+        return cls(scanned.raw, scanned.duplicate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.raw, self.duplicate)
+
+    @property
+    def parts(self) -> list[Element]:
+        """Return its elements."""
+        return list(elements(self.raw))
+
+    @property
+    def by_name(self) -> dict[bytes, Element]:
+        """Return its elements by name."""
+        if self._parts is None:
+            self._parts = {part.name: part for part in self.parts}
+        return self._parts
+
+    def value(self, name: bytes) -> Any:
+        """Return a field's value as decoded, or None if it is absent."""
+        part = self.by_name.get(name)
+        return None if part is None else read_value(part)
+
+    @property
+    def client_id(self) -> Any:
+        """Return its `clientId` as decoded, or None."""
+        return self.value(b"clientId")
+
+    @property
+    def client_key(self) -> bytes | None:
+        """Return the same as `SourceDocument.client_key`."""
+        flat = _flat_client_key(self.raw)
+        if flat is not None:
+            return flat
+        part = self.by_name.get(b"clientId")
+        if part is not None and part.kind == OBJECT_ID:
+            return OBJECT_ID_KEY + part.value
+        client_id = self.client_id
+        return sort_key(client_id) if is_client_id(client_id) else None
+
+    @property
+    def has_sessions(self) -> bool:
+        """Return whether `sessions` is there and is an array."""
+        part = self.by_name.get(b"sessions")
+        return part is not None and part.kind == ARRAY
+
+    def sessions(self) -> list[Element]:
+        """Return the elements of `sessions`; none if it is not an array."""
+        return list(elements(self.by_name[b"sessions"].value)) if self.has_sessions else []
+
+
+def session_fields(session: Element) -> Mapping[bytes, Element]:
+    """Return the fields of an element of `sessions`; none if it is not a document."""
+    return document_fields(session.value) if session.kind == DOCUMENT else {}
+
+
+def document_fields(raw: bytes) -> Mapping[bytes, Element]:
+    """Return the elements of a document by name; of a name that occurs twice the last one counts."""
+    return _cached_fields(raw) if len(raw) <= _CACHED_SIZE else _fields(raw)
+
+
+def _fields(raw: bytes) -> Mapping[bytes, Element]:
+    return {part.name: part for part in elements(raw)}
+
+
+# Comparing a client that has mismatches takes the fields of the same session several times in a row.
+_cached_fields = lru_cache(maxsize=256)(_fields)
+
+
+def claimed_booking(session: Element) -> Element | None:
+    """Return the `legacyBookingId` of a session: the booking that it claims to be; None if it claims none."""
+    value = session.value
+    if session.kind == DOCUMENT and value[_CLAIM_START:_CLAIM_VALUE] == _CLAIM_HEAD:
+        return Element(OBJECT_ID, _CLAIM, value[_CLAIM_VALUE:-1])
+    return session_fields(session).get(_CLAIM)
+
+
+def session_id_of(session: Element) -> Element | None:
+    """Return the `sessionId` of a session; None if it has none."""
+    value = session.value
+    if session.kind == DOCUMENT and value[4:15] == _SESSION_ID_HEAD and value.find(b"sessionId\x00", 15) < 0:
+        return Element(OBJECT_ID, _SESSION_ID, value[15:27])
+    return session_fields(session).get(_SESSION_ID)
+
+
+def misnumbered(sessions: list[Element]) -> Iterator[Element]:
+    """Yield the elements of an array whose names are not their indexes; a server never stores such an array."""
+    return (part for index, part in enumerate(sessions) if part.name != str(index).encode())
+
 
 Side = TypeVar("Side", SourceDocument, TargetDocument)
 
@@ -22,27 +216,27 @@ class ClientPair:
 
     @property
     def source_bytes(self) -> Sequence[bytes]:
-        """The documents of the first side, BSON."""
+        """Return the documents of the first side, BSON."""
         return tuple(document.raw for document in self.source)
 
     @property
     def target_bytes(self) -> Sequence[bytes]:
-        """The documents of the second side, BSON."""
+        """Return the documents of the second side, BSON."""
         return tuple(document.raw for document in self.target)
 
     @property
     def client_id(self) -> Any:
-        """The `clientId` of any of the documents as decoded, or None."""
+        """Return the `clientId` of any of the documents as decoded, or None."""
         return self._any.client_id
 
     @property
     def key(self) -> bytes | None:
-        """What is the same for all documents of the client; None if there is no client."""
+        """Return the sort key of the client; None if there is no client."""
         return self._any.client_key
 
     @property
     def is_client(self) -> bool:
-        """Whether this is a client, and not a document that belongs to none."""
+        """Return whether this is a client, and not a document that belongs to none."""
         return self.key is not None
 
     @property
@@ -55,8 +249,7 @@ def pair_clients(
 ) -> Iterator[ClientPair]:
     """Pair what two scans in client order hold of each client.
 
-    A document without a client that could be one is a pair of its own, at any place. Memory does not grow beyond the
-    largest client.
+    A document that has no client is a pair of its own and may come anywhere. Memory does not grow beyond the largest client.
     """
     ours = _grouped(map(SourceDocument.of, source))
     theirs = _grouped(map(TargetDocument.of, target))
@@ -84,7 +277,7 @@ def _key(group: tuple[bytes | None, object]) -> bytes:
 
 
 def _grouped(documents: Iterable[Side]) -> Iterator[tuple[bytes | None, list[Side]]]:
-    """The documents of each client together; those that belong to none come singly and split no group."""
+    """Yield the documents of each client together; those that have no client come singly and split no group."""
     current: bytes | None = None
     group: list[Side] = []
     for document in documents:
@@ -101,14 +294,14 @@ def _grouped(documents: Iterable[Side]) -> Iterator[tuple[bytes | None, list[Sid
         yield current, group
 
 
-def watched(
-    documents: Iterable[ScannedDocument], notice: Callable[[bytes], None]
+def with_first_checked(
+    documents: Iterable[ScannedDocument], check: Callable[[bytes], None]
 ) -> Iterator[ScannedDocument]:
-    """The same documents, with the first one shown to somebody before it is used."""
+    """Yield the documents unchanged; call ``check`` with the first one before it is used."""
     iterator = iter(documents)
     first = next(iterator, None)
     if first is None:
         return
-    notice(first.raw)
+    check(first.raw)
     yield first
     yield from iterator

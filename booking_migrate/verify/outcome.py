@@ -1,29 +1,220 @@
-"""What a verification came to, gathered as it goes on; only examples are held in memory."""
+"""What a verification is asked to prove, and what it found: plan, mismatches, counts and outcome, as values.
+
+Only examples of mismatches are held in memory; all of them go to a sink as they are found.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
+from booking_migrate.bson.document import Element
 from booking_migrate.bson.format import display_id
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
-from booking_migrate.verify.client_check import ClientResult
-from booking_migrate.verify.mismatch import Mismatch, Rule
+from booking_migrate.stores.baseline import Baseline
+from booking_migrate.stores.ports import CanHold, stores_any_bson
+
+REJECTED_FIELD = "rejected"
+"""The field of a mismatch in the record of a rejected booking."""
+
+INDEX_FIELD = "index"
+"""The field of a mismatch in an index."""
 
 EXAMPLES = 10
-"""How many mismatches of each rule are kept for reports."""
+"""The mismatches of each rule that are kept for reports."""
 
 _SAMPLE_IDS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class PeopleFields:
+    """The fields of users and experts that have what sessions need."""
+
+    user_id: str = "user_id"
+    email: str = "email"
+    expert_user: str = "userId"
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRules:
+    """What decides the content of the target, as for the migration. Goes to worker processes."""
+
+    contract: Contract = field(default_factory=Contract)
+    accepted: frozenset[Reason] = frozenset()
+    """The value rules of the contract that were waived."""
+
+    maximum_document_size: int = 8 * 1024 * 1024
+    """Of a client document, in bytes."""
+
+    can_store: CanHold = stores_any_bson
+    """Whether the target can store a document unchanged."""
+
+    allow_later: bool = False
+    """Whether sessions that the new application added are counted instead of reported."""
+
+    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
+    """How the migration treated bookings whose session had other content in a document that others wrote."""
+
+    allow_changed: bool = False
+    """Whether sessions that the new application changed are counted instead of reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationPlan:
+    """Everything that a verification needs to know beside the places."""
+
+    rules: VerificationRules = field(default_factory=VerificationRules)
+    people: PeopleFields = field(default_factory=PeopleFields)
+    sample: int | None = None
+    """The number of clients to check, chosen at random; None: all."""
+
+    workers: int = 1
+    """The number of processes that check clients. Has no influence on the result."""
+
+    recheck_seconds: float = 0.0
+    """The wait before a client with a mismatch is read again; 0: it is not."""
+
+    batch_bookings: int = 2000
+    """The bookings that are read before their clients are checked. Has no influence on the result."""
+
+    baselines: Callable[[Sequence[bytes]], Mapping[bytes, Baseline]] = field(default=lambda _documents: {})
+    """Return what the target held in the place of these client documents before the migration, as a journal may know it, by
+    the BSON of ``{_id}``. Documents that it does not know, or that were not there, are left out. It is called in client
+    order, and only with documents that are not what their bookings alone make."""
+
+
+class Kind(StrEnum):
+    """The kinds of mismatches. The values are an API."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    DUPLICATE = "duplicate"
+    CONTENT = "content"
+    TOTALS = "totals"
+    ORDER = "order"
+    CLIENT = "client"
+    CONFLICT = "conflict"
+
+
+class Rule(StrEnum):
+    """What the verifier proves, rule by rule; reports have one line or one test case for each. An API."""
+
+    EVERY_BOOKING_ONCE = "every-booking-has-its-session"
+    REJECTED_FOR_CAUSE = "every-rejected-booking-has-a-cause-and-a-record"
+    NOTHING_ELSE = "no-session-without-its-booking"
+    NOTHING_TWICE = "nothing-twice"
+    CONTENT = "sessions-hold-what-the-bookings-held"
+    TOTALS = "totals-and-dates-fit-the-sessions"
+    ORDER = "sessions-are-in-order"
+    CLIENT = "client-documents-name-the-right-client"
+    CONFLICT = "no-session-conflicts-with-its-booking"
+    INDEX = "one-document-per-client-is-enforced"
+
+
+_RULES = {
+    Kind.MISSING: Rule.EVERY_BOOKING_ONCE,
+    Kind.EXTRA: Rule.NOTHING_ELSE,
+    Kind.DUPLICATE: Rule.NOTHING_TWICE,
+    Kind.CONTENT: Rule.CONTENT,
+    Kind.TOTALS: Rule.TOTALS,
+    Kind.ORDER: Rule.ORDER,
+    Kind.CLIENT: Rule.CLIENT,
+    Kind.CONFLICT: Rule.CONFLICT,
+}
+_FIELD_RULES = {REJECTED_FIELD: Rule.REJECTED_FOR_CAUSE, INDEX_FIELD: Rule.INDEX}
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One difference between what the target must hold and what it holds."""
+
+    kind: Kind
+    client_id: Any = None
+    """The client's id as decoded, or None if none is known."""
+
+    booking_id: Any = None
+    """The old booking's `_id` as decoded (of a session without one, its `sessionId`), or None."""
+
+    field: str | None = None
+    """The field at fault, `REJECTED_FIELD` or `INDEX_FIELD`; None if it is the document as a whole."""
+
+    expected: Element | None = None
+    """The value that should be there, exactly; None if there should be none, or if it is not one value."""
+
+    found: Element | None = None
+    """The value that is there, exactly; None if there is none, or if it is not one value."""
+
+    detail: str = ""
+    """What is wrong, for people, where the values do not say it."""
+
+    @property
+    def place(self) -> str:
+        """Return its kind and where it is, in one line; values are left out."""
+        where = [
+            "" if self.client_id is None else f"client {display_id(self.client_id)}",
+            "" if self.booking_id is None else f"booking {display_id(self.booking_id)}",
+            self.field or "",
+        ]
+        return ": ".join(filter(None, [self.kind, ", ".join(filter(None, where)), self.detail]))
+
+    @property
+    def rule(self) -> Rule:
+        """Return the rule that is broken."""
+        if self.field in _FIELD_RULES and self.kind in (Kind.MISSING, Kind.EXTRA):
+            return _FIELD_RULES[self.field]
+        return _RULES[self.kind]
+
+
+class BrokenRule(NamedTuple):
+    """One reason why a booking cannot be converted."""
+
+    reason: Reason
+    field: str | None
+
+
+class UnresolvedBooking(NamedTuple):
+    """A booking whose session is not as it must be; the rejected records decide whether that is right."""
+
+    raw: bytes
+    booking_id: Any
+    client_id: Any
+    broken: tuple[BrokenRule, ...]
+    """Why it cannot be converted; empty if it can."""
+
+    differing: tuple[Mismatch, ...] = ()
+    """The differences of its session; empty if it has none."""
+
+
+@dataclass(slots=True)
+class ClientResult:
+    """The result of checking one client."""
+
+    mismatches: list[Mismatch] = field(default_factory=list)
+    unresolved: list[UnresolvedBooking] = field(default_factory=list)
+    foreign: list[Mismatch] = field(default_factory=list)
+    """Sessions from before the migration whose booking the client does not have: mismatches if another client has it."""
+
+    scanned: int = 0
+    migrated: int = 0
+    already_migrated: int = 0
+    sessions: int = 0
+    client_documents: int = 0
+    later: int = 0
+    changed: int = 0
+    wrong_totals: list[Any] = field(default_factory=list)
+    """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuleResult:
-    """How one rule fared."""
+    """The result for one rule."""
 
     rule: Rule
     count: int
-    """How many mismatches break it."""
+    """The number of mismatches that break it."""
 
     examples: tuple[Mismatch, ...]
     """The first `EXAMPLES` of them."""
@@ -31,7 +222,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class VerificationOutcome:
-    """What `verify.verify` found."""
+    """What `run.verify` found."""
 
     counts: Counts
     """``migrated`` and ``rejected`` count only the bookings that are as they must be."""
@@ -47,33 +238,33 @@ class VerificationOutcome:
     """Sessions that the new application added and that were allowed."""
 
     changed_sessions: int = 0
-    """Sessions that the new application has changed since, which was allowed."""
+    """Sessions that the new application changed, which was allowed."""
 
     clients_checked: int = 0
     clients_seen: int = 0
     sampled: bool = False
-    """Whether only some clients were checked, so that the verdict is one about those."""
+    """Whether only some clients were checked, so that the verdict is about those."""
 
     rejects_name: str | None = None
     seconds: float = 0.0
 
     @property
     def mismatch_count(self) -> int:
-        """How many mismatches there are."""
+        """Return the number of mismatches."""
         return sum(result.count for result in self.results)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was there to be compared."""
+        """Return whether neither side had anything to compare."""
         return not self.clients_seen
 
 
 @dataclass(slots=True)
 class VerificationCounts:
-    """Adds up what the clients came to."""
+    """Adds up the results of clients."""
 
     sink: Callable[[Mismatch], None]
-    """Is given every mismatch as it is found."""
+    """Takes every mismatch as it is found."""
 
     totals: Counter[str] = field(default_factory=Counter)
     mismatches: Counter[Rule] = field(default_factory=Counter)
@@ -83,27 +274,22 @@ class VerificationCounts:
     _wrong_totals: list[str] = field(default_factory=list)
 
     def add_client(self, result: ClientResult) -> None:
-        """Take the numbers of one client."""
-        self.totals["scanned"] += result.scanned
-        self.totals["migrated"] += result.migrated
-        self.totals["already_migrated"] += result.already_migrated
+        """Add the numbers of one client."""
+        for name in _ADDED:
+            self.totals[name] += getattr(result, name)
         self.totals["clients"] += bool(result.migrated or result.already_migrated)
-        self.totals["sessions"] += result.sessions
-        self.totals["client_documents"] += result.client_documents
-        self.totals["later"] += result.later
-        self.totals["changed"] += result.changed
         self.totals["wrong_totals"] += len(result.wrong_totals)
         room = _SAMPLE_IDS - len(self._wrong_totals)
         self._wrong_totals += map(display_id, result.wrong_totals[:room])
 
     def add_flat(self, clients: int, bookings: int) -> None:
-        """Take so many usual clients, all of whose bookings were migrated rightly."""
+        """Add flat clients, all of whose bookings were migrated rightly."""
         for name in ("scanned", "migrated", "sessions"):
             self.totals[name] += bookings
         self.totals["clients"] += clients
 
     def add_mismatch(self, mismatch: Mismatch) -> None:
-        """Take one mismatch."""
+        """Add one mismatch."""
         self.sink(mismatch)
         self.mismatches[mismatch.rule] += 1
         examples = self._examples.setdefault(mismatch.rule, [])
@@ -111,20 +297,20 @@ class VerificationCounts:
             examples.append(mismatch)
 
     def add_rejected(self, reason: str, booking_id: Any) -> None:
-        """Take a booking that is rightly among the rejected."""
+        """Add a booking that is rightly among the rejected."""
         self._reasons[reason] += 1
         ids = self._rejected_ids.setdefault(reason, [])
         if len(ids) < _SAMPLE_IDS:
             ids.append(display_id(booking_id))
 
     def results(self, rules: tuple[Rule, ...]) -> tuple[RuleResult, ...]:
-        """How each of these rules fared."""
+        """Return the results for these rules."""
         return tuple(
             RuleResult(rule, self.mismatches[rule], tuple(self._examples.get(rule, ()))) for rule in rules
         )
 
     def counts(self) -> Counts:
-        """The counts of DESIGN.md, section 4."""
+        """Return the counts for reports."""
         totals: Mapping[str, int] = self.totals
         return Counts(
             scanned=totals["scanned"],
@@ -138,7 +324,7 @@ class VerificationCounts:
         )
 
     def rejections(self) -> tuple[RejectionGroup, ...]:
-        """The accounted rejections by reason."""
+        """Return the rejections that are accounted for, by reason."""
         ordered = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
         return tuple(
             RejectionGroup(Reason(reason), count, tuple(self._rejected_ids[reason]))
@@ -146,7 +332,7 @@ class VerificationCounts:
         )
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is no mismatch but should be known."""
+        """Return what is not a mismatch but should be known."""
         if not self._wrong_totals:
             return ()
         return (
@@ -155,6 +341,10 @@ class VerificationCounts:
                 "client documents of the source whose own totals are wrong",
                 self.totals["wrong_totals"],
                 tuple(self._wrong_totals),
-                "Nothing had to be added to them, so they were carried as they were. Mend them in the application.",
+                "Nothing had to be added to them, so they were carried as they were. Correct them in the application.",
             ),
         )
+
+
+_ADDED = ("scanned", "migrated", "already_migrated", "sessions", "client_documents", "later", "changed")
+"""The numbers of a `ClientResult` that are added up."""

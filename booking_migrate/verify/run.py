@@ -1,39 +1,47 @@
-"""The run of a verification: both sides once, client by client, and then what is left over."""
+"""Run a verification: both sides are read once, client by client, and then what is left over is reported."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
+from secrets import SystemRandom
 
-from booking_migrate.bson.document import read_value
 from booking_migrate.bson.format import display_id
-from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.blocks import unpack
+from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.partitions import Partitioned
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords
-from booking_migrate.verify.batches import batches, check_all, chosen_by_chance
-from booking_migrate.verify.client_check import ClientResult
-from booking_migrate.verify.documents import SourceDocument, TargetDocument
-from booking_migrate.verify.join import ClientPair, pair_clients, watched
-from booking_migrate.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
-from booking_migrate.verify.outcome import VerificationCounts, VerificationOutcome
-from booking_migrate.verify.parallel import RangeResult, check_range, range_pairs
-from booking_migrate.verify.people import PeopleLookup
-from booking_migrate.verify.plan import VerificationPlan
-from booking_migrate.verify.recheck import Recheck
-from booking_migrate.verify.rejects import is_conflict, is_kept, is_settled, settle, without_booking
-from booking_migrate.verify.sessions import CLAIM
+from booking_migrate.verify.client_check import check_batch
+from booking_migrate.verify.expected import PeopleLookup
+from booking_migrate.verify.fastpath import FastPath, RangeResult, check_range, range_pairs
+from booking_migrate.verify.join import ClientPair, TargetDocument, pair_clients, with_first_checked
+from booking_migrate.verify.outcome import (
+    INDEX_FIELD,
+    ClientResult,
+    Kind,
+    Mismatch,
+    Rule,
+    VerificationCounts,
+    VerificationOutcome,
+    VerificationPlan,
+)
+from booking_migrate.verify.reconcile import Recheck, Reconciler
 
-_ASKED_AT_ONCE = 1000
-"""How many bookings are looked for at a time: a single client document may claim more than a query can name."""
+_BATCHES_PER_WORKER = 2
+"""The batches under way for each worker: enough to keep it busy, and no more in memory."""
 
-_SILENCE = NullListener()
+_NULL_LISTENER = NullListener()
+
+Batch = list[ClientPair]
+_Results = list[ClientResult | None]
 
 
 def ignore(_mismatch: Mismatch) -> None:
-    """The default sink: mismatches are only counted."""
+    """Do nothing: the default sink; mismatches are only counted."""
 
 
 def verify(
@@ -46,53 +54,56 @@ def verify(
     experts: DocumentReader | None = None,
     has_client_index: Callable[[], bool] | None = None,
     sink: Callable[[Mismatch], None] = ignore,
-    listener: Listener = _SILENCE,
+    listener: Listener = _NULL_LISTENER,
 ) -> VerificationOutcome:
     """Prove that the target is what the source had to become, or list every mismatch. Nothing is written.
 
     Args:
-        plan: what must hold, and how to go about it.
+        plan: what must hold, and how to check it.
         source: the old bookings.
         target: the client documents.
         rejected: the records of the bookings that could not be converted.
         users: where users are looked up, if anywhere.
-        experts: likewise experts.
-        has_client_index: says whether the target keeps a client from having two documents; None for a file.
-        sink: is given every mismatch as it is found, in client order.
-        listener: told how the work goes on.
+        experts: where experts are looked up, if anywhere.
+        has_client_index: returns whether the target keeps a client from having two documents; None for a file.
+        sink: takes every mismatch as it is found, in client order.
+        listener: notified of progress.
 
     Raises:
         PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: a place cannot be read.
         TargetInOldShape: the target begins with an old booking.
         UnaccountedBookings: no mismatch was found, yet the counts do not add up: a fault of the verifier.
+        SlicingFault: the fast path slices a document wrongly: a fault of the tool.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     for place in (source, target, users, experts):
         if place is not None:
             place.check()
-    run = _Run(plan, source, PeopleLookup(users, experts, plan.people), rejected, VerificationCounts(sink))
+    gathered = VerificationCounts(sink)
+    run = _Run(plan, source, target, PeopleLookup(users, experts, plan.people), gathered, listener=listener)
+    reconciler = Reconciler(source, rejected, gathered)
     listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
-    checked = run.check_clients(source, target, listener)
+    run.check_clients(reconciler)
     listener.notify(PhaseEnded())
     if has_client_index is not None and not has_client_index():
         detail = "no unique index on clientId keeps a client from getting a second document"
-        run.gathering.add_mismatch(Mismatch(Kind.MISSING, field=INDEX_FIELD, detail=detail))
+        gathered.add_mismatch(Mismatch(Kind.MISSING, field=INDEX_FIELD, detail=detail))
     if plan.sample is None:
-        run.report_unclaimed()
+        reconciler.report_unclaimed()
     rules = tuple(rule for rule in Rule if rule is not Rule.INDEX or has_client_index is not None)
-    counts = run.gathering.counts()
+    counts = gathered.counts()
     outcome = VerificationOutcome(
         counts=counts,
-        results=run.gathering.results(rules),
-        rejections=run.gathering.rejections(),
-        findings=run.gathering.findings(),
-        later_sessions=run.gathering.totals["later"],
-        changed_sessions=run.gathering.totals["changed"],
-        clients_checked=checked,
+        results=gathered.results(rules),
+        rejections=gathered.rejections(),
+        findings=gathered.findings(),
+        later_sessions=gathered.totals["later"],
+        changed_sessions=gathered.totals["changed"],
+        clients_checked=run.clients_checked,
         clients_seen=run.clients_seen,
         sampled=plan.sample is not None,
         rejects_name=rejected.name if counts.rejected else None,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started,
     )
     accounted = counts.migrated + counts.already_migrated + counts.rejected
     if not outcome.mismatch_count and counts.scanned != accounted:
@@ -101,143 +112,162 @@ def verify(
 
 
 class _Run:
-    """One verification under way."""
+    """One verification in progress."""
 
     def __init__(
         self,
         plan: VerificationPlan,
         source: ComparedReader,
+        target: ComparedReader,
         lookup: PeopleLookup,
-        rejected: RejectedRecords,
-        gathering: VerificationCounts,
+        gathered: VerificationCounts,
+        *,
+        listener: Listener,
     ) -> None:
         self._plan = plan
         self._source = source
+        self._target = target
         self._lookup = lookup
-        self._rejected = rejected
-        self.gathering = gathering
+        self._gathered = gathered
+        self._listener = listener
+        self._is_first_target = True
         self.clients_seen = 0
-        self._checked = 0
-        """How many clients have been checked."""
+        self.clients_checked = 0
 
-    def check_clients(self, source: ComparedReader, target: ComparedReader, listener: Listener) -> int:
-        """Check all clients, or those that chance chooses; how many were checked."""
+    def check_clients(self, reconciler: Reconciler) -> None:
+        """Check all clients, or a random sample of them."""
         plan = self._plan
-        workers = plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1
+        workers = plan.workers if (self._source.estimate_count() or 0) >= WORTH_IT else 1
+        recheck = Recheck(plan, self._source, self._target, self._lookup)
         with WorkerPool(workers) as pool:
-            pairs: Iterable[ClientPair] = self._counted(self._pairs(source, target, pool, listener))
-            if plan.sample is not None:
-                pairs, self.clients_seen = chosen_by_chance(pairs, plan.sample)
-            recheck = Recheck(plan, source, target, self._lookup)
-            parts = batches(pairs, plan.batch_bookings)
-            for batch, results in check_all(plan, parts, self._lookup, pool):
-                self._checked += sum(pair.is_client for pair in batch)
-                sound = []
+            for batch, results in self._check_batches(pool):
+                self.clients_checked += sum(pair.is_client for pair in batch)
+                final = []
                 for pair, result in zip(batch, results, strict=True):
-                    if not (recheck.is_wanted(pair) and self._is_dubious(result)):
-                        sound.append(result)
-                    else:
+                    if recheck.is_wanted(pair) and not reconciler.is_sound(result):
                         recheck.defer(pair, result)
-                self._take(sound)
+                    else:
+                        final.append(result)
+                reconciler.take(final)
                 for again in recheck.due():
-                    self._take(again)
-                listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
+                    reconciler.take(again)
+                self._listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
             for again in recheck.rest():
-                self._take(again)
+                reconciler.take(again)
         if plan.sample is None:
-            self.clients_seen = self._checked + self.gathering.totals["orphans"]
-        return self._checked
+            self.clients_seen = self.clients_checked + self._gathered.totals["orphans"]
 
-    def _pairs(
-        self, source: ComparedReader, target: ComparedReader, pool: WorkerPool, listener: Listener
+    def _check_batches(self, pool: WorkerPool) -> Iterator[tuple[Batch, list[ClientResult]]]:
+        """Yield every batch of clients with its results, in client order; flat clients of ranges are only counted."""
+        sides = None
+        if pool.workers > 1 and self._plan.sample is None:
+            sides = _partitioned(self._source, self._target)
+        # Of a place in ranges the workers have declined these clients already, or they are not flat.
+        fast_path = FastPath(self._plan.rules) if sides is None else None
+        pairs: Iterable[ClientPair] = self._counted(
+            self._all_pairs() if sides is None else self._declined_pairs(*sides, pool)
+        )
+        if self._plan.sample is not None:
+            pairs, self.clients_seen = _random_sample(pairs, self._plan.sample)
+        under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
+        for batch in _batches(pairs, self._plan.batch_bookings):
+            results: _Results = [None] * len(batch) if fast_path is None else fast_path.check(batch)
+            declined = [pair for pair, result in zip(batch, results, strict=True) if result is None]
+            _set_baselines(self._plan, declined)
+            people = self._lookup.people_for(document for pair in declined for document in pair.source)
+            checked = pool.submit(check_batch, self._plan.rules, declined, people)
+            under_way.append((batch, results, checked))
+            if pool.workers == 1 or len(under_way) >= pool.workers * _BATCHES_PER_WORKER:
+                done, results, checked = under_way.popleft()
+                yield done, _filled(results, checked.result())
+        while under_way:
+            done, results, checked = under_way.popleft()
+            yield done, _filled(results, checked.result())
+
+    def _all_pairs(self) -> Iterator[ClientPair]:
+        target = with_first_checked(self._target.scan_by_client(), self._refuse_old_shape)
+        return pair_clients(self._source.scan_by_client(), target)
+
+    def _declined_pairs(
+        self, source: Partitioned, target: Partitioned, pool: WorkerPool
     ) -> Iterator[ClientPair]:
-        """All clients; those that a glance in another process finds to be as they must be are only counted."""
-        is_first = True
-
-        def refuse_old_shape(raw: bytes) -> None:
-            nonlocal is_first
-            document = TargetDocument(raw)
-            if is_first and b"sessions" not in document.by_name:
-                raise TargetInOldShape(target.name, display_id(document.value(b"_id")))
-            is_first = False
-
-        ours = source.cut() if pool.workers > 1 and self._plan.sample is None else None
-        theirs = None if ours is None else target.cut()
-        if ours is None or theirs is None:
-            yield from pair_clients(
-                source.scan_by_client(), watched(target.scan_by_client(), refuse_old_shape)
-            )
-            return
-        before = watched(unpack(theirs.scan_below()), refuse_old_shape)
-        yield from pair_clients(unpack(ours.scan_below()), before)
+        """Yield all clients but the flat ones that the workers find to be as they must be; those are only counted."""
+        below = with_first_checked(unpack(target.scan_below()), self._refuse_old_shape)
+        yield from pair_clients(unpack(source.scan_below()), below)
         rules = self._plan.rules
-        for _, first in pool.each(partial(check_range, rules), range_pairs(ours, theirs)):
-            glanced: RangeResult | None = first
-            while glanced is not None:
-                if glanced.first_target is not None:
-                    refuse_old_shape(glanced.first_target)
-                self._checked += glanced.clients
-                self.gathering.add_flat(glanced.clients, glanced.bookings)
-                listener.notify(Advanced(glanced.bookings))
-                yield from glanced.unusual
-                glanced = None if glanced.rest is None else check_range(rules, glanced.rest)
-        yield from pair_clients(unpack(ours.scan_above()), unpack(theirs.scan_above()))
+        for _, first in pool.each(partial(check_range, rules), range_pairs(source, target)):
+            part: RangeResult | None = first
+            while part is not None:
+                if part.first_target is not None:
+                    self._refuse_old_shape(part.first_target)
+                self.clients_checked += part.clients
+                self._gathered.add_flat(part.clients, part.bookings)
+                self._listener.notify(Advanced(part.bookings))
+                yield from part.declined
+                part = None if part.rest is None else check_range(rules, part.rest)
+        yield from pair_clients(unpack(source.scan_above()), unpack(target.scan_above()))
+
+    def _refuse_old_shape(self, raw: bytes) -> None:
+        document = TargetDocument(raw)
+        if self._is_first_target and b"sessions" not in document.by_name:
+            raise TargetInOldShape(self._target.name, display_id(document.value(b"_id")))
+        self._is_first_target = False
 
     def _counted(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
         for pair in pairs:
-            self.gathering.totals["orphans"] += not pair.is_client
+            self._gathered.totals["orphans"] += not pair.is_client
             yield pair
 
-    def _is_dubious(self, result: ClientResult) -> bool:
-        return bool(result.mismatches) or not all(is_settled(one, self._rejected) for one in result.open)
 
-    def _take(self, results: Iterable[ClientResult]) -> None:
-        """Settle what is open, and add up."""
-        mismatches: list[Mismatch] = []
-        strange: list[Mismatch] = []
-        for result in results:
-            self.gathering.add_client(result)
-            mismatches += result.mismatches
-            strange += result.strange
-            for booking in result.open:
-                record = self._rejected.claim(booking.raw)
-                wrong = settle(booking, record)
-                mismatches += wrong
-                if record is not None and is_kept(booking, record):
-                    self.gathering.totals["already_migrated"] += 1
-                elif record is not None and (not wrong or is_conflict(booking, record)):
-                    self.gathering.add_rejected(record.reason, booking.booking_id)
-        for mismatch in self._with_owners(mismatches):
-            self.gathering.add_mismatch(mismatch)
-        for mismatch in self._with_owners(strange):
-            # A booking that the source does not have at all may be one of another source, migrated before.
-            if mismatch.kind is Kind.CLIENT:
-                self.gathering.add_mismatch(mismatch)
+def _partitioned(source: ComparedReader, target: ComparedReader) -> tuple[Partitioned, Partitioned] | None:
+    """Return both sides in ranges of clients; None if one of them cannot be read that way."""
+    ours = source.cut()
+    theirs = None if ours is None else target.cut()
+    return None if ours is None or theirs is None else (ours, theirs)
 
-    def _with_owners(self, mismatches: list[Mismatch]) -> Iterator[Mismatch]:
-        """Tell a session of another client's booking from one of no booking at all."""
-        claims = {
-            element_key(mismatch.found): read_value(mismatch.found)
-            for mismatch in mismatches
-            if mismatch.kind is Kind.EXTRA and mismatch.field == CLAIM and mismatch.found is not None
-        }
-        owners = {}
-        ids = list(claims.values())
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            for raw in self._source.find(ids[start : start + _ASKED_AT_ONCE]):
-                booking = SourceDocument(raw)
-                if not booking.is_client_document:
-                    owners[sort_key(booking.booking_id)] = booking.client_id
-        for mismatch in mismatches:
-            is_claim = mismatch.kind is Kind.EXTRA and mismatch.field == CLAIM and mismatch.found is not None
-            key = element_key(mismatch.found) if is_claim and mismatch.found is not None else b""
-            if key not in owners:
-                yield mismatch
-            else:
-                owner = display_id(owners[key])
-                yield replace(mismatch, kind=Kind.CLIENT, detail=f"the booking is one of client {owner}")
 
-    def report_unclaimed(self) -> None:
-        """Report the rejected records that no booking needs."""
-        for record in self._rejected.unclaimed():
-            self.gathering.add_mismatch(without_booking(record))
+def _batches(pairs: Iterable[ClientPair], size: int) -> Iterator[Batch]:
+    """Yield pairs together that hold about ``size`` documents."""
+    batch: Batch = []
+    documents = 0
+    for pair in pairs:
+        batch.append(pair)
+        documents += len(pair.source) + len(pair.target)
+        if documents >= size:
+            yield batch
+            batch, documents = [], 0
+    if batch:
+        yield batch
+
+
+def _random_sample(pairs: Iterable[ClientPair], count: int) -> tuple[Sequence[ClientPair], int]:
+    """Return ``count`` clients, each as likely as any other, in their order; and the number of all clients."""
+    random = SystemRandom()
+    kept: list[tuple[int, ClientPair]] = []
+    seen = 0
+    for pair in pairs:
+        if not pair.is_client:
+            continue
+        # Reservoir sampling: the n-th client is kept with probability count / n, in the place of any other.
+        if len(kept) < count:
+            kept.append((seen, pair))
+        elif (index := random.randrange(seen + 1)) < count:
+            kept[index] = (seen, pair)
+        seen += 1
+    return [pair for _position, pair in sorted(kept, key=lambda item: item[0])], seen
+
+
+def _set_baselines(plan: VerificationPlan, batch: Batch) -> None:
+    """Look up what the target held of these clients before the migration."""
+    clients = [pair for pair in batch if pair.is_client and pair.target]
+    documents = [document.raw for pair in clients for document in pair.target if document.has_sessions]
+    known = plan.baselines(documents)
+    for pair in clients if known else ():
+        found = (known.get(identity_of(document.raw)) for document in pair.target if document.has_sessions)
+        pair.baseline = next((each for each in found if each is not None), None)
+
+
+def _filled(results: _Results, others: list[ClientResult]) -> list[ClientResult]:
+    """Return all results in the order of the clients."""
+    remaining = iter(others)
+    return [next(remaining) if result is None else result for result in results]

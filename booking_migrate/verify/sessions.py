@@ -1,20 +1,27 @@
-"""The sessions of a client's document, taken apart into the bookings that they claim to be, and compared with those."""
+"""Compare the sessions of a client's document with those that must be there, matched by the booking that each claims to be."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.compare import differences
+from booking_migrate.bson.compare import Difference, differences
 from booking_migrate.bson.document import Element, read_value
 from booking_migrate.bson.order import element_key
-from booking_migrate.verify.derivation import SessionFacts, facts_of, own_facts
-from booking_migrate.verify.documents import DOCUMENT, claimed_booking, session_fields
 from booking_migrate.verify.expected import Expected
-from booking_migrate.verify.mismatch import Kind, Mismatch
-from booking_migrate.verify.rules import BrokenRule
+from booking_migrate.verify.join import (
+    DOCUMENT,
+    claimed_booking,
+    document_fields,
+    session_fields,
+    session_id_of,
+)
+from booking_migrate.verify.outcome import Kind, Mismatch, UnresolvedBooking
+from booking_migrate.verify.rules import SessionFacts, facts_of, own_facts
 
 CLAIM = "legacyBookingId"
+_FACT_FIELDS = ("price", "createdAt", "updatedAt", CLAIM)
+_ENCODED_FACT_FIELDS = tuple(name.encode() for name in _FACT_FIELDS)
 
 
 class ExpectedSession(NamedTuple):
@@ -26,74 +33,66 @@ class ExpectedSession(NamedTuple):
     value: bytes
     identity: bytes
     facts: SessionFacts
-    judged: Expected | None
+    booking: Expected | None
     """The booking that it is; None if it was there before the migration."""
 
+    @property
+    def element(self) -> Element:
+        """Return it as an element of `sessions`."""
+        return Element(self.kind, b"sessions", self.value)
 
-class OpenBooking(NamedTuple):
-    """A booking that is not in the target as it should be; whether that is right, the rejected records say."""
-
-    raw: bytes
-    booking_id: Any
-    client_id: Any
-    broken: tuple[BrokenRule, ...]
-    """Why it cannot be converted; empty if it can."""
-
-    differing: tuple[Mismatch, ...] = ()
-    """How its session differs; empty if there is none."""
+    def is_equal(self, session: Element) -> bool:
+        """Return whether an element of `sessions` has the same bytes."""
+        return self.value == session.value and self.kind == session.kind
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What comparing the sessions of one client came to."""
+    """The result of comparing the sessions of one client."""
 
     mismatches: list[Mismatch] = field(default_factory=list)
-    open: list[OpenBooking] = field(default_factory=list)
+    unresolved: list[UnresolvedBooking] = field(default_factory=list)
     facts: list[SessionFacts] = field(default_factory=list)
-    """Of the sessions that are there, whatever they are."""
+    """Of all sessions that are there, right or wrong."""
 
     matched: int = 0
-    """How many of the bookings' own sessions are as they must be."""
+    """The number of bookings whose sessions are as they must be."""
 
     later: list[Element] = field(default_factory=list)
     """Sessions that the new application added and that are allowed."""
 
     changed: int = 0
-    """How many sessions the new application has changed since, which is allowed."""
+    """The number of sessions that the new application changed, which is allowed."""
 
 
-def expect_booking(judged: Expected) -> ExpectedSession:
-    """The session that a booking must be."""
-    return ExpectedSession(DOCUMENT, judged.session, booking_identity(judged), judged.facts, judged)
+def expect_booking(booking: Expected) -> ExpectedSession:
+    """Return the session that a booking must be."""
+    return ExpectedSession(DOCUMENT, booking.session, booking_identity(booking), booking.facts, booking)
 
 
 def expect_unchanged(session: Element) -> ExpectedSession:
-    """A session that was there before and must be left as it was."""
+    """Return a session that was there before and must be left as it was."""
     return ExpectedSession(session.kind, session.value, identity_of(session), session_facts(session), None)
 
 
-def booking_identity(judged: Expected) -> bytes:
-    """What a booking and the session that claims to be it have in common."""
-    return b"L" + judged.key
+def booking_identity(booking: Expected) -> bytes:
+    """Return the identity of a booking, which is that of the session that claims to be it."""
+    return b"L" + booking.key
 
 
 def identity_of(session: Element) -> bytes:
-    """What a session is known by: the booking that it claims to be, else its `sessionId`, else its bytes."""
+    """Return the identity of a session: the booking that it claims to be, else its `sessionId`, else its bytes."""
     claim = claimed_booking(session)
     if claim is not None:
         return b"L" + element_key(claim)
-    own = session_fields(session).get(b"sessionId")
+    own = session_id_of(session)
     return b"R%c%b" % (session.kind, session.value) if own is None else b"S" + element_key(own)
 
 
 def session_facts(session: Element) -> SessionFacts:
-    """The price and the dates of a session."""
+    """Return the price and the dates of a session."""
     fields = session_fields(session)
-    named = {
-        name: read_value(fields[name.encode()])
-        for name in ("price", "createdAt", "updatedAt", CLAIM)
-        if name.encode() in fields
-    }
+    named = {name: read_value(fields[name.encode()]) for name in _FACT_FIELDS if name.encode() in fields}
     return facts_of(named, named[CLAIM]) if CLAIM in named else own_facts(named)
 
 
@@ -101,7 +100,7 @@ def compare_sessions(
     expected: Sequence[ExpectedSession],
     found: Sequence[Element],
     client_id: Any,
-    unfit: Mapping[bytes, Expected],
+    rejected: Mapping[bytes, Expected],
     *,
     allow_later: bool,
     is_touched: bool | None = None,
@@ -112,30 +111,29 @@ def compare_sessions(
         expected: the sessions that must be there, in their order.
         found: the elements of `sessions`.
         client_id: for the mismatches.
-        unfit: the client's bookings that cannot be converted, by their identities.
+        rejected: the client's bookings that cannot be converted, by their identities.
         allow_later: whether sessions that claim no booking are counted instead of reported.
-        is_touched: whether the client document says, by its `updatedAt`, that the application has written to it since;
-            then any session may be other than it was, and else those that say so themselves. None: none may.
+        is_touched: whether the client document's `updatedAt` shows that the application has written to it since the
+            migration; then any session may differ, otherwise only those whose own `updatedAt` shows it. None: none may.
     """
     if len(expected) == len(found) and all(
-        one.value == other.value and one.kind == other.kind
-        for one, other in zip(expected, found, strict=True)
+        one.is_equal(other) for one, other in zip(expected, found, strict=True)
     ):
-        matched = sum(one.judged is not None for one in expected)
+        matched = sum(one.booking is not None for one in expected)
         return Comparison(facts=[one.facts for one in expected], matched=matched)
-    matching = _Matching(expected, found, client_id, unfit, is_touched=is_touched)
+    matching = _Matching(expected, found, client_id, rejected, is_touched=is_touched)
     return matching.compare(allow_later=allow_later)
 
 
 class _Matching:
-    """Which found session stands for which expected one."""
+    """Matches found sessions with expected ones. Both are named by their indexes."""
 
     def __init__(
         self,
         expected: Sequence[ExpectedSession],
         found: Sequence[Element],
         client_id: Any,
-        unfit: Mapping[bytes, Expected],
+        rejected: Mapping[bytes, Expected],
         *,
         is_touched: bool | None,
     ) -> None:
@@ -143,29 +141,29 @@ class _Matching:
         self._expected = expected
         self._found = found
         self._client_id = client_id
-        self._unfit = unfit
+        self._rejected = rejected
         self._later_ids: set[Element] = set()
+        self._facts: dict[int, SessionFacts] = {}
         self._result = Comparison()
 
     def compare(self, *, allow_later: bool) -> Comparison:
         pairs, missing, surplus = self._pair()
         pairs |= self._pair_by_session_id(missing, surplus)
-        for place, other in sorted(pairs.items()):
-            self._compare_content(self._expected[place], self._found[other])
-        for place in missing:
-            self._note_missing(self._expected[place])
+        for index, other in sorted(pairs.items()):
+            self._compare_content(self._expected[index], other)
+        for index in missing:
+            self._report_missing(self._expected[index])
         known = {one.identity for one in self._expected}
         for other in surplus:
-            self._note_surplus(self._found[other], known, allow_later=allow_later)
+            self._take_surplus(self._found[other], known, allow_later=allow_later)
         if self._is_touched is None or not (self._result.later or self._result.changed):
             # Behind what the application has added, bookings that came late are put as they come.
             self._compare_order(pairs)
         self._check_session_ids(pairs)
-        partner = {other: place for place, other in pairs.items()}
-        for other, session in enumerate(self._found):
-            place = partner.get(other, -1)
-            is_same = place >= 0 and self._expected[place].value == session.value
-            self._result.facts.append(self._expected[place].facts if is_same else session_facts(session))
+        self._result.facts = [
+            self._facts[other] if other in self._facts else session_facts(session)
+            for other, session in enumerate(self._found)
+        ]
         return self._result
 
     def _pair(self) -> tuple[dict[int, int], list[int], list[int]]:
@@ -175,58 +173,70 @@ class _Matching:
             by_identity[identity_of(session)].append(other)
         pairs: dict[int, int] = {}
         missing = []
-        for place, one in enumerate(self._expected):
+        for index, one in enumerate(self._expected):
             candidates = by_identity[one.identity]
             if candidates:
                 same = (other for other in candidates if self._found[other].value == one.value)
                 chosen = next(same, candidates[0])
                 candidates.remove(chosen)
-                pairs[place] = chosen
+                pairs[index] = chosen
             else:
-                missing.append(place)
+                missing.append(index)
         return pairs, missing, sorted(other for rest in by_identity.values() for other in rest)
 
     def _pair_by_session_id(self, missing: list[int], surplus: list[int]) -> dict[int, int]:
-        """A session whose claim alone is wrong or gone is known by its `sessionId`."""
+        """Pair sessions whose claim alone is wrong or gone, by their `sessionId`."""
         by_session_id = {
-            element: other
-            for other in surplus
-            if (element := session_fields(self._found[other]).get(b"sessionId")) is not None
+            element: other for other in surplus if (element := session_id_of(self._found[other])) is not None
         }
         pairs = {}
-        for place in tuple(missing):
-            one = self._expected[place]
-            own = session_fields(Element(one.kind, b"", one.value)).get(b"sessionId")
+        for index in tuple(missing):
+            own = session_id_of(self._expected[index].element)
             other = None if own is None else by_session_id.pop(own, None)
             if other is not None:
-                pairs[place] = other
-                missing.remove(place)
+                pairs[index] = other
+                missing.remove(index)
                 surplus.remove(other)
         return pairs
 
-    def _compare_content(self, one: ExpectedSession, session: Element) -> None:
-        if one.value == session.value and one.kind == session.kind:
-            self._result.matched += one.judged is not None
+    def _compare_content(self, one: ExpectedSession, other: int) -> None:
+        session = self._found[other]
+        if _has_same_facts(one, session):
+            self._facts[other] = one.facts
+        if one.is_equal(session):
+            self._result.matched += one.booking is not None
             return
-        if self._is_touched is not None and _has_gone_on(one, session, is_touched=self._is_touched):
-            self._result.matched += one.judged is not None
+        if self._is_touched is not None and self._was_changed(one, other):
+            self._result.matched += one.booking is not None
             self._result.changed += 1
             return
         differing = tuple(self._content_mismatches(one, session))
-        if one.judged is None:
+        if one.booking is None:
             self._result.mismatches += differing
         else:
-            self._result.open.append(open_booking(one.judged, differing))
+            self._result.unresolved.append(unresolved_booking(one.booking, differing))
+
+    def _was_changed(self, one: ExpectedSession, other: int) -> bool:
+        """Return whether a session is the expected one by both of its ids, and the application has changed it since."""
+        session = self._found[other]
+        if session.kind != DOCUMENT or one.kind != DOCUMENT:
+            return False
+        expected, found = document_fields(one.value), document_fields(session.value)
+        if any(expected.get(name) != found.get(name) for name in (b"sessionId", CLAIM.encode())):
+            return False
+        if self._is_touched:
+            return True
+        before, now = one.facts.updated, session_facts(session).updated
+        return before is not None and now is not None and now > before
 
     def _content_mismatches(self, one: ExpectedSession, session: Element) -> Iterator[Mismatch]:
-        expected = Element(one.kind, b"sessions", one.value)
-        booking_id = one.judged.document.booking_id if one.judged else session_name(expected)
+        booking_id = one.booking.document.booking_id if one.booking else session_name(one.element)
         if session.kind != DOCUMENT or one.kind != DOCUMENT:
             yield Mismatch(
-                Kind.CONTENT, self._client_id, booking_id, "sessions", expected, session, "no session"
+                Kind.CONTENT, self._client_id, booking_id, "sessions", one.element, session, "no session"
             )
             return
-        for difference in differences(one.value, session.value):
+        for difference in _differences(one.value, session.value):
             is_moved = difference.expected == difference.found
             yield Mismatch(
                 Kind.CONTENT,
@@ -238,30 +248,29 @@ class _Matching:
                 "the fields are in another order, or one occurs twice" if is_moved else "",
             )
 
-    def _note_missing(self, one: ExpectedSession) -> None:
-        if one.judged is not None:
-            self._result.open.append(open_booking(one.judged))
+    def _report_missing(self, one: ExpectedSession) -> None:
+        if one.booking is not None:
+            self._result.unresolved.append(unresolved_booking(one.booking))
             return
-        session = Element(one.kind, b"sessions", one.value)
         self._result.mismatches.append(
             Mismatch(
                 Kind.MISSING,
                 self._client_id,
-                session_name(session),
+                session_name(one.element),
                 "sessions",
-                expected=session,
+                expected=one.element,
                 detail="a session that was there before the migration is gone",
             )
         )
 
-    def _note_surplus(self, session: Element, known: set[bytes], *, allow_later: bool) -> None:
+    def _take_surplus(self, session: Element, known: set[bytes], *, allow_later: bool) -> None:
         identity, claim = identity_of(session), claimed_booking(session)
         name = session_name(session)
         if identity in known:
             which = CLAIM if claim is not None else "sessionId"
             self._report(Kind.DUPLICATE, name, which, session, "the session is there more than once")
-        elif identity in self._unfit:
-            reason, at_fault = self._unfit[identity].broken[0]
+        elif identity in self._rejected:
+            reason, at_fault = self._rejected[identity].broken[0]
             self._report(Kind.EXTRA, name, at_fault, session, f"the booking had to be rejected: {reason}")
         elif claim is not None:
             self._result.mismatches.append(stale_mismatch(session, self._client_id))
@@ -271,8 +280,8 @@ class _Matching:
             self._result.mismatches.append(unclaimed_mismatch(session, self._client_id))
 
     def _take_later(self, session: Element, name: Any) -> None:
-        """A session that the application added is allowed, if it is one: with a `sessionId` of its own."""
-        own = session_fields(session).get(b"sessionId")
+        """Allow a session that the application added if it has a `sessionId` of its own."""
+        own = session_id_of(session)
         if own is None:
             self._report(Kind.EXTRA, name, "sessionId", session, "no session: it has no sessionId")
         elif own in self._later_ids:
@@ -288,10 +297,10 @@ class _Matching:
         )
 
     def _compare_order(self, pairs: Mapping[int, int]) -> None:
-        standing = [place for place, _other in sorted(pairs.items(), key=lambda pair: pair[1])]
+        standing = [index for index, _other in sorted(pairs.items(), key=lambda pair: pair[1])]
         for wanted, there in zip(sorted(pairs), standing, strict=True):
             if wanted != there:
-                one, other = self._as_element(wanted), self._as_element(there)
+                one, other = self._expected[wanted].element, self._expected[there].element
                 self._result.mismatches.append(
                     Mismatch(
                         Kind.ORDER,
@@ -305,85 +314,77 @@ class _Matching:
                 )
                 return
 
-    def _as_element(self, place: int) -> Element:
-        one = self._expected[place]
-        return Element(one.kind, b"sessions", one.value)
-
     def _check_session_ids(self, pairs: Mapping[int, int]) -> None:
-        """Two different sessions must not share a `sessionId`, unless that is how it was before the migration."""
+        """Report different sessions with one `sessionId`, unless they were so before the migration."""
         untouched = {
-            other for place, other in pairs.items() if self._expected[place].value == self._found[other].value
+            other for index, other in pairs.items() if self._expected[index].value == self._found[other].value
         }
         seen: dict[Element, int] = {}
         for other, session in enumerate(self._found):
-            own = session_fields(session).get(b"sessionId")
+            own = session_id_of(session)
             if own is None:
                 continue
             first = seen.setdefault(own, other)
-            is_another = identity_of(self._found[first]) != identity_of(session)
-            if first != other and is_another and not {first, other} <= untouched:
+            if first == other or {first, other} <= untouched:
+                continue
+            if identity_of(self._found[first]) != identity_of(session):
                 self._report(
                     Kind.DUPLICATE, session_name(session), "sessionId", session, "two sessions share this id"
                 )
 
 
-def _has_gone_on(one: ExpectedSession, session: Element, *, is_touched: bool) -> bool:
-    """Whether a session is the expected one, both of its ids are, and the application has changed it since."""
+def _has_same_facts(one: ExpectedSession, session: Element) -> bool:
+    if one.value == session.value:
+        return True
     if session.kind != DOCUMENT or one.kind != DOCUMENT:
         return False
-    expected, found = session_fields(Element(one.kind, b"", one.value)), session_fields(session)
-    if any(expected.get(name) != found.get(name) for name in (b"sessionId", CLAIM.encode())):
-        return False
-    before, now = one.facts.updated, session_facts(session).updated
-    return is_touched or (before is not None and now is not None and now > before)
+    ours, theirs = document_fields(one.value), document_fields(session.value)
+    return all(ours.get(name) == theirs.get(name) for name in _ENCODED_FACT_FIELDS)
 
 
-def open_booking(judged: Expected, differing: tuple[Mismatch, ...] = ()) -> OpenBooking:
-    """A booking whose fate the rejected records have to tell."""
-    document = judged.document
-    return OpenBooking(document.raw, document.booking_id, document.client_id, judged.broken, differing)
+def _differences(expected: bytes, found: bytes) -> list[Difference]:
+    """Return the same as `differences`, from fields that are taken apart once."""
+    ours, theirs = document_fields(expected), document_fields(found)
+    unlike = [
+        Difference(name.decode("utf-8", "replace"), ours.get(name), theirs.get(name))
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+    ]
+    return unlike or differences(expected, found)
+
+
+def unresolved_booking(booking: Expected, differing: tuple[Mismatch, ...] = ()) -> UnresolvedBooking:
+    """Return a booking that the rejected records decide about."""
+    document = booking.document
+    return UnresolvedBooking(document.raw, document.booking_id, document.client_id, booking.broken, differing)
 
 
 def stale_mismatch(session: Element, client_id: Any) -> Mismatch:
-    """A session whose booking the client does not have, or not any more."""
-    found = session_fields(session).get(CLAIM.encode())
-    return Mismatch(
-        Kind.EXTRA,
-        client_id,
-        session_name(session),
-        CLAIM,
-        found=found,
-        detail="the source has no such booking",
-    )
+    """Return the mismatch of a session whose booking the client does not have, or not any more."""
+    found, detail = session_fields(session).get(CLAIM.encode()), "the source has no such booking"
+    return Mismatch(Kind.EXTRA, client_id, session_name(session), CLAIM, found=found, detail=detail)
 
 
 def unclaimed_mismatch(session: Element, client_id: Any) -> Mismatch:
-    """A session that is neither a booking's nor was there before the migration."""
-    found = session_fields(session).get(b"sessionId")
-    detail = "the session claims no booking (see --allow-later)"
+    """Return the mismatch of a session that claims no booking and was not there before the migration."""
+    found, detail = session_id_of(session), "the session claims no booking (see --allow-later)"
     return Mismatch(Kind.EXTRA, client_id, session_name(session), "sessionId", found=found, detail=detail)
 
 
-def conflict_mismatches(judged: Expected, there: ExpectedSession) -> Iterator[Mismatch]:
-    """Where the session that was there before the migration differs from the one that its booking would be."""
-    document = judged.document
-    for difference in differences(judged.session, there.value) if there.kind == DOCUMENT else ():
-        yield Mismatch(
-            Kind.CONTENT,
-            document.client_id,
-            document.booking_id,
-            difference.field,
-            difference.expected,
-            difference.found,
-        )
+def conflict_mismatches(booking: Expected, there: ExpectedSession) -> Iterator[Mismatch]:
+    """Yield the differences between the session that was there before the migration and the one that its booking makes."""
+    document = booking.document
+    for difference in differences(booking.session, there.value) if there.kind == DOCUMENT else ():
+        at, wanted, found = difference.field, difference.expected, difference.found
+        yield Mismatch(Kind.CONTENT, document.client_id, document.booking_id, at, wanted, found)
 
 
 def session_name(session: Element) -> Any:
-    """What to call a session in a mismatch: the booking that it claims to be, else its `sessionId`; as decoded."""
+    """Return what names a session in a mismatch: the booking that it claims to be, else its `sessionId`; as decoded."""
     element = _named_by(session)
     return None if element is None else read_value(element)
 
 
 def _named_by(session: Element) -> Element | None:
     claim = claimed_booking(session)
-    return session_fields(session).get(b"sessionId") if claim is None else claim
+    return session_id_of(session) if claim is None else claim

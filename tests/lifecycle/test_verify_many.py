@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from bson.objectid import ObjectId
 
-from booking_migrate.verify import recheck
-from booking_migrate.verify.batches import check_batch
+from booking_migrate.verify import reconcile
+from booking_migrate.verify.client_check import check_batch
 from tests.lifecycle.conftest import Db, Ended
 from tests.support.booking_lines import booking
 
@@ -44,8 +44,8 @@ class _Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     """The clock by which clients wait for their second reading."""
     clock = _Clock()
-    monkeypatch.setattr(recheck, "sleep", clock.sleep)
-    monkeypatch.setattr(recheck, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(reconcile, "sleep", clock.sleep)
+    monkeypatch.setattr(reconcile, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -116,7 +116,7 @@ def test_what_did_not_change_is_not_derived_twice(
         derived.append(len(arguments[1]))
         return check_batch(*arguments)
 
-    monkeypatch.setattr(recheck, "check_batch", counted)
+    monkeypatch.setattr(reconcile, "check_batch", counted)
     database.clients.update_many({}, {"$set": {"totalSpent": 1}})
 
     assert 4 == command("verify", *_PLACES).returncode
@@ -128,7 +128,7 @@ def test_little_memory_is_held(
     database: Db, command: Callable[..., Ended], clock: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When what waits takes too much memory, the first clients are waited for, and all of them are reported."""
-    monkeypatch.setattr(recheck, "_HELD_BYTES", 1)
+    monkeypatch.setattr(reconcile, "_HELD_BYTES", 1)
     database.clients.update_many({}, {"$set": {"totalSpent": 1}})
     report = command("verify", *_PLACES, "--json")
 

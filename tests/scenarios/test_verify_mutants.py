@@ -10,8 +10,7 @@ from pymongo.database import Database
 
 from booking_migrate.runs import workers as pool
 from booking_migrate.stores.open import Connection
-from booking_migrate.verify import VerificationPlan
-from booking_migrate.verify import parallel as ranged
+from booking_migrate.verify import VerificationPlan, fastpath
 from tests.support.crews import take_for_many
 from tests.support.mutants import MUTANTS, Mutant
 from tests.support.proof import Proof, migrated, verify_collections, verify_files
@@ -78,7 +77,7 @@ class Thread:
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
     """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
     take_for_many(monkeypatch)
-    monkeypatch.setattr(ranged, "RANGE_DOCUMENTS", 2)
+    monkeypatch.setattr(fastpath, "RANGE_DOCUMENTS", 2)
     monkeypatch.setattr(pool, "WorkerGroup", Thread)
     return VerificationPlan(workers=2)
 

@@ -13,7 +13,7 @@ from booking_migrate.bson.document import CODEC
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.open import Connection
-from booking_migrate.verify import VerificationPlan, VerificationRules, recheck
+from booking_migrate.verify import VerificationPlan, VerificationRules, reconcile
 from tests.support.proof import (
     ADDED_TO,
     CARRIED,
@@ -170,7 +170,7 @@ def test_difference_that_passes(place: Any, proof: Proof, monkeypatch: pytest.Mo
         waited.append(seconds)
         database["clients"].update_one({"clientId": DOUBLES}, {"$set": {"totalSpent": right}})
 
-    monkeypatch.setattr(recheck, "sleep", wait)
+    monkeypatch.setattr(reconcile, "sleep", wait)
     plan = VerificationPlan(recheck_seconds=60)
 
     assert [] == verify_collections(proof, database, connection, plan)[1]

@@ -9,7 +9,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.verify.derivation import (
+from booking_migrate.verify.rules import (
     client_document_id,
     facts_of,
     is_same_amount,

@@ -19,11 +19,10 @@ from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.client_check import ClientCheck
-from booking_migrate.verify.documents import SourceDocument, TargetDocument
+from booking_migrate.verify.expected import People as KnownPeople
 from booking_migrate.verify.fastpath import FastPath
-from booking_migrate.verify.join import ClientPair
-from booking_migrate.verify.people import People as KnownPeople
-from booking_migrate.verify.plan import VerificationRules
+from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument
+from booking_migrate.verify.outcome import VerificationRules
 from tests.support.bookings import ABSENT, a_booking
 
 FLAT = st.one_of(
