@@ -1,5 +1,6 @@
 """Whether a run may be cut over: decided from the journal and the live collection, before anything is changed."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from booking_migrate.errors import CutoverRefused
@@ -47,10 +48,6 @@ def check_ready(
         raise refuse("no run has written to it", "Run migrate and verify first.")
     if run.state is not RunState.DONE:
         raise refuse(f"run {run.run_id} is {in_words(run.state)}", _ADVICE.get(run.state, _FINISH_FIRST))
-    unlike = differences(run.options, request.options)
-    if unlike:
-        problem = f"run {run.run_id} was made under other options: {'; '.join(unlike)}"
-        raise refuse(problem, f"Use the options that it had: {command_of(run, 'cutover')}")
     unfit = live.unfit()
     if unfit is not None:
         raise refuse(
@@ -64,10 +61,24 @@ def check_ready(
     if not run.verified_clean:
         raise refuse(
             "the last verification found mismatches",
-            "Run migrate again, which brings in what has changed; then verify.",
+            "Run migrate again, which brings in what the source has changed; then verify. A client document that others "
+            "changed in the target stays as it is: delete it there, and migrate derives it again.",
         )
+    unlike = differences(run.options, _without_idle_policy(run, request.options))
+    if unlike:
+        problem = f"run {run.run_id} was made under other options: {'; '.join(unlike)}"
+        raise refuse(problem, f"Use the options that it had: {command_of(run, 'cutover')}")
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         advice = "--rejected carry takes them along in their old shape; --rejected leave keeps them in the copy only."
         raise refuse(f"bookings were rejected: {rejected}", advice)
     return run
+
+
+def _without_idle_policy(run: RunRecord, options: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the options with the run's own policy for conflicts: a clean verification found nothing that it decides.
+
+    A migration under another policy that finds nothing to decide writes no run, so the newest run has the older policy.
+    """
+    name = "on-conflict"
+    return {**options, name: run.options[name]} if name in run.options else options

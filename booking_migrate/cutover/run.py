@@ -8,6 +8,7 @@ leaves the source live as it was. A process that is killed leaves the journal's 
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from time import monotonic
 
 from booking_migrate.bson.document import elements, read_value
@@ -274,6 +275,7 @@ class _Attempt:
         self._fenced_at = monotonic()
         self._live.raise_fence()
         places = self._places
+        decided = _decisions(self._stores.target.rejects())
         caught_up = catch_up(
             self._plan,
             places.source,
@@ -289,6 +291,11 @@ class _Attempt:
             raise self._failure(
                 f"bookings conflict with their sessions, which others have changed: {counts.conflicts}",
                 RESOLVE_CONFLICTS,
+            )
+        if _decisions(self._stores.target.rejects()) != decided:
+            raise self._failure(
+                "sessions that a decision kept have changed since, or others conflict with their bookings now",
+                "Run migrate and verify again, and look at the conflicts.",
             )
         rejected = counts.rejected
         if rejected and self._policy is None:
@@ -368,3 +375,13 @@ def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
             booking = fields[b"booking"]
             value = read_value(booking)
             yield bytes(value) if isinstance(value, bytes) else booking.value
+
+
+def _decisions(records: Iterator[bytes]) -> tuple[int, int]:
+    """Return the number of records with a decision, and a digest of them that does not depend on their order."""
+    count = total = 0
+    for record in records:
+        if any(element.name == b"decision" for element in elements(record)):
+            count += 1
+            total ^= int.from_bytes(sha256(record).digest())
+    return count, total

@@ -1,6 +1,6 @@
 """The new structure's document: one per client, with its `sessions` and totals (DESIGN.md, section 2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -165,6 +165,8 @@ def compose(
     base: ClientDocument | None,
     added: Sequence[StoredSession | Session],
     replaced: Mapping[int, Session] | None = None,
+    dropped: Collection[int] = (),
+    owners: Sequence[Session] = (),
 ) -> bytes:
     """Write a client document.
 
@@ -173,6 +175,8 @@ def compose(
             unknown fields and the order of its fields. None if the client has none.
         added: the sessions to put behind those of ``base``, in order; at least one, unless some are replaced.
         replaced: sessions that take the place of those of ``base`` with these indexes.
+        dropped: the indexes of sessions of ``base`` that the document loses, because their booking has another one there.
+        owners: bookings to take client fields from that ``base`` lacks, if no session is added or replaced.
 
     Returns:
         The BSON bytes. Totals and dates are taken over all sessions (DESIGN.md, section 2).
@@ -180,8 +184,10 @@ def compose(
     kept: list[StoredSession | Session] = [*(base.sessions if base else ())]
     for index, session in (replaced or {}).items():
         kept[index] = session
+    if dropped:
+        kept, added = [], [*(one for index, one in enumerate(kept) if index not in dropped), *added]
     sessions = [*kept, *added]
-    made = [session for session in sessions if isinstance(session, Session)]
+    made = [session for session in sessions if isinstance(session, Session)] or owners
     values: Document = _client_fields(base, made)
     values["totalSessions"] = len(sessions)
     values["totalSpent"] = total(_price(session) for session in sessions)

@@ -4,13 +4,16 @@ Everything about one client comes in and one `Consolidation` comes out: the docu
 each booking. Nothing here knows places or batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from booking_migrate.bson.compare import differences
+from booking_migrate.bson.document import Document
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
+from booking_migrate.domain.ids import session_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Session
 
@@ -71,6 +74,7 @@ def consolidate(
     case: ClientCase,
     maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE,
     on_conflict: ConflictPolicy = ConflictPolicy.REJECT,
+    is_session: Callable[[Document, Session], bool] | None = None,
 ) -> Consolidation:
     """Bring a client's bookings and documents together.
 
@@ -78,19 +82,22 @@ def consolidate(
         case: the client.
         maximum_size: the largest document, in bytes; bookings that would make it larger are rejected.
         on_conflict: how to treat a booking whose session has other content in a document that others wrote.
+        is_session: says whether a stored session keeps the contract (see `Converter.is_session`); one that does not is
+            never kept by a decision. None: all do.
     """
     base, joined, contradicting = _base(case)
     present = [*(base.sessions if base else ()), *joined]
-    fates = _sort_out(sorted(case.sessions, key=Session.order), present, base, on_conflict)
-    document = _made_anew(case, fates) or _compose(base, joined, fates)
+    ordered = sorted(case.sessions, key=Session.order)
+    fates = _sort_out(ordered, present, base, on_conflict, is_session)
+    document = _made_anew(case, fates) or _compose(base, joined, fates, ordered)
     size = len(document or b"")
     if (fates.new or fates.replaced) and size > maximum_size:
         fates = _refuse_new(fates, size, maximum_size)
-        document = _compose(base, joined, fates)
+        document = _compose(base, joined, fates, ordered)
     there, migrated = _found_already(case, [*fates.new, *fates.replaced.values()])
     return Consolidation(
         document=document,
-        session_count=len(present) + len(fates.new),
+        session_count=len(present) + len(fates.new) - len(fates.dropped),
         migrated=migrated,
         already_migrated=[*fates.already, *there, *fates.copies],
         rejected=fates.rejected,
@@ -158,14 +165,24 @@ def _clash(document: ClientDocument, session: StoredSession, there: StoredSessio
 
 
 def _compose(
-    base: ClientDocument | None, joined: Sequence[StoredSession], fates: "_Dispositions"
+    base: ClientDocument | None,
+    joined: Sequence[StoredSession],
+    fates: "_Dispositions",
+    bookings: Sequence[Session],
 ) -> bytes | None:
-    """The document; with nothing to add it is carried byte for byte, even with wrong totals."""
-    own = len(base.sessions) if base and fates.replaced else 0
+    """Return the document; with nothing to add it is carried byte for byte, even with wrong totals.
+
+    A decision to keep a session is about that session alone, so the fields beside the sessions are derived then, too.
+    """
+    own = len(base.sessions) if base else 0
     replaced = {index: session for index, session in fates.replaced.items() if index < own}
-    further = [fates.replaced.get(own + index, session) for index, session in enumerate(joined)]
-    if further or fates.new or replaced or (base and base.is_altered):
-        return compose(base, [*further, *fates.new], replaced)
+    further = [
+        fates.replaced.get(own + index, session)
+        for index, session in enumerate(joined)
+        if own + index not in fates.dropped
+    ]
+    if further or fates.new or replaced or fates.kept or (base and base.is_altered):
+        return compose(base, [*further, *fates.new], replaced, fates.dropped, bookings)
     return base.raw if base else None
 
 
@@ -224,6 +241,9 @@ class _Dispositions:
     kept: Sequence[Rejection] = ()
     """See `Consolidation.kept`."""
 
+    dropped: frozenset[int] = frozenset()
+    """The indexes of further sessions of bookings whose session is derived again, which stand there more than once."""
+
 
 def _refuse_new(fates: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
     """The same fates, but with the new bookings rejected because they make the document too large."""
@@ -240,44 +260,82 @@ def _sort_out(
     present: Sequence[StoredSession],
     base: ClientDocument | None,
     on_conflict: ConflictPolicy,
+    is_session: Callable[[Document, Session], bool] | None,
 ) -> _Dispositions:
-    """Find out which bookings are new, which are there already, and which are there with other content."""
+    """Find out which bookings are new, which are there already, and which are there with other content or twice."""
     unique = _without_copies(ordered)
     if base and unique and compose(None, unique) == base.raw:
         # The usual case of a second run, told without taking the document apart.
         return _Dispositions(already=ordered)
-    stored = {
-        session.legacy_key: index for index, session in enumerate(present) if session.legacy_key is not None
-    }
+    stored = _Stored(present)
     new: list[Session] = []
     already: list[Session] = []
     copies: list[Session] = []
     rejected: list[Rejection] = []
     kept: list[Rejection] = []
     replaced: dict[int, Session] = {}
+    dropped: set[int] = set()
     for session in ordered:
-        index = stored.get(session.id_key)
-        there = None if index is None else present[index]
-        if there is not None and there.element.value == session.raw:
+        indexes = stored.find(session)
+        there = present[indexes[0]] if indexes else None
+        if there is None:
+            is_copy = bool(new) and new[-1].id_key == session.id_key
+            (copies if is_copy else new).append(session)
+        elif len(indexes) == 1 and there.element.value == session.raw:
             already.append(session)
-        elif index is not None and there is not None and on_conflict is ConflictPolicy.SOURCE:
-            if index in replaced:
+        elif on_conflict is ConflictPolicy.SOURCE:
+            if indexes[0] in replaced:
                 copies.append(session)
-            replaced.setdefault(index, session)
-        elif there is not None and on_conflict is ConflictPolicy.TARGET:
+            replaced.setdefault(indexes[0], session)
+            dropped.update(indexes[1:])
+        elif on_conflict is ConflictPolicy.TARGET and stored.can_be_kept(indexes, session, is_session):
             already.append(session)
-            kept.append(replace(_rejection(session, _conflict(session, there)), decision=on_conflict))
-        elif there is not None:
-            rejected.append(_rejection(session, _conflict(session, there)))
-        elif new and new[-1].id_key == session.id_key:
-            copies.append(session)
+            kept.append(_kept(session, there))
         else:
-            new.append(session)
-    return _Dispositions(new, already, copies, rejected, replaced, kept)
+            rejected.append(_rejection(session, _conflict(session, there, len(indexes))))
+    return _Dispositions(new, already, copies, rejected, replaced, kept, frozenset(dropped))
 
 
-def _conflict(session: Session, there: StoredSession) -> Fault:
+class _Stored:
+    """The sessions that a client has already, by the booking that each of them is."""
+
+    def __init__(self, present: Sequence[StoredSession]) -> None:
+        self._present = present
+        self._claimed: dict[bytes, list[int]] = {}
+        self._unclaimed: dict[bytes, int] = {}
+        for index, session in enumerate(present):
+            if session.legacy_key is not None:
+                self._claimed.setdefault(session.legacy_key, []).append(index)
+            else:
+                self._unclaimed[session.identity] = index
+
+    def find(self, session: Session) -> Sequence[int]:
+        """Return the indexes of the sessions that are a booking's: that claim it, or else have the `sessionId` it gets."""
+        found = self._claimed.get(session.id_key)
+        if found is None and self._unclaimed:
+            own = self._unclaimed.get(sort_key(session_id(session.legacy_id, session.created_at)))
+            found = None if own is None else [own]
+        return found or ()
+
+    def can_be_kept(
+        self, indexes: Sequence[int], session: Session, is_session: Callable[[Document, Session], bool] | None
+    ) -> bool:
+        """Return whether a decision can keep a session: it stands there once, claims its booking, keeps the contract."""
+        there = self._present[indexes[0]]
+        is_known = len(indexes) == 1 and there.legacy_key is not None
+        return is_known and (is_session is None or is_session(there.fields, session))
+
+
+def _kept(session: Session, there: StoredSession) -> Rejection:
+    rejection = _rejection(session, _conflict(session, there, 1))
+    digest = sha256(there.element.value).hexdigest()
+    return replace(rejection, decision=ConflictPolicy.TARGET, session_sha256=digest)
+
+
+def _conflict(session: Session, there: StoredSession, count: int) -> Fault:
     unlike = differences(expected=session.raw, found=there.element.value)
+    if count > 1:
+        return Fault(Reason.CONFLICT, "legacyBookingId", f"{count} sessions claim this booking")
     return Fault(Reason.CONFLICT, unlike[0].field, "; ".join(map(str, unlike[:3])))
 
 

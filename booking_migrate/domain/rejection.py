@@ -107,6 +107,9 @@ class Rejection:
     decision: "ConflictPolicy | None" = None
     """The decision by which a conflict was settled without changing the session; None: the document is rejected."""
 
+    session_sha256: str | None = None
+    """With a decision: the digest of the kept session's BSON, in hexadecimal. The decision is about this content."""
+
     @property
     def reason(self) -> Reason:
         """The reason under which the booking is counted."""

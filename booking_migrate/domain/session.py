@@ -112,6 +112,23 @@ class Converter:
             return build_session(booking, complete, *times)
         return Rejection(booking.raw, (*known, *faults, *more), booking.document_id)
 
+    def is_session(self, stored: Document, session: Session) -> bool:
+        """Return whether a session with other content than its booking's keeps the contract, too.
+
+        Args:
+            stored: its fields, as it stands in a client document.
+            session: the session that the booking would be; its client's fields stand beside the sessions.
+        """
+        client = (session.client_user_id, session.client_email)
+        complete = {**stored, "clientId": session.client_id, **dict(zip(CLIENT_FIELDS, client, strict=True))}
+        for name in STATES:
+            complete.setdefault(name, DEFAULT_STATUS)
+        try:
+            self.validator.validate_python(complete)
+        except ValidationError:
+            return False
+        return True
+
     def _contract_faults(self, error: ValidationError, document: Document) -> list[Fault]:
         at_fault = {problem["loc"][0] for problem in error.errors(include_url=False, include_context=False)}
         # What was looked for and not found is a fault of its own already.

@@ -119,7 +119,7 @@ class BatchReader:
             counts: counts every document read.
             observer: notified of every booking.
         """
-        self._converter = Converter(plan.contract, plan.accepted)
+        self.converter = Converter(plan.contract, plan.accepted)
         self._flat = FlatReader(plan.contract, plan.accepted)
         can_store = None if target.can_store is stores_any_bson else target.can_store
         self._rules = FlatRules(
@@ -201,7 +201,7 @@ class BatchReader:
             if len(self._pending) >= self._limit:
                 self._convert_pending()
         else:
-            self._keep(self._converter.convert(booking, _NO_PEOPLE, known), client)
+            self._keep(self.converter.convert(booking, _NO_PEOPLE, known), client)
 
     def _client(self, client_id: Any) -> ClientBookings | None:
         """Return the client of this id in the current batch; None if the id cannot be a client's."""
@@ -240,7 +240,7 @@ class BatchReader:
     def _convert_pending(self) -> None:
         people = self._directory.find(pending.booking for pending in self._pending)
         for pending in self._pending:
-            self._keep(self._converter.convert(pending.booking, people, pending.known), pending.client)
+            self._keep(self.converter.convert(pending.booking, people, pending.known), pending.client)
         self._pending.clear()
 
     def _split_off_rejected(self) -> Batch:

@@ -57,7 +57,7 @@ class DepartedClients:
         gone, self._gone = self._gone, []
         changes = Changes()
         for there in sorted(find_standing(self._target, self._history, gone) if gone else ()):
-            changes.add(there.key, there, there.baseline)
+            changes.add(there.key, there, there.remainder)
         if changes.changed or changes.removed:
             self._target.write([], changes.changed, [], changes.removed)
         return changes.effects

@@ -29,6 +29,19 @@ class StandingDocument(NamedTuple):
     baseline: bytes | None
     """As it was before any run of this tool; None if it was not there."""
 
+    is_created: bool = False
+    """Whether a run of this tool created it."""
+
+    @property
+    def remainder(self) -> bytes | None:
+        """Return what is left of it when its client has no bookings any more; None: nothing.
+
+        A document that a run created and that others have emptied since holds nothing of theirs.
+        """
+        before = parsed(self.baseline)
+        is_empty = before is not None and not before.sessions
+        return None if self.is_created and is_empty else self.baseline
+
 
 class Effects(NamedTuple):
     """How many client documents differ from those before the run."""
@@ -99,7 +112,9 @@ def find_standing(
         document = read_client_document(raw)
         if isinstance(document, Fault):
             raise TargetInOldShape(target.name, display_id(read_booking(raw).document_id))
-        yield StandingDocument(sort_key(document.client_id), raw, trace.found, trace.baseline)
+        yield StandingDocument(
+            sort_key(document.client_id), raw, trace.found, trace.baseline, trace.is_created
+        )
 
 
 def parsed(raw: bytes | None) -> ClientDocument | None:

@@ -109,8 +109,10 @@ class TargetMerge:
     def _consolidate(self, batch: Batch, client: ClientBookings, there: StandingDocument) -> Consolidation:
         """Bring a client's bookings and documents together; count and note what becomes of them."""
         found = None if there.found is there.baseline else parsed(there.found)
-        case = ClientCase(client.sessions, client.documents, parsed(there.baseline), found)
-        consolidation = consolidate(case, self._maximum_size, self._on_conflict)
+        before = there.baseline if client.sessions else there.remainder
+        case = ClientCase(client.sessions, client.documents, parsed(before), found)
+        is_session = self._reader.converter.is_session
+        consolidation = consolidate(case, self._maximum_size, self._on_conflict, is_session)
         self._counts.take(client.client_id, consolidation)
         self._observer.on_client(client.client_id, consolidation)
         batch.rejected += [*consolidation.rejected, *consolidation.contradicting, *consolidation.kept]

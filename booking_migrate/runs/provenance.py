@@ -32,6 +32,9 @@ class Trace(NamedTuple):
     The document itself if others wrote it, or changed it since.
     """
 
+    is_created: bool = False
+    """Whether a run of this tool created the document; then what others left in it without sessions is worth nothing."""
+
 
 class TargetHistory(Protocol):
     """What is known of the documents that a target holds already."""
@@ -96,10 +99,12 @@ class JournalHistory:
         noted = {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
         baselines = predecessors(part for run in self._runs for part in noted[run])
         founds = predecessors(noted[self._current]) if self._current is not None else {}
+        oldest = _oldest(part for run in self._runs for part in noted[run])
         traces = []
         for raw in documents:
             digest = sha256(raw).digest()
-            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw)))
+            is_created = oldest.get(identity_of(raw), raw) is None
+            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created))
         return traces
 
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:

@@ -149,6 +149,7 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
             *_described(first).items(),
             ("faults", [_described(fault) for fault in rejection.faults]),
             *(() if rejection.decision is None else (("decision", rejection.decision.value),)),
+            *(() if rejection.session_sha256 is None else (("sessionSha256", rejection.session_sha256),)),
         )
     ]
     # Within the record the booking nests one deeper.

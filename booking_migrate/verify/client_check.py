@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import Element
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.document import Element, read_value
+from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.ports import Duplicate
@@ -21,15 +21,24 @@ from booking_migrate.verify.client_fields import (
     joined_document,
 )
 from booking_migrate.verify.expected import Deriver, Expected, People
-from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument, claimed_booking
+from booking_migrate.verify.join import (
+    DOCUMENT,
+    ClientPair,
+    SourceDocument,
+    TargetDocument,
+    claimed_booking,
+    session_fields,
+)
 from booking_migrate.verify.outcome import (
     BrokenRule,
     ClientResult,
+    Kind,
     Mismatch,
     UnresolvedBooking,
     VerificationRules,
 )
 from booking_migrate.verify.sessions import (
+    CLAIM,
     ExpectedSession,
     booking_identity,
     compare_sessions,
@@ -65,6 +74,12 @@ class _Allotment:
     replaced: dict[int, Expected] = field(default_factory=dict)
     """The bookings that must take the place of a session that was there before, by its index."""
 
+    dropped: set[int] = field(default_factory=set)
+    """The indexes of further sessions of replaced bookings, which stood there more than once."""
+
+    kept: list[Expected] = field(default_factory=list)
+    """All convertible bookings, if the session of one of them may be kept with other content by a decision."""
+
     rejected: dict[bytes, Expected] = field(default_factory=dict)
     """The bookings that must be rejected, by identity."""
 
@@ -80,6 +95,8 @@ class _Allotment:
         before = list(base.sessions) if base else []
         for index, one in self.replaced.items():
             before[index] = expect_booking(one)
+        if self.dropped:
+            before = [one for index, one in enumerate(before) if index not in self.dropped]
         return [*before, *map(expect_booking, self.added)]
 
 
@@ -123,7 +140,7 @@ class ClientCheck:
         result.changed = compared.changed
         if compared.matched or result.already_migrated:
             result.sessions = len(found)
-        outline = Outline(client_id, base, allotment.new, compared)
+        outline = Outline(client_id, base, allotment.new or allotment.kept, compared)
         result.mismatches += document_mismatches(documents, outline)
         if base is not None and outline.is_carried and base.has_wrong_totals:
             result.wrong_totals.append(base.document.value(b"_id"))
@@ -214,23 +231,28 @@ class ClientCheck:
 
     def _allot(self, bookings: Sequence[Expected], base: Base | None, result: ClientResult) -> _Allotment:
         """Decide which bookings must be new sessions, which must be rejected, and which conflict with a session."""
-        there = {one.identity: index for index, one in enumerate(base.sessions)} if base else {}
+        there = _by_identity(base)
         allotment = _Allotment()
         copies: list[Expected] = []
+        is_kept = False
         for one in bookings:
-            index = there.get(booking_identity(one)) if there else None
+            indexes = _indexes_of(one, there)
             if one.broken:
                 self._reject(one, allotment, result)
-            elif base is None or index is None:
+            elif base is None or not indexes:
                 (copies if one.document.duplicate is Duplicate.COPY else allotment.added).append(one)
-            elif base.sessions[index].value == one.session:
+            elif len(indexes) == 1 and base.sessions[indexes[0]].value == one.session:
                 result.already_migrated += 1
             elif self._rules.on_conflict is ConflictPolicy.SOURCE:
-                allotment.replaced.setdefault(index, one)
-                copies += [one] if allotment.replaced[index] is not one else []
+                allotment.replaced.setdefault(indexes[0], one)
+                allotment.dropped.update(indexes[1:])
+                copies += [one] if allotment.replaced[indexes[0]] is not one else []
             else:
-                differing = tuple(conflict_mismatches(one, base.sessions[index]))
-                result.unresolved.append(unresolved_booking(one, differing))
+                conflict = self._conflict(one, [base.sessions[index] for index in indexes])
+                is_kept |= conflict.is_decidable and self._rules.on_conflict is ConflictPolicy.TARGET
+                result.unresolved.append(conflict)
+        if is_kept:
+            allotment.kept = sorted((one for one in bookings if not one.broken), key=lambda one: one.rank)
         allotment.added.sort(key=lambda one: one.rank)
         new = allotment.new
         if new and self._size(base, allotment) > self._rules.maximum_document_size:
@@ -242,6 +264,30 @@ class ClientCheck:
         # The same document twice is one booking.
         result.already_migrated += len(copies)
         return allotment
+
+    def _conflict(self, booking: Expected, there: Sequence[ExpectedSession]) -> UnresolvedBooking:
+        """Return a booking whose session has other content, or stands there more than once."""
+        differing = tuple(conflict_mismatches(booking, there[0]))
+        if len(there) > 1:
+            differing = (_doubled_mismatch(booking, len(there)), *differing)
+        is_known = len(there) == 1 and there[0].identity == booking_identity(booking)
+        is_decidable = is_known and self._keeps_contract(there[0], booking)
+        return unresolved_booking(booking, differing, is_decidable=is_decidable)
+
+    def _keeps_contract(self, there: ExpectedSession, booking: Expected) -> bool:
+        """Return whether a session with other content than its booking's keeps the contract, too."""
+        fields = {
+            name.decode("utf-8", "surrogateescape"): read_value(part)
+            for name, part in session_fields(there.element).items()
+        }
+        if any(fields.get(name) is None for name in ("expertUserId", "expertEmail")):
+            return False
+        own = {
+            "clientId": booking.document.client_id,
+            "clientUserId": booking.client_user_id,
+            "clientEmail": booking.client_email,
+        }
+        return not self._deriver.contract.broken_by({**fields, **own})
 
     def _reject(self, booking: Expected, allotment: _Allotment, result: ClientResult) -> None:
         """Expect a rejection; no session can claim a booking without an id, nor a second one with the same id."""
@@ -262,6 +308,21 @@ class ClientCheck:
         fields = expected_fields(facts, base.document if base else None, new)
         others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
         return 5 + others + len(b"\x04sessions\x00") + in_array
+
+
+def _by_identity(base: Base | None) -> dict[bytes, list[int]]:
+    """Return the indexes of the sessions from before, by identity."""
+    there: dict[bytes, list[int]] = {}
+    for index, one in enumerate(base.sessions if base else ()):
+        there.setdefault(one.identity, []).append(index)
+    return there
+
+
+def _indexes_of(booking: Expected, there: dict[bytes, list[int]]) -> list[int]:
+    """Return the sessions that are a booking's: that claim it, or else the one that has the `sessionId` it gets."""
+    if not there or booking.broken:
+        return []
+    return there.get(booking_identity(booking)) or there.get(_session_id_identity(booking), [])[:1]
 
 
 def _is_touched(documents: Sequence[TargetDocument], sessions: Sequence[Element]) -> bool:
@@ -296,3 +357,16 @@ def _sessions_of(documents: Sequence[TargetDocument]) -> list[Element]:
         there = {session.value for session in sessions}
         sessions += [session for session in document.sessions() if session.value not in there]
     return sessions
+
+
+def _doubled_mismatch(booking: Expected, count: int) -> Mismatch:
+    """Return the mismatch of a booking that several sessions claim."""
+    document = booking.document
+    detail = f"{count} sessions claim this booking"
+    return Mismatch(Kind.DUPLICATE, document.client_id, document.booking_id, CLAIM, detail=detail)
+
+
+def _session_id_identity(booking: Expected) -> bytes:
+    """Return what a session is known by that has the booking's `sessionId` and does not claim it."""
+    own = session_fields(Element(DOCUMENT, b"sessions", booking.session)).get(b"sessionId")
+    return b"" if own is None else b"S" + element_key(own)

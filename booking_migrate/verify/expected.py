@@ -174,7 +174,7 @@ class Deriver:
 
     def __init__(self, rules: VerificationRules) -> None:
         self._can_store = rules.can_store
-        self._contract = ContractRules(rules.contract, rules.accepted)
+        self.contract = ContractRules(rules.contract, rules.accepted)
 
     def derive(self, document: SourceDocument, people: People) -> Expected:
         """Derive what must have become of a booking, apart from its client's document."""
@@ -183,7 +183,7 @@ class Deriver:
         facts = facts_of(fields, document.booking_id)
         if facts.created is None and not {"createdAt", "updatedAt"} & fields.keys():
             broken.append(BrokenRule(Reason.CREATION_TIME_MISSING, "createdAt"))
-        broken += self._contract.broken_by(fields)
+        broken += self.contract.broken_by(fields)
         client = _PersonFields(fields.get("clientUserId"), fields.get("clientEmail"))
         if not client.are_complete:
             user = people.user(document.client_id) if is_client_id(document.client_id) else None
@@ -241,7 +241,7 @@ class Deriver:
                 broken.append(BrokenRule(not_found, own))
                 continue
             setattr(fields, name, theirs)
-            fault = self._contract.broken_by_value(own, theirs)
+            fault = self.contract.broken_by_value(own, theirs)
             if fault is not None:
                 broken.append(fault)
         return broken

@@ -187,6 +187,9 @@ class UnresolvedBooking(NamedTuple):
     differing: tuple[Mismatch, ...] = ()
     """The differences of its session; empty if it has none."""
 
+    is_decidable: bool = True
+    """Whether a recorded decision can keep its session: not one that breaks the contract or stands there twice."""
+
 
 @dataclass(slots=True)
 class ClientResult:

@@ -137,7 +137,8 @@ def _is_conflict(booking: UnresolvedBooking, record: RejectedRecord) -> bool:
 
 def _is_kept(booking: UnresolvedBooking, record: RejectedRecord) -> bool:
     """Return whether a booking's session was kept with other content, by a recorded decision."""
-    return _is_conflict(booking, record) and record.decision == ConflictPolicy.TARGET.value
+    is_decided = record.decision == ConflictPolicy.TARGET.value
+    return is_decided and booking.is_decidable and _is_conflict(booking, record)
 
 
 def _missing(booking: UnresolvedBooking) -> Mismatch:

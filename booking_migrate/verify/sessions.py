@@ -353,10 +353,14 @@ def _differences(expected: bytes, found: bytes) -> list[Difference]:
     return unlike or differences(expected, found)
 
 
-def unresolved_booking(booking: Expected, differing: tuple[Mismatch, ...] = ()) -> UnresolvedBooking:
+def unresolved_booking(
+    booking: Expected, differing: tuple[Mismatch, ...] = (), *, is_decidable: bool = True
+) -> UnresolvedBooking:
     """Return a booking that the rejected records decide about."""
     document = booking.document
-    return UnresolvedBooking(document.raw, document.booking_id, document.client_id, booking.broken, differing)
+    return UnresolvedBooking(
+        document.raw, document.booking_id, document.client_id, booking.broken, differing, is_decidable
+    )
 
 
 def stale_mismatch(session: Element, client_id: Any) -> Mismatch:

@@ -141,19 +141,20 @@ class MongoTarget:
         for rejection in rejected:
             self._rejects.add(rejection)
         self._rejects.flush()
-        duplicates: list[Document] = []
-        for group in _groups(new, len):
-            duplicates += self._insert(group)
         kept: list[Replacement] = []
         taken_over: list[Replacement] = []
         for change in changed:
             (kept if _id_of(change.before) == _id_of(change.after) else taken_over).append(change)
         for changes in _groups(kept, lambda change: len(change.before) + len(change.after)):
             self._replace(changes)
-        for change in taken_over:
-            self._exchange(change)
+        # An `_id` may pass from one client to another: it is free before it is taken again.
         for group in _groups(removed, len):
             self._remove(group)
+        for changes in _groups(taken_over, lambda change: len(change.before) + len(change.after)):
+            self._exchange(changes)
+        duplicates: list[Document] = []
+        for group in _groups(new, len):
+            duplicates += self._insert(group)
         if duplicates:
             raise duplicate_keys(self.name, duplicates)
 
@@ -255,16 +256,18 @@ class MongoTarget:
         lacking = set(self._lacking([change.after for change in changes]))
         return [change for change in changes if change.after in lacking]
 
-    def _exchange(self, change: Replacement) -> None:
-        """Put a document in the place of one with another `_id`, in one transaction: the unique index allows one."""
+    def _exchange(self, changes: Sequence[Replacement]) -> None:
+        """Replace documents by ones with other `_id`, in one transaction: the unique index allows one of a client."""
         with writing(self._collection), self._collection.database.client.start_session() as session:
 
             def exchange(transaction: ClientSession) -> None:
-                before = same_version(change.before)
-                found = self._collection.delete_one(before, collation=SIMPLE, session=transaction)
-                if not found.deleted_count:
-                    raise TargetChanged(self.name, display_id(_id_of(change.before)))
-                self._collection.insert_one(as_driver_document(change.after), session=transaction)
+                for change in changes:
+                    before = same_version(change.before)
+                    found = self._collection.delete_one(before, collation=SIMPLE, session=transaction)
+                    if not found.deleted_count:
+                        raise TargetChanged(self.name, display_id(_id_of(change.before)))
+                documents = [as_driver_document(change.after) for change in changes]
+                self._collection.insert_many(documents, session=transaction)
 
             try:
                 session.with_transaction(
