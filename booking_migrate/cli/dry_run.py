@@ -11,6 +11,7 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Warned
@@ -124,6 +125,7 @@ def dry_run(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     run.execute(
         asked,

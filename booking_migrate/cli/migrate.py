@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of, hooks_of
+from booking_migrate.cli.config_file import config_path, contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.in_place import (
     ONLY_IN_PLACE,
@@ -20,6 +20,7 @@ from booking_migrate.cli.in_place import (
 )
 from booking_migrate.cli.open_places import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.cli.option_values import waivable
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.events import Warned
@@ -158,6 +159,7 @@ def migrate(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     asked_side_by_side = _SideBySide(rejects, plan)
     signal_guard = SignalGuard()
@@ -167,7 +169,7 @@ def migrate(
         check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         if engine is not None:
             listener.notify(Warned(options.ENGINE_IGNORED))
-        start = Start(run_id, restart, max_lag, listener, signal_guard)
+        start = Start(run_id, restart, max_lag, listener, signal_guard, config_path(ctx))
         if in_place and on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
         if in_place:
@@ -306,4 +308,5 @@ def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: 
         holder=holder_of("migrate", start.run_id),
         maximum_lag=start.maximum_lag,
         restart=start.restart,
+        config=start.config,
     )

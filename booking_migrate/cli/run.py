@@ -17,6 +17,7 @@ import typer
 
 from booking_migrate.cli.hooks import Hooks
 from booking_migrate.cli.path_conflicts import is_same_file
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.redaction import redact, secrets_of
 from booking_migrate.cli.streams import failure_of
 from booking_migrate.errors import (
@@ -59,6 +60,7 @@ class Invocation:
     reports: Sequence[Path]
     quiet: bool
     verbose: bool
+    given: GivenOptions
 
     @property
     def writes_to_standard_output(self) -> bool:
@@ -68,6 +70,10 @@ class Invocation:
     def redact(self, text: str) -> str:
         """A text without anything secret of the connection string."""
         return redact(text, secrets_of(self.uri))
+
+    def printable(self, text: str) -> str:
+        """A text without secrets, whose commands can be copied as they are."""
+        return self.given.complete(self.redact(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +126,14 @@ def execute(
         known = hooks()
         with (
             _signals_raise(signal_guard),
-            progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
+            progress(sys.stderr, quiet=asked.quiet, redact=asked.printable) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
             ended = body(run_id, listener)
         report, lost = (ended.report, ended.error) if isinstance(ended, Incomplete) else (ended, None)
+        report = asked.given.complete_report(report)
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
@@ -275,7 +282,9 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
         hint = "" if asked.verbose else "--verbose shows the traceback."
     # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
     hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
-    told = ErrorReport(kind=type(error).__name__, message=asked.redact(message), hint=asked.redact(hint))
+    told = ErrorReport(
+        kind=type(error).__name__, message=asked.printable(message), hint=asked.printable(hint)
+    )
     if asked.verbose:
         trace = "".join(traceback.format_exception(raised))
         sys.stderr.write(asked.redact(trace))
