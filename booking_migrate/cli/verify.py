@@ -278,7 +278,11 @@ def _verify(
         if run_to_tell is not None:
             run_to_tell.note(is_clean=not outcome.mismatch_count)
             if run_to_tell.problem is not None:
-                listener.notify(Warned(f"cutover will not know of this verification: {run_to_tell.problem}"))
+                listener.notify(
+                    Warned(
+                        f"the result is not kept, so cutover will not know of this verification: {run_to_tell.problem}"
+                    )
+                )
     report = report_of_verification(
         outcome,
         run_id=run_id,
@@ -322,12 +326,17 @@ def _unfinished(places: ProofPlaces, connection: Connection) -> "Sequence[Findin
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":
     """The run to tell of this verification, if that is whole and from a collection to a collection."""
     from booking_migrate.runs.states import VerifiedRun  # noqa: PLC0415 - not needed to print help
-    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.stores.open_journal import may_write_journal, open_journal  # noqa: PLC0415
 
     sides = (parse_place(places.source), parse_place(places.target))
     if manner.sample is not None or not all(isinstance(side, CollectionPlace) for side in sides):
         return None
-    return VerifiedRun(open_journal(connection).journal, source=places.source, target=places.target)
+    return VerifiedRun(
+        open_journal(connection).journal,
+        source=places.source,
+        target=places.target,
+        may_write=lambda: may_write_journal(connection),
+    )
 
 
 def _check_no_clash(mismatches: Path, places: ProofPlaces) -> None:
