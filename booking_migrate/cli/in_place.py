@@ -60,7 +60,7 @@ class Start:
     """Where the config file is, if one was given."""
 
 
-def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
+def check_mode_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
     """Refuse options that mean nothing here.
 
     Args:
@@ -71,11 +71,24 @@ def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -
     Raises:
         BadConfiguration: one of them is given.
     """
+    check_options(ctx, unfit, "it means nothing with --in-place" if in_place else "it needs --in-place")
+
+
+def check_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None:
+    """Refuse options that mean nothing for what is asked for; the config file may have them for other commands.
+
+    Args:
+        ctx: knows what was given.
+        unfit: the parameters that mean nothing.
+        reason: why they do not.
+
+    Raises:
+        BadConfiguration: one of them is given.
+    """
     for parameter in unfit:
         source = ctx.get_parameter_source(parameter)
         if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
             option = "--" + parameter.replace("_", "-")
-            reason = "it means nothing with --in-place" if in_place else "it needs --in-place"
             raise BadConfiguration(option, reason)
 
 

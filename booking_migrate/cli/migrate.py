@@ -15,6 +15,7 @@ from booking_migrate.cli.in_place import (
     ONLY_SIDE_BY_SIDE,
     InPlace,
     Start,
+    check_mode_options,
     check_options,
     migrate_in_place,
 )
@@ -166,12 +167,14 @@ def migrate(
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
     def body(run_id: str, listener: "Listener") -> "Report":
-        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         if engine is not None:
             listener.notify(Warned(options.ENGINE_IGNORED))
         start = Start(run_id, restart, max_lag, listener, signal_guard, config_path(ctx))
         if in_place and on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
+        if not isinstance(parse_place(asked.target), CollectionPlace):
+            check_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)

@@ -11,7 +11,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.in_place import check_options
+from booking_migrate.cli.in_place import check_mode_options
 from booking_migrate.cli.open_places import is_from_environment
 from booking_migrate.cli.path_conflicts import is_same_file
 from booking_migrate.cli.printed_commands import GivenOptions, similar_command
@@ -206,7 +206,7 @@ def verify(
     )
 
     def body(run_id: str, listener: "Listener") -> "Report | run.Incomplete":
-        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         onward = _Onward(
             migrate=similar_command(ctx, "migrate"), explain=similar_command(ctx, "explain", "BOOKING_ID")
         )
