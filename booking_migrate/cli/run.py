@@ -81,7 +81,7 @@ class Incomplete:
     """What a step came to that is done, though something that was to say so could not be written."""
 
     report: "Report"
-    error: OutputFailed
+    errors: Sequence[OutputFailed]
 
 
 class _Termination(KeyboardInterrupt):
@@ -121,7 +121,7 @@ def execute(
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     is_done = False
-    lost: OutputFailed | None = None
+    lost: Sequence[OutputFailed] = ()
     try:
         known = hooks()
         with (
@@ -132,13 +132,13 @@ def execute(
             _check_reports(asked)
             writable = asked.reports
             ended = body(run_id, listener)
-        report, lost = (ended.report, ended.error) if isinstance(ended, Incomplete) else (ended, None)
+        report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
-    if lost is not None:
-        report = _with_loss(asked, report, lost)
+    for each in lost:
+        report = _with_loss(asked, report, each)
     report = _write_reports(asked, report, writable)
     if is_done:
         report = _run_hook(asked, report, known, writable)

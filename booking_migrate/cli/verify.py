@@ -301,7 +301,7 @@ def _verify(
     if failure is None:
         return report
     return run.Incomplete(
-        report, OutputFailed("verify", "list of mismatches", failure.place, failure.problem)
+        report, [OutputFailed("verify", "list of mismatches", failure.place, failure.problem)]
     )
 
 
