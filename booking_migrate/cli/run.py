@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
@@ -221,6 +221,7 @@ def new_run_id() -> str:
 @contextmanager
 def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     """While a command runs, SIGTERM and SIGHUP unwind it like Ctrl-C; by default no ``finally`` would run."""
+    before: dict[signal.Signals, Any] = {}
 
     def end(error: BaseException) -> None:
         if signal_guard is None or not signal_guard.receive(error):
@@ -236,11 +237,15 @@ def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     def hang_up(_signal: int, _frame: FrameType | None) -> None:
         end(_HangUp())
 
+        # Shell and kernel both send one when a terminal closes, so another one does not mean that the user insists. It
+        # stays ignored until the process ends: what is done is still to be reported.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        before.pop(signal.SIGHUP, None)
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Under nohup a command outlives its terminal.
         handlers[signal.SIGHUP] = hang_up
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before.update({number: signal.signal(number, handler) for number, handler in handlers.items()})
     try:
         yield
     finally:

@@ -185,6 +185,29 @@ def test_a_second_signal_ends_at_once(environment: dict[str, str], command: Run,
     assert 130 == worker.returncode
     assert 3 == command(*MIGRATE).returncode
 
+@pytest.mark.usefixtures("bookings")
+def test_a_repeated_hangup_is_one(
+    environment: dict[str, str], database: Db, command: Run, tmp_path: Path
+) -> None:
+    """Shell and kernel both send SIGHUP when a terminal closes: the batch is finished and the run is interrupted, not killed."""
+    gate = tmp_path / "gate"
+    with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
+        _await(Path(f"{gate}.reached"))
+        worker.send_signal(signal.SIGHUP)
+        assert worker.stderr is not None
+        assert "Finishing the batch at hand" in worker.stderr.readline()
+        for _ in range(3):
+            worker.send_signal(signal.SIGHUP)
+        Path(f"{gate}.open").touch()
+        stdout, stderr = worker.communicate(timeout=_PATIENCE)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert 129 == worker.returncode, stderr
+    assert 129 == json.loads(stdout)["exit_code"]
+    assert ("interrupted", False) == (run["state"], run["stale"])
+    assert 1 < database.clients.count_documents({}) < 4
+
+
 
 @pytest.mark.usefixtures("bookings")
 def test_a_limit_to_the_lag(command: Run) -> None:
