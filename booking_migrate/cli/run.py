@@ -226,7 +226,9 @@ def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     def end(error: BaseException) -> None:
         if signal_guard is None or not signal_guard.receive(error):
             raise error
-        sys.stderr.write("Finishing the batch at hand; once more ends at once.\n")
+
+    if signal_guard is not None:
+        signal_guard.on_wait = _say_that_it_waits
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         end(KeyboardInterrupt())
@@ -235,12 +237,12 @@ def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
         end(_Termination())
 
     def hang_up(_signal: int, _frame: FrameType | None) -> None:
-        end(_HangUp())
-
         # Shell and kernel both send one when a terminal closes, so another one does not mean that the user insists. It
         # stays ignored until the process ends: what is done is still to be reported.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         before.pop(signal.SIGHUP, None)
+        end(_HangUp())
+
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Under nohup a command outlives its terminal.
@@ -251,6 +253,12 @@ def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say_that_it_waits(is_signalled: bool) -> None:
+    again = "once more" if is_signalled else "Ctrl-C"
+    sys.stderr.write(f"Finishing the batch at hand; {again} ends at once.\n")
+    sys.stderr.flush()
 
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
