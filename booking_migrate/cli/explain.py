@@ -108,6 +108,7 @@ def _explain(
 
     plan = VerificationPlan(rules=rules.for_target(places.target, contract), people=rules.people)
     with places.open(listener) as evidence:
+        places.contact(evidence.connection)
         explanation = look(
             booking_id,
             plan,
