@@ -47,6 +47,11 @@ def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def config_path(ctx: typer.Context) -> str | None:
+    """Return where the config file is, so that it is found from any folder; None without one."""
+    return str(ctx.obj.path.absolute()) if isinstance(ctx.obj, ConfigFile) else None
+
+
 def hooks_of(ctx: typer.Context) -> Hooks:
     """The hooks that the config file names; none without one.
 

@@ -13,6 +13,7 @@ from booking_migrate.cli import verify_inputs as proof
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import CutoverRefused, NotConfirmed
@@ -110,6 +111,12 @@ class _Start:
     is_abort: bool = False
     """Whether an unfinished cut-over is given up instead."""
 
+    @property
+    def own_options(self) -> dict[str, str]:
+        """The options that only a cut-over has, as the journal keeps them."""
+        policy = {} if self.policy is None else {"rejected": self.policy.value}
+        return {**policy, **({"block-all-writes": str(True)} if self.block_all_writes else {})}
+
 
 def cutover(
     ctx: typer.Context,
@@ -169,6 +176,7 @@ def cutover(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     signal_guard = SignalGuard()
 
@@ -217,9 +225,12 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
         if start.is_abort:
             return _abort(places, sides, request, began)
 
+        stores = stores_of(sides.connection, target=places.target, source=places.source)
+
         def before(chosen: "RunRecord") -> None:
             _warn_of_options(places, sides, start.listener)
             start.before(chosen)
+            stores.journal.annotate(chosen.run_id, cutover_options=start.own_options)
 
         outcome = cut_over(
             CutoverPlan(
@@ -227,7 +238,7 @@ def _cutover(places: Places, rules: Rules, contract: "Contract", start: _Start) 
                 request=request,
                 policy=start.policy,
                 places=_places(places, plan, sides, start),
-                stores=stores_of(sides.connection, target=places.target, source=places.source),
+                stores=stores,
                 listener=start.listener,
                 signal_guard=start.signal_guard,
                 before=before,

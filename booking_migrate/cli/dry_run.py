@@ -11,12 +11,15 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import DEFAULT_TARGET, Opened, Places, Rules, is_from_environment, opened
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Warned
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from booking_migrate.domain.contract import Contract
     from booking_migrate.dry_run.needs import ServerSurroundings
     from booking_migrate.dry_run.outcome import DryRunOutcome
@@ -124,6 +127,7 @@ def dry_run(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     run.execute(
         asked,
@@ -156,29 +160,41 @@ def _dry_run(
     with opened(places, listener) as sides:
         # The fingerprint first: what changes while the data is read must not be part of it.
         saved = current_plan(places, plan, sides.connection) if extras.plan is not None else None
-        outcome = _look(places, plan, extras, sides, listener)
+        lost: list[OutputFailed] = []
+
+        def lose_rejects(error: WriteFailed) -> None:
+            lost.append(OutputFailed("dry-run", "list of rejected bookings", error.place, error.problem))
+
+        outcome = _look(places, plan, extras, sides, lose_rejects=lose_rejects, listener=listener)
     report = report_of_dry_run(
         outcome,
         run_id=run_id,
         source=places.source,
         target=places.target,
-        rejects=str(extras.reject_file) if extras.reject_file and outcome.migration.counts.rejected else None,
+        rejects=str(extras.reject_file)
+        if extras.reject_file and outcome.migration.counts.rejected and not lost
+        else None,
         next_steps=tuple(steps_after_dry_run(outcome, sides.absences)),
     )
-    if extras.plan is None or saved is None:
-        return report
-    if outcome.sampled is None:
-        expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
-        saved = saved.model_copy(update={"expected": expected})
-    try:
-        write_plan(extras.plan, saved)
-    except WriteFailed as error:
-        return run.Incomplete(report, OutputFailed("dry-run", "plan", error.place, error.problem))
-    return report
+    if extras.plan is not None and saved is not None:
+        if outcome.sampled is None:
+            expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
+            saved = saved.model_copy(update={"expected": expected})
+        try:
+            write_plan(extras.plan, saved)
+        except WriteFailed as error:
+            lost.append(OutputFailed("dry-run", "plan", error.place, error.problem))
+    return run.Incomplete(report, lost) if lost else report
 
 
 def _look(
-    places: Places, plan: "MigrationPlan", extras: _Inputs, sides: Opened, listener: "Listener"
+    places: Places,
+    plan: "MigrationPlan",
+    extras: _Inputs,
+    sides: Opened,
+    *,
+    lose_rejects: "Callable[[WriteFailed], None]",
+    listener: "Listener",
 ) -> "DryRunOutcome":
     from booking_migrate.dry_run.run import dry_run as look  # noqa: PLC0415 - not needed to print help
     from booking_migrate.stores.preview import open_preview  # noqa: PLC0415 - as above
@@ -195,6 +211,7 @@ def _look(
             # A sample is not what a target file would be, so there is nothing to compare.
             overwrite=places.overwrite or extras.sample is not None,
             reject_file=extras.reject_file,
+            on_loss=lose_rejects,
         )
 
     source: DocumentReader = sides.source

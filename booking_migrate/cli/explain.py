@@ -8,6 +8,7 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import is_from_environment
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.verify_inputs import ProofPlaces, Rules
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def explain(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     run.execute(
         asked,
@@ -106,6 +108,7 @@ def _explain(
 
     plan = VerificationPlan(rules=rules.for_target(places.target, contract), people=rules.people)
     with places.open(listener) as evidence:
+        places.contact(evidence.connection)
         explanation = look(
             booking_id,
             plan,

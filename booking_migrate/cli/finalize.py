@@ -10,6 +10,7 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import is_from_environment
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.verify_inputs import ProofPlaces, Rules, baselines
 from booking_migrate.domain.rejection import ConflictPolicy
@@ -104,6 +105,7 @@ def finalize(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
 
     def body(run_id: str, listener: "Listener") -> "Report":

@@ -56,9 +56,11 @@ class Start:
     maximum_lag: float | None
     listener: "Listener"
     signal_guard: "SignalGuard"
+    config: str | None = None
+    """Where the config file is, if one was given."""
 
 
-def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
+def check_mode_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
     """Refuse options that mean nothing here.
 
     Args:
@@ -69,11 +71,24 @@ def check_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -
     Raises:
         BadConfiguration: one of them is given.
     """
+    check_options(ctx, unfit, "it means nothing with --in-place" if in_place else "it needs --in-place")
+
+
+def check_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None:
+    """Refuse options that mean nothing for what is asked for; the config file may have them for other commands.
+
+    Args:
+        ctx: knows what was given.
+        unfit: the parameters that mean nothing.
+        reason: why they do not.
+
+    Raises:
+        BadConfiguration: one of them is given.
+    """
     for parameter in unfit:
         source = ctx.get_parameter_source(parameter)
         if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
             option = "--" + parameter.replace("_", "-")
-            reason = "it means nothing with --in-place" if in_place else "it needs --in-place"
             raise BadConfiguration(option, reason)
 
 
@@ -82,6 +97,7 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
     # Here and not above: stores and engine are not needed to print help.
     from booking_migrate.cli.next_steps import steps_after_in_place  # noqa: PLC0415
     from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
+    from booking_migrate.runs.commands import command_of  # noqa: PLC0415
 
     done, absences = _run(places, plan, asked, start)
     report = report_of_migration(
@@ -89,7 +105,7 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
         run_id=done.run.run_id,
         source=places.source,
         target=places.source,
-        next_steps=tuple(steps_after_in_place(done.outcome, absences)),
+        next_steps=tuple(steps_after_in_place(done.outcome, command_of(done.run, "verify"), absences)),
     )
     return report.model_copy(update={"archive": asked.archive_of(places.source), "passes": done.passes})
 
@@ -123,6 +139,7 @@ def _run(
             holder=holder_of("migrate", start.run_id),
             maximum_lag=start.maximum_lag,
             restart=start.restart,
+            config=start.config,
             archive=archive,
         )
         session = RunSession(

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from booking_migrate.cli import options, run
-from booking_migrate.cli.config_file import contract_of, hooks_of
+from booking_migrate.cli.config_file import config_path, contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.in_place import (
     ONLY_IN_PLACE,
     ONLY_SIDE_BY_SIDE,
     InPlace,
     Start,
+    check_mode_options,
     check_options,
     migrate_in_place,
 )
 from booking_migrate.cli.open_places import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
 from booking_migrate.cli.option_values import waivable
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.events import Warned
@@ -158,18 +160,21 @@ def migrate(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     asked_side_by_side = _SideBySide(rejects, plan)
     signal_guard = SignalGuard()
     asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
     def body(run_id: str, listener: "Listener") -> "Report":
-        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         if engine is not None:
             listener.notify(Warned(options.ENGINE_IGNORED))
-        start = Start(run_id, restart, max_lag, listener, signal_guard)
+        start = Start(run_id, restart, max_lag, listener, signal_guard, config_path(ctx))
         if in_place and on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
+        if not isinstance(parse_place(asked.target), CollectionPlace):
+            check_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
         if in_place:
             return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
         return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)
@@ -306,4 +311,5 @@ def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: 
         holder=holder_of("migrate", start.run_id),
         maximum_lag=start.maximum_lag,
         restart=start.restart,
+        config=start.config,
     )

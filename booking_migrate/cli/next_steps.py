@@ -71,9 +71,15 @@ def _about_conflicts(outcome: "MigrationOutcome") -> Iterator[NextStep]:
 
 
 def steps_after_in_place(
-    outcome: "MigrationOutcome", absences: "Sequence[Absence]" = ()
+    outcome: "MigrationOutcome", verify: str, absences: "Sequence[Absence]" = ()
 ) -> Iterator[NextStep]:
-    """What to do after a migration in place; for ``absences`` see `steps_about_people`."""
+    """List what to do after a migration in place.
+
+    Args:
+        outcome: what the migration came to.
+        verify: the command that proves the run.
+        absences: see `steps_about_people`.
+    """
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
         yield NextStep(
@@ -84,26 +90,30 @@ def steps_after_in_place(
     if outcome.changed:
         yield NextStep(
             text="Prove the result, also while the application runs:",
-            command="booking-migrate verify --in-place",
+            command=verify,
         )
 
 
-def steps_after_verify(outcome: "VerificationOutcome", *, listed: bool) -> Iterator[NextStep]:
+def steps_after_verify(
+    outcome: "VerificationOutcome", *, migrate: str, explain: str, listed: bool
+) -> Iterator[NextStep]:
     """What to do after a verification.
 
     Args:
         outcome: what the verification found.
+        migrate: the command that migrates the same places again.
+        explain: the command that shows one booking of them.
         listed: whether every mismatch is in a file already.
     """
     if not outcome.mismatch_count:
         return
     yield NextStep(
         text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
-        command="booking-migrate migrate",
+        command=migrate,
     )
     if not listed:
         yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
-    yield NextStep(text="Look at one booking and its session:", command="booking-migrate explain BOOKING_ID")
+    yield NextStep(text="Look at one booking and its session:", command=explain)
     yield NextStep(
         text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
     )

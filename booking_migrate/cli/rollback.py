@@ -13,6 +13,7 @@ from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open_places import DEFAULT_TARGET
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.runs.signals import SignalGuard
@@ -99,6 +100,7 @@ def rollback(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     signal_guard = SignalGuard()
     began = monotonic()

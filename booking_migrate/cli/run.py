@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
 from booking_migrate.cli.hooks import Hooks
 from booking_migrate.cli.path_conflicts import is_same_file
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.redaction import redact, secrets_of
 from booking_migrate.cli.streams import failure_of
 from booking_migrate.errors import (
@@ -59,6 +60,7 @@ class Invocation:
     reports: Sequence[Path]
     quiet: bool
     verbose: bool
+    given: GivenOptions
 
     @property
     def writes_to_standard_output(self) -> bool:
@@ -69,13 +71,17 @@ class Invocation:
         """A text without anything secret of the connection string."""
         return redact(text, secrets_of(self.uri))
 
+    def printable(self, text: str) -> str:
+        """A text without secrets, whose commands can be copied as they are."""
+        return self.given.complete(self.redact(text))
+
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
     """What a step came to that is done, though something that was to say so could not be written."""
 
     report: "Report"
-    error: OutputFailed
+    errors: Sequence[OutputFailed]
 
 
 class _Termination(KeyboardInterrupt):
@@ -115,23 +121,24 @@ def execute(
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     is_done = False
-    lost: OutputFailed | None = None
+    lost: Sequence[OutputFailed] = ()
     try:
         known = hooks()
         with (
             _signals_raise(signal_guard),
-            progress(sys.stderr, quiet=asked.quiet, redact=asked.redact) as listener,
+            progress(sys.stderr, quiet=asked.quiet, redact=asked.printable) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
             ended = body(run_id, listener)
-        report, lost = (ended.report, ended.error) if isinstance(ended, Incomplete) else (ended, None)
+        report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
+        report = asked.given.complete_report(report)
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
-    if lost is not None:
-        report = _with_loss(asked, report, lost)
+    for each in lost:
+        report = _with_loss(asked, report, each)
     report = _write_reports(asked, report, writable)
     if is_done:
         report = _run_hook(asked, report, known, writable)
@@ -214,11 +221,14 @@ def new_run_id() -> str:
 @contextmanager
 def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
     """While a command runs, SIGTERM and SIGHUP unwind it like Ctrl-C; by default no ``finally`` would run."""
+    before: dict[signal.Signals, Any] = {}
 
     def end(error: BaseException) -> None:
         if signal_guard is None or not signal_guard.receive(error):
             raise error
-        sys.stderr.write("Finishing the batch at hand; once more ends at once.\n")
+
+    if signal_guard is not None:
+        signal_guard.on_wait = _say_that_it_waits
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         end(KeyboardInterrupt())
@@ -227,18 +237,28 @@ def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
         end(_Termination())
 
     def hang_up(_signal: int, _frame: FrameType | None) -> None:
+        # Shell and kernel both send one when a terminal closes, so another one does not mean that the user insists. It
+        # stays ignored until the process ends: what is done is still to be reported.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        before.pop(signal.SIGHUP, None)
         end(_HangUp())
 
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Under nohup a command outlives its terminal.
         handlers[signal.SIGHUP] = hang_up
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before.update({number: signal.signal(number, handler) for number, handler in handlers.items()})
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say_that_it_waits(is_signalled: bool) -> None:
+    again = "once more" if is_signalled else "Ctrl-C"
+    sys.stderr.write(f"Finishing the batch at hand; {again} ends at once.\n")
+    sys.stderr.flush()
 
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
@@ -275,7 +295,9 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
         hint = "" if asked.verbose else "--verbose shows the traceback."
     # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
     hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
-    told = ErrorReport(kind=type(error).__name__, message=asked.redact(message), hint=asked.redact(hint))
+    told = ErrorReport(
+        kind=type(error).__name__, message=asked.printable(message), hint=asked.printable(hint)
+    )
     if asked.verbose:
         trace = "".join(traceback.format_exception(raised))
         sys.stderr.write(asked.redact(trace))

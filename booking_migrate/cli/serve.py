@@ -14,6 +14,7 @@ import typer
 from booking_migrate.cli import options, run, service_options
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.service_places import ServicePlaces, check_extra, check_server
 from booking_migrate.errors import BadConfiguration, MissingIndexes
 from booking_migrate.stores.connection import Connection
@@ -107,6 +108,7 @@ def serve(
         reports=(),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     places = ServicePlaces(source, users or "users", experts or "experts")
     listening = Listening(host, port, insecure_user)

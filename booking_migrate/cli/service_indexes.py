@@ -3,8 +3,11 @@
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import typer
+
 from booking_migrate.cli import options, run, service_options
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.service_places import ServicePlaces, check_server
 from booking_migrate.stores.connection import Connection
 
@@ -25,6 +28,7 @@ client documents, and one of the experts by their user. Reads and writes go on w
 
 
 def service_indexes(
+    ctx: typer.Context,
     *,
     source: service_options.Live = "bookings",
     uri: options.Uri = None,
@@ -47,6 +51,7 @@ def service_indexes(
         reports=(),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     places = ServicePlaces(source, "users", experts or "experts")
 

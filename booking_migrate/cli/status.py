@@ -12,6 +12,7 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def status(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
 
     def body(own_id: str, _listener: object) -> "LifeReport":

@@ -11,9 +11,10 @@ import typer
 from booking_migrate.cli import options, run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.in_place import check_options
+from booking_migrate.cli.in_place import check_mode_options
 from booking_migrate.cli.open_places import is_from_environment
 from booking_migrate.cli.path_conflicts import is_same_file
+from booking_migrate.cli.printed_commands import GivenOptions, similar_command
 from booking_migrate.cli.verify_inputs import ProofPlaces, Rules, baselines, check_own_archive
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
@@ -131,6 +132,14 @@ class _Manner:
     mismatches: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Onward:
+    """Commands about the same places that make sense after mismatches."""
+
+    migrate: str
+    explain: str
+
+
 def verify(
     ctx: typer.Context,
     *,
@@ -193,11 +202,15 @@ def verify(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
 
     def body(run_id: str, listener: "Listener") -> "Report | run.Incomplete":
-        check_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
-        return _verify(places, rules, manner, contract_of(ctx), run_id=run_id, listener=listener)
+        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+        onward = _Onward(
+            migrate=similar_command(ctx, "migrate"), explain=similar_command(ctx, "explain", "BOOKING_ID")
+        )
+        return _verify(places, rules, manner, contract_of(ctx), onward, run_id=run_id, listener=listener)
 
     run.execute(asked, body, hooks=partial(hooks_of, ctx))
 
@@ -207,6 +220,7 @@ def _verify(
     rules: Rules,
     manner: _Manner,
     contract: "Contract",
+    onward: _Onward,
     *,
     run_id: str,
     listener: "Listener",
@@ -264,19 +278,30 @@ def _verify(
         if run_to_tell is not None:
             run_to_tell.note(is_clean=not outcome.mismatch_count)
             if run_to_tell.problem is not None:
-                listener.notify(Warned(f"cutover will not know of this verification: {run_to_tell.problem}"))
+                listener.notify(
+                    Warned(
+                        f"the result is not kept, so cutover will not know of this verification: {run_to_tell.problem}"
+                    )
+                )
     report = report_of_verification(
         outcome,
         run_id=run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps_after_verify(outcome, listed=listed is not None and failure is None)),
+        next_steps=tuple(
+            steps_after_verify(
+                outcome,
+                migrate=onward.migrate,
+                explain=onward.explain,
+                listed=listed is not None and failure is None,
+            )
+        ),
         mismatches_file=None if listed is None or failure is not None else str(manner.mismatches),
     ).model_copy(update={"archive": places.archive})
     if failure is None:
         return report
     return run.Incomplete(
-        report, OutputFailed("verify", "list of mismatches", failure.place, failure.problem)
+        report, [OutputFailed("verify", "list of mismatches", failure.place, failure.problem)]
     )
 
 
@@ -301,12 +326,17 @@ def _unfinished(places: ProofPlaces, connection: Connection) -> "Sequence[Findin
 def _run_to_tell(places: ProofPlaces, connection: Connection, manner: _Manner) -> "VerifiedRun | None":
     """The run to tell of this verification, if that is whole and from a collection to a collection."""
     from booking_migrate.runs.states import VerifiedRun  # noqa: PLC0415 - not needed to print help
-    from booking_migrate.stores.open_journal import open_journal  # noqa: PLC0415
+    from booking_migrate.stores.open_journal import may_write_journal, open_journal  # noqa: PLC0415
 
     sides = (parse_place(places.source), parse_place(places.target))
     if manner.sample is not None or not all(isinstance(side, CollectionPlace) for side in sides):
         return None
-    return VerifiedRun(open_journal(connection).journal, source=places.source, target=places.target)
+    return VerifiedRun(
+        open_journal(connection).journal,
+        source=places.source,
+        target=places.target,
+        may_write=lambda: may_write_journal(connection),
+    )
 
 
 def _check_no_clash(mismatches: Path, places: ProofPlaces) -> None:

@@ -58,6 +58,18 @@ class ProofPlaces(Places):
         places = (self.source, self.target, self.users, self.experts, self.rejects)
         return [str(place) for place in places if place is not None]
 
+    def contact(self, connection: Connection) -> None:
+        """Find the server, if any place is a collection.
+
+        Raises:
+            ConnectionProblem: none answers.
+        """
+        people = [place for place, _ in self.people.values()]
+        for place in (parse_place(self.source), parse_place(self.target), *people):
+            if isinstance(place, CollectionPlace):
+                connection.contact(place.name)
+                return
+
     @contextmanager
     def open(self, listener: "Listener") -> Iterator[VerifyInputs]:
         """Open everything for reading; nothing is contacted before the first question.

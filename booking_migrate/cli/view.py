@@ -9,6 +9,7 @@ import typer
 
 from booking_migrate.cli import options, run
 from booking_migrate.cli.help_texts import filled
+from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.views import PeopleNames, Shape
 
@@ -56,6 +57,7 @@ ActionArgument = Annotated[Action, typer.Argument(help="What to do.", show_defau
 
 
 def view(
+    ctx: typer.Context,
     action: ActionArgument,
     *,
     name: Name,
@@ -85,6 +87,7 @@ def view(
         reports=tuple(report or ()),
         quiet=quiet,
         verbose=verbose,
+        given=GivenOptions.of(ctx),
     )
     people = PeopleNames(
         users or "users", experts or "experts", user_id_field, user_email_field, expert_user_field

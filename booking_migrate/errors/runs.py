@@ -1,5 +1,6 @@
 """What a run's life may be refused for, be held up by, or not find: exit codes 5, 11 and 12."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ class CutOverAlready(Refused):
     def hint(self) -> str:
         return (
             "Nothing is left to migrate. Bookings that an old application has written since: "
-            f"booking-migrate migrate --in-place --source {self.source}\n"
+            f"booking-migrate migrate --in-place --source {shlex.quote(self.source)}\n"
             f"Or go back: booking-migrate rollback --run {self.run_id}"
         )
 

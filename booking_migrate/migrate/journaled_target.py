@@ -237,6 +237,8 @@ class JournaledTarget:
         """
         writing, self._writing = self._writing, None
         if writing is not None:
+            if not writing.done():
+                self._shield.announce_wait()
             writing.exception()
         self._target.abandon()
 

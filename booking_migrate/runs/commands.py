@@ -18,8 +18,11 @@ _RULES = (
     "user-email-field",
     "expert-user-field",
 )
-_FLAGS = ("merge-client-documents", "without-transactions")
+_FLAGS = ("merge-client-documents", "without-transactions", "block-all-writes")
 _PLACES = ("rejects", "json-format")
+CONFIG_PLACEHOLDER = "CONFIG.toml"
+"""Stands for a config file that nothing names."""
+
 _TAKEN = {
     "migrate": {*_PEOPLE, *_RULES, *_FLAGS, *_PLACES},
     "verify": {*_PEOPLE, *_RULES, *_PLACES},
@@ -84,7 +87,8 @@ def rollback_of(run: RunRecord) -> str:
 def command_of(run: RunRecord, name: str) -> str:
     """Return a command about a run: its places, and its options as far as they are not the defaults.
 
-    A contract that the config file changed cannot be written as an option, so the file has to be named.
+    A contract that the config file changed cannot be written as an option, so the file has to be named. Of a cut-over that
+    was begun, its own options are known too.
 
     Args:
         run: the run.
@@ -101,8 +105,12 @@ def command_of(run: RunRecord, name: str) -> str:
         if option in _TAKEN[name] and value not in ("", defaults.get(option)):
             words += _words(option, value)
     contract = {option: value for option, value in run.options.items() if option.startswith("contract.")}
-    if any(value != defaults.get(option, value) for option, value in contract.items()):
-        words += ["--config", "CONFIG.toml"]
+    if run.config is not None:
+        words += ["--config", run.config]
+    elif any(value != defaults.get(option, value) for option, value in contract.items()):
+        words += ["--config", CONFIG_PLACEHOLDER]
+    if name == "cutover":
+        words += [word for option, value in run.cutover_options.items() for word in _words(option, value)]
     return f"booking-migrate {shlex.join(words)}"
 
 

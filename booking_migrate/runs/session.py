@@ -82,6 +82,9 @@ class RunRequest:
     """Whether an interrupted run is undone first, instead of continued."""
 
     lease_seconds: float = LEASE_SECONDS
+    config: str | None = None
+    """The config file, if one was given."""
+
     archive: str | None = None
     """In place: the collection that the old bookings go to."""
 
@@ -191,6 +194,7 @@ class RunSession:
                 worked_from=None,
                 documents=0,
                 problem=None,
+                config=self._request.config,
             )
         else:
             self._note_rejects()
@@ -209,6 +213,7 @@ class RunSession:
             started_at=now,
             heartbeat_at=now,
             worked_from=now,
+            config=self._request.config,
             archive=self._request.archive,
             target_existed=self._stores.target.exists(),
             index_existed=self._stores.target.has_client_index(),

@@ -1,6 +1,6 @@
 """A run's states, what may follow what, and what has to be the same for a run to be continued."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -160,15 +160,28 @@ class VerifiedRun:
     noted never costs anybody the verification itself: `problem` says what it was.
     """
 
-    def __init__(self, journal: RunJournal, *, source: str, target: str) -> None:
-        """Find the run and what time it is, by the journal's clock; the verification begins now."""
+    def __init__(
+        self, journal: RunJournal, *, source: str, target: str, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Find the run and what time it is, by the journal's clock; the verification begins now.
+
+        Args:
+            journal: has the run.
+            source: the source as the user wrote it.
+            target: the target likewise.
+            may_write: tells whether this user may write to the journal, where nothing is sent otherwise.
+        """
         self._journal = journal
         self._run: RunRecord | None = None
         self.problem: str | None = None
         try:
             run = newest_result(journal, target)
-            if run is not None and run.state is RunState.DONE and run.source == source:
+            if run is None or run.state is not RunState.DONE or run.source != source:
+                return
+            if may_write():
                 self._run, self._began = run, journal.now()
+            else:
+                self.problem = "this user may only read the journal"
         except BookingMigrateError as error:
             self.problem = error.message
 

@@ -65,6 +65,20 @@ class Connection:
             self._client = client
         return driver.open_collection(self._client, self._database, name)
 
+    def contact(self, name: str) -> None:
+        """Find the server, or fail as soon as the time for that is over; what is read later waits for an election.
+
+        Args:
+            name: any collection, for messages.
+
+        Raises:
+            ConnectionProblem: no server answers, or it does not accept the user.
+            MissingUri, BadConfiguration: as `collection`.
+        """
+        from booking_migrate.stores.mongo.connection import contact  # noqa: PLC0415 - the driver is slow to import
+
+        contact(self.collection(name))
+
     def await_majority(self, name: str) -> None:
         """Wait until a majority of the replica set has everything that the primary has taken.
 

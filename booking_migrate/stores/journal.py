@@ -148,6 +148,12 @@ class RunRecord(BaseModel):
     successor_settings: str | None = None
     """While a cut-over is rolled back: the same of the collection that is live until then."""
 
+    config: str | None = None
+    """The config file that the run was started or resumed with last; None: none."""
+
+    cutover_options: Mapping[str, str] = {}
+    """The options that only `cutover` has, as they were given when a cut-over was begun last."""
+
     archive: str | None = None
     """In place: the collection that the old bookings are moved to. None: the run is side by side."""
 

@@ -38,6 +38,22 @@ def open_journal(connection: Connection) -> JournalPlaces:
     )
 
 
+def may_write_journal(connection: Connection) -> bool:
+    """Ask whether this user may change the record of a run; without access control everybody may.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_journal`.
+        ConnectionProblem: the server cannot be asked.
+    """
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.inspection import Privilege  # noqa: PLC0415
+    from booking_migrate.stores.mongo.inspection import MongoInspector  # noqa: PLC0415
+    from booking_migrate.stores.mongo.journal import RUNS  # noqa: PLC0415
+
+    wanted = [Privilege(action, RUNS) for action in ("find", "update")]
+    return not MongoInspector(connection.collection(RUNS)).missing(wanted)
+
+
 def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> UndoableTarget:
     """A target collection as rollback needs it.
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.errors import Refused
+from booking_migrate.errors import Refused, WriteFailed
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
 from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
@@ -227,6 +227,51 @@ class DroppedRejects:
         """There is nothing to let go of."""
 
 
+class OptionalRejects:
+    """Rejected bookings in a file that the dry-run goes on without if it cannot be written."""
+
+    def __init__(self, keeper: RejectsKeeper, on_loss: Callable[[WriteFailed], None]) -> None:
+        self._keeper = keeper
+        self._on_loss = on_loss
+        self._is_lost = False
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return self._keeper.name
+
+    def prepare(self) -> None:
+        """See `RejectsKeeper.prepare`."""
+        self._keeper.prepare()
+
+    def add(self, rejected: Rejection) -> None:
+        """Add a booking, as long as the file can be written."""
+        self._try(lambda: self._keeper.add(rejected))
+
+    def flush(self) -> None:
+        """See `RejectsKeeper.flush`."""
+        self._try(self._keeper.flush)
+
+    def finish(self) -> bool:
+        """Let the file appear, if it can be written; nothing that a migration would change."""
+        self._try(self._keeper.finish)
+        return False
+
+    def abandon(self) -> None:
+        """See `RejectsKeeper.abandon`."""
+        self._keeper.abandon()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self._is_lost:
+            return
+        try:
+            action()
+        except WriteFailed as error:
+            self._is_lost = True
+            self._keeper.abandon()
+            self._on_loss(error)
+
+
 def open_preview(
     place: Place,
     connection: Connection,
@@ -234,6 +279,7 @@ def open_preview(
     source_name: str,
     overwrite: bool,
     reject_file: Path | None,
+    on_loss: Callable[[WriteFailed], None] | None = None,
 ) -> PreviewTarget:
     """Open a target for a dry-run, as `locate.open_target` does for a migration.
 
@@ -243,6 +289,7 @@ def open_preview(
         source_name: the name of the source, as for `open_target`.
         overwrite: whether a target file with other content may be replaced.
         reject_file: where the user wants the rejected bookings; it is written anew. None: nowhere.
+        on_loss: is called if that file cannot be written; None: that ends the dry-run.
 
     Raises:
         MissingUri, BadConfiguration: the connection string cannot be used.
@@ -250,7 +297,8 @@ def open_preview(
     source, target = last_part(source_name), last_part(place.name)
     chosen: RejectsKeeper = DroppedRejects()
     if reject_file is not None:
-        chosen = FileRejects(reject_file, source=source, target=target, overwrite=True)
+        file = FileRejects(reject_file, source=source, target=target, overwrite=True)
+        chosen = file if on_loss is None else OptionalRejects(file, on_loss)
     if isinstance(place, CollectionPlace):
         return _read_only(place, connection, chosen, source_name)
     if isinstance(place, StreamPlace):

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pymongo.synchronous.topology import Topology
 
 from tests.cli.conftest import Run, RunProcess
+from tests.support.booking_lines import SOUND
 from tests.support.server import Server
 
 HOST = "127.0.0.1:1"
@@ -190,3 +193,46 @@ def test_no_part_of_a_password_that_is_not_encoded_is_shown(
     assert result.exit_code in (2, 10), result.output
     parts = [part for part in re.findall(r"(?s)(?=(...))", password) if re.search(r"[QXZJé漢]", part)]
     assert not [part for part in parts if part in result.output]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain", "68b61bd7a4c0bf9eaab38ee5"),
+        ("explain", "68b61bd7a4c0bf9eaab38ee5", "--source", "in.jsonl"),
+        (
+            "explain",
+            "68b61bd7a4c0bf9eaab38ee5",
+            "--source",
+            "in.jsonl",
+            "--target",
+            "out.jsonl",
+            "--users",
+            "users",
+        ),
+        ("view", "create", "--name", "flat"),
+        ("view", "drop", "--name", "flat"),
+        ("service-indexes",),
+    ],
+    ids=" ".join,
+)
+def test_a_server_that_is_away_is_not_waited_for(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """The first contact fails when the time for finding a server is over; what follows it would be tried for much longer."""
+    for name in ("in.jsonl", "out.jsonl"):
+        workspace.joinpath(name).write_text(SOUND, encoding="utf-8")
+    searches: list[object] = []
+    select_server = Topology.select_server
+
+    def counted(self: Topology, *given: Any, **named: Any) -> Any:
+        searches.append(self)
+        assert 10 > len(searches), "it is tried again and again"
+        return select_server(self, *given, **named)
+
+    monkeypatch.setattr(Topology, "select_server", counted)
+    result = run(*arguments, "--uri", f"mongodb://{TAIL}")
+
+    assert 10 == result.exit_code, result.stderr
+    assert f"no MongoDB server answers at {HOST}" in result.stderr
+    assert 1 == len(searches)

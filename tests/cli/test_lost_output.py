@@ -11,7 +11,7 @@ import pytest
 from pymongo.database import Database
 
 from tests.cli.conftest import Run
-from tests.support.booking_lines import MIXED, SOUND, booking
+from tests.support.booking_lines import MIXED, SOUND, booking, lines
 from tests.support.server import Server, environment_of
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -224,6 +224,33 @@ def test_a_plan_on_a_full_disk(shell: Shell, environment: dict[str, str]) -> Non
     line = "error: dry-run is done; its plan could not be written to plan.json: File too large\n"
     assert (6, line) == (ended.returncode, ended.stderr)
     assert "Ready" in ended.stdout
+
+
+@pytest.mark.parametrize("source", ["bookings", "mixed.jsonl"])
+def test_rejected_bookings_of_a_dry_run_on_a_full_disk(
+    shell: Shell,
+    workspace: Path,
+    environment: dict[str, str],
+    database: Database[dict[str, Any]],
+    source: str,
+) -> None:
+    """The dry-run is done, prints what it saw, and has one line for each file that is missing."""
+    database.bookings.update_many({}, {"$set": {"duration": 5}})
+    bookings = [booking(number, duration=5) for number in range(40)]
+    workspace.joinpath("mixed.jsonl").write_text(lines(*bookings), encoding="utf-8")
+    target = ("--target", "out.jsonl") if source != "bookings" else ()
+    given = ("--source", source, *target, "--reject-file", "rejects.jsonl", "--plan", "plan.json")
+    ended = shell("", "dry-run", *given, before=TOO_SMALL, env=environment)
+
+    lost = "list of rejected bookings could not be written to rejects.jsonl"
+    expected = [
+        f"error: dry-run is done; its {lost}: File too large",
+        "error: dry-run is done; its plan could not be written to plan.json: File too large",
+    ]
+    assert (6, expected) == (ended.returncode, ended.stderr.splitlines())
+    assert "duration-too-short" in ended.stdout
+    assert "Look at" not in ended.stdout
+    assert [] == [path.name for path in workspace.iterdir() if "rejects" in path.name]
 
 
 def test_mismatches_on_a_full_disk(

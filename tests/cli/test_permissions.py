@@ -1,11 +1,20 @@
 """A server that lets nobody in without a password: what a wrong one, or a lacking privilege, leads to."""
 
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import quote_plus
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
-from tests.cli.conftest import RunProcess
+from booking_migrate.stores.mongo import connection
+from tests.cli.conftest import Run, RunProcess
 from tests.support.bookings import a_booking
 from tests.support.server import Server, guarded_server
 
@@ -27,6 +36,39 @@ def uri_of(server: Server, user: str, password: str = PASSWORD) -> str:
     """A connection string for one user."""
     host = server.uri.partition("@")[2].partition("/")[0]
     return f"mongodb://{user}:{quote_plus(password)}@{host}/platform"
+
+
+_READS = {
+    *("aggregate", "collStats", "connectionStatus", "count", "endSessions", "find", "getMore", "hello"),
+    *("killCursors", "listCollections", "listIndexes", "ping", "saslContinue", "saslStart"),
+}
+"""The commands that write nothing."""
+
+
+class SentWrites(CommandListener):
+    """Records the commands that may write and that a client sends, permitted or not."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Record a command."""
+        if event.command_name not in _READS:
+            self.names.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Ignore it."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Ignore it."""
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> SentWrites:
+    """The write commands of a program that runs in this process."""
+    recorder = SentWrites()
+    monkeypatch.setattr(connection, "MongoClient", partial(MongoClient, event_listeners=[recorder]))
+    return recorder
 
 
 def test_a_wrong_password_is_no_connection(guarded: Server, run_process: RunProcess) -> None:
@@ -86,9 +128,9 @@ def test_the_built_in_role_for_writing_is_enough(guarded: Server, run_process: R
 
 @pytest.mark.parametrize("roles", [["read"], ["data-reader"]])
 def test_who_may_only_read_gets_a_verification(
-    guarded: Server, run_process: RunProcess, roles: list[str]
+    guarded: Server, run_process: RunProcess, run: Run, sent: SentWrites, roles: list[str]
 ) -> None:
-    """Verify proves the result of a run for a user who may not write the journal, or not even read it, and says so."""
+    """Verify proves the result for a user who may not write the journal, or not even read it; it sends no write and says so."""
     database = guarded.client()["platform"]
     assert (
         0
@@ -110,11 +152,15 @@ def test_who_may_only_read_gets_a_verification(
         ]
         database.command("createRole", "data-reader", privileges=privileges, roles=[])
     database.command("createUser", roles[0], pwd=PASSWORD, roles=roles)
-    done = run_process("verify", "--target", "clients", env={"MONGODB_URI": uri_of(guarded, roles[0])})
-    run = database["booking_migrate_runs"].find_one(sort=[("started_at", -1)])
+    uri = {"MONGODB_URI": uri_of(guarded, roles[0])}
+    done = run("verify", "--target", "clients", "--workers", "1", env=uri)
+    written = list(sent.names)
+    by_writer = run("verify", "--target", "clients", env={"MONGODB_URI": uri_of(guarded, "writer")})
     database.drop_collection("clients")
 
-    assert 0 == done.returncode, done.stderr
-    assert "cutover will not know of this verification" in done.stderr
-    assert run is not None
-    assert run["verified_at"] is None
+    assert 0 == done.exit_code, done.stderr
+    assert [] == written
+    assert 1 == done.stderr.count("cutover will not know of this verification")
+    assert ("read" in roles) == (1 == done.stderr.count("warning:"))
+    assert "cutover will not know" not in by_writer.stderr
+    assert ["findAndModify"] == sent.names

@@ -33,6 +33,16 @@ def _as_writer(server: Server) -> str:
     return server.uri.replace("admin:secret", "writer:secret").replace("authSource=admin", "authSource=shop")
 
 
+@pytest.mark.parametrize("target", ["clients.jsonl", "-"])
+def test_a_file_has_no_lag(target: str) -> None:
+    """With a target that is a file or a stream, the option is refused as a mistake, before anything is read."""
+    arguments = ["migrate", "--source", "absent.jsonl", "--target", target, "--max-lag", "5"]
+    ended = CliRunner().invoke(app, arguments)
+
+    assert 2 == ended.exit_code
+    assert "--max-lag: only a collection has secondaries that may lag behind" in ended.stderr
+
+
 @pytest.mark.parametrize(
     "mode", [(), ("--in-place",), ("--in-place", "--without-transactions")], ids=" ".join
 )

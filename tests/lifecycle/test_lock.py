@@ -25,7 +25,6 @@ Run = Callable[..., Ended]
 Killed = Callable[..., Any]
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "5", "--json", "--quiet")
-_SPEECHLESS = 3
 _PATIENCE = 120
 
 
@@ -170,20 +169,43 @@ def test_a_signal_ends_the_run_after_its_batch(
 
 @pytest.mark.usefixtures("bookings")
 def test_a_second_signal_ends_at_once(environment: dict[str, str], command: Run, tmp_path: Path) -> None:
-    """A second Ctrl-C does not wait for the batch, and the run can still be continued."""
+    """A first Ctrl-C says that it waits for the batch; a second one does not wait, and the run can still be continued."""
     gate = tmp_path / "gate"
     with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
         _await(Path(f"{gate}.reached"))
         worker.send_signal(signal.SIGINT)
         assert worker.stderr is not None
-        # Between two batches the first one is not held back, and the end waits for the batch without a word.
-        if select.select([worker.stderr], [], [], _SPEECHLESS)[0]:
-            assert "Finishing the batch" in worker.stderr.readline()
+        # Between two batches the first one is not held back, but the end waits for the batch.
+        assert select.select([worker.stderr], [], [], _PATIENCE)[0]
+        assert "Finishing the batch at hand; once more ends at once.\n" == worker.stderr.readline()
         worker.send_signal(signal.SIGINT)
         worker.communicate(timeout=_PATIENCE)
 
     assert 130 == worker.returncode
     assert 3 == command(*MIGRATE).returncode
+
+
+@pytest.mark.usefixtures("bookings")
+def test_a_repeated_hangup_is_one(
+    environment: dict[str, str], database: Db, command: Run, tmp_path: Path
+) -> None:
+    """Shell and kernel both send SIGHUP when a terminal closes: the batch is finished and the run is interrupted, not killed."""
+    gate = tmp_path / "gate"
+    with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
+        _await(Path(f"{gate}.reached"))
+        worker.send_signal(signal.SIGHUP)
+        assert worker.stderr is not None
+        assert "Finishing the batch at hand" in worker.stderr.readline()
+        for _ in range(3):
+            worker.send_signal(signal.SIGHUP)
+        Path(f"{gate}.open").touch()
+        stdout, stderr = worker.communicate(timeout=_PATIENCE)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert 129 == worker.returncode, stderr
+    assert 129 == json.loads(stdout)["exit_code"]
+    assert ("interrupted", False) == (run["state"], run["stale"])
+    assert 1 < database.clients.count_documents({}) < 4
 
 
 @pytest.mark.usefixtures("bookings")

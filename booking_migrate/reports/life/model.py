@@ -258,7 +258,10 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
         seconds: how long it took.
     """
     run, verification = outcome.run, outcome.verification
-    again = NextStep(text="See every mismatch with its values:", command="booking-migrate verify --in-place")
+    again = NextStep(
+        text="See every mismatch with its values:",
+        command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
+    )
     return LifeReport(
         command="finalize",
         run_id=run.run_id,

@@ -133,6 +133,16 @@ def check_member(client: MongoClient[Document]) -> None:
     raise NotThePrimary(asked["me"], state, asked["setName"], ",".join(asked.get("hosts", [asked["me"]])))
 
 
+def contact(collection: DriverCollection) -> None:
+    """Ask the server for a sign of life, without waiting for an election.
+
+    Raises:
+        ConnectionProblem: no server answers, or it does not accept the user.
+    """
+    with reading(collection):
+        with_retry(lambda: collection.database.command("ping"), waits=False)
+
+
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
     """What the server lists about a collection or view (``type``, ``options``), or None if there is none.
 

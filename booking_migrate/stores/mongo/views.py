@@ -18,7 +18,7 @@ class MongoViews:
 
     def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
         """See `ViewStore.create`."""
-        listed = describe(self._collection)
+        listed = describe(self._collection, waits=False)
         if listed is None:
             raise PlaceNotFound(self._collection.name)
         if listed["type"] != "collection":
@@ -41,7 +41,7 @@ class MongoViews:
 
     def drop(self, name: str) -> bool:
         """See `ViewStore.drop`."""
-        there = describe(self._collection.database[name])
+        there = describe(self._collection.database[name], waits=False)
         if there is None:
             return False
         if there["type"] != "view":

@@ -1,0 +1,164 @@
+"""Commands that the program prints can be copied as they are: with the database and the config file that the user named."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from typer.testing import CliRunner, Result
+
+from booking_migrate.cli.app import app
+from booking_migrate.events import Step
+from tests.support.booking_lines import booking
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Invoke = Callable[..., Result]
+Killed = Callable[..., Any]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+CONFIG = 'accept = ["currency-not-allowed"]\n[contract]\ncurrencies = ["EUR", "INR"]\n'
+
+
+@pytest.fixture
+def named(database: Db) -> tuple[str, str]:
+    """The option that names the database; no variable does."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, duration=5)])
+    return ("--db", database.name)
+
+
+@pytest.fixture
+def invoke(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """A function that runs the program in a folder of its own, with the server in a variable and nothing else."""
+    for name in list(os.environ):
+        if name.startswith(("BOOKING_MIGRATE_", "MONGODB_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MONGODB_URI", server.uri)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), prog_name="booking-migrate")
+
+    return run
+
+
+def commands_in(text: str) -> list[str]:
+    """The commands that stand in a text."""
+    return re.findall(r"booking-migrate [a-z][^\n]*", text)
+
+
+def copied(invoke: Invoke, command: str) -> Result:
+    """What comes of a command as it was printed, run without any further option that matters."""
+    program, *words = shlex.split(command)
+    assert "booking-migrate" == program
+    return invoke(*words)
+
+
+def possible(invoke: Invoke, *named: str) -> list[str]:
+    """The commands that status names for the newest run."""
+    newest = json.loads(invoke("status", *named, "--json").stdout)["runs"][0]
+    return list(newest["possible"])
+
+
+def test_status_names_database_and_config_file(
+    invoke: Invoke, named: tuple[str, str], tmp_path: Path
+) -> None:
+    """Status names the database that it was given, and the config file that the run had; what it prints runs from any folder."""
+    config = tmp_path / "my config.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    assert 3 == invoke("migrate", *PLACES, *named, "--config", config.name, "--quiet").exit_code
+    os.chdir("/")
+    verify, back = possible(invoke, *named)
+
+    assert f"booking-migrate rollback --db {named[1]} --run" in back
+    assert f"--db {named[1]}" in verify
+    assert f"--config {shlex.quote(str(config))}" in verify
+    assert 0 == copied(invoke, verify).exit_code
+    cutover = next(each for each in possible(invoke, *named) if " cutover " in each)
+    assert "bookings were rejected: 1" in copied(invoke, cutover + " --yes").stderr
+    assert 0 == copied(invoke, back + " --yes").exit_code
+
+
+def test_the_config_file_given_replaces_the_placeholder(
+    invoke: Invoke, named: tuple[str, str], database: Db, tmp_path: Path
+) -> None:
+    """For a run whose journal names no config file, the one that status is given is printed."""
+    tmp_path.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
+    invoke("migrate", *PLACES, *named, "--config", "c.toml", "--quiet")
+    database.booking_migrate_runs.update_many({}, {"$unset": {"config": ""}})
+
+    assert all("--config CONFIG.toml" in each for each in possible(invoke, *named)[:1])
+    assert all("--config c.toml" in each for each in possible(invoke, *named, "--config", "c.toml"))
+
+
+def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, str], database: Db) -> None:
+    """After mismatches, the commands that help have the places, the rules and the database of the verification."""
+    given = (*PLACES, *named, "--accept", "duration-too-short")
+    assert 0 == invoke("migrate", *given, "--quiet").exit_code
+    database.bookings.update_one({"_id": booking(1)["_id"]}, {"$set": {"notes": "changed"}})
+    steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
+    migrate, explain = (
+        step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
+    )
+
+    assert (
+        f"booking-migrate migrate --db {named[1]} {' '.join(PLACES)} --accept duration-too-short" == migrate
+    )
+    assert 0 == copied(invoke, migrate).exit_code
+    assert 0 == copied(invoke, explain.replace("BOOKING_ID", str(booking(1)["_id"]))).exit_code
+
+
+def test_in_place(invoke: Invoke, named: tuple[str, str]) -> None:
+    """The verification that is advised after a migration in place is of that run."""
+    done = invoke("migrate", "--in-place", "--source", "bookings", "--archive", "old", *named, "--json")
+    verify = json.loads(done.stdout)["next_steps"][-1]["command"]
+
+    assert f"booking-migrate verify --db {named[1]} --in-place --source bookings --archive old" == verify
+    assert 0 == copied(invoke, verify).exit_code
+
+
+def test_errors_name_the_database(invoke: Invoke, named: tuple[str, str], database: Db) -> None:
+    """A hint of an error is as complete as a report, and so is the finding of an unfinished run."""
+    assert 3 == invoke("migrate", *PLACES, *named, "--quiet").exit_code
+    database.booking_migrate_runs.update_many({}, {"$set": {"state": "interrupted"}})
+    refused = invoke("migrate", "--in-place", "--source", "bookings", *named)
+    findings = json.loads(invoke("verify", *PLACES, *named, "--json").stdout)["findings"]
+    (unfinished,) = [each for each in findings if each["kind"] == "run-not-finished"]
+
+    assert 5 == refused.exit_code
+    assert 3 == len(commands_in(refused.stderr))
+    for command in commands_in(refused.stderr + "\n" + unfinished["advice"]):
+        assert f"--db {named[1]}" in command
+    assert 3 == copied(invoke, commands_in(unfinished["advice"])[0]).exit_code
+
+
+@pytest.mark.parametrize("more", [("--rejected", "leave"), ("--rejected", "carry")])
+def test_a_cutover_is_continued_with_its_own_options(
+    invoke: Invoke, named: tuple[str, str], database: Db, killed: Killed, more: tuple[str, str]
+) -> None:
+    """A cut-over that was killed is printed with the options that only it has, and can be continued so."""
+    assert 3 == invoke("migrate", *PLACES, *named, "--quiet").exit_code
+    assert 0 == invoke("verify", *PLACES, *named, "--quiet").exit_code
+    killed(Step.FENCED.value, 1, "cutover", *PLACES, *named, "--yes", "--quiet", *more)
+    cutover, abort, _ = possible(invoke, *named)
+
+    assert {more[0].removeprefix("--"): more[1]} == database.booking_migrate_runs.find_one()[
+        "cutover_options"
+    ]  # type: ignore[index]
+    assert cutover.endswith(" ".join(more))
+    assert f"booking-migrate cutover --db {named[1]} {' '.join(PLACES)} --abort" == abort
+    assert 0 == copied(invoke, cutover + " --yes").exit_code
+
+
+def test_no_connection_string(invoke: Invoke, named: tuple[str, str], server: Server) -> None:
+    """What is printed never holds the connection string, however it was given."""
+    invoke("migrate", *PLACES, *named, "--quiet")
+    shown = invoke("status", *named, "--uri", server.uri)
+
+    assert 0 == shown.exit_code
+    assert server.uri not in shown.output
