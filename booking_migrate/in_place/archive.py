@@ -3,7 +3,8 @@
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
 from booking_migrate.runs.states import RESUMABLE
 from booking_migrate.stores.in_place import InPlaceCollection
-from booking_migrate.stores.journal import NoteKind, RunJournal, RunRecord, RunState
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.notes import NoteKind
 
 _COMPLETE = RESUMABLE | {RunState.DONE}
 """The states of a run whose moved bookings are all in the archive: a rollback takes them out of it again."""

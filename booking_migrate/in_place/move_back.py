@@ -27,7 +27,8 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
-from booking_migrate.stores.journal import NoteKind, RangeNote, RunJournal, RunRecord, RunState, identity_of
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.notes import NoteKind, RangeNote, identity_of
 from booking_migrate.stores.ports import Replacement
 
 _AT_ONCE = 300

@@ -20,19 +20,9 @@ from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.mode import refuse_other_mode
 from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
-from booking_migrate.stores.journal import (
-    DocumentNote,
-    Holder,
-    LockStore,
-    NoteKind,
-    RangeNote,
-    RunJournal,
-    RunRecord,
-    RunState,
-    UndoableTarget,
-    identity_of,
-)
+from booking_migrate.stores.journal import Holder, LockStore, RunJournal, RunRecord, RunState, UndoableTarget
 from booking_migrate.stores.lag import LagGauge
+from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
 
 CHECKPOINT_SECONDS = 1.0
 """How often a run's progress is written down; its ranges are written down one by one."""

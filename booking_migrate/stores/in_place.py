@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from booking_migrate.stores.destination import PlaceFinding
-from booking_migrate.stores.journal import RangeNote
+from booking_migrate.stores.notes import RangeNote
 from booking_migrate.stores.ports import Replacement
 from booking_migrate.stores.rejects import RejectsKeeper
 

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from booking_migrate.bson.document import elements, read_fields, wrap
-from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.notes import NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement
 
 JOURNAL_VERSION = 6
@@ -174,73 +173,6 @@ class RunRecord(BaseModel):
 
     undone: Mapping[str, Any] = {}
     """What a rollback of live data has put back so far, and what had happened to it since."""
-
-
-class NoteKind(StrEnum):
-    """What a range of notes is about."""
-
-    JOIN = "join"
-    """Several client documents of one client that are made one, before anything else."""
-
-    DOCUMENTS = "documents"
-    """The client documents of one batch."""
-
-    REJECTS = "rejects"
-    """The rejected records of this source and target that were there before the run."""
-
-    MOVED = "moved"
-    """In place: the old bookings of one batch that go to the archive."""
-
-
-class DocumentNote(NamedTuple):
-    """One document that is about to be written, changed or removed."""
-
-    identity: bytes
-    """The BSON of ``{_id}``, as it will be."""
-
-    after: bytes | None
-    """The SHA-256 of its BSON as it will be; None if it will be gone."""
-
-    before: bytes | None
-    """Its BSON as it is; None if it is not there yet."""
-
-    @property
-    def document_id(self) -> Any:
-        """Its `_id`, decoded."""
-        return read_fields(self.identity)["_id"]
-
-    @property
-    def key(self) -> bytes:
-        """The sort key of its `_id`."""
-        return sort_key(self.document_id)
-
-
-_OBJECT_ID_FIRST = b"\x07_id\x00"
-"""How nearly every document goes on behind its length: an ObjectId of twelve bytes follows."""
-
-_SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
-
-
-def identity_of(raw: bytes) -> bytes:
-    """The BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
-    if raw[4:9] == _OBJECT_ID_FIRST:
-        return b"%b%b\x00" % (_SIZE_WITH_OBJECT_ID, raw[4:21])
-    return wrap([next(element for element in elements(raw) if element.name == b"_id")])
-
-
-class RangeNote(NamedTuple):
-    """What is about to happen to a range of clients."""
-
-    kind: NoteKind
-    first: bytes
-    """The sort key of the first client's id."""
-
-    last: bytes
-    """The sort key of the last client's id."""
-
-    notes: Sequence[DocumentNote]
-    name: str = ""
-    """What the journal calls it, in the order of noting; empty before it is noted."""
 
 
 class RunJournal(Protocol):

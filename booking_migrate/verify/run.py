@@ -12,7 +12,7 @@ from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.blocks import unpack
-from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.notes import identity_of
 from booking_migrate.stores.partitions import Partitioned
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords
 from booking_migrate.verify.client_check import check_batch

@@ -13,8 +13,8 @@ from pymongo.database import Database
 from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
-from booking_migrate.events import Step
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]

@@ -14,18 +14,12 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from booking_migrate.errors import JournalTooNew, NoRun
-from booking_migrate.stores.journal import (
-    JOURNAL_VERSION,
-    DocumentNote,
-    NoteKind,
-    RangeNote,
-    RunRecord,
-    RunState,
-)
+from booking_migrate.stores.journal import JOURNAL_VERSION, RunRecord, RunState
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"

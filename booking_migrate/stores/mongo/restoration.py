@@ -8,7 +8,6 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 
 from booking_migrate.bson.document import read_fields
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     has_same_hash,
@@ -22,6 +21,7 @@ from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.successor_indexes import written
+from booking_migrate.stores.notes import identity_of
 
 _DUPLICATE_KEY = 11000
 _GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
