@@ -15,7 +15,8 @@ from booking_migrate.cli import options, run, service_options
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.service_places import ServicePlaces, check_extra, check_server
-from booking_migrate.errors import BadConfiguration, MissingIndexes
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.stores.connection import Connection
 
 if TYPE_CHECKING:

@@ -1,29 +1,29 @@
-"""What a run's life may be refused for, be held up by, or not find: exit codes 5, 11 and 12."""
+"""Errors of a run's life: why it is refused, held up, stopped or not found, and what it found broken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from booking_migrate.errors.base import Locked, NothingToDo, Refused
+from booking_migrate.errors.base import Locked, NothingToDo, Refused, Unexpected, first_of
 
 
-@dataclass(eq=False)
 class JournalTooNew(Refused):
     """A newer version of the program wrote the journal."""
 
     place: str
     version: int
     known: int
-
-    @property
-    def message(self) -> str:
-        return f"the journal {self.place} has format {self.version}; this program knows {self.known} at most"
-
-    @property
-    def hint(self) -> str:
-        return "Use the version of the program that began the run, or a newer one."
+    message = "the journal {place} has format {version}; this program knows {known} at most"
+    hint = "Use the version of the program that began the run, or a newer one."
 
 
-@dataclass(eq=False)
+class PlanDiffers(Refused):
+    """What would be migrated is no longer what a saved plan says."""
+
+    plan: str
+    differences: Sequence[str]
+    message = "this is not what {plan} planned: {differences:; }"
+    hint = "Run dry-run again with --plan, read its report, then migrate with the new plan."
+
+
 class OtherOptions(Refused):
     """An interrupted run cannot be continued, because something that decides the result is different now."""
 
@@ -31,16 +31,10 @@ class OtherOptions(Refused):
     differences: Sequence[str]
     """One line each: the option, what it was, what it is."""
 
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} was interrupted under other options: {'; '.join(self.differences)}"
-
-    @property
-    def hint(self) -> str:
-        return "Continue it with the options it had, or give --restart to undo it and start over."
+    message = "run {run_id} was interrupted under other options: {differences:; }"
+    hint = "Continue it with the options it had, or give --restart to undo it and start over."
 
 
-@dataclass(eq=False)
 class UnfinishedRun(Refused):
     """A run has to be brought to its end before another one can begin."""
 
@@ -49,9 +43,7 @@ class UnfinishedRun(Refused):
     commands: Sequence[str]
     """What can be done about it; the first one goes on with it."""
 
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} is not finished: it is {self.state}"
+    message = "run {run_id} is not finished: it is {state}"
 
     @property
     def hint(self) -> str:
@@ -60,7 +52,6 @@ class UnfinishedRun(Refused):
         return f"Continue it: {onward}" + (f"\nOr undo it: {back[0]}" if back else "")
 
 
-@dataclass(eq=False)
 class OtherMode(Refused):
     """A run of the other mode stands on the same bookings: in place where side by side is asked for, or the reverse."""
 
@@ -72,17 +63,15 @@ class OtherMode(Refused):
     commands: Sequence[str]
     """What can be done about it; the first one goes on with it."""
 
-    @property
-    def message(self) -> str:
-        mode = "in place" if self.is_in_place else "side by side"
-        return f"{self.source} is being migrated {mode} by run {self.run_id}"
+    message = "{source} is being migrated {mode} by run {run_id}"
+    hint = "Nothing was written. Continue with: {commands:\nOr: }"
 
     @property
-    def hint(self) -> str:
-        return "\nOr: ".join(["Nothing was written. Continue with: " + self.commands[0], *self.commands[1:]])
+    def mode(self) -> str:
+        """The mode of the run that stands."""
+        return "in place" if self.is_in_place else "side by side"
 
 
-@dataclass(eq=False)
 class CutOverAlready(Refused):
     """The source of a migration is the result of an earlier one: it was cut over."""
 
@@ -91,113 +80,87 @@ class CutOverAlready(Refused):
     legacy: str
     """The collection that keeps the old bookings."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"{self.source} holds client documents since the cut-over of run {self.run_id}; "
-            f"the old bookings are in {self.legacy}"
-        )
-
-    @property
-    def hint(self) -> str:
-        return (
-            "Nothing is left to migrate. Bookings that an old application has written since: "
-            f"booking-migrate migrate --in-place --source {self.source}\n"
-            f"Or go back: booking-migrate rollback --run {self.run_id}"
-        )
+    message = (
+        "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
+    )
+    hint = (
+        "Nothing is left to migrate. Bookings that an old application has written since: "
+        "booking-migrate migrate --in-place --source {source}\n"
+        "Or go back: booking-migrate rollback --run {run_id}"
+    )
 
 
-@dataclass(eq=False)
 class LaterRun(Refused):
     """A run cannot be rolled back, because a later one wrote on top of it."""
 
     run_id: str
     later: str
-
-    @property
-    def message(self) -> str:
-        return f"run {self.later} wrote on top of run {self.run_id}"
-
-    @property
-    def hint(self) -> str:
-        return f"Roll back the later one first: booking-migrate rollback --run {self.later}"
+    message = "run {later} wrote on top of run {run_id}"
+    hint = "Roll back the later one first: booking-migrate rollback --run {later}"
 
 
-@dataclass(eq=False)
 class NotConfirmed(Refused):
     """Nobody is at the terminal, and ``--yes`` is not given."""
 
     what: str
-
-    @property
-    def message(self) -> str:
-        return f"{self.what} was not confirmed"
-
-    @property
-    def hint(self) -> str:
-        return "Give --yes where nobody is at the terminal."
+    message = "{what} was not confirmed"
+    hint = "Give --yes where nobody is at the terminal."
 
 
-@dataclass(eq=False)
+class StoppedByHook(Refused):
+    """The hook that runs before a step failed, so the step was not taken."""
+
+    hook: str
+    problem: str
+    message = "the hook {hook} failed: {problem}"
+    hint = "Nothing was changed. See to what the hook asks for, and run the same command again."
+
+
+class HookFailed(Unexpected):
+    """The hook that runs after a step failed; the step itself is done."""
+
+    command: str
+    hook: str
+    problem: str
+    message = "{command} is done, but its hook {hook} failed: {problem}"
+    hint = "What {command} did stands; only what the hook does is missing."
+
+
 class TargetBusy(Locked):
     """Another process is writing the same target."""
 
     place: str
     holder: str
-
-    @property
-    def message(self) -> str:
-        return f"another run is writing {self.place}: {self.holder}"
+    message = "another run is writing {place}: {holder}"
 
 
-@dataclass(eq=False)
 class LeaseLost(Locked):
     """This process was taken for dead, and its lock was taken over; it has stopped writing."""
 
     place: str
-
-    @property
-    def message(self) -> str:
-        return f"the lock on {self.place} was taken over by another run while this one was not heard of"
-
-    @property
-    def hint(self) -> str:
-        return "Nothing more was written. booking-migrate status shows who is at work now."
+    message = "the lock on {place} was taken over by another run while this one was not heard of"
+    hint = "Nothing more was written. booking-migrate status shows who is at work now."
 
 
-@dataclass(eq=False)
 class NoRun(NothingToDo):
     """No run is there that could be rolled back."""
 
     what: str
     """Which run was looked for, and where."""
 
-    @property
-    def message(self) -> str:
-        return f"there is no {self.what}"
-
-    @property
-    def hint(self) -> str:
-        return "booking-migrate status shows every run."
+    message = "there is no {what}"
+    hint = "booking-migrate status shows every run."
 
 
-@dataclass(eq=False)
 class Finalized(NothingToDo):
     """A run cannot be rolled back any more, because its old bookings were dropped as asked."""
 
     run_id: str
     archive: str
-
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} is finalized: {self.archive}, which kept its old bookings, was dropped"
-
-    @property
-    def hint(self) -> str:
-        return "There is no way back from finalize, except a backup of the database."
+    message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
+    hint = "There is no way back from finalize, except a backup of the database."
 
 
-@dataclass(eq=False)
 class OldBookingsLost(Refused):
     """The collection that kept the old bookings of a run was dropped."""
 
@@ -205,9 +168,7 @@ class OldBookingsLost(Refused):
     going_on: str = ""
     """The command that goes on without them, if one does."""
 
-    @property
-    def message(self) -> str:
-        return f"{self.kept}, which kept the old bookings, does not exist any more"
+    message = "{kept}, which kept the old bookings, does not exist any more"
 
     @property
     def hint(self) -> str:
@@ -216,7 +177,6 @@ class OldBookingsLost(Refused):
         return f"{back} Bookings that are still in the old shape: {self.going_on}." if self.going_on else back
 
 
-@dataclass(eq=False)
 class ArchiveNotOwn(Refused):
     """The archive of a collection is one that somebody else uses."""
 
@@ -240,40 +200,25 @@ class ArchiveNotOwn(Refused):
         )
 
 
-@dataclass(eq=False)
 class CutoverRefused(Refused):
     """A precondition of a cut-over does not hold; nothing was changed."""
 
     target: str
     problem: str
     advice: str
-
-    @property
-    def message(self) -> str:
-        return f"no cut-over to {self.target}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice
+    message = "no cut-over to {target}: {problem}"
+    hint = "{advice}"
 
 
-@dataclass(eq=False)
 class WritesNotBlockable(Refused):
     """All users' writes are to be refused during a cut-over, and that cannot be done; nothing was changed."""
 
     problem: str
     advice: str
-
-    @property
-    def message(self) -> str:
-        return f"all writes cannot be blocked: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice
+    message = "all writes cannot be blocked: {problem}"
+    hint = "{advice}"
 
 
-@dataclass(eq=False)
 class CutoverFailed(Refused):
     """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
 
@@ -286,19 +231,16 @@ class CutoverFailed(Refused):
     examples: tuple[str, ...] = ()
     """The first mismatches, where mismatches are the problem."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"the cut-over to {self.target} was given up: {self.problem}; the source is live as it was "
-            f"(it refused writes for {self.refused_seconds:.1f} s)"
-        )
+    message = (
+        "the cut-over to {target} was given up: {problem}; the source is live as it was "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
 
     @property
     def hint(self) -> str:
         return "\n".join([*(f"  {each}" for each in self.examples), self.advice])
 
 
-@dataclass(eq=False)
 class RestorationFailed(Refused):
     """A rollback after a cut-over was given up; the client documents are live as they were and take writes again."""
 
@@ -308,29 +250,110 @@ class RestorationFailed(Refused):
     refused_seconds: float
     """For how long writes were refused."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"the rollback of run {self.run_id} was given up: {self.problem}; {self.live} is live as it was "
-            f"(it refused writes for {self.refused_seconds:.1f} s)"
-        )
-
-    @property
-    def hint(self) -> str:
-        return "Run rollback again; nothing of the old bookings is lost."
+    message = (
+        "the rollback of run {run_id} was given up: {problem}; {live} is live as it was "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
+    hint = "Run rollback again; nothing of the old bookings is lost."
 
 
-@dataclass(eq=False)
 class NothingLater(Refused):
     """There is no work of the application to be dropped, because its result was never live."""
 
     run_id: str
     state: str
+    message = "run {run_id} is {state}, not cut over: there is nothing that --discard-later could drop"
+    hint = "Leave --discard-later out. What others have changed in the target is kept and listed."
+
+
+class UnaccountedBookings(Unexpected):
+    """Scanned is not migrated + already migrated + rejected."""
+
+    scanned: int
+    accounted: int
+    message = "{scanned} bookings were scanned but {accounted} are accounted for"
+
+
+class TargetChanged(Unexpected):
+    """A client document of the target changed between reading and writing it."""
+
+    place: str
+    document_id: str
+    message = "client document {document_id} in {place} was changed by somebody else just now"
+    hint = "Run again: it is read anew."
+
+
+class Contended(Unexpected):
+    """Other processes wrote to the same documents at the same time; nothing was done, and it can be tried again."""
+
+    place: str
+    clients: Sequence[str] = ()
+    """The clients, where one was tried again and again."""
+
+    hint = "Run the same command again when fewer writes come: what was done is kept."
 
     @property
     def message(self) -> str:
-        return f"run {self.run_id} is {self.state}, not cut over: there is nothing that --discard-later could drop"
+        whose = f" of client {', '.join(self.clients)}" if self.clients else ""
+        return f"other processes write to the same documents{whose} in {self.place} all the time"
+
+
+class BookingsLeft(Unexpected):
+    """A migration in place gave up on clients, so that their bookings are neither migrated nor rejected."""
+
+    place: str
+    bookings: int
+    clients: int
+    sample: Sequence[str]
+    """The first of these clients, as text."""
+
+    passes: int
+    message = (
+        "{bookings:booking|bookings} of {clients:client|clients} in {place} could not be moved in "
+        "{passes:pass|passes}, because other processes write to these clients all the time: {listed}"
+    )
+    hint = "Run the same command again when fewer writes come, or with more --passes: what was moved is kept."
 
     @property
-    def hint(self) -> str:
-        return "Leave --discard-later out. What others have changed in the target is kept and listed."
+    def listed(self) -> str:
+        """The first of these clients, and how many more there are."""
+        return first_of(self.sample, self.clients)
+
+
+class IllegalTransition(Unexpected):
+    """A run was to go from a state to one that cannot follow it."""
+
+    run_id: str
+    before: str
+    after: str
+    message = "run {run_id} is {before} and cannot become {after}"
+
+
+class NotRestored(Unexpected):
+    """After a rollback the target is not as it was before the run."""
+
+    place: str
+    count: int
+    sample: str
+    unit: str = "client document"
+    hint = "Run the rollback again: it goes on from what is already undone."
+
+    @property
+    def message(self) -> str:
+        noun = f"{self.unit} is" if self.count == 1 else f"{self.unit}s are"
+        return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
+
+
+class WorkerLost(Unexpected):
+    """A process that worked for this one has ended, or could not be started: the system was short of memory or processes."""
+
+    unsupported_reason: str | None = None
+    """Why it could not be started; None: it was, and has ended."""
+
+    hint = "Run again: what is already there is kept. If memory was short, fewer --workers take less of it."
+
+    @property
+    def message(self) -> str:
+        if self.unsupported_reason is not None:
+            return f"a process that is to read and convert could not be started: {self.unsupported_reason}"
+        return "a process that read and converted has ended in the middle of it"

@@ -9,7 +9,8 @@ from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import Document
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract
-from booking_migrate.errors import BadConfiguration, NotYours, WrongState
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import NotYours, WrongState
 
 BLOCKING = ("pending", "confirmed")
 """The states in which a session takes its slot."""

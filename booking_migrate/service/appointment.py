@@ -17,7 +17,7 @@ from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Converter
 from booking_migrate.domain.totals import total
-from booking_migrate.errors import NotBookable
+from booking_migrate.service.errors import NotBookable
 from booking_migrate.service.timetable import DAY, MINUTES_A_DAY, Slot, minutes_of, slot_of, time_at
 
 

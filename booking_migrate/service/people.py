@@ -10,9 +10,9 @@ import pymongo
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.people import Person
-from booking_migrate.errors import Unknown
 from booking_migrate.service.actions import Role
 from booking_migrate.service.appointment import Expert, read_expert
+from booking_migrate.service.errors import Unknown
 from booking_migrate.service.identifiers import likeliest, meanings
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert

@@ -26,9 +26,9 @@ from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
 from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.domain.session import Converter
 from booking_migrate.domain.totals import total
-from booking_migrate.errors import NotYours, SlotTaken, Unknown, Unwritable
 from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allow
 from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
+from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable
 from booking_migrate.service.identifiers import meanings
 from booking_migrate.service.listing import Filters, Order, Page, arrange, cut
 from booking_migrate.service.moment import ClientRecords, Snapshot

@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from booking_migrate.errors import Busy
+from booking_migrate.service.errors import Busy
 
 _SECONDS_TO_ABORT = 2.0
 _SHORTEST = 0.001

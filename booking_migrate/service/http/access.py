@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from booking_migrate.errors import BadConfiguration, NotSignedIn
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import NotSignedIn
 from booking_migrate.service.identifiers import LONGEST
 
 KEY = "BOOKING_MIGRATE_JWT_KEY"

@@ -9,10 +9,10 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from booking_migrate.errors import (
+from booking_migrate.errors import ConnectionProblem
+from booking_migrate.service.errors import (
     BadValue,
     Busy,
-    ConnectionProblem,
     NotBookable,
     NotSignedIn,
     NotYours,

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from booking_migrate.errors import Busy
+from booking_migrate.service.errors import Busy
 from booking_migrate.service.http.answers import failure, refusal
 
 PROBES = ("/health", "/ready")

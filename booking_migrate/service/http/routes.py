@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import Contract, utf16_length
-from booking_migrate.errors import BadValue, Busy
 from booking_migrate.service.actions import RULES, Action
 from booking_migrate.service.appointment import Wish
+from booking_migrate.service.errors import BadValue, Busy
 from booking_migrate.service.http import models, presentation
 from booking_migrate.service.http.access import Gatekeeper
 from booking_migrate.service.http.answers import is_passing, refusal, success

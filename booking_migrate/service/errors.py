@@ -1,12 +1,33 @@
-"""A request to the booking service is not done. These never end the program: the HTTP API answers with them."""
+"""Errors of the booking service: why it does not start, and why it does not do what a request asks for."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from booking_migrate.errors.base import BookingMigrateError
+from booking_migrate.errors import BookingMigrateError, Refused
+
+
+class MissingIndexes(Refused):
+    """The booking service has no indexes to work with."""
+
+    indexes: Sequence[str]
+    """Each as collection and fields."""
+
+    hint = "Create them with booking-migrate service-indexes, or start with --create-indexes."
+
+    @property
+    def message(self) -> str:
+        noun = "an index is" if len(self.indexes) == 1 else f"{len(self.indexes)} indexes are"
+        return f"{noun} missing: {'; '.join(self.indexes)}"
+
+
+class StandaloneServer(Refused):
+    """The booking service writes in transactions, which a server that stands alone does not have."""
+
+    hosts: str
+    message = "the booking service needs transactions, and {hosts} is no replica set"
 
 
 class RequestRefused(BookingMigrateError):
-    """Root of what a caller of the service may be told."""
+    """Root of what the HTTP API answers when it does not do what is asked for; none of them ends the program."""
 
     @property
     def at_fault(self) -> str | None:
@@ -14,29 +35,20 @@ class RequestRefused(BookingMigrateError):
         return None
 
 
-@dataclass(eq=False)
 class NotSignedIn(RequestRefused):
     """Nobody knows who is asking."""
 
     problem: str
-
-    @property
-    def message(self) -> str:
-        return self.problem
+    message = "{problem}"
 
 
-@dataclass(eq=False)
 class NotYours(RequestRefused):
     """The caller may not see or do this."""
 
     problem: str
-
-    @property
-    def message(self) -> str:
-        return self.problem
+    message = "{problem}"
 
 
-@dataclass(eq=False)
 class Unknown(RequestRefused):
     """Something that the request names does not exist."""
 
@@ -44,93 +56,58 @@ class Unknown(RequestRefused):
     """``booking``, ``session`` or ``expert``."""
 
     field: str
-
-    @property
-    def message(self) -> str:
-        return f"no such {self.what}"
-
-    @property
-    def at_fault(self) -> str:
-        return self.field
+    message = "no such {what}"
+    at_fault = "{field}"
 
 
-@dataclass(eq=False)
 class BadValue(RequestRefused):
     """A field or parameter has a value that it cannot have."""
 
     field: str
     problem: str
-
-    @property
-    def message(self) -> str:
-        return self.problem
-
-    @property
-    def at_fault(self) -> str:
-        return self.field
+    message = "{problem}"
+    at_fault = "{field}"
 
 
-@dataclass(eq=False)
 class NotBookable(RequestRefused):
     """A session as asked for cannot be booked."""
 
     field: str
     problem: str
-
-    @property
-    def message(self) -> str:
-        return self.problem
-
-    @property
-    def at_fault(self) -> str:
-        return self.field
+    message = "{problem}"
+    at_fault = "{field}"
 
 
-@dataclass(eq=False)
 class SlotTaken(RequestRefused):
     """Another session of the expert or of the client is in the way."""
 
     whose: str
     """``expert`` or ``client``."""
 
+    at_fault = "startTime"
+
     @property
     def message(self) -> str:
         owner = "the expert has" if self.whose == "expert" else "you have"
         return f"{owner} another session at that time"
 
-    @property
-    def at_fault(self) -> str:
-        return "startTime"
 
-
-@dataclass(eq=False)
 class WrongState(RequestRefused):
     """A session's status does not allow what is asked for."""
 
     status: str
     action: str
-
-    @property
-    def message(self) -> str:
-        return f"a session that is {self.status} cannot be {self.action}"
-
-    @property
-    def at_fault(self) -> str:
-        return "sessionId"
+    message = "a session that is {status} cannot be {action}"
+    at_fault = "sessionId"
 
 
-@dataclass(eq=False)
 class Unwritable(RequestRefused):
     """The client's document takes no further session."""
 
     problem: str
-
-    @property
-    def message(self) -> str:
-        return f"this client's document takes no more sessions: {self.problem}"
+    message = "this client's document takes no more sessions: {problem}"
 
 
-@dataclass(eq=False)
 class Busy(RequestRefused):
     """It could not be done in time; nothing is known to be wrong with the request."""
 
@@ -138,6 +115,4 @@ class Busy(RequestRefused):
     retry_after: int = 1
     """After how many seconds it makes sense to ask again."""
 
-    @property
-    def message(self) -> str:
-        return self.problem
+    message = "{problem}"
