@@ -88,12 +88,12 @@ class BookingMigrateError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, in one sentence without a full stop."""
+        """Return what happened, in one sentence without a full stop."""
         return "something went wrong"
 
     @property
     def hint(self) -> str:
-        """What to do next, in one sentence, or an empty string."""
+        """Return the command or change that helps, or an empty string."""
         return ""
 
     def __init_subclass__(cls) -> None:
@@ -109,7 +109,7 @@ class BookingMigrateError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An error of another process comes here with its fields, however it was made."""
+        """Restore an error with its fields when it comes from another process, whatever its constructor takes."""
         return _restored, (type(self), vars(self))
 
 
@@ -120,7 +120,7 @@ def _restored(kind: type[BookingMigrateError], fields: dict[str, Any]) -> Bookin
 
 
 class UsageProblem(BookingMigrateError):
-    """The command line, the environment or the config file asks for something that makes no sense."""
+    """The command line, the environment or the config file asks for something that cannot be done."""
 
 
 class Refused(BookingMigrateError):
@@ -132,40 +132,40 @@ class OutputProblem(BookingMigrateError):
 
 
 class ConnectionProblem(BookingMigrateError):
-    """The server cannot be reached or does not let us in."""
+    """The server cannot be reached or rejects the credentials."""
 
 
 class Locked(BookingMigrateError):
-    """Another run is at work on the same target."""
+    """Another run is using the same target."""
 
 
 class NothingToDo(BookingMigrateError):
-    """There is nothing to resume or to roll back."""
+    """No run can be resumed or rolled back."""
 
 
 class Interrupted(BookingMigrateError):
     """The user pressed Ctrl-C."""
 
     message = "interrupted"
-    hint = "Run the same command again: it goes on from what is already there."
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class Terminated(BookingMigrateError):
     """The process was asked to end (SIGTERM)."""
 
     message = "terminated"
-    hint = "Run the same command again: it goes on from what is already there."
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class HungUp(BookingMigrateError):
-    """The terminal of the process is gone (SIGHUP)."""
+    """The terminal of the process was closed (SIGHUP)."""
 
     message = "hung up"
-    hint = "Run the same command again: it goes on from what is already there."
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class Unexpected(BookingMigrateError):
-    """An invariant of the tool does not hold: a fault of the tool, or data changed under it."""
+    """An invariant does not hold: a fault of the program, or another process changed the data."""
 
 
 EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
@@ -191,6 +191,6 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 
 def first_of(shown: Sequence[str], count: int, separator: str = ", ") -> str:
-    """Return the first few of so many things as one text that says how many more are not shown."""
+    """Return samples joined as text, with the number of those of ``count`` that are not shown."""
     more = f"{separator.rstrip(', ')} and {count - len(shown)} more" if count > len(shown) else ""
     return separator.join(shown) + more

@@ -20,7 +20,7 @@ class BadPlace(UsageProblem):
     advice: str = (
         "A place is a collection name, a .jsonl, .ndjson, .json or .bson file (each also .gz), or -."
     )
-    message = "{text!r} is no place: {problem}"
+    message = "{text!r} is not a valid place: {problem}"
     hint = "{advice}"
 
 
@@ -29,7 +29,7 @@ class SamePlace(UsageProblem):
 
     place: str
     message = "source and target are both {place}"
-    hint = "Give --target another name: a side-by-side migration never touches its source."
+    hint = "Use a different --target: a side-by-side migration never changes its source."
 
 
 class MissingUri(UsageProblem):
@@ -42,13 +42,13 @@ class MissingUri(UsageProblem):
     @property
     def message(self) -> str:
         what = "server" if self.lacking == "uri" else "database"
-        return f"{self.place!r} is a collection, but no {what} is given"
+        return f"{self.place!r} is a collection, but no {what} was named"
 
     @property
     def hint(self) -> str:
         if self.lacking == "uri":
-            return "Give --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl."
-        return "Give --db, or put the database's name into the connection string."
+            return "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl."
+        return "Pass --db, or put the database's name into the connection string."
 
 
 class BadConfiguration(UsageProblem):
@@ -69,7 +69,7 @@ class MissingExtra(UsageProblem):
     command: str
     extra: str
     message = "{command} needs packages that are not installed"
-    hint = "Install them: pip install 'booking-migrate[{extra}]'."
+    hint = "Install them into the environment of this program: pip install 'booking-migrate[{extra}]'"
 
 
 class ServerUnreachable(ConnectionProblem):
@@ -123,7 +123,7 @@ class LagUnknown(ConnectionProblem):
     seconds: float
     problem: str
     message = "the lag of the secondaries could not be measured for {seconds:.0f} s: {problem}"
-    hint = "Run the same command again when all secondaries are up: it goes on from what is already there."
+    hint = "Run the same command again when all secondaries are up: it continues from what is already there."
 
 
 class AuthenticationFailed(ConnectionProblem):
@@ -138,7 +138,7 @@ class AuthenticationFailed(ConnectionProblem):
 
 
 class CredentialsMissing(ConnectionProblem):
-    """The server has access control, and the connection string has no user."""
+    """The server requires authentication, and the connection string names no user."""
 
     hosts: str
     database: str
@@ -174,7 +174,22 @@ class PlaceNotFound(Refused):
     """A source file or collection does not exist."""
 
     place: str
-    message = "{place} does not exist"
+    database: str = ""
+    """Where it was looked for, if it is a collection."""
+
+    hosts: str = ""
+
+    @property
+    def message(self) -> str:
+        if not self.database:
+            return f"{self.place} does not exist"
+        return f"collection {self.place} does not exist in database {self.database} at {self.hosts}"
+
+    @property
+    def hint(self) -> str:
+        if not self.database:
+            return "Check the path."
+        return "Check the names of the collection and of the database (--db or the connection string)."
 
 
 class UnusablePlace(Refused):
@@ -188,14 +203,14 @@ class UnusablePlace(Refused):
 
 
 class BrokenDocument(Refused):
-    """A file holds something that is no document."""
+    """A file holds something that is not a document."""
 
     place: str
     position: str
     """``line 12`` or ``byte 4711``."""
 
     problem: str
-    advice: str = "Nothing was written. Mend the file, or export it again."
+    advice: str = "Nothing was written. Fix the file, or export it again."
     message = "{place}, {position}: {problem}"
     hint = "{advice}"
 
@@ -205,8 +220,8 @@ class BookingNotFound(Refused):
 
     booking_id: str
     place: str
-    message = "{place} holds no booking {booking_id!r}"
-    hint = "An id is 24 hex digits, a whole number, a text, or any other value in Extended JSON."
+    message = "booking {booking_id!r} is not in {place}"
+    hint = "An id is 24 hex digits, a whole number, text, or any other value in Extended JSON."
 
 
 class AmbiguousPeople(Refused):
@@ -232,17 +247,17 @@ class TargetHoldsOther(Refused):
     """A target file exists and is not what this run would write."""
 
     place: str
-    message = "{place} exists and holds something else than this run's result"
-    hint = "Give another --target, or --overwrite to replace it."
+    message = "{place} exists and holds other data than this run's result"
+    hint = "Use a different --target, or --overwrite to replace it."
 
 
 class TargetInOldShape(Refused):
-    """A target collection holds documents that are no client documents."""
+    """A target collection holds documents that are not client documents."""
 
     place: str
     sample_id: str
-    message = "{place} holds a document that is no client document: {sample_id}"
-    hint = "Are --source and --target swapped?"
+    message = "{place} holds a document that is not a client document: {sample_id}"
+    hint = "Use a different --target, or swap --source and --target if they are mixed up."
 
 
 class DuplicateClientDocuments(Refused):
@@ -252,13 +267,13 @@ class DuplicateClientDocuments(Refused):
     """One line a client: its id and the ids of its documents. Only the first few."""
 
     count: int
-    advice: str = "Give --merge-client-documents to join them into the older one."
+    advice: str = "Use --merge-client-documents to join them into the older one."
     message = "{count:client has|clients have} more than one client document: {listed}"
     hint = "{advice}"
 
     @property
     def listed(self) -> str:
-        """The first few of these clients."""
+        """Return the first few of these clients."""
         return first_of(self.clients, self.count, "; ")
 
 
@@ -267,7 +282,7 @@ class UnfitPlace(Refused):
 
     place: str
     problems: Sequence[str]
-    """One line each: what is in the way, its definition, and what it would do."""
+    """One line each: what prevents it, its definition, and what it would do."""
 
     remedies: Sequence[str]
     """The commands that help, for the server's shell or this program."""
@@ -277,11 +292,11 @@ class UnfitPlace(Refused):
 
 
 class NoTransactions(Refused):
-    """The server stands alone and has no transactions, which a migration in place beside an application needs."""
+    """A migration in place beside an application needs transactions, which a standalone server does not have."""
 
     hosts: str
-    message = "in place needs transactions, and {hosts} is no replica set"
-    hint = "Make it a replica set, or stop the application and give --without-transactions."
+    message = "a migration in place needs transactions, and {hosts} is not a replica set"
+    hint = "Make it a replica set, or stop the application and use --without-transactions."
 
 
 class LagNotMeasurable(Refused):
@@ -297,7 +312,9 @@ class NotPermitted(Refused):
 
     place: str
     problem: str
-    message = "the server does not permit this on {place}: {problem}"
+    database: str
+    message = "the server does not permit this on {database}.{place}: {problem}"
+    hint = "Grant the user readWrite on {database} (dry-run and verify: read; cutover: also dbAdmin); dry-run lists what is missing."
 
 
 class RecordTooLarge(Refused):
@@ -305,8 +322,8 @@ class RecordTooLarge(Refused):
 
     place: str
     booking_id: str
-    message = "the rejected booking {booking_id} with its reason is too large a document for {place}"
-    hint = "Give --rejects FILE: a file has no such limit."
+    message = "the rejected booking {booking_id} is too large for {place} together with its reason"
+    hint = "Use --rejects FILE: a file has no such limit."
 
 
 class WriteFailed(Refused):
@@ -333,7 +350,7 @@ class OutputFailed(OutputProblem):
 
     command: str
     output: str
-    """What is missing: ``report``, ``plan``."""
+    """``report``, ``plan`` or another output."""
 
     place: str
     problem: str
@@ -344,12 +361,12 @@ class OutputFailed(OutputProblem):
 
     @property
     def ended(self) -> str:
-        """How the command itself ended."""
+        """Return how the command itself ended."""
         return "is done" if self.is_done else "ended with an error"
 
 
 class DuplicateKeys(Unexpected):
-    """The server refused documents as duplicates in the unique index on `clientId`: another process writes them, too."""
+    """The unique index on `clientId` refused documents: another process writes client documents, too."""
 
     place: str
     count: int
@@ -357,11 +374,11 @@ class DuplicateKeys(Unexpected):
     """The key that is there already, as text."""
 
     message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
-    hint = "Another process writes client documents to {place}. Stop it, then run again: what is already there is kept."
+    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
 
 
 class UniqueIndexViolated(DuplicateKeys):
-    """The server refused documents as duplicates in a unique index that is not the one on `clientId`."""
+    """A unique index other than the one on `clientId` refused documents as duplicates."""
 
     index: str
     keys: str
@@ -369,6 +386,6 @@ class UniqueIndexViolated(DuplicateKeys):
 
     message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
     hint = (
-        "Two clients have the same value there, or it is absent in both. Correct the source, or drop the index: "
-        'db.getCollection("{place}").dropIndex("{index}"); then run again.'
+        "Two clients have the same value there, or it is absent in both. Fix the source, or drop the index: "
+        'db.getCollection("{place}").dropIndex("{index}"); then run the same command again.'
     )

@@ -11,8 +11,8 @@ class JournalTooNew(Refused):
     place: str
     version: int
     known: int
-    message = "the journal {place} has format {version}; this program knows {known} at most"
-    hint = "Use the version of the program that began the run, or a newer one."
+    message = "the journal {place} has format {version}, and this version of the program reads formats up to {known}"
+    hint = "Use the version of the program that started the run, or a newer one."
 
 
 class PlanDiffers(Refused):
@@ -20,28 +20,28 @@ class PlanDiffers(Refused):
 
     plan: str
     differences: Sequence[str]
-    message = "this is not what {plan} planned: {differences:; }"
+    message = "data or options have changed since {plan} was made: {differences:; }"
     hint = "Run dry-run again with --plan, read its report, then migrate with the new plan."
 
 
 class OtherOptions(Refused):
-    """An interrupted run cannot be continued, because something that decides the result is different now."""
+    """An interrupted run cannot be continued with options that lead to a different result."""
 
     run_id: str
     differences: Sequence[str]
     """One line each: the option, what it was, what it is."""
 
-    message = "run {run_id} was interrupted under other options: {differences:; }"
-    hint = "Continue it with the options it had, or give --restart to undo it and start over."
+    message = "run {run_id} was started with other options: {differences:; }"
+    hint = "Continue it with the same options, or use --restart to undo it and start over."
 
 
 class UnfinishedRun(Refused):
-    """A run has to be brought to its end before another one can begin."""
+    """A run has to be finished or undone before another one can start."""
 
     run_id: str
     state: str
     commands: Sequence[str]
-    """What can be done about it; the first one goes on with it."""
+    """What can be done about it; the first one continues the run."""
 
     message = "run {run_id} is not finished: it is {state}"
 
@@ -53,22 +53,22 @@ class UnfinishedRun(Refused):
 
 
 class OtherMode(Refused):
-    """A run of the other mode stands on the same bookings: in place where side by side is asked for, or the reverse."""
+    """The same bookings are already being migrated in the other mode: in place instead of side by side, or the reverse."""
 
     run_id: str
     source: str
     is_in_place: bool
-    """Whether the run that stands is in place."""
+    """Whether the existing run is in place."""
 
     commands: Sequence[str]
-    """What can be done about it; the first one goes on with it."""
+    """What can be done about it; the first one continues the run."""
 
     message = "{source} is being migrated {mode} by run {run_id}"
     hint = "Nothing was written. Continue with: {commands:\nOr: }"
 
     @property
     def mode(self) -> str:
-        """The mode of the run that stands."""
+        """Return the mode of the existing run."""
         return "in place" if self.is_in_place else "side by side"
 
 
@@ -84,9 +84,9 @@ class CutOverAlready(Refused):
         "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
     )
     hint = (
-        "Nothing is left to migrate. Bookings that an old application has written since: "
+        "Nothing is left to migrate. To migrate bookings that an old application has written since: "
         "booking-migrate migrate --in-place --source {source}\n"
-        "Or go back: booking-migrate rollback --run {run_id}"
+        "Or undo the cut-over: booking-migrate rollback --run {run_id}"
     )
 
 
@@ -100,11 +100,22 @@ class LaterRun(Refused):
 
 
 class NotConfirmed(Refused):
-    """Nobody is at the terminal, and ``--yes`` is not given."""
+    """The user did not confirm, or could not because the program does not run in a terminal."""
 
     what: str
+    typed: str | None = None
+    """What the user typed; None if the program does not run in a terminal."""
+
+    expected: str = ""
+    """What confirms it."""
+
     message = "{what} was not confirmed"
-    hint = "Give --yes where nobody is at the terminal."
+
+    @property
+    def hint(self) -> str:
+        if self.typed is None:
+            return "Add --yes to run without a terminal."
+        return f"You typed {self.typed!r}; type {self.expected!r} to confirm."
 
 
 class StoppedByHook(Refused):
@@ -113,7 +124,7 @@ class StoppedByHook(Refused):
     hook: str
     problem: str
     message = "the hook {hook} failed: {problem}"
-    hint = "Nothing was changed. See to what the hook asks for, and run the same command again."
+    hint = "Nothing was changed. Fix what the hook reports, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -123,7 +134,7 @@ class HookFailed(Unexpected):
     hook: str
     problem: str
     message = "{command} is done, but its hook {hook} failed: {problem}"
-    hint = "What {command} did stands; only what the hook does is missing."
+    hint = "The result of {command} is complete; only the hook has to be run again."
 
 
 class TargetBusy(Locked):
@@ -132,33 +143,37 @@ class TargetBusy(Locked):
     place: str
     holder: str
     message = "another run is writing {place}: {holder}"
+    hint = (
+        "Wait until it has ended, then run the same command again. "
+        "The lock of a killed process expires within a minute."
+    )
 
 
 class LeaseLost(Locked):
-    """This process was taken for dead, and its lock was taken over; it has stopped writing."""
+    """The lock of this process expired and another run took it; this process has stopped writing."""
 
     place: str
-    message = "the lock on {place} was taken over by another run while this one was not heard of"
-    hint = "Nothing more was written. booking-migrate status shows who is at work now."
+    message = "the lock on {place} expired, and another run has taken it"
+    hint = "This run has stopped writing. booking-migrate status shows which run holds the lock."
 
 
 class NoRun(NothingToDo):
-    """No run is there that could be rolled back."""
+    """The run that a command refers to does not exist."""
 
     what: str
     """Which run was looked for, and where."""
 
-    message = "there is no {what}"
+    message = "found no {what}"
     hint = "booking-migrate status shows every run."
 
 
 class Finalized(NothingToDo):
-    """A run cannot be rolled back any more, because its old bookings were dropped as asked."""
+    """A run can no longer be rolled back, because finalize dropped its old bookings."""
 
     run_id: str
     archive: str
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
-    hint = "There is no way back from finalize, except a backup of the database."
+    hint = "finalize cannot be undone. Restore a backup of the database if you need the old bookings."
 
 
 class OldBookingsLost(Refused):
@@ -166,19 +181,20 @@ class OldBookingsLost(Refused):
 
     kept: str
     going_on: str = ""
-    """The command that goes on without them, if one does."""
+    """The command that continues without them, if one does."""
 
-    message = "{kept}, which kept the old bookings, does not exist any more"
+    message = "{kept}, which kept the old bookings, no longer exists"
 
     @property
     def hint(self) -> str:
-        back = "No way back remains except a backup of the database: "
-        back += f"restore {self.kept} from it, then run the same command again."
-        return f"{back} Bookings that are still in the old shape: {self.going_on}." if self.going_on else back
+        restore = f"Restore {self.kept} from a backup of the database, then run the same command again."
+        if not self.going_on:
+            return restore
+        return f"{restore} Or migrate only the bookings that are still in the old shape: {self.going_on}"
 
 
 class ArchiveNotOwn(Refused):
-    """The archive of a collection is one that somebody else uses."""
+    """The archive of a collection holds documents of other origin."""
 
     archive: str
     run_id: str | None
@@ -187,16 +203,16 @@ class ArchiveNotOwn(Refused):
     @property
     def message(self) -> str:
         if self.run_id is None:
-            return f"{self.archive} holds documents that no run in place has moved there"
+            return f"{self.archive} holds documents that were not moved there by a run in place"
         return f"{self.archive} holds none of the old bookings that run {self.run_id} moved there"
 
     @property
     def hint(self) -> str:
         if self.run_id is None:
-            return "Use --archive with a name that no collection has."
+            return "Use --archive with the name of a collection that does not exist yet."
         return (
-            f"Another collection has taken its name: rename that one, and restore {self.archive} from where it "
-            "was moved or from a backup. Bookings that are still in the old shape: migrate --in-place --archive OTHER."
+            f"Rename the collection that has this name now, and restore {self.archive} from where it "
+            "was moved or from a backup. Or migrate only the bookings that are still in the old shape: migrate --in-place --archive OTHER"
         )
 
 
@@ -206,12 +222,12 @@ class CutoverRefused(Refused):
     target: str
     problem: str
     advice: str
-    message = "no cut-over to {target}: {problem}"
+    message = "cut-over to {target} refused: {problem}"
     hint = "{advice}"
 
 
 class WritesNotBlockable(Refused):
-    """All users' writes are to be refused during a cut-over, and that cannot be done; nothing was changed."""
+    """The writes of all users cannot be refused during a cut-over; nothing was changed."""
 
     problem: str
     advice: str
@@ -220,7 +236,7 @@ class WritesNotBlockable(Refused):
 
 
 class CutoverFailed(Refused):
-    """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
+    """A cut-over was aborted; the source is live as before and accepts writes again."""
 
     target: str
     problem: str
@@ -232,7 +248,7 @@ class CutoverFailed(Refused):
     """The first mismatches, where mismatches are the problem."""
 
     message = (
-        "the cut-over to {target} was given up: {problem}; the source is live as it was "
+        "the cut-over to {target} was aborted: {problem}; the source is live as before "
         "(it refused writes for {refused_seconds:.1f} s)"
     )
 
@@ -242,7 +258,7 @@ class CutoverFailed(Refused):
 
 
 class RestorationFailed(Refused):
-    """A rollback after a cut-over was given up; the client documents are live as they were and take writes again."""
+    """A rollback after a cut-over was aborted; the client documents are live as before and accept writes again."""
 
     run_id: str
     live: str
@@ -251,19 +267,19 @@ class RestorationFailed(Refused):
     """For how long writes were refused."""
 
     message = (
-        "the rollback of run {run_id} was given up: {problem}; {live} is live as it was "
+        "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
         "(it refused writes for {refused_seconds:.1f} s)"
     )
-    hint = "Run rollback again; nothing of the old bookings is lost."
+    hint = "All old bookings are kept: run the same command again."
 
 
 class NothingLater(Refused):
-    """There is no work of the application to be dropped, because its result was never live."""
+    """The option to drop later changes of the application does not apply to a run that was never live."""
 
     run_id: str
     state: str
-    message = "run {run_id} is {state}, not cut over: there is nothing that --discard-later could drop"
-    hint = "Leave --discard-later out. What others have changed in the target is kept and listed."
+    message = "--discard-later does not apply to run {run_id}, which is {state} and was not cut over"
+    hint = "Leave out --discard-later. Documents that others have changed in the target are kept and listed."
 
 
 class UnaccountedBookings(Unexpected):
@@ -271,7 +287,7 @@ class UnaccountedBookings(Unexpected):
 
     scanned: int
     accounted: int
-    message = "{scanned} bookings were scanned but {accounted} are accounted for"
+    message = "{scanned} bookings were scanned, but {accounted} are accounted for"
 
 
 class TargetChanged(Unexpected):
@@ -279,27 +295,27 @@ class TargetChanged(Unexpected):
 
     place: str
     document_id: str
-    message = "client document {document_id} in {place} was changed by somebody else just now"
-    hint = "Run again: it is read anew."
+    message = "client document {document_id} in {place} was changed by another process"
+    hint = "Run the same command again: it reads the document again."
 
 
 class Contended(Unexpected):
-    """Other processes wrote to the same documents at the same time; nothing was done, and it can be tried again."""
+    """Other processes wrote to the same documents at the same time; nothing was done, and the command can be repeated."""
 
     place: str
     clients: Sequence[str] = ()
-    """The clients, where one was tried again and again."""
+    """The clients, where transactions were retried client by client."""
 
-    hint = "Run the same command again when fewer writes come: what was done is kept."
+    hint = "Run the same command again when the application writes less: what was done is kept."
 
     @property
     def message(self) -> str:
         whose = f" of client {', '.join(self.clients)}" if self.clients else ""
-        return f"other processes write to the same documents{whose} in {self.place} all the time"
+        return f"other processes keep writing to the same documents{whose} in {self.place}"
 
 
 class BookingsLeft(Unexpected):
-    """A migration in place gave up on clients, so that their bookings are neither migrated nor rejected."""
+    """A migration in place skipped clients, so that their bookings are neither migrated nor rejected."""
 
     place: str
     bookings: int
@@ -310,18 +326,18 @@ class BookingsLeft(Unexpected):
     passes: int
     message = (
         "{bookings:booking|bookings} of {clients:client|clients} in {place} could not be moved in "
-        "{passes:pass|passes}, because other processes write to these clients all the time: {listed}"
+        "{passes:pass|passes}, because other processes keep writing to these clients: {listed}"
     )
-    hint = "Run the same command again when fewer writes come, or with more --passes: what was moved is kept."
+    hint = "Run the same command again when the application writes less, or with more --passes: what was moved is kept."
 
     @property
     def listed(self) -> str:
-        """The first of these clients, and how many more there are."""
+        """Return the first of these clients, and the number of the others."""
         return first_of(self.sample, self.clients)
 
 
 class IllegalTransition(Unexpected):
-    """A run was to go from a state to one that cannot follow it."""
+    """A run was about to enter a state that cannot follow the current one."""
 
     run_id: str
     before: str
@@ -330,30 +346,36 @@ class IllegalTransition(Unexpected):
 
 
 class NotRestored(Unexpected):
-    """After a rollback the target is not as it was before the run."""
+    """After a rollback the target differs from its state before the run."""
 
     place: str
     count: int
     sample: str
     unit: str = "client document"
-    hint = "Run the rollback again: it goes on from what is already undone."
+    hint = "Run the same command again: it continues from what is already undone."
 
     @property
     def message(self) -> str:
-        noun = f"{self.unit} is" if self.count == 1 else f"{self.unit}s are"
-        return f"{self.count} {noun} not as before the run in {self.place}, such as {self.sample}"
+        if self.count == 1:
+            return f"{self.unit} {self.sample} in {self.place} differs from its state before the run"
+        return (
+            f"{self.count} {self.unit}s in {self.place} differ from their state before the run, "
+            f"such as {self.sample}"
+        )
 
 
 class WorkerLost(Unexpected):
-    """A process that worked for this one has ended, or could not be started: the system was short of memory or processes."""
+    """A worker process ended unexpectedly or could not be started, mostly for lack of memory or processes."""
 
     unsupported_reason: str | None = None
-    """Why it could not be started; None: it was, and has ended."""
+    """Why it could not be started; None if it was started and has ended."""
 
-    hint = "Run again: what is already there is kept. If memory was short, fewer --workers take less of it."
+    hint = (
+        "Run the same command again: what is already there is kept. If memory was short, use fewer --workers."
+    )
 
     @property
     def message(self) -> str:
         if self.unsupported_reason is not None:
-            return f"a process that is to read and convert could not be started: {self.unsupported_reason}"
-        return "a process that read and converted has ended in the middle of it"
+            return f"a worker process could not be started: {self.unsupported_reason}"
+        return "a worker process ended unexpectedly"

@@ -1,4 +1,4 @@
-"""Errors of the booking service: why it does not start, and why it does not do what a request asks for."""
+"""Errors of the booking service: reasons why it does not start, and refusals of requests."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from booking_migrate.errors import BookingMigrateError, Refused
 
 
 class MissingIndexes(Refused):
-    """The booking service has no indexes to work with."""
+    """Indexes that the booking service needs do not exist."""
 
     indexes: Sequence[str]
     """Each as collection and fields."""
@@ -20,23 +20,24 @@ class MissingIndexes(Refused):
 
 
 class StandaloneServer(Refused):
-    """The booking service writes in transactions, which a server that stands alone does not have."""
+    """The booking service needs transactions, which a standalone server does not have."""
 
     hosts: str
-    message = "the booking service needs transactions, and {hosts} is no replica set"
+    message = "the booking service needs transactions, and {hosts} is not a replica set"
+    hint = "Make it a replica set; one with a single member is enough."
 
 
 class RequestRefused(BookingMigrateError):
-    """Root of what the HTTP API answers when it does not do what is asked for; none of them ends the program."""
+    """Root of the refusals that the HTTP API answers with; none of them ends the program."""
 
     @property
     def at_fault(self) -> str | None:
-        """The field or parameter of the request at fault; None if it is the request as a whole."""
+        """Return the field or parameter of the request at fault; None if it is the request as a whole."""
         return None
 
 
 class NotSignedIn(RequestRefused):
-    """Nobody knows who is asking."""
+    """The request has no valid token."""
 
     problem: str
     message = "{problem}"
@@ -70,7 +71,7 @@ class BadValue(RequestRefused):
 
 
 class NotBookable(RequestRefused):
-    """A session as asked for cannot be booked."""
+    """The requested session cannot be booked."""
 
     field: str
     problem: str
@@ -79,7 +80,7 @@ class NotBookable(RequestRefused):
 
 
 class SlotTaken(RequestRefused):
-    """Another session of the expert or of the client is in the way."""
+    """Another session of the expert or of the client overlaps."""
 
     whose: str
     """``expert`` or ``client``."""
@@ -93,7 +94,7 @@ class SlotTaken(RequestRefused):
 
 
 class WrongState(RequestRefused):
-    """A session's status does not allow what is asked for."""
+    """A session's status does not allow the requested action."""
 
     status: str
     action: str
@@ -109,10 +110,10 @@ class Unwritable(RequestRefused):
 
 
 class Busy(RequestRefused):
-    """It could not be done in time; nothing is known to be wrong with the request."""
+    """The request could not be handled in time; it may succeed later."""
 
     problem: str
     retry_after: int = 1
-    """After how many seconds it makes sense to ask again."""
+    """Seconds after which the request should be repeated."""
 
     message = "{problem}"

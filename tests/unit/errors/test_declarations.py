@@ -8,8 +8,12 @@ import pytest
 
 from booking_migrate.errors import (
     EXIT_CODES,
+    AmbiguousPeople,
     BookingMigrateError,
+    DuplicateClientDocuments,
     ExitCode,
+    NotConfirmed,
+    PlaceNotFound,
     Refused,
     Unexpected,
     exit_code_of,
@@ -87,3 +91,25 @@ def test_errors_cross_processes(kind: type[BookingMigrateError]) -> None:
     assert kind is type(received)
     assert vars(error) == vars(received)
     assert (error.message, error.hint) == (received.message, received.hint)
+
+
+def test_a_missing_confirmation_says_what_to_do() -> None:
+    """Without a terminal the option is named, and after another answer the one that confirms."""
+    assert "Add --yes to run without a terminal." == NotConfirmed("cut-over").hint
+    assert "You typed 'yes'; type 'bookings' to confirm." == NotConfirmed("cut-over", "yes", "bookings").hint
+
+
+def test_a_missing_collection_is_located() -> None:
+    """A collection that does not exist is named with its database and hosts, a file with its path."""
+    collection = PlaceNotFound("bookings", "shop", "db1:27017, db2:27017")
+
+    assert "collection bookings does not exist in database shop at db1:27017, db2:27017" == collection.message
+    assert "--db" in collection.hint
+    assert "in.jsonl does not exist" == PlaceNotFound("in.jsonl").message
+
+
+def test_many_samples_are_cut() -> None:
+    """A message lists the first few of many things, and how many more there are."""
+    assert AmbiguousPeople("users", "users", ["1", "2"], 5).message.endswith("_id: 1, 2 and 3 more")
+    assert DuplicateClientDocuments(["a (1, 2)"], 1).message.endswith("client document: a (1, 2)")
+    assert DuplicateClientDocuments(["a (1, 2)"], 3).message.endswith("client document: a (1, 2); and 2 more")
