@@ -31,7 +31,7 @@ PHRASES = {
     r"have nothing|has nothing": "does not have any",
     # Words with a standard term.
     r"mend(?:s|ed|ing)?": "fix",
-    r"give (?:--|another|it|them)|given again": "pass, use",
+    r"give (?:--[\w-]+|another|it|them)|given again": "pass, use",
     r"tells?|told": "report, say, know",
     r"hears?|heard": "receive, is notified",
     r"noted? down|notes? it down": "record",
@@ -59,11 +59,18 @@ PHRASES = {
     r"sent home|sends? home": "shut down",
     r"looks? (?:on|over the shoulder)": "observe",
     r"at most so (?:many|often|much)|so many (?:of|a)\b": "maximum number of",
+    r"as it was": "unchanged, as before",
+    r"could hurt": "risks",
+    r"rightly": "correctly",
+    r"holds? on to": "keep",
+    r"who asks|who is asking": "the caller, authentication",
+    # What a port promises stands at the port.
+    r"^See `\w+\.\w+`": "@override without a docstring",
     # Private terms of the past.
     r"usual (?:kind|bookings?|clients?)|the thorough way|the short cut": "flat booking, fast path, reference path",
     r"glance[sd]?|crew|sight": "fast path, worker pool, statistics",
     r"one (?:and the same )?moment": "a snapshot",
-    r"DESIGN(?:\.md)?\b": "the rule itself, or a page of the repository",
+    r"DESIGN\.md|DESIGN, (?:section|invariant)": "the rule itself, or a page of the repository",
 }
 """Regular expressions of what is not said, each with what is said instead."""
 
@@ -125,6 +132,7 @@ def test_clean_parts_stay_clean(part: str) -> None:
         (".py", '"""Wait until nobody\nreads it."""'),
         (".py", 'print(f"{name} is no file")'),
         (".py", "x = 1  # somebody waits"),
+        (".py", 'hint = "Give --yes at the terminal."'),
         (".md", "# Title\n\nAnother run is at\nwork here.\n"),
     ],
 )
