@@ -288,6 +288,7 @@ class UnaccountedBookings(Unexpected):
     scanned: int
     accounted: int
     message = "{scanned} bookings were scanned, but {accounted} are accounted for"
+    hint = "Run booking-migrate verify with the same options: it lists every missing booking."
 
 
 class TargetChanged(Unexpected):
@@ -343,6 +344,7 @@ class IllegalTransition(Unexpected):
     before: str
     after: str
     message = "run {run_id} is {before} and cannot become {after}"
+    hint = "booking-migrate status shows the commands that are possible for this run."
 
 
 class NotRestored(Unexpected):

@@ -99,7 +99,7 @@ def arrange(
     return wanted
 
 
-def cut(items: Sequence[Item], page: int, limit: int) -> Page[Item]:
+def paginate(items: Sequence[Item], page: int, limit: int) -> Page[Item]:
     """Return one page of a list; a page behind its end is empty."""
     return Page(items[(page - 1) * limit : page * limit], page, limit, len(items))
 

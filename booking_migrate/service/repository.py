@@ -30,7 +30,7 @@ from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allo
 from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
 from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable
 from booking_migrate.service.identifiers import meanings
-from booking_migrate.service.listing import Filters, Order, Page, arrange, cut
+from booking_migrate.service.listing import Filters, Order, Page, arrange, paginate
 from booking_migrate.service.people import Caller, PeopleDirectory
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.snapshot import ClientRecords, Snapshot
@@ -212,7 +212,7 @@ class Repository:
         if role is Role.CLIENT:
             view = self._read(lambda snapshot: snapshot.records_of(caller.user_id).view())
             own = [] if view is None else [ListedSession(_owner(view), one.fields) for one in view.sessions]
-            return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
+            return paginate(arrange(own, lambda one: one.session, filters, order), page, limit)
         return self._read(
             lambda snapshot: _expert_page(snapshot, caller, filters, order, page=page, limit=limit)
         )
@@ -261,7 +261,7 @@ def _expert_page(
 ) -> Page[ListedSession]:
     """Return one page of an expert's sessions, each with its client's booking."""
     found = snapshot.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
-    chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
+    chosen = paginate(arrange(found, lambda one: one.fields, filters, order), page, limit)
     bookings = {sort_key(one.client_id): one.booking for one in chosen.items if one.booking is not None}
     others = {sort_key(one.client_id): one.client_id for one in chosen.items}
     unknown = [client_id for key, client_id in others.items() if key not in bookings]
