@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from inspect import get_annotations
+from shlex import quote
 from string import Formatter
 from typing import Any, dataclass_transform
 
@@ -47,12 +48,16 @@ class _TextFormatter(Formatter):
     """Formats templates with attributes of an error.
 
     ``{count:client has|clients have}`` is a number with the noun that fits it, ``{problems:; }`` a sequence with its
-    separator (a comma if none is named); all else is as in `str.format`.
+    separator (a comma if none is named), ``{source!q}`` a text quoted for the shell; all else is as in `str.format`.
     """
 
     def get_value(self, key: int | str, args: Sequence[Any], _kwargs: Any) -> Any:
         """Return an attribute of the error, the only argument."""
         return getattr(args[0], str(key))
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        """Convert one attribute."""
+        return quote(value) if conversion == "q" else super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """Format one attribute."""

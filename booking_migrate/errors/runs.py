@@ -85,7 +85,7 @@ class CutOverAlready(Refused):
     )
     hint = (
         "Nothing is left to migrate. To migrate bookings that an old application has written since: "
-        "booking-migrate migrate --in-place --source {source}\n"
+        "booking-migrate migrate --in-place --source {source!q}\n"
         "Or undo the cut-over: booking-migrate rollback --run {run_id}"
     )
 
@@ -313,6 +313,21 @@ class Contended(Unexpected):
     def message(self) -> str:
         whose = f" of client {', '.join(self.clients)}" if self.clients else ""
         return f"other processes keep writing to the same documents{whose} in {self.place}"
+
+
+class SlicingFault(Unexpected):
+    """The fast path slices a document differently from the plain BSON reader."""
+
+    booking_id: str
+    field: str
+    message = (
+        "booking {booking_id}: what the fast path slices for {field} differs from the booking's BSON, "
+        "so nothing is proven"
+    )
+    hint = (
+        "This is a fault of the program, and what it migrated may be wrong: keep the old bookings, "
+        "and report the names and types of this booking's fields."
+    )
 
 
 class BookingsLeft(Unexpected):
