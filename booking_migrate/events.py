@@ -1,6 +1,6 @@
-"""What engines tell whoever listens: typed events, a protocol, and a silent default.
+"""Typed events of running work, the protocol of their listeners, and a default listener that ignores them.
 
-Engines and stores import no progress bar and no logger; bars, heartbeat lines and tests are listeners.
+Verbs and stores import no progress bar and no logger; progress bars, status lines and tests are listeners.
 """
 
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """A stretch of work began; the one before it, if any, is over."""
+    """A phase of the work has started; the previous one, if any, has ended."""
 
     label: str
-    """What is being done, for people: ``reading bookings.jsonl``."""
+    """What is being done, for the screen: ``reading bookings.jsonl``."""
 
     total: int | None
-    """How many documents are expected; an estimate. None if nobody can know."""
+    """The estimated number of documents; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """Documents were dealt with since the last event of this kind. Sent per batch, not per document."""
+    """Documents were processed since the previous event of this kind. Sent per batch, not per document."""
 
     documents: int
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseEnded:
-    """The stretch of work that began last is over."""
+    """The phase that started last has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something the user should know while the run goes on."""
+    """A problem that does not stop the work, for the user to know."""
 
     message: str
 
@@ -41,14 +41,14 @@ Event = PhaseStarted | Advanced | PhaseEnded | Warned
 
 
 class Listener(Protocol):
-    """Whoever wants to know how the work goes on."""
+    """Receives the events of running work."""
 
     def notify(self, event: Event) -> None:
-        """Take note of one event. Called on the working thread, so it returns at once and raises nothing."""
+        """Handle one event. Called on the working thread, so it must return at once and never raise."""
 
 
 class NullListener:
-    """The default listener: it hears nothing."""
+    """A listener that ignores every event."""
 
     def notify(self, event: Event) -> None:
         """Ignore the event."""

@@ -345,4 +345,4 @@ def _confirm(chosen: "RunRecord") -> None:
         raise NotConfirmed(what)
     typed = typer.prompt(f"{what}. Type {chosen.source} to go on", err=True, default="", show_default=False)
     if typed != chosen.source:
-        raise NotConfirmed(what)
+        raise NotConfirmed(what, typed, chosen.source)

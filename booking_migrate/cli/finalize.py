@@ -212,4 +212,4 @@ def _confirm(places: ProofPlaces, evidence: "VerifyInputs") -> None:
         raise NotConfirmed(what)
     typed = typer.prompt(f"{what}. Type {archive} to go on", err=True, default="", show_default=False)
     if typed != archive:
-        raise NotConfirmed(what)
+        raise NotConfirmed(what, typed, archive)

@@ -253,5 +253,7 @@ def _confirm(runs: "Sequence[RunRecord]", since: str | None = None) -> None:
         named = ", ".join(run.run_id for run in earlier)
         what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"
     question = what if since is None else f"{what}; {since}"
-    if not is_interactive() or not typer.confirm(f"{question}. Go on?", err=True):
+    if not is_interactive():
         raise NotConfirmed(what)
+    if not typer.confirm(f"{question}. Go on?", err=True):
+        raise NotConfirmed(what, "n", "y")

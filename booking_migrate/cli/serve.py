@@ -16,7 +16,8 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.service_places import ServicePlaces, check_extra, check_server
-from booking_migrate.errors import BadConfiguration, MissingIndexes
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.stores.connection import Connection
 
 if TYPE_CHECKING:

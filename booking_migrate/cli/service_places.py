@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import BadPlace, MissingExtra, StandaloneServer, UnusablePlace
+from booking_migrate.errors import BadPlace, MissingExtra, UnusablePlace
+from booking_migrate.service.errors import StandaloneServer
 from booking_migrate.stores.places import CollectionPlace, parse_place
 
 if TYPE_CHECKING:

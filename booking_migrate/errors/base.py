@@ -1,11 +1,16 @@
-"""The bases of all errors, and the one table that maps them to exit codes (DESIGN.md, section 4)."""
+"""How errors are declared, the categories of errors, and the one table that maps them to exit codes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from inspect import get_annotations
+from shlex import quote
+from string import Formatter
+from typing import Any, dataclass_transform
 
 
 class ExitCode(IntEnum):
-    """How a command ended (DESIGN.md, section 4). An API: codes are only ever added."""
+    """How a command ended. An API: codes are only ever added."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -39,24 +44,77 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
 }
 
 
+class _TextFormatter(Formatter):
+    """Formats templates with attributes of an error.
+
+    ``{count:client has|clients have}`` is a number with the noun that fits it, ``{problems:; }`` a sequence with its
+    separator (a comma if none is named), ``{source!q}`` a text quoted for the shell; all else is as in `str.format`.
+    """
+
+    def get_value(self, key: int | str, args: Sequence[Any], _kwargs: Any) -> Any:
+        """Return an attribute of the error, the only argument."""
+        return getattr(args[0], str(key))
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        """Convert one attribute."""
+        return quote(value) if conversion == "q" else super().convert_field(value, conversion)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Format one attribute."""
+        if isinstance(value, int) and "|" in format_spec:
+            one, many = format_spec.split("|")
+            return f"{value} {one if value == 1 else many}"
+        if isinstance(value, list | tuple):
+            return (format_spec or ", ").join(value)
+        return str(super().format_field(value, format_spec))
+
+
+class Template:
+    """A text of an error class: the template on the class, the formatted text on an error."""
+
+    _formatter = _TextFormatter()
+
+    def __init__(self, template: str) -> None:
+        """Keep the template."""
+        self._template = template
+
+    def __get__(self, error: object | None, _kind: type | None = None) -> str:
+        """Return the text with the error's fields filled in."""
+        return self._template if error is None else self._formatter.format(self._template, error)
+
+
+@dataclass_transform(eq_default=False)
 class BookingMigrateError(Exception):
-    """Root of the tree."""
+    """Root of all errors.
+
+    A subclass declares what happened as annotated fields and becomes a dataclass. Every string that it assigns without
+    an annotation is a template over these fields and its properties.
+    """
 
     @property
     def message(self) -> str:
-        """What happened, in one sentence without a full stop."""
+        """Return what happened, in one sentence without a full stop."""
         return "something went wrong"
 
     @property
     def hint(self) -> str:
-        """What to do next, in one sentence, or an empty string."""
+        """Return the command or change that helps, or an empty string."""
         return ""
+
+    def __init_subclass__(cls) -> None:
+        """Make the subclass a dataclass, and its texts templates."""
+        super().__init_subclass__()
+        dataclass(eq=False)(cls)
+        declared = get_annotations(cls)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, str) and not name.startswith("_") and name not in declared:
+                setattr(cls, name, Template(value))
 
     def __str__(self) -> str:
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An error of another process comes here with its fields, however it was made."""
+        """Restore an error with its fields when it comes from another process, whatever its constructor takes."""
         return _restored, (type(self), vars(self))
 
 
@@ -67,7 +125,7 @@ def _restored(kind: type[BookingMigrateError], fields: dict[str, Any]) -> Bookin
 
 
 class UsageProblem(BookingMigrateError):
-    """The command line, the environment or the config file asks for something that makes no sense."""
+    """The command line, the environment or the config file asks for something that cannot be done."""
 
 
 class Refused(BookingMigrateError):
@@ -79,55 +137,40 @@ class OutputProblem(BookingMigrateError):
 
 
 class ConnectionProblem(BookingMigrateError):
-    """The server cannot be reached or does not let us in."""
+    """The server cannot be reached or rejects the credentials."""
 
 
 class Locked(BookingMigrateError):
-    """Another run is at work on the same target."""
+    """Another run is using the same target."""
 
 
 class NothingToDo(BookingMigrateError):
-    """There is nothing to resume or to roll back."""
+    """No run can be resumed or rolled back."""
 
 
 class Interrupted(BookingMigrateError):
     """The user pressed Ctrl-C."""
 
-    @property
-    def message(self) -> str:
-        return "interrupted"
-
-    @property
-    def hint(self) -> str:
-        return "Run the same command again: it goes on from what is already there."
+    message = "interrupted"
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class Terminated(BookingMigrateError):
     """The process was asked to end (SIGTERM)."""
 
-    @property
-    def message(self) -> str:
-        return "terminated"
-
-    @property
-    def hint(self) -> str:
-        return "Run the same command again: it goes on from what is already there."
+    message = "terminated"
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class HungUp(BookingMigrateError):
-    """The terminal of the process is gone (SIGHUP)."""
+    """The terminal of the process was closed (SIGHUP)."""
 
-    @property
-    def message(self) -> str:
-        return "hung up"
-
-    @property
-    def hint(self) -> str:
-        return "Run the same command again: it goes on from what is already there."
+    message = "hung up"
+    hint = "Run the same command again: it continues from what is already there."
 
 
 class Unexpected(BookingMigrateError):
-    """An invariant of the tool does not hold: a fault of the tool, or data changed under it."""
+    """An invariant does not hold: a fault of the program, or another process changed the data."""
 
 
 EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
@@ -145,8 +188,14 @@ EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code for an error: that of its nearest base in `EXIT_CODES`, or 1."""
+    """Return the exit code of an error: that of its nearest base in `EXIT_CODES`, or 1."""
     for kind in type(error).__mro__:
         if kind in EXIT_CODES:
             return EXIT_CODES[kind]
     return ExitCode.UNEXPECTED
+
+
+def first_of(shown: Sequence[str], count: int, separator: str = ", ") -> str:
+    """Return samples joined as text, with the number of those of ``count`` that are not shown."""
+    more = f"{separator.rstrip(', ')} and {count - len(shown)} more" if count > len(shown) else ""
+    return separator.join(shown) + more

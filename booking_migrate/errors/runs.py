@@ -1,58 +1,49 @@
-"""What a run's life may be refused for, be held up by, or not find: exit codes 5, 11 and 12."""
+"""Errors of a run's life: why it is refused, held up, stopped or not found, and what it found broken."""
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from booking_migrate.errors.base import Locked, NothingToDo, Refused
+from booking_migrate.errors.base import Locked, NothingToDo, Refused, Unexpected, first_of
 
 
-@dataclass(eq=False)
 class JournalTooNew(Refused):
     """A newer version of the program wrote the journal."""
 
     place: str
     version: int
     known: int
-
-    @property
-    def message(self) -> str:
-        return f"the journal {self.place} has format {self.version}; this program knows {self.known} at most"
-
-    @property
-    def hint(self) -> str:
-        return "Use the version of the program that began the run, or a newer one."
+    message = "the journal {place} has format {version}, and this version of the program reads formats up to {known}"
+    hint = "Use the version of the program that started the run, or a newer one."
 
 
-@dataclass(eq=False)
+class PlanDiffers(Refused):
+    """What would be migrated is no longer what a saved plan says."""
+
+    plan: str
+    differences: Sequence[str]
+    message = "data or options have changed since {plan} was made: {differences:; }"
+    hint = "Run dry-run again with --plan, read its report, then migrate with the new plan."
+
+
 class OtherOptions(Refused):
-    """An interrupted run cannot be continued, because something that decides the result is different now."""
+    """An interrupted run cannot be continued with options that lead to a different result."""
 
     run_id: str
     differences: Sequence[str]
     """One line each: the option, what it was, what it is."""
 
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} was interrupted under other options: {'; '.join(self.differences)}"
-
-    @property
-    def hint(self) -> str:
-        return "Continue it with the options it had, or give --restart to undo it and start over."
+    message = "run {run_id} was started with other options: {differences:; }"
+    hint = "Continue it with the same options, or use --restart to undo it and start over."
 
 
-@dataclass(eq=False)
 class UnfinishedRun(Refused):
-    """A run has to be brought to its end before another one can begin."""
+    """A run has to be finished or undone before another one can start."""
 
     run_id: str
     state: str
     commands: Sequence[str]
-    """What can be done about it; the first one goes on with it."""
+    """What can be done about it; the first one continues the run."""
 
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} is not finished: it is {self.state}"
+    message = "run {run_id} is not finished: it is {state}"
 
     @property
     def hint(self) -> str:
@@ -61,29 +52,26 @@ class UnfinishedRun(Refused):
         return f"Continue it: {onward}" + (f"\nOr undo it: {back[0]}" if back else "")
 
 
-@dataclass(eq=False)
 class OtherMode(Refused):
-    """A run of the other mode stands on the same bookings: in place where side by side is asked for, or the reverse."""
+    """The same bookings are already being migrated in the other mode: in place instead of side by side, or the reverse."""
 
     run_id: str
     source: str
     is_in_place: bool
-    """Whether the run that stands is in place."""
+    """Whether the existing run is in place."""
 
     commands: Sequence[str]
-    """What can be done about it; the first one goes on with it."""
+    """What can be done about it; the first one continues the run."""
+
+    message = "{source} is being migrated {mode} by run {run_id}"
+    hint = "Nothing was written. Continue with: {commands:\nOr: }"
 
     @property
-    def message(self) -> str:
-        mode = "in place" if self.is_in_place else "side by side"
-        return f"{self.source} is being migrated {mode} by run {self.run_id}"
-
-    @property
-    def hint(self) -> str:
-        return "\nOr: ".join(["Nothing was written. Continue with: " + self.commands[0], *self.commands[1:]])
+    def mode(self) -> str:
+        """Return the mode of the existing run."""
+        return "in place" if self.is_in_place else "side by side"
 
 
-@dataclass(eq=False)
 class CutOverAlready(Refused):
     """The source of a migration is the result of an earlier one: it was cut over."""
 
@@ -92,134 +80,121 @@ class CutOverAlready(Refused):
     legacy: str
     """The collection that keeps the old bookings."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"{self.source} holds client documents since the cut-over of run {self.run_id}; "
-            f"the old bookings are in {self.legacy}"
-        )
-
-    @property
-    def hint(self) -> str:
-        return (
-            "Nothing is left to migrate. Bookings that an old application has written since: "
-            f"booking-migrate migrate --in-place --source {shlex.quote(self.source)}\n"
-            f"Or go back: booking-migrate rollback --run {self.run_id}"
-        )
+    message = (
+        "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
+    )
+    hint = (
+        "Nothing is left to migrate. To migrate bookings that an old application has written since: "
+        "booking-migrate migrate --in-place --source {source!q}\n"
+        "Or undo the cut-over: booking-migrate rollback --run {run_id}"
+    )
 
 
-@dataclass(eq=False)
 class LaterRun(Refused):
     """A run cannot be rolled back, because a later one wrote on top of it."""
 
     run_id: str
     later: str
-
-    @property
-    def message(self) -> str:
-        return f"run {self.later} wrote on top of run {self.run_id}"
-
-    @property
-    def hint(self) -> str:
-        return f"Roll back the later one first: booking-migrate rollback --run {self.later}"
+    message = "run {later} wrote on top of run {run_id}"
+    hint = "Roll back the later one first: booking-migrate rollback --run {later}"
 
 
-@dataclass(eq=False)
 class NotConfirmed(Refused):
-    """Nobody is at the terminal, and ``--yes`` is not given."""
+    """The user did not confirm, or could not because the program does not run in a terminal."""
 
     what: str
+    typed: str | None = None
+    """What the user typed; None if the program does not run in a terminal."""
 
-    @property
-    def message(self) -> str:
-        return f"{self.what} was not confirmed"
+    expected: str = ""
+    """What confirms it."""
+
+    message = "{what} was not confirmed"
 
     @property
     def hint(self) -> str:
-        return "Give --yes where nobody is at the terminal."
+        if self.typed is None:
+            return "Add --yes to run without a terminal."
+        return f"You typed {self.typed!r}; type {self.expected!r} to confirm."
 
 
-@dataclass(eq=False)
+class StoppedByHook(Refused):
+    """The hook that runs before a step failed, so the step was not taken."""
+
+    hook: str
+    problem: str
+    message = "the hook {hook} failed: {problem}"
+    hint = "Nothing was changed. Fix what the hook reports, then run the same command again."
+
+
+class HookFailed(Unexpected):
+    """The hook that runs after a step failed; the step itself is done."""
+
+    command: str
+    hook: str
+    problem: str
+    message = "{command} is done, but its hook {hook} failed: {problem}"
+    hint = "The result of {command} is complete; only the hook has to be run again."
+
+
 class TargetBusy(Locked):
     """Another process is writing the same target."""
 
     place: str
     holder: str
+    message = "another run is writing {place}: {holder}"
+    hint = (
+        "Wait until it has ended, then run the same command again. "
+        "The lock of a killed process expires within a minute."
+    )
 
-    @property
-    def message(self) -> str:
-        return f"another run is writing {self.place}: {self.holder}"
 
-
-@dataclass(eq=False)
 class LeaseLost(Locked):
-    """This process was taken for dead, and its lock was taken over; it has stopped writing."""
+    """The lock of this process expired and another run took it; this process has stopped writing."""
 
     place: str
-
-    @property
-    def message(self) -> str:
-        return f"the lock on {self.place} was taken over by another run while this one was not heard of"
-
-    @property
-    def hint(self) -> str:
-        return "Nothing more was written. booking-migrate status shows who is at work now."
+    message = "the lock on {place} expired, and another run has taken it"
+    hint = "This run has stopped writing. booking-migrate status shows which run holds the lock."
 
 
-@dataclass(eq=False)
 class NoRun(NothingToDo):
-    """No run is there that could be rolled back."""
+    """The run that a command refers to does not exist."""
 
     what: str
     """Which run was looked for, and where."""
 
-    @property
-    def message(self) -> str:
-        return f"there is no {self.what}"
-
-    @property
-    def hint(self) -> str:
-        return "booking-migrate status shows every run."
+    message = "found no {what}"
+    hint = "booking-migrate status shows every run."
 
 
-@dataclass(eq=False)
 class Finalized(NothingToDo):
-    """A run cannot be rolled back any more, because its old bookings were dropped as asked."""
+    """A run can no longer be rolled back, because finalize dropped its old bookings."""
 
     run_id: str
     archive: str
-
-    @property
-    def message(self) -> str:
-        return f"run {self.run_id} is finalized: {self.archive}, which kept its old bookings, was dropped"
-
-    @property
-    def hint(self) -> str:
-        return "There is no way back from finalize, except a backup of the database."
+    message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
+    hint = "finalize cannot be undone. Restore a backup of the database if you need the old bookings."
 
 
-@dataclass(eq=False)
 class OldBookingsLost(Refused):
     """The collection that kept the old bookings of a run was dropped."""
 
     kept: str
     going_on: str = ""
-    """The command that goes on without them, if one does."""
+    """The command that continues without them, if one does."""
 
-    @property
-    def message(self) -> str:
-        return f"{self.kept}, which kept the old bookings, does not exist any more"
+    message = "{kept}, which kept the old bookings, no longer exists"
 
     @property
     def hint(self) -> str:
-        back = "No way back remains except a backup of the database: "
-        back += f"restore {self.kept} from it, then run the same command again."
-        return f"{back} Bookings that are still in the old shape: {self.going_on}." if self.going_on else back
+        restore = f"Restore {self.kept} from a backup of the database, then run the same command again."
+        if not self.going_on:
+            return restore
+        return f"{restore} Or migrate only the bookings that are still in the old shape: {self.going_on}"
 
 
-@dataclass(eq=False)
 class ArchiveNotOwn(Refused):
-    """The archive of a collection is one that somebody else uses."""
+    """The archive of a collection holds documents of other origin."""
 
     archive: str
     run_id: str | None
@@ -228,55 +203,40 @@ class ArchiveNotOwn(Refused):
     @property
     def message(self) -> str:
         if self.run_id is None:
-            return f"{self.archive} holds documents that no run in place has moved there"
+            return f"{self.archive} holds documents that were not moved there by a run in place"
         return f"{self.archive} holds none of the old bookings that run {self.run_id} moved there"
 
     @property
     def hint(self) -> str:
         if self.run_id is None:
-            return "Use --archive with a name that no collection has."
+            return "Use --archive with the name of a collection that does not exist yet."
         return (
-            f"Another collection has taken its name: rename that one, and restore {self.archive} from where it "
-            "was moved or from a backup. Bookings that are still in the old shape: migrate --in-place --archive OTHER."
+            f"Rename the collection that has this name now, and restore {self.archive} from where it "
+            "was moved or from a backup. Or migrate only the bookings that are still in the old shape: migrate --in-place --archive OTHER"
         )
 
 
-@dataclass(eq=False)
 class CutoverRefused(Refused):
     """A precondition of a cut-over does not hold; nothing was changed."""
 
     target: str
     problem: str
     advice: str
-
-    @property
-    def message(self) -> str:
-        return f"no cut-over to {self.target}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice
+    message = "cut-over to {target} refused: {problem}"
+    hint = "{advice}"
 
 
-@dataclass(eq=False)
 class WritesNotBlockable(Refused):
-    """All users' writes are to be refused during a cut-over, and that cannot be done; nothing was changed."""
+    """The writes of all users cannot be refused during a cut-over; nothing was changed."""
 
     problem: str
     advice: str
-
-    @property
-    def message(self) -> str:
-        return f"all writes cannot be blocked: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice
+    message = "all writes cannot be blocked: {problem}"
+    hint = "{advice}"
 
 
-@dataclass(eq=False)
 class CutoverFailed(Refused):
-    """A cut-over that had begun was given up; the source is live as it was and takes writes again."""
+    """A cut-over was aborted; the source is live as before and accepts writes again."""
 
     target: str
     problem: str
@@ -287,21 +247,18 @@ class CutoverFailed(Refused):
     examples: tuple[str, ...] = ()
     """The first mismatches, where mismatches are the problem."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"the cut-over to {self.target} was given up: {self.problem}; the source is live as it was "
-            f"(it refused writes for {self.refused_seconds:.1f} s)"
-        )
+    message = (
+        "the cut-over to {target} was aborted: {problem}; the source is live as before "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
 
     @property
     def hint(self) -> str:
         return "\n".join([*(f"  {each}" for each in self.examples), self.advice])
 
 
-@dataclass(eq=False)
 class RestorationFailed(Refused):
-    """A rollback after a cut-over was given up; the client documents are live as they were and take writes again."""
+    """A rollback after a cut-over was aborted; the client documents are live as before and accept writes again."""
 
     run_id: str
     live: str
@@ -309,29 +266,133 @@ class RestorationFailed(Refused):
     refused_seconds: float
     """For how long writes were refused."""
 
-    @property
-    def message(self) -> str:
-        return (
-            f"the rollback of run {self.run_id} was given up: {self.problem}; {self.live} is live as it was "
-            f"(it refused writes for {self.refused_seconds:.1f} s)"
-        )
-
-    @property
-    def hint(self) -> str:
-        return "Run rollback again; nothing of the old bookings is lost."
+    message = (
+        "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
+    hint = "All old bookings are kept: run the same command again."
 
 
-@dataclass(eq=False)
 class NothingLater(Refused):
-    """There is no work of the application to be dropped, because its result was never live."""
+    """The option to drop later changes of the application does not apply to a run that was never live."""
 
     run_id: str
     state: str
+    message = "--discard-later does not apply to run {run_id}, which is {state} and was not cut over"
+    hint = "Leave out --discard-later. Documents that others have changed in the target are kept and listed."
+
+
+class UnaccountedBookings(Unexpected):
+    """Scanned is not migrated + already migrated + rejected."""
+
+    scanned: int
+    accounted: int
+    message = "{scanned} bookings were scanned, but {accounted} are accounted for"
+    hint = "Run booking-migrate verify with the same options: it lists every missing booking."
+
+
+class TargetChanged(Unexpected):
+    """A client document of the target changed between reading and writing it."""
+
+    place: str
+    document_id: str
+    message = "client document {document_id} in {place} was changed by another process"
+    hint = "Run the same command again: it reads the document again."
+
+
+class Contended(Unexpected):
+    """Other processes wrote to the same documents at the same time; nothing was done, and the command can be repeated."""
+
+    place: str
+    clients: Sequence[str] = ()
+    """The clients, where transactions were retried client by client."""
+
+    hint = "Run the same command again when the application writes less: what was done is kept."
 
     @property
     def message(self) -> str:
-        return f"run {self.run_id} is {self.state}, not cut over: there is nothing that --discard-later could drop"
+        whose = f" of client {', '.join(self.clients)}" if self.clients else ""
+        return f"other processes keep writing to the same documents{whose} in {self.place}"
+
+
+class SlicingFault(Unexpected):
+    """The fast path slices a document differently from the plain BSON reader."""
+
+    booking_id: str
+    field: str
+    message = (
+        "booking {booking_id}: what the fast path slices for {field} differs from the booking's BSON, "
+        "so nothing is proven"
+    )
+    hint = (
+        "This is a fault of the program, and what it migrated may be wrong: keep the old bookings, "
+        "and report the names and types of this booking's fields."
+    )
+
+
+class BookingsLeft(Unexpected):
+    """A migration in place skipped clients, so that their bookings are neither migrated nor rejected."""
+
+    place: str
+    bookings: int
+    clients: int
+    sample: Sequence[str]
+    """The first of these clients, as text."""
+
+    passes: int
+    message = (
+        "{bookings:booking|bookings} of {clients:client|clients} in {place} could not be moved in "
+        "{passes:pass|passes}, because other processes keep writing to these clients: {listed}"
+    )
+    hint = "Run the same command again when the application writes less, or with more --passes: what was moved is kept."
 
     @property
-    def hint(self) -> str:
-        return "Leave --discard-later out. What others have changed in the target is kept and listed."
+    def listed(self) -> str:
+        """Return the first of these clients, and the number of the others."""
+        return first_of(self.sample, self.clients)
+
+
+class IllegalTransition(Unexpected):
+    """A run was about to enter a state that cannot follow the current one."""
+
+    run_id: str
+    before: str
+    after: str
+    message = "run {run_id} is {before} and cannot become {after}"
+    hint = "booking-migrate status shows the commands that are possible for this run."
+
+
+class NotRestored(Unexpected):
+    """After a rollback the target differs from its state before the run."""
+
+    place: str
+    count: int
+    sample: str
+    unit: str = "client document"
+    hint = "Run the same command again: it continues from what is already undone."
+
+    @property
+    def message(self) -> str:
+        if self.count == 1:
+            return f"{self.unit} {self.sample} in {self.place} differs from its state before the run"
+        return (
+            f"{self.count} {self.unit}s in {self.place} differ from their state before the run, "
+            f"such as {self.sample}"
+        )
+
+
+class WorkerLost(Unexpected):
+    """A worker process ended unexpectedly or could not be started, mostly for lack of memory or processes."""
+
+    unsupported_reason: str | None = None
+    """Why it could not be started; None if it was started and has ended."""
+
+    hint = (
+        "Run the same command again: what is already there is kept. If memory was short, use fewer --workers."
+    )
+
+    @property
+    def message(self) -> str:
+        if self.unsupported_reason is not None:
+            return f"a worker process could not be started: {self.unsupported_reason}"
+        return "a worker process ended unexpectedly"

@@ -1,4 +1,4 @@
-"""What may be done with a session, by whom, and from which states."""
+"""The actions on a session: who may do them, and from which states."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,21 +9,22 @@ from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import Document
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract
-from booking_migrate.errors import BadConfiguration, NotYours, WrongState
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import NotYours, WrongState
 
 BLOCKING = ("pending", "confirmed")
-"""The states in which a session takes its slot."""
+"""The states in which a session occupies its slot."""
 
 
 class Role(StrEnum):
-    """Who somebody is in a session. The values are those of `cancelledBy`."""
+    """The role of a user in a session. The values are those of `cancelledBy`."""
 
     CLIENT = "client"
     EXPERT = "expert"
 
 
 class Action(StrEnum):
-    """What the API lets people do with a session."""
+    """An action that the API offers on a session."""
 
     CONFIRM = "confirm"
     CANCEL = "cancel"
@@ -32,7 +33,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When an action is allowed and what becomes of the session."""
+    """When an action is allowed, and the status that it leads to."""
 
     by: frozenset[Role]
     after: tuple[str, ...]
@@ -51,10 +52,10 @@ RULES: dict[Action, Rule] = {
 
 
 def check_contract(contract: Contract) -> None:
-    """Make sure that what the service writes is allowed.
+    """Check that the contract allows every value that the service writes.
 
     Raises:
-        BadConfiguration: the contract does not have a word that the service needs.
+        BadConfiguration: the contract lacks a value that the service needs.
     """
     states = {DEFAULT_STATUS, *(rule.becomes for rule in RULES.values())}
     for name, needed, allowed in (
@@ -69,7 +70,7 @@ def check_contract(contract: Contract) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done with one session."""
+    """A change of one session."""
 
     action: Action
     by: Role
@@ -77,15 +78,15 @@ class Change:
     """The time, in milliseconds since 1970."""
 
     reason: str | None = None
-    """Why a session is cancelled; None if nobody says."""
+    """Why a session is cancelled; None if no reason was sent."""
 
     @property
     def after(self) -> tuple[str, ...]:
-        """The states from which it may be done."""
+        """Return the states from which the action is allowed."""
         return RULES[self.action].after
 
     def fields(self) -> Document:
-        """The session's fields as they become. The same ones in a session and in an old booking."""
+        """Return the changed fields, which are the same in a session and in an old booking."""
         changed: Document = {"status": RULES[self.action].becomes}
         if self.action is Action.CANCEL:
             changed["cancelledBy"] = self.by.value
@@ -97,15 +98,15 @@ class Change:
 
 
 def allow(action: Action, roles: Iterable[Role], status: Any) -> Role:
-    """Check that an action may be done, and say as whom.
+    """Check that an action is allowed, and return the role in which it is done.
 
     Args:
-        action: what is to be done.
-        roles: what the caller is in this session; who is both client and expert acts as the one that may.
+        action: the action.
+        roles: the roles of the caller in this session; of two, the one that allows the action is used.
         status: the session's status; absent (None) counts as pending.
 
     Raises:
-        NotYours: somebody else may, not the caller.
+        NotYours: only another role may do it.
         WrongState: the session's status does not allow it.
     """
     rule = RULES[action]

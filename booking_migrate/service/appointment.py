@@ -1,4 +1,4 @@
-"""A new session: what the expert offers, what the client wishes, and whether both fit the contract."""
+"""A new session: what the expert offers, what the client requests, and whether the result keeps the contract."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Converter
 from booking_migrate.domain.totals import total
-from booking_migrate.errors import NotBookable
+from booking_migrate.service.errors import NotBookable
 from booking_migrate.service.timetable import DAY, MINUTES_A_DAY, Slot, minutes_of, slot_of, time_at
 
 
 @dataclass(frozen=True, slots=True)
 class OfferFields:
-    """Where experts keep what they offer."""
+    """The fields of experts that hold what they offer."""
 
     available: str = "available"
     """A boolean; an expert without it is available."""
@@ -32,12 +32,12 @@ class OfferFields:
     """An array of ``{type, price, currency}``; ``currency`` may be absent."""
 
     currency: str = "INR"
-    """The currency of prices that name none."""
+    """The currency of prices without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a session of one type costs, however long it takes."""
+    """The price of a session of one type, independent of its duration."""
 
     amount: Any
     """A BSON number, in its own type."""
@@ -47,11 +47,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """An expert as far as a booking needs to know it."""
+    """The part of an expert that a booking depends on."""
 
     expert_id: Any
     user_id: Any
-    """The `_id` of its user, decoded; None if it names none."""
+    """The `_id` of its user, decoded; None if it has no user."""
 
     is_available: bool
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Expert:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a client wants to book."""
+    """The session that a client requests."""
 
     session_type: str
     duration: int
@@ -74,17 +74,17 @@ class Wish:
 
     @property
     def end_time(self) -> str:
-        """When it ends, as ``HH:MM``; on the next day if that is not after its start."""
+        """Return its end as ``HH:MM``; an end not after the start is on the next day."""
         return time_at(minutes_of(self.start_time) + self.duration)
 
     @property
     def slot(self) -> Slot:
-        """The time that it takes."""
+        """Return the time that it occupies."""
         return slot_of(self.scheduled_date, self.start_time, self.end_time)
 
 
 def read_expert(document: Mapping[str, Any], user_field: str, fields: OfferFields) -> Expert:
-    """Read an expert's document; a session type without a name is passed over."""
+    """Read an expert's document; session types without a name are ignored."""
     offered = document.get(fields.session_types)
     offers = [one for one in offered if isinstance(one, dict)] if isinstance(offered, list) else []
     return Expert(
@@ -100,13 +100,13 @@ def read_expert(document: Mapping[str, Any], user_field: str, fields: OfferField
 
 
 def check_offer(expert: Expert, wish: Wish, client_id: Any) -> Price:
-    """Check that this client can book this expert for this, and say for how much.
+    """Check that the client can book the requested session, and return its price.
 
     Raises:
-        NotBookable: the client is the expert, or the expert is not available or does not offer that.
+        NotBookable: the client is the expert, or the expert is not available or does not offer it.
     """
     if expert.user_id is not None and sort_key(expert.user_id) == sort_key(client_id):
-        raise NotBookable("expertId", "nobody can book a session with themselves")
+        raise NotBookable("expertId", "you cannot book a session with yourself")
     if not expert.is_available:
         raise NotBookable("expertId", "the expert is not available")
     price = expert.prices.get(wish.session_type)
@@ -119,7 +119,7 @@ def check_offer(expert: Expert, wish: Wish, client_id: Any) -> Price:
 
 @dataclass(frozen=True, slots=True)
 class Appointment:
-    """A session that may be written."""
+    """A session that passed all checks, ready to be written."""
 
     client: Document
     """`clientId`, `clientUserId`, `clientEmail`."""
@@ -127,15 +127,15 @@ class Appointment:
     session: Document
     slot: Slot
     now: int
-    """When it is booked, in milliseconds since 1970."""
+    """The time of the booking, in milliseconds since 1970."""
 
     @property
     def date(self) -> int:
-        """Its `scheduledDate`, in milliseconds since 1970."""
+        """Return its `scheduledDate` in milliseconds since 1970."""
         return int(self.session["scheduledDate"])
 
     def new_document(self) -> Document:
-        """The client's document, if this is its first session."""
+        """Return the client's document for a first session."""
         return {
             "_id": client_document_id(self.client["clientId"]),
             **self.client,
@@ -158,23 +158,23 @@ def appoint(
     converter: Converter,
     now: int,
 ) -> Appointment:
-    """Make the session, and check it as a migration checks an old booking: no session may break the contract.
+    """Build the session and check it as a migration checks an old booking, so that every session keeps the contract.
 
     Args:
-        wish: what is wanted.
-        price: what it costs.
+        wish: the requested session.
+        price: its price.
         expert_id: the expert's `_id`, decoded.
-        expert: the expert's user; None if there is none, and then nothing can be booked.
+        expert: the expert's user; None if it does not exist, and then the expert cannot be booked.
         client_id: the client's user's `_id`, decoded.
         client: the client's user.
-        converter: knows the contract.
+        converter: converts and checks by the contract.
         now: the time, in milliseconds since 1970.
 
     Raises:
-        NotBookable: it breaks the contract; the first field at fault is named.
+        NotBookable: it violates the contract; the first field at fault is named.
     """
     if expert is None:
-        raise NotBookable("expertId", "the expert is no user of the platform")
+        raise NotBookable("expertId", "the expert is not a user of the platform")
     details: Document = {
         "expertId": expert_id,
         "expertUserId": expert.user_id,

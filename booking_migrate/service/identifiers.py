@@ -1,4 +1,4 @@
-"""Ids as texts, which is how requests and tokens carry them (DESIGN.md, section 2, names their BSON types)."""
+"""Ids of any BSON type as texts, which is how requests and tokens carry them."""
 
 import re
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASC
 _UUID_SUBTYPES = (3, 4)
 
 LONGEST = 128
-"""The most characters of an id in a request or a token."""
+"""The maximum length of an id in a request or a token, in characters."""
 
 
 def meanings(text: str) -> list[Any]:
-    """The ids that a text may stand for, the likeliest first: an ObjectId, a UUID, an integer, and the text itself."""
+    """Return the ids that a text may stand for, likeliest first: an ObjectId, a UUID, an integer, and the text itself."""
     found: list[Any] = []
     if _OBJECT_ID.fullmatch(text):
         found.append(ObjectId(text))
@@ -32,7 +32,7 @@ def meanings(text: str) -> list[Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """An id as responses show it, such that `meanings` of it has the id; None if there is no such text."""
+    """Return an id as responses show it, so that `meanings` finds it again; None for other types."""
     if isinstance(value, Binary) and value.subtype in _UUID_SUBTYPES and len(value) == len(UUID(int=0).bytes):
         return str(UUID(bytes=bytes(value)))
     is_plain = isinstance(value, ObjectId | str) or (isinstance(value, int) and not isinstance(value, bool))
@@ -40,7 +40,7 @@ def as_text(value: Any) -> str | None:
 
 
 def likeliest(text: str, present: Iterable[Any]) -> Any:
-    """Of ids that are there, the one that a text stands for most likely; None if it stands for none of them."""
+    """Return the existing id that a text most likely stands for; None if none of them matches."""
     there = list(present)
     return next(
         (one for meaning in meanings(text) for one in there if type(one) is type(meaning) and one == meaning),

@@ -1,4 +1,4 @@
-"""The indexes that the service works with. They are created when somebody asks for it, never by the way."""
+"""The indexes that the service needs. They are created on request only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from booking_migrate.stores.mongo.raw import SIMPLE
 
 @dataclass(frozen=True, slots=True)
 class NeededIndex:
-    """One index and what it is for."""
+    """One index and its purpose."""
 
     collection: DriverCollection
     keys: tuple[str, ...]
@@ -24,21 +24,21 @@ class NeededIndex:
 
     purpose: str
     unique: bool = False
-    """Whether it keeps a client from having two client documents; old bookings are no matter of it."""
+    """Whether it allows only one client document per client; it does not cover old bookings."""
 
     @property
     def name(self) -> str:
-        """What it is called if it is created."""
+        """Return its name, if the service creates it."""
         return "_".join(("service", *(key.replace(".", "_") for key in self.keys)))
 
     def __str__(self) -> str:
         return f"{self.collection.name}: {', '.join(self.keys)}{' (unique)' if self.unique else ''}"
 
     def is_there(self) -> bool:
-        """Whether the collection has an index that does the same or more.
+        """Return whether the collection has an index that serves the same queries.
 
         Raises:
-            NotPermitted, ConnectionProblem: the server does not say.
+            NotPermitted, ConnectionProblem: the indexes cannot be listed.
         """
         if self.unique:
             return has_client_documents_index(self.collection)
@@ -56,7 +56,7 @@ class NeededIndex:
 
 
 def needed_indexes(collections: ServiceCollections, expert_user_field: str) -> tuple[NeededIndex, ...]:
-    """Every index that requests rely on."""
+    """Return every index that requests rely on."""
     bookings, experts = collections.bookings, collections.experts
     return (
         NeededIndex(bookings, ("clientId",), "one client document a client", unique=True),
@@ -68,10 +68,10 @@ def needed_indexes(collections: ServiceCollections, expert_user_field: str) -> t
 
 
 def missing_indexes(needed: tuple[NeededIndex, ...]) -> list[NeededIndex]:
-    """Those that are not there.
+    """Return those that do not exist.
 
     Raises:
-        NotPermitted, ConnectionProblem: the server does not say.
+        NotPermitted, ConnectionProblem: the indexes cannot be listed.
     """
     return [index for index in needed if not index.is_there()]
 
@@ -81,7 +81,7 @@ def create_index(index: NeededIndex) -> None:
 
     Raises:
         DuplicateClientDocuments: clients have more than one client document already.
-        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
+        NotPermitted, WriteFailed, ConnectionProblem: it cannot be created.
     """
     if index.unique:
         make_client_documents_index(index.collection)

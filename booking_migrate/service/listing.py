@@ -1,4 +1,4 @@
-"""Which sessions a list shows, in what order, and which page of it."""
+"""Filtering, sorting and paging of session lists."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class Order(StrEnum):
-    """How a list is sorted; a minus sign means falling."""
+    """The order of a list; a minus sign means descending."""
 
     DATE = "scheduledDate"
     DATE_FALLING = "-scheduledDate"
@@ -30,7 +30,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which sessions are wanted; what is empty or None admits everything."""
+    """The filters of a list; one that is empty or None admits everything."""
 
     statuses: frozenset[str] = frozenset()
     payment_statuses: frozenset[str] = frozenset()
@@ -45,7 +45,7 @@ class Filters:
     """The latest one; its whole UTC day belongs to the range."""
 
     def admits(self, fields: Document) -> bool:
-        """Whether a session, given decoded, is wanted."""
+        """Return whether a decoded session passes all filters."""
         if self.statuses and fields.get("status", DEFAULT_STATUS) not in self.statuses:
             return False
         if self.payment_statuses and fields.get("paymentStatus", DEFAULT_STATUS) not in self.payment_statuses:
@@ -71,26 +71,26 @@ class Page(Generic[Item]):
 
     items: Sequence[Item]
     page: int
-    """Counted from 1."""
+    """Its number, from 1."""
 
     limit: int
-    """The most items on a page."""
+    """The maximum number of items on a page."""
 
     total: int
-    """The items of the whole list."""
+    """The number of items in the whole list."""
 
     @property
     def pages(self) -> int:
-        """How many pages there are; none if there is no item."""
+        """Return the number of pages; 0 for an empty list."""
         return -(-self.total // self.limit)
 
 
 def arrange(
     items: Iterable[Item], fields_of: Callable[[Item], Document], filters: Filters, order: Order
 ) -> list[Item]:
-    """The items that are wanted, sorted.
+    """Return the items that pass the filters, sorted.
 
-    Equal ones stand in the order of their `sessionId`, so a list is the same however often it is asked for.
+    Equal ones are in the order of their `sessionId`, so that repeated requests return the same list.
     """
     wanted = [item for item in items if filters.admits(fields_of(item))]
     wanted.sort(key=lambda item: sort_key(fields_of(item).get("sessionId")))
@@ -99,13 +99,13 @@ def arrange(
     return wanted
 
 
-def cut(items: Sequence[Item], page: int, limit: int) -> Page[Item]:
-    """One page of a list; one behind its end is empty."""
+def paginate(items: Sequence[Item], page: int, limit: int) -> Page[Item]:
+    """Return one page of a list; a page behind its end is empty."""
     return Page(items[(page - 1) * limit : page * limit], page, limit, len(items))
 
 
 def _by_date(fields: Document) -> tuple[int, int]:
-    """The start of the session, and what has no date first."""
+    """Return the start of the session; sessions without a date come first."""
     slot, date = read_slot(fields), fields.get("scheduledDate")
     if slot is not None:
         return 1, slot.start
@@ -118,7 +118,7 @@ def _by_creation(fields: Document) -> tuple[int, int]:
 
 
 def _by_price(fields: Document) -> tuple[int, Decimal]:
-    """The decimal number, and what is none first."""
+    """Return the price as a decimal; prices that are not numbers come first."""
     price: Any = fields.get("price")
     number = decimal_of(price) if type(price) in NUMBER_TYPES else Decimal("NaN")
     return (0, Decimal(0)) if number.is_nan() else (1, number)

@@ -1,4 +1,4 @@
-"""Who asks, and whom they book: users and experts as the service needs them."""
+"""The caller of a request, and the lookup of users and experts."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import pymongo
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.people import Person
-from booking_migrate.errors import Unknown
 from booking_migrate.service.actions import Role
 from booking_migrate.service.appointment import Expert, read_expert
+from booking_migrate.service.errors import Unknown
 from booking_migrate.service.identifiers import likeliest, meanings
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert
@@ -21,49 +21,49 @@ from booking_migrate.stores.mongo.raw import any_of
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """The user who sent a request."""
 
     user_id: Any
     """The user's `_id`."""
 
     person: Person | None
-    """What is known of the user; None if there is no such user."""
+    """The user's data; None if the user does not exist."""
 
     find_experts: Callable[[], tuple[Any, ...]] = tuple
-    """Looks up the `_id` of each expert that this user is; many requests need not know."""
+    """Looks up the `_id` of each expert that this user is; deferred, because many requests do not need it."""
 
     @cached_property
     def expert_ids(self) -> tuple[Any, ...]:
-        """The `_id` of each expert that this user is."""
+        """Return the `_id` of each expert that this user is."""
         return self.find_experts()
 
     @cached_property
     def expert_keys(self) -> frozenset[bytes]:
-        """The sort keys of the experts' ids."""
+        """Return the sort keys of the experts' ids."""
         return frozenset(map(sort_key, self.expert_ids))
 
     def is_client_of(self, view: ClientView) -> bool:
-        """Whether these are the caller's own bookings."""
+        """Return whether these are the caller's own bookings."""
         return sort_key(view.client_id) == sort_key(self.user_id)
 
     def roles_in(self, view: ClientView, session: SeenSession) -> list[Role]:
-        """What the caller is in one session."""
+        """Return the roles of the caller in one session."""
         is_expert = is_of_expert(session.fields, self.expert_keys)
         roles = {Role.CLIENT: self.is_client_of(view), Role.EXPERT: is_expert}
         return [role for role, applies in roles.items() if applies]
 
 
 class PeopleDirectory:
-    """Looks users and experts up, each time anew."""
+    """Looks up users and experts, without a cache."""
 
     def __init__(self, collections: ServiceCollections, plan: ServicePlan) -> None:
-        """Take the parts; nothing is sent to the server yet."""
+        """Prepare the lookup; nothing is sent to the server yet."""
         self._users = collections.users
         self._experts = collections.experts
         self._plan = plan
 
     def caller(self, user: str) -> Caller:
-        """Who a token's user id stands for. One whom nobody knows can be looked at, but books nothing."""
+        """Return the caller for the user id of a token. An unknown user may read, but cannot book."""
         candidates = meanings(user)
         with pymongo.timeout(self._plan.seconds):
             found = {sort_key(one["_id"]): one for one in self._users.find({"_id": {"$in": candidates}})}
@@ -78,10 +78,10 @@ class PeopleDirectory:
             return tuple(expert["_id"] for expert in experts)
 
     def expert(self, text: str) -> tuple[Expert, Person | None]:
-        """An expert, named by its own `_id` or by its user's, and its user if there is one.
+        """Return the expert with this `_id` or with this user, and its user if it exists.
 
         Raises:
-            Unknown: there is no such expert.
+            Unknown: the expert does not exist.
         """
         with pymongo.timeout(self._plan.seconds):
             found = self._find_expert(text)
@@ -105,7 +105,7 @@ class PeopleDirectory:
 
 
 _MEANT = 10
-"""More than one text can mean."""
+"""A limit above the number of ids that one text can stand for."""
 
 
 def _first(documents: Iterable[Document], field: str, value: Any) -> Document:

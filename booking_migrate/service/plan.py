@@ -1,4 +1,4 @@
-"""What a service is to keep to, and where its data is, as values."""
+"""The rules of the service and the collections that it uses, as values."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """Everything that decides what the service answers."""
+    """All settings that influence the answers of the service."""
 
     contract: Contract = field(default_factory=Contract)
     accepted: frozenset[Reason] = frozenset()
@@ -24,7 +24,7 @@ class ServicePlan:
     lookup: LookupFields = field(default_factory=LookupFields)
     offer: OfferFields = field(default_factory=OfferFields)
     seconds: float = 10.0
-    """How long the database may take for looking somebody up, for reading, and for all attempts at a write."""
+    """The time limit for each lookup, for each read, and for all attempts of a write together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +37,4 @@ class ServiceCollections:
     users: DriverCollection
     experts: DriverCollection
     slots: DriverCollection
-    """One small document for each expert and client that was booked: whoever books touches it first."""
+    """One small document for each booked expert and each client: every booking updates it first."""

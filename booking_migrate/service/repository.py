@@ -1,9 +1,9 @@
-"""Bookings in MongoDB: what people see of them and do with them, in the new shape whatever shape they are stored in.
+"""Bookings in MongoDB: reads and writes in the new shape, whatever shape they are stored in.
 
-Every write is one transaction that reads what it depends on, so two writes that depend on each other never both take
-place. Sessions of one expert lie in the documents of many clients; so that two of them cannot be booked into one slot at
-once, whoever books touches a small document of the expert and one of the client before writing (collection
-`booking_migrate_slots`), and of two who do so at once, one starts over and then sees the other's session.
+Every write is one transaction that also reads the data it depends on, so conflicting writes never both succeed. The
+sessions of one expert are in the documents of many clients. To prevent double bookings, every booking first updates a
+small document of the expert and one of the client (collection `booking_migrate_slots`): of two concurrent bookings,
+one hits a write conflict, is repeated, and then sees the other's session.
 """
 
 import time
@@ -26,21 +26,21 @@ from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
 from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.domain.session import Converter
 from booking_migrate.domain.totals import total
-from booking_migrate.errors import NotYours, SlotTaken, Unknown, Unwritable
 from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allow
 from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
+from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable
 from booking_migrate.service.identifiers import meanings
-from booking_migrate.service.listing import Filters, Order, Page, arrange, cut
-from booking_migrate.service.moment import ClientRecords, Snapshot
+from booking_migrate.service.listing import Filters, Order, Page, arrange, paginate
 from booking_migrate.service.people import Caller, PeopleDirectory
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.snapshot import ClientRecords, Snapshot
 from booking_migrate.service.timetable import DAY, Slot, read_slot
 from booking_migrate.service.transactions import in_snapshot, in_transaction
 from booking_migrate.service.view import ClientView, SeenSession
 from booking_migrate.stores.mongo.raw import any_of
 
 _ARRAY_ELEMENT = 64
-"""Bytes that a session takes in an array beyond its own, and that changed totals may take; generously."""
+"""An upper bound, in bytes, of what a session adds to a document beyond its own size, changed totals included."""
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ _PATIENCE_OF_PROBES = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a request for one client's bookings, or for one session of them, is answered with."""
+    """The answer to a request about one session: the session and its booking."""
 
     booking: ClientView
     session: SeenSession
@@ -58,19 +58,19 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ListedSession:
-    """One line of a list."""
+    """One session of a list."""
 
     booking: Document
-    """`_id` and the client's fields of the client document that has the session, or will have it."""
+    """`_id` and the client's fields of the client document that has the session, or will have it after a migration."""
 
     session: Document
 
 
 class Repository:
-    """The bookings of one collection, whatever their shape."""
+    """The bookings of one collection, in either shape."""
 
     def __init__(self, collections: ServiceCollections, plan: ServicePlan) -> None:
-        """Take the parts; nothing is sent to the server yet."""
+        """Prepare the repository; nothing is sent to the server yet."""
         self._collections = collections
         self._client = collections.bookings.database.client
         self._plan = plan
@@ -81,12 +81,12 @@ class Repository:
         """Book a session: append it to the caller's client document, or create the document.
 
         Raises:
-            NotYours: the caller is no user of the platform.
-            Unknown: there is no such expert.
-            NotBookable: the expert does not offer that, or the session would break the contract.
+            NotYours: the caller is not a user of the platform.
+            Unknown: the expert does not exist.
+            NotBookable: the expert does not offer it, or the session would violate the contract.
             SlotTaken: the expert or the client has another session at that time, pending or confirmed.
-            Unwritable: the client's document is too large already, or broken.
-            Busy: others come between all the time.
+            Unwritable: the client's document would become too large, or cannot be read.
+            Busy: too many write conflicts.
         """
         if caller.person is None:
             raise NotYours("only users of the platform can book")
@@ -107,24 +107,24 @@ class Repository:
         )
 
     def _write(self, session: ClientSession, new: Appointment) -> Shown:
-        moment = self._snapshot(session)
+        snapshot = self._snapshot(session)
         client_id, expert_id = new.client["clientId"], new.session["expertId"]
-        if any(_blocks(fields, new.slot) for fields in moment.blocking(expert_id, new.date)):
+        if any(_blocks(fields, new.slot) for fields in snapshot.blocking(expert_id, new.date)):
             raise SlotTaken("expert")
-        holding = moment.holding(client_id)
-        if any(_blocks(fields, new.slot) for fields in _sessions_in(holding)):
+        records = snapshot.records_of(client_id)
+        if any(_blocks(fields, new.slot) for fields in _sessions_in(records)):
             raise SlotTaken("client")
         self._take_turn(session, expert_id, client_id)
-        if holding.broken:
-            raise Unwritable("it is broken")
-        if holding.documents:
-            self._append(session, holding.documents[0], new)
+        if records.broken:
+            raise Unwritable("it cannot be read")
+        if records.documents:
+            self._append(session, records.documents[0], new)
         else:
             self._collections.bookings.insert_one(new.new_document(), session=session)
-        return _shown(moment.holding(client_id).view(), new.session["sessionId"])
+        return _shown(snapshot.records_of(client_id).view(), new.session["sessionId"])
 
     def _take_turn(self, session: ClientSession, expert_id: Any, client_id: Any) -> None:
-        """Touch what everybody touches who books this expert or for this client: of two at once, one starts over."""
+        """Update the documents that every booking of this expert or client updates, to provoke a write conflict."""
         self._collections.slots.bulk_write(
             [
                 UpdateOne({"_id": {kind: value}}, {"$inc": {"booked": 1}}, upsert=True)
@@ -147,36 +147,36 @@ class Repository:
     def change(
         self, caller: Caller, booking_id: str, session_id: ObjectId, action: Action, reason: str | None = None
     ) -> Shown:
-        """Confirm, cancel or complete one session, in whichever shape it is stored.
+        """Confirm, cancel or complete one session, in either shape.
 
         Raises:
-            Unknown: there is no such booking or session.
-            NotYours: the caller may not do that.
+            Unknown: the booking or session does not exist.
+            NotYours: the caller may not do it.
             WrongState: the session's status does not allow it.
-            Busy: others come between all the time.
+            Busy: too many write conflicts.
         """
 
         def body(session: ClientSession) -> Shown:
-            moment = self._snapshot(session)
-            holding = self._find_records_of(moment, booking_id, caller)
-            view = _view(holding)
+            snapshot = self._snapshot(session)
+            records = self._find_records_of(snapshot, booking_id, caller)
+            view = _view(records)
             seen = _seen(view, caller, session_id)
             role = allow(action, caller.roles_in(view, seen), seen.fields.get("status"))
-            self._apply(session, holding, seen, Change(action, role, _now(), reason))
-            after = _view(moment.holding(view.client_id))
+            self._apply(session, records, seen, Change(action, role, _now(), reason))
+            after = _view(snapshot.records_of(view.client_id))
             return _shown(_visible(after, caller), session_id)
 
         return in_transaction(self._client, body, self._plan.seconds)
 
     def _apply(
-        self, session: ClientSession, holding: ClientRecords, seen: SeenSession, change: Change
+        self, session: ClientSession, records: ClientRecords, seen: SeenSession, change: Change
     ) -> None:
         bookings = self._collections.bookings
         if seen.is_old:
             old = any_of("_id", [seen.fields["legacyBookingId"]])
             bookings.update_one(old, {"$set": change.fields()}, session=session)
             return
-        for document in holding.documents:
+        for document in records.documents:
             for number, stored in enumerate(document.sessions):
                 if stored.fields.get("sessionId") == seen.session_id:
                     fields = {f"sessions.{number}.{name}": value for name, value in change.fields().items()}
@@ -186,85 +186,87 @@ class Repository:
                     return
 
     def find(self, caller: Caller, booking_id: str) -> ClientView:
-        """A client's bookings; an expert gets its own sessions of them, with totals over those.
+        """Return a client's bookings; an expert gets its own sessions of them, with totals over those.
 
         Raises:
-            Unknown: there is no such booking.
-            NotYours: it is another client's, and no session of it is the caller's.
+            Unknown: the booking does not exist.
+            NotYours: it belongs to another client and has no session with the caller as expert.
         """
-        view = self._read(lambda moment: _view(self._find_records_of(moment, booking_id, caller)))
+        view = self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
         return _visible(view, caller)
 
     def find_session(self, caller: Caller, booking_id: str, session_id: ObjectId) -> Shown:
-        """One session.
+        """Return one session with its booking.
 
         Raises:
-            Unknown: there is no such booking or session.
-            NotYours: it is neither the caller's as client nor as expert.
+            Unknown: the booking or session does not exist.
+            NotYours: the caller is neither its client nor its expert.
         """
-        view = self._read(lambda moment: _view(self._find_records_of(moment, booking_id, caller)))
+        view = self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
         return Shown(_visible(view, caller), _seen(view, caller, session_id))
 
     def list(
         self, caller: Caller, role: Role, filters: Filters, order: Order, *, page: int, limit: int
     ) -> Page[ListedSession]:
-        """The caller's sessions as client or as expert, filtered, sorted, one page of them."""
+        """Return one page of the caller's sessions as client or as expert, filtered and sorted."""
         if role is Role.CLIENT:
-            view = self._read(lambda moment: moment.holding(caller.user_id).view())
+            view = self._read(lambda snapshot: snapshot.records_of(caller.user_id).view())
             own = [] if view is None else [ListedSession(_owner(view), one.fields) for one in view.sessions]
-            return cut(arrange(own, lambda one: one.session, filters, order), page, limit)
-        return self._read(lambda moment: _expert_page(moment, caller, filters, order, page=page, limit=limit))
+            return paginate(arrange(own, lambda one: one.session, filters, order), page, limit)
+        return self._read(
+            lambda snapshot: _expert_page(snapshot, caller, filters, order, page=page, limit=limit)
+        )
 
     def check_ready(self) -> None:
-        """Ask the primary whether it is there.
+        """Check that the primary answers.
 
         Raises:
-            PyMongoError: it is not.
+            PyMongoError: it does not.
         """
         with pymongo.timeout(_PATIENCE_OF_PROBES):
             self._client.admin.command("ping")
 
-    def _find_records_of(self, moment: Snapshot, booking_id: str, caller: Caller) -> ClientRecords:
-        """The documents of the client that a booking id names.
+    def _find_records_of(self, snapshot: Snapshot, booking_id: str, caller: Caller) -> ClientRecords:
+        """Return the documents of the client that a booking id names.
 
         The id is the `_id` of the client document, or the one that a client without a document will get.
         """
         wanted = meanings(booking_id)
-        owner = moment.owner_of(wanted)
+        owner = snapshot.owner_of(wanted)
         if owner is not None:
-            return moment.holding(owner)
+            return snapshot.records_of(owner)
         document_id = wanted[0]
         if not isinstance(document_id, ObjectId):
             raise Unknown("booking", "bookingId")
         if client_document_id(caller.user_id) == document_id:
-            return moment.holding(caller.user_id)
-        holding = moment.holding(client_of_document(document_id))
-        if not holding.sessions and caller.expert_ids:
-            # A client whose id is no ObjectId cannot be told from the document's; an expert knows its own clients.
-            clients = (one for one in moment.clients_of(caller.expert_ids) if is_client_id(one))
+            return snapshot.records_of(caller.user_id)
+        records = snapshot.records_of(client_of_document(document_id))
+        if not records.sessions and caller.expert_ids:
+            # A client id of another type cannot be derived from the document's id; search the expert's own clients for it.
+            clients = (one for one in snapshot.clients_of(caller.expert_ids) if is_client_id(one))
             known = next((one for one in clients if client_document_id(one) == document_id), None)
-            return holding if known is None else moment.holding(known)
-        return holding
+            return records if known is None else snapshot.records_of(known)
+        return records
 
     def _snapshot(self, session: ClientSession) -> Snapshot:
         return Snapshot(self._collections, self._plan, self._converter, session)
 
     def _read(self, body: Callable[[Snapshot], Result]) -> Result:
-        """Read everything as of one moment."""
+        """Read in one snapshot."""
         return in_snapshot(self._client, lambda session: body(self._snapshot(session)), self._plan.seconds)
 
 
 def _expert_page(
-    moment: Snapshot, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
+    snapshot: Snapshot, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
 ) -> Page[ListedSession]:
-    """One page of an expert's sessions, each with the booking that its client sees it in."""
-    found = moment.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
-    chosen = cut(arrange(found, lambda one: one.fields, filters, order), page, limit)
+    """Return one page of an expert's sessions, each with its client's booking."""
+    found = snapshot.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
+    chosen = paginate(arrange(found, lambda one: one.fields, filters, order), page, limit)
     bookings = {sort_key(one.client_id): one.booking for one in chosen.items if one.booking is not None}
     others = {sort_key(one.client_id): one.client_id for one in chosen.items}
     unknown = [client_id for key, client_id in others.items() if key not in bookings]
-    for key, holding in (moment.holdings(unknown) if unknown else {}).items():
-        view = holding.view()
+    for key, records in (snapshot.records_by_client(unknown) if unknown else {}).items():
+        view = records.view()
         bookings[key] = {"clientId": others[key]} if view is None else _owner(view)
     listed = [ListedSession(bookings[sort_key(one.client_id)], one.fields) for one in chosen.items]
     return Page(listed, chosen.page, chosen.limit, chosen.total)
@@ -278,15 +280,19 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _view(holding: ClientRecords) -> ClientView:
-    view = holding.view()
+def _view(records: ClientRecords) -> ClientView:
+    view = records.view()
     if view is None:
         raise Unknown("booking", "bookingId")
     return view
 
 
 def _visible(view: ClientView, caller: Caller) -> ClientView:
-    """What the caller may see of a client's bookings."""
+    """Return the part of a client's bookings that the caller may see.
+
+    Raises:
+        NotYours: the caller may see none of them.
+    """
     if caller.is_client_of(view):
         return view
     own = view.of_experts(caller.expert_keys)
@@ -296,7 +302,12 @@ def _visible(view: ClientView, caller: Caller) -> ClientView:
 
 
 def _seen(view: ClientView, caller: Caller, session_id: ObjectId) -> SeenSession:
-    """One session, if the caller may see it."""
+    """Return one session if the caller may see it.
+
+    Raises:
+        NotYours: the caller may not.
+        Unknown: it does not exist.
+    """
     visible = _visible(view, caller).session(session_id)
     if visible is not None:
         return visible
@@ -306,28 +317,28 @@ def _seen(view: ClientView, caller: Caller, session_id: ObjectId) -> SeenSession
 
 
 def _shown(view: ClientView | None, session_id: ObjectId) -> Shown:
-    """A session that was written in this moment, in its booking."""
+    """Return a session that was just written, with its booking."""
     session = None if view is None else view.session(session_id)
     if view is None or session is None:
         raise Unknown("session", "sessionId")
     return Shown(view, session)
 
 
-def _sessions_in(holding: ClientRecords) -> Iterator[Document]:
-    """Everything of a client that may take a slot; old bookings count even if they break the contract."""
-    for document in holding.documents:
+def _sessions_in(records: ClientRecords) -> Iterator[Document]:
+    """Yield everything of a client that may occupy a slot; old bookings are included even if they violate the contract."""
+    for document in records.documents:
         yield from (session.fields for session in document.sessions)
-    yield from (booking.fields for booking in holding.bookings)
+    yield from (booking.fields for booking in records.bookings)
 
 
 def _blocks(fields: Document, slot: Slot) -> bool:
-    """Whether a session or an old booking is in the way of a slot."""
+    """Return whether a session or an old booking overlaps a slot and blocks it."""
     taken = read_slot(fields)
     return fields.get("status", DEFAULT_STATUS) in BLOCKING and taken is not None and taken.overlaps(slot)
 
 
 def _totals(sessions: list[Document], now: int) -> Document:
-    """A client document's totals over these sessions (DESIGN.md, section 2), and when it was changed."""
+    """Return the totals of a client document with these sessions, and the time of the change."""
     return {
         "totalSessions": len(sessions),
         "totalSpent": total(one.get("price") for one in sessions),
@@ -336,7 +347,7 @@ def _totals(sessions: list[Document], now: int) -> Document:
 
 
 def _range(filters: Filters) -> tuple[int | None, int | None]:
-    """The dates that a list is about: the earliest, and the first one behind."""
+    """Return the range of dates of a list: the earliest, and the upper bound, excluded."""
     first, last = filters.first_date, filters.last_date
     return (
         None if first is None else first // DAY * DAY,

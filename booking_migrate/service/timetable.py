@@ -1,6 +1,6 @@
-"""When sessions are: dates, times of day and whether two sessions overlap.
+"""The time of sessions: dates, times of day, and overlaps.
 
-The data knows no time zones (DESIGN.md, section 2): `scheduledDate` is a day, `startTime` and `endTime` are times on the
+The data has no time zones: `scheduledDate` is a day, `startTime` and `endTime` are times on the
 platform's clock. A day is the UTC day of `scheduledDate`, whatever its time of day. Times compare as minutes, so 9:30 is
 before 12:30; an end that is not after its start is on the next day.
 """
@@ -22,29 +22,29 @@ MINUTES_A_DAY = 1440
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A stretch of time, in minutes since 1970; its end is no part of it."""
+    """A half-open interval of time, in minutes since 1970: the end is excluded."""
 
     start: int
     end: int
 
     def overlaps(self, other: "Slot") -> bool:
-        """Whether both have a minute in common."""
+        """Return whether both have a minute in common."""
         return self.start < other.end and other.start < self.end
 
 
 def minutes_of(time: str) -> int:
-    """The minutes of a time of day (``H:MM`` or ``HH:MM``) since midnight."""
+    """Return the minutes of a time of day (``H:MM`` or ``HH:MM``) since midnight."""
     hours, _, minutes = time.partition(":")
     return int(hours) * 60 + int(minutes)
 
 
 def time_at(minutes: int) -> str:
-    """The time of day (``HH:MM``) so many minutes after a midnight."""
+    """Return the time of day (``HH:MM``) at a number of minutes after midnight."""
     return f"{minutes % MINUTES_A_DAY // 60:02}:{minutes % 60:02}"
 
 
 def slot_of(scheduled_date: int, start_time: str, end_time: str) -> Slot:
-    """The time that a session takes.
+    """Return the time that a session occupies.
 
     Args:
         scheduled_date: milliseconds since 1970; the UTC day counts.
@@ -57,7 +57,7 @@ def slot_of(scheduled_date: int, start_time: str, end_time: str) -> Slot:
 
 
 def read_slot(fields: Mapping[str, Any]) -> Slot | None:
-    """The time that a stored session or old booking takes; None if its fields do not say."""
+    """Return the time that a stored session or old booking occupies; None if its fields are not valid."""
     date, start, end = (fields.get(name) for name in ("scheduledDate", "startTime", "endTime"))
     if type(date) is not DatetimeMS or not all(
         type(time) is str and fullmatch(TIME, time) for time in (start, end)
@@ -67,10 +67,10 @@ def read_slot(fields: Mapping[str, Any]) -> Slot | None:
 
 
 def dates_near(scheduled_date: int) -> tuple[int, int]:
-    """Between which dates, in milliseconds, the sessions lie that may overlap one on this date.
+    """Return the range of dates, in milliseconds, of sessions that may overlap one on this date.
 
-    No session takes more than a day, so those of the day before and of the day after may reach into it. The first date
-    belongs to the range, the last one does not.
+    A session takes at most a day, so those of the day before and of the day after may overlap. The range includes its
+    first date and excludes its last one.
     """
     midnight = scheduled_date // DAY * DAY
     return midnight - DAY, midnight + 2 * DAY

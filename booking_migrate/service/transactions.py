@@ -1,4 +1,4 @@
-"""Writes that stand or fall as one, and reads that are all of one moment.
+"""Writes in transactions, and reads in snapshots.
 
 Source: MongoDB manual, core/transactions-in-applications and reference/read-concern-snapshot.
 """
@@ -16,23 +16,23 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from booking_migrate.errors import Busy
+from booking_migrate.service.errors import Busy
 
 _SECONDS_TO_ABORT = 2.0
 _SHORTEST = 0.001
-"""Seconds: the driver takes 0 for no limit at all."""
+"""Seconds: the driver takes 0 as no limit."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
-"""Seconds; a pause is chosen by chance up to a bound that doubles."""
+"""Seconds; a pause is random up to a bound that doubles."""
 
 _REFUSING = frozenset({121, 371})
-"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over keeps writes out."""
+"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over refuses writes."""
 
 _CONTENTION = frozenset({112, 11000})
-"""WriteConflict, and DuplicateKey: somebody else made the same document in the same moment, and is found next time."""
+"""WriteConflict, and DuplicateKey: a concurrent request created the same document, which the next attempt finds."""
 
 _NO_SNAPSHOT = frozenset({239, 246})
-"""SnapshotTooOld, and SnapshotUnavailable: the collection was renamed or dropped just now."""
+"""SnapshotTooOld, and SnapshotUnavailable: the collection was renamed or dropped."""
 
 Result = TypeVar("Result")
 
@@ -40,17 +40,17 @@ Result = TypeVar("Result")
 def in_transaction(
     client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float
 ) -> Result:
-    """Run a body of reads and writes in one transaction, again if somebody else's write came between.
+    """Run a body of reads and writes in one transaction, and repeat it after a write conflict.
 
-    All its reads are of one moment; if what it writes has changed since, nothing is written and it is run again.
+    Its reads see one snapshot; if a document that it writes has changed since, nothing is written and it is run again.
 
     Args:
         client: the client of the collections that the body uses.
-        body: what is to be done; it may be called several times.
+        body: the reads and writes; it may be called several times.
         seconds: how long all attempts may take together.
 
     Raises:
-        Busy: others came between too often, or the collection refuses writes just now (a cut-over is going on).
+        Busy: too many write conflicts, or the collection refuses writes during a cut-over.
     """
 
     def attempt(deadline: float) -> Result:
@@ -58,14 +58,14 @@ def in_transaction(
             return _transact(client, body, deadline)
         except OperationFailure as error:
             if _REFUSING & _codes(error):
-                raise Busy("bookings cannot be changed just now", retry_after=5) from None
+                raise Busy("bookings cannot be changed at the moment", retry_after=5) from None
             raise
 
     return _persist(attempt, _CONTENTION, seconds)
 
 
 def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float) -> Result:
-    """Run a body of reads that all see what a majority had in one and the same moment.
+    """Run a body of reads in one snapshot of majority-committed data.
 
     Args:
         client: the client of the collections that the body reads.
@@ -73,7 +73,7 @@ def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result
         seconds: how long all attempts may take together.
 
     Raises:
-        Busy: there was no such moment for too long.
+        Busy: the server had no snapshot of these collections within the time limit.
     """
 
     def attempt(deadline: float) -> Result:
@@ -84,7 +84,7 @@ def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result
 
 
 def _persist(attempt: Callable[[float], Result], passing: frozenset[int], seconds: float) -> Result:
-    """Make attempts until one succeeds; codes of the server in ``passing`` are worth another one."""
+    """Make attempts until one succeeds; errors with codes in ``passing`` are retried."""
     deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
     while time.monotonic() < deadline:
@@ -93,9 +93,9 @@ def _persist(attempt: Callable[[float], Result], passing: frozenset[int], second
         except PyMongoError as error:
             if not (error.has_error_label("TransientTransactionError") or passing & _codes(error)):
                 raise
-        time.sleep(random.uniform(0, pause))  # noqa: S311 - nothing secret about a pause
+        time.sleep(random.uniform(0, pause))  # noqa: S311 - a pause need not be unpredictable
         pause = min(2 * pause, _LONGEST_PAUSE)
-    raise Busy("too many others come between just now")
+    raise Busy("too many conflicting requests at the moment")
 
 
 def _transact(client: MongoClient[Any], body: Callable[[ClientSession], Result], deadline: float) -> Result:
@@ -105,7 +105,7 @@ def _transact(client: MongoClient[Any], body: Callable[[ClientSession], Result],
             with _until(deadline):
                 result = body(session)
         except BaseException:
-            # In a time of its own: a transaction that is left open keeps others from booking for a minute.
+            # With its own time limit: an open transaction blocks other bookings for a minute.
             with pymongo.timeout(_SECONDS_TO_ABORT):
                 session.abort_transaction()
             raise
@@ -115,7 +115,7 @@ def _transact(client: MongoClient[Any], body: Callable[[ClientSession], Result],
 
 
 def _commit(session: ClientSession, deadline: float) -> None:
-    """Commit; while nobody knows whether it took, ask again: a commit is only ever done once."""
+    """Commit, and repeat it while its result is unknown: a commit is idempotent."""
     while True:
         try:
             session.commit_transaction()
@@ -132,7 +132,7 @@ def _until(deadline: float) -> AbstractContextManager[None]:
 
 
 def _codes(error: PyMongoError) -> frozenset[int | None]:
-    """The server's codes in an error, those of single writes too."""
+    """Return the server's codes in an error, including those of single writes."""
     if not isinstance(error, OperationFailure):
         return frozenset()
     problems = (error.details or {}).get("writeErrors", ())

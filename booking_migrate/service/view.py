@@ -1,7 +1,7 @@
-"""Old bookings and client documents as the new structure shows them.
+"""Old bookings and client documents in the new structure.
 
-What a client sees is what a migration would make of the client's documents just now: `consolidate` over all of them. So
-the answers are the same before, during and after a migration, by construction.
+A client sees what a migration would make of the client's current documents: the result of `consolidate` over all of
+them. So the answers are the same before, during and after a migration, by construction.
 """
 
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from booking_migrate.domain.totals import total
 
 @dataclass(frozen=True, slots=True)
 class SeenSession:
-    """One session of a client as it is shown."""
+    """One session of a client in the new structure."""
 
     fields: Document
     """`sessionId` and all other fields, decoded."""
 
     is_old: bool
-    """Whether it still is a booking in the old shape; its `_id` is `legacyBookingId` then."""
+    """Whether it is stored as a booking in the old shape, whose `_id` is its `legacyBookingId`."""
 
     @property
     def session_id(self) -> Any:
-        """The `sessionId`, decoded; None if the session has none."""
+        """Return the `sessionId`, decoded; None if the session lacks it."""
         return self.fields.get("sessionId")
 
 
@@ -45,36 +45,36 @@ class ClientView:
 
     @property
     def client_id(self) -> Any:
-        """The `clientId`, decoded."""
+        """Return the `clientId`, decoded."""
         return self.fields["clientId"]
 
     def session(self, session_id: ObjectId) -> SeenSession | None:
-        """The session of this id, if there is one."""
+        """Return the session with this id, or None."""
         return next((one for one in self.sessions if one.session_id == session_id), None)
 
     def of_experts(self, expert_keys: frozenset[bytes]) -> "ClientView":
-        """What an expert sees of it: its own sessions, and totals over them.
+        """Return the view of an expert: its own sessions, and totals over them.
 
         Args:
             expert_keys: the sort keys of the expert's ids.
         """
         own = tuple(one for one in self.sessions if is_of_expert(one.fields, expert_keys))
         totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
-        # Fields that only the application knows are between it and the client.
+        # Fields of the application may be private to the client.
         known = {name: value for name, value in self.fields.items() if name in FIELDS}
         return replace(self, fields={**known, **totals}, sessions=own)
 
 
 def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:
-    """Whether a session is one of these experts'."""
+    """Return whether a session is one of these experts'."""
     return "expertId" in fields and sort_key(fields["expertId"]) in expert_keys
 
 
 def view_of(case: ClientCase) -> ClientView | None:
-    """What a client sees; None if the client has nothing that can be shown.
+    """Return what a client sees; None if no booking of the client can be shown.
 
-    A booking that a migration would reject is not shown, just as it is no session afterwards. A client document that
-    would be too large is shown all the same.
+    A booking that a migration would reject is not shown, because it would not become a session either. A client document
+    that would be too large is shown nevertheless.
     """
     result = consolidate(case, maximum_size=maxsize)
     document = None if result.document is None else read_client_document(result.document)

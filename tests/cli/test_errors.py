@@ -47,7 +47,7 @@ def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPat
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"error: {name}, line 12: no [bold]JSON[/bold]",
-        "Nothing was written. Mend the file, or export it again.",
+        "Nothing was written. Fix the file, or export it again.",
     ]
 
 

@@ -229,7 +229,7 @@ def test_explain_nobody(run: Run) -> None:
     result = run("explain", "no-such-booking", *EXPLAIN)
 
     assert result.exit_code == 5
-    assert "holds no booking 'no-such-booking'" in result.stderr
+    assert "booking 'no-such-booking' is not in" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,9 @@ def test_a_view_and_a_capped_collection_can_be_read(server: Server, database: Da
 def test_an_absent_collection_is_refused_if_required(server: Server, database: Data) -> None:
     """A source has to exist; a directory of users need not."""
     connection = Connection(server.uri, database.name)
+    host = server.uri.split("/")[2]
     for use in ("check", "estimate_count"):
-        with pytest.raises(PlaceNotFound):
+        with pytest.raises(PlaceNotFound, match=f"database {database.name} at {host}"):
             getattr(open_reader(CollectionPlace("bookings"), connection), use)()
 
     users = open_reader(CollectionPlace("users"), connection, required=False)

@@ -8,8 +8,8 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from pymongo.database import Database
 
-from booking_migrate.errors import NotBookable, NotYours, SlotTaken, Unknown
 from booking_migrate.service.actions import Action
+from booking_migrate.service.errors import NotBookable, NotYours, SlotTaken, Unknown
 from booking_migrate.service.repository import Repository
 from tests.support.bookings import ABSENT, DAY
 from tests.support.platform import (

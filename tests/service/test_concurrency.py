@@ -128,7 +128,7 @@ def test_more_than_can_wait(repository: Repository, platform: Settle) -> None:
     """Who comes when all places are taken is sent away with 503 and told to come again; the others are served."""
     platform()
 
-    with serving(repository, limits=Limits(at_work=1, waiting=2)) as service:
+    with serving(repository, limits=Limits(concurrent=1, waiting=2)) as service:
         answers = send([book(service, 7, startTime=f"{number % 24}:00") for number in range(48)])
         counts = Counter(answer.status_code for answer in answers)
         with service.client() as nobody:

@@ -35,7 +35,7 @@ def test_a_slow_body(repository: Repository, platform: Callable[..., Platform]) 
     """A body that does not arrive in time is 408, and meanwhile others are served."""
     platform()
     head = "POST /api/bookings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    with serving(repository, limits=Limits(at_work=1, waiting=5, seconds=0.5)) as service:
+    with serving(repository, limits=Limits(concurrent=1, waiting=5, seconds=0.5)) as service:
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with closing(socket.create_connection(address, timeout=30)) as slow, service.client(user(0)) as quick:
             slow.sendall(head.encode())
@@ -210,7 +210,7 @@ def test_an_unexpected_error(repository: Repository, monkeypatch: pytest.MonkeyP
 def test_many_slow_ones(repository: Repository, platform: Callable[..., Platform]) -> None:
     """Connections that send nothing keep nobody else from working."""
     platform()
-    with serving(repository, limits=Limits(at_work=2, waiting=10)) as service:
+    with serving(repository, limits=Limits(concurrent=2, waiting=10)) as service:
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         idle = [socket.create_connection(address, timeout=30) for _ in range(20)]
         try:

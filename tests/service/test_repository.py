@@ -9,8 +9,8 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.domain.ids import client_document_id, session_id
-from booking_migrate.errors import NotYours, Unknown, Unwritable, WrongState
 from booking_migrate.service.actions import Action, Role
+from booking_migrate.service.errors import NotYours, Unknown, Unwritable, WrongState
 from booking_migrate.service.listing import Filters, Order
 from booking_migrate.service.repository import Repository
 from tests.support.platform import (

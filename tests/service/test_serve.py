@@ -189,7 +189,7 @@ def test_a_server_that_stands_alone(run: Run) -> None:
         result = run("serve", "--insecure-user", "1", "--create-indexes", MONGODB_URI=alone.uri)
 
     assert 5 == result.exit_code
-    assert "is no replica set" in result.stderr
+    assert "is not a replica set" in result.stderr
     assert "secret" not in result.stderr
 
 

@@ -51,7 +51,9 @@ def blocked() -> DryRunReport:
     before = _eventful()
     blockers = (
         Blocker(
-            "TargetInOldShape", "clients holds a document that is no client document: 7", "Are they swapped?"
+            "TargetInOldShape",
+            "clients holds a document that is not a client document: 7",
+            "Are they swapped?",
         ),
         Blocker(
             "DiskTooSmall", "the target will take about 9 bytes, and the server's disk has 8", "Enlarge it."

@@ -79,7 +79,7 @@ def failed() -> Report:
     error = ErrorReport(
         kind="BrokenDocument",
         message="bookings.jsonl, line 12: no JSON document",
-        hint="Nothing was written. Mend the file, or export it again.",
+        hint="Nothing was written. Fix the file, or export it again.",
     )
     return report_of_failure(
         error,

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens (RFC 7519), or one user for all in a trial on this machine."""
+"""Authentication: bearer tokens (RFC 7519), or one fixed user for a trial on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from booking_migrate.errors import BadConfiguration, NotSignedIn
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import NotSignedIn
 from booking_migrate.service.identifiers import LONGEST
 
 KEY = "BOOKING_MIGRATE_JWT_KEY"
@@ -20,7 +21,7 @@ AUDIENCE = "BOOKING_MIGRATE_JWT_AUDIENCE"
 ISSUER = "BOOKING_MIGRATE_JWT_ISSUER"
 
 _SHORTEST_SECRET = 32
-"""Bytes: as many as SHA-256 gives (RFC 7518, section 3.2)."""
+"""Bytes: the size of a SHA-256 hash (RFC 7518, section 3.2)."""
 
 _SHORTEST_RSA = 2048
 """Bits (RFC 7518, section 3.3)."""
@@ -33,20 +34,20 @@ _BEARER = HTTPBearer(
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token has to be."""
+    """The conditions that a token has to meet."""
 
     key: Any
     algorithm: str
-    """The one algorithm that goes with the key; what a token says of itself does not count."""
+    """The one algorithm that fits the key; the algorithm that a token names is ignored."""
 
     audience: str | None = None
     issuer: str | None = None
 
     def user_of(self, token: str) -> str:
-        """The user that a token is for.
+        """Return the id of the user that a token was issued to.
 
         Raises:
-            NotSignedIn: the token is not valid, or not any more.
+            NotSignedIn: the token is invalid or has expired.
         """
         try:
             claims = jwt.decode(
@@ -68,12 +69,12 @@ class TokenRules:
 
 
 def read_rules(environment: Mapping[str, str]) -> TokenRules | None:
-    """The rules that the environment sets; None if it has no key.
+    """Read the rules from environment variables; None if they contain no key.
 
     Raises:
-        BadConfiguration: the key cannot be used, or not with the algorithm that is asked for.
+        BadConfiguration: the key cannot be used, or does not fit the algorithm.
     """
-    # In many places a variable can hold but one line.
+    # Many places that set variables allow a single line only.
     key = environment.get(KEY, "").replace("\\n", "\n")
     if not key:
         return None
@@ -92,26 +93,26 @@ def read_rules(environment: Mapping[str, str]) -> TokenRules | None:
 def _read_public_key(text: str) -> Any:
     if "PRIVATE KEY" in text:
         raise BadConfiguration(
-            KEY, "this is a private key; give the public one, which is enough to check tokens"
+            KEY, "this is a private key; use the public key, which is enough to check tokens"
         )
     try:
         key = load_pem_public_key(text.strip().encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise BadConfiguration(KEY, "this is no public key in PEM") from None
+        raise BadConfiguration(KEY, "this is not a public key in PEM") from None
     if not isinstance(key, RSAPublicKey) or key.key_size < _SHORTEST_RSA:
         raise BadConfiguration(KEY, f"RS256 needs an RSA key of at least {_SHORTEST_RSA} bits")
     return key
 
 
 class Gatekeeper:
-    """Tells who asks."""
+    """Authenticates requests."""
 
     def __init__(self, rules: TokenRules | None, *, insecure_user: str | None = None) -> None:
-        """Take the rules, or the one user whom everybody counts as.
+        """Set the rules, or the one user of all requests.
 
         Args:
-            rules: what a token has to be; None: no token is valid.
-            insecure_user: everybody counts as this user, without a token; for trials on one's own machine.
+            rules: the conditions for tokens; None: no token is valid.
+            insecure_user: the user of every request, without a token; for trials on a local machine.
         """
         self._rules = rules
         self._insecure_user = insecure_user
@@ -119,10 +120,10 @@ class Gatekeeper:
     async def user(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
     ) -> str:
-        """The id of the user who asks.
+        """Return the id of the user who sent a request.
 
         Raises:
-            NotSignedIn: nobody knows who it is.
+            NotSignedIn: the request has no valid token.
         """
         if self._insecure_user is not None:
             user = self._insecure_user

@@ -1,4 +1,4 @@
-"""One line of JSON for each request: no header, no query, no body, so no token and nobody's notes."""
+"""One line of JSON per request, without headers, query and body, so without tokens and personal notes."""
 
 import json
 import time
@@ -17,20 +17,20 @@ WriteLine = Callable[[str], None]
 
 
 class AccessLog:
-    """Writes down what was asked for and what came of it, and answers what nobody else could."""
+    """Middleware that logs each request with its result, and answers requests that failed unexpectedly."""
 
     def __init__(self, application: ASGIApp, write: WriteLine) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            application: what answers.
-            write: takes one line, without its end.
+            application: the wrapped application.
+            write: receives one line without its line end.
         """
         self._application = application
         self._write = write
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the ASGI specification."""
+        """Handle one request (ASGI)."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -46,7 +46,7 @@ class AccessLog:
 
         try:
             await self._application(scope, receive, watch)
-        except Exception as error:  # noqa: BLE001 - the last place where anybody can answer
+        except Exception as error:  # noqa: BLE001 - the last place where an answer can be sent
             line |= {"error": type(error).__name__, "at": _place(error)}
             if line["status"] is None:
                 await failure(500, "something went wrong here")(scope, receive, watch)
@@ -68,6 +68,6 @@ def _request(scope: Scope) -> dict[str, Any]:
 
 
 def _place(error: Exception) -> list[str]:
-    """Where an error came about. Its text stays out of the log: it may quote a document."""
+    """Return the last frames of an error's traceback. Its text is not logged: it may quote a document."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]

@@ -1,4 +1,4 @@
-"""Every answer in the envelope, and every refusal with its status."""
+"""The envelope of all answers, and the HTTP status of each refusal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from booking_migrate.errors import (
+from booking_migrate.errors import ConnectionProblem
+from booking_migrate.service.errors import (
     BadValue,
     Busy,
-    ConnectionProblem,
     NotBookable,
     NotSignedIn,
     NotYours,
@@ -41,21 +41,21 @@ _LONGEST_PROBLEM = 200
 
 
 class Answer(Response):
-    """JSON as `presentation.encode` writes it; it is for one user, and nobody on the way keeps it."""
+    """JSON written by `presentation.encode`; it is for one user, so caches must not store it."""
 
     media_type = "application/json"
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """The headers."""
+        """Set the headers."""
         super().init_headers({"Cache-Control": "no-store", **(headers or {})})
 
     def render(self, content: Any) -> bytes:
-        """The body."""
+        """Return the body."""
         return encode(content)
 
 
 def success(data: Any, *, message: str | None = None, status: int = 200) -> Answer:
-    """What was asked for."""
+    """Return the answer to a request that succeeded."""
     return Answer(
         {"success": True, **({} if message is None else {"message": message}), "data": data}, status
     )
@@ -64,7 +64,7 @@ def success(data: Any, *, message: str | None = None, status: int = 200) -> Answ
 def failure(
     status: int, error: str, errors: Sequence[tuple[str, str]] = (), headers: dict[str, str] | None = None
 ) -> Answer:
-    """Why it was not done; ``errors`` are fields and what is wrong with them."""
+    """Return the answer to a request that failed; ``errors`` are fields with their problems."""
     content: dict[str, Any] = {"success": False, "error": error}
     if errors:
         content["errors"] = [{"field": field, "message": message} for field, message in errors]
@@ -72,7 +72,7 @@ def failure(
 
 
 def refusal(problem: RequestRefused) -> Answer:
-    """The answer to a request that is refused."""
+    """Return the answer to a request that is refused."""
     headers = {"Retry-After": str(problem.retry_after)} if isinstance(problem, Busy) else None
     if isinstance(problem, NotSignedIn):
         headers = {"WWW-Authenticate": "Bearer"}
@@ -81,7 +81,7 @@ def refusal(problem: RequestRefused) -> Answer:
 
 
 def answer_problems(application: FastAPI) -> None:
-    """Make an application answer every problem in the envelope."""
+    """Register handlers that answer every problem in the envelope."""
 
     @application.exception_handler(RequestRefused)
     async def refused(_request: Request, problem: RequestRefused) -> Response:
@@ -93,7 +93,7 @@ def answer_problems(application: FastAPI) -> None:
         if any(problem["type"] == "json_invalid" for problem in problems):
             return failure(400, "the body is not JSON", [("body", "not JSON")])
         named = [(_name(problem["loc"]), str(problem["msg"])[:_LONGEST_PROBLEM]) for problem in problems]
-        return failure(422, "some fields are not as they should be", named)
+        return failure(422, "some fields are not valid", named)
 
     @application.exception_handler(HTTPException)
     async def other(_request: Request, error: HTTPException) -> Response:
@@ -103,12 +103,12 @@ def answer_problems(application: FastAPI) -> None:
     @application.exception_handler(PyMongoError)
     async def database(_request: Request, error: Exception) -> Response:
         if is_passing(error):
-            return refusal(Busy("the database does not answer just now"))
+            return refusal(Busy("the database does not answer at the moment"))
         raise error
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether a failure of the database may go away by itself."""
+    """Return whether a failure of the database is temporary."""
     return (
         isinstance(error, ConnectionProblem)
         or is_transient(error)
@@ -120,6 +120,6 @@ def is_passing(error: Exception) -> bool:
 
 
 def _name(location: Sequence[Any]) -> str:
-    """The field or parameter at fault as a caller knows it: ``sessionId``, not ``body.sessionId``."""
+    """Return the name of the field or parameter at fault as a caller writes it: ``sessionId``, not ``body.sessionId``."""
     inner = [str(part) for part in location[1:]]
     return ".".join(inner)[:_LONGEST_PROBLEM] if inner else str(location[0])

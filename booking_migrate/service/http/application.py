@@ -1,4 +1,4 @@
-"""The whole application, made of its parts."""
+"""The application, assembled from its parts."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,20 +29,20 @@ def make_application(
     write_line: WriteLine,
     hosts: Sequence[str] = ("*",),
 ) -> FastAPI:
-    """Make the application.
+    """Build the application.
 
     Args:
         repository: the bookings.
-        gatekeeper: tells who asks.
-        contract: which values there are.
-        limits: how much work is done at a time.
-        write_line: takes the lines of the access log.
-        hosts: the names under which the service may be asked.
+        gatekeeper: authenticates requests.
+        contract: the allowed values.
+        limits: of concurrent requests and bodies.
+        write_line: receives the lines of the access log.
+        hosts: the host names that requests may use.
     """
 
     @asynccontextmanager
     async def lifespan(_application: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = limits.at_work + _THREADS_FOR_PROBES
+        current_default_thread_limiter().total_tokens = limits.concurrent + _THREADS_FOR_PROBES
         yield
 
     application = FastAPI(

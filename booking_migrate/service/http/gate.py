@@ -1,4 +1,4 @@
-"""How much work comes in: so many requests at once, so many waiting, bodies so large, of one type, and no slow ones."""
+"""Limits of incoming work: concurrent and waiting requests, and the size, type and duration of bodies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,24 +8,24 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from booking_migrate.errors import Busy
+from booking_migrate.service.errors import Busy
 from booking_migrate.service.http.answers import failure, refusal
 
 PROBES = ("/health", "/ready")
-"""What is always answered, however much there is to do."""
+"""Paths that are answered under any load."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much work is done at a time."""
+    """Limits of concurrent requests and of their bodies."""
 
-    at_work: int = 32
-    """Requests that are worked on at once."""
+    concurrent: int = 32
+    """Requests that are handled concurrently."""
 
     waiting: int = 512
-    """Requests that wait for their turn; whoever comes then is sent away with 503."""
+    """Requests that wait in the queue; further ones are answered with 503."""
 
     body: int = 64 * 1024
     """The largest body of a request, in bytes."""
@@ -35,37 +35,37 @@ class Limits:
 
 
 class Gate:
-    """Lets so many requests through at once, and lets some wait."""
+    """Middleware that limits concurrent requests and queues a few more."""
 
     def __init__(self, application: ASGIApp, limits: Limits) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self._application = application
         self._limits = limits
         self._inside = 0
-        self._at_work = asyncio.Semaphore(limits.at_work)
+        self._concurrent = asyncio.Semaphore(limits.concurrent)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the ASGI specification."""
+        """Handle one request (ASGI)."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._application(scope, receive, send)
             return
-        if self._inside >= self._limits.at_work + self._limits.waiting:
+        if self._inside >= self._limits.concurrent + self._limits.waiting:
             await refusal(Busy("too many requests at once"))(scope, receive, send)
             return
         self._inside += 1
         try:
-            # The body first: who is slow in sending it keeps nobody from working.
+            # The body is read before a slot is taken, so that slow clients do not block others.
             body = await self._take_in(scope, receive)
             if isinstance(body, Response):
                 await body(scope, receive, send)
                 return
-            async with self._at_work:
+            async with self._concurrent:
                 await self._application(scope, _replay(body, receive), send)
         finally:
             self._inside -= 1
 
     async def _take_in(self, scope: Scope, receive: Receive) -> bytes | Response:
-        """The whole body, or the answer to one that is not taken."""
+        """Read the whole body; return an answer instead if it is refused."""
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._limits.body:
@@ -93,12 +93,12 @@ class Gate:
 
     def _too_large(self) -> Response:
         problem = f"the body is larger than {self._limits.body} bytes"
-        # What is left of it is not read: the connection cannot be used again.
+        # The rest of the body stays unread, so the connection cannot be reused.
         return failure(413, problem, [("body", problem)], headers={"Connection": "close"})
 
 
 def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """The body as one message, then whatever comes from outside."""
+    """Return a receive function that replays the body as one message, then passes on further messages."""
     pending: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

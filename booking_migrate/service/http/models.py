@@ -1,4 +1,4 @@
-"""What requests must be and what responses are, as the OpenAPI schema shows them."""
+"""The models of requests and responses, which make up the OpenAPI schema."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ def _check_date(text: str) -> str:
 
 
 def milliseconds_of(text: str) -> int:
-    """A date (``YYYY-MM-DD``) in milliseconds since 1970."""
+    """Return a date (``YYYY-MM-DD``) in milliseconds since 1970."""
     midnight = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
     return round(midnight.timestamp()) * 1000
 
@@ -69,7 +69,7 @@ class _Request(BaseModel):
 
 
 class BookingRequest(_Request):
-    """A session to be booked."""
+    """A request for a new session."""
 
     expert_id: Id
     session_type: Word = Field(description="one that the expert offers", examples=["chat"])
@@ -82,13 +82,13 @@ class BookingRequest(_Request):
 
 
 class SessionRequest(_Request):
-    """The session that is meant."""
+    """The session to change."""
 
     session_id: SessionId
 
 
 class CancelRequest(SessionRequest):
-    """The session to be cancelled, and why."""
+    """The session to cancel, and the reason."""
 
     reason: str | None = Field(default=None, description="at most 500 UTF-16 units")
 
@@ -111,20 +111,20 @@ class ListRequest(BaseModel):
 
 
 class _Response(BaseModel):
-    """Responses are built in `presentation`; these say what they look like."""
+    """Base of the responses, which `presentation` builds; the models only describe them."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
 
 class FieldError(_Response):
-    """What is wrong with one field or parameter."""
+    """A problem with one field or parameter."""
 
     field: str
     message: str
 
 
 class Failure(_Response):
-    """Why a request was not done."""
+    """The reason why a request failed."""
 
     success: Literal[False]
     error: str
@@ -132,7 +132,7 @@ class Failure(_Response):
 
 
 class SessionShown(_Response):
-    """One session; fields that nobody knows here are shown too."""
+    """One session, with any further fields that the application stores."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -152,7 +152,7 @@ class SessionShown(_Response):
 
 
 class BookingShown(_Response):
-    """A client's document; of another client's document an expert sees its own sessions, with totals over those."""
+    """A client's document. An expert sees its own sessions of other clients' documents, with totals over those."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -175,7 +175,7 @@ class ListedSession(SessionShown):
 
 
 class Pagination(_Response):
-    """Which part of a list this is."""
+    """The position of a page in its list."""
 
     page: int
     limit: int
@@ -225,7 +225,7 @@ class ListAnswer(_Response):
 
 
 class Health(_Response):
-    """How the service is."""
+    """The state of the service."""
 
     success: Literal[True]
     data: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Bookings as JSON: ids as strings, dates in ISO 8601, numbers as numbers, Decimal128 as a string of all its digits."""
+"""Conversion to JSON: ids as strings, dates in ISO 8601, numbers as numbers, Decimal128 as a string of all its digits."""
 
 import json
 import math
@@ -24,21 +24,21 @@ _AS_THEY_ARE = frozenset({str, int, Int64, bool, NoneType})
 
 
 def booking(view: ClientView) -> Document:
-    """A client document as the description of the new structure shows it."""
+    """Return a client document in the form of the API."""
     shown = {name: _field(name, value) for name, value in view.fields.items()}
     sessions = [session(one.fields) for one in view.sessions]
-    # In its own place, as in the database: behind the fields that say whose document it is.
+    # The sessions follow the fields of the owner, as in the database.
     before = {name: shown.pop(name) for name in ("_id", *_OWNER) if name in shown}
     return {**before, "sessions": sessions, **shown}
 
 
 def session(fields: Document) -> Document:
-    """One session."""
+    """Return one session in the form of the API."""
     return {name: _field(name, value) for name, value in fields.items()}
 
 
 def listing(page: Page[ListedSession]) -> Document:
-    """A list of sessions, each with the booking that it belongs to."""
+    """Return a page of sessions, each with the booking that it belongs to."""
     return {
         "sessions": [_listed(one) for one in page.items],
         "pagination": {"page": page.page, "limit": page.limit, "total": page.total, "pages": page.pages},
@@ -84,10 +84,10 @@ def _date(value: DatetimeMS) -> Any:
 
 
 def _rare(value: Any) -> Any:
-    """What JSON has no word for, as Extended JSON."""
+    """Return a value of a type that JSON lacks as Extended JSON."""
     return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
 
 
 def encode(content: Any) -> bytes:
-    """JSON as bytes; whatever a text of the database holds, they are plain ASCII."""
+    """Return JSON as bytes of plain ASCII, whatever the texts of the database contain."""
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")

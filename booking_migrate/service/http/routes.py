@@ -1,4 +1,4 @@
-"""The requests that there are (reference: the description of the new structure, API Changes)."""
+"""The routes of the API."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import Contract, utf16_length
-from booking_migrate.errors import BadValue, Busy
 from booking_migrate.service.actions import RULES, Action
 from booking_migrate.service.appointment import Wish
+from booking_migrate.service.errors import BadValue, Busy
 from booking_migrate.service.http import models, presentation
 from booking_migrate.service.http.access import Gatekeeper
 from booking_migrate.service.http.answers import is_passing, refusal, success
@@ -27,8 +27,8 @@ _PROBLEMS = {
     409: "the slot is taken, or the session's status does not allow it",
     413: "the body is too large",
     415: "the body is not application/json",
-    422: "a field is not as it should be; `errors` names it",
-    503: "too much to do just now; `Retry-After` says when to ask again",
+    422: "a field is not valid; `errors` names it",
+    503: "overloaded at the moment; `Retry-After` says when to repeat the request",
 }
 _FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Failure, "description": text} for status, text in _PROBLEMS.items()
@@ -43,12 +43,12 @@ SessionPath = Annotated[
 
 
 def booking_routes(repository: Repository, gatekeeper: Gatekeeper, contract: Contract) -> APIRouter:
-    """Everything about bookings.
+    """Build the routes for bookings.
 
     Args:
         repository: the bookings.
-        gatekeeper: tells who asks.
-        contract: which values there are.
+        gatekeeper: authenticates requests.
+        contract: the allowed values.
     """
     router = APIRouter(prefix="/api/bookings", responses=_FAILURES, tags=["bookings"])
     User = Annotated[str, Depends(gatekeeper.user)]  # noqa: N806 - a type
@@ -128,7 +128,7 @@ def booking_routes(repository: Repository, gatekeeper: Gatekeeper, contract: Con
 
 
 def probe_routes(repository: Repository) -> APIRouter:
-    """Whether the service is there, and whether it can do its work."""
+    """Build the routes that report whether the process runs and whether the database answers."""
     router = APIRouter(tags=["probes"])
 
     @router.get("/health", response_model=models.Health, summary="The process is alive")
@@ -161,10 +161,10 @@ def _with_session(shown: Shown) -> dict[str, Any]:
 
 
 def _filters(wanted: models.ListRequest, contract: Contract) -> Filters:
-    """What a list is asked to show.
+    """Read the filters of a list.
 
     Raises:
-        BadValue: a word that no session can have, or a range that ends before it begins.
+        BadValue: a value that the contract does not allow, or a range that ends before it starts.
     """
     for name, words, allowed in (
         ("status", wanted.status, contract.statuses),

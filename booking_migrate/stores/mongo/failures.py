@@ -167,7 +167,7 @@ def _refused_operation(
     if error.code in _AUTHENTICATION_CODES:
         return AuthenticationFailed(hosts_of(collection))
     if error.code in NOT_PERMITTED_CODES:
-        return NotPermitted(place, server_text(error))
+        return NotPermitted(place, server_text(error), collection.database.name)
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)
     if error.code in (DUPLICATE_KEY, _INVALID_DOCUMENT):

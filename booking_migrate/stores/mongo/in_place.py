@@ -88,7 +88,7 @@ class MongoInPlace:
     def check(self) -> None:
         """See `InPlaceCollection.check`."""
         if describe(self._collection) is None:
-            raise PlaceNotFound(self.name)
+            raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
         for collection in (self._collection, self._archive):
             problem = _unfit(collection)
             if problem is not None:

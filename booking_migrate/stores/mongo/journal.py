@@ -109,7 +109,7 @@ class MongoJournal:
                         return_document=ReturnDocument.AFTER,
                     )
         if saved is None:
-            raise NoRun(f"run {run_id} in {RUNS} any more")
+            raise NoRun(f"run {run_id} in {RUNS}")
         return _record(saved)
 
     def remove(self, run_id: str) -> None:

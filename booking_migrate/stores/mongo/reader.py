@@ -8,7 +8,7 @@ from booking_migrate.stores.blocks import Chunk, DocumentBlock
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.failures import hosts_of, reading
 from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
@@ -174,5 +174,5 @@ class MongoReader:
 
     def _check_exists(self) -> None:
         if self._required and not self._is_checked and not self._exists(self._collection):
-            raise PlaceNotFound(self.name)
+            raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
         self._is_checked = True

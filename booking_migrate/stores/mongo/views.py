@@ -3,7 +3,7 @@
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import writing
+from booking_migrate.stores.mongo.failures import hosts_of, writing
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.view_pipelines import new_shape, old_shape
 from booking_migrate.stores.views import PeopleNames, Shape
@@ -20,7 +20,9 @@ class MongoViews:
         """See `ViewStore.create`."""
         listed = describe(self._collection, waits=False)
         if listed is None:
-            raise PlaceNotFound(self._collection.name)
+            raise PlaceNotFound(
+                self._collection.name, self._collection.database.name, hosts_of(self._collection)
+            )
         if listed["type"] != "collection":
             raise UnusablePlace(self._collection.name, f"it is a {listed['type']}")
         pipeline = list(old_shape() if shape is Shape.OLD else new_shape(people))

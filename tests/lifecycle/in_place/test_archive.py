@@ -36,8 +36,8 @@ def test_a_dropped_archive(database: Db, command: Callable[..., Ended], argument
     ended = command(*arguments)
 
     assert 5 == ended.returncode, ended.stdout
-    assert f"{ARCHIVE}, which kept the old bookings, does not exist any more" in ended.stderr
-    assert f"restore {ARCHIVE} from it" in ended.stderr
+    assert f"{ARCHIVE}, which kept the old bookings, no longer exists" in ended.stderr
+    assert f"Restore {ARCHIVE} from a backup" in ended.stderr
     assert before == contents(database)
 
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_taken(database: Db, command: Callable[..., Ended]) -> No
     refused = command("migrate", "--in-place")
 
     assert 5 == refused.returncode
-    assert f"{ARCHIVE} holds documents that no run in place has moved there" in refused.stderr
+    assert f"{ARCHIVE} holds documents that were not moved there by a run in place" in refused.stderr
     assert before == contents(database)
     database[ARCHIVE].delete_many({})
     assert 0 == command("migrate", "--in-place").returncode
@@ -97,6 +97,6 @@ def test_a_dropped_copy_of_a_cut_over(database: Db, command: Callable[..., Ended
         ended = command("rollback", *options)
 
         assert 5 == ended.returncode
-        assert f"{kept}, which kept the old bookings, does not exist any more" in ended.stderr
+        assert f"{kept}, which kept the old bookings, no longer exists" in ended.stderr
         assert "backup" in ended.stderr
     assert before == contents(database)

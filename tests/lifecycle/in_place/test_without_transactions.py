@@ -25,7 +25,7 @@ ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--json", "--quiet")
 
 @pytest.fixture(scope="module")
 def standalone() -> Iterator[Server]:
-    """A server that is no replica set."""
+    """A server that is not a replica set."""
     with guarded_server() as running:
         yield running
 
@@ -54,8 +54,8 @@ def test_standalone_server(standalone: Server) -> None:
     undone = _command(standalone, *ROLLBACK)
 
     assert 5 == refused.returncode
-    assert "is no replica set" in refused.stderr
-    assert "stop the application and give --without-transactions" in " ".join(refused.stderr.split())
+    assert "is not a replica set" in refused.stderr
+    assert "stop the application and use --without-transactions" in " ".join(refused.stderr.split())
     assert before == untouched
     assert (3, 20) == (done.returncode, json.loads(done.stdout)["counts"]["migrated"])
     assert 0 == proven.returncode, proven.stderr

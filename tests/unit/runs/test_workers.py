@@ -107,7 +107,7 @@ def kill_at_three(number: int) -> int:
 
 def test_a_process_that_ends_is_named() -> None:
     """If a process is killed in the middle of its work, the run ends with an error that says so, and waits for nothing."""
-    with pytest.raises(WorkerLost, match="has ended in the middle"), Ready(2) as pool:
+    with pytest.raises(WorkerLost, match="ended unexpectedly"), Ready(2) as pool:
         list(pool.each(kill_at_three, range(100)))
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BadConfiguration, NotYours, WrongState
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.actions import RULES, Action, Change, Role, allow, check_contract
+from booking_migrate.service.errors import NotYours, WrongState
 
 STATUSES = Contract().statuses
 ALLOWED = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.service.listing import Filters, Order, arrange, cut
+from booking_migrate.service.listing import Filters, Order, arrange, paginate
 from booking_migrate.service.timetable import DAY
 
 DATE = 20_000 * DAY
@@ -108,9 +108,9 @@ def test_nothing_in_a_session_breaks_a_list(values: list[tuple[Any, Any, Any]], 
 def test_pages_make_up_the_list(count: int, limit: int) -> None:
     """All pages together are the list, and one behind the last is empty."""
     items = list(range(count))
-    first = cut(items, 1, limit)
-    pages = [cut(items, number, limit).items for number in range(1, first.pages + 1)]
+    first = paginate(items, 1, limit)
+    pages = [paginate(items, number, limit).items for number in range(1, first.pages + 1)]
 
     assert items == [item for page in pages for item in page]
     assert all(pages)
-    assert (count, []) == (first.total, list(cut(items, first.pages + 1, limit).items))
+    assert (count, []) == (first.total, list(paginate(items, first.pages + 1, limit).items))

@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from booking_migrate.errors import BadConfiguration, NotSignedIn
+from booking_migrate.errors import BadConfiguration
+from booking_migrate.service.errors import NotSignedIn
 from booking_migrate.service.http.access import ALGORITHM, AUDIENCE, ISSUER, KEY, TokenRules, read_rules
 
 SECRET = "a secret of the tests, of more than 32 bytes"

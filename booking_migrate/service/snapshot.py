@@ -1,7 +1,7 @@
-"""The data as of one moment: everything that is read in one snapshot or one transaction.
+"""Reads of one snapshot or transaction.
 
-While a migration works in place, it moves bookings from the old shape into client documents. Reads of one moment see each
-of them in exactly one of the two.
+A migration in place moves bookings from the old shape into client documents. Reads of one snapshot see each booking in
+exactly one of the two.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,13 +43,13 @@ class ClientRecords:
     """In the old shape."""
 
     broken: int = 0
-    """How many client documents cannot be read."""
+    """The number of client documents that cannot be read."""
 
     sessions: list[Session] = field(default_factory=list)
-    """The bookings that keep the contract, converted."""
+    """The bookings that keep the contract, as sessions."""
 
     def view(self) -> ClientView | None:
-        """The client's bookings in the new shape."""
+        """Return the client's bookings in the new shape."""
         return view_of(ClientCase(self.sessions, self.documents))
 
 
@@ -60,11 +60,11 @@ class ExpertSession:
     client_id: Any
     fields: Document
     booking: Document | None = None
-    """`_id` and the client's fields in the document that holds it; None if they cannot be told from that alone."""
+    """`_id` and the client's fields of the document that holds it; None if that document lacks some of them."""
 
 
 class _People:
-    """Users or experts, looked up once: a request does not wait for an election as a migration does."""
+    """Users or experts, looked up without retries: unlike a migration, a request does not wait for an election."""
 
     def __init__(self, collection: DriverCollection) -> None:
         self._collection = collection
@@ -83,49 +83,49 @@ class Snapshot:
         converter: Converter,
         session: ClientSession,
     ) -> None:
-        """Take the parts.
+        """Bind the collections to a session.
 
         Args:
-            collections: what to read.
-            plan: where users and experts keep what sessions need.
-            converter: knows the contract; it is costly to make.
-            session: a snapshot or a transaction.
+            collections: the collections to read.
+            plan: the fields of users and experts, and the rules.
+            converter: converts by the contract; shared, because it is expensive to build.
+            session: a snapshot session or one with a transaction.
         """
         self._collections = collections
         self._plan = plan
         self._converter = converter
         self._session = session
 
-    def holdings(self, client_ids: Sequence[Any]) -> dict[bytes, ClientRecords]:
-        """All documents of some clients, by the sort key of the client's id. A client without any is left out."""
+    def records_by_client(self, client_ids: Sequence[Any]) -> dict[bytes, ClientRecords]:
+        """Return the documents of clients that have any, by the sort key of the client's id."""
         found: dict[bytes, ClientRecords] = {}
         for raw in self._find(any_of("clientId", client_ids)):
             parts = {part.name: part for part in elements(raw)}
-            holding = found.setdefault(element_key(parts[b"clientId"]), ClientRecords())
+            records = found.setdefault(element_key(parts[b"clientId"]), ClientRecords())
             if b"sessions" not in parts:
-                holding.bookings.append(read_booking(raw))
+                records.bookings.append(read_booking(raw))
             elif isinstance(document := read_client_document(raw), ClientDocument):
-                holding.documents.append(document)
+                records.documents.append(document)
             else:
-                holding.broken += 1
-        people = self._people([booking for holding in found.values() for booking in holding.bookings])
-        for holding in found.values():
-            holding.sessions = self._sessions(holding.bookings, people)
+                records.broken += 1
+        people = self._people([booking for records in found.values() for booking in records.bookings])
+        for records in found.values():
+            records.sessions = self._sessions(records.bookings, people)
         return found
 
-    def holding(self, client_id: Any) -> ClientRecords:
-        """All documents of one client."""
-        return self.holdings([client_id]).get(sort_key(client_id), ClientRecords())
+    def records_of(self, client_id: Any) -> ClientRecords:
+        """Return all documents of one client."""
+        return self.records_by_client([client_id]).get(sort_key(client_id), ClientRecords())
 
     def owner_of(self, document_ids: Sequence[Any]) -> Any:
-        """The `clientId` of the client document that has one of these ids as its `_id`; None if there is none."""
+        """Return the `clientId` of the client document with one of these ids as its `_id`; None if none has it."""
         found = self._collections.bookings.find_one(
             {"_id": {"$in": list(document_ids)}, **HAS_SESSIONS}, {"clientId": 1}, session=self._session
         )
         return None if found is None else unescaped(found.get("clientId"))
 
     def clients_of(self, expert_ids: Sequence[Any]) -> list[Any]:
-        """The `clientId` of everybody who has a booking in the old shape with one of these experts."""
+        """Return the `clientId` of each client that has a booking in the old shape with one of these experts."""
         found = self._collections.bookings.distinct(
             "clientId", {"expertId": {"$in": list(expert_ids)}, **_OLD}, session=self._session
         )
@@ -134,12 +134,12 @@ class Snapshot:
     def sessions_of(
         self, expert_ids: Sequence[Any], first: int | None, behind: int | None
     ) -> list[ExpertSession]:
-        """The sessions of some experts, in the new shape, whoever the client is.
+        """Return the sessions of some experts with all their clients, in the new shape.
 
         Args:
             expert_ids: the experts.
-            first: the earliest `scheduledDate` that is wanted, in milliseconds; None: from the beginning.
-            behind: the first one that is not wanted any more; None: to the end.
+            first: the earliest `scheduledDate`, in milliseconds; None for no lower bound.
+            behind: the upper bound of `scheduledDate`, excluded; None for no upper bound.
         """
         keys = frozenset(map(sort_key, expert_ids))
         old, new = queries_by_expert(expert_ids, first, behind)
@@ -148,7 +148,7 @@ class Snapshot:
         def keep(session: ExpertSession) -> None:
             if is_of_expert(session.fields, keys):
                 place = sort_key(session.client_id), sort_key(session.fields.get("sessionId"))
-                # A booking that is a session already comes twice; the session counts.
+                # A booking that is also a session is found twice; the session takes precedence.
                 found.setdefault(place, session)
 
         for raw in self._find(new, fields={**_OWNER, **_only_of(expert_ids)}):
@@ -163,9 +163,9 @@ class Snapshot:
         return list(found.values())
 
     def blocking(self, expert_id: Any, date: int) -> Iterable[Document]:
-        """The sessions and old bookings of an expert that may be in the way of one on this date, decoded.
+        """Yield the sessions and old bookings of an expert that may overlap one on this date, decoded.
 
-        Old bookings count even if they break the contract.
+        Old bookings are included even if they violate the contract.
         """
         raws = self._find(blocking_query(expert_id, date), fields={**_TIMES, **_only_of([expert_id])})
         for raw in raws:
@@ -196,7 +196,7 @@ class Snapshot:
 def queries_by_expert(
     expert_ids: Sequence[Any], first: int | None, behind: int | None
 ) -> tuple[Document, Document]:
-    """The queries for the old bookings and for the client documents of some experts; see `Moment.sessions_of`."""
+    """Return the queries of `Snapshot.sessions_of` for old bookings and for client documents."""
     wanted: Document = {"expertId": {"$in": list(expert_ids)}}
     bounds = {"$gte": first, "$lt": behind}
     dates = {name: DatetimeMS(bound) for name, bound in bounds.items() if bound is not None}
@@ -206,7 +206,7 @@ def queries_by_expert(
 
 
 def blocking_query(expert_id: Any, date: int) -> Document:
-    """The query for everything in which a session may be in the way; see `Moment.blocking`."""
+    """Return the query of `Snapshot.blocking` for documents with sessions that may overlap."""
     first, behind = dates_near(date)
     wanted = {
         "expertId": expert_id,
@@ -217,13 +217,13 @@ def blocking_query(expert_id: Any, date: int) -> Document:
 
 
 def _only_of(expert_ids: Sequence[Any]) -> Document:
-    """The projection of `sessions` to those of some experts; what has no sessions gets none."""
+    """Return a projection of `sessions` to those of some experts; documents without the array stay without it."""
     condition = {"$in": ["$$this.expertId", {"$literal": list(expert_ids)}]}
     filtered = {"$filter": {"input": "$sessions", "cond": condition}}
     return {"sessions": {"$cond": [{"$isArray": "$sessions"}, filtered, "$$REMOVE"]}}
 
 
 def _stored_sessions(parts: Iterable[Element]) -> list[Document]:
-    """The sessions among the elements of a client document or of a part of one, decoded."""
+    """Return the sessions in the elements of a client document, or of a projection of one, decoded."""
     arrays = [part.value for part in parts if part.name == b"sessions"]
     return [StoredSession(element).fields for array in arrays for element in elements(array)]

@@ -1,0 +1,391 @@
+"""Errors of the command line, of servers, and of places and the documents in them."""
+
+from collections.abc import Sequence
+
+from booking_migrate.errors.base import (
+    ConnectionProblem,
+    OutputProblem,
+    Refused,
+    Unexpected,
+    UsageProblem,
+    first_of,
+)
+
+
+class BadPlace(UsageProblem):
+    """A place that is neither a file of a known kind nor a collection name."""
+
+    text: str
+    problem: str
+    advice: str = (
+        "A place is a collection name, a .jsonl, .ndjson, .json or .bson file (each also .gz), or -."
+    )
+    message = "{text!r} is not a valid place: {problem}"
+    hint = "{advice}"
+
+
+class SamePlace(UsageProblem):
+    """Source and target are one and the same."""
+
+    place: str
+    message = "source and target are both {place}"
+    hint = "Use a different --target: a side-by-side migration never changes its source."
+
+
+class MissingUri(UsageProblem):
+    """A place is a collection, but nothing says on which server or in which database."""
+
+    place: str
+    lacking: str
+    """``uri`` or ``db``."""
+
+    @property
+    def message(self) -> str:
+        what = "server" if self.lacking == "uri" else "database"
+        return f"{self.place!r} is a collection, but no {what} was named"
+
+    @property
+    def hint(self) -> str:
+        if self.lacking == "uri":
+            return "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl."
+        return "Pass --db, or put the database's name into the connection string."
+
+
+class BadConfiguration(UsageProblem):
+    """An option, an environment variable or the config file has a value that cannot be used."""
+
+    where: str
+    """The config file, the variable or the option."""
+
+    problem: str
+    advice: str = ""
+    message = "{where}: {problem}"
+    hint = "{advice}"
+
+
+class MissingExtra(UsageProblem):
+    """A command needs packages that are not installed."""
+
+    command: str
+    extra: str
+    message = "{command} needs packages that are not installed"
+    hint = "Install them into the environment of this program: pip install 'booking-migrate[{extra}]'"
+
+
+class ServerUnreachable(ConnectionProblem):
+    """No server answers."""
+
+    hosts: str
+    problem: str
+    advice: str = "Check that the server runs, and the host and port in the connection string."
+    message = "no MongoDB server answers at {hosts}: {problem}"
+    hint = "{advice}"
+
+
+class NoMajority(ConnectionProblem):
+    """Too few members of the replica set acknowledge writes."""
+
+    members: str
+    """Each with its state."""
+
+    message = "no majority of the replica set acknowledges writes: {members}"
+    hint = (
+        "Start the members that are down, or wait until they have caught up, and run the same command again."
+    )
+
+
+class NoPrimary(ConnectionProblem):
+    """The replica set has no primary that can be reached."""
+
+    members: str
+    """Each with its state."""
+
+    message = "the replica set has no primary that can be reached: {members}"
+    hint = "Start the members that are down, or make the primary reachable from here, and run the same command again."
+
+
+class NotThePrimary(ConnectionProblem):
+    """The connection string reaches one member only, and that is not the primary."""
+
+    host: str
+    state: str
+    replica_set: str
+    hosts: str
+    """Those of the members that hold data, as the set names them."""
+
+    message = "the connection string reaches only {host}, which is {state} in the replica set {replica_set}"
+    hint = "Leave out directConnection=true and name the set: mongodb://{hosts}/?replicaSet={replica_set}"
+
+
+class LagUnknown(ConnectionProblem):
+    """The replication lag, which limits the run, can no longer be measured."""
+
+    seconds: float
+    problem: str
+    message = "the lag of the secondaries could not be measured for {seconds:.0f} s: {problem}"
+    hint = "Run the same command again when all secondaries are up: it continues from what is already there."
+
+
+class AuthenticationFailed(ConnectionProblem):
+    """The server does not accept the user or the password."""
+
+    hosts: str
+    message = "the MongoDB server at {hosts} does not accept this user and password"
+    hint = (
+        "Check both, add authSource=DATABASE if the user was created in another database (often admin), "
+        "and percent-encode special characters (@ as %40)."
+    )
+
+
+class CredentialsMissing(ConnectionProblem):
+    """The server requires authentication, and the connection string names no user."""
+
+    hosts: str
+    database: str
+    hint = "Put user and password into MONGODB_URI, percent-encoded."
+
+    @property
+    def message(self) -> str:
+        where = f" for the database {self.database}" if self.database else ""
+        return f"the MongoDB server at {self.hosts} requires authentication{where}, and the connection string has no user"
+
+
+class AuthenticationModuleMissing(ConnectionProblem):
+    """An authentication mechanism needs a module that is not installed."""
+
+    mechanism: str
+    module: str
+    extra: str
+    message = "cannot authenticate with {mechanism}: the Python module {module} is not installed"
+    hint = "Install it: pip install 'pymongo[{extra}]'"
+
+
+class ConnectionStringUnresolved(ConnectionProblem):
+    """The driver finds out only when it connects that it cannot use a connection string, such as one with an SRV name."""
+
+    problem: str
+    message = "cannot connect: {problem}"
+    hint = (
+        "Check the host name after mongodb+srv:// and the name server, or list the members after mongodb://."
+    )
+
+
+class PlaceNotFound(Refused):
+    """A source file or collection does not exist."""
+
+    place: str
+    database: str = ""
+    """Where it was looked for, if it is a collection."""
+
+    hosts: str = ""
+
+    @property
+    def message(self) -> str:
+        if not self.database:
+            return f"{self.place} does not exist"
+        return f"collection {self.place} does not exist in database {self.database} at {self.hosts}"
+
+    @property
+    def hint(self) -> str:
+        if not self.database:
+            return "Check the path."
+        return "Check the names of the collection and of the database (--db or the connection string)."
+
+
+class UnusablePlace(Refused):
+    """A place exists but cannot be used: a directory, no permission, a view, a capped collection."""
+
+    place: str
+    problem: str
+    advice: str = ""
+    message = "{place} cannot be used: {problem}"
+    hint = "{advice}"
+
+
+class BrokenDocument(Refused):
+    """A file holds something that is not a document."""
+
+    place: str
+    position: str
+    """``line 12`` or ``byte 4711``."""
+
+    problem: str
+    advice: str = "Nothing was written. Fix the file, or export it again."
+    message = "{place}, {position}: {problem}"
+    hint = "{advice}"
+
+
+class BookingNotFound(Refused):
+    """A booking that is asked for is not in the source."""
+
+    booking_id: str
+    place: str
+    message = "booking {booking_id!r} is not in {place}"
+    hint = "An id is 24 hex digits, a whole number, text, or any other value in Extended JSON."
+
+
+class AmbiguousPeople(Refused):
+    """Users or experts of which several documents with other content have one `_id`."""
+
+    place: str
+    noun: str
+    """``users`` or ``experts``."""
+
+    ids: Sequence[str]
+    """The first few of these ids."""
+
+    count: int
+    hint = "Nothing was written. Keep one document for each _id, then run the same command again."
+
+    @property
+    def message(self) -> str:
+        ids = first_of(self.ids, self.count)
+        return f"{self.place} has several different {self.noun} with the same _id: {ids}"
+
+
+class TargetHoldsOther(Refused):
+    """A target file exists and is not what this run would write."""
+
+    place: str
+    message = "{place} exists and holds other data than this run's result"
+    hint = "Use a different --target, or --overwrite to replace it."
+
+
+class TargetInOldShape(Refused):
+    """A target collection holds documents that are not client documents."""
+
+    place: str
+    sample_id: str
+    message = "{place} holds a document that is not a client document: {sample_id}"
+    hint = "Use a different --target, or swap --source and --target if they are mixed up."
+
+
+class DuplicateClientDocuments(Refused):
+    """Clients that have more than one client document."""
+
+    clients: Sequence[str]
+    """One line a client: its id and the ids of its documents. Only the first few."""
+
+    count: int
+    advice: str = "Use --merge-client-documents to join them into the older one."
+    message = "{count:client has|clients have} more than one client document: {listed}"
+    hint = "{advice}"
+
+    @property
+    def listed(self) -> str:
+        """Return the first few of these clients."""
+        return first_of(self.clients, self.count, "; ")
+
+
+class UnfitPlace(Refused):
+    """Indexes or options of a collection would refuse, delete or change client documents; nothing was written."""
+
+    place: str
+    problems: Sequence[str]
+    """One line each: what prevents it, its definition, and what it would do."""
+
+    remedies: Sequence[str]
+    """The commands that help, for the server's shell or this program."""
+
+    message = "{place} cannot take client documents: {problems:; }"
+    hint = "Nothing was written. First: {remedies:; }"
+
+
+class NoTransactions(Refused):
+    """A migration in place beside an application needs transactions, which a standalone server does not have."""
+
+    hosts: str
+    message = "a migration in place needs transactions, and {hosts} is not a replica set"
+    hint = "Make it a replica set, or stop the application and use --without-transactions."
+
+
+class LagNotMeasurable(Refused):
+    """The run is to wait for secondaries, and how far they are behind cannot be measured."""
+
+    problem: str
+    message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
+    hint = "Grant the privilege replSetGetStatus (role clusterMonitor) on a replica set that is up, or leave out --max-lag."
+
+
+class NotPermitted(Refused):
+    """The server's user lacks a privilege."""
+
+    place: str
+    problem: str
+    database: str
+    message = "the server does not permit this on {database}.{place}: {problem}"
+    hint = "Grant the user readWrite on {database} (dry-run and verify: read; cutover: also dbAdmin); dry-run lists what is missing."
+
+
+class RecordTooLarge(Refused):
+    """A rejected booking together with its reason is larger than any document may be."""
+
+    place: str
+    booking_id: str
+    message = "the rejected booking {booking_id} is too large for {place} together with its reason"
+    hint = "Use --rejects FILE: a file has no such limit."
+
+
+class WriteFailed(Refused):
+    """The target cannot take the result: a full disk, a validator."""
+
+    place: str
+    problem: str
+    message = "cannot write to {place}: {problem}"
+
+
+class ValidationFailed(WriteFailed):
+    """The validator of a collection refuses a document."""
+
+    document_id: str
+    remedy: str
+    """The command that switches the validator off, for the server's shell."""
+
+    message = "the validator of {place} refuses document {document_id}: {problem}"
+    hint = "Change the validator so that it allows client documents, or switch it off: {remedy}"
+
+
+class OutputFailed(OutputProblem):
+    """A report or another output of a command cannot be written; what the command did stands."""
+
+    command: str
+    output: str
+    """``report``, ``plan`` or another output."""
+
+    place: str
+    problem: str
+    is_done: bool = True
+    """Whether the command itself did what it was asked for."""
+
+    message = "{command} {ended}; its {output} could not be written to {place}: {problem}"
+
+    @property
+    def ended(self) -> str:
+        """Return how the command itself ended."""
+        return "is done" if self.is_done else "ended with an error"
+
+
+class DuplicateKeys(Unexpected):
+    """The unique index on `clientId` refused documents: another process writes client documents, too."""
+
+    place: str
+    count: int
+    sample: str
+    """The key that is there already, as text."""
+
+    message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
+    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
+
+
+class UniqueIndexViolated(DuplicateKeys):
+    """A unique index other than the one on `clientId` refused documents as duplicates."""
+
+    index: str
+    keys: str
+    """The indexed fields and their directions, as text."""
+
+    message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
+    hint = (
+        "Two clients have the same value there, or it is absent in both. Fix the source, or drop the index: "
+        'db.getCollection("{place}").dropIndex("{index}"); then run the same command again.'
+    )
