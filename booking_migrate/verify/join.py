@@ -231,7 +231,7 @@ class ClientPair:
 
     @property
     def key(self) -> bytes | None:
-        """Return the sort key of the client; None if there is no client."""
+        """Return the sort key of the client; None for a document without a client."""
         return self._any.client_key
 
     @property
