@@ -117,6 +117,25 @@ def test_mutant_in_ranges(
     assert alone == found
 
 
+def test_declined_client_is_not_checked_by_the_fast_path_again(
+    proof: Proof,
+    database: Database[dict[str, Any]],
+    connection: Connection,
+    in_ranges: VerificationPlan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that a worker's fast path declined goes straight to the full check."""
+    harmed = proof.copy()
+    MUTANTS[0].harm(harmed)
+    _outcome, alone = verify_collections(harmed, database, connection)
+    offered: list[int] = []
+    monkeypatch.setattr(fastpath.FastPath, "check", lambda _self, pairs: offered.append(len(pairs)))
+    _outcome, found = verify_collections(harmed, database, connection, in_ranges)
+
+    assert alone
+    assert (alone, []) == (found, offered)
+
+
 def test_workers_find_the_same(proof: Proof, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes find what one does, in the same order."""
     take_for_many(monkeypatch)
