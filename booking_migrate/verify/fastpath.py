@@ -13,14 +13,15 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+from bson import encode
 from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import (
+    CODEC,
     MAXIMUM_SIZE,
-    body_of,
     element_of,
     elements,
     read_value,
@@ -43,7 +44,7 @@ from booking_migrate.bson.layout import (
 )
 from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
-from booking_migrate.stores.blocks import DocumentBlock, block_of, join, split
+from booking_migrate.stores.blocks import DocumentBlock, join, split
 from booking_migrate.stores.chunks import cuts
 from booking_migrate.stores.partitions import Partitioned, RemoteChunk
 from booking_migrate.stores.ports import Duplicate, ScannedDocument, stores_any_bson
@@ -231,13 +232,14 @@ class FastPath:
         indexes = {
             pair.key: index for index, pair in enumerate(pairs) if pair.source and len(pair.target) == 1
         }
-        block = block_of(
-            [
-                ScannedDocument(document.raw, document.duplicate)
-                for index in indexes.values()
-                for document in pairs[index].source
-            ]
-        )
+        documents = [document for index in indexes.values() for document in pairs[index].source]
+        raws = [document.raw for document in documents]
+        marks = {
+            number: document.duplicate
+            for number, document in enumerate(documents)
+            if document.duplicate is not Duplicate.NONE
+        }
+        block = DocumentBlock(b"".join(raws), [0, *accumulate(map(len, raws))][:-1], marks)
         target = {key: pairs[index].target[0].raw for key, index in indexes.items() if key is not None}
         for key, numbers in self.sound_clients(block, target):
             count = len(numbers)
@@ -274,11 +276,13 @@ class FastPath:
             return
         bookings = self._read(raw, offsets)
         flat = frozenset(bookings.numbers)
-        unfit = {
-            SourceDocument(source.document(number)).client_key
-            for number in range(first, end)
-            if number - first not in flat or number in duplicates
-        }
+        unfit: set[bytes | None] = set()
+        if len(flat) < end - first or duplicates:
+            unfit = {
+                SourceDocument(source.document(number)).client_key
+                for number in range(first, end)
+                if number - first not in flat or number in duplicates
+            }
         changes = [row for row, (one, other) in enumerate(pairwise(bookings.clients), 1) if one != other]
         for begin, stop in pairwise([0, *changes, len(bookings.clients)] if flat else ()):
             key = OBJECT_ID_KEY + bookings.clients[begin]
@@ -370,26 +374,22 @@ def _session(body: bytes, booking_id: bytes) -> bytes:
 def _document(bookings: _Bookings, first: int, end: int) -> bytes:
     """Return the client document of the bookings from one row up to, and without, another."""
     ids, bodies = bookings.ids, bookings.bodies
-    rows = [
-        row
-        for *_, row in sorted(
-            zip(bookings.created[first:end], ids[first:end], range(first, end), strict=True)
-        )
-    ]
-    last = rows[-1]
+    order = sorted(zip(bookings.created[first:end], ids[first:end], range(first, end), strict=True))
     array = wrap_bytes(
         b"".join(
-            [b"\x03%d\x00%b" % (index, _session(bodies[row], ids[row])) for index, row in enumerate(rows)]
+            [
+                b"\x03%d\x00%b" % (index, _session(bodies[row], ids[row]))
+                for index, (_, _, row) in enumerate(order)
+            ]
         )
     )
-    totals = body_of(
-        {
-            "totalSessions": end - first,
-            "totalSpent": total_spent(bookings.prices[first:end]),
-            "createdAt": DatetimeMS(bookings.created[rows[0]]),
-            "updatedAt": DatetimeMS(max(bookings.updated[first:end])),
-        }
-    )
+    totals = {
+        "totalSessions": end - first,
+        "totalSpent": total_spent(bookings.prices[first:end]),
+        "createdAt": DatetimeMS(order[0][0]),
+        "updatedAt": DatetimeMS(max(bookings.updated[first:end])),
+    }
+    last = order[-1][-1]
     client_id = bookings.clients[first]
     head = b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00" % (
         object_id_of_client(client_id),
@@ -397,4 +397,4 @@ def _document(bookings: _Bookings, first: int, end: int) -> bytes:
         bookings.user_ids[last],
         bookings.emails[last],
     )
-    return wrap_bytes(b"".join((head, array, totals)))
+    return wrap_bytes(b"".join((head, array, encode(totals, codec_options=CODEC)[4:-1])))

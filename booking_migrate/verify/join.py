@@ -35,7 +35,6 @@ class SourceDocument:
         self.raw = raw
         self.duplicate = duplicate
         self._fields: Document | None = None
-        self._is_exact = False
 
     @classmethod
     def of(cls, scanned: ScannedDocument) -> Self:
@@ -59,13 +58,8 @@ class SourceDocument:
     def _decoded(self) -> Document:
         if self._fields is None:
             fields = read_exactly(self.raw)
-            if fields is not None and Code not in map(type, fields.values()):
-                self._fields, self._is_exact = fields, True
-            else:
-                self._fields = {
-                    element.name.decode("utf-8", "surrogateescape"): read_value(element)
-                    for element in elements(self.raw)
-                }
+            self._is_exact = fields is not None and Code not in map(type, fields.values())
+            self._fields = fields if fields is not None and self._is_exact else _by_element(self.raw)
         return self._fields
 
     @property
@@ -91,6 +85,10 @@ class SourceDocument:
     def booking_id(self) -> Any:
         """Return its `_id` as decoded, or None."""
         return self.fields.get("_id")
+
+
+def _by_element(raw: bytes) -> Document:
+    return {element.name.decode("utf-8", "surrogateescape"): read_value(element) for element in elements(raw)}
 
 
 def _flat_client_key(raw: bytes) -> bytes | None:
@@ -231,7 +229,7 @@ class ClientPair:
 
     @property
     def key(self) -> bytes | None:
-        """Return the sort key of the client; None if there is no client."""
+        """Return the sort key of the client; None for a document without a client."""
         return self._any.client_key
 
     @property

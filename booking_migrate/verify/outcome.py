@@ -145,7 +145,7 @@ class Mismatch:
     """The value that should be there, exactly; None if there should be none, or if it is not one value."""
 
     found: Element | None = None
-    """The value that is there, exactly; None if there is none, or if it is not one value."""
+    """The value that is there, exactly; None if it is absent, or if it is not one value."""
 
     detail: str = ""
     """What is wrong, for people, where the values do not say it."""

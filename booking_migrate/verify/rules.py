@@ -175,7 +175,7 @@ class SessionFacts(NamedTuple):
     """What a session contributes to its client document."""
 
     price: Any
-    """As decoded; None if there is none."""
+    """As decoded; None if absent."""
 
     created: int | None
     """In milliseconds since 1970; None if unknown."""

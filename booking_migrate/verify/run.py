@@ -91,20 +91,8 @@ def verify(
     if plan.sample is None:
         reconciler.report_unclaimed()
     rules = tuple(rule for rule in Rule if rule is not Rule.INDEX or has_client_index is not None)
-    counts = gathered.counts()
-    outcome = VerificationOutcome(
-        counts=counts,
-        results=gathered.results(rules),
-        rejections=gathered.rejections(),
-        findings=gathered.findings(),
-        later_sessions=gathered.totals["later"],
-        changed_sessions=gathered.totals["changed"],
-        clients_checked=run.clients_checked,
-        clients_seen=run.clients_seen,
-        sampled=plan.sample is not None,
-        rejects_name=rejected.name if counts.rejected else None,
-        seconds=time.monotonic() - started,
-    )
+    outcome = run.outcome(rules, rejected.name, time.monotonic() - started)
+    counts = outcome.counts
     accounted = counts.migrated + counts.already_migrated + counts.rejected
     if not outcome.mismatch_count and counts.scanned != accounted:
         raise UnaccountedBookings(counts.scanned, accounted)
@@ -131,8 +119,8 @@ class _Run:
         self._gathered = gathered
         self._listener = listener
         self._is_first_target = True
-        self.clients_seen = 0
-        self.clients_checked = 0
+        self._clients_seen = 0
+        self._clients_checked = 0
 
     def check_clients(self, reconciler: Reconciler) -> None:
         """Check all clients, or a random sample of them."""
@@ -141,7 +129,7 @@ class _Run:
         recheck = Recheck(plan, self._source, self._target, self._lookup)
         with WorkerPool(workers) as pool:
             for batch, results in self._check_batches(pool):
-                self.clients_checked += sum(pair.is_client for pair in batch)
+                self._clients_checked += sum(pair.is_client for pair in batch)
                 final = []
                 for pair, result in zip(batch, results, strict=True):
                     if recheck.is_wanted(pair) and not reconciler.is_sound(result):
@@ -155,7 +143,25 @@ class _Run:
             for again in recheck.rest():
                 reconciler.take(again)
         if plan.sample is None:
-            self.clients_seen = self.clients_checked + self._gathered.totals["orphans"]
+            self._clients_seen = self._clients_checked + self._gathered.totals["orphans"]
+
+    def outcome(self, rules: tuple[Rule, ...], rejects_name: str, seconds: float) -> VerificationOutcome:
+        """Return what was found, with a result for each of these rules."""
+        gathered = self._gathered
+        counts = gathered.counts()
+        return VerificationOutcome(
+            counts=counts,
+            results=gathered.results(rules),
+            rejections=gathered.rejections(),
+            findings=gathered.findings(),
+            later_sessions=gathered.totals["later"],
+            changed_sessions=gathered.totals["changed"],
+            clients_checked=self._clients_checked,
+            clients_seen=self._clients_seen,
+            sampled=self._plan.sample is not None,
+            rejects_name=rejects_name if counts.rejected else None,
+            seconds=seconds,
+        )
 
     def _check_batches(self, pool: WorkerPool) -> Iterator[tuple[Batch, list[ClientResult]]]:
         """Yield every batch of clients with its results, in client order; flat clients of ranges are only counted."""
@@ -168,7 +174,7 @@ class _Run:
             self._all_pairs() if sides is None else self._declined_pairs(*sides, pool)
         )
         if self._plan.sample is not None:
-            pairs, self.clients_seen = _random_sample(pairs, self._plan.sample)
+            pairs, self._clients_seen = _random_sample(pairs, self._plan.sample)
         under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
         for batch in _batches(pairs, self._plan.batch_bookings):
             results: _Results = [None] * len(batch) if fast_path is None else fast_path.check(batch)
@@ -200,7 +206,7 @@ class _Run:
             while part is not None:
                 if part.first_target is not None:
                     self._refuse_old_shape(part.first_target)
-                self.clients_checked += part.clients
+                self._clients_checked += part.clients
                 self._gathered.add_flat(part.clients, part.bookings)
                 self._listener.notify(Advanced(part.bookings))
                 yield from part.declined

@@ -1,4 +1,4 @@
-"""The verifier on documents that nobody thought of: no false alarm on what a migration wrote, no fault overlooked."""
+"""The verifier on generated documents: no false alarm on what a migration wrote, no fault overlooked."""
 
 import json
 from contextlib import ExitStack, closing

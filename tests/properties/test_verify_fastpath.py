@@ -1,4 +1,4 @@
-"""A glance says nothing but what the thorough way says, of documents and of whole clients."""
+"""The fast path of verify declines or agrees with the full check, of documents and of whole clients."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ FLAT = st.one_of(
 
 
 def is_read(layouts: LayoutCache[Layout], raw: bytes) -> bool:
-    """Whether a document is read at a glance."""
+    """Whether the slicer takes a document."""
     return bool(layouts.read(raw, (0, len(raw))))
 
 
@@ -76,7 +76,7 @@ def test_a_match_is_the_one_right_reading(known: dict[str, Any], values: list[An
         )
 
 
-def test_a_text_that_imitates_fields_fools_nobody() -> None:
+def test_a_text_that_imitates_fields_is_not_sliced() -> None:
     """A string with a NUL inside and an element behind it is not read as that element."""
     layouts = LayoutCache(frozenset(), lambda layout: layout, {})
     assert is_read(layouts, bson.encode({"a": "x", "b": "y"}))
@@ -85,7 +85,7 @@ def test_a_text_that_imitates_fields_fools_nobody() -> None:
 
 
 def test_odd_documents_have_no_layout() -> None:
-    """A name that occurs twice, a nested value or a rare type is not for a glance."""
+    """A name that occurs twice, a nested value or a rare type is not sliced."""
     twice = bytearray(bson.encode({"a": 1, "b": 2}))
     twice[twice.index(b"b\x00")] = ord("a")
     odd = [bytes(twice), bson.encode({"a": {}}), bson.encode({"a": [1]}), bson.encode({"a": bson.Code("x")})]
@@ -93,7 +93,7 @@ def test_odd_documents_have_no_layout() -> None:
 
 
 def test_layouts_are_learned_up_to_a_bound() -> None:
-    """A collection of ever new layouts is read the thorough way, and takes no more memory."""
+    """A collection of ever new layouts is declined beyond a bound, and takes no more memory."""
     layouts = LayoutCache(frozenset(), lambda layout: layout, {})
     seen = [is_read(layouts, bson.encode({f"field{number}": 1})) for number in range(100)]
     assert (24, True) == (sum(seen), all(seen[:24]))
@@ -128,8 +128,8 @@ CHANGES = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), changes=st.lists(st.one_of(st.just({}), CHANGES), min_size=1, max_size=5))
-def test_a_glance_says_what_the_thorough_way_says(data: st.DataObject, changes: list[dict[str, Any]]) -> None:
-    """Of any client, with its document as it must be or with a byte changed, a glance is silent or agrees."""
+def test_fast_path_declines_or_agrees(data: st.DataObject, changes: list[dict[str, Any]]) -> None:
+    """Of any client, with its document as it must be or with a byte changed, the fast path declines or agrees."""
     raws = [
         bson.encode(a_booking(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), **fields), codec_options=CODEC)
         for number, fields in enumerate(changes)
@@ -145,25 +145,25 @@ def test_a_glance_says_what_the_thorough_way_says(data: st.DataObject, changes: 
         target = [changed if _is_sound(changed) else document]
     pair = ClientPair([SourceDocument(raw) for raw in raws], [TargetDocument(raw) for raw in target])
     rules = VerificationRules(maximum_document_size=data.draw(st.sampled_from([1000, 8 * 1024 * 1024])))
-    (glanced,) = FastPath(rules).check([pair])
-    thorough = ClientCheck(rules).check(pair, KnownPeople())
+    (fast,) = FastPath(rules).check([pair])
+    full = ClientCheck(rules).check(pair, KnownPeople())
 
-    assert glanced in (None, thorough)
+    assert fast in (None, full)
     is_plain = all(fields == {} for fields in changes)
     if is_plain and target == [document] and rules.maximum_document_size > 1000:
-        assert glanced is not None
+        assert fast is not None
 
 
 def _is_sound(raw: bytes) -> bool:
     try:
         bson.decode(raw, CODEC)
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, no server holds it
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, no server stores it
         return False
     return True
 
 
-def test_clients_are_told_apart() -> None:
-    """Of many clients looked at together each gets the result that it gets alone."""
+def test_clients_are_checked_together_as_alone() -> None:
+    """Of many clients checked together each gets the result that it gets alone."""
     pairs = [
         _pair(1, {}, {}),
         _pair(2, {"price": -1}),
@@ -175,10 +175,10 @@ def test_clients_are_told_apart() -> None:
     ]
     pairs[4].target = []
     pairs[6].source[1].duplicate = Duplicate.COPY
-    glance = FastPath(VerificationRules())
-    together = glance.check(pairs)
+    fast_path = FastPath(VerificationRules())
+    together = fast_path.check(pairs)
 
-    assert [glance.check([pair])[0] for pair in pairs] == together
+    assert [fast_path.check([pair])[0] for pair in pairs] == together
     assert [2, None, None, 3, None, 600, None] == [result and result.scanned for result in together]
 
 

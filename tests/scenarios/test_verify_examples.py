@@ -19,6 +19,7 @@ from tests.support.server import Server
 
 ROOT = Path(__file__).parents[2]
 READS = {
+    "connectionStatus",
     "aggregate",
     "hello",
     "ismaster",

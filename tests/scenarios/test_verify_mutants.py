@@ -75,7 +75,7 @@ class Thread:
 
 @pytest.fixture
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
-    """A plan by which few clients are looked at in ranges, as very many are, by a thread that stands for a process."""
+    """A plan by which few clients are checked in ranges, as very many are, by a thread that stands for a process."""
     take_for_many(monkeypatch)
     monkeypatch.setattr(fastpath, "RANGE_DOCUMENTS", 2)
     monkeypatch.setattr(pool, "WorkerGroup", Thread)
@@ -88,7 +88,7 @@ def test_unharmed_ranges(
     connection: Connection,
     in_ranges: VerificationPlan,
 ) -> None:
-    """Looked at in ranges, the same documents have no mismatch either, and the same counts."""
+    """Checked in ranges, the same documents have no mismatch either, and the same counts."""
     alone, _found = verify_collections(proof, database, connection)
     outcome, found = verify_collections(proof, database, connection, in_ranges)
 
@@ -107,7 +107,7 @@ def test_mutant_in_ranges(
     mutant: Mutant,
     in_ranges: VerificationPlan,
 ) -> None:
-    """A fault is found where clients are looked at in ranges, too, and nothing else is than without ranges."""
+    """A fault is found in ranges too, and nothing else is than without ranges."""
     harmed = proof.copy()
     mutant.harm(harmed)
     _outcome, alone = verify_collections(harmed, database, connection)
@@ -115,6 +115,25 @@ def test_mutant_in_ranges(
 
     assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
     assert alone == found
+
+
+def test_declined_client_is_not_checked_by_the_fast_path_again(
+    proof: Proof,
+    database: Database[dict[str, Any]],
+    connection: Connection,
+    in_ranges: VerificationPlan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that a worker's fast path declined goes straight to the full check."""
+    harmed = proof.copy()
+    MUTANTS[0].harm(harmed)
+    _outcome, alone = verify_collections(harmed, database, connection)
+    offered: list[int] = []
+    monkeypatch.setattr(fastpath.FastPath, "check", lambda _self, pairs: offered.append(len(pairs)))
+    _outcome, found = verify_collections(harmed, database, connection, in_ranges)
+
+    assert alone
+    assert (alone, []) == (found, offered)
 
 
 def test_workers_find_the_same(proof: Proof, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

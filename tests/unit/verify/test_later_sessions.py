@@ -14,7 +14,7 @@ ONE, OTHER = ({"sessionId": ObjectId(), "price": price} for price in (1, 2))
 
 
 def elements_of(sessions: list[Any]) -> list[Element]:
-    """Documents as the elements of `sessions`; a string stands for an element that is no document."""
+    """Documents as the elements of `sessions`; a string stands for an element that is not a document."""
     return [
         Element(0x02, str(place).encode(), bson.encode({"": one})[6:-1])
         if isinstance(one, str)

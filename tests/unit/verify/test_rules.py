@@ -1,4 +1,4 @@
-"""Ids, totals and dates by the design's own examples."""
+"""Ids, totals and dates by fixed examples."""
 
 from decimal import Decimal
 from typing import Any

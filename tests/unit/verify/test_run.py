@@ -1,4 +1,4 @@
-"""How a verification goes about it: later sessions, samples, second readings, what a journal may know."""
+"""Options of a verification: later sessions, samples, second readings, baselines from a journal."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def test_later_sessions_are_counted(proof: Proof, tmp_path: Path) -> None:
 
 
 def test_later_clients_are_counted(proof: Proof, tmp_path: Path) -> None:
-    """With --allow-later a client that came since is fine."""
+    """With --allow-later a client that the application added is allowed."""
     proof.target.append({"_id": 1, "clientId": "new", "sessions": [], "createdAt": NEW["createdAt"]})
     _add_later(proof.target[-1], 0.65)
 
@@ -88,7 +88,7 @@ def test_later_is_not_lost(proof: Proof, tmp_path: Path) -> None:
     assert ("missing", lost["legacyBookingId"]) in [(each.kind, each.booking_id) for each in found]
 
 
-def test_what_a_journal_knows(proof: Proof, tmp_path: Path) -> None:
+def test_baselines_of_a_journal(proof: Proof, tmp_path: Path) -> None:
     """Sessions that were in the target before the run are expected there, first and unchanged."""
     known = bson.encode(next(each for each in proof.source if each.get("sessions")), codec_options=CODEC)
     earlier = bson.decode(known, CODEC)
