@@ -25,7 +25,7 @@ class Difference:
 
 
 def differences(expected: bytes, found: bytes) -> list[Difference]:
-    """The fields of the first level in which two documents differ; empty only if the bytes are the same.
+    """Return the fields of the first level in which two documents differ; empty only if the bytes are the same.
 
     If all fields are the same but stand in another order, or a name occurs twice, the first one out of place is named.
     """

@@ -82,7 +82,7 @@ class Element(NamedTuple):
 
     @property
     def raw(self) -> bytes:
-        """The whole element: type byte, name, NUL, value."""
+        """Return the whole element: type byte, name, NUL, value."""
         return b"%c%b\x00%b" % (self.kind, self.name, self.value)
 
 
@@ -98,7 +98,7 @@ class Opaque:
 
     @property
     def text(self) -> bytes | None:
-        """The bytes of a string that is not valid UTF-8; None of any other value."""
+        """Return the bytes of a string that is not valid UTF-8; None of any other value."""
         return self.value[4:-1] if self.kind == _STRING else None
 
 
@@ -127,7 +127,7 @@ def elements(raw: bytes) -> Iterator[Element]:
 
 
 def _size(kind: int, raw: bytes, start: int, end: int) -> int:
-    """How many bytes the value at ``start`` takes, of a type whose values differ in size."""
+    """Return how many bytes the value at ``start`` takes, of a type whose values differ in size."""
     if kind == _REGEX:
         return _regex_size(raw, start, end)
     if kind not in _OVERHEADS:
@@ -144,7 +144,7 @@ def _size(kind: int, raw: bytes, start: int, end: int) -> int:
 
 
 def _regex_size(raw: bytes, start: int, end: int) -> int:
-    """A regular expression is two C strings: pattern and flags."""
+    """Return a regular expression is two C strings: pattern and flags."""
     pattern_end = raw.find(0, start, end)
     flags_end = raw.find(0, pattern_end + 1, end) if pattern_end >= 0 else -1
     if flags_end < 0:
@@ -173,7 +173,7 @@ def check_structure(raw: bytes) -> None:
 
 
 def depth(raw: bytes) -> int:
-    """How deep a document nests: 1 for one without embedded documents or arrays."""
+    """Return how deep a document nests: 1 for one without embedded documents or arrays."""
     deepest = 0
     pending = [(1, raw)]
     while pending:
@@ -220,7 +220,7 @@ def read_value(element: Element) -> Any:
 
 
 def value_in(raw: bytes, name: bytes) -> Any:
-    """The value of a document's first field of a name, decoded, or None if there is none. Nothing else is decoded."""
+    """Return the value of a document's first field of a name, decoded, or None if there is none. Nothing else is decoded."""
     element = next((part for part in elements(raw) if part.name == name), None)
     if element is None:
         return None
@@ -246,7 +246,7 @@ def element_of(name: str, value: Any) -> Element:
 
 
 def holds_invalid_text(value: Any) -> bool:
-    """Whether a decoded value (or `Opaque`) has, at any depth, a text or a name that is not valid UTF-8."""
+    """Return whether a decoded value (or `Opaque`) has, at any depth, a text or a name that is not valid UTF-8."""
     if not isinstance(value, Opaque):
         return False
     try:
@@ -257,7 +257,7 @@ def holds_invalid_text(value: Any) -> bool:
 
 
 def text_of(text: bytes) -> str | Opaque:
-    """The decoded value of a BSON string of these bytes: `Opaque` if they are not valid UTF-8."""
+    """Return the decoded value of a BSON string of these bytes: `Opaque` if they are not valid UTF-8."""
     try:
         return text.decode()
     except UnicodeDecodeError:
@@ -265,7 +265,7 @@ def text_of(text: bytes) -> str | Opaque:
 
 
 def unescaped(value: Any) -> Any:
-    """A decoded value; a text with surrogate escapes, as the driver and the command line have them, becomes `Opaque`."""
+    """Return a decoded value; a text with surrogate escapes, as the driver and the command line have them, becomes `Opaque`."""
     return text_of(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else value
 
 
@@ -274,7 +274,7 @@ def _text(text: bytes) -> bytes:
 
 
 def body_of(fields: Mapping[str, Any]) -> bytes:
-    """The bytes of a document's elements, without length and end, in the mapping's own order."""
+    """Return the bytes of a document's elements, without length and end, in the mapping's own order."""
     # bson.encode moves `_id` to the front, so a document that has it elsewhere is built element by element.
     id_elsewhere = "_id" in fields and next(iter(fields)) != "_id"
     if not id_elsewhere and Opaque not in map(type, fields.values()):

@@ -39,14 +39,14 @@ _OPAQUE_NAMES = {0x02: "string", 0x03: "document", 0x04: "array"}
 
 
 def type_name(value: Any) -> str:
-    """A decoded value's BSON type, for people."""
+    """Return a decoded value's BSON type, for people."""
     if isinstance(value, Opaque):
         return _OPAQUE_NAMES.get(value.kind, f"BSON type {value.kind}")
     return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def display_id(value: Any) -> str:
-    r"""An id as a report shows it: an ObjectId as 24 hex digits, a string as it is, others as Extended JSON.
+    r"""Return an id as a report shows it: an ObjectId as 24 hex digits, a string as it is, others as Extended JSON.
 
     A string that is not valid UTF-8 is shown by its bytes, such as ``b'caf\xe9'``; `read_shown_text` reads that again.
     """
@@ -63,7 +63,7 @@ def display_id(value: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value with its type, cut to a line: ``string 'abc'``, ``null``, ``int32 5``, ``an array``."""
+    """Return a value with its type, cut to a line: ``string 'abc'``, ``null``, ``int32 5``, ``an array``."""
     if value is None:
         return "null"
     name = type_name(value)
@@ -80,7 +80,7 @@ def describe(value: Any) -> str:
 
 
 def read_shown_text(shown: str) -> str | Opaque | None:
-    r"""The value that `display_id` shows as ``b'...'``; None if the text does not have that form."""
+    r"""Return the value that `display_id` shows as ``b'...'``; None if the text does not have that form."""
     if not _SHOWN_BYTES.fullmatch(shown):
         return None
     try:
@@ -91,7 +91,7 @@ def read_shown_text(shown: str) -> str | Opaque | None:
 
 
 def _invalid_text(value: Any) -> bytes | None:
-    """The bytes of a string that is not valid UTF-8, `Opaque` or as the driver decodes it; None of any other value."""
+    """Return the bytes of a string that is not valid UTF-8, `Opaque` or as the driver decodes it; None of any other value."""
     if isinstance(value, Opaque):
         return value.text
     if isinstance(value, str) and _ESCAPED_BYTE.search(value) and not _OTHER_SURROGATE.search(value):

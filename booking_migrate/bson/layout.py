@@ -69,7 +69,7 @@ class Layout:
 
 
 def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout | None:
-    """The layout of a document; None if it is not flat, a name occurs twice, or a type is a rare one.
+    """Return the layout of a document; None if it is not flat, a name occurs twice, or a type is a rare one.
 
     Args:
         raw: the document's BSON.
@@ -107,7 +107,7 @@ def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout
 
 
 def merge_columns(tables: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
-    """The columns of several tables as those of one, in the order of the first column.
+    """Return the columns of several tables as those of one, in the order of the first column.
 
     Args:
         tables: of each of them the same columns; the first has numbers.
@@ -173,7 +173,7 @@ class LayoutCache(Generic[Plan]):
         self._misses = 0
 
     def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[LayoutGroup[Plan]]:
-        """The documents of each layout, without those that have to be read the thorough way.
+        """Return the documents of each layout, without those that have to be read the thorough way.
 
         Args:
             raw: bytes in which documents stand, one behind the other.
@@ -219,7 +219,7 @@ class LayoutCache(Generic[Plan]):
     def _group(
         self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
     ) -> Sequence[LayoutGroup[Plan]]:
-        """Those documents of one layout whose values are as they have to be; none if there are none."""
+        """Return those documents of one layout whose values are as they have to be; none if there are none."""
         if not rows:
             return ()
         known.met += len(rows)
@@ -240,7 +240,7 @@ class LayoutCache(Generic[Plan]):
         return (LayoutGroup(known.plan, numbers, columns),) if numbers else ()
 
     def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
-        """Whether a value is as it has to be; it is remembered if it is."""
+        """Return whether a value is as it has to be; it is remembered if it is."""
         if kind == STRING and whole_number(value[:4]) != len(value) - 4:
             return False
         check = self._checks.get(name)
@@ -256,17 +256,17 @@ def _met(known: _Known[Any]) -> int:
 
 
 def whole_number(value: bytes) -> int:
-    """The number of an int32, an int64 or a date."""
+    """Return the number of an int32, an int64 or a date."""
     return int.from_bytes(value, "little", signed=True)
 
 
 def whole_numbers_of(column: Column) -> Sequence[int]:
-    """The numbers of int64 values or dates."""
+    """Return the numbers of int64 values or dates."""
     return struct.unpack(f"<{len(column)}q", b"".join(column))
 
 
 def numbers_of(kind: int, column: Column) -> Sequence[Any]:
-    """The numbers of values of one BSON type."""
+    """Return the numbers of values of one BSON type."""
     code = _CODES.get(kind)
     if code is not None:
         return struct.unpack(f"<{len(column)}{code}", b"".join(column))
@@ -285,7 +285,7 @@ def _double(value: bytes) -> float:
 
 
 def text_of(value: bytes) -> str | None:
-    """The text of a string as it stands in a match; None if it is no UTF-8."""
+    """Return the text of a string as it stands in a match; None if it is no UTF-8."""
     try:
         return value[4:-1].decode()
     except UnicodeDecodeError:

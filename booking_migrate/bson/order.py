@@ -45,14 +45,14 @@ _COMPLEMENT = bytes(range(255, -1, -1))
 
 
 def sort_key(value: Any) -> bytes:
-    """The key of a decoded value (or `Opaque`)."""
+    """Return the key of a decoded value (or `Opaque`)."""
     if type(value) is ObjectId:
         return _OBJECT_ID + value.binary
     return element_key(element_of("", value))
 
 
 def element_key(element: Element) -> bytes:
-    """The key of an element's value."""
+    """Return the key of an element's value."""
     return b"%c%b" % (_BRACKETS[element.kind], _KEYS[element.kind](element.value))
 
 
@@ -65,7 +65,7 @@ def _plain(value: bytes) -> bytes:
 
 
 def _text(value: bytes) -> bytes:
-    """A length-prefixed string; NUL is escaped so that a shorter string sorts first."""
+    """Return a length-prefixed string; NUL is escaped so that a shorter string sorts first."""
     return _terminated(value[4:-1])
 
 
@@ -103,7 +103,7 @@ def _code_with_scope(value: bytes) -> bytes:
 
 
 def _pointer(value: bytes) -> bytes:
-    """A DBPointer: the namespace's length, then the bytes."""
+    """Return a DBPointer: the namespace's length, then the bytes."""
     return struct.pack(">I", struct.unpack_from("<i", value)[0]) + value[4:]
 
 
@@ -120,7 +120,7 @@ def _decimal128(value: bytes) -> bytes:
 
 
 def _number(number: Decimal) -> bytes:
-    """A sign class, and for finite numbers the exponent and the digits of scientific notation."""
+    """Return a sign class, and for finite numbers the exponent and the digits of scientific notation."""
     if number.is_nan():
         return b"\x00"
     if number.is_infinite():

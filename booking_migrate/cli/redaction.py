@@ -1,4 +1,4 @@
-"""Keeping connection strings out of every output (DESIGN.md, invariant 9)."""
+"""Keeping connection strings out of every output."""
 
 import re
 from collections.abc import Iterable, Sequence

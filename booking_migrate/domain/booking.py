@@ -32,26 +32,26 @@ class Booking:
 
     @property
     def document_id(self) -> Any:
-        """The `_id`, or None if there is none."""
+        """Return the `_id`, or None if there is none."""
         return self.fields.get("_id")
 
     @property
     def is_client_document(self) -> bool:
-        """Whether this is a client document, not a booking (DESIGN.md, section 2: a document with `sessions`)."""
+        """Return whether this is a client document, not a booking."""
         return "sessions" in self.fields
 
     def lacks_client(self) -> bool:
-        """Whether `clientUserId` or `clientEmail` has to be looked up: null counts as absent."""
+        """Return whether `clientUserId` or `clientEmail` has to be looked up: null counts as absent."""
         fields = self.fields
         return fields.get("clientUserId") is None or fields.get("clientEmail") is None
 
     def lacks_expert(self) -> bool:
-        """Whether `expertUserId` or `expertEmail` has to be looked up: null counts as absent."""
+        """Return whether `expertUserId` or `expertEmail` has to be looked up: null counts as absent."""
         fields = self.fields
         return fields.get("expertUserId") is None or fields.get("expertEmail") is None
 
     def repeated_names(self) -> list[str]:
-        """The names that occur more than once on the first level."""
+        """Return the names that occur more than once on the first level."""
         if self.exact:
             return []
         names = [element.name for element in elements(self.raw)]

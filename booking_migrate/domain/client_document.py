@@ -1,4 +1,4 @@
-"""The new structure's document: one per client, with its `sessions` and totals (DESIGN.md, section 2)."""
+"""The new structure's document: one per client, with its `sessions` and totals."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,17 +55,17 @@ class StoredSession:
 
     @cached_property
     def fields(self) -> Document:
-        """The session's first level, decoded; empty if the element is no document."""
+        """Return the session's first level, decoded; empty if the element is no document."""
         return read_fields(self.element.value) if self.element.kind == _DOCUMENT else {}
 
     @property
     def legacy_key(self) -> bytes | None:
-        """The sort key of `legacyBookingId`; None if the new application booked this session."""
+        """Return the sort key of `legacyBookingId`; None if the new application booked this session."""
         return sort_key(self.fields["legacyBookingId"]) if "legacyBookingId" in self.fields else None
 
     @property
     def identity(self) -> bytes:
-        """What tells the session from others: the sort key of `sessionId`, or its bytes if it has none."""
+        """Return what tells the session from others: the sort key of `sessionId`, or its bytes if it has none."""
         return sort_key(self.fields["sessionId"]) if "sessionId" in self.fields else self.element.value
 
     def time(self, name: str) -> int | None:
@@ -86,32 +86,32 @@ class ClientDocument:
 
     @property
     def is_altered(self) -> bool:
-        """Whether its elements are other than its bytes: it has absorbed something of another document."""
+        """Return whether its elements are other than its bytes: it has absorbed something of another document."""
         return wrap(list(self.parts)) != self.raw
 
     @cached_property
     def fields(self) -> Document:
-        """Its first level but `sessions`, decoded."""
+        """Return its first level but `sessions`, decoded."""
         return read_fields(wrap([part for part in self.parts if part.name != b"sessions"]))
 
     @cached_property
     def sessions(self) -> tuple[StoredSession, ...]:
-        """Its sessions, in order."""
+        """Return its sessions, in order."""
         array = next(part.value for part in self.parts if part.name == b"sessions")
         return tuple(StoredSession(element) for element in elements(array))
 
     @property
     def document_id(self) -> Any:
-        """The `_id`, decoded."""
+        """Return the `_id`, decoded."""
         return self.fields.get("_id")
 
     @property
     def client_id(self) -> Any:
-        """The `clientId`, decoded."""
+        """Return the `clientId`, decoded."""
         return self.fields.get("clientId")
 
     def time(self, name: str) -> int | None:
-        """A date of the document in milliseconds since 1970; None if it is absent or no date."""
+        """Return a date of the document in milliseconds since 1970; None if it is absent or no date."""
         value = self.fields.get(name)
         return int(value) if type(value) is DatetimeMS else None
 
@@ -141,7 +141,7 @@ def read_client_document(raw: bytes) -> ClientDocument | Fault:
 
 
 def absorb(document: ClientDocument, other: ClientDocument) -> ClientDocument:
-    """A client document with what another one of the same client has beyond it, sessions aside.
+    """Return a client document with what another one of the same client has beyond it, sessions aside.
 
     Fields that it lacks, or client fields that it has as null, are taken over; where both have a field, its own stays.
     Of the dates the earliest `createdAt` and the latest `updatedAt` count.
@@ -179,7 +179,7 @@ def compose(
         owners: bookings to take client fields from that ``base`` lacks, if no session is added or replaced.
 
     Returns:
-        The BSON bytes. Totals and dates are taken over all sessions (DESIGN.md, section 2).
+        The BSON bytes. Totals and dates are taken over all sessions.
     """
     kept: list[StoredSession | Session] = [*(base.sessions if base else ())]
     for index, session in (replaced or {}).items():
@@ -211,7 +211,7 @@ def compose(
 
 
 def _client_fields(base: ClientDocument | None, made: Sequence[Session]) -> Document:
-    """The fields that say whose document it is: the base's own, else those of the last session that has them."""
+    """Return the fields that say whose document it is: the base's own, else those of the last session that has them."""
     values: Document = {}
     if base is None:
         client_id = made[-1].client_id

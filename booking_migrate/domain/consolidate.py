@@ -1,4 +1,4 @@
-"""From a client's sessions and the documents it has already to one client document (DESIGN.md, section 2).
+"""From a client's sessions and the documents it has already to one client document.
 
 Everything about one client comes in and one `Consolidation` comes out: the document as it must be, and what became of
 each booking. Nothing here knows places or batches.
@@ -109,7 +109,7 @@ def consolidate(
 
 
 def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession], list[Rejection]]:
-    """The document to go on from, what the client's other documents have beyond it, and what contradicts it.
+    """Return the document to go on from, what the client's other documents have beyond it, and what contradicts it.
 
     The target's document is the base, as it came from the source; among documents to be joined the oldest is it.
     """
@@ -201,7 +201,7 @@ def _found_already(case: ClientCase, migrated: Sequence[Session]) -> tuple[list[
 
 
 def _made_anew(case: ClientCase, fates: "_Dispositions") -> bytes | None:
-    """The document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
+    """Return the document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
 
     Then it does not matter which bookings came first: a run over all of them at once would have made this one.
     """
@@ -246,7 +246,7 @@ class _Dispositions:
 
 
 def _refuse_new(fates: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
-    """The same fates, but with the new bookings rejected because they make the document too large."""
+    """Return the same fates, but with the new bookings rejected because they make the document too large."""
     detail = f"the client document would have {size} bytes, more than {maximum_size}"
     fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
     refused = [

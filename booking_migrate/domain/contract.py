@@ -1,4 +1,4 @@
-"""The contract with the new application: which values a session may have (DESIGN.md, section 2).
+"""The contract with the new application: which values a session may have.
 
 `FIELDS` is the one definition: a field's BSON types, whether it must be there, and which rule its values keep. From it
 come the pydantic-core validator that every booking passes (`Contract.validator`), the words of a fault
@@ -185,7 +185,7 @@ class Contract(BaseModel):
     minimum_refund_amount: float = Field(default=0, description="the least `refundAmount`")
 
     def validator(self, accepted: Container[Reason]) -> SchemaValidator:
-        """A validator for a booking's decoded fields, all lookups done; it ignores fields that it does not know.
+        """Return a validator for a booking's decoded fields, all lookups done; it ignores fields that it does not know.
 
         It takes a dict of Python's BSON types and raises `pydantic_core.ValidationError` with one error or more for
         each field at fault; `fault` says what the fault is.
@@ -199,7 +199,7 @@ class Contract(BaseModel):
         )
 
     def value_validator(self, rule: FieldRule, accepted: Container[Reason]) -> SchemaValidator:
-        """A validator for one field's decoded value, which is neither absent nor null.
+        """Return a validator for one field's decoded value, which is neither absent nor null.
 
         Args:
             rule: the field's.
@@ -240,7 +240,7 @@ class Contract(BaseModel):
         return core_schema.str_schema()
 
     def fault(self, rule: FieldRule, document: Mapping[str, Any]) -> Fault:
-        """What is wrong with a field that did not pass `validator`."""
+        """Return what is wrong with a field that did not pass `validator`."""
         if rule.name not in document:
             return Fault(rule.missing, rule.name, "absent")
         value = document[rule.name]
@@ -257,7 +257,7 @@ class Contract(BaseModel):
         return Fault(reason, rule.name, f"{describe(value)} is not {self.expectation(rule)}")
 
     def expectation(self, rule: FieldRule) -> str:
-        """What a field's values must be beyond their type, for people."""
+        """Return what a field's values must be beyond their type, for people."""
         if rule.allowed is not None and (words := getattr(self, rule.allowed)) is not None:
             return f"one of {', '.join(words)}"
         if rule.minimum is not None:
@@ -286,17 +286,17 @@ _PYTHON_TYPES: dict[Kind, frozenset[type]] = {
 
 
 def has_kind(value: Any, kind: Kind) -> bool:
-    """Whether a decoded value is of one of the BSON types that a kind stands for."""
+    """Return whether a decoded value is of one of the BSON types that a kind stands for."""
     return type(value) in _PYTHON_TYPES[kind] or (kind is Kind.IDENTIFIER and _is_uuid(value))
 
 
 def is_client_id(value: Any) -> bool:
-    """Whether a decoded value can be a booking's `clientId`."""
+    """Return whether a decoded value can be a booking's `clientId`."""
     return type(value) is ObjectId or (has_kind(value, Kind.IDENTIFIER) and value != "")
 
 
 def _first_of(usual: CoreSchema, rare: CoreSchema) -> CoreSchema:
-    """Two schemas of which the first settles most values without a call into Python."""
+    """Return two schemas of which the first settles most values without a call into Python."""
     return core_schema.union_schema([usual, rare], mode="left_to_right")
 
 
@@ -317,7 +317,7 @@ def _check_identifier(value: Any) -> Any:
 
 
 def _number_check(least: float | None) -> Callable[[Any], Any]:
-    """A check for a finite number of a BSON number type, not less than ``least``."""
+    """Return a check for a finite number of a BSON number type, not less than ``least``."""
     types = _PYTHON_TYPES[Kind.NUMBER]
     # As the config file has it: a least price of 0.1 is one tenth, not the double nearest to it.
     floor = None if least is None else Decimal(repr(least))
@@ -335,7 +335,7 @@ def _number_check(least: float | None) -> Callable[[Any], Any]:
 
 
 def _length_check(longest: int) -> Callable[[str], str]:
-    """A check for a string of at most so many UTF-16 units, which is how the application counts."""
+    """Return a check for a string of at most so many UTF-16 units, which is how the application counts."""
 
     def check(value: str) -> str:
         if 2 * len(value) > longest and utf16_length(value) > longest:
@@ -346,5 +346,5 @@ def _length_check(longest: int) -> Callable[[str], str]:
 
 
 def utf16_length(text: str) -> int:
-    """A string's length as JavaScript counts it: in UTF-16 units."""
+    """Return a string's length as JavaScript counts it: in UTF-16 units."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

@@ -1,6 +1,6 @@
 """Ids that the migration gives: new, deterministic, and never the same for two different bookings or clients.
 
-Source: DESIGN.md, section 2. An ObjectId is four bytes of time, five random bytes and three counter bytes
+An ObjectId is four bytes of time, five random bytes and three counter bytes
 (MongoDB manual, reference/bson-types, ObjectId). Both id spaces keep the time and permute the rest, each in its own
 way, so the mapping is one to one and the order in time is kept.
 """
@@ -16,7 +16,7 @@ from booking_migrate.bson.document import write_fields
 
 
 def session_id(legacy_id: Any, created_at: int) -> ObjectId:
-    """The `sessionId` of a booking.
+    """Return the `sessionId` of a booking.
 
     Args:
         legacy_id: the booking's `_id`, as decoded (or `Opaque`).
@@ -29,12 +29,12 @@ def session_id(legacy_id: Any, created_at: int) -> ObjectId:
 
 
 def session_object_id(old: bytes) -> bytes:
-    """The twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
+    """Return the twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
     return old[:4] + old[9:] + old[4:9]
 
 
 def client_document_id(client_id: Any) -> ObjectId:
-    """The `_id` of a client's new document, from `clientId` alone.
+    """Return the `_id` of a client's new document, from `clientId` alone.
 
     Clients that MongoDB calls equal get the same id: an integer counts as Int64 whatever its BSON type.
     """
@@ -45,12 +45,12 @@ def client_document_id(client_id: Any) -> ObjectId:
 
 
 def client_document_object_id(old: bytes) -> bytes:
-    """The twelve bytes of the `_id` of the document of a client whose `clientId` is an ObjectId of these twelve bytes."""
+    """Return the twelve bytes of the `_id` of the document of a client whose `clientId` is an ObjectId of these twelve bytes."""
     return old[:4] + old[8:] + old[4:8]
 
 
 def client_of_document(document_id: ObjectId) -> ObjectId:
-    """The `clientId`, if it is an ObjectId, whose new document has this `_id`.
+    """Return the `clientId`, if it is an ObjectId, whose new document has this `_id`.
 
     The mapping swaps the last two groups of four bytes, so it is its own inverse.
     """
@@ -58,6 +58,6 @@ def client_of_document(document_id: ObjectId) -> ObjectId:
 
 
 def time_of(object_id: ObjectId) -> int:
-    """The time in an ObjectId, in milliseconds since 1970."""
+    """Return the time in an ObjectId, in milliseconds since 1970."""
     seconds: int = struct.unpack(">I", object_id.binary[:4])[0]
     return seconds * 1000

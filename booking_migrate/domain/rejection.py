@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Reason(StrEnum):
-    """Every reason for which a booking is rejected (DESIGN.md, section 2). The values are an API."""
+    """Every reason for which a booking is rejected. The values are an API."""
 
     # What the document is.
     ID_MISSING = "id-missing"
@@ -112,5 +112,5 @@ class Rejection:
 
     @property
     def reason(self) -> Reason:
-        """The reason under which the booking is counted."""
+        """Return the reason under which the booking is counted."""
         return self.faults[0].reason

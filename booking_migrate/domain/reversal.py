@@ -1,4 +1,4 @@
-"""From a client document back to the bookings it was made of, with what has happened since (DESIGN.md, section 4, `rollback`).
+"""From a client document back to the bookings it was made of, with what has happened since.
 
 A booking comes back byte for byte, except for fields of its session that differ from what it was made of: those are the
 application's work since, and are carried. What the migration itself added or left out is no such change. Sessions that

@@ -1,4 +1,4 @@
-"""From a booking to a session or a rejection (DESIGN.md, section 2, "A session is")."""
+"""From a booking to a session or a rejection."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class Session:
     """The booking's first level as decoded, for whoever looks on; let go of early, since it takes much memory."""
 
     def order(self) -> tuple[int, bytes]:
-        """Where the session stands among its client's: by creation, then by old id."""
+        """Return where the session stands among its client's: by creation, then by old id."""
         return self.created_at, self.id_key
 
 
@@ -141,7 +141,7 @@ _NO_TIME = "neither createdAt nor updatedAt, and the _id is no ObjectId to take 
 
 
 def _structural_faults(booking: Booking) -> list[Fault]:
-    """What is wrong with the document as such, whatever its values."""
+    """Return what is wrong with the document as such, whatever its values."""
     fields = booking.fields
     faults = []
     if "_id" not in fields:
@@ -162,7 +162,7 @@ def _structural_faults(booking: Booking) -> list[Fault]:
 
 
 def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
-    """The booking's fields with the four client and expert fields filled in, and what was not found."""
+    """Return the booking's fields with the four client and expert fields filled in, and what was not found."""
     lacks_client, lacks_expert = booking.lacks_client(), booking.lacks_expert()
     lacks_state = any(name not in booking.fields for name in STATES)
     if not (lacks_client or lacks_expert or lacks_state):
@@ -209,7 +209,7 @@ def _fill_in(
 
 
 def _times(fields: Document) -> tuple[int, int] | None:
-    """When a booking was made and last changed, in milliseconds since 1970; None if nothing says so."""
+    """Return when a booking was made and last changed, in milliseconds since 1970; None if nothing says so."""
     created, updated, legacy_id = fields.get("createdAt"), fields.get("updatedAt"), fields.get("_id")
     from_id = time_of(legacy_id) if type(legacy_id) is ObjectId else None
     created_at = int(created) if type(created) is DatetimeMS else from_id

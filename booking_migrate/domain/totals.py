@@ -1,6 +1,6 @@
 """`totalSpent`: the sum of prices in decimal, in the type that the server's ``$sum`` would give.
 
-Source: DESIGN.md, section 2; MongoDB manual, reference/operator/aggregation/sum and toDecimal. A double counts as the
+Source: MongoDB manual, reference/operator/aggregation/sum and toDecimal. A double counts as the
 decimal number of 15 significant digits that it stands for, so the sum does not depend on the order of its terms.
 """
 
@@ -24,7 +24,7 @@ NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
 
 
 def decimal_of(value: float | Decimal128) -> Decimal:
-    """The decimal number that a BSON number stands for; NaN and infinities stay what they are."""
+    """Return the decimal number that a BSON number stands for; NaN and infinities stay what they are."""
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, Decimal128):
@@ -33,7 +33,7 @@ def decimal_of(value: float | Decimal128) -> Decimal:
 
 
 def total(values: Iterable[Any]) -> int | float | Decimal128:
-    """The sum of the numbers among some decoded values; anything else is passed over, as ``$sum`` does.
+    """Return the sum of the numbers among some decoded values; anything else is passed over, as ``$sum`` does.
 
     Returns:
         int (BSON int32), Int64, float (double) or Decimal128. Integers that outgrow int32 give Int64, and those that
@@ -61,5 +61,5 @@ def total(values: Iterable[Any]) -> int | float | Decimal128:
 
 
 def is_finite(value: float | Decimal128) -> bool:
-    """Whether a BSON number is neither NaN nor infinite."""
+    """Return whether a BSON number is neither NaN nor infinite."""
     return value.to_decimal().is_finite() if isinstance(value, Decimal128) else isfinite(value)

@@ -13,13 +13,13 @@ _EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
 
 
 def is_date_in_range(milliseconds: int) -> bool:
-    """Whether a date is one that every program can show."""
+    """Return whether a date is one that every program can show."""
     return _EARLIEST <= milliseconds < _END
 
 
 @lru_cache(maxsize=4096)
 def minutes_of(time: str) -> int | None:
-    """A time of day as minutes; None if a waived rule let something else through."""
+    """Return a time of day as minutes; None if a waived rule let something else through."""
     if len(time) > _LONGEST:
         return None
     hours, colon, minutes = time.partition(":")

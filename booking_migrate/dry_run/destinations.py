@@ -34,17 +34,17 @@ class Examined:
 
     @property
     def in_place_refusal(self) -> UnfitPlace | None:
-        """Why the source cannot be migrated in place; None if it can."""
+        """Return why the source cannot be migrated in place; None if it can."""
         return refusal_of(self.source_name, self.source)
 
     def blockers(self) -> Iterator[Blocker]:
-        """What a migration into the target would be refused for."""
+        """Yield what a migration into the target would be refused for."""
         refusal = refusal_of(self.target_name, self.target)
         if refusal is not None:
             yield Blocker(type(refusal).__name__, refusal.message, refusal.hint)
 
     def findings(self) -> Iterator[Finding]:
-        """What is only named, and what is in the way of migrating in place."""
+        """Yield what is only named, and what is in the way of migrating in place."""
         yield from findings_of(self.target_name, self.target)
         refusal = self.in_place_refusal
         if refusal is not None:

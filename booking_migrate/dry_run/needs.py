@@ -15,7 +15,7 @@ from booking_migrate.stores.inspection import (
 )
 
 REJECTED = "booking_migrate_rejected"
-"""The collection of rejected bookings (DESIGN.md, section 4)."""
+"""The collection of rejected bookings."""
 
 STATE = (
     "booking_migrate_runs",
@@ -53,7 +53,7 @@ class ServerSurroundings:
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The names of all collections of the migration."""
+        """Return the names of all collections of the migration."""
         names = (self.source_name, self.target_name, *self.people, REJECTED)
         return tuple(name for name in names if name is not None)
 
@@ -108,7 +108,7 @@ def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: Unfit
 
 
 def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstimate) -> Iterator[Finding]:
-    """The risks that lie in what is needed and not there, and in what the source has and the target will not."""
+    """Yield the risks that lie in what is needed and not there, and in what the source has and the target will not."""
     if around.source:
         yield from _lost(around.source)
     if needs.missing_privileges:
@@ -142,7 +142,7 @@ def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstima
 
 
 def need_blockers(needs: Needs) -> Iterator[Blocker]:
-    """What is needed and certainly not there."""
+    """Yield what is needed and certainly not there."""
     if needs.disk is not None and needs.target_bytes is not None and needs.target_bytes > needs.disk.free:
         yield Blocker(
             kind="DiskTooSmall",
@@ -181,7 +181,7 @@ def _missing(inspector: DatabaseInspector, around: ServerSurroundings) -> tuple[
 
 
 def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
-    """Everything that later commands need (MongoDB manual, reference/privilege-actions)."""
+    """Yield everything that later commands need (MongoDB manual, reference/privilege-actions)."""
     source, target = around.source_name, around.target_name
     if target is None:
         return
@@ -226,7 +226,7 @@ def _archive_bytes(source: CollectionFacts | None) -> int | None:
 
 
 def _lost(source: CollectionFacts) -> Iterator[Finding]:
-    """What the source has beside its documents and the new shape does not bring along."""
+    """Yield what the source has beside its documents and the new shape does not bring along."""
     indexes = [index.name for index in source.indexes if index.keys != ("_id",)]
     if indexes:
         yield Finding(

@@ -47,7 +47,7 @@ class Search:
     """The collections that the user may not read, so that nobody knows about them."""
 
     def findings(self) -> Iterator[Finding]:
-        """The risks that go with it."""
+        """Yield the risks that go with it."""
         if self.references:
             yield Finding(
                 kind="references-by-id",
@@ -97,7 +97,7 @@ def _references(name: str, candidates: Candidates, source: DocumentReader) -> It
 
 
 def _ids_in(source: DocumentReader, values: Sequence[Any]) -> set[bytes]:
-    """The sort keys of those values that are ids in the source; text that spells an ObjectId counts for it."""
+    """Return the sort keys of those values that are ids in the source; text that spells an ObjectId counts for it."""
     spelled = {sort_key(_as_object_id(value)): sort_key(value) for value in values}
     asked = {sort_key(value): value for value in values}
     asked.update({sort_key(_as_object_id(value)): _as_object_id(value) for value in values})
@@ -111,7 +111,7 @@ def _ids_in(source: DocumentReader, values: Sequence[Any]) -> set[bytes]:
 
 
 def _as_object_id(value: Any) -> Any:
-    """An ObjectId for text that spells one; anything else as it is."""
+    """Return an ObjectId for text that spells one; anything else as it is."""
     is_spelled = type(value) is str and len(value) == _HEX_DIGITS and ObjectId.is_valid(value)
     return ObjectId(value) if is_spelled else value
 

@@ -253,11 +253,11 @@ class RiskWatch(Observer):
         self._is_batch_over = False
 
     def largest_clients(self) -> tuple[LargeClient, ...]:
-        """The clients with the largest documents, the largest first."""
+        """Return the clients with the largest documents, the largest first."""
         return tuple(client for _, _, client in sorted(self._largest, reverse=True))
 
     def findings(self) -> tuple[Finding, ...]:
-        """The risks found; called once, at the end."""
+        """Return the risks found; called once, at the end."""
         self._end_batch()
         found = {kind: (samples.count, samples.ids()) for kind, samples in self._samples.items()}
         found["expert-overlaps"] = self._scratchpad.overlapping(SAMPLES)
@@ -269,7 +269,7 @@ class RiskWatch(Observer):
 
 
 def _decoded(raw: bytes) -> Document:
-    """A booking's fields for looking at; the quick way, since nothing is written from them."""
+    """Return a booking's fields for looking at; the quick way, since nothing is written from them."""
     try:
         return decode(raw, CODEC)
     except BSONError:
@@ -277,12 +277,12 @@ def _decoded(raw: bytes) -> Document:
 
 
 def _is_in_range(value: Any) -> bool:
-    """Whether a value is no date out of range; whatever else it is, is not asked here."""
+    """Return whether a value is no date out of range; whatever else it is, is not asked here."""
     return type(value) is not DatetimeMS or is_date_in_range(int(value))
 
 
 def _sessions(document: Document) -> list[Document]:
-    """The sessions of a client document; none if they hold a value that Python cannot show."""
+    """Return the sessions of a client document; none if they hold a value that Python cannot show."""
     sessions = document["sessions"]
     return [each for each in sessions if isinstance(each, dict)] if isinstance(sessions, list) else []
 

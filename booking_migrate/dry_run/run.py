@@ -126,7 +126,7 @@ def dry_run(
 
 
 def _sample_blockers(source: DocumentReader) -> tuple[Blocker, ...]:
-    """A sample that nobody is in tells nothing, and must not pass for an empty source."""
+    """Return a sample that nobody is in tells nothing, and must not pass for an empty source."""
     if isinstance(source, SampledReader) and not source.seen and source.total():
         return (Blocker("SampleTooSmall", "no booking is in the sample", "Give a larger --sample."),)
     return ()

@@ -11,7 +11,7 @@ _CENT = Decimal("0.01")
 
 
 def scaled_migration(outcome: MigrationOutcome, factor: float) -> MigrationOutcome:
-    """What a migration of the whole would report; its counts add up as those of any other."""
+    """Return what a migration of the whole would report; its counts add up as those of any other."""
     if factor == 1:
         return outcome
     counts = outcome.counts
@@ -55,7 +55,7 @@ def scaled_gains(gains: Gains, factor: float) -> Gains:
 
 
 def scaled_distributions(shown: Distributions, factor: float) -> Distributions:
-    """The charts of the whole."""
+    """Return the charts of the whole."""
     return Distributions(
         sessions_per_client=_bars(shown.sessions_per_client, factor),
         document_sizes=_bars(shown.document_sizes, factor),
@@ -66,7 +66,7 @@ def scaled_distributions(shown: Distributions, factor: float) -> Distributions:
 
 
 def scaled_estimate(estimate: TimeEstimate, factor: float) -> TimeEstimate:
-    """The time for the whole."""
+    """Return the time for the whole."""
     basis = f"{estimate.basis}; that times {factor:.3g} for the whole"
     return replace(estimate, seconds=estimate.seconds * factor, basis=basis)
 

@@ -86,7 +86,7 @@ class Statistics:
         self._sizes[-1 if size > self._maximum else size.bit_length()] += 1
 
     def distributions(self) -> Distributions:
-        """What was counted, ready to be drawn."""
+        """Return what was counted, ready to be drawn."""
         return Distributions(
             sessions_per_client=tuple(self._session_bars()),
             document_sizes=tuple(self._size_bars()),
@@ -123,7 +123,7 @@ def _count_name(names: Counter[str], value: Any, count: int = 1) -> None:
 
 
 def _step(sessions: int) -> int:
-    """The number of the step that holds so many sessions, from 1; one more than there are steps if none does."""
+    """Return the number of the step that holds so many sessions, from 1; one more than there are steps if none does."""
     return next((index for index, upper in enumerate(_STEPS, start=1) if sessions <= upper), len(_STEPS) + 1)
 
 
@@ -144,7 +144,7 @@ def _by_count(names: Counter[str]) -> Sequence[Bar]:
 
 
 def _months(days: Counter[int]) -> list[Bar]:
-    """One bar a month from the first to the last, or a year if that is many."""
+    """Return one bar a month from the first to the last, or a year if that is many."""
     months: Counter[int] = Counter()
     for day, count in days.items():
         date = _EPOCH + timedelta(days=day)

@@ -49,12 +49,12 @@ class FlatClient(NamedTuple):
 
     @property
     def client_id(self) -> ObjectId:
-        """The `clientId`."""
+        """Return the `clientId`."""
         return ObjectId(self.object_id)
 
     @property
     def key(self) -> bytes:
-        """The sort key of `clientId`."""
+        """Return the sort key of `clientId`."""
         return sort_key(self.client_id)
 
 

@@ -1,4 +1,4 @@
-"""Undoing a migration in place: client by client, the originals come back from the archive (DESIGN.md, section 4).
+"""Undoing a migration in place: client by client, the originals come back from the archive.
 
 The application may go on meanwhile, in either shape. Each group of clients is put back in one transaction, in which the
 originals also leave the archive; so a rollback that was cut off anywhere goes on with what is still there.

@@ -65,12 +65,12 @@ class FlatEntry:
 
     @property
     def client_id(self) -> Any:
-        """The `clientId`."""
+        """Return the `clientId`."""
         return self.built.client_id
 
     @property
     def key(self) -> bytes:
-        """The sort key of `clientId`."""
+        """Return the sort key of `clientId`."""
         return self.built.key
 
 

@@ -48,7 +48,7 @@ class Samples:
         self._first = sorted([*self._first, *others])[:SAMPLES]
 
     def ids(self) -> tuple[str, ...]:
-        """The ids kept, as text."""
+        """Return the ids kept, as text."""
         return tuple(text for _, text in self._first)
 
 
@@ -117,7 +117,7 @@ class MigrationCounts:
 
     @property
     def rejected(self) -> int:
-        """How many documents were rejected."""
+        """Return how many documents were rejected."""
         return sum(samples.count for samples in self._rejected.values())
 
     def recount(self, sessions: int) -> None:
@@ -126,7 +126,7 @@ class MigrationCounts:
         self._sessions -= sessions
 
     def saved(self) -> Mapping[str, Any]:
-        """Everything but the rejections, as values of BSON."""
+        """Return everything but the rejections, as values of BSON."""
         return {
             "migrated": self._migrated,
             "already_migrated": self._already_migrated,
@@ -163,7 +163,7 @@ class MigrationCounts:
             raise UnaccountedBookings(self.scanned, accounted)
 
     def counts(self, *, changed: bool) -> Counts:
-        """The counts for the report.
+        """Return the counts for the report.
 
         Args:
             changed: False if the target turned out to hold all of it already.
@@ -197,14 +197,14 @@ class MigrationCounts:
         )
 
     def rejections(self) -> tuple[RejectionGroup, ...]:
-        """The rejections by reason, the most frequent first."""
+        """Return the rejections by reason, the most frequent first."""
         groups = [
             RejectionGroup(reason, samples.count, samples.ids()) for reason, samples in self._rejected.items()
         ]
         return tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))
 
     def spent(self) -> dict[str, Decimal]:
-        """The prices of all sessions migrated or already migrated, per currency."""
+        """Return the prices of all sessions migrated or already migrated, per currency."""
         currencies = sorted({*self._whole, *self._fractional})
         return {
             name: Decimal(self._whole[name]) + self._fractional.get(name, Decimal(0)) for name in currencies

@@ -66,7 +66,7 @@ def examine_target(
 
 
 def findings_of(place: str, found: Sequence[PlaceFinding]) -> Iterator[Finding]:
-    """What is only named about a collection."""
+    """Yield what is only named about a collection."""
     for finding in found:
         if not finding.is_refused:
             yield Finding(

@@ -6,9 +6,11 @@ from hashlib import sha256
 from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
-from booking_migrate.runs.provenance import JournalHistory, Trace, client_key_of
+from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace, client_key_of
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
@@ -41,7 +43,7 @@ class NotingSession(Protocol):
         """See `RunSession.checkpoint`."""
 
 
-class ProgressCounter:
+class ProgressCounter(Listener):
     """A listener that passes everything on and counts the documents of the stretch of work that began last."""
 
     def __init__(self, listener: Listener) -> None:
@@ -50,8 +52,8 @@ class ProgressCounter:
         self.documents = 0
         self.total: int | None = None
 
+    @override
     def notify(self, event: Event) -> None:
-        """See `Listener.notify`."""
         match event:
             case PhaseStarted(total=total):
                 self.documents, self.total = 0, total
@@ -69,8 +71,8 @@ class _Batch(NamedTuple):
     removed: Sequence[bytes]
 
 
-class JournaledTarget:
-    """See `TargetWriter` for the promises; this one also keeps DESIGN.md's invariants 3 and 7.
+class JournaledTarget(TargetWriter, TargetHistory):
+    """See `TargetWriter` for the promises; this one also notes before it writes, and checkpoints behind it.
 
     It is the target's history as well (see `TargetHistory`). A run that is resumed reads its source from the beginning and
     derives every client again; what it has written already comes out as it is there and is left out. Starting in the
@@ -110,50 +112,52 @@ class JournaledTarget:
         """How many documents were really written, those left out that were there already."""
 
     @property
+    @override
     def name(self) -> str:
-        """See `TargetWriter.name`."""
         return self._target.name
 
     @property
+    @override
     def rejects_name(self) -> str:
-        """See `TargetWriter.rejects_name`."""
         return self._target.rejects_name
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`."""
         return self._target.can_store
 
+    @override
     def prepare(self) -> None:
-        """See `TargetWriter.prepare`. The run is noted down first."""
+        # The run is noted down first.
         self._session.open()
         self._target.prepare()
         self._session.confirm()
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`. The source is known to be readable, so the lock is taken here."""
+        # The source is known to be readable, so the lock is taken here.
         self._session.lock()
         return self._target.scan_client_documents()
 
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`."""
         return self._target.find_client_documents(client_ids)
 
     @property
+    @override
     def has_runs(self) -> bool:
-        """See `TargetHistory.has_runs`."""
         return self._session.history.has_runs
 
+    @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        """See `TargetHistory.trace`."""
         traces = self._session.history.trace(documents)
         for raw, trace in zip(documents, traces, strict=True):
             if trace.found is not raw:
                 self._found[identity_of(raw)] = trace.found
         return traces
 
+    @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        """See `TargetWriter.join`."""
         self._session.open()
         notes = [
             _changed_note(changed, changed.before),
@@ -164,6 +168,7 @@ class JournaledTarget:
             self._session.confirm()
             self._target.join(changed, removed)
 
+    @override
     def write(
         self,
         new: Sequence[bytes],
@@ -171,10 +176,8 @@ class JournaledTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """See `TargetWriter.write`, but for one thing: the batch is durable when the next call returns.
-
-        It is on its way, on a thread of its own, while the caller prepares the next one.
-        """
+        # , but for one thing: the batch is durable when the next call returns. It is on its way, on a thread
+        # of its own, while the caller prepares the next one.
         # Outside of what is protected: Ctrl-C must not wait for a secondary.
         self._throttle.wait()
         with self._shield.critical_section():
@@ -222,19 +225,19 @@ class JournaledTarget:
         self._target.write(batch.new, batch.changed, batch.rejected, batch.removed)
         self.written += len(batch.new) + len(batch.changed) + len(batch.removed)
 
+    @override
     def finish(self) -> bool:
-        """See `TargetWriter.finish`. A run that was continued has changed what it changed before, too."""
+        # A run that was continued has changed what it changed before, too.
         with self._shield.critical_section():
             self._await_writer()
             self._session.confirm()
             return self._target.finish() or self._session.wrote_before()
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`. The run stays in the journal, and can be continued.
-
-        The batch that is on its way comes to its end, unless somebody has stopped waiting for it. If it fails, that is less
-        than what ended the run; what is in doubt then is settled when the run is continued.
-        """
+        # The run stays in the journal, and can be continued. The batch that is on its way comes to its end,
+        # unless somebody has stopped waiting for it. If it fails, that is less than what ended the run; what
+        # is in doubt then is settled when the run is continued.
         writing, self._writing = self._writing, None
         if writing is not None:
             if not writing.done():

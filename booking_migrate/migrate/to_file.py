@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from booking_migrate import __version__
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
@@ -24,7 +26,7 @@ from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.ports import CanHold, DocumentReader, Replacement, TargetWriter
 
 
-class SidecarTarget:
+class SidecarTarget(TargetWriter):
     """A target file beside which a sidecar says who wrote it; see `TargetWriter` for the promises."""
 
     def __init__(
@@ -51,38 +53,39 @@ class SidecarTarget:
         self._listener = listener
 
     @property
+    @override
     def name(self) -> str:
-        """See `TargetWriter.name`."""
         return self._target.name
 
     @property
+    @override
     def rejects_name(self) -> str:
-        """See `TargetWriter.rejects_name`."""
         return self._target.rejects_name
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`."""
         return self._target.can_store
 
+    @override
     def prepare(self) -> None:
-        """See `TargetWriter.prepare`."""
         # A sidecar of a newer version is refused before anything is written.
         self._sidecar.read()
         self._target.prepare()
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`."""
         return self._target.scan_client_documents()
 
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`."""
         return self._target.find_client_documents(client_ids)
 
+    @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        """See `TargetWriter.join`."""
         self._target.join(changed, removed)
 
+    @override
     def write(
         self,
         new: Sequence[bytes],
@@ -90,11 +93,11 @@ class SidecarTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """See `TargetWriter.write`."""
         self._target.write(new, changed, rejected, removed)
 
+    @override
     def finish(self) -> bool:
-        """See `TargetWriter.finish`. That files are about to appear is noted first, and what they are afterwards."""
+        # That files are about to appear is noted first, and what they are afterwards.
         before = self._sidecar.read()
         if before is not None and self._is_true(before):
             return self._finish_again()
@@ -112,7 +115,7 @@ class SidecarTarget:
         return changed
 
     def _is_true(self, record: SidecarRecord) -> bool:
-        """Whether the files are those of a run that came to its end."""
+        """Return whether the files are those of a run that came to its end."""
         return record.run.state is RunState.DONE and all(
             digest_of(self._sidecar.resolve(file)) == file.sha256 for file in record.files
         )
@@ -126,8 +129,8 @@ class SidecarTarget:
                 self._sidecar.write(self._done(record))
         return changed
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`."""
         self._target.abandon()
 
     def note_counts(self, counts: Counts) -> None:

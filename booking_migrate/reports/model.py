@@ -57,7 +57,7 @@ class _Part(BaseModel):
 
 
 class CountsReport(_Part):
-    """Numbers of documents (DESIGN.md, section 4). ``scanned = migrated + already_migrated + rejected``."""
+    """Numbers of documents. ``scanned = migrated + already_migrated + rejected``."""
 
     scanned: int = Field(description="bookings in the source")
     migrated: int = Field(description="bookings that became sessions in this run")

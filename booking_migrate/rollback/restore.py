@@ -1,4 +1,4 @@
-"""Giving the live collection its old bookings back after a cut-over (DESIGN.md, section 4, `rollback`).
+"""Giving the live collection its old bookings back after a cut-over.
 
 Writes are refused from the fence to the swap. In between, the kept copy of the old collection and what is live now are
 read side by side, client by client, and what `domain.reversal` makes of them is put into a collection of its own. That is

@@ -1,4 +1,4 @@
-"""Undoing a run, at whatever point of its life it is (DESIGN.md, section 4).
+"""Undoing a run, at whatever point of its life it is.
 
 Before a cut-over what the run wrote is removed (`undo`); after it the live collection gets its old bookings back
 (`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).

@@ -39,7 +39,7 @@ class ChangesSince:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether everything is as the migration left it."""
+        """Return whether everything is as the migration left it."""
         return not (self.changed or self.later or self.missing or self.lost)
 
     def add(

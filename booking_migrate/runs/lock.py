@@ -45,7 +45,7 @@ class HeldLock:
 
     @property
     def token(self) -> int:
-        """The fencing token: larger than that of every holder before."""
+        """Return the fencing token: larger than that of every holder before."""
         return self._lease.token
 
     def confirm(self) -> None:

@@ -9,7 +9,7 @@ from booking_migrate.domain.rejection import Reason
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The counts of DESIGN.md, section 4."""
+    """Counts of bookings; scanned = migrated + already migrated + rejected."""
 
     scanned: int = 0
     """Documents in the old shape, and client documents that had to be rejected."""

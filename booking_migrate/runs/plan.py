@@ -11,7 +11,7 @@ DEFAULT_BATCH_BOOKINGS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LookupFields:
-    """Where users and experts keep what sessions need (DESIGN.md, section 2)."""
+    """Where users and experts keep what sessions need."""
 
     user_id: str = "user_id"
     """The users' field with the four digits."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+from typing_extensions import override
+
 from booking_migrate.bson.document import elements, read_value
 from booking_migrate.bson.order import sort_key
 from booking_migrate.runs.states import STANDING, UNDOABLE
@@ -42,7 +44,7 @@ class TargetHistory(Protocol):
 
     @property
     def has_runs(self) -> bool:
-        """Whether runs of this tool wrote documents here, so that clients may have lost all their bookings since."""
+        """Return whether runs of this tool wrote documents here, so that clients may have lost all their bookings since."""
 
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         """Return where each of these documents, found in the target just now, comes from; in their order."""
@@ -58,7 +60,7 @@ class NoHistory:
         return [Trace(raw, raw) for raw in documents]
 
 
-class SampledHistory:
+class SampledHistory(TargetHistory):
     """A history for a source that is only sampled: clients that are not in the sample have not lost their bookings."""
 
     has_runs = False
@@ -67,12 +69,12 @@ class SampledHistory:
         """Take the history for the whole source."""
         self._whole = whole
 
+    @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        """See `TargetHistory.trace`."""
         return self._whole.trace(documents)
 
 
-class JournalHistory:
+class JournalHistory(TargetHistory):
     """The history that the journal's notes tell."""
 
     def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:
@@ -88,12 +90,12 @@ class JournalHistory:
         self._current = current
 
     @property
+    @override
     def has_runs(self) -> bool:
-        """See `TargetHistory.has_runs`."""
         return bool(self._runs)
 
+    @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        """See `TargetHistory.trace`."""
         if not self._runs or not documents:
             return NoHistory().trace(documents)
         keys = [client_key_of(raw) for raw in documents]

@@ -78,7 +78,7 @@ class SavedPlan(BaseModel):
         ]
 
     def changes(self, other: "SavedPlan") -> list[str]:
-        """What has happened to the collections between this plan and another one over them, place by place."""
+        """Return what has happened to the collections between this plan and another one over them, place by place."""
         return [
             f"{place} has changed: {'; '.join(changed)}"
             for place, before in self.fingerprints.items()
@@ -86,7 +86,7 @@ class SavedPlan(BaseModel):
         ]
 
     def facts(self) -> dict[str, JsonValue]:
-        """Everything that must not change until the plan is followed, by names for people."""
+        """Return everything that must not change until the plan is followed, by names for people."""
         return {**self.places, **self.options, **dict(self._named_files())}
 
     def _named_files(self) -> Iterator[tuple[str, JsonValue]]:
@@ -104,7 +104,7 @@ def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
 
 
 def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
-    """The options of a plan by their names; how much is done at a time is none, since it changes nothing."""
+    """Return the options of a plan by their names; how much is done at a time is none, since it changes nothing."""
     contract: Mapping[str, Any] = plan.contract.model_dump(mode="json")
     return {
         "accept": sorted(reason.value for reason in plan.accepted),

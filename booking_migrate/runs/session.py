@@ -108,17 +108,17 @@ class RunSession:
 
     @property
     def run_id(self) -> str:
-        """The run's name: that of the run that is continued, or the new one."""
+        """Return the run's name: that of the run that is continued, or the new one."""
         return self._run.run_id if self._run is not None else self._request.run_id
 
     @property
     def token(self) -> int:
-        """The fencing token of the lock, which notes are named by."""
+        """Return the fencing token of the lock, which notes are named by."""
         return self._held().token
 
     @property
     def run(self) -> RunRecord:
-        """The run as its record has it; there is one after `open`."""
+        """Return the run as its record has it; there is one after `open`."""
         if self._run is None:
             raise RuntimeError("open comes before everything else")
         return self._run
@@ -222,7 +222,7 @@ class RunSession:
 
     @property
     def history(self) -> JournalHistory:
-        """Where the target's documents come from: the standing runs from this source, this one among them if resumed."""
+        """Return where the target's documents come from: the standing runs from this source, this one among them if resumed."""
         if self._history is None:
             self.lock()
             request = self._request
@@ -242,7 +242,7 @@ class RunSession:
         self._has_written = True
 
     def wrote_before(self) -> bool:
-        """Whether the run has written anything to the target, in this process or before it was interrupted."""
+        """Return whether the run has written anything to the target, in this process or before it was interrupted."""
         noted = self._stores.journal.ranges(self.run_id, NoteKind.DOCUMENTS, NoteKind.JOIN)
         return self._run is not None and (not self._run.index_existed or next(noted, None) is not None)
 

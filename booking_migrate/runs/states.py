@@ -109,12 +109,12 @@ def check_transition(run: RunRecord, state: RunState) -> None:
 
 
 def in_words(state: RunState) -> str:
-    """What to call the state of a run that no process works on: one that is running there was interrupted."""
+    """Return what to call the state of a run that no process works on: one that is running there was interrupted."""
     return RunState.INTERRUPTED.value if state is RunState.RUNNING else state.value
 
 
 def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[str, str]:
-    """Everything that decides the result of a run, for people and for comparing (DESIGN.md, invariant 3).
+    """Return everything that decides the result of a run, for people and for comparing.
 
     The batch size and the engine are not in it: they have no influence on the result, and a run may be continued with others.
 
@@ -130,7 +130,7 @@ def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[s
 
 
 def options_as_text(plan: MigrationPlan) -> dict[str, str]:
-    """The options of a plan by their names, as a run's record has them."""
+    """Return the options of a plan by their names, as a run's record has them."""
     return {name: _text(value) for name, value in options_of(plan).items()}
 
 
@@ -139,7 +139,7 @@ def _text(value: JsonValue) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-    """What is other now than when a run began, one line each."""
+    """Return what is other now than when a run began, one line each."""
     return [
         f"{name} was {before.get(name) or 'not given'} and is {now.get(name) or 'not given'}"
         for name in {**before, **now}
@@ -148,7 +148,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[s
 
 
 def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
-    """The newest run into a target that wrote something and was not undone; None if there is none."""
+    """Return the newest run into a target that wrote something and was not undone; None if there is none."""
     runs = journal.runs(target)
     return next((run for run in runs if run.state in STANDING), None)
 

@@ -98,7 +98,7 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
 
 
 def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
-    """How the run stands that wrote a target file.
+    """Return how the run stands that wrote a target file.
 
     Args:
         run: as the file's sidecar has it.

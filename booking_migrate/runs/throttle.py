@@ -107,7 +107,7 @@ class Pace:
 
     @property
     def batch(self) -> int:
-        """How many bookings make a batch that takes no longer than a quarter of a second's worth."""
+        """Return how many bookings make a batch that takes no longer than a quarter of a second's worth."""
         return max(1, int(self._rate / 4))
 
     def wait(self, bookings: int) -> None:

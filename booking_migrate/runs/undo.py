@@ -1,4 +1,4 @@
-"""Removing what a run wrote to its target, and only that, before its cut-over (DESIGN.md, invariant 7).
+"""Removing what a run wrote to its target, and only that, before its cut-over.
 
 Every step looks at what is there and can be taken again, so a rollback that was cut off anywhere is simply run again.
 A document counts as the run's if its bytes are those that the run noted before it wrote them; any other is somebody
@@ -159,7 +159,7 @@ class _Undo:
         self._listener.notify(PhaseEnded())
 
     def _related(self, noted: RangeNote) -> Sequence[RangeNote]:
-        """All that was noted about these clients: a run that was continued may have noted some of them twice."""
+        """Return all that was noted about these clients: a run that was continued may have noted some of them twice."""
         return self._journal.between(self._run.run_id, noted.first, noted.last)
 
     def _undo_range(self, histories: "Mapping[bytes, _History]") -> None:
@@ -269,7 +269,7 @@ class _Finding:
 
 
 def _histories(related: Sequence[RangeNote], noted: RangeNote) -> dict[bytes, _History]:
-    """The histories of a range's documents, by the sort key of `_id`, out of everything related to it."""
+    """Return the histories of a range's documents, by the sort key of `_id`, out of everything related to it."""
     wanted = {note.key for note in noted.notes}
     histories: dict[bytes, _History] = {}
     versions = predecessors(related)
@@ -285,7 +285,7 @@ def _histories(related: Sequence[RangeNote], noted: RangeNote) -> dict[bytes, _H
 
 
 def _findings(find: Any, histories: Mapping[bytes, _History]) -> Iterator[_Finding]:
-    """How these documents stand now, each once."""
+    """Yield how these documents stand now, each once."""
     keys = list(histories)
     for start in range(0, len(keys), _AT_ONCE):
         some = {key: histories[key] for key in keys[start : start + _AT_ONCE]}
@@ -305,7 +305,7 @@ def _judged(history: _History, present: bytes) -> _Finding:
 
 
 def _absent(find: Any, histories: Sequence[_History]) -> Iterator[_Finding]:
-    """Documents that are not there under the `_id` that the run gave them."""
+    """Yield documents that are not there under the `_id` that the run gave them."""
     moved = {}
     for history in histories:
         if history.before is None:

@@ -52,7 +52,7 @@ class WorkerPool:
         self._first = self.submit(int)
 
     def __enter__(self) -> Self:
-        """The crew itself."""
+        """Return the crew itself."""
         return self
 
     def __exit__(
@@ -174,7 +174,7 @@ class _Worker:
             self._theirs.close()
 
     def load(self) -> int:
-        """How much it has to do."""
+        """Return how much it has to do."""
         return len(self._asked)
 
     def submit(self, task: object) -> Future[Any]:

@@ -63,14 +63,14 @@ AppointmentBlock = Mapping[int, bytes]
 
 
 def mark_of(expert_id: Any) -> bytes:
-    """Twelve bytes that tell experts apart: those of an ObjectId, or a digest, which no ObjectId happens to be."""
+    """Return twelve bytes that tell experts apart: those of an ObjectId, or a digest, which no ObjectId happens to be."""
     if type(expert_id) is ObjectId:
         return expert_id.binary
     return sha256(sort_key(expert_id)).digest()[:12]
 
 
 def appointment_block(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> AppointmentBlock:
-    """Appointments of bookings with ObjectIds, which nearly all have.
+    """Return appointments of bookings with ObjectIds, which nearly all have.
 
     Args:
         appointments: as `Appointment`, but with the twelve bytes of the booking's `_id`.
@@ -124,7 +124,7 @@ class AppointmentSpool:
         self._size = 0
 
     def overlapping(self, most: int) -> Overlaps:
-        """All appointments that overlap another one of the same expert.
+        """Return all appointments that overlap another one of the same expert.
 
         Args:
             most: how many of them are named.
@@ -142,7 +142,7 @@ class AppointmentSpool:
         return Overlaps(count, tuple(first))
 
     def _sorted(self, bucket: int) -> Iterator[bytes]:
-        """The records of a bucket in order, many at a time."""
+        """Yield the records of a bucket in order, many at a time."""
         with disk_failures():
             (size,) = self._database.execute(
                 "SELECT ifnull(sum(length(records)), 0) FROM part WHERE bucket = ?", (bucket,)
@@ -184,7 +184,7 @@ class AppointmentSpool:
 
 
 def _overlapping(parts: Iterable[bytes]) -> Iterator[list[tuple[bytes, bool]]]:
-    """The bookings of overlapping appointments, as the records have them, many at a time, each once.
+    """Yield the bookings of overlapping appointments, as the records have them, many at a time, each once.
 
     Args:
         parts: records in order.

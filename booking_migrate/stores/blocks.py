@@ -16,7 +16,7 @@ class Chunk(Protocol):
     """All documents of some clients, those of one client together, in client order. May go to another process."""
 
     def read(self) -> "tuple[DocumentBlock, Chunk | None]":
-        """The documents, and a piece with the rest of them if they are very many.
+        """Return the documents, and a piece with the rest of them if they are very many.
 
         Raises:
             ConnectionProblem, NotPermitted, UnusablePlace: they cannot be read.
@@ -40,18 +40,18 @@ class DocumentBlock(NamedTuple):
         return self, None
 
     def document(self, number: int) -> bytes:
-        """One document."""
+        """Return one document."""
         start = self.starts[number]
         return self.raw[start : start + _LENGTH.unpack_from(self.raw, start)[0]]
 
     def documents(self) -> list[bytes]:
-        """All documents."""
+        """Return all documents."""
         raw = self.raw
         ends = [*self.starts[1:], len(raw)]
         return [raw[start:end] for start, end in zip(self.starts, ends, strict=False)]
 
     def part(self, first: int, end: int) -> "DocumentBlock":
-        """The documents from one number on to before another."""
+        """Return the documents from one number on to before another."""
         starts = self.starts
         begin = starts[first] if first < len(starts) else len(self.raw)
         stop = starts[end] if end < len(starts) else len(self.raw)
@@ -70,7 +70,7 @@ def split(raw: bytes) -> DocumentBlock:
 
 
 def join(parts: Sequence[DocumentBlock]) -> DocumentBlock:
-    """The documents of all parts, one behind the other."""
+    """Return the documents of all parts, one behind the other."""
     if len(parts) == 1:
         return parts[0]
     starts: list[int] = []
@@ -84,7 +84,7 @@ def join(parts: Sequence[DocumentBlock]) -> DocumentBlock:
 
 
 def block_of(documents: Sequence[ScannedDocument]) -> DocumentBlock:
-    """The same documents, all at a time."""
+    """Return the same documents, all at a time."""
     marks = {
         number: document.duplicate
         for number, document in enumerate(documents)
@@ -94,14 +94,14 @@ def block_of(documents: Sequence[ScannedDocument]) -> DocumentBlock:
 
 
 def pack(documents: Iterable[ScannedDocument]) -> Iterator[DocumentBlock]:
-    """The same documents, many at a time."""
+    """Yield the same documents, many at a time."""
     remaining = iter(documents)
     while some := list(islice(remaining, _AT_ONCE)):
         yield block_of(some)
 
 
 def unpack(parts: Iterable[DocumentBlock]) -> Iterator[ScannedDocument]:
-    """The same documents, one at a time."""
+    """Yield the same documents, one at a time."""
     for part in parts:
         for number, raw in enumerate(part.documents()):
             yield ScannedDocument(raw, part.duplicates.get(number, Duplicate.NONE))

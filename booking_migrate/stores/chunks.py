@@ -15,7 +15,7 @@ _NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
 
 
 def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[DocumentBlock]:
-    """The documents of a scan in client order, in pieces that split no client.
+    """Yield the documents of a scan in client order, in pieces that split no client.
 
     A piece holds about ``limit`` documents, or those of one client if they are more. Documents of no client may come in
     the middle of one; where very many do, they come in pieces of their own, so that they need not be held.
@@ -49,7 +49,7 @@ def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[Documen
 
 
 def cuts(block: DocumentBlock, limit: int) -> Iterator[int]:
-    """Where to cut documents in client order so that no client is split.
+    """Yield where to cut documents in client order so that no client is split.
 
     Args:
         block: all documents of some clients.
@@ -76,7 +76,7 @@ def _size(parts: Iterable[DocumentBlock]) -> int:
 
 
 def _last_key(part: DocumentBlock) -> bytes | None:
-    """The key of the last client in a part."""
+    """Return the key of the last client in a part."""
     keys = (client_key(part.document(number)) for number in reversed(range(len(part.starts))))
     return next(filter(None, keys), None)
 
@@ -92,7 +92,7 @@ def _chunks(scan: Iterator[DocumentBlock], limit: int) -> Iterator[DocumentBlock
 
 
 def _last_boundary(part: DocumentBlock, before: bytes | None) -> int | None:
-    """The number of the first document of the last client; None if its documents may begin further ahead.
+    """Return the number of the first document of the last client; None if its documents may begin further ahead.
 
     Args:
         part: some documents.
@@ -109,7 +109,7 @@ def _last_boundary(part: DocumentBlock, before: bytes | None) -> int | None:
 
 
 def _strays_apart(part: DocumentBlock) -> tuple[Iterator[DocumentBlock], Iterator[DocumentBlock]]:
-    """The documents of a client, and those of none."""
+    """Return the documents of a client, and those of none."""
     own: list[ScannedDocument] = []
     strays: list[ScannedDocument] = []
     for number, raw in enumerate(part.documents()):
@@ -119,6 +119,6 @@ def _strays_apart(part: DocumentBlock) -> tuple[Iterator[DocumentBlock], Iterato
 
 
 def client_key(raw: bytes) -> bytes | None:
-    """The sort key of a document's `clientId`; None if its client could have no other document."""
+    """Return the sort key of a document's `clientId`; None if its client could have no other document."""
     found = next((part for part in elements(raw) if part.name == b"clientId"), None)
     return None if found is None or found.kind in _NO_CLIENT else element_key(found)

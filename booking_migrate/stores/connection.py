@@ -35,11 +35,11 @@ class Connection:
 
     @property
     def is_given(self) -> bool:
-        """Whether there is a connection string."""
+        """Return whether there is a connection string."""
         return bool(self._uri)
 
     def collection(self, name: str) -> DriverCollection:
-        """A collection of the database.
+        """Return a collection of the database.
 
         Raises:
             MissingUri: no server, or no database, is given.
@@ -95,7 +95,7 @@ class Connection:
         await_majority(self.collection(name))
 
     def address(self, name: str) -> Address:
-        """Where a collection is that `collection` was asked for."""
+        """Return where a collection is that `collection` was asked for."""
         from booking_migrate.stores.mongo.client_ranges import Address  # noqa: PLC0415 - the driver is slow to import
 
         return Address(self._uri or "", self._database or "", name)

@@ -38,7 +38,7 @@ class OptionNote:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the new live collection has it as the old one had it."""
+        """Return whether the new live collection has it as the old one had it."""
         return self.reason is None
 
 
@@ -55,7 +55,7 @@ _REASONS = {
 
 
 def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -> tuple[OptionNote, ...]:
-    """What becomes of the options of a source when a target takes its place (manual, reference/command/collMod).
+    """Return what becomes of the options of a source when a target takes its place (manual, reference/command/collMod).
 
     Images for change streams can be set on any collection, and are. Everything else the target has already, or never gets.
 
@@ -78,7 +78,7 @@ def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -
 
 
 def comparable(name: str, value: Any) -> Any:
-    """An option's value without the version of the library behind it."""
+    """Return an option's value without the version of the library behind it."""
     if name == _COLLATION and isinstance(value, Mapping):
         return {key: each for key, each in value.items() if key != "version"}
     return value
@@ -96,7 +96,7 @@ class LiveCollections(Protocol):
     """
 
     def unfit(self) -> str | None:
-        """Why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
+        """Return why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
 
         None if it can.
 
@@ -106,7 +106,7 @@ class LiveCollections(Protocol):
         """
 
     def settings(self) -> str:
-        """What tells the source from every other collection, its options and its indexes, as Extended JSON."""
+        """Return what tells the source from every other collection, its options and its indexes, as Extended JSON."""
 
     def raise_fence(self) -> None:
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
@@ -133,13 +133,13 @@ class LiveCollections(Protocol):
         """Copy the source, on the server, to a collection that is replaced if it is there."""
 
     def is_same(self, legacy: str) -> bool:
-        """Whether the copy holds exactly the source's documents: as many, and of one hash."""
+        """Return whether the copy holds exactly the source's documents: as many, and of one hash."""
 
     def count(self) -> int:
-        """How many documents the source has; takes no time."""
+        """Return how many documents the source has; takes no time."""
 
     def has_same_count(self, legacy: str) -> bool:
-        """Whether both have as many documents; takes no time."""
+        """Return whether both have as many documents; takes no time."""
 
     def drop(self, legacy: str) -> None:
         """Drop the copy, if it is there."""
@@ -160,10 +160,10 @@ class LiveCollections(Protocol):
         """
 
     def is_swapped(self, settings: str) -> bool:
-        """Whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
+        """Return whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
 
     def options(self, settings: str) -> Sequence[OptionNote]:
-        """What has become of the old collection's options, by what the server lists of the live one."""
+        """Return what has become of the old collection's options, by what the server lists of the live one."""
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Give the live collection those of the old one's indexes that make sense for client documents."""
@@ -178,7 +178,7 @@ class RestoredCollection(Protocol):
 
     @property
     def name(self) -> str:
-        """The collection's name."""
+        """Return the collection's name."""
 
     def begin(self, settings: str) -> None:
         """Make it anew, empty, with the options of the old collection (see `LiveCollections.settings`).
@@ -193,7 +193,7 @@ class RestoredCollection(Protocol):
         """Give it the old collection's indexes and validator. An index that the data does not allow is left out and named."""
 
     def is_same(self, other: str) -> bool:
-        """Whether another collection holds exactly its documents, by the server's hash of them."""
+        """Return whether another collection holds exactly its documents, by the server's hash of them."""
 
     def swap(self) -> None:
         """Take the live collection's place and name in one atomic rename. The live collection is gone then."""

@@ -59,19 +59,19 @@ class Destination(Protocol):
 
     @property
     def name(self) -> str:
-        """The collection's name."""
+        """Return the collection's name."""
 
     def facts(self) -> PlaceFacts | None:
-        """Its options and indexes; None if it does not exist."""
+        """Return its options and indexes; None if it does not exist."""
 
     def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
-        """Those of some documents, which need not be in it, that meet a query as the collection would compare them.
+        """Return those of some documents, which need not be in it, that meet a query as the collection would compare them.
 
         None if the server cannot tell.
         """
 
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        """Its documents that have one of these values in a field, with `_id` and the field at least."""
+        """Return its documents that have one of these values in a field, with `_id` and the field at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class PlaceFinding:
 
     @property
     def text(self) -> str:
-        """All of it in one line."""
+        """Return all of it in one line."""
         return f"{self.kind.replace('-', ' ')} {self.name} {self.definition} {self.problem}"
 
 
@@ -133,7 +133,7 @@ def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
 
 
 def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
-    """The refusal of a collection that cannot take client documents; None if it can."""
+    """Return the refusal of a collection that cannot take client documents; None if it can."""
     refused = [finding for finding in found if finding.is_refused]
     if not refused:
         return None
@@ -166,7 +166,7 @@ class _Rules:
             yield from self._of_unique(index, keys, is_sure=is_sure)
 
     def _holds(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool | None:
-        """Whether an index holds client documents; None if nothing says so."""
+        """Return whether an index holds client documents; None if nothing says so."""
         if index.get("sparse") and not any(_is_of_clients(key) for key in keys):
             return False
         if "partialFilterExpression" not in index:
@@ -258,7 +258,7 @@ class Verdict:
     """The client of one that it refuses, as text."""
 
     def after(self, documents: Sequence[bytes], matching: Sequence[bytes]) -> "Verdict":
-        """The verdict with these documents, too, of which some meet the validator."""
+        """Return the verdict with these documents, too, of which some meet the validator."""
         failing = set(documents) - set(matching)
         clients = [display_id(value_in(raw, b"clientId")) for raw in failing]
         sample = min(clients, default="")
@@ -266,7 +266,7 @@ class Verdict:
 
 
 def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The validator of a collection with these options, if it refuses documents."""
+    """Return the validator of a collection with these options, if it refuses documents."""
     validator: Mapping[str, Any] | None = options.get("validator")
     is_enforced = (
         options.get("validationLevel", "strict") != "off"
@@ -278,7 +278,7 @@ def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def validator_finding(
     place: str, validator: Mapping[str, Any], verdict: Verdict | None, *, is_enforced: bool = True
 ) -> PlaceFinding:
-    """What is to be said about a validator.
+    """Return what is to be said about a validator.
 
     Args:
         place: the collection's name.
@@ -304,7 +304,7 @@ def validator_finding(
 
 
 def lone_unique_field(index: Mapping[str, Any]) -> str | None:
-    """The one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
+    """Return the one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
     (name, *others) = index["key"]
     is_unique = bool(index.get("unique") or index.get("prepareUnique"))
     is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
@@ -314,7 +314,7 @@ def lone_unique_field(index: Mapping[str, Any]) -> str | None:
 
 
 def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
-    """What is to be said about a unique index that refuses so many documents, one of them for this value."""
+    """Return what is to be said about a unique index that refuses so many documents, one of them for this value."""
     noun = "client document that has" if count == 1 else "client documents that have"
     problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
     return _of_index(index, "unique-index", problem, _drop(place, index), is_refused=True)

@@ -11,7 +11,7 @@ _BLOCK = 1 << 18
 
 
 def fingerprint(place: Place, connection: Connection, *, only_count: bool = False) -> dict[str, str | int]:
-    """What tells the data of a place from other data.
+    """Return what tells the data of a place from other data.
 
     Args:
         place: a file: its size and the SHA-256 of its bytes; a collection: how many documents, and the newest.

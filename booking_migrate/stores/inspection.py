@@ -78,7 +78,7 @@ class Disk:
 
     @property
     def free(self) -> int:
-        """What is left."""
+        """Return what is left."""
         return self.total - self.used
 
 
@@ -96,41 +96,41 @@ class DatabaseInspector(Protocol):
 
     @property
     def database(self) -> str:
-        """The database's name."""
+        """Return the database's name."""
 
     def server(self) -> ServerFacts:
-        """What the server is.
+        """Return what the server is.
 
         Raises:
             ConnectionProblem: it cannot be reached.
         """
 
     def collection(self, name: str) -> CollectionFacts | None:
-        """What the server says about a collection; None if there is none."""
+        """Return what the server says about a collection; None if there is none."""
 
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
-        """The names of the collections that hold data, but for the known ones and the server's own, sorted."""
+        """Return the names of the collections that hold data, but for the known ones and the server's own, sorted."""
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:
-        """So many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
+        """Yield so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
 
     def ends(self, name: str, count: int) -> Sequence[bytes]:
-        """The first and the last so many documents of a collection in the order of `_id`, each once."""
+        """Return the first and the last so many documents of a collection in the order of `_id`, each once."""
 
     def destination(self, name: str) -> Destination:
-        """A collection as a place that client documents are written to."""
+        """Return a collection as a place that client documents are written to."""
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
-        """Those of these privileges that the user lacks; None if the server does not tell.
+        """Return those of these privileges that the user lacks; None if the server does not tell.
 
         Where no user is logged in, nobody checks, and nothing is missing.
         """
 
     def disk(self) -> Disk | None:
-        """The file system of the server's data; None if the server does not tell."""
+        """Return the file system of the server's data; None if the server does not tell."""
 
     def members_without_majority(self) -> Sequence[str]:
-        """The members of the replica set with their states, if too few are up to acknowledge writes; else none."""
+        """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""
 
     def oplog_seconds(self) -> float | None:
-        """How far back the oplog reaches; None if the user may not see it or there is none."""
+        """Return how far back the oplog reaches; None if the user may not see it or there is none."""

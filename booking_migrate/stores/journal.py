@@ -183,14 +183,14 @@ class RunJournal(Protocol):
     """
 
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
-        """All runs, or those into one target, the newest first.
+        """Return all runs, or those into one target, the newest first.
 
         Raises:
             JournalTooNew: a newer version of the program wrote one of them.
         """
 
     def now(self) -> datetime:
-        """The time by the clock that the journal's times are taken from."""
+        """Return the time by the clock that the journal's times are taken from."""
 
     def create(self, run: RunRecord) -> RunRecord:
         """Note a new run down, and return it with its times set."""
@@ -208,12 +208,12 @@ class RunJournal(Protocol):
         """Note down what is about to be written. Notes of another token never clash with these."""
 
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
-        """What was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
+        """Yield what was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
 
     def between(
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
     ) -> Sequence[RangeNote]:
-        """The ranges of one kind that overlap these sort keys, in the order of noting.
+        """Return the ranges of one kind that overlap these sort keys, in the order of noting.
 
         Ranges just outside may come too.
         """
@@ -274,7 +274,7 @@ class LockStore(Protocol):
         """Prolong a lease; False if it was taken over. Not durable by itself: what is written after it is."""
 
     def look(self, name: str) -> HeldLockView | None:
-        """Who holds a lock, or held it last; None if nobody ever did. Only reads."""
+        """Return who holds a lock, or held it last; None if nobody ever did. Only reads."""
 
     def release(self, lease: Lease, *, waits: bool = True) -> None:
         """Free a lock, unless another process has taken it over.
@@ -294,16 +294,16 @@ class UndoableTarget(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the place in messages and reports."""
+        """Return what to call the place in messages and reports."""
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Return whether it is there."""
 
     def has_client_index(self) -> bool:
-        """Whether it has a unique index on `clientId`."""
+        """Return whether it has a unique index on `clientId`."""
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """The documents with these `_id` values, whole, in any order; at most a few thousand values."""
+        """Yield the documents with these `_id` values, whole, in any order; at most a few thousand values."""
 
     def remove(self, documents: Sequence[bytes]) -> None:
         """Delete documents that still are these versions; others stay."""
@@ -325,7 +325,7 @@ class UndoableTarget(Protocol):
         """Drop the collection if it holds nothing; whether it was dropped."""
 
     def rejects(self) -> Iterator[bytes]:
-        """The rejected records of this source and target, whole."""
+        """Yield the rejected records of this source and target, whole."""
 
     def remove_rejects(self, kept: Collection[bytes]) -> None:
         """Delete the rejected records of this source and target whose SHA-256 is not among these."""

@@ -7,7 +7,7 @@ class LagGauge(Protocol):
     """Measures the replication lag of the target's replica set. It only reads."""
 
     def seconds(self, *, waits: bool = True) -> float | str:
-        """How far the slowest secondary is behind the primary, 0 without secondaries; or why that is not known.
+        """Return how far the slowest secondary is behind the primary, 0 without secondaries; or why that is not known.
 
         It is not known without a replica set or the privilege, and while a secondary is down or recovering.
 

@@ -38,12 +38,12 @@ class DocumentNote(NamedTuple):
 
     @property
     def document_id(self) -> Any:
-        """Its `_id`, decoded."""
+        """Return its `_id`, decoded."""
         return read_fields(self.identity)["_id"]
 
     @property
     def key(self) -> bytes:
-        """The sort key of its `_id`."""
+        """Return the sort key of its `_id`."""
         return sort_key(self.document_id)
 
 
@@ -54,7 +54,7 @@ _SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
 
 
 def identity_of(raw: bytes) -> bytes:
-    """The BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
+    """Return the BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
     if raw[4:9] == _OBJECT_ID_FIRST:
         return b"%b%b\x00" % (_SIZE_WITH_OBJECT_ID, raw[4:21])
     return wrap([next(element for element in elements(raw) if element.name == b"_id")])

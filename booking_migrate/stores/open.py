@@ -1,4 +1,4 @@
-"""From what the user wrote to an open place (DESIGN.md, section 4).
+"""From what the user wrote to an open place.
 
 Importing this module is cheap: the driver, sqlite3 and `bson` are imported when a place of their kind is opened.
 """
@@ -215,12 +215,12 @@ def _open_collection_target(
 
 
 def rejects_beside(place: FilePlace) -> Path:
-    """Where the rejected bookings of a target file are kept unless the user says otherwise."""
+    """Return where the rejected bookings of a target file are kept unless the user says otherwise."""
     return Path(f"{place.name}.rejected.jsonl")
 
 
 def written_beside(place: Place) -> dict[str, Path]:
-    """What a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
+    """Return what a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
     if not isinstance(place, FilePlace):
         return {}
     return {
@@ -230,5 +230,5 @@ def written_beside(place: Place) -> dict[str, Path]:
 
 
 def last_part(name: str) -> str:
-    """A file's name without its folders; a collection's name as it is."""
+    """Return a file's name without its folders; a collection's name as it is."""
     return name.rpartition("/")[2]

@@ -8,7 +8,7 @@ from booking_migrate.stores.places import CollectionPlace, Place, parse_place
 
 
 def open_destination(connection: Connection, name: str, source_name: str | None = None) -> Destination:
-    """A collection, to look at its indexes and options. Nothing is contacted before it is used.
+    """Return a collection, to look at its indexes and options. Nothing is contacted before it is used.
 
     Args:
         connection: the server and the database.
@@ -26,7 +26,7 @@ def open_destination(connection: Connection, name: str, source_name: str | None 
 
 
 def first_and_last(place: Place, connection: Connection, count: int) -> Sequence[bytes]:
-    """The first and the last so many documents of a collection by `_id`; none of a file, which can only be read whole.
+    """Return the first and the last so many documents of a collection by `_id`; none of a file, which can only be read whole.
 
     Raises:
         ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.

@@ -17,14 +17,14 @@ _OWN_PREFIX = "booking_migrate_"
 
 
 def default_archive(source: str) -> str:
-    """The archive of a collection unless the user says otherwise."""
+    """Return the archive of a collection unless the user says otherwise."""
     return source + DEFAULT_ARCHIVE_SUFFIX
 
 
 def open_in_place(
     connection: Connection, *, source: str, archive: str, has_transactions: bool = True
 ) -> "InPlaceCollection":
-    """A collection with its archive. Nothing is contacted before they are used.
+    """Return a collection with its archive. Nothing is contacted before they are used.
 
     Args:
         connection: the server and the database.

@@ -18,7 +18,7 @@ class JournalPlaces(NamedTuple):
 
 
 def open_journal(connection: Connection) -> JournalPlaces:
-    """The journal and the locks of the connection's database. Nothing is contacted before they are used.
+    """Return the journal and the locks of the connection's database. Nothing is contacted before they are used.
 
     Raises:
         MissingUri: no server or no database is given.
@@ -55,7 +55,7 @@ def may_write_journal(connection: Connection) -> bool:
 
 
 def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> UndoableTarget:
-    """A target collection as rollback needs it.
+    """Return a target collection as rollback needs it.
 
     Args:
         connection: the server and the database.
@@ -78,7 +78,7 @@ def open_undoable_target(connection: Connection, name: str, *, source_name: str)
 def open_live(
     connection: Connection, *, source: str, target: str, block_all_writes: bool = False
 ) -> LiveCollections:
-    """The collections of a cut-over.
+    """Return the collections of a cut-over.
 
     Args:
         connection: the server and the database.
@@ -95,7 +95,7 @@ def open_live(
 
 
 def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:
-    """The collection in which the old bookings come together again when a cut-over is rolled back.
+    """Return the collection in which the old bookings come together again when a cut-over is rolled back.
 
     Args:
         connection: the server and the database.

@@ -9,7 +9,7 @@ _OWN_PREFIX = "booking_migrate_"
 
 
 def open_views(connection: Connection, *, source: str, name: str) -> ViewStore:
-    """The views over a collection. Nothing is contacted before they are used.
+    """Return the views over a collection. Nothing is contacted before they are used.
 
     Args:
         connection: the server and the database.

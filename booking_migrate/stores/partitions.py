@@ -23,23 +23,23 @@ class RemoteChunk(Protocol):
 
     @property
     def clients(self) -> ClientRange:
-        """The range."""
+        """Return the range."""
 
     def read(self) -> tuple[DocumentBlock, Self | None]:
         """See `Chunk.read`. What is left begins with the first client that is not among those read."""
 
     def within(self, clients: ClientRange) -> Self:
-        """The same place, but another range."""
+        """Return the same place, but another range."""
 
 
 class Partitioned(Protocol):
     """A place that can be cut into ranges of clients. Its documents are those before, in the ranges, and behind."""
 
     def scan_below(self) -> Iterator[DocumentBlock]:
-        """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
+        """Yield the documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
 
     def scan_above(self) -> Iterator[DocumentBlock]:
-        """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
+        """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
         """Yield all ObjectIds but the very last in ranges of about so many documents, in their order.

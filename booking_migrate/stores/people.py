@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import AmbiguousPeople
@@ -24,7 +26,7 @@ class Kind(Enum):
 
     @property
     def noun(self) -> str:
-        """What to call them."""
+        """Return what to call them."""
         return self.value.removeprefix("--")
 
 
@@ -38,14 +40,14 @@ class Absence:
 
     @property
     def problem(self) -> str:
-        """What is missing, in one sentence without a full stop."""
+        """Return what is missing, in one sentence without a full stop."""
         if self.collection is None:
             return f"no {self.kind.noun} were given: {self.kind.value}"
         return f"no {self.kind.noun} were given: {self.collection} does not exist, and {self.kind.value} names no other"
 
     @property
     def advice(self) -> str:
-        """What to do about it, in one sentence."""
+        """Return what to do about it, in one sentence."""
         return (
             f"Run the same command again with {self.kind.value} FILE or {self.kind.value} COLLECTION, so that "
             "the bookings that lack client and expert fields can be completed."
@@ -56,17 +58,17 @@ class HoldsPeople(DocumentReader, Protocol):
     """A place in which users or experts are looked up."""
 
     def conflicting(self) -> Iterator[bytes]:
-        """One document of each `_id` that several documents with other bytes have, in no particular order.
+        """Yield one document of each `_id` that several documents with other bytes have, in no particular order.
 
         Raises:
             PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: it cannot be read.
         """
 
     def missing(self) -> str | None:
-        """What to call the collection that is read and does not exist; None if it exists, or is a file."""
+        """Return what to call the collection that is read and does not exist; None if it exists, or is a file."""
 
 
-class PeopleReader:
+class PeopleReader(DocumentReader):
     """Looks users or experts up; see `DocumentReader` for the promises."""
 
     def __init__(self, place: HoldsPeople | None, kind: Kind, listener: Listener) -> None:
@@ -87,11 +89,12 @@ class PeopleReader:
 
     @property
     def name(self) -> str:
-        """The place's name."""
+        """Return the place's name."""
         return self._kind.noun if self._place is None else self._place.name
 
+    @override
     def check(self) -> None:
-        """See `DocumentReader.check`.
+        """Implement `DocumentReader.check`.
 
         Raises:
             AmbiguousPeople: several documents with other content have one `_id`.
@@ -109,8 +112,8 @@ class PeopleReader:
             raise AmbiguousPeople(self.name, self._kind.noun, tuple(shown), count)
         self._is_checked = True
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find`."""
         if not ids:
             return
         self.check()
@@ -126,23 +129,23 @@ class PeopleReader:
             self.absence = Absence(self._kind, collection)
             self._listener.notify(Warned(f"{self.absence.problem}; {_CONSEQUENCE}"))
 
+    @override
     def estimate_count(self) -> int | None:
-        """See `DocumentReader.estimate_count`."""
         return 0 if self._place is None else self._place.estimate_count()
 
+    @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """See `DocumentReader.scan_by_client`."""
         return iter(()) if self._place is None else self._place.scan_by_client()
 
+    @override
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
-        """See `DocumentReader.scan_chunks`."""
         return iter(()) if self._place is None else self._place.scan_chunks(documents, apart=apart)
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`."""
         return iter(()) if self._place is None else self._place.scan_client_documents()
 
+    @override
     def close(self) -> None:
-        """See `DocumentReader.close`."""
         if self._place is not None:
             self._place.close()

@@ -1,4 +1,4 @@
-"""What a user may write for a place, as values (DESIGN.md, section 4). No file is opened here."""
+"""What a user may write for a place, as values. No file is opened here."""
 
 import re
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class FilePlace:
 
     @property
     def path(self) -> Path:
-        """The path, relative to the current directory unless absolute."""
+        """Return the path, relative to the current directory unless absolute."""
         return Path(self.name)
 
 
@@ -145,7 +145,7 @@ def _refuse_other_file(text: str, suffix: str) -> None:
 
 
 def _advice(text: str, suffix: str, kind: str) -> str:
-    """What to write instead, or the command that makes a readable file of one that is there."""
+    """Return what to write instead, or the command that makes a readable file of one that is there."""
     if not Path(text).exists():
         stem, _suffix = stem_and_suffix(text)
         return f"For a file write {stem}.jsonl; a collection of such a name has to be renamed first."
@@ -156,7 +156,7 @@ def _advice(text: str, suffix: str, kind: str) -> str:
 
 
 def _name_problem(name: str) -> str | None:
-    """Why a collection cannot have this name (manual: reference/limits, Restriction on Collection Names)."""
+    """Return why a collection cannot have this name (manual: reference/limits, Restriction on Collection Names)."""
     if name.startswith("system."):
         return "collections named system.* belong to the server"
     if "$" in name or "\x00" in name:

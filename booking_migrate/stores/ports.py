@@ -39,7 +39,7 @@ class DocumentReader(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
+        """Return what to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
 
     def check(self) -> None:
         """Make sure that the place can be read, before anybody writes; a file is read to its end.
@@ -49,10 +49,10 @@ class DocumentReader(Protocol):
         """
 
     def estimate_count(self) -> int | None:
-        """How many documents there are, roughly and at once, or None if that needs a full read."""
+        """Return how many documents there are, roughly and at once, or None if that needs a full read."""
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """Every document exactly once, in MongoDB's ascending order of `clientId` (simple collation).
+        """Yield every document exactly once, in MongoDB's ascending order of `clientId` (simple collation).
 
         Promises: all documents of a `clientId` whose type is a scalar stand together, where "the same" is MongoDB's
         equality (7 as int32 and as Int64); documents whose `clientId` is missing, null, an array or a document come
@@ -66,7 +66,7 @@ class DocumentReader(Protocol):
         """
 
     def scan_chunks(self, documents: int, *, apart: bool) -> "Iterator[Chunk]":
-        """What `scan_by_client` yields, with the same promises, in pieces of whole clients.
+        """Return what `scan_by_client` yields, with the same promises, in pieces of whole clients.
 
         Documents of no client may come in pieces of their own, before or after the ones that they stand among.
 
@@ -77,14 +77,14 @@ class DocumentReader(Protocol):
         """
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """The documents that have a field `sessions`, of whatever type, in the order of `scan_by_client`.
+        """Yield the documents that have a field `sessions`, of whatever type, in the order of `scan_by_client`.
 
         They may be cut down to the fields `_id`, `clientId`, `createdAt` and an emptied `sessions`. Copies (`Duplicate.COPY`) and
         conflicting documents (`Duplicate.CONFLICT`) are left out.
         """
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """The documents whose `_id` equals (as MongoDB has it) one of these decoded values, in any order.
+        """Yield the documents whose `_id` equals (as MongoDB has it) one of these decoded values, in any order.
 
         ``ids`` holds at most a few thousand values, no two of them equal. Of a file that has an `_id` more than once,
         the last such document. A place that does not exist and need not (see `locate`) has no documents.
@@ -99,13 +99,13 @@ class ComparedReader(DocumentReader, Protocol):
 
     @property
     def is_live(self) -> bool:
-        """Whether others may change the place while it is read: a collection, not a file, which is read once."""
+        """Return whether others may change the place while it is read: a collection, not a file, which is read once."""
 
     def cut(self) -> "Partitioned | None":
-        """The place in ranges of clients; None if it cannot be read that way."""
+        """Return the place in ranges of clients; None if it cannot be read that way."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """The documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
+        """Yield the documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
 
         Others may come too: a query of a collection also matches an array that holds such a value. ``client_ids``
         holds at most a few hundred values.
@@ -128,7 +128,7 @@ CanHold = Callable[[bytes], bool]
 
 
 def stores_any_bson(_raw: bytes) -> bool:
-    """What BSON can hold, a collection and a BSON file can hold."""
+    """Return what BSON can hold, a collection and a BSON file can hold."""
     return True
 
 
@@ -137,11 +137,11 @@ class TargetWriter(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the place in messages and reports."""
+        """Return what to call the place in messages and reports."""
 
     @property
     def rejects_name(self) -> str:
-        """Where the rejected bookings are kept, for messages and reports."""
+        """Return where the rejected bookings are kept, for messages and reports."""
 
     @property
     def can_store(self) -> "CanHold":
@@ -153,7 +153,7 @@ class TargetWriter(Protocol):
     def prepare(self) -> None:
         """Make the place ready; called once, before the first write and after everything that may refuse.
 
-        A collection gets its unique index on `clientId` here (DESIGN.md, invariant 6). A file gets nothing: it
+        A collection gets its unique index on `clientId` here. A file gets nothing: it
         appears in `finish`.
 
         Raises:
@@ -161,13 +161,13 @@ class TargetWriter(Protocol):
         """
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """The client documents that are already there, as in `DocumentReader.scan_client_documents`.
+        """Yield the client documents that are already there, as in `DocumentReader.scan_client_documents`.
 
         None from a file: a target file is replaced whole.
         """
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """The client documents that are already there for these `clientId` values (MongoDB's equality), whole.
+        """Yield the client documents that are already there for these `clientId` values (MongoDB's equality), whole.
 
         In any order. ``client_ids`` holds at most a few thousand values. None from a file.
         """
@@ -244,16 +244,16 @@ class RejectedRecords(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the place in messages and reports."""
+        """Return what to call the place in messages and reports."""
 
     def find(self, booking: bytes) -> RejectedRecord | None:
-        """The record of a booking of exactly these bytes that was not claimed yet, or None."""
+        """Return the record of a booking of exactly these bytes that was not claimed yet, or None."""
 
     def claim(self, booking: bytes) -> RejectedRecord | None:
         """As `find`, and take it: bookings without `_id` may be equal, and each of them needs a record of its own."""
 
     def unclaimed(self) -> Iterator[RejectedRecord]:
-        """The records that nobody has claimed, in an order that is the same each time."""
+        """Yield the records that nobody has claimed, in an order that is the same each time."""
 
     def close(self) -> None:
         """Let go of files, cursors and connections. May be called twice."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
@@ -28,7 +30,7 @@ class PreviewTarget(TargetWriter, Protocol):
     """A target that writes nothing, not even an index."""
 
     def refusals(self) -> Sequence[Refused]:
-        """What a migration into this target would be refused for; complete after `finish`."""
+        """Return what a migration into this target would be refused for; complete after `finish`."""
 
 
 class ReadableTarget(Protocol):
@@ -64,7 +66,7 @@ class EmptyTarget:
 
     @property
     def can_store(self) -> CanHold:
-        """A collection holds every BSON document."""
+        """Return a collection holds every BSON document."""
         return stores_any_bson
 
     def check(self) -> None:
@@ -79,7 +81,7 @@ class EmptyTarget:
         return iter(())
 
 
-class ReadOnlyTarget:
+class ReadOnlyTarget(PreviewTarget):
     """A collection that is only read; see `PreviewTarget`."""
 
     def __init__(
@@ -102,21 +104,21 @@ class ReadOnlyTarget:
 
     @property
     def name(self) -> str:
-        """The real target's name."""
+        """Return the real target's name."""
         return self._real.name
 
     @property
     def rejects_name(self) -> str:
-        """Where the rejected bookings go."""
+        """Return where the rejected bookings go."""
         return self._rejects.name
 
+    @override
     def refusals(self) -> Sequence[Refused]:
-        """See `PreviewTarget.refusals`."""
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`."""
         return self._real.can_store
 
     def prepare(self) -> None:
@@ -130,12 +132,13 @@ class ReadOnlyTarget:
         if self._open_trial is not None:
             self._trial = self._open_trial()
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`."""
         return self._real.scan_client_documents()
 
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`; joined documents are here as if they were."""
+        # ; joined documents are here as if they were.
         return self._joined.instead_of(self._real.find_client_documents(client_ids))
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
@@ -158,12 +161,12 @@ class ReadOnlyTarget:
             self._rejects.add(rejection)
 
     def finish(self) -> bool:
-        """Whether a migration would change the collection."""
+        """Return whether a migration would change the collection."""
         self._rejects.finish()
         return self._changed
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`."""
         self._rejects.abandon()
         self._joined.close()
         if self._trial is not None:
@@ -227,7 +230,7 @@ class DroppedRejects:
         """There is nothing to let go of."""
 
 
-class OptionalRejects:
+class OptionalRejects(RejectsKeeper):
     """Rejected bookings in a file that the dry-run goes on without if it cannot be written."""
 
     def __init__(self, keeper: RejectsKeeper, on_loss: Callable[[WriteFailed], None]) -> None:
@@ -237,19 +240,19 @@ class OptionalRejects:
 
     @property
     def name(self) -> str:
-        """The file's path."""
+        """Return the file's path."""
         return self._keeper.name
 
+    @override
     def prepare(self) -> None:
-        """See `RejectsKeeper.prepare`."""
         self._keeper.prepare()
 
     def add(self, rejected: Rejection) -> None:
         """Add a booking, as long as the file can be written."""
         self._try(lambda: self._keeper.add(rejected))
 
+    @override
     def flush(self) -> None:
-        """See `RejectsKeeper.flush`."""
         self._try(self._keeper.flush)
 
     def finish(self) -> bool:
@@ -257,8 +260,8 @@ class OptionalRejects:
         self._try(self._keeper.finish)
         return False
 
+    @override
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`."""
         self._keeper.abandon()
 
     def _try(self, action: Callable[[], object]) -> None:

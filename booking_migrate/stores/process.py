@@ -10,7 +10,7 @@ _START_TIME = 19
 
 
 def user_name() -> str:
-    """The name of the user that runs this process, or its number if it has no name."""
+    """Return the name of the user that runs this process, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -18,12 +18,12 @@ def user_name() -> str:
 
 
 def host_name() -> str:
-    """The name of this machine."""
+    """Return the name of this machine."""
     return socket.gethostname()
 
 
 def birth_of(pid: int) -> str:
-    """What tells a living process from every other one of all time, or an empty string.
+    """Return what tells a living process from every other one of all time, or an empty string.
 
     It is made of the kernel's boot id, the process namespace (a container has its own) and the process's start time,
     so neither a reused number nor another container of the same name is taken for it. Empty where the system does not
@@ -42,7 +42,7 @@ def birth_of(pid: int) -> str:
 
 
 def is_dead(pid: int, birth: str) -> bool:
-    """Whether a process is known to have ended; False if that cannot be told.
+    """Return whether a process is known to have ended; False if that cannot be told.
 
     Args:
         pid: its number.

@@ -1,4 +1,4 @@
-"""Rejected bookings as records, the same ones for a file and for a collection (DESIGN.md, section 4).
+"""Rejected bookings as records, the same ones for a file and for a collection.
 
 A record holds the booking whole, with every reason. It knows no clock, no run and no chance: the same rejections make
 the same records, in whatever order they come.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bson import encode
 from bson.binary import Binary
+from typing_extensions import override
 
 from booking_migrate.bson.document import (
     MAXIMUM_DEPTH,
@@ -52,7 +53,7 @@ class RejectsKeeper(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the place in messages and reports."""
+        """Return what to call the place in messages and reports."""
 
     def prepare(self) -> None:
         """Refuse, before anything is written, a place that cannot be used.
@@ -110,19 +111,19 @@ class Ledger:
         return record
 
     def __contains__(self, record_id: object) -> bool:
-        """Whether this run made the record of that id."""
+        """Return whether this run made the record of that id."""
         with disk_failures():
             row = self._database.execute("SELECT 1 FROM record WHERE record_id = ?", (record_id,)).fetchone()
         return row is not None
 
     def __len__(self) -> int:
-        """How many records there are."""
+        """Return how many records there are."""
         with disk_failures():
             (count,) = self._database.execute("SELECT count(*) FROM record").fetchone()
         return int(count)
 
     def sorted_records(self) -> Iterator[bytes]:
-        """The records in MongoDB's order of the bookings' ids, then of their bytes."""
+        """Yield the records in MongoDB's order of the bookings' ids, then of their bytes."""
         with disk_failures():
             for (record,) in self._database.execute(
                 "SELECT record FROM record ORDER BY booking, raw, record_id"
@@ -159,7 +160,7 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
 
 
 def _carried(document_id: Any) -> Any:
-    """The booking's id, or the BSON of ``{_id}`` if Extended JSON cannot hold it."""
+    """Return the booking's id, or the BSON of ``{_id}`` if Extended JSON cannot hold it."""
     alone = write_fields({"_id": document_id})
     return document_id if survives_extended_json(alone) else Binary(alone)
 
@@ -169,11 +170,11 @@ def _described(fault: Fault) -> dict[str, Any]:
 
 
 def _text(text: str | None) -> str | None:
-    """A text without surrogate escapes: a field's name need not be UTF-8."""
+    """Return a text without surrogate escapes: a field's name need not be UTF-8."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-class FileRejects:
+class FileRejects(RejectsKeeper):
     """Rejected bookings in a file of canonical Extended JSON lines, sorted. No rejects, no file."""
 
     def __init__(self, path: Path, *, source: str, target: str, overwrite: bool) -> None:
@@ -184,22 +185,23 @@ class FileRejects:
 
     @property
     def name(self) -> str:
-        """The file's path."""
+        """Return the file's path."""
         return str(self._path)
 
+    @override
     def prepare(self) -> None:
-        """See `RejectsKeeper.prepare`."""
         check_usable(self.name, self._path)
 
+    @override
     def add(self, rejected: Rejection) -> None:
-        """See `RejectsKeeper.add`."""
         self._ledger.add(rejected)
 
     def flush(self) -> None:
         """Nothing is due before `finish`."""
 
+    @override
     def finish(self) -> bool:
-        """See `RejectsKeeper.finish`. The file appears here, whole."""
+        # The file appears here, whole.
         if not len(self._ledger):
             return self._remove_stale()
         self._output = open_output(self.name, self._path, compressed=False, overwrite=self._overwrite)
@@ -208,8 +210,8 @@ class FileRejects:
         self._output.seal()
         return self._output.publish()
 
+    @override
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`."""
         if self._output:
             self._output.abandon()
         self._ledger.close()

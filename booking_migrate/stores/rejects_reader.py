@@ -109,7 +109,7 @@ class ScratchRecords:
 
 
 def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
-    """What is kept of a record; one without a booking in it stands for no booking, and nobody will claim it."""
+    """Return what is kept of a record; one without a booking in it stands for no booking, and nobody will claim it."""
     parts = {part.name: part for part in elements(raw)}
     booking = _booking(parts.get(b"booking"))
     identity = _identity(booking)
@@ -123,7 +123,7 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
 
 
 def _identity(booking: bytes) -> bytes:
-    """The element `_id`, or nothing: what stands in a record need not be a booking any more."""
+    """Return the element `_id`, or nothing: what stands in a record need not be a booking any more."""
     try:
         return next((part.raw for part in elements(booking) if part.name == b"_id"), b"")
     except MalformedBson:

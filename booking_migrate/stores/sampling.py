@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
+from typing_extensions import override
+
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.blocks import Chunk, pack
@@ -23,7 +25,7 @@ _WIDER = 4
 """By how much the share of clients grows if none of them is in the sample."""
 
 
-class SampledReader:
+class SampledReader(DocumentReader):
     """A `DocumentReader` whose scan by client yields about so many documents; everything else is as in the whole."""
 
     def __init__(
@@ -44,23 +46,23 @@ class SampledReader:
 
     @property
     def name(self) -> str:
-        """The whole's name."""
+        """Return the whole's name."""
         return self._whole.name
 
+    @override
     def check(self) -> None:
-        """See `DocumentReader.check`."""
         self._whole.check()
 
     def total(self) -> int:
-        """How many documents the whole has."""
+        """Return how many documents the whole has."""
         return self._whole.estimate_count() or 0
 
+    @override
     def estimate_count(self) -> int | None:
-        """See `DocumentReader.estimate_count`."""
         return min(self._size, self.total())
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """A part of what `DocumentReader.scan_by_client` promises: some clients, each whole; none only if there are none."""
+        """Yield a part of what `DocumentReader.scan_by_client` promises: some clients, each whole; none only if there are none."""
         self.seen = 0
         share = min(1.0, self._size / max(self.total(), 1))
         while not self.seen:
@@ -72,20 +74,20 @@ class SampledReader:
             # Chance has chosen no client at all, which it does where few documents are asked for.
             share = min(1.0, share * _WIDER)
 
-    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_chunks`."""
+    @override
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
         return whole_clients(pack(self.scan_by_client()), documents)
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`."""
         return self._whole.scan_client_documents()
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find`."""
         return self._whole.find(ids)
 
+    @override
     def close(self) -> None:
-        """See `DocumentReader.close`."""
         self._whole.close()
 
 

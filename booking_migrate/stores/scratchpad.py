@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Protocol
 
+from typing_extensions import override
+
 from booking_migrate.stores.appointments import Appointment, AppointmentBlock, AppointmentSpool, Overlaps
 from booking_migrate.stores.spool import disk_failures, open_scratch
 
@@ -17,7 +19,7 @@ class Scratchpad(Protocol):
         """Note down appointments that `appointment_block` has packed, in any order."""
 
     def overlapping(self, most: int) -> Overlaps:
-        """All appointments that overlap another one of the same expert.
+        """Return all appointments that overlap another one of the same expert.
 
         Args:
             most: how many of them are named.
@@ -27,13 +29,13 @@ class Scratchpad(Protocol):
         """Note down that a client's id is text that spells this ObjectId."""
 
     def has_text_client(self, object_id: bytes) -> bool:
-        """Whether `add_text_client` was called for this ObjectId."""
+        """Return whether `add_text_client` was called for this ObjectId."""
 
     def close(self) -> None:
         """Forget everything. May be called twice."""
 
 
-class DiskScratchpad:
+class DiskScratchpad(Scratchpad):
     """A `Scratchpad` in private sqlite3 databases."""
 
     def __init__(self) -> None:
@@ -41,33 +43,33 @@ class DiskScratchpad:
         self._database = open_scratch("CREATE TABLE text_client (id BLOB PRIMARY KEY) WITHOUT ROWID")
         self._has_text_clients = False
 
+    @override
     def add_appointments(self, appointments: Iterable[Appointment]) -> None:
-        """See `Scratchpad.add_appointments`."""
         self._appointments.add(appointments)
 
+    @override
     def add_appointment_block(self, block: AppointmentBlock) -> None:
-        """See `Scratchpad.add_appointment_block`."""
         self._appointments.add_block(block)
 
+    @override
     def overlapping(self, most: int) -> Overlaps:
-        """See `Scratchpad.overlapping`."""
         return self._appointments.overlapping(most)
 
+    @override
     def add_text_client(self, object_id: bytes) -> None:
-        """See `Scratchpad.add_text_client`."""
         self._has_text_clients = True
         with disk_failures():
             self._database.execute("INSERT OR IGNORE INTO text_client VALUES (?)", (object_id,))
 
+    @override
     def has_text_client(self, object_id: bytes) -> bool:
-        """See `Scratchpad.has_text_client`."""
         if not self._has_text_clients:
             return False
         with disk_failures():
             row = self._database.execute("SELECT 1 FROM text_client WHERE id = ?", (object_id,)).fetchone()
         return row is not None
 
+    @override
     def close(self) -> None:
-        """See `Scratchpad.close`."""
         self._appointments.close()
         self._database.close()

@@ -114,7 +114,7 @@ class Spool:
                 )
 
     def scan(self) -> Iterator[ScannedDocument]:
-        """All documents by client, then as they stood in the file."""
+        """Yield all documents by client, then as they stood in the file."""
         with disk_failures():
             for raw, mark in self._database.execute(
                 "SELECT raw, mark FROM document LEFT JOIN mark USING (position) ORDER BY client, position"
@@ -122,7 +122,7 @@ class Spool:
                 yield ScannedDocument(raw, _MARKS[mark])
 
     def scan_grouped(self) -> Iterator[bytes]:
-        """The documents with a field `sessions` that are no duplicates, in the same order."""
+        """Yield the documents with a field `sessions` that are no duplicates, in the same order."""
         with disk_failures():
             for (raw,) in self._database.execute(
                 "SELECT raw FROM document LEFT JOIN mark USING (position) "
@@ -131,7 +131,7 @@ class Spool:
                 yield raw
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """The last document of each of these `_id` values that there is."""
+        """Yield the last document of each of these `_id` values that there is."""
         with disk_failures():
             for value in ids:
                 for (raw,) in self._database.execute(
@@ -140,7 +140,7 @@ class Spool:
                     yield raw
 
     def conflicting(self) -> Iterator[bytes]:
-        """The first document of each `_id` that several documents with other bytes have."""
+        """Yield the first document of each `_id` that several documents with other bytes have."""
         with disk_failures():
             for (raw,) in self._database.execute(
                 "SELECT raw FROM document WHERE position IN (SELECT min(position) FROM document "
@@ -150,7 +150,7 @@ class Spool:
                 yield raw
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """The documents of these clients. It reads all keys: for a question now and then, not for a scan."""
+        """Yield the documents of these clients. It reads all keys: for a question now and then, not for a scan."""
         with disk_failures():
             for value in client_ids:
                 for (raw,) in self._database.execute(

@@ -55,7 +55,7 @@ class Trial:
             keys.write(documents)
 
     def refusals(self) -> Iterator[Refused]:
-        """What a migration would be refused for."""
+        """Yield what a migration would be refused for."""
         findings = [finding for keys in self._keys if (finding := keys.finding()) is not None]
         if self._validator is not None and self._verdict is not None and self._verdict.refused:
             findings.append(validator_finding(self._place.name, self._validator, self._verdict))
@@ -106,7 +106,7 @@ class _Keys:
                 self.sample = self.sample or display_id(value)
 
     def finding(self) -> PlaceFinding | None:
-        """What is to be said about the index; None if no value came twice."""
+        """Return what is to be said about the index; None if no value came twice."""
         if not self.doubled:
             return None
         return equal_values_finding(self.place.name, self.index, self.doubled, f"{self.name} {self.sample}")

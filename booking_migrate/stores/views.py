@@ -17,7 +17,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeopleNames:
-    """Where the server looks up users and experts for bookings that lack them (DESIGN.md, section 2)."""
+    """Where the server looks up users and experts for bookings that lack them."""
 
     users: str = "users"
     experts: str = "experts"

@@ -9,7 +9,7 @@ _TOOL = re.compile(r"dump|export|backup", re.IGNORECASE)
 
 
 def export_advice(name: str) -> str:
-    """The command that exports the collection that a file of this name seems to hold."""
+    """Return the command that exports the collection that a file of this name seems to hold."""
     collection = _collection(name)
     return (
         'Export the collection as Extended JSON: mongoexport --uri="$MONGODB_URI" '
@@ -18,7 +18,7 @@ def export_advice(name: str) -> str:
 
 
 def dump_advice(name: str) -> str:
-    """The command that dumps the same collection as a BSON file of its own."""
+    """Return the command that dumps the same collection as a BSON file of its own."""
     collection = _collection(name)
     return (
         "Dump into a folder and name the collection's .bson file there: "
@@ -27,12 +27,12 @@ def dump_advice(name: str) -> str:
 
 
 def decompress_advice(command: str, source: str, target: str) -> str:
-    """The command that makes a file of a compressed one, beside it."""
+    """Return the command that makes a file of a compressed one, beside it."""
     return f"Decompress it: {command} -dc {shlex.quote(source)} > {shlex.quote(target)}"
 
 
 def folder_advice(name: str) -> str:
-    """Which file to name instead of a folder, such as one that mongodump made."""
+    """Return which file to name instead of a folder, such as one that mongodump made."""
     folder = Path(name)
     dumped = sorted([*folder.glob("*.bson*"), *folder.glob("*/*.bson*")])
     likely = [path for path in dumped if path.name.startswith("bookings.")] or dumped

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from typing_extensions import override
+
 from booking_migrate.errors import TargetBusy, TargetHoldsOther, UnusablePlace, WriteFailed
 
 _BLOCK = 1 << 18
@@ -86,7 +88,7 @@ def check_standard_output() -> None:
 
 
 def holds_something(path: Path) -> bool:
-    """Whether there is a file and it is not empty."""
+    """Return whether there is a file and it is not empty."""
     return path.exists() and path.stat().st_size > 0
 
 
@@ -104,20 +106,20 @@ def open_output(name: str, path: Path, *, compressed: bool, overwrite: bool) -> 
         return ReplacedFile(name, path.resolve(), compressed=compressed, overwrite=overwrite)
 
 
-class ComparedFile:
+class ComparedFile(Output):
     """An existing file that must turn out to be what would be written."""
 
     def __init__(self, name: str, path: Path, *, compressed: bool) -> None:
         self._name = name
         self._existing = open_existing(path, compressed=compressed)
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Output.write`."""
         if read_existing(self._existing, len(data)) != data:
             raise TargetHoldsOther(self._name)
 
+    @override
     def seal(self) -> None:
-        """See `Output.seal`."""
         if read_existing(self._existing, 1) != b"":
             raise TargetHoldsOther(self._name)
 
@@ -126,12 +128,12 @@ class ComparedFile:
         self.abandon()
         return False
 
+    @override
     def abandon(self) -> None:
-        """See `Output.abandon`."""
         self._existing.close()
 
 
-class ReplacedFile:
+class ReplacedFile(Output):
     """A file written beside its name and renamed."""
 
     def __init__(self, name: str, path: Path, *, compressed: bool, overwrite: bool) -> None:
@@ -147,13 +149,13 @@ class ReplacedFile:
             zipped = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0, compresslevel=6)
             self._out = cast("BinaryIO", zipped)
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Output.write`."""
         with write_failures(self._name):
             self._out.write(data)
 
+    @override
     def seal(self) -> None:
-        """See `Output.seal`."""
         if self._file is None:
             return
         with write_failures(self._name):
@@ -162,8 +164,9 @@ class ReplacedFile:
             self._file.flush()
             os.fsync(self._file.fileno())
 
+    @override
     def publish(self) -> bool:
-        """See `Output.publish`. A file that already has this content stays as it is."""
+        # A file that already has this content stays as it is.
         with write_failures(self._name):
             if self._path.exists():
                 if self._is_there():
@@ -177,8 +180,8 @@ class ReplacedFile:
             self._close()
         return True
 
+    @override
     def abandon(self) -> None:
-        """See `Output.abandon`."""
         if self._file is not None and self._partial != self._path:
             # Removed before the lock is let go of, so that nobody else's partial file is.
             self._partial.unlink(missing_ok=True)
@@ -204,20 +207,20 @@ class ReplacedFile:
                 stream.close()
 
 
-class StandardOutput:
+class StandardOutput(Output):
     """Standard output: it appears as it is written, and cannot be taken back."""
 
     name = "-"
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Output.write`."""
         try:
             sys.stdout.buffer.write(data)
         except OSError as error:
             raise _broken_output(error) from error
 
+    @override
     def seal(self) -> None:
-        """See `Output.seal`."""
         try:
             sys.stdout.buffer.flush()
         except OSError as error:
@@ -272,7 +275,7 @@ def _open_locked(name: str, partial: Path) -> BinaryIO:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether the name still means this file: its last writer may have renamed it before we got the lock."""
+    """Return whether the name still means this file: its last writer may have renamed it before we got the lock."""
     try:
         there = path.stat()
     except FileNotFoundError:

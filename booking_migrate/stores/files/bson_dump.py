@@ -21,7 +21,7 @@ _LARGEST = MAXIMUM_SIZE + 16 * 1024
 
 
 def read_dump(stream: BinaryIO, name: str) -> Iterator[FileDocument]:
-    """The documents of a BSON file.
+    """Yield the documents of a BSON file.
 
     Raises:
         BrokenDocument: with the position of the first byte that is wrong, counted from 0.
@@ -44,7 +44,7 @@ def read_dump(stream: BinaryIO, name: str) -> Iterator[FileDocument]:
 
 
 def _decode(raw: bytes) -> Document | None:
-    """The document's fields, or None for one that is sound but that Python cannot hold."""
+    """Return the document's fields, or None for one that is sound but that Python cannot hold."""
     try:
         return decode(raw, CODEC)
     except (BSONError, ValueError, OverflowError, RecursionError):

@@ -74,7 +74,7 @@ def to_json(raw: bytes) -> str:
 
 
 def survives_extended_json(raw: bytes) -> bool:
-    """Whether a BSON document comes back from canonical Extended JSON byte for byte.
+    """Return whether a BSON document comes back from canonical Extended JSON byte for byte.
 
     Deprecated types, invalid UTF-8, names that occur twice, a NaN with a payload, and sub-documents that look like a
     ``$`` wrapper do not (https://www.mongodb.com/docs/manual/reference/mongodb-extended-json).
@@ -89,7 +89,7 @@ def survives_extended_json(raw: bytes) -> bool:
 
 
 def _is_flat(fields: Document) -> bool:
-    """Whether a document is of plain scalars only, so that no round trip is needed to know that it survives."""
+    """Return whether a document is of plain scalars only, so that no round trip is needed to know that it survives."""
     values = fields.values()
     return (
         set(map(type, values)) <= _SURVIVING
@@ -196,7 +196,7 @@ def _read_known_fields(fields: Document) -> None:
 
 
 def _date(text: str) -> DatetimeMS | str:
-    """The date that an ISO 8601 text means, UTC unless it says otherwise; the text itself if there is none."""
+    """Return the date that an ISO 8601 text means, UTC unless it says otherwise; the text itself if there is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:  # The 30th of February, or the year 0: the contract rejects the string it stays.

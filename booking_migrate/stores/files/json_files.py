@@ -28,7 +28,7 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def read_lines(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
-    """The documents of a JSON lines file. Blank lines and a byte order mark are skipped.
+    """Yield the documents of a JSON lines file. Blank lines and a byte order mark are skipped.
 
     Raises:
         BrokenDocument: with the line's number, counted from 1.
@@ -69,7 +69,7 @@ def _skip_blank(text: str, position: int) -> int:
 
 
 def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
-    """What is said about a text that is no JSON; ``cut_off`` if it ends where JSON goes on."""
+    """Return what is said about a text that is no JSON; ``cut_off`` if it ends where JSON goes on."""
     if is_shell_syntax(error):
         return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
     if error.msg.startswith(_IN_A_STRING) or error.pos >= len(error.doc.rstrip()):
@@ -82,13 +82,13 @@ def _encoding_problem(error: UnicodeDecodeError) -> str:
 
 
 def is_pretty_printed(head: bytes) -> bool:
-    """Whether a file that begins like this has documents of several lines: its first line is a mere brace."""
+    """Return whether a file that begins like this has documents of several lines: its first line is a mere brace."""
     first, end, _rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     return bool(end) and first.rstrip() == b"{"
 
 
 def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
-    """The documents of one JSON array, or those that follow one another without one, one at a time.
+    """Yield the documents of one JSON array, or those that follow one another without one, one at a time.
 
     The first character tells which of them it is. Documents may take several lines.
 
@@ -177,7 +177,7 @@ class _WindowReader:
         return error.msg.startswith(_IN_A_STRING) or error.pos >= len(self._text) - _NEAR_END
 
     def _next_character(self) -> str:
-        """The next character that is not blank, where the window then stands; empty at the file's end."""
+        """Return the next character that is not blank, where the window then stands; empty at the file's end."""
         while True:
             self._position = _skip_blank(self._text, self._position)
             if self._position < len(self._text):

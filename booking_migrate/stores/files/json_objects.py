@@ -38,7 +38,7 @@ class JsonObject(list[tuple[str, Any]]):
 
 
 def named(pairs: JsonObject) -> dict[str, Any]:
-    """The object as a dict. JSON readers silently keep one of two equal names, which would lose a value.
+    """Return the object as a dict. JSON readers silently keep one of two equal names, which would lose a value.
 
     Raises:
         NotADocument: a name occurs twice.
@@ -50,7 +50,7 @@ def named(pairs: JsonObject) -> dict[str, Any]:
 
 
 def finite(text: str) -> float | None:
-    """The double nearest to a decimal number, or None if only infinity or zero would be near one that is neither."""
+    """Return the double nearest to a decimal number, or None if only infinity or zero would be near one that is neither."""
     number = float(text)
     if number - number != 0 or (number == 0 and re.search(r"[1-9]", re.split("[eE]", text, maxsplit=1)[0])):
         return None

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from typing_extensions import override
+
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import Refused, TargetHoldsOther
 from booking_migrate.stores.files.atomic import (
@@ -16,10 +18,11 @@ from booking_migrate.stores.files.atomic import (
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.files.target import FileTarget
 from booking_migrate.stores.places import FileFormat
+from booking_migrate.stores.preview import PreviewTarget
 from booking_migrate.stores.rejects import Ledger, RejectsKeeper
 
 
-class FilePreview(FileTarget):
+class FilePreview(FileTarget, PreviewTarget):
     """A target file that is only compared with what would be written; see `preview.PreviewTarget`."""
 
     def __init__(
@@ -33,12 +36,13 @@ class FilePreview(FileTarget):
         super().__init__(name, file_format, lambda: output, rejects)
         self._compared = (output, rejects)
 
+    @override
     def refusals(self) -> Sequence[Refused]:
-        """See `PreviewTarget.refusals`."""
         return tuple(place.refusal for place in self._compared if place.refusal is not None)
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`. The file is open from the start, also if nothing was ever prepared."""
+        # The file is open from the start, also if nothing was ever prepared.
         super().abandon()
         self._compared[0].abandon()
 
@@ -84,7 +88,7 @@ class ComparedFile:
             self.refusal = TargetHoldsOther(self._name)
 
     def publish(self) -> bool:
-        """Whether the file would change."""
+        """Return whether the file would change."""
         return self._differs
 
     def abandon(self) -> None:
@@ -112,7 +116,7 @@ class DiscardedOutput:
         """There is nothing to let go of."""
 
 
-class ComparedRejects:
+class ComparedRejects(RejectsKeeper):
     """Rejected bookings beside a target file: compared with what is there, and passed on to another keeper."""
 
     def __init__(self, path: Path, *, source: str, target: str, overwrite: bool, also: RejectsKeeper) -> None:
@@ -124,15 +128,15 @@ class ComparedRejects:
 
     @property
     def name(self) -> str:
-        """Where the other keeper has them."""
+        """Return where the other keeper has them."""
         return self._also.name
 
+    @override
     def prepare(self) -> None:
-        """See `RejectsKeeper.prepare`."""
         self._also.prepare()
 
+    @override
     def add(self, rejected: Rejection) -> None:
-        """See `RejectsKeeper.add`."""
         self._ledger.add(rejected)
         self._also.add(rejected)
 
@@ -140,7 +144,7 @@ class ComparedRejects:
         """Nothing is due before `finish`."""
 
     def finish(self) -> bool:
-        """Whether a migration would change the file."""
+        """Return whether a migration would change the file."""
         self._also.finish()
         if not len(self._ledger) and not self._path.exists():
             return False
@@ -154,7 +158,7 @@ class ComparedRejects:
         self.refusal = compared.refusal
         return compared.publish()
 
+    @override
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`."""
         self._ledger.close()
         self._also.abandon()

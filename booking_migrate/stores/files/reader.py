@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, assert_never
 
+from typing_extensions import override
+
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.stores.blocks import Chunk, pack
 from booking_migrate.stores.chunks import whole_clients
@@ -10,12 +12,13 @@ from booking_migrate.stores.files.bson_dump import read_dump
 from booking_migrate.stores.files.json_files import is_pretty_printed, read_array, read_lines
 from booking_migrate.stores.files.opening import FileDocument, open_input
 from booking_migrate.stores.files.recognition import check_content, looked_ahead
+from booking_migrate.stores.people import HoldsPeople
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
-from booking_migrate.stores.ports import ScannedDocument
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument
 from booking_migrate.stores.spool import Spool
 
 
-class FileReader:
+class FileReader(HoldsPeople, ComparedReader):
     """Reads a file once, whole, when it is first asked for a document; see `DocumentReader` for the promises."""
 
     def __init__(
@@ -28,35 +31,36 @@ class FileReader:
 
     @property
     def name(self) -> str:
-        """The path as given, or ``-``."""
+        """Return the path as given, or ``-``."""
         return self._place.name
 
+    @override
     def check(self) -> None:
-        """See `DocumentReader.check`."""
         self._filled()
 
     def estimate_count(self) -> int | None:
-        """The exact count once the file has been read, None before."""
+        """Return the exact count once the file has been read, None before."""
         return self._spool.count if self._spool else None
 
+    @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """See `DocumentReader.scan_by_client`. Within a client, documents come as they stood in the file."""
+        # Within a client, documents come as they stood in the file.
         yield from self._filled().scan()
 
-    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_chunks`."""
+    @override
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
         return whole_clients(pack(self.scan_by_client()), documents)
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`."""
         yield from self._filled().scan_grouped()
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find`."""
         yield from self._filled().find(ids)
 
+    @override
     def conflicting(self) -> Iterator[bytes]:
-        """See `HoldsPeople.conflicting`."""
         yield from self._filled().conflicting()
 
     def missing(self) -> None:
@@ -64,18 +68,18 @@ class FileReader:
 
     @property
     def is_live(self) -> bool:
-        """A file is read once."""
+        """Return a file is read once."""
         return False
 
     def cut(self) -> None:
         """A file has no index."""
 
+    @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `ComparedReader.find_by_client`."""
         yield from self._filled().find_by_client(client_ids)
 
+    @override
     def close(self) -> None:
-        """See `DocumentReader.close`."""
         if self._spool:
             self._spool.close()
             self._spool = None

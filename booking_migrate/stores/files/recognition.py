@@ -129,7 +129,7 @@ def check_gzip(head: bytes, place: FilePlace) -> None:
 
 
 def is_shell_syntax(error: json.JSONDecodeError) -> bool:
-    """Whether the text where JSON ends is what the mongo shell prints instead of JSON: bare names, ``ObjectId(...)``."""
+    """Return whether the text where JSON ends is what the mongo shell prints instead of JSON: bare names, ``ObjectId(...)``."""
     pattern = _SHELL_NAME if error.msg.startswith("Expecting property name") else _SHELL_VALUE
     return pattern.match(error.doc, error.pos) is not None
 
@@ -148,7 +148,7 @@ def _is_bson(head: bytes) -> bool:
 
 
 def _is_gzip(head: bytes) -> bool:
-    """Whether it begins like gzip and can be decompressed; a BSON document may have a length of the same bytes."""
+    """Return whether it begins like gzip and can be decompressed; a BSON document may have a length of the same bytes."""
     if not head.startswith(_GZIP):
         return False
     try:
@@ -268,7 +268,7 @@ def _on_the_way(command: str) -> str:
 
 
 def _into(command: str, place: FilePlace, mark: str, *, kept_suffix: bool = False) -> str:
-    """The command that decodes a file into another one beside it."""
+    """Return the command that decodes a file into another one beside it."""
     stem, suffix = stem_and_suffix(place.name)
     target = stem + mark + suffix + (".gz" if kept_suffix else "")
     source = shlex.quote(place.name)

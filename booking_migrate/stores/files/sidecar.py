@@ -45,7 +45,7 @@ class Sidecar:
         self.path = target.with_name(target.name + SIDECAR_SUFFIX)
 
     def read(self) -> SidecarRecord | None:
-        """What it holds, or None if there is none.
+        """Return what it holds, or None if there is none.
 
         Raises:
             JournalTooNew: a newer version of the program wrote it.
@@ -85,11 +85,11 @@ class Sidecar:
             self.path.unlink(missing_ok=True)
 
     def relative(self, path: Path) -> str:
-        """A path as the sidecar names it."""
+        """Return a path as the sidecar names it."""
         return os.path.relpath(path, self.path.parent)
 
     def resolve(self, file: WrittenFile) -> Path:
-        """The path of a file that the sidecar names."""
+        """Return the path of a file that the sidecar names."""
         return self.path.parent / file.path
 
 
@@ -98,7 +98,7 @@ class _Versioned(BaseModel):
 
 
 def digest_of(path: Path) -> str | None:
-    """The SHA-256 of a file in hex digits; None if it is not there.
+    """Return the SHA-256 of a file in hex digits; None if it is not there.
 
     Raises:
         WriteFailed: it cannot be read.

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.stores.files.atomic import Output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.places import FileFormat
-from booking_migrate.stores.ports import CanHold, Replacement, stores_any_bson
+from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _ARRAY_START, _ARRAY_NEXT, _ARRAY_END, _ARRAY_EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
 _NOTHING_OLDER = "a target file has no older version of a client document"
 
 
-class FileTarget:
+class FileTarget(TargetWriter):
     """Writes a target file whole; see `TargetWriter` for the promises."""
 
     def __init__(
@@ -40,22 +42,23 @@ class FileTarget:
         self._is_empty = True
 
     @property
+    @override
     def name(self) -> str:
-        """See `TargetWriter.name`."""
         return self._name
 
     @property
     def rejects_name(self) -> str:
-        """What to call the place of the rejected bookings."""
+        """Return what to call the place of the rejected bookings."""
         return self._rejects.name
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`. A BSON file holds everything."""
+        # A BSON file holds everything.
         return stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
 
+    @override
     def prepare(self) -> None:
-        """See `TargetWriter.prepare`."""
         self._rejects.prepare()
         self._output = self._open_output()
 
@@ -67,14 +70,16 @@ class FileTarget:
         """Nothing: a target file is replaced whole."""
         return iter(())
 
-    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
-        """See `TargetWriter.join`.
+    @override
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        """Implement `TargetWriter.join`.
 
         Raises:
             ValueError: always, since a file never showed any document to join.
         """
         raise ValueError(_NOTHING_OLDER)
 
+    @override
     def write(
         self,
         new: Sequence[bytes],
@@ -82,7 +87,7 @@ class FileTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """See `TargetWriter.write`.
+        """Implement `TargetWriter.write`.
 
         Raises:
             ValueError: there is something to replace, although a file never showed any document.
@@ -97,8 +102,8 @@ class FileTarget:
             self._rejects.add(rejection)
         self._rejects.flush()
 
+    @override
     def finish(self) -> bool:
-        """See `TargetWriter.finish`."""
         output = self._prepared()
         if self._format is FileFormat.JSON_ARRAY:
             output.write(_ARRAY_EMPTY if self._is_empty else _ARRAY_END)
@@ -106,8 +111,8 @@ class FileTarget:
         rejects_changed = self._rejects.finish()
         return output.publish() or rejects_changed
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`."""
         if self._output:
             self._output.abandon()
         self._rejects.abandon()

@@ -50,7 +50,7 @@ _REGEX_OPTIONS = "ilmsux"
 
 
 def wrappers_in(value: Any) -> Iterator[str]:
-    """The names of all wrappers within a value, valid or not. The value itself counts as a top-level document."""
+    """Yield the names of all wrappers within a value, valid or not. The value itself counts as a top-level document."""
     pending = [value]
     while pending:
         value = pending.pop()
@@ -88,7 +88,7 @@ class Values:
         self._known_version_2: bool | None = None
 
     def read(self) -> dict[str, Any]:
-        """The document with BSON values; it is no wrapper itself, whatever its names.
+        """Return the document with BSON values; it is no wrapper itself, whatever its names.
 
         Raises:
             NotADocument: a wrapper is malformed or may not occur, or a name occurs twice in an object.
@@ -143,7 +143,7 @@ class Values:
         return _READERS[name](fields, self)
 
     def _is_version_2(self) -> bool:
-        """Whether the document has a wrapper that Extended JSON has had since version 2."""
+        """Return whether the document has a wrapper that Extended JSON has had since version 2."""
         if self._known_version_2 is None:
             self._known_version_2 = not _VERSION_2.isdisjoint(wrappers_in(self._root))
         return self._known_version_2
@@ -154,14 +154,14 @@ def _malformed(name: str, problem: str) -> NoReturn:
 
 
 def _only(name: str, fields: Mapping[str, Any], *others: str) -> Any:
-    """The value of a wrapper that has exactly these keys."""
+    """Return the value of a wrapper that has exactly these keys."""
     if fields.keys() != {name, *others}:
         _malformed(name, f"its keys must be {' and '.join([name, *others])}, and no others")
     return fields[name]
 
 
 def _parts(name: str, fields: Mapping[str, Any], *keys: str) -> list[Any]:
-    """The values of a wrapper's inner object that has exactly these keys."""
+    """Return the values of a wrapper's inner object that has exactly these keys."""
     inner = _only(name, fields)
     if type(inner) is not JsonObject or dict(inner).keys() != set(keys) or len(inner) != len(keys):
         _malformed(name, f"it must hold an object of {' and '.join(keys)}, and nothing else")
@@ -234,7 +234,7 @@ def _read_date(fields: Mapping[str, Any], _values: Values) -> DatetimeMS:
 
 
 def _moment(text: str) -> int | None:
-    """The milliseconds since 1970 that an ISO 8601 text means, or None."""
+    """Return the milliseconds since 1970 that an ISO 8601 text means, or None."""
     match = _DATE.fullmatch(text)
     if not match:
         return None

@@ -27,13 +27,13 @@ def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
 
 
 def identity(collection: DriverCollection) -> str | None:
-    """What tells a collection from every other, whatever it is called; None if it is not there."""
+    """Return what tells a collection from every other, whatever it is called; None if it is not there."""
     listed = describe(collection)
     return None if listed is None else bytes(listed["info"]["uuid"]).hex()
 
 
 def validation_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a collection's options that are about its validator."""
+    """Return those of a collection's options that are about its validator."""
     return {name: options[name] for name in NO_VALIDATION if name in options}
 
 
@@ -50,7 +50,7 @@ def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> Non
 
 
 def collation_of(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """A collection's default collation, without the version of the library behind it; None if it compares bytes."""
+    """Return a collection's default collation, without the version of the library behind it; None if it compares bytes."""
     collation = options.get("collation")
     if not collation:
         return None
@@ -78,7 +78,7 @@ def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
 
 
 def has_same_hash(collection: DriverCollection, other: str) -> bool:
-    """Whether the server's hash of the documents of two collections is one (manual, reference/command/dbHash)."""
+    """Return whether the server's hash of the documents of two collections is one (manual, reference/command/dbHash)."""
     with reading(collection):
         for attempt in attempts():
             with attempt:

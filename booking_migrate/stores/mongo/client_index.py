@@ -1,4 +1,4 @@
-"""The unique index on `clientId`, which a target has before its first write (DESIGN.md, invariant 6)."""
+"""The unique index on `clientId`, which a target has before its first write."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +48,7 @@ def ensure_client_index(collection: DriverCollection) -> bool:
 
 
 def has_client_index(collection: DriverCollection) -> bool:
-    """Whether an index is there that keeps a client from having two documents.
+    """Return whether an index is there that keeps a client from having two documents.
 
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
@@ -57,7 +57,7 @@ def has_client_index(collection: DriverCollection) -> bool:
 
 
 def client_index_name(collection: DriverCollection) -> str | None:
-    """The name of an index that keeps a client from having two documents, or None if there is none.
+    """Return the name of an index that keeps a client from having two documents, or None if there is none.
 
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
@@ -82,7 +82,7 @@ def _indexes(collection: DriverCollection) -> list[Any]:
 
 
 def _does(index: Any) -> bool:
-    """Whether an index keeps a client from having two documents."""
+    """Return whether an index keeps a client from having two documents."""
     return (
         dict(index["key"]) in ({"clientId": 1}, {"clientId": -1})
         and bool(index.get("unique"))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from typing_extensions import override
 
 from booking_migrate.bson.document import Document, value_in
 from booking_migrate.stores.blocks import DocumentBlock, split
@@ -17,7 +18,7 @@ from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.scan import find_blocks
-from booking_migrate.stores.partitions import ClientRange
+from booking_migrate.stores.partitions import ClientRange, Partitioned, RemoteChunk
 
 FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
 _BATCH_SIZE = 1000
@@ -32,11 +33,11 @@ class Address(NamedTuple):
 
 
 def in_range(clients: ClientRange) -> Mapping[str, Any]:
-    """The query for the documents of a range. It compares with ObjectIds only, and so finds nothing else."""
+    """Return the query for the documents of a range. It compares with ObjectIds only, and so finds nothing else."""
     return {"clientId": {"$gte": clients.first, "$lt": clients.end}}
 
 
-class ClientRanges:
+class ClientRanges(Partitioned):
     """A collection, cut along its index on `clientId`; see `Partitioned` for the promises."""
 
     def __init__(self, source: DriverCollection, address: Address) -> None:
@@ -46,7 +47,7 @@ class ClientRanges:
         self._found_index: str | None = None
 
     def unsupported_reason(self) -> str | None:
-        """Why the collection cannot be cut, for people; None if it can.
+        """Return why the collection cannot be cut, for people; None if it can.
 
         Raises:
             NotPermitted, ConnectionProblem: it cannot be asked.
@@ -60,8 +61,9 @@ class ClientRanges:
             return f"{self._source.name} may have arrays for clientId"
         return None
 
+    @override
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """See `Partitioned.ranges`. They are steps of so many entries along the index."""
+        # They are steps of so many entries along the index.
         first = first or FIRST
         while first < LAST:
             end = self._client_at(first, skip=documents)
@@ -75,7 +77,7 @@ class ClientRanges:
         return RemoteRange(self._address, clients, documents, self._source)
 
     def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
-        """The client so many entries behind the first of another client, or behind all of that client's."""
+        """Return the client so many entries behind the first of another client, or behind all of that client's."""
         above = "$gt" if is_after else "$gte"
         condition = {"clientId": {above: first, "$lt": LAST}}
         with reading(self._source):
@@ -88,17 +90,17 @@ class ClientRanges:
         return found[0]["clientId"] if found else LAST
 
     def scan_below(self) -> Iterator[DocumentBlock]:
-        """The documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
+        """Yield the documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
         return self._scan_part(least=MinKey(), end=FIRST)
 
     def scan_above(self) -> Iterator[DocumentBlock]:
-        """The documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
+        """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
         yield from self._scan_part(least=LAST, end=MaxKey())
         # A place in an index is a bound that is left out, and nothing sorts behind the greatest value of all.
         yield from self._read(self._cursor(any_of("clientId", [MaxKey()])))
 
     def _scan_part(self, least: Any, end: Any) -> Iterator[DocumentBlock]:
-        """The documents from one place of the index up to another, whatever the types of their `clientId`."""
+        """Yield the documents from one place of the index up to another, whatever the types of their `clientId`."""
         return self._read(self._cursor({}).min([("clientId", least)]).max([("clientId", end)]))
 
     def _cursor(self, condition: Mapping[str, Any]) -> Any:
@@ -113,7 +115,7 @@ class ClientRanges:
                 yield split(batch)
 
     def index(self) -> str:
-        """The name of an index along which all documents stand in client order, or nothing."""
+        """Return the name of an index along which all documents stand in client order, or nothing."""
         if self._found_index is None:
             with reading(self._source):
                 indexes = with_retry(lambda: list(self._source.list_indexes()))
@@ -121,7 +123,7 @@ class ClientRanges:
         return self._found_index
 
     def _holds_arrays(self) -> bool:
-        """Whether the index has ever held an array, so that a document may stand at several places of it."""
+        """Return whether the index has ever held an array, so that a document may stand at several places of it."""
         with reading(self._source):
             asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
             explained = with_retry(
@@ -132,7 +134,7 @@ class ClientRanges:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteRange:
+class RemoteRange(RemoteChunk):
     """A range of clients that is read by whichever process is to work on it; see `RemoteChunk`."""
 
     address: Address = field(repr=False)
@@ -144,15 +146,15 @@ class RemoteRange:
     """The bookings as this process has them open; another process opens them by their address."""
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        """Whatever another process needs."""
+        """Return whatever another process needs."""
         return type(self), (self.address, self.clients, self.documents)
 
+    @override
     def within(self, clients: ClientRange) -> "RemoteRange":
-        """See `RemoteChunk.within`."""
         return replace(self, clients=clients)
 
+    @override
     def read(self) -> "tuple[DocumentBlock, RemoteRange | None]":
-        """See `RemoteChunk.read`."""
         collection = _opened(self.address) if self.collection is None else self.collection
         with reading(collection):
             # All of it comes in one answer, unless it is more than was counted on, or more than an answer can hold.
@@ -167,7 +169,7 @@ class RemoteRange:
 
 @lru_cache(maxsize=1)
 def _opened(address: Address) -> DriverCollection:
-    """A collection of this process's own client, which lives as long as the process."""
+    """Return a collection of this process's own client, which lives as long as the process."""
     return open_collection(make_client(address.uri), address.database, address.collection)
 
 
@@ -180,7 +182,7 @@ def _is_complete(index: Mapping[str, Any]) -> bool:
 
 
 def _values(document: Document | list[Any], name: str) -> Iterator[Any]:
-    """The values of a field at every depth of a document."""
+    """Yield the values of a field at every depth of a document."""
     items = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:
         if key == name:

@@ -79,7 +79,7 @@ def check_uri(uri: str) -> None:
 
 
 def find_database_name(uri: str, place: str) -> str:
-    """The database in a connection string's path.
+    """Return the database in a connection string's path.
 
     Raises:
         MissingUri: there is none.
@@ -92,7 +92,7 @@ def find_database_name(uri: str, place: str) -> str:
 
 
 def open_collection(client: MongoClient[Document], database: str, name: str) -> DriverCollection:
-    """A collection with majority read and write concern on the primary, whatever the connection string says.
+    """Return a collection with majority read and write concern on the primary, whatever the connection string says.
 
     The same goes for its database, and for what is opened there.
 
@@ -144,7 +144,7 @@ def contact(collection: DriverCollection) -> None:
 
 
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
-    """What the server lists about a collection or view (``type``, ``options``), or None if there is none.
+    """Return what the server lists about a collection or view (``type``, ``options``), or None if there is none.
 
     Args:
         collection: what to ask about.

@@ -68,7 +68,7 @@ def parse(uri: str) -> ConnectionString:
 
 
 def tls_problem(uri: str, error: Exception) -> BadConfiguration:
-    """Our error for TLS files that can be read and are not valid."""
+    """Return our error for TLS files that can be read and are not valid."""
     names = [_TLS_FILES[name.lower()] for name, _ in _options(uri) if name.lower() in _TLS_FILES]
     reason = _sentence(error)
     return BadConfiguration(
@@ -178,7 +178,7 @@ def _check_modules(options: list[tuple[str, str]]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """The driver's reason without its advice, its error numbers and the line of its C source."""
+    """Return the driver's reason without its advice, its error numbers and the line of its C source."""
     text = getattr(error, "strerror", None) or str(error)
     text = re.sub(r"\s*\(_ssl\.c:\d+\)|\[(?:Errno -?\d+|[A-Z0-9_]+(?:: \w+)?)\]\s*", "", text)
     return text.partition(" Hint: ")[0].strip(" .") or type(error).__name__

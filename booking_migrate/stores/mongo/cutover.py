@@ -8,11 +8,19 @@ from typing import Any
 from bson import json_util
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError, OperationFailure
+from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import WriteFailed
-from booking_migrate.stores.cutover import IMAGES, IndexNote, OptionNote, comparable, options_after
+from booking_migrate.stores.cutover import (
+    IMAGES,
+    IndexNote,
+    LiveCollections,
+    OptionNote,
+    comparable,
+    options_after,
+)
 from booking_migrate.stores.destination import FENCE_FIELD, examine, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
@@ -50,7 +58,7 @@ _SAMPLE = 100
 """How many of the first and of the last client documents conditions are tried out with."""
 
 
-class MongoLive:
+class MongoLive(LiveCollections):
     """See `LiveCollections` for the promises."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection) -> None:
@@ -58,8 +66,8 @@ class MongoLive:
         self._target = target
         self._database = source.database
 
+    @override
     def unfit(self) -> str | None:
-        """See `LiveCollections.unfit`."""
         listed = describe(self._source)
         if listed is None:
             return "it does not exist"
@@ -78,16 +86,16 @@ class MongoLive:
         )
         return None
 
+    @override
     def settings(self) -> str:
-        """See `LiveCollections.settings`."""
         options = (describe(self._source) or {}).get("options", {})
         with reading(self._source):
             indexes = with_retry(lambda: list(self._source.list_indexes()))
         kept = {"uuid": identity(self._source), "options": options, "indexes": indexes}
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
+    @override
     def raise_fence(self) -> None:
-        """See `LiveCollections.raise_fence`."""
         # Without a majority, writes would be refused for as long as it is waited for.
         await_majority(self._source)
         validate(self._source, {**NO_VALIDATION, "validator": _FENCE})
@@ -96,15 +104,15 @@ class MongoLive:
                 with attempt:
                     settled(self._source)
 
+    @override
     def lift_fence(self, settings: str) -> None:
-        """See `LiveCollections.lift_fence`."""
         if not self._is_fenced():
             return
         kept = validation_of(json_util.loads(settings)["options"])
         validate(self._source, {**NO_VALIDATION, **kept})
 
+    @override
     def refuses_writes(self, settings: str) -> bool:
-        """See `LiveCollections.refuses_writes`."""
         del settings
         return self._is_fenced()
 
@@ -112,8 +120,9 @@ class MongoLive:
         options = (describe(self._source) or {}).get("options", {})
         return _is_fence(options.get("validator"))
 
+    @override
     def copy(self, legacy: str) -> None:
-        """See `LiveCollections.copy`. The server writes beside it and renames at the end (manual, $out)."""
+        # The server writes beside it and renames at the end (manual, $out).
         with writing(self._source):
             for attempt in attempts():
                 with attempt:
@@ -123,38 +132,37 @@ class MongoLive:
             with writing(self._source):
                 self._database.create_collection(legacy)
 
+    @override
     def is_same(self, legacy: str) -> bool:
-        """See `LiveCollections.is_same`."""
         if not self.has_same_count(legacy):
             return False
         return has_same_hash(self._source, legacy)
 
+    @override
     def count(self) -> int:
-        """See `LiveCollections.count`."""
         with reading(self._source):
             return with_retry(self._source.estimated_document_count)
 
+    @override
     def has_same_count(self, legacy: str) -> bool:
-        """See `LiveCollections.has_same_count`.
-
-        The counts that the server has at hand waver while it refuses a delete, which it takes back; so they are believed
-        only when they agree, and counted otherwise.
-        """
+        # The counts that the server has at hand waver while it refuses a delete, which it takes back; so they
+        # are believed only when they agree, and counted otherwise.
         kept = self._database[legacy]
         with reading(self._source):
             if self.count() == with_retry(kept.estimated_document_count):
                 return True
             return with_retry(lambda: self._source.count_documents({}) == kept.count_documents({}))
 
+    @override
     def drop(self, legacy: str) -> None:
-        """See `LiveCollections.drop`."""
         with writing(self._source):
             for attempt in attempts():
                 with attempt:
                     self._database.drop_collection(legacy)
 
+    @override
     def carry(self, bookings: Iterable[bytes]) -> int:
-        """See `LiveCollections.carry`. At every moment one of the two indexes is there."""
+        # At every moment one of the two indexes is there.
         remaining = iter(bookings)
         carried = 0
         while some := list(islice(remaining, _AT_ONCE)):
@@ -211,8 +219,9 @@ class MongoLive:
                 lambda: build_index(self._target, [("clientId", 1)], name=_EVERY_DOCUMENT, collation=SIMPLE)
             )
 
+    @override
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
-        """See `LiveCollections.take_back_carried`. The index that `carry` begins with tells whether it began."""
+        # The index that `carry` begins with tells whether it began.
         with reading(self._target):
             if _CLIENT_DOCUMENTS_ONLY not in with_retry(self._target.index_information):
                 return
@@ -230,8 +239,9 @@ class MongoLive:
         with writing(self._target):
             with_retry(lambda: drop_index(self._target, _CLIENT_DOCUMENTS_ONLY))
 
+    @override
     def swap(self) -> None:
-        """See `LiveCollections.swap`. After a lost answer, whether it happened is asked first."""
+        # After a lost answer, whether it happened is asked first.
         self._take_over_images()
         rename(self._target, self._source)
 
@@ -251,8 +261,8 @@ class MongoLive:
         images: Mapping[str, Any] = options.get(IMAGES, {"enabled": False})
         return images
 
+    @override
     def options(self, settings: str) -> Sequence[OptionNote]:
-        """See `LiveCollections.options`."""
         old = json_util.loads(settings)["options"]
         live = (describe(self._source) or {}).get("options", {})
         return [
@@ -263,13 +273,15 @@ class MongoLive:
             for note in options_after(old, live)
         ]
 
+    @override
     def is_swapped(self, settings: str) -> bool:
-        """See `LiveCollections.is_swapped`. A rename takes a collection's UUID along (manual, listCollections)."""
+        # A rename takes a collection's UUID along (manual, listCollections).
         before: str | None = json_util.loads(settings)["uuid"]
         return identity(self._source) != before
 
+    @override
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
-        """See `LiveCollections.recreate_indexes`. One that the server refuses is left out and named: data comes first."""
+        # One that the server refuses is left out and named: data comes first.
         notes = []
         for index in json_util.loads(settings)["indexes"]:
             successor = successor_of(index)

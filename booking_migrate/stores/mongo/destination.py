@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from pymongo.errors import OperationFailure
+from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.blocks import split
-from booking_migrate.stores.destination import PlaceFacts
+from booking_migrate.stores.destination import Destination, PlaceFacts
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
@@ -21,7 +22,7 @@ _UNTOLD = frozenset({13, 40324})
 """The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
 
 
-class MongoDestination:
+class MongoDestination(Destination):
     """See `Destination` for the promises."""
 
     def __init__(self, collection: DriverCollection, beside: DriverCollection | None = None) -> None:
@@ -36,12 +37,13 @@ class MongoDestination:
         self._facts: PlaceFacts | None = None
 
     @property
+    @override
     def name(self) -> str:
-        """See `Destination.name`."""
         return self._collection.name
 
+    @override
     def facts(self) -> PlaceFacts | None:
-        """See `Destination.facts`. A view has neither indexes nor documents of its own."""
+        # A view has neither indexes nor documents of its own.
         listed = describe(self._collection, waits=False)
         if listed is None or listed["type"] != "collection":
             return None
@@ -50,8 +52,9 @@ class MongoDestination:
         self._facts = PlaceFacts(listed.get("options", {}), indexes)
         return self._facts
 
+    @override
     def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
-        """See `Destination.matching`. The server compares by the collection's default collation, as it does on a write."""
+        # The server compares by the collection's default collation, as it does on a write.
         options = self._facts.options if self._facts is not None else {}
         collation = options.get("collation", {"locale": "simple"})
         matching: set[bytes] = set()
@@ -63,8 +66,8 @@ class MongoDestination:
                 matching.update(found)
         return [raw for raw in documents if _key(raw) in matching]
 
+    @override
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        """See `Destination.holding`."""
         with reading(self._collection):
             return with_retry(
                 lambda: list(find_raw(self._collection, any_of(field, values), fields={"_id": 1, field: 1}))
@@ -101,7 +104,7 @@ def _ids(found: Iterable[Mapping[str, Any]]) -> set[bytes]:
 
 
 def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
-    """The first and the last so many documents of a collection in the order of `_id`, each once.
+    """Return the first and the last so many documents of a collection in the order of `_id`, each once.
 
     They are of both generations, where there are two, and cost nothing that grows with the collection.
 

@@ -83,7 +83,7 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
 
 
 def hosts_of(collection: Collection[Any]) -> str:
-    """The servers that a collection's client knows of, as ``host:port``."""
+    """Return the servers that a collection's client knows of, as ``host:port``."""
     servers = collection.database.client.topology_description.server_descriptions()
     # The driver drops the members of another replica set than the one that it was asked for.
     known = list(servers) or _seeds_of(collection.database.client)
@@ -98,7 +98,7 @@ def _seeds_of(client: Any) -> list[tuple[str, int]]:
 def translated(
     error: PyMongoError | BSONError, collection: Collection[Any], otherwise: Failure
 ) -> BookingMigrateError:
-    """Our error for one of the driver's; ``otherwise`` for one that is neither connection nor permission."""
+    """Return our error for one of the driver's; ``otherwise`` for one that is neither connection nor permission."""
     if isinstance(error, OperationFailure):
         return (
             _lacking_credentials(error, collection)
@@ -120,14 +120,14 @@ def translated(
 
 
 def _lacking_credentials(error: OperationFailure, collection: Collection[Any]) -> CredentialsMissing | None:
-    """Our error for a server with access control and a connection string without a user; None otherwise."""
+    """Return our error for a server with access control and a connection string without a user; None otherwise."""
     if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
         return CredentialsMissing(hosts_of(collection), collection.database.name)
     return None
 
 
 def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> BookingMigrateError | None:
-    """Our error for trouble that did not pass although it was waited for; None if it is of another kind."""
+    """Return our error for trouble that did not pass although it was waited for; None if it is of another kind."""
     if not is_transient(error):
         return None
     code = error.code
@@ -142,7 +142,7 @@ def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> Bo
 
 
 def _without_primary(collection: Collection[Any]) -> NoPrimary | None:
-    """Our error for a replica set of which members answer and none of them is a primary; None if that is not so."""
+    """Return our error for a replica set of which members answer and none of them is a primary; None if that is not so."""
     topology = collection.database.client.topology_description
     members = known_members(collection.database.client)
     if topology.topology_type_name != "ReplicaSetNoPrimary" or not any(each.is_up for each in members):
@@ -151,7 +151,7 @@ def _without_primary(collection: Collection[Any]) -> NoPrimary | None:
 
 
 def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
-    """Our error for a connection string whose host is looked up only when the driver connects."""
+    """Return our error for a connection string whose host is looked up only when the driver connects."""
     name = re.search(r"_mongodb\._tcp\.[\w.-]*\w", str(error))
     if name or "DNS" in str(error):
         what = name.group() if name else "the SRV record"
@@ -162,7 +162,7 @@ def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
 def _refused_operation(
     error: OperationFailure, collection: Collection[Any], otherwise: Failure
 ) -> BookingMigrateError:
-    """Our error for an operation that the server was asked for and did not do."""
+    """Return our error for an operation that the server was asked for and did not do."""
     place = collection.name
     if error.code in _AUTHENTICATION_CODES:
         return AuthenticationFailed(hosts_of(collection))
@@ -176,7 +176,7 @@ def _refused_operation(
 
 
 def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteFailed) -> BookingMigrateError:
-    """Our error for writes of which some were refused; the first refusal that is no duplicate decides."""
+    """Return our error for writes of which some were refused; the first refusal that is no duplicate decides."""
     problems: list[Mapping[str, Any]] = list(error.details.get("writeErrors") or ())
     others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
     if others and others[0].get("code") == _INVALID_DOCUMENT:
@@ -187,13 +187,13 @@ def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteF
 
 
 def is_on(problem: Mapping[str, Any], field: str) -> bool:
-    """Whether a duplicate was refused by an index on this field alone (manual, core/index-unique)."""
+    """Return whether a duplicate was refused by an index on this field alone (manual, core/index-unique)."""
     keys = problem.get("keyPattern")
     return isinstance(keys, Mapping) and list(keys) == [field]
 
 
 def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKeys:
-    """Our error for documents that were refused as duplicates.
+    """Return our error for documents that were refused as duplicates.
 
     A client document that another process has made has the same `clientId`, and often the same `_id`. In any other unique
     index it is documents that do not fit beside each other, and those are named first.
@@ -214,7 +214,7 @@ def _key_text(problem: Mapping[str, Any]) -> str:
 
 
 def _index_name(problem: Mapping[str, Any]) -> str:
-    """The name of the index, which the server says in its text only."""
+    """Return the name of the index, which the server says in its text only."""
     text = str(problem.get("errmsg", "")).partition(" index: ")[2].partition(" dup key")[0]
     return text.partition(" collation: ")[0] or "of an unknown name"
 
@@ -229,12 +229,12 @@ def _refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> Boo
 
 
 def validation_off(place: str) -> str:
-    """The command of the server's shell that switches a collection's validator off."""
+    """Return the command of the server's shell that switches a collection's validator off."""
     return f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
 
 
 def _fields_at_fault(details: Any) -> Iterator[str]:
-    """The names of fields in what the server says about a document that a schema refuses; no value is among them."""
+    """Yield the names of fields in what the server says about a document that a schema refuses; no value is among them."""
     if isinstance(details, list):
         for each in details:
             yield from _fields_at_fault(each)
@@ -250,13 +250,13 @@ def _fields_at_fault(details: Any) -> Iterator[str]:
 
 
 def server_text(error: OperationFailure) -> str:
-    """What the server says, without the command or document that it quotes after its first brace."""
+    """Return what the server says, without the command or document that it quotes after its first brace."""
     name = (error.details or {}).get("codeName")
     return _without_content(str((error.details or {}).get("errmsg", "")), name or f"code {error.code}")
 
 
 def bulk_text(error: BulkWriteError) -> str:
-    """What the server says about the first write that it refused."""
+    """Return what the server says about the first write that it refused."""
     problems = error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}]
     first = problems[0]
     return _without_content(str(first.get("errmsg", "")), f"code {first.get('code')}")
@@ -279,7 +279,7 @@ def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
 
 
 def _selection_text(error: Exception) -> str:
-    """The driver's reason without addresses, timeouts and its picture of the deployment."""
+    """Return the driver's reason without addresses, timeouts and its picture of the deployment."""
     text = str(error).partition(", Timeout:")[0]
     text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
     reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)

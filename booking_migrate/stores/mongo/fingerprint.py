@@ -11,7 +11,7 @@ _NEWEST: dict[str, Any] = {"id": {"$max": "$_id"}, "change": {"$max": "$updatedA
 
 
 def collection_fingerprint(collection: DriverCollection, *, only_count: bool) -> dict[str, str | int]:
-    """How many documents a collection has, and unless only that is asked for, its newest `_id` and `updatedAt`.
+    """Return how many documents a collection has, and unless only that is asked for, its newest `_id` and `updatedAt`.
 
     Raises:
         NotPermitted, ConnectionProblem, UnusablePlace: it cannot be read.

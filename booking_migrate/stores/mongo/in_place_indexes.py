@@ -13,7 +13,7 @@ from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
-"""The unique index that keeps a client from having two client documents (DESIGN.md, invariant 6)."""
+"""The unique index that keeps a client from having two client documents."""
 
 EVERY_DOCUMENT = "clientId_1_every"
 """The index by which all documents of a client are found."""
@@ -28,7 +28,7 @@ _ADVICE = "In place they are not joined: join them in the application, or migrat
 
 
 def has_client_documents_index(collection: DriverCollection) -> bool:
-    """Whether an index keeps a client from having two client documents.
+    """Return whether an index keeps a client from having two client documents.
 
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
@@ -43,7 +43,7 @@ def has_client_documents_index(collection: DriverCollection) -> bool:
 
 
 def has_client_index(collection: DriverCollection) -> bool:
-    """Whether an index finds all documents of a client.
+    """Return whether an index finds all documents of a client.
 
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.

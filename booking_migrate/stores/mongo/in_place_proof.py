@@ -5,6 +5,8 @@ from heapq import merge
 from operator import itemgetter
 from typing import Any
 
+from typing_extensions import override
+
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
@@ -21,14 +23,14 @@ _CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
 
 
 def open_old_side(collection: DriverCollection, archive: DriverCollection) -> ComparedReader:
-    """The old bookings: those in the archive, and those that are still, or again, in the collection."""
+    """Return the old bookings: those in the archive, and those that are still, or again, in the collection."""
     return _Both(
         MongoReader(archive, required=True), MongoReader(collection, required=True, fetch=_only(LEFT))
     )
 
 
 def open_new_side(collection: DriverCollection) -> ComparedReader:
-    """The client documents that bookings were migrated into."""
+    """Return the client documents that bookings were migrated into."""
     return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
 
 
@@ -45,7 +47,7 @@ def _only(wanted: Mapping[str, Any]) -> FindDocuments:
     return fetch
 
 
-class _Both:
+class _Both(ComparedReader):
     """Two collections read as one; see `ComparedReader` for the promises."""
 
     def __init__(self, first: ComparedReader, second: ComparedReader) -> None:
@@ -53,16 +55,16 @@ class _Both:
 
     @property
     def name(self) -> str:
-        """Both names."""
+        """Return both names."""
         return " and ".join(side.name for side in self._sides)
 
     @property
     def is_live(self) -> bool:
-        """Collections may be in use."""
+        """Return collections may be in use."""
         return True
 
+    @override
     def check(self) -> None:
-        """See `DocumentReader.check`."""
         for side in self._sides:
             side.check()
 
@@ -70,41 +72,41 @@ class _Both:
         """Two collections at a time are not cut."""
 
     def estimate_count(self) -> int | None:
-        """How many the first holds: the second is hardly anything but client documents."""
+        """Return how many the first holds: the second is hardly anything but client documents."""
         return self._sides[0].estimate_count()
 
+    @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """See `DocumentReader.scan_by_client`."""
         keyed = merge(*(_keyed(side.scan_by_client()) for side in self._sides), key=itemgetter(0))
         return (scanned for _key, scanned in keyed)
 
-    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
-        """See `DocumentReader.scan_chunks`."""
+    @override
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
         return whole_clients(pack(self.scan_by_client()), documents)
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`."""
         for side in self._sides:
             yield from side.scan_client_documents()
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find`."""
         for side in self._sides:
             yield from side.find(ids)
 
+    @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `ComparedReader.find_by_client`."""
         for side in self._sides:
             yield from side.find_by_client(client_ids)
 
+    @override
     def close(self) -> None:
-        """See `DocumentReader.close`."""
         for side in self._sides:
             side.close()
 
 
 def _keyed(scan: Iterator[ScannedDocument]) -> Iterator[tuple[bytes, ScannedDocument]]:
-    """Documents with what they are ordered by; one without a client stays behind its neighbour, wherever that is."""
+    """Yield documents with what they are ordered by; one without a client stays behind its neighbour, wherever that is."""
     key = b""
     for scanned in scan:
         client_id = read_booking(scanned.raw).fields.get("clientId")

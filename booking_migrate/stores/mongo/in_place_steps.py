@@ -5,11 +5,12 @@ from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
+from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetChanged
-from booking_migrate.stores.in_place import Move
+from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
 from booking_migrate.stores.mongo.journal import MongoJournal
@@ -17,7 +18,7 @@ from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document,
 from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 
-class StepByStep:
+class StepByStep(Unit):
     """See `Unit` for the promises. Nobody else may write to these documents meanwhile."""
 
     def __init__(
@@ -33,20 +34,21 @@ class StepByStep:
         self._runs = runs
         self._journal = journal
 
+    @override
     def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.find`."""
         return _found(self._collection, any_of("clientId", client_ids))
 
+    @override
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived_of`."""
         return _found(self._archive, any_of("clientId", client_ids))
 
+    @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived`."""
         return _found(self._archive, any_of("_id", ids))
 
+    @override
     def take(self, move: Move) -> None:
-        """See `Unit.take`. At every moment a booking is somewhere, and until the deletion it may be seen twice."""
+        # At every moment a booking is somewhere, and until the deletion it may be seen twice.
         progress = dict(move.progress)
         for noted in move.notes:
             for written in self._journal.written(move.run_id, move.token, noted):

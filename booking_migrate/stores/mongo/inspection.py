@@ -5,12 +5,14 @@ from typing import Any, cast
 
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
+from typing_extensions import override
 
 from booking_migrate.bson.document import Document
 from booking_migrate.stores.blocks import split
 from booking_migrate.stores.destination import Destination
 from booking_migrate.stores.inspection import (
     CollectionFacts,
+    DatabaseInspector,
     Disk,
     IndexFacts,
     Privilege,
@@ -25,7 +27,7 @@ from booking_migrate.stores.mongo.members import can_acknowledge, members_of
 _OPLOG = "oplog.rs"
 
 
-class MongoInspector:
+class MongoInspector(DatabaseInspector):
     """Looks at the database of a collection; see `DatabaseInspector` for the promises."""
 
     def __init__(self, anchor: DriverCollection) -> None:
@@ -34,12 +36,12 @@ class MongoInspector:
         self._database = anchor.database.with_options(codec_options=DECODED)
 
     @property
+    @override
     def database(self) -> str:
-        """See `DatabaseInspector.database`."""
         return self._database.name
 
+    @override
     def server(self) -> ServerFacts:
-        """See `DatabaseInspector.server`."""
         with reading(self._anchor):
             hello = self._database.command("hello")
             version = self._database.command("buildInfo")["version"]
@@ -47,8 +49,8 @@ class MongoInspector:
             return ServerFacts(version, Topology.SHARDED)
         return ServerFacts(version, Topology.REPLICA_SET if "setName" in hello else Topology.STANDALONE)
 
+    @override
     def collection(self, name: str) -> CollectionFacts | None:
-        """See `DatabaseInspector.collection`."""
         collection = self._database[name]
         listed = describe(collection, waits=False)
         if listed is None:
@@ -70,8 +72,8 @@ class MongoInspector:
             options=listed.get("options", {}),
         )
 
+    @override
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
-        """See `DatabaseInspector.other_collections`."""
         with reading(self._anchor):
             listed = list(self._database.list_collections(authorizedCollections=True))
         return sorted(
@@ -82,23 +84,23 @@ class MongoInspector:
             and not each["name"].startswith(("system.", "booking_migrate_"))
         )
 
+    @override
     def sample(self, name: str, size: int) -> Iterator[bytes]:
-        """See `DatabaseInspector.sample`."""
         with reading(self._database[name]):
             for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
                 # The driver's annotation says document; what comes is the bytes of a whole batch.
                 yield from split(cast("bytes", batch)).documents()
 
+    @override
     def ends(self, name: str, count: int) -> Sequence[bytes]:
-        """See `DatabaseInspector.ends`."""
         return find_ends(self._anchor.database[name], count)
 
+    @override
     def destination(self, name: str) -> Destination:
-        """See `DatabaseInspector.destination`."""
         return MongoDestination(self._anchor.database[name], self._anchor)
 
+    @override
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
-        """See `DatabaseInspector.missing`."""
         status = self._told("connectionStatus", 1, showPrivileges=True)
         if status is None:
             return None
@@ -108,15 +110,15 @@ class MongoInspector:
         granted = known["authenticatedUserPrivileges"]
         return tuple(one for one in wanted if not any(self._covers(grant, one) for grant in granted))
 
+    @override
     def disk(self) -> Disk | None:
-        """See `DatabaseInspector.disk`."""
         statistics = self._told("dbStats", 1) or {}
         if "fsTotalSize" not in statistics:
             return None
         return Disk(int(statistics["fsTotalSize"]), int(statistics["fsUsedSize"]))
 
+    @override
     def oplog_seconds(self) -> float | None:
-        """See `DatabaseInspector.oplog_seconds`."""
         local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
         oplog = local[_OPLOG]
         with reading(self._anchor):
@@ -128,8 +130,8 @@ class MongoInspector:
         times = [end["ts"].time for end in ends if end is not None]
         return float(times[-1] - times[0]) if times else None
 
+    @override
     def members_without_majority(self) -> Sequence[str]:
-        """See `DatabaseInspector.members_without_majority`."""
         members = members_of(self._database.client)
         return () if can_acknowledge(members) else tuple(map(str, members))
 
@@ -147,7 +149,7 @@ class MongoInspector:
             )
 
     def _told(self, command: str, value: Any, **options: Any) -> Document | None:
-        """The answer to a command, or None if the user may not ask."""
+        """Return the answer to a command, or None if the user may not ask."""
         with reading(self._anchor):
             try:
                 return dict(self._database.command(command, value, **options))
@@ -155,7 +157,7 @@ class MongoInspector:
                 return None
 
     def _covers(self, grant: Mapping[str, Any], wanted: Privilege) -> bool:
-        """Whether a privilege that the user has includes one that is wanted.
+        """Return whether a privilege that the user has includes one that is wanted.
 
         Source: MongoDB manual, reference/resource-document: an empty name stands for all of them.
         """

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from typing_extensions import override
 
 from booking_migrate.errors import JournalTooNew, NoRun
-from booking_migrate.stores.journal import JOURNAL_VERSION, RunRecord, RunState
+from booking_migrate.stores.journal import JOURNAL_VERSION, RunJournal, RunRecord, RunState
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
@@ -52,7 +53,7 @@ class WrittenRange(NamedTuple):
     """Those of the documents as they were, in parts."""
 
 
-class MongoJournal:
+class MongoJournal(RunJournal):
     """See `RunJournal` for the promises."""
 
     def __init__(self, runs: DriverCollection, ranges: DriverCollection, before: DriverCollection) -> None:
@@ -60,8 +61,8 @@ class MongoJournal:
         self._ranges = ranges
         self._before = before
 
+    @override
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
-        """See `RunJournal.runs`."""
         with reading(self._runs):
             condition = {} if target is None else {"target": target}
             found = with_retry(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
@@ -70,15 +71,16 @@ class MongoJournal:
             raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
         return [_record(run) for run in found]
 
+    @override
     def now(self) -> datetime:
-        """See `RunJournal.now`."""
         with reading(self._runs):
             hello = with_retry(lambda: self._runs.database.command("hello", codec_options=TIMES))
         time: datetime = hello["localTime"]
         return time
 
+    @override
     def create(self, run: RunRecord) -> RunRecord:
-        """See `RunJournal.create`. The index for `between` is made here, since readers may not make one."""
+        # The index for `between` is made here, since readers may not make one.
         self._ensure_index()
         fields = {"_id": run.run_id, **run.model_dump(mode="python", exclude={"run_id"})}
         with writing(self._runs):
@@ -88,15 +90,15 @@ class MongoJournal:
         times = dict.fromkeys(("started_at", "worked_from", "heartbeat_at"), "$$NOW")
         return self._update(run.run_id, times)
 
+    @override
     def save(self, run_id: str, **changes: Any) -> RunRecord:
-        """See `RunJournal.save`."""
         fields = {
             name: "$$NOW" if name == "worked_from" else {"$literal": value} for name, value in changes.items()
         }
         return self._update(run_id, {**fields, "heartbeat_at": "$$NOW"})
 
+    @override
     def annotate(self, run_id: str, **changes: Any) -> None:
-        """See `RunJournal.annotate`."""
         self._update(run_id, {name: {"$literal": value} for name, value in changes.items()})
 
     def _update(self, run_id: str, fields: Mapping[str, Any]) -> RunRecord:
@@ -112,21 +114,22 @@ class MongoJournal:
             raise NoRun(f"run {run_id} in {RUNS}")
         return _record(saved)
 
+    @override
     def remove(self, run_id: str) -> None:
-        """See `RunJournal.remove`."""
         self.forget(run_id)
         with writing(self._runs):
             for attempt in attempts():
                 with attempt:
                     self._runs.delete_one({"_id": run_id})
 
+    @override
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
-        """See `RunJournal.note`. The images come first: a range whose image is lacking would be of no use."""
+        # The images come first: a range whose image is lacking would be of no use.
         for written in self.written(run_id, token, noted):
             self.put(written)
 
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
-        """A note as the documents that stand for it, under names that no other note has."""
+        """Yield a note as the documents that stand for it, under names that no other note has."""
         for start in range(0, max(1, len(noted.notes)), _NOTES):
             # With the token, so that a process that was taken for dead does not clash with its successor.
             name = f"{run_id}/{token:09d}/{next(_NUMBERS):09d}"
@@ -160,17 +163,17 @@ class MongoJournal:
                     # Sent again, it finds itself there, or is written: its name is given once.
                     collection.replace_one({"_id": fields["_id"]}, fields, upsert=True)
 
+    @override
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
-        """See `RunJournal.ranges`."""
         wanted = [kind.value for kind in kinds]
         # "0" follows "/": all names of this run, in their order by the index on `_id`.
         names = {"$gt": after or f"{run_id}/", "$lt": f"{run_id}0"}
         yield from self._find({"_id": names, "kind": {"$in": wanted}})
 
+    @override
     def between(
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
     ) -> Sequence[RangeNote]:
-        """See `RunJournal.between`."""
         condition = {
             "run": run_id,
             "kind": kind.value,
@@ -203,7 +206,7 @@ class MongoJournal:
             )
 
     def _scan(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Ranges in the order of their names; a cursor that is lost is opened anew behind the last of them."""
+        """Yield ranges in the order of their names; a cursor that is lost is opened anew behind the last of them."""
         rest = condition
         found = self._open(rest)
         while True:
@@ -234,8 +237,8 @@ class MongoJournal:
             images[position] = images.get(position, b"") + part["bytes"]
         return images
 
+    @override
     def forget(self, run_id: str) -> None:
-        """See `RunJournal.forget`."""
         for collection in (self._ranges, self._before):
             with writing(collection):
                 for attempt in attempts():

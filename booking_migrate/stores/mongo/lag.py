@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import OperationFailure
+from typing_extensions import override
 
+from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
 from booking_migrate.stores.mongo.members import described, reported
@@ -14,7 +16,7 @@ _PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
 """The states of members (manual: reference/replica-states)."""
 
 
-class MongoLag:
+class MongoLag(LagGauge):
     """See `LagGauge` for the promises."""
 
     def __init__(self, anchor: DriverCollection) -> None:
@@ -22,8 +24,8 @@ class MongoLag:
         self._anchor = anchor
         self._admin = anchor.database.client.get_database("admin")
 
+    @override
     def seconds(self, *, waits: bool = True) -> float | str:
-        """See `LagGauge.seconds`."""
         with reading(self._anchor):
             try:
                 status = with_retry(
@@ -39,7 +41,7 @@ class MongoLag:
 
 
 def lag_of(members: Sequence[Mapping[str, Any]]) -> float | str:
-    """The lag in what ``replSetGetStatus`` says of the members, in seconds; or the members that keep it from being known.
+    """Return the lag in what ``replSetGetStatus`` says of the members, in seconds; or the members that keep it from being known.
 
     Args:
         members: each with its ``name``, its ``state`` and, if it holds data, the time of its newest entry, ``optimeDate``.

@@ -7,9 +7,10 @@ from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
+from typing_extensions import override
 
 from booking_migrate.errors import TargetBusy
-from booking_migrate.stores.journal import HeldLockView, Holder, Lease
+from booking_migrate.stores.journal import HeldLockView, Holder, Lease, LockStore
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import await_majority
@@ -21,14 +22,15 @@ COLLECTION = "booking_migrate_locks"
 _EXPIRED = {"$lt": ["$until", "$$NOW"]}
 
 
-class MongoLocks:
+class MongoLocks(LockStore):
     """See `LockStore` for the promises."""
 
     def __init__(self, collection: DriverCollection) -> None:
         self._collection = collection
 
+    @override
     def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
-        """See `LockStore.acquire`. A holder on this machine that has died need not be waited for."""
+        # A holder on this machine that has died need not be waited for.
         with reading(self._collection):
             with_retry(lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
         await_majority(self._collection)
@@ -44,12 +46,11 @@ class MongoLocks:
                     raise TargetBusy(name, _described(there))
         return Lease(name, int(taken["token"]))
 
+    @override
     def renew(self, lease: Lease, seconds: float) -> bool:
-        """See `LockStore.renew`.
-
-        Not waiting for a majority saves a round trip a batch. A primary that has been deposed may accept it, but then
-        the batch that follows it is not acknowledged by a majority either and is rolled back by the servers.
-        """
+        # Not waiting for a majority saves a round trip a batch. A primary that has been deposed may accept
+        # it, but then the batch that follows it is not acknowledged by a majority either and is rolled back
+        # by the servers.
         quick = self._collection.with_options(write_concern=WriteConcern(w=1))
         with writing(self._collection):
             for attempt in attempts():
@@ -59,8 +60,8 @@ class MongoLocks:
                     )
         return result.matched_count == 1
 
+    @override
     def look(self, name: str) -> HeldLockView | None:
-        """See `LockStore.look`."""
         with reading(self._collection):
             found = with_retry(
                 lambda: list(
@@ -75,8 +76,9 @@ class MongoLocks:
         is_gone = there["expired"] or (bool(there["birth"]) and is_dead(there["pid"], there["birth"]))
         return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
 
+    @override
     def release(self, lease: Lease, *, waits: bool = True) -> None:
-        """See `LockStore.release`. The document stays: its token must not be given again."""
+        # The document stays: its token must not be given again.
         quick = self._collection.with_options(write_concern=WriteConcern(w=1))
         with writing(self._collection):
             for attempt in attempts():

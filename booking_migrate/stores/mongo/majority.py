@@ -47,7 +47,7 @@ def await_majority(collection: DriverCollection) -> None:
 
 
 def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
-    """Whether a read of what a majority has comes, within a while, to what the primary had taken by a time."""
+    """Return whether a read of what a majority has comes, within a while, to what the primary had taken by a time."""
     patience = min(_LOOK_SECONDS, retry.RETRY_TIMEOUT)
     read = {
         "find": collection.name,

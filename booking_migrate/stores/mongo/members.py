@@ -35,7 +35,7 @@ class Member:
 
     @property
     def is_up(self) -> bool:
-        """Whether it answers."""
+        """Return whether it answers."""
         return self.state != _DOWN
 
     def __str__(self) -> str:
@@ -43,12 +43,12 @@ class Member:
 
 
 def described(members: Iterable[Member]) -> str:
-    """Members and their states, for a message."""
+    """Return members and their states, for a message."""
     return ", ".join(map(str, members))
 
 
 def members_of(client: MongoClient[Any]) -> Sequence[Member]:
-    """The members as the server sees them, or as the driver does if the user may not ask the server."""
+    """Return the members as the server sees them, or as the driver does if the user may not ask the server."""
     try:
         with pymongo.timeout(_STATUS_SECONDS):
             status = client.get_database("admin").command(
@@ -61,12 +61,12 @@ def members_of(client: MongoClient[Any]) -> Sequence[Member]:
 
 
 def reported(status: Mapping[str, Any]) -> Member:
-    """A member in the answer to ``replSetGetStatus``."""
+    """Return a member in the answer to ``replSetGetStatus``."""
     return Member(status["name"], status["stateStr"] if status.get("health") else _DOWN)
 
 
 def known_members(client: MongoClient[Any]) -> Sequence[Member]:
-    """The members as the driver sees them; the server is not asked."""
+    """Return the members as the driver sees them; the server is not asked."""
     servers = client.topology_description.server_descriptions()
     return [
         Member(f"{host}:{port}", _STATES.get(server.server_type_name, server.server_type_name.upper()))
@@ -75,7 +75,7 @@ def known_members(client: MongoClient[Any]) -> Sequence[Member]:
 
 
 def can_acknowledge(members: Sequence[Member]) -> bool:
-    """Whether so many members that hold data are up that a majority can acknowledge a write.
+    """Return whether so many members that hold data are up that a majority can acknowledge a write.
 
     An arbiter has a vote and no data (manual, reference/write-concern: calculating majority). Members without a vote
     cannot be told from others here.

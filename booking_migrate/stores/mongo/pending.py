@@ -16,7 +16,7 @@ from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.retry import is_transient
 
 _CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
-"""The types of `clientId` (DESIGN.md, section 2); an operator of an aggregation does not look into arrays."""
+"""The types of `clientId`; an operator of an aggregation does not look into arrays."""
 
 _HAS_CLIENT: Mapping[str, Any] = {"$in": [{"$type": "$clientId"}, list(_CLIENT_TYPES)]}
 _NO_ARRAY: Mapping[str, Any] = {"$ne": [{"$type": "$sessions"}, "array"]}
@@ -46,7 +46,7 @@ def waiting(collection: DriverCollection) -> Iterator[Waiting]:
 def _steadily(
     collection: DriverCollection, condition: Mapping[str, Any], order: str, key_of: Callable[[Waiting], bytes]
 ) -> Iterator[Waiting]:
-    """What meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
+    """Yield what meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
     last = b""
     at_last: set[bytes] = set()
     deadline = monotonic() + retry.RETRY_TIMEOUT

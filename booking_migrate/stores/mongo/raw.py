@@ -30,7 +30,7 @@ _RAW_OPTIONS = CODEC.with_options(
 
 
 def as_driver_document(raw: bytes) -> RawBSONDocument:
-    """A document that the driver sends as it stands, without decoding it."""
+    """Return a document that the driver sends as it stands, without decoding it."""
     return RawBSONDocument(raw, _RAW_OPTIONS)
 
 
@@ -42,7 +42,7 @@ def find_raw(
     by_id: bool = False,
     session: ClientSession | None = None,
 ) -> Iterator[bytes]:
-    """The documents of a collection that meet a condition, as raw BSON; any trouble ends it.
+    """Yield the documents of a collection that meet a condition, as raw BSON; any trouble ends it.
 
     Args:
         collection: where to look.
@@ -66,12 +66,12 @@ def find_raw(
 
 
 def stores_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
-    """Whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
+    """Return whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
     return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
 
 
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
-    """The query for documents whose field equals one of these values, which may be `Opaque`.
+    """Return the query for documents whose field equals one of these values, which may be `Opaque`.
 
     No value is ever taken for an operator or a pattern, whatever it is: it may come from the data.
     """
@@ -90,26 +90,26 @@ def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
 
 
 def _equal_to(element: Element) -> Element:
-    """The condition that a field equals a value. Of undefined values, which the server does not compare, all are equal."""
+    """Return the condition that a field equals a value. Of undefined values, which the server does not compare, all are equal."""
     if element.kind == _UNDEFINED:
         return element_of("$type", _UNDEFINED)
     return element._replace(name=b"$eq")
 
 
 def not_before(field: str, value: Element) -> RawBSONDocument:
-    """The query for documents whose field is not less than a value; those of another type come too."""
+    """Return the query for documents whose field is not less than a value; those of another type come too."""
     less = wrap([value._replace(name=b"$lt")])
     return _query([(field, Element(_DOCUMENT, b"$not", less))])
 
 
 def after(field: str, raw: bytes) -> RawBSONDocument:
-    """The query for documents whose field is greater than this document's, and of its type."""
+    """Return the query for documents whose field is greater than this document's, and of its type."""
     value = next(element for element in elements(raw) if element.name == field.encode())
     return _query([(field, value._replace(name=b"$gt"))])
 
 
 def same_version(before: bytes) -> RawBSONDocument:
-    """The query for a client document that still is this version: its `_id`, `sessions` and `updatedAt`."""
+    """Return the query for a client document that still is this version: its `_id`, `sessions` and `updatedAt`."""
     fields = {element.name: element for element in elements(before)}
     return _query(
         [(name, _unchanged(fields.get(name.encode()))) for name in ("_id", "sessions", "updatedAt")]
@@ -117,7 +117,7 @@ def same_version(before: bytes) -> RawBSONDocument:
 
 
 def same_version_within_limits(before: bytes) -> RawBSONDocument:
-    """The query for a client document that still is this version, which is itself a document of limited size."""
+    """Return the query for a client document that still is this version, which is itself a document of limited size."""
     return same_version(before) if len(before) < _LARGE else same_version_roughly(before)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from booking_migrate.errors import NotPermitted, PlaceNotFound
 from booking_migrate.stores.blocks import Chunk, DocumentBlock
 from booking_migrate.stores.chunks import whole_clients
@@ -13,10 +15,11 @@ from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
 from booking_migrate.stores.partitions import Partitioned
-from booking_migrate.stores.ports import ScannedDocument
+from booking_migrate.stores.people import HoldsPeople
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
-"""The query for client documents: a document with `sessions` is one (DESIGN.md, section 2)."""
+"""The query for client documents: a document with `sessions` is one."""
 
 CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
     "_id": 1,
@@ -40,7 +43,7 @@ class FindDocuments(Protocol):
         """See `scan.find_documents`."""
 
 
-class MongoReader:
+class MongoReader(ComparedReader, HoldsPeople):
     """Reads a collection or a view; see `DocumentReader` for the promises."""
 
     def __init__(
@@ -73,17 +76,17 @@ class MongoReader:
 
     @property
     def name(self) -> str:
-        """The collection's name."""
+        """Return the collection's name."""
         return self._collection.name
 
+    @override
     def check(self) -> None:
-        """See `DocumentReader.check`."""
         with reading(self._collection):
             with_retry(lambda: stores_any(self._collection), waits=False)
         self._check_exists()
 
     def estimate_count(self) -> int | None:
-        """What the server's own count says.
+        """Return what the server's own count says.
 
         Raises:
             PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: it cannot be read.
@@ -92,13 +95,15 @@ class MongoReader:
         with reading(self._collection):
             return with_retry(self._collection.estimated_document_count)
 
+    @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """See `DocumentReader.scan_by_client`. A collection has no two documents of one `_id`."""
+        # A collection has no two documents of one `_id`.
         for raw in self._find({}, by_client=True):
             yield ScannedDocument(raw)
 
+    @override
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
-        """See `DocumentReader.scan_chunks`. Apart are ranges along the index on `clientId`, if there is one."""
+        # Apart are ranges along the index on `clientId`, if there is one.
         self._check_exists()
         cut = self.cut() if apart else None
         if cut is None:
@@ -110,8 +115,8 @@ class MongoReader:
             yield cut.chunk(clients, documents)
         yield from whole_clients(cut.scan_above(), documents)
 
+    @override
     def cut(self) -> Partitioned | None:
-        """See `ComparedReader.cut`."""
         if self._address is None:
             return None
         ranges = ClientRanges(self._collection, self._address)
@@ -120,20 +125,20 @@ class MongoReader:
         except NotPermitted:
             return None
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `DocumentReader.scan_client_documents`.
-
-        Most collections have none, and the server finds that out six times faster if it need not go in client order.
-        """
+        # Most collections have none, and the server finds that out six times faster if it need not go in
+        # client order.
         if any(True for _ in self._find(HAS_SESSIONS, fields={"_id": 1})):
             yield from self._find(HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True)
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `DocumentReader.find`."""
         return self._find(any_of("_id", ids))
 
+    @override
     def conflicting(self) -> Iterator[bytes]:
-        """See `HoldsPeople.conflicting`. In a collection an `_id` occurs once; in a view it may occur more often."""
+        # In a collection an `_id` occurs once; in a view it may occur more often.
         listed = describe(self._collection)
         if listed is None or listed["type"] != "view":
             return
@@ -143,19 +148,19 @@ class MongoReader:
                 if len(set(several)) > 1:
                     yield several[0]
 
+    @override
     def missing(self) -> str | None:
-        """See `HoldsPeople.missing`."""
         if self._required or self._exists(self._collection):
             return None
         return self._collection.full_name
 
     @property
     def is_live(self) -> bool:
-        """A collection may be in use."""
+        """Return a collection may be in use."""
         return True
 
+    @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `ComparedReader.find_by_client`."""
         return self._find(any_of("clientId", client_ids))
 
     def close(self) -> None:

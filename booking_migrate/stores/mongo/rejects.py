@@ -5,6 +5,7 @@ from typing import Any
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
+from typing_extensions import override
 
 from booking_migrate.bson.document import MAXIMUM_SIZE, read_fields
 from booking_migrate.bson.format import display_id
@@ -15,10 +16,10 @@ from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
-from booking_migrate.stores.rejects import Ledger, Record
+from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper
 
 COLLECTION = "booking_migrate_rejected"
-"""The collection's name (DESIGN.md, section 4)."""
+"""The collection's name."""
 
 _GROUP_BYTES = 8 * 1024 * 1024
 _GROUP_COUNT = 1000
@@ -27,7 +28,7 @@ Operation = InsertOne[Any] | ReplaceOne[Any] | DeleteMany
 
 
 def find_records(collection: DriverCollection, *, source: str, target: str) -> Iterator[bytes]:
-    """The records of one source and target, whole.
+    """Yield the records of one source and target, whole.
 
     Raises:
         NotPermitted, ConnectionProblem: they cannot be read.
@@ -36,7 +37,7 @@ def find_records(collection: DriverCollection, *, source: str, target: str) -> I
         yield from scan_by_id(collection, {"source": source, "target": target})
 
 
-class CollectionRejects:
+class CollectionRejects(RejectsKeeper):
     """Keeps rejected bookings in a collection and writes only what is not there yet; see `RejectsKeeper`."""
 
     def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
@@ -50,14 +51,15 @@ class CollectionRejects:
 
     @property
     def name(self) -> str:
-        """The collection's name."""
+        """Return the collection's name."""
         return self._collection.name
 
     def prepare(self) -> None:
         """Nothing to refuse: the collection comes into being with its first record."""
 
+    @override
     def add(self, rejected: Rejection) -> None:
-        """See `RejectsKeeper.add`.
+        """Implement `RejectsKeeper.add`.
 
         Raises:
             RecordTooLarge: the booking and its reasons together are over MongoDB's limit.
@@ -70,8 +72,8 @@ class CollectionRejects:
         if len(self._pending) >= _GROUP_COUNT or self._pending_bytes >= _GROUP_BYTES:
             self.flush()
 
+    @override
     def flush(self) -> None:
-        """See `RejectsKeeper.flush`."""
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         if not pending:
             return
@@ -94,8 +96,8 @@ class CollectionRejects:
             ]
         )
 
+    @override
     def finish(self) -> bool:
-        """See `RejectsKeeper.finish`."""
         self.flush()
         stale: list[str] = []
         for record_id in self._ids_of_this_target():
@@ -107,8 +109,9 @@ class CollectionRejects:
         self._remove(stale)
         return self._changed
 
+    @override
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`. Records that were written stay: the next run finds them."""
+        # Records that were written stay: the next run finds them.
         self._ledger.close()
 
     def _existing(self, record_ids: list[str]) -> dict[str, bytes]:

@@ -5,9 +5,10 @@ from typing import Any
 
 from bson import json_util
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
+from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
-from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.cutover import IndexNote, RestoredCollection
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     has_same_hash,
@@ -27,7 +28,7 @@ _DUPLICATE_KEY = 11000
 _GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
 
 
-class MongoRestored:
+class MongoRestored(RestoredCollection):
     """See `RestoredCollection` for the promises."""
 
     def __init__(self, collection: DriverCollection, live: DriverCollection) -> None:
@@ -35,12 +36,12 @@ class MongoRestored:
         self._live = live
 
     @property
+    @override
     def name(self) -> str:
-        """See `RestoredCollection.name`."""
         return self._collection.name
 
+    @override
     def begin(self, settings: str) -> None:
-        """See `RestoredCollection.begin`."""
         self.drop()
         options: dict[str, Any] = json_util.loads(settings)["options"]
         kept = {name: value for name, value in options.items() if name not in NO_VALIDATION}
@@ -53,8 +54,8 @@ class MongoRestored:
                         # It was made by an attempt whose answer got lost.
                         continue
 
+    @override
     def insert(self, documents: Sequence[bytes]) -> None:
-        """See `RestoredCollection.insert`."""
         with writing(self._collection):
             for attempt in attempts():
                 with attempt:
@@ -70,12 +71,12 @@ class MongoRestored:
                 raise
 
     def _holds(self, documents: Sequence[bytes]) -> bool:
-        """Whether all of these are there, byte for byte."""
+        """Return whether all of these are there, byte for byte."""
         ids = [read_fields(identity_of(raw))["_id"] for raw in documents]
         return set(documents) <= set(find_raw(self._collection, any_of("_id", ids)))
 
+    @override
     def complete(self, settings: str) -> Sequence[IndexNote]:
-        """See `RestoredCollection.complete`."""
         kept = json_util.loads(settings)
         notes = []
         for index in kept["indexes"]:
@@ -103,16 +104,16 @@ class MongoRestored:
                 return server_text(error)
         return None
 
+    @override
     def is_same(self, other: str) -> bool:
-        """See `RestoredCollection.is_same`."""
         return has_same_hash(self._collection, other)
 
+    @override
     def swap(self) -> None:
-        """See `RestoredCollection.swap`."""
         rename(self._collection, self._live)
 
+    @override
     def drop(self) -> None:
-        """See `RestoredCollection.drop`."""
         with writing(self._collection):
             for attempt in attempts():
                 with attempt:

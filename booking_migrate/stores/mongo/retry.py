@@ -44,12 +44,12 @@ set_on_retry_hooks(())
 
 
 def majority_written() -> WriteConcern:
-    """The write concern of everything that has to last: a majority has it, or the write fails and is tried again."""
+    """Return the write concern of everything that has to last: a majority has it, or the write fails and is tried again."""
     return WriteConcern("majority", wtimeout=round(min(RETRY_TIMEOUT, _ACKNOWLEDGED_SECONDS) * 1000))
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether an error of the driver may go away by itself."""
+    """Return whether an error of the driver may go away by itself."""
     if isinstance(error, ConnectionFailure):
         return True
     if isinstance(error, BulkWriteError):
@@ -75,7 +75,7 @@ def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[st
 
 
 def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:
-    """What an action comes to that may be done again, once it succeeds.
+    """Return what an action comes to that may be done again, once it succeeds.
 
     Args:
         action: a read, or anything else that does no harm when it is done twice.

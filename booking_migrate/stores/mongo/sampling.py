@@ -13,7 +13,7 @@ _PARTS = 1 << 20
 
 
 def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDocument]:
-    """The documents of a share of the clients, in client order.
+    """Yield the documents of a share of the clients, in client order.
 
     Args:
         collection: where to look.

@@ -45,7 +45,7 @@ class Bookmark:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the scan can go on from here without handing out a document twice, or leaving one out."""
+        """Return whether the scan can go on from here without handing out a document twice, or leaving one out."""
         return self._is_sure and len(self._ids) <= _MOST_IDS
 
     def move(self, documents: DocumentBlock) -> None:
@@ -62,18 +62,18 @@ class Bookmark:
             self._ids.add(_identity_of(raw))
 
     def is_passed(self, raw: bytes) -> bool:
-        """Whether a document was handed out."""
+        """Return whether a document was handed out."""
         if self._key is None:
             return False
         key = element_key(_client_of(raw))
         return key < self._key or (key == self._key and _identity_of(raw) in self._ids)
 
     def is_behind(self, raw: bytes) -> bool:
-        """Whether this document, and with it all that follow, come after the client that was handed out last."""
+        """Return whether this document, and with it all that follow, come after the client that was handed out last."""
         return self._key is None or self._key < element_key(_client_of(raw))
 
     def rest(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A query for what is left of another one, and perhaps for some of what was handed out."""
+        """Return a query for what is left of another one, and perhaps for some of what was handed out."""
         if self._last is None or self._last.kind not in _COMPARABLE:
             return condition
         return {"$and": [condition, not_before("clientId", self._last)]}
@@ -86,7 +86,7 @@ def find_documents(
     fields: Mapping[str, Any] | None = None,
     by_client: bool = False,
 ) -> Iterator[bytes]:
-    """The documents of a collection that meet a condition, as raw BSON; passing troubles are waited out.
+    """Yield the documents of a collection that meet a condition, as raw BSON; passing troubles are waited out.
 
     Args:
         collection: where to look.
@@ -133,7 +133,7 @@ def scan_by_id(
 
 
 def repeated_ids(collection: DriverCollection) -> Iterator[Any]:
-    """The `_id` values that a view has more than once, decoded; any trouble ends it."""
+    """Yield the `_id` values that a view has more than once, decoded; any trouble ends it."""
     stages: list[dict[str, Any]] = [
         {"$group": {"_id": "$_id", "count": {"$sum": 1}}},
         {"$match": {"count": {"$gt": 1}}},
@@ -170,7 +170,7 @@ def _scan(
 
 
 def _left(batches: Iterator[DocumentBlock], bookmark: Bookmark) -> Iterator[DocumentBlock]:
-    """What is left of a scan that was begun anew."""
+    """Yield what is left of a scan that was begun anew."""
     for batch in batches:
         left = [raw for raw in batch.documents() if not bookmark.is_passed(raw)]
         is_new = bookmark.is_behind(batch.document(-1))
@@ -204,7 +204,7 @@ def _batches(
 
 
 def _read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
-    """The same batches; while some are worked on, the next ones are already on their way."""
+    """Yield the same batches; while some are worked on, the next ones are already on their way."""
     remaining = iter(batches)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
         coming = deque([reader.submit(next, remaining, None)])
@@ -218,7 +218,7 @@ def _read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _client_of(raw: bytes) -> Element:
-    """The value by which the server sorts a document: of an array the smallest one (manual, reference/bson-type-comparison-order)."""
+    """Return the value by which the server sorts a document: of an array the smallest one (manual, reference/bson-type-comparison-order)."""
     found = next((each for each in elements(raw) if each.name == b"clientId"), None)
     if found is None:
         return Element(_NULL, b"clientId", b"")

@@ -16,9 +16,9 @@ class Successor(NamedTuple):
 
 
 def successor_of(index: Mapping[str, Any]) -> Successor:
-    """The index that serves the same queries on client documents.
+    """Return the index that serves the same queries on client documents.
 
-    Fields of a session are found under ``sessions``; those of the client stay where they are (DESIGN.md, section 2). What
+    Fields of a session are found under ``sessions``; those of the client stay where they are. What
     would mean something else there is left out: a unique index, since it would hold across clients and not within one; an
     expiry, since it would delete whole clients; a filter, since it was written for single bookings.
 
@@ -51,5 +51,5 @@ def _moved(name: str) -> str:
 
 
 def written(keys: tuple[tuple[str, Any], ...]) -> str:
-    """An index's fields and directions for people."""
+    """Return an index's fields and directions for people."""
     return ", ".join(f"{name} {direction}" for name, direction in keys)

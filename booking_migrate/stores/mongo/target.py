@@ -7,6 +7,7 @@ from pymongo import DeleteOne, ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
+from typing_extensions import override
 
 from booking_migrate.bson.document import MAXIMUM_SIZE, Document, read_fields
 from booking_migrate.bson.format import display_id
@@ -30,7 +31,7 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
 from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
-from booking_migrate.stores.ports import CanHold, Replacement, stores_any_bson
+from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -43,7 +44,7 @@ _NO_TRANSACTIONS = 20
 _Item = TypeVar("_Item")
 
 
-class MongoTarget:
+class MongoTarget(TargetWriter):
     """Writes client documents to a collection; see `TargetWriter` for the promises."""
 
     def __init__(
@@ -68,21 +69,23 @@ class MongoTarget:
 
     @property
     def name(self) -> str:
-        """The collection's name."""
+        """Return the collection's name."""
         return self._collection.name
 
     @property
     def rejects_name(self) -> str:
-        """What to call the place of the rejected bookings."""
+        """Return what to call the place of the rejected bookings."""
         return self._rejects.name
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`. A collection holds every BSON document."""
+        # A collection holds every BSON document.
         return stores_any_bson
 
+    @override
     def prepare(self) -> None:
-        """See `TargetWriter.prepare`. Only reads if the unique index is already there."""
+        # Only reads if the unique index is already there.
         self.check()
         if self._model is not None:
             self._changed |= create_like(self._collection, self._model)
@@ -100,29 +103,29 @@ class MongoTarget:
         with reading(self._collection):
             self._was_empty = not with_retry(lambda: stores_any(self._collection))
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`."""
         with reading(self._collection):
             yield from find_documents(
                 self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True
             )
 
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`."""
         with reading(self._collection):
             if self._holds_nothing_else():
                 return
             yield from find_documents(self._collection, any_of("clientId", client_ids))
 
     def _holds_nothing_else(self) -> bool:
-        """Whether nobody but this run has put anything in: what is asked for next cannot be there.
+        """Return whether nobody but this run has put anything in: what is asked for next cannot be there.
 
         The server's own count costs it nothing. Where it is too small, the unique index is still in the way of a second document.
         """
         return self._was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
 
+    @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        """See `TargetWriter.join`."""
         self._replace([changed])
         for raw in removed:
             with writing(self._collection):
@@ -130,6 +133,7 @@ class MongoTarget:
             if not deleted:
                 raise TargetChanged(self.name, display_id(_id_of(raw)))
 
+    @override
     def write(
         self,
         new: Sequence[bytes],
@@ -137,7 +141,7 @@ class MongoTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """See `TargetWriter.write`. Rejects go first, so that one too large stops the batch before its clients."""
+        # Rejects go first, so that one too large stops the batch before its clients.
         for rejection in rejected:
             self._rejects.add(rejection)
         self._rejects.flush()
@@ -176,13 +180,15 @@ class MongoTarget:
         if left is not None:
             raise TargetChanged(self.name, display_id(_id_of(left)))
 
+    @override
     def finish(self) -> bool:
-        """See `TargetWriter.finish`. Documents are durable already."""
+        # Documents are durable already.
         rejects_changed = self._rejects.finish()
         return self._changed or rejects_changed
 
+    @override
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`. Documents that were written stay: the next run finds them."""
+        # Documents that were written stay: the next run finds them.
         self._rejects.abandon()
 
     def _refuse_other_kinds(self) -> None:
@@ -223,7 +229,7 @@ class MongoTarget:
         return []
 
     def _lacking(self, documents: Sequence[bytes]) -> list[bytes]:
-        """Those of these documents that are not there, after a write whose outcome is not known."""
+        """Return those of these documents that are not there, after a write whose outcome is not known."""
         settled(self._collection)
         ids = [_id_of(raw) for raw in documents]
         there = set(find_raw(self._collection, any_of("_id", ids)))
@@ -252,7 +258,7 @@ class MongoTarget:
         return self._collection.bulk_write(operations, ordered=False).matched_count
 
     def _unreplaced(self, changes: Sequence[Replacement]) -> list[Replacement]:
-        """Those of these changes that are still to be made, after a write whose outcome is not known."""
+        """Return those of these changes that are still to be made, after a write whose outcome is not known."""
         lacking = set(self._lacking([change.after for change in changes]))
         return [change for change in changes if change.after in lacking]
 

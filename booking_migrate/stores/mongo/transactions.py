@@ -85,12 +85,12 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _is_interrupted(error: Exception) -> bool:
-    """Whether somebody has killed the operation or its session; the transaction is aborted then, or was committed."""
+    """Return whether somebody has killed the operation or its session; the transaction is aborted then, or was committed."""
     return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
 
 
 def _is_contention(error: Exception) -> bool:
-    """Whether other processes write to the same clients.
+    """Return whether other processes write to the same clients.
 
     A duplicate in the index on `clientId` is a client document that the application has just made. In any other unique
     index it will not pass by itself.

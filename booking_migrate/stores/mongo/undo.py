@@ -7,7 +7,9 @@ from typing import Any
 
 from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError
+from typing_extensions import override
 
+from booking_migrate.stores.journal import UndoableTarget
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
@@ -27,7 +29,7 @@ from booking_migrate.stores.ports import Replacement, TargetWriter
 _AT_ONCE = 1000
 
 
-class MongoUndo:
+class MongoUndo(UndoableTarget):
     """See `UndoableTarget` for the promises."""
 
     def __init__(
@@ -47,25 +49,25 @@ class MongoUndo:
         self._source = source
 
     @property
+    @override
     def name(self) -> str:
-        """See `UndoableTarget.name`."""
         return self._collection.name
 
+    @override
     def exists(self) -> bool:
-        """See `UndoableTarget.exists`."""
         return describe(self._collection) is not None
 
+    @override
     def has_client_index(self) -> bool:
-        """See `UndoableTarget.has_client_index`."""
         return client_index_name(self._collection) is not None
 
+    @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `UndoableTarget.find`."""
         with reading(self._collection):
             yield from find_documents(self._collection, any_of("_id", ids))
 
+    @override
     def remove(self, documents: Sequence[bytes]) -> None:
-        """See `UndoableTarget.remove`."""
         if documents:
             operations = [DeleteOne(same_version_within_limits(raw), collation=SIMPLE) for raw in documents]
             with writing(self._collection):
@@ -73,37 +75,38 @@ class MongoUndo:
                     with attempt:
                         self._collection.bulk_write(operations, ordered=False)
 
+    @override
     def restore(self, changes: Sequence[Replacement]) -> None:
-        """See `UndoableTarget.restore`."""
         if changes:
             self._writer.write([], changes, [])
 
+    @override
     def insert(self, documents: Sequence[bytes]) -> None:
-        """See `UndoableTarget.insert`."""
         if documents:
             _insert_missing(self._collection, documents)
 
+    @override
     def drop_client_index(self) -> None:
-        """See `UndoableTarget.drop_client_index`."""
         name = client_index_name(self._collection)
         if name is not None:
             with writing(self._collection):
                 with_retry(lambda: drop_index(self._collection, name))
 
+    @override
     def drop_if_empty(self) -> bool:
-        """See `UndoableTarget.drop_if_empty`. The server knows no drop under a condition, so a moment lies between."""
+        # The server knows no drop under a condition, so a moment lies between.
         if not self.exists() or self._holds_something(self._collection):
             return False
         with writing(self._collection):
             with_retry(self._collection.drop)
         return True
 
+    @override
     def rejects(self) -> Iterator[bytes]:
-        """See `UndoableTarget.rejects`."""
         return find_records(self._rejects, source=self._source, target=self.name)
 
+    @override
     def remove_rejects(self, kept: Collection[bytes]) -> None:
-        """See `UndoableTarget.remove_rejects`."""
         surplus = (raw for raw in self.rejects() if sha256(raw).digest() not in kept)
         while some := list(islice(surplus, _AT_ONCE)):
             with writing(self._rejects):
@@ -113,19 +116,19 @@ class MongoUndo:
                             [DeleteOne(same_version(raw)) for raw in some], ordered=False
                         )
 
+    @override
     def insert_rejects(self, records: Sequence[bytes]) -> None:
-        """See `UndoableTarget.insert_rejects`."""
         if records:
             _insert_missing(self._rejects, records)
 
+    @override
     def drop_rejects_if_empty(self) -> None:
-        """See `UndoableTarget.drop_rejects_if_empty`."""
         if describe(self._rejects) is not None and not self._holds_something(self._rejects):
             with writing(self._rejects):
                 with_retry(self._rejects.drop)
 
+    @override
     def close(self) -> None:
-        """See `UndoableTarget.close`."""
         self._writer.abandon()
 
     def _holds_something(self, collection: DriverCollection) -> bool:

@@ -17,7 +17,7 @@ _STATES = ("status", "paymentStatus")
 
 
 def old_shape() -> Sequence[Stage]:
-    """Each session as a booking of its own; a document in the old shape passes as it is.
+    """Return each session as a booking of its own; a document in the old shape passes as it is.
 
     Its `_id` is the old booking's, or `sessionId` for a session that was never one. Client fields are the client's.
     """
@@ -47,7 +47,7 @@ def old_shape() -> Sequence[Stage]:
 
 
 def new_shape(people: PeopleNames) -> Sequence[Stage]:
-    """The bookings of each client as one document; a client document that is there already gets them added."""
+    """Return the bookings of each client as one document; a client document that is there already gets them added."""
     return (
         {"$match": {"$expr": {"$in": [{"$type": "$clientId"}, _CLIENT_TYPES]}}},
         *_lookups(people),
@@ -95,7 +95,7 @@ def new_shape(people: PeopleNames) -> Sequence[Stage]:
 
 
 def _lookups(people: PeopleNames) -> Sequence[Stage]:
-    """The document as it is, beside its user, its expert, and the expert's user."""
+    """Return the document as it is, beside its user, its expert, and the expert's user."""
     return (
         {"$project": {"_id": 0, "booking": "$$ROOT"}},
         _lookup(people.users, "booking.clientId", "user"),
@@ -151,14 +151,14 @@ def _session_id() -> Stage:
 
 
 def _permuted(value: str, *parts: tuple[int, int]) -> Stage:
-    """An ObjectId of pieces of another one's hex digits."""
+    """Return an ObjectId of pieces of another one's hex digits."""
     text = {"$toString": value}
     chunks = [{"$substrBytes": [text, start, length]} for start, length in parts]
     return {"$cond": [{"$eq": [{"$type": value}, "objectId"]}, {"$toObjectId": {"$concat": chunks}}, value]}
 
 
 def _time(own: str, other: str) -> Stage:
-    """A date, else the time in an ObjectId `_id`, else the other date."""
+    """Return a date, else the time in an ObjectId `_id`, else the other date."""
     in_id = {"$cond": [{"$eq": [{"$type": "$booking._id"}, "objectId"]}, {"$toDate": "$booking._id"}, other]}
     return {"$ifNull": [own, in_id]}
 
@@ -172,7 +172,7 @@ def _updated(document: str) -> Stage:
 
 
 def _head() -> Stage:
-    """The fields before the sessions, of a client that has no document yet."""
+    """Return the fields before the sessions, of a client that has no document yet."""
     return {
         "_id": _permuted("$_id", (0, 8), (16, 8), (8, 8)),
         "clientId": "$_id",
@@ -182,7 +182,7 @@ def _head() -> Stage:
 
 
 def _totals() -> Stage:
-    """The sessions and what is taken over all of them."""
+    """Return the sessions and what is taken over all of them."""
     prices = "$sessions.price"
     types = {"$map": {"input": "$sessions", "in": {"$type": "$$this.price"}}}
     exact = {

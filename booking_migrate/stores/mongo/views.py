@@ -1,23 +1,25 @@
 """Views over a collection (MongoDB manual, core/views)."""
 
+from typing_extensions import override
+
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import hosts_of, writing
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.mongo.view_pipelines import new_shape, old_shape
-from booking_migrate.stores.views import PeopleNames, Shape
+from booking_migrate.stores.views import PeopleNames, Shape, ViewStore
 
 
-class MongoViews:
+class MongoViews(ViewStore):
     """See `ViewStore` for the promises."""
 
     def __init__(self, collection: DriverCollection) -> None:
         """Take the collection that the views are over."""
         self._collection = collection
 
+    @override
     def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
-        """See `ViewStore.create`."""
         listed = describe(self._collection, waits=False)
         if listed is None:
             raise PlaceNotFound(
@@ -41,8 +43,8 @@ class MongoViews:
                     )
         return True
 
+    @override
     def drop(self, name: str) -> bool:
-        """See `ViewStore.drop`."""
         there = describe(self._collection.database[name], waits=False)
         if there is None:
             return False

@@ -9,7 +9,10 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from typing_extensions import override
+
 from booking_migrate.errors import NotPermitted, WritesNotBlockable
+from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -23,7 +26,7 @@ _OFF = 1
 """What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
 
 
-class BlockingLive(MongoLive):
+class BlockingLive(MongoLive, LiveCollections):
     """See `LiveCollections` for the promises. It lifts what it has noted, whether or not it would block again."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection, *, blocks: bool) -> None:
@@ -38,8 +41,9 @@ class BlockingLive(MongoLive):
         self._blocks = blocks
         self._admin = source.database.client.admin
 
+    @override
     def unfit(self) -> str | None:
-        """See `LiveCollections.unfit`.
+        """Implement `LiveCollections.unfit`.
 
         Raises:
             WritesNotBlockable: the server, or the user's privileges, do not allow it, or somebody else has turned it on.
@@ -48,27 +52,29 @@ class BlockingLive(MongoLive):
             self._check_block()
         return super().unfit()
 
+    @override
     def settings(self) -> str:
-        """See `LiveCollections.settings`."""
         settings = super().settings()
         return json.dumps({**json.loads(settings), _NOTE: True}) if self._blocks else settings
 
+    @override
     def raise_fence(self) -> None:
-        """See `LiveCollections.raise_fence`. The mode waits for writes that are under way."""
+        # The mode waits for writes that are under way.
         if self._blocks:
             self._turn(on=True)
         super().raise_fence()
 
+    @override
     def lift_fence(self, settings: str) -> None:
-        """See `LiveCollections.lift_fence`. One of the two that cannot be lifted does not keep the other."""
+        # One of the two that cannot be lifted does not keep the other.
         try:
             super().lift_fence(settings)
         finally:
             if json.loads(settings or "{}").get(_NOTE):
                 self._turn(on=False)
 
+    @override
     def refuses_writes(self, settings: str) -> bool:
-        """See `LiveCollections.refuses_writes`."""
         if super().refuses_writes(settings):
             return True
         return bool(json.loads(settings or "{}").get(_NOTE)) and self._is_blocked()
@@ -112,7 +118,7 @@ class BlockingLive(MongoLive):
 
 
 def _may(action: str, privileges: Collection[Any]) -> bool:
-    """Whether one of a user's privileges lets it do this to the cluster (manual, reference/resource-document)."""
+    """Return whether one of a user's privileges lets it do this to the cluster (manual, reference/resource-document)."""
     return any(
         action in each["actions"] and (each["resource"].get("cluster") or each["resource"].get("anyResource"))
         for each in privileges
