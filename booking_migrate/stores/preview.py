@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from typing_extensions import override
-
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
@@ -81,7 +79,7 @@ class EmptyTarget:
         return iter(())
 
 
-class ReadOnlyTarget(PreviewTarget):
+class ReadOnlyTarget:
     """A collection that is only read; see `PreviewTarget`."""
 
     def __init__(
@@ -112,13 +110,13 @@ class ReadOnlyTarget(PreviewTarget):
         """Return where the rejected bookings go."""
         return self._rejects.name
 
-    @override
     def refusals(self) -> Sequence[Refused]:
+        """See `PreviewTarget.refusals`."""
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
-    @override
     def can_store(self) -> CanHold:
+        """See `TargetWriter.can_store`."""
         return self._real.can_store
 
     def prepare(self) -> None:
@@ -132,13 +130,12 @@ class ReadOnlyTarget(PreviewTarget):
         if self._open_trial is not None:
             self._trial = self._open_trial()
 
-    @override
     def scan_client_documents(self) -> Iterator[bytes]:
+        """See `TargetWriter.scan_client_documents`."""
         return self._real.scan_client_documents()
 
-    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        # ; joined documents are here as if they were.
+        """See `TargetWriter.find_client_documents`; joined documents are here as if they were."""
         return self._joined.instead_of(self._real.find_client_documents(client_ids))
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
@@ -165,8 +162,8 @@ class ReadOnlyTarget(PreviewTarget):
         self._rejects.finish()
         return self._changed
 
-    @override
     def abandon(self) -> None:
+        """See `TargetWriter.abandon`."""
         self._rejects.abandon()
         self._joined.close()
         if self._trial is not None:
@@ -230,7 +227,7 @@ class DroppedRejects:
         """There is nothing to let go of."""
 
 
-class OptionalRejects(RejectsKeeper):
+class OptionalRejects:
     """Rejected bookings in a file that the dry-run goes on without if it cannot be written."""
 
     def __init__(self, keeper: RejectsKeeper, on_loss: Callable[[WriteFailed], None]) -> None:
@@ -243,16 +240,16 @@ class OptionalRejects(RejectsKeeper):
         """Return the file's path."""
         return self._keeper.name
 
-    @override
     def prepare(self) -> None:
+        """See `RejectsKeeper.prepare`."""
         self._keeper.prepare()
 
     def add(self, rejected: Rejection) -> None:
         """Add a booking, as long as the file can be written."""
         self._try(lambda: self._keeper.add(rejected))
 
-    @override
     def flush(self) -> None:
+        """See `RejectsKeeper.flush`."""
         self._try(self._keeper.flush)
 
     def finish(self) -> bool:
@@ -260,8 +257,8 @@ class OptionalRejects(RejectsKeeper):
         self._try(self._keeper.finish)
         return False
 
-    @override
     def abandon(self) -> None:
+        """See `RejectsKeeper.abandon`."""
         self._keeper.abandon()
 
     def _try(self, action: Callable[[], object]) -> None:

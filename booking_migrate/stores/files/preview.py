@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from typing_extensions import override
-
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import Refused, TargetHoldsOther
 from booking_migrate.stores.files.atomic import (
@@ -18,11 +16,10 @@ from booking_migrate.stores.files.atomic import (
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.files.target import FileTarget
 from booking_migrate.stores.places import FileFormat
-from booking_migrate.stores.preview import PreviewTarget
 from booking_migrate.stores.rejects import Ledger, RejectsKeeper
 
 
-class FilePreview(FileTarget, PreviewTarget):
+class FilePreview(FileTarget):
     """A target file that is only compared with what would be written; see `preview.PreviewTarget`."""
 
     def __init__(
@@ -36,13 +33,12 @@ class FilePreview(FileTarget, PreviewTarget):
         super().__init__(name, file_format, lambda: output, rejects)
         self._compared = (output, rejects)
 
-    @override
     def refusals(self) -> Sequence[Refused]:
+        """See `PreviewTarget.refusals`."""
         return tuple(place.refusal for place in self._compared if place.refusal is not None)
 
-    @override
     def abandon(self) -> None:
-        # The file is open from the start, also if nothing was ever prepared.
+        """See `TargetWriter.abandon`. The file is open from the start, also if nothing was ever prepared."""
         super().abandon()
         self._compared[0].abandon()
 
@@ -116,7 +112,7 @@ class DiscardedOutput:
         """There is nothing to let go of."""
 
 
-class ComparedRejects(RejectsKeeper):
+class ComparedRejects:
     """Rejected bookings beside a target file: compared with what is there, and passed on to another keeper."""
 
     def __init__(self, path: Path, *, source: str, target: str, overwrite: bool, also: RejectsKeeper) -> None:
@@ -131,12 +127,12 @@ class ComparedRejects(RejectsKeeper):
         """Return where the other keeper has them."""
         return self._also.name
 
-    @override
     def prepare(self) -> None:
+        """See `RejectsKeeper.prepare`."""
         self._also.prepare()
 
-    @override
     def add(self, rejected: Rejection) -> None:
+        """See `RejectsKeeper.add`."""
         self._ledger.add(rejected)
         self._also.add(rejected)
 
@@ -158,7 +154,7 @@ class ComparedRejects(RejectsKeeper):
         self.refusal = compared.refusal
         return compared.publish()
 
-    @override
     def abandon(self) -> None:
+        """See `RejectsKeeper.abandon`."""
         self._ledger.close()
         self._also.abandon()

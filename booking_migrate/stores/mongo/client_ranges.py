@@ -18,7 +18,7 @@ from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.scan import find_blocks
-from booking_migrate.stores.partitions import ClientRange, Partitioned, RemoteChunk
+from booking_migrate.stores.partitions import ClientRange, Partitioned
 
 FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
 _BATCH_SIZE = 1000
@@ -134,7 +134,7 @@ class ClientRanges(Partitioned):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteRange(RemoteChunk):
+class RemoteRange:
     """A range of clients that is read by whichever process is to work on it; see `RemoteChunk`."""
 
     address: Address = field(repr=False)
@@ -149,11 +149,9 @@ class RemoteRange(RemoteChunk):
         """Return whatever another process needs."""
         return type(self), (self.address, self.clients, self.documents)
 
-    @override
     def within(self, clients: ClientRange) -> "RemoteRange":
         return replace(self, clients=clients)
 
-    @override
     def read(self) -> "tuple[DocumentBlock, RemoteRange | None]":
         collection = _opened(self.address) if self.collection is None else self.collection
         with reading(collection):
