@@ -209,6 +209,7 @@ def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
             source_name=chosen.source,
             rejects=None if rejects is None else Path(rejects),
         ),
+        is_carried=chosen.cutover_options.get("rejected") == "carry",
     )
 
 

@@ -5,7 +5,7 @@ application's work since, and are carried. What the migration itself added or le
 came from no booking stay in a client document of the new shape.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ class Reversal:
     """The `_id` of bookings, and the `sessionId` of earlier sessions, that stand in no session any more: they come back."""
 
     later: int
-    """How many sessions were booked since; dropped, if so told."""
+    """How many sessions were booked since, or 1 for a client document that has none; dropped with `discard_later`."""
 
     lost: Sequence[Change]
     """Changes to the client's own fields: no booking and no remaining document has a place for them."""
@@ -72,6 +72,8 @@ def reverse(
     before: Sequence[bytes] = (),
     *,
     discard_later: bool = False,
+    returned: Callable[[Sequence[Any]], Container[bytes]] | None = None,
+    is_decided: Callable[[bytes, bytes], bool] | None = None,
 ) -> Reversal:
     """Work out what a rollback gives back for one client.
 
@@ -83,6 +85,10 @@ def reverse(
         originals: the bookings that were migrated into it, as they were, BSON.
         before: the client documents that the client had before the migration, BSON.
         discard_later: whether everything that happened since is dropped instead of kept. The outcome still counts it.
+        returned: takes `legacyBookingId` values of sessions that are none of these bookings', and returns the sort keys of
+            those that come back as bookings of other clients; their sessions do not stay. None: none come back.
+        is_decided: takes a booking and the BSON of its session, and returns whether that session was kept with other content
+            by a decision before the cut-over: then the difference is not the application's work since. None: none was.
     """
     now = _read(document)
     sessions = now.sessions if now else ()
@@ -98,6 +104,8 @@ def reverse(
             bookings.append(original)
         else:
             carried, differences = _carry(original, session)
+            if differences and is_decided is not None and is_decided(original, session.element.value):
+                carried, differences = original, []
             document_id = read_fields(original)["_id"]
             changes += [Change(document_id, difference) for difference in differences]
             bookings.append(carried)
@@ -107,20 +115,41 @@ def reverse(
         for session in sessions
         if session.legacy_key not in set(keys) and session.identity not in earlier.identities
     ]
+    moved = _moved(later, returned)
+    later = [session for session in later if session not in moved]
     kept = earlier.bring_forward(now, later, frozenset(keys))
-    lost: Sequence[Change] = []
+    lost: list[Change] = []
     documents = kept.documents
+    is_empty = now is not None and not sessions and not originals and not before
     if now is not None and not before:
-        documents = _remaining(now, later, is_whole=len(later) == len(sessions))
-        lost = [] if documents else _lost(now, originals)
+        documents = _remaining(now, later, is_whole=is_empty or 0 < len(later) == len(sessions))
+        lost = [] if documents else list(_lost(now, originals))
+    if now is not None:
+        lost += [_left_out(now, session) for session in moved]
     return Reversal(
         bookings=list(originals) if discard_later else bookings,
         documents=list(before) if discard_later else documents,
         changes=[*changes, *kept.changes],
         missing=[*missing, *kept.missing],
-        later=len(later),
+        later=len(later) + is_empty,
         lost=lost,
     )
+
+
+def _moved(
+    later: Sequence[StoredSession], returned: Callable[[Sequence[Any]], Container[bytes]] | None
+) -> Sequence[StoredSession]:
+    """Return the sessions of bookings that come back for other clients, from whose documents they were moved here."""
+    claimed = [session for session in later if session.legacy_key is not None]
+    if returned is None or not claimed:
+        return []
+    keys = returned([session.fields["legacyBookingId"] for session in claimed])
+    return [session for session in claimed if session.legacy_key in keys]
+
+
+def _left_out(document: ClientDocument, session: StoredSession) -> Change:
+    field = f"sessions.{session.element.name.decode()}"
+    return Change(document.document_id, Difference(field, None, session.element))
 
 
 def _read(raw: bytes | None) -> ClientDocument | None:

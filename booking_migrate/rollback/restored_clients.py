@@ -1,15 +1,16 @@
 """What each client has in the old collection again: its old bookings, and what has happened since a cut-over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import Element, elements, read_value
 from booking_migrate.bson.order import element_key, sort_key
-from booking_migrate.domain.reversal import Change, reverse
+from booking_migrate.domain.reversal import Change, Reversal, reverse
 from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
-from booking_migrate.stores.ports import DocumentReader, RejectedRecords
+from booking_migrate.stores.ports import DocumentReader, RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import pair_clients
 
 
@@ -30,6 +31,13 @@ class RestorationPlaces:
 
     rejected: RejectedRecords
     """The bookings that the run rejected: no session is to be expected for them."""
+
+    is_carried: bool = False
+    """Whether the cut-over carried rejected bookings along; else they are in the kept copy only."""
+
+    def was_live(self, booking: bytes) -> bool:
+        """Return whether a booking of the kept copy was in the live collection after the cut-over, in either shape."""
+        return self.is_carried or self.rejected.find(booking) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +80,58 @@ def _of_client(
     beside = {_id_key(raw): raw for raw in current if not _has_sessions(raw)}
     documents = [raw for raw in current if _has_sessions(raw)]
     originals = [raw for booking, raw in old.items() if booking not in beside]
-    reversal = reverse(documents[0] if documents else None, originals, before, discard_later=discard_later)
+    document = documents[0] if documents else None
+
+    def reversed_with(bookings: Sequence[bytes]) -> Reversal:
+        return reverse(
+            document,
+            bookings,
+            before,
+            discard_later=discard_later,
+            returned=lambda ids: _keys(places.kept.find(ids)),
+            is_decided=lambda booking, session: _is_decided(places.rejected.find(booking), session),
+        )
+
+    reversal = reversed_with(originals)
+    elsewhere = _keys(places.current.find(reversal.missing)) if reversal.missing else frozenset()
+    if elsewhere and not discard_later:
+        # Carried along by the cut-over, they stand at another client now, and are restored there.
+        reversal = reversed_with([raw for raw in originals if _id_key(raw) not in elsewhere])
     carried, changes = _beside(old, beside, discard_later=discard_later)
     added = [raw for booking, raw in beside.items() if booking not in old]
-    gone = set(map(sort_key, reversal.missing))
-    rejected = {
-        booking for booking, raw in old.items() if booking in gone and places.rejected.find(raw) is not None
-    }
+    moved = (
+        {_id_key(raw): raw for raw in places.kept.find([_document_id(raw) for raw in added])} if added else {}
+    )
+    for raw in added:
+        changes += _changes(moved[_id_key(raw)], raw) if _id_key(raw) in moved else ()
     more = documents[1:]
     return RestoredClient(
         key,
         [*reversal.bookings, *carried, *reversal.documents, *([] if discard_later else [*added, *more])],
         bookings=len(old),
         changes=[*reversal.changes, *changes],
-        missing=[each for each in reversal.missing if sort_key(each) not in rejected],
-        later=reversal.later + len(added) + len(more),
+        missing=[each for each in reversal.missing if places.was_live(old[sort_key(each)])],
+        later=reversal.later + len(added) - len(moved) + len(more),
         lost=reversal.lost,
     )
+
+
+def _keys(documents: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the sort keys of `_id` of the bookings among documents."""
+    return frozenset(_id_key(raw) for raw in documents if not _has_sessions(raw))
+
+
+def _is_decided(record: RejectedRecord | None, session: bytes) -> bool:
+    """Return whether a session still is the one that a recorded decision kept."""
+    return record is not None and record.session_sha256 == sha256(session).hexdigest()
+
+
+def _document_id(raw: bytes) -> Any:
+    return read_value(_element(raw, b"_id"))
+
+
+def _changes(before: bytes, now: bytes) -> list[Change]:
+    return [Change(_document_id(before), difference) for difference in differences(before, now)]
 
 
 def _beside(

@@ -118,7 +118,10 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
         hashlib.sha256(booking).digest(),
         booking,
         identity,
-        json.dumps([_reasons(fields), _details(fields), fields.get("decision")], default=str),
+        json.dumps(
+            [_reasons(fields), _details(fields), fields.get("decision"), fields.get("sessionSha256")],
+            default=str,
+        ),
     )
 
 
@@ -153,10 +156,10 @@ def _details(fields: Document) -> list[str]:
 
 
 def _record(identity: bytes, texts: str) -> RejectedRecord:
-    (first, *others), details, decision = json.loads(texts)
+    (first, *others), details, decision, digest = json.loads(texts)
     kind, _, rest = identity.partition(b"_id\x00")
     booking_id: Any = read_value(Element(kind[0], b"_id", rest)) if identity else None
-    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision)
+    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision, digest)
 
 
 def open_rejected_records(
