@@ -22,7 +22,7 @@ from booking_migrate.errors import (
     NoMajority,
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
-from booking_migrate.runs.commands import command_of, rollback_of
+from booking_migrate.runs.commands import abort_of, command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunStores
@@ -344,9 +344,20 @@ class _Attempt:
                 "when the members are up."
             )
         except BookingMigrateError as trouble:
-            error.add_note(
-                f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
-            )
+            error.add_note(self._left_behind(trouble))
+
+    def _left_behind(self, trouble: BookingMigrateError) -> str:
+        """Return what to say of a cut-over that could not be cleared up: above all whether writes are refused."""
+        try:
+            is_refusing = self._live.refuses_writes(self._run.live_settings or "")
+        except BookingMigrateError:
+            is_refusing = True
+        if is_refusing:
+            return f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
+        return (
+            f"{self._run.source} accepts writes again, but the cut-over could not be cleared up ({trouble.message}): "
+            f"run {abort_of(self._run)} when that is possible."
+        )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]

@@ -192,12 +192,12 @@ def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     if source is not None:
         fence = [Privilege("collMod", source), Privilege("listIndexes", source)]
         keep = [Privilege(action, "") for action in ("insert", "createIndex")]
-        swap = [Privilege("renameCollectionSameDB", ""), Privilege("dropCollection", source)]
+        swap = [Privilege("dbHash", ""), Privilege("dropCollection", source), Privilege("dropIndex", target)]
         yield from _each("cutover", [*fence, *keep, *swap])
     undoing = [Privilege(action, target) for action in ("dropCollection", "dropIndex")]
     yield from _each("rollback", [*writes, *undoing])
     if source is not None:
-        yield from _each("rollback", [Privilege("collMod", source), Privilege("renameCollectionSameDB", "")])
+        yield from _each("rollback", [Privilege("collMod", source), Privilege("dbHash", "")])
 
 
 def _each(command: str, privileges: Sequence[Privilege]) -> Iterator[MissingPrivilege]:

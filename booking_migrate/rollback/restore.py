@@ -261,9 +261,23 @@ class _Restoration:
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
-            error.add_note(
+            error.add_note(self._left_behind(trouble))
+
+    def _left_behind(self, trouble: BookingMigrateError) -> str:
+        """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
+        run = self._run
+        try:
+            is_refusing = self._places.live.refuses_writes(run.successor_settings or "")
+        except BookingMigrateError:
+            is_refusing = True
+        if is_refusing:
+            return (
                 f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
             )
+        return (
+            f"{run.source} accepts writes again, but the rollback could not be cleared up ({trouble.message}): "
+            "run rollback again when that is possible."
+        )
 
     def _failure(self, problem: str) -> RestorationFailed:
         return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())

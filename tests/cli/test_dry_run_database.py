@@ -84,7 +84,7 @@ def test_a_user_who_may_only_read(run: Run, guarded: Server, reader: dict[str, s
     assert {
         ("migrate", "insert"),
         ("migrate", "createIndex"),
-        ("cutover", "renameCollectionSameDB"),
+        ("cutover", "dropCollection"),
     } <= missing
     assert {("rollback", "remove"), ("cutover", "collMod")} <= missing
     assert "find" not in {action for _, action in missing}

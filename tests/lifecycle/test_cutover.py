@@ -11,7 +11,7 @@ from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
-from tests.support.failpoints import Step
+from tests.support.failpoints import Step, failpoints
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -247,18 +247,36 @@ def test_killed_while_clearing_up(database: Db, command: Run, killed: Killed) ->
 
 
 @pytest.mark.usefixtures("migrated")
-def test_a_fence_that_stays_is_told(server: Server, command: Run) -> None:
-    """When the fence cannot even be lifted, that is said in plain sight, on the screen and in the report."""
-    fail = {"failCommands": ["dbHash", "drop"], "errorCode": 96}
-    server.client().admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
+@pytest.mark.parametrize(
+    ("failing", "said", "is_fenced"),
+    [
+        ("collMod", "The fence could not be lifted", True),
+        ("drop", "bookings accepts writes again, but the cut-over could not be cleared up", False),
+    ],
+)
+def test_what_cannot_be_cleared_up_is_said(
+    server: Server, database: Db, command: Run, failing: str, said: str, is_fenced: bool
+) -> None:
+    """What a failed cut-over leaves is said on the screen and in the report, above all whether writes are refused."""
+    admin = server.client().admin
+    fail = {"failCommands": ["dbHash", failing], "errorCode": 96}
+
+    def fail_from_now_on(step: Step) -> None:
+        if step is Step.CAUGHT_UP:
+            admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
+
     try:
-        failed = command(*CUTOVER)
+        with failpoints(fail_from_now_on):
+            failed = command(*CUTOVER)
     finally:
-        server.client().admin.command("configureFailPoint", "failCommand", mode="off")
+        admin.command("configureFailPoint", "failCommand", mode="off")
 
     assert 5 == failed.returncode
-    assert "run cutover again" in failed.stderr
-    assert "run cutover again" in json.loads(failed.stdout)["error"]["hint"]
+    assert said in failed.stderr
+    assert said in json.loads(failed.stdout)["error"]["hint"]
+    assert is_fenced == ("validator" in database.bookings.options())
+    assert 0 == command("cutover", *PLACES, "--abort").returncode
+    assert "validator" not in database.bookings.options()
 
 
 @pytest.mark.parametrize("failing", ["renameCollection", "dbHash"])

@@ -166,7 +166,7 @@ def _needs() -> Needs:
         ),
         missing_privileges=(
             MissingPrivilege("migrate", Privilege("insert", "bookings_consolidated")),
-            MissingPrivilege("cutover", Privilege("renameCollectionSameDB", "")),
+            MissingPrivilege("cutover", Privilege("dbHash", "")),
         ),
         has_source_index=True,
         has_unique_index=False,
