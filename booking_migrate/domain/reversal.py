@@ -5,7 +5,7 @@ application's work since, and are carried. What the migration itself added or le
 came from no booking stay in a client document of the new shape.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,7 @@ def reverse(
     before: Sequence[bytes] = (),
     *,
     discard_later: bool = False,
+    superseded: Collection[bytes] = (),
 ) -> Reversal:
     """Work out what a rollback gives back for one client.
 
@@ -83,6 +84,7 @@ def reverse(
         originals: the bookings that were migrated into it, as they were, BSON.
         before: the client documents that the client had before the migration, BSON.
         discard_later: whether everything that happened since is dropped instead of kept. The outcome still counts it.
+        superseded: the sort keys of bookings with sessions in ``before`` that the migration replaced by a decision.
     """
     now = _read(document)
     sessions = now.sessions if now else ()
@@ -97,7 +99,7 @@ def reverse(
             missing.append(read_fields(original)["_id"])
             bookings.append(original)
         else:
-            carried, differences = _carry(original, session)
+            carried, differences = carry(original, session)
             document_id = read_fields(original)["_id"]
             changes += [Change(document_id, difference) for difference in differences]
             bookings.append(carried)
@@ -107,7 +109,7 @@ def reverse(
         for session in sessions
         if session.legacy_key not in set(keys) and session.identity not in earlier.identities
     ]
-    kept = earlier.bring_forward(now, later, frozenset(keys))
+    kept = earlier.bring_forward(now, later, frozenset(keys), frozenset(superseded))
     lost: Sequence[Change] = []
     documents = kept.documents
     if now is not None and not before:
@@ -128,8 +130,8 @@ def _read(raw: bytes | None) -> ClientDocument | None:
     return read if isinstance(read, ClientDocument) else None
 
 
-def _carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
-    """A booking with the changes made to its session, and these changes."""
+def carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
+    """Return a booking with the changes made to its session, and these changes."""
     new = {part.name: part for part in elements(session.element.value)}
     parts: list[Element] = []
     differences: list[Difference] = []
@@ -212,13 +214,21 @@ class _Earlier:
         return frozenset(self._versions)
 
     def bring_forward(
-        self, now: ClientDocument | None, later: Sequence[StoredSession], migrated: frozenset[bytes]
+        self,
+        now: ClientDocument | None,
+        later: Sequence[StoredSession],
+        migrated: frozenset[bytes],
+        superseded: frozenset[bytes],
     ) -> _Kept:
         """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on.
 
         A session of a booking among ``migrated`` is not missing: a conflict was decided for the booking.
         """
-        present = {session.identity: session for session in (now.sessions if now else ())}
+        present = {
+            session.identity: session
+            for session in (now.sessions if now else ())
+            if session.legacy_key not in superseded
+        }
         main = self._main(now)
         documents: list[bytes] = []
         changes: list[Change] = []
@@ -233,7 +243,7 @@ class _Earlier:
                 missing += [
                     session.fields.get("sessionId")
                     for session in document.sessions
-                    if session.identity not in present and session.legacy_key not in migrated
+                    if session.identity not in present and session.legacy_key not in migrated | superseded
                 ]
             own = self._own_changes(document, now) if index == main and now is not None else {}
             changes += [Change(document.document_id, difference) for difference, _ in own.values()]
