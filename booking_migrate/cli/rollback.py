@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -151,7 +152,8 @@ def _rollback(
             found = assess_changes(_places(connection, newest), listener)
             since = _in_words(found, "the cut-over", will_drop=order.discard_later)
         elif newest.archive is not None and newest.state in UNDOABLE:
-            found = assess_changes_in_place(newest, _in_place(connection, newest), journal)
+            alike = [run for run in runs if run.archive == newest.archive and run.state in UNDOABLE]
+            found = assess_changes_in_place(alike, _in_place(connection, newest), journal)
             since = _in_words(found, "the migration", will_drop=order.discard_later)
     if not order.yes:
         _confirm(runs, since)
@@ -167,10 +169,14 @@ def _rollback(
             listener=listener,
             signal_guard=signal_guard,
             discard_later=order.discard_later and (run is newest or run.archive is not None),
+            older=older if older is not None and older.archive is not None else None,
         )
-        for run in runs
+        for run, older in zip_longest(runs, runs[1:])
     ]
     outcome = outcomes[0]
+    if outcome.run.archive is not None:
+        # Each run's has what had happened to those before it in it.
+        outcome.since = outcomes[-1].since or outcome.since
     outcome.earlier, outcome.remaining = outcomes[1:], remaining_runs(journal, newest.target)
     outcome.index_removed = any(each.index_removed for each in outcomes)
     outcome.target_dropped = any(each.target_dropped for each in outcomes)

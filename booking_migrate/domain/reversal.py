@@ -5,7 +5,7 @@ application's work since, and are carried. What the migration itself added or le
 came from no booking stay in a client document of the new shape.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ def reverse(
     discard_later: bool = False,
     returned: Callable[[Sequence[Any]], Container[bytes]] | None = None,
     is_decided: Callable[[bytes, bytes], bool] | None = None,
+    superseded: Collection[bytes] = (),
 ) -> Reversal:
     """Work out what a rollback gives back for one client.
 
@@ -89,6 +90,7 @@ def reverse(
             those that come back as bookings of other clients; their sessions do not stay. None: none come back.
         is_decided: takes a booking and the BSON of its session, and returns whether that session was kept with other content
             by a decision before the cut-over: then the difference is not the application's work since. None: none was.
+        superseded: the sort keys of bookings with sessions in ``before`` that the migration replaced by a decision.
     """
     now = _read(document)
     sessions = now.sessions if now else ()
@@ -103,7 +105,7 @@ def reverse(
             missing.append(read_fields(original)["_id"])
             bookings.append(original)
         else:
-            carried, differences = _carry(original, session)
+            carried, differences = carry(original, session)
             if differences and is_decided is not None and is_decided(original, session.element.value):
                 carried, differences = original, []
             document_id = read_fields(original)["_id"]
@@ -117,7 +119,7 @@ def reverse(
     ]
     moved = _moved(later, returned)
     later = [session for session in later if session not in moved]
-    kept = earlier.bring_forward(now, later, frozenset(keys))
+    kept = earlier.bring_forward(now, later, frozenset(keys), frozenset(superseded))
     lost: list[Change] = []
     documents = kept.documents
     is_empty = now is not None and not sessions and not originals and not before
@@ -157,8 +159,8 @@ def _read(raw: bytes | None) -> ClientDocument | None:
     return read if isinstance(read, ClientDocument) else None
 
 
-def _carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
-    """A booking with the changes made to its session, and these changes."""
+def carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
+    """Return a booking with the changes made to its session, and these changes."""
     new = {part.name: part for part in elements(session.element.value)}
     parts: list[Element] = []
     differences: list[Difference] = []
@@ -241,13 +243,21 @@ class _Earlier:
         return frozenset(self._versions)
 
     def bring_forward(
-        self, now: ClientDocument | None, later: Sequence[StoredSession], migrated: frozenset[bytes]
+        self,
+        now: ClientDocument | None,
+        later: Sequence[StoredSession],
+        migrated: frozenset[bytes],
+        superseded: frozenset[bytes],
     ) -> _Kept:
         """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on.
 
         A session of a booking among ``migrated`` is not missing: a conflict was decided for the booking.
         """
-        present = {session.identity: session for session in (now.sessions if now else ())}
+        present = {
+            session.identity: session
+            for session in (now.sessions if now else ())
+            if session.legacy_key not in superseded
+        }
         main = self._main(now)
         documents: list[bytes] = []
         changes: list[Change] = []
@@ -262,7 +272,7 @@ class _Earlier:
                 missing += [
                     session.fields.get("sessionId")
                     for session in document.sessions
-                    if session.identity not in present and session.legacy_key not in migrated
+                    if session.identity not in present and session.legacy_key not in migrated | superseded
                 ]
             own = self._own_changes(document, now) if index == main and now is not None else {}
             changes += [Change(document.document_id, difference) for difference, _ in own.values()]

@@ -5,37 +5,29 @@ client stands in one collection, and that its converted bookings leave it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.rejection import Fault, Reason, Rejection
+from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.flat import FlatReader
+from booking_migrate.in_place.derive import Client, Rules, claims_of, derive
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import TargetHistory, Trace
 from booking_migrate.stores.in_place import Unit
 from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
 from booking_migrate.stores.ports import Replacement
 
 _SESSIONS = b"sessions\x00"
-_ARCHIVED_OTHERWISE = Fault(Reason.DUPLICATE_ID, "_id", "the archive has this _id with other content")
-
-
-@dataclass(slots=True)
-class Client:
-    """One client of a group, as it stands."""
-
-    client_id: Any
-    sessions: list[Session] = field(default_factory=list)
-    document: ClientDocument | None = None
 
 
 @dataclass(slots=True)
@@ -44,15 +36,24 @@ class GroupPlan:
 
     new: list[bytes] = field(default_factory=list)
     changed: list[Replacement] = field(default_factory=list)
+    removed: list[bytes] = field(default_factory=list)
+    """Client documents that lose their last session to another client."""
+
     gone: list[bytes] = field(default_factory=list)
+    """The bookings that leave the collection."""
+
+    moved: list[DocumentNote] = field(default_factory=list)
+    """Those of them that a rollback brings back, with what the archive had under their `_id`."""
+
     archived: list[bytes] = field(default_factory=list)
+    rearchived: list[Replacement] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     tally: MigrationCounts = field(default_factory=MigrationCounts)
     continued: list[ClientDocument] = field(default_factory=list)
-    """The client documents that were there, of clients some of whose bookings are moved."""
+    """The client documents that were there, of clients some of whose bookings leave the collection."""
 
     keys: list[bytes] = field(default_factory=list)
-    """The sort keys of the clients some of whose bookings are moved."""
+    """The sort keys of the clients whose documents or bookings are noted."""
 
     untouched: list[bytes] = field(default_factory=list)
     """The client documents that hold all of their clients' bookings already."""
@@ -65,7 +66,7 @@ class GroupPlan:
     @property
     def notes(self) -> Sequence[RangeNote]:
         """What the journal has to know to undo it."""
-        if not self.gone:
+        if not self.keys:
             return ()
         written = [
             *(DocumentNote(identity_of(raw), sha256(raw).digest(), None) for raw in self.new),
@@ -74,12 +75,12 @@ class GroupPlan:
                 for one in self.changed
             ),
             *(DocumentNote(identity_of(raw), sha256(raw).digest(), raw) for raw in self.untouched),
+            *(DocumentNote(identity_of(raw), None, raw) for raw in self.removed),
         ]
-        moved = [DocumentNote(identity_of(raw), None, None) for raw in self.gone]
         ends = min(self.keys), max(self.keys)
         return [
             RangeNote(NoteKind.DOCUMENTS, *ends, written),
-            RangeNote(NoteKind.MOVED, *ends, moved),
+            RangeNote(NoteKind.MOVED, *ends, self.moved),
         ]
 
 
@@ -90,30 +91,28 @@ class GroupPlanner:
         """Take the rules and whom to ask for people."""
         self._converter = Converter(plan.contract, plan.accepted)
         self._usual = FlatReader(plan.contract, plan.accepted)
-        self._limit = plan.maximum_document_size
-        self._on_conflict = plan.on_conflict
+        self._rules = Rules(plan.maximum_document_size, plan.on_conflict)
         self._directory = directory
 
-    def settle(self, unit: Unit, client_ids: Sequence[Any]) -> GroupPlan:
+    def settle(self, unit: Unit, client_ids: Sequence[Any], history: TargetHistory) -> GroupPlan:
         """Read everything of these clients and work out what becomes of it. Nothing is written.
 
         Args:
             unit: where to read.
             client_ids: the clients, no two of them equal.
+            history: which client documents runs of this tool wrote.
         """
         result = GroupPlan()
         clients = {sort_key(each): Client(each) for each in client_ids}
         sessions = self._take(unit.find(client_ids), clients, result)
-        present = self._archived(unit, sessions)
-        for session in sessions:
-            there = present.get(session.id_key)
-            if there is not None and there != session.booking:
-                result.reject(Rejection(session.booking, (_ARCHIVED_OTHERWISE,), session.legacy_id))
-            else:
-                clients[sort_key(session.client_id)].sessions.append(session)
+        archived = self._archived(unit, sessions)
+        superseded = self._distribute(unit, sessions, archived, clients, result)
+        self._find_losers(unit, superseded, clients)
         earlier = self._earlier(unit, clients)
+        traces = _traces(history, clients)
         for key in sorted(clients):
-            self._plan_client(clients[key], earlier.get(key, []), present, result)
+            if clients[key].is_concerned:
+                self._plan_client(clients[key], earlier.get(key, []), traces.get(key), archived, result)
         return result
 
     def convert(self, documents: Iterable[bytes], result: GroupPlan) -> list[Session]:
@@ -169,14 +168,60 @@ class GroupPlanner:
         found = unit.archived(ids) if ids else ()
         return {sort_key(value_in(raw, b"_id")): raw for raw in found}
 
-    def _earlier(self, unit: Unit, clients: Mapping[bytes, Client]) -> dict[bytes, list[Session]]:
-        """The bookings of these clients that an earlier pass or run has moved, converted again.
+    def _distribute(
+        self,
+        unit: Unit,
+        sessions: Sequence[Session],
+        archived: Mapping[bytes, bytes],
+        clients: Mapping[bytes, Client],
+        result: GroupPlan,
+    ) -> dict[bytes, Session]:
+        """Sort out which bookings are new, and which were stored again under an `_id` that the archive has.
 
-        With them it can be told whether a client document is still what was made of them; then it does not matter which
-        bookings came first.
+        Returns:
+            Those of the latter that are to replace what the archive has, by the sort key of `_id`.
         """
+        again: list[tuple[Client, Session]] = []
+        superseded: dict[bytes, Session] = {}
+        for session in sessions:
+            client = clients[sort_key(session.client_id)]
+            there = archived.get(session.id_key)
+            if there == session.booking:
+                again.append((client, session))
+            elif there is None or self._rules.on_conflict is ConflictPolicy.SOURCE:
+                client.sessions.append(session)
+                if there is not None:
+                    superseded[session.id_key] = session
+            else:
+                result.reject(Rejection(session.booking, (_conflict(session, there),), session.legacy_id))
+        elsewhere = [session for client, session in again if session.id_key not in client.claims]
+        standing = _claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
+        for client, session in again:
+            is_copy = session.id_key in client.claims or session.id_key in standing
+            (client.copies if is_copy else client.sessions).append(session)
+        return superseded
+
+    @staticmethod
+    def _find_losers(unit: Unit, superseded: Mapping[bytes, Session], clients: dict[bytes, Client]) -> None:
+        """Add the clients whose documents have sessions of bookings that belong to another client now."""
+        moved = [
+            session
+            for key, session in superseded.items()
+            if key not in clients[sort_key(session.client_id)].claims
+        ]
+        for raw in unit.claiming([session.legacy_id for session in moved]) if moved else ():
+            document = read_client_document(raw)
+            if isinstance(document, ClientDocument):
+                loser = clients.setdefault(sort_key(document.client_id), Client(document.client_id))
+                loser.document = document
+                loser.lost |= claims_of(document).keys() & {session.id_key for session in moved}
+
+    def _earlier(self, unit: Unit, clients: Mapping[bytes, Client]) -> dict[bytes, list[Session]]:
+        """The bookings of these clients that an earlier pass or run has moved, converted again."""
         wanted = {
-            key: client for key, client in clients.items() if client.document is not None and client.sessions
+            key: client
+            for key, client in clients.items()
+            if client.document is not None and (client.sessions or client.lost)
         }
         earlier: dict[bytes, list[Session]] = {}
         if wanted:
@@ -191,43 +236,61 @@ class GroupPlanner:
         self,
         client: Client,
         earlier: Sequence[Session],
+        trace: Trace | None,
         archived: Mapping[bytes, bytes],
         result: GroupPlan,
     ) -> None:
-        consolidation = self._consolidate(client, earlier)
+        consolidation = derive(client, earlier, trace, self._rules)
         result.tally.take(client.client_id, consolidation)
         result.rejected += consolidation.rejected
-        moved = [*consolidation.migrated, *consolidation.already_migrated]
-        result.gone += [session.booking for session in moved]
-        result.archived += [session.booking for session in moved if session.id_key not in archived]
+        settled = [*consolidation.migrated, *consolidation.already_migrated]
+        copies = {session.id_key for session in client.copies}
+        moved = [session for session in settled if session.id_key not in copies]
+        result.gone += [session.booking for session in settled]
+        for session in moved:
+            _archive(session, archived.get(session.id_key), result)
         after, before = consolidation.document, client.document
-        if not moved or after is None:
+        if settled and before is not None:
+            result.continued.append(before)
+        if not moved and not client.lost:
             return
         result.keys.append(sort_key(client.client_id))
         if before is None:
-            result.new.append(after)
-            return
-        result.continued.append(before)
-        if before.raw == after:
+            result.new += [] if after is None else [after]
+        elif after is None:
+            result.removed.append(before.raw)
+        elif before.raw == after:
             result.untouched.append(after)
         else:
             result.changed.append(Replacement(before.raw, after))
 
-    def _consolidate(self, client: Client, earlier: Sequence[Session]) -> Consolidation:
-        known = {session.id_key for session in earlier}
-        if earlier and known.isdisjoint(session.id_key for session in client.sessions):
-            whole = consolidate(
-                ClientCase([*earlier, *client.sessions], in_target=client.document),
-                self._limit,
-                self._on_conflict,
-            )
-            if not whole.rejected:
-                own = [session for session in whole.already_migrated if session.id_key not in known]
-                return replaced(whole, own)
-        case = ClientCase(client.sessions, in_target=client.document)
-        return consolidate(case, self._limit, self._on_conflict)
+
+def _archive(session: Session, there: bytes | None, result: GroupPlan) -> None:
+    """Put a booking that leaves the collection into the archive, unless the archive has it."""
+    superseded = there if there != session.booking else None
+    if there is None:
+        result.archived.append(session.booking)
+    elif superseded is not None:
+        result.rearchived.append(Replacement(superseded, session.booking))
+    result.moved.append(DocumentNote(identity_of(session.booking), None, superseded))
 
 
-def replaced(whole: Consolidation, already: Sequence[Session]) -> Consolidation:
-    """A consolidation that counts only these as already migrated."""
-    return replace(whole, already_migrated=already)
+def _traces(history: TargetHistory, clients: Mapping[bytes, Client]) -> Mapping[bytes, Trace]:
+    """Return where the documents come from of clients whose documents change."""
+    wanted = {
+        key: client.document.raw
+        for key, client in clients.items()
+        if client.document is not None and (client.sessions or client.lost)
+    }
+    return dict(zip(wanted, history.trace(list(wanted.values())), strict=True))
+
+
+def _claimed(documents: Iterable[bytes]) -> set[bytes]:
+    """Return the bookings that client documents have sessions of, by the sort keys of their `_id`."""
+    read = map(read_client_document, documents)
+    return {key for each in read if isinstance(each, ClientDocument) for key in claims_of(each)}
+
+
+def _conflict(session: Session, there: bytes) -> Fault:
+    unlike = differences(expected=session.booking, found=there)
+    return Fault(Reason.CONFLICT, unlike[0].field, "; ".join(map(str, unlike[:3])))

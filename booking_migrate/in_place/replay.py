@@ -1,12 +1,15 @@
 """Clients as they were before a unit of work that was cut off between its steps, on a server without transactions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.in_place.derive import claims_of
 from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
+from booking_migrate.stores.notes import DocumentNote
 
 
 class Replay:
@@ -16,7 +19,7 @@ class Replay:
         self,
         unit: Unit,
         collection: InPlaceCollection,
-        ids: Mapping[bytes, Any],
+        notes: Sequence[DocumentNote],
         before: Sequence[bytes],
         noted: str,
     ) -> None:
@@ -25,16 +28,17 @@ class Replay:
         Args:
             unit: writes what is left to be written.
             collection: where the bookings are, or in its archive.
-            ids: of the bookings that the unit had to move, by sort key.
+            notes: about the bookings that the unit had to move.
             before: the client documents as they were.
             noted: the name of the last note about it.
         """
         self._noted = noted
         self._unit = unit
-        self._ids = ids
+        self._superseded = {note.key: note.before for note in notes}
         self._before = before
-        wanted = list(ids.values())
-        found = [*collection.find(wanted), *collection.archived(wanted)]
+        wanted = [note.document_id for note in notes]
+        # Where both have it, the archive may still have what was there before.
+        found = [*collection.archived(wanted), *collection.find(wanted)]
         self._bookings = {sort_key(read_booking(raw).document_id): raw for raw in found}
 
     def client_ids(self) -> Sequence[Any]:
@@ -48,12 +52,30 @@ class Replay:
 
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
         """See `Unit.archived_of`."""
-        found = self._unit.archived_of(client_ids)
-        return [raw for raw in found if sort_key(read_booking(raw).document_id) not in self._ids]
+        return self._others(self._unit.archived_of(client_ids))
 
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """See `Unit.archived`."""
-        return self._unit.archived(ids)
+        superseded = (self._superseded.get(sort_key(each)) for each in ids)
+        return [*self._others(self._unit.archived(ids)), *(raw for raw in superseded if raw is not None)]
+
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.standing`."""
+        return self._unit.standing(ids)
+
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.claiming`. The documents are those from before the unit."""
+        wanted = {sort_key(each) for each in ids}
+        documents = map(read_client_document, self._before)
+        return [
+            each.raw
+            for each in documents
+            if isinstance(each, ClientDocument) and not wanted.isdisjoint(claims_of(each))
+        ]
+
+    def _others(self, bookings: Sequence[bytes]) -> Sequence[bytes]:
+        """Return those bookings that the unit had not to move."""
+        return [raw for raw in bookings if sort_key(read_booking(raw).document_id) not in self._superseded]
 
     def take(self, move: Move) -> None:
         """See `Unit.take`. The notes are there already; they become true under their own names."""

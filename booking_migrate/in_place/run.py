@@ -19,6 +19,7 @@ from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_docu
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.outcome import Finding, MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import NoHistory, TargetHistory, history_in_place
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
@@ -153,6 +154,7 @@ class _InPlace:
         self._progress = Progress(MigrationCounts())
         self._documents = 0
         self._total: int | None = None
+        self._history: TargetHistory = NoHistory()
         self._cut_off: frozenset[str] = frozenset()
         """The names of the notes about a unit of work that was cut off between its steps."""
 
@@ -203,6 +205,7 @@ class _InPlace:
         self._collection.prepare()
         self._session.confirm()
         self._progress = Progress.of(self._session.run)
+        self._history = history_in_place(self._journal, self._collection.name)
         if self._session.is_resumed and not self._collection.has_transactions:
             self._complete_step()
         run = self._session.run
@@ -215,10 +218,8 @@ class _InPlace:
         """
         run = self._session.run
         noted = list(self._journal.ranges(run.run_id, NoteKind.DOCUMENTS, NoteKind.MOVED, after=run.noted))
-        ids = {
-            note.key: note.document_id for each in noted if each.kind is NoteKind.MOVED for note in each.notes
-        }
-        if not ids:
+        moved = [note for each in noted if each.kind is NoteKind.MOVED for note in each.notes]
+        if not moved:
             return
         self._cut_off = frozenset(each.name for each in noted)
         before = [
@@ -230,7 +231,7 @@ class _InPlace:
         ]
         with self._shield.critical_section():
             settlement = self._collection.work(
-                lambda unit: self._take_again(Replay(unit, self._collection, ids, before, noted[-1].name))
+                lambda unit: self._take_again(Replay(unit, self._collection, moved, before, noted[-1].name))
             )
             self._done(settlement, Pass(self._collection.rejects()))
 
@@ -308,17 +309,18 @@ class _InPlace:
 
     def _take(self, unit: Unit, clients: Sequence[Any]) -> GroupPlan:
         """What happens within one unit of work."""
-        settlement = self._settler.settle(unit, clients)
+        settlement = self._settler.settle(unit, clients, self._history)
         self._recount(settlement)
         settlement.tally.check()
-        if settlement.gone:
+        if settlement.gone or settlement.removed or settlement.changed:
             self._session.confirm()
             unit.take(
                 Move(
                     new=settlement.new,
                     changed=settlement.changed,
-                    gone=settlement.gone,
+                    gone=[*settlement.gone, *settlement.removed],
                     archived=settlement.archived,
+                    rearchived=settlement.rearchived,
                     notes=settlement.notes,
                     progress={
                         "tally": self._progress.after(settlement).saved(),

@@ -84,6 +84,7 @@ def roll_back(
     listener: Listener,
     signal_guard: SignalGuard,
     discard_later: bool = False,
+    older: RunRecord | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> UndoOutcome:
     """Undo a run under the lock of its target. What a killed cut-over left behind is cleared up first.
@@ -97,6 +98,7 @@ def roll_back(
         listener: told about each step.
         signal_guard: holds a signal back while a range is undone.
         discard_later: whether what the application has done since the cut-over is dropped.
+        older: the run in place that is undone next, if one is.
         lease_seconds: how long the lock is held without being renewed.
 
     Raises:
@@ -124,6 +126,7 @@ def roll_back(
                 listener=listener,
                 signal_guard=signal_guard,
                 discard_later=discard_later,
+                older=older,
             )
         elif now.state in LIVE:
             outcome = restore(

@@ -57,6 +57,14 @@ class ChangesSince:
             _list(self.losses, _text(change))
         self.later += later
 
+    def merge(self, other: "ChangesSince") -> None:
+        """Add what was counted and listed elsewhere."""
+        for name in ("changed", "later", "missing", "lost"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("changes", "missing_ids", "losses"):
+            for text in getattr(other, name):
+                _list(getattr(self, name), text)
+
 
 def _list(texts: list[str], text: str) -> None:
     if len(texts) < _LISTED:

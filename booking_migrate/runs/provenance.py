@@ -180,6 +180,16 @@ def history_of(
     return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)], current)
 
 
+def history_in_place(journal: RunJournal, collection: str) -> JournalHistory:
+    """Return the history of a collection as far as standing runs in place wrote it.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    runs = [run for run in reversed(journal.runs(collection)) if run.archive is not None]
+    return JournalHistory(journal, [run.run_id for run in runs if run.state in STANDING])
+
+
 def standing_runs(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
     """Return the runs from a source whose documents stand in a target, the oldest first."""
     runs = [run for run in journal.runs(target) if run.source == source and run.archive is None]

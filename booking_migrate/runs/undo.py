@@ -79,6 +79,12 @@ class UndoOutcome:
     indexes: Sequence[IndexNote] = ()
     """What became of the indexes of a collection that was put back."""
 
+    def keep(self, document_id: str) -> None:
+        """Count a unit that stays as others have made it."""
+        self.kept += 1
+        if len(self.kept_ids) < _LISTED:
+            self.kept_ids.append(document_id)
+
 
 def undo(
     run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
@@ -230,9 +236,7 @@ class _Undo:
             if finding.is_ours:
                 raise NotRestored(self._target.name, 1, display_id(finding.history.document_id))
             if not finding.is_restored:
-                self.outcome.kept += 1
-                if len(self.outcome.kept_ids) < _LISTED:
-                    self.outcome.kept_ids.append(display_id(finding.history.document_id))
+                self.outcome.keep(display_id(finding.history.document_id))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,9 @@ from booking_migrate.stores.rejects import RejectsKeeper
 
 Result = TypeVar("Result")
 
+CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
+"""The name of the index by which the sessions of a booking are found, whatever client they stand with."""
+
 
 class Waiting(NamedTuple):
     """A document that is to be moved or rejected, as the way through the collection finds it."""
@@ -40,13 +43,16 @@ class Move:
     """Documents to put into the archive."""
 
     changed: Sequence[Replacement] = ()
-    """Client documents to replace. They keep their `_id`."""
+    """Documents of the collection to replace. They keep their `_id`."""
 
     new: Sequence[bytes] = ()
     """Documents to insert into the collection."""
 
     unarchived: Sequence[bytes] = ()
     """Documents to delete from the archive."""
+
+    rearchived: Sequence[Replacement] = ()
+    """Documents of the archive to replace. They keep their `_id`."""
 
     notes: Sequence[RangeNote] = ()
     """What the journal is to know of it."""
@@ -70,6 +76,15 @@ class Unit(Protocol):
 
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """The archive's documents with these `_id` values."""
+
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents with these `_id` values."""
+
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """The collection's documents with a session of one of these bookings.
+
+        Without the index that `InPlaceCollection.index_claims` makes, the whole collection is read.
+        """
 
     def take(self, move: Move) -> None:
         """Write everything. It becomes visible and durable (majority) when the unit ends, and not before.
@@ -160,6 +175,12 @@ class InPlaceCollection(Protocol):
         Raises:
             Contended: the application wrote to these documents at the same time; nothing was done.
         """
+
+    def lacks_claims_index(self) -> str | None:
+        """The name of the index by which the sessions of a booking are found; None if the collection has one."""
+
+    def index_claims(self) -> None:
+        """Make that index."""
 
     def drop_indexes(self, names: Sequence[str]) -> bool:
         """Drop indexes of the collection that are there; whether any was."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
+from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import read_value
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import element_key, sort_key
@@ -66,6 +67,8 @@ class Reconciler:
             foreign += result.foreign
             for booking in result.unresolved:
                 record = self._rejected.claim(booking.raw)
+                if record is not None and record.reason == Reason.CONFLICT.value and not booking.differing:
+                    booking = self._with_archived(booking)  # noqa: PLW2901 - the same booking
                 wrong = mismatches_of(booking, record)
                 mismatches += wrong
                 if record is not None and _is_kept(booking, record):
@@ -83,6 +86,18 @@ class Reconciler:
         """Report the rejected records that no booking has claimed."""
         for record in self._rejected.unclaimed():
             self._counts.add_mismatch(_without_booking(record))
+
+    def _with_archived(self, booking: UnresolvedBooking) -> UnresolvedBooking:
+        """Add how a booking differs from the one that the source has under the same `_id`: in place, in the archive."""
+        others = (raw for raw in self._source.find([booking.booking_id]) if raw != booking.raw)
+        differing = tuple(
+            Mismatch(
+                Kind.CONTENT, booking.client_id, booking.booking_id, each.field, each.expected, each.found
+            )
+            for raw in others
+            for each in differences(booking.raw, raw)
+        )
+        return booking._replace(differing=differing)
 
     def _with_owners(self, mismatches: list[Mismatch]) -> Iterator[Mismatch]:
         """Turn an extra session that claims another client's booking into a mismatch of the client."""

@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
-from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
-from booking_migrate.stores.in_place import Move, Result, Unit, Waiting
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
@@ -21,12 +20,14 @@ from booking_migrate.stores.mongo.in_place_indexes import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
     drop_index,
+    has_claims_index,
     has_client_documents_index,
     has_client_index,
+    make_claims_index,
     make_client_documents_index,
     make_client_index,
 )
-from booking_migrate.stores.mongo.in_place_steps import StepByStep
+from booking_migrate.stores.mongo.in_place_steps import CLAIM, StepByStep, replacements
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.pending import waiting
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, stores_any
@@ -196,6 +197,14 @@ class MongoInPlace:
     def _unit(self, session: ClientSession) -> "_Transaction":
         return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
 
+    def lacks_claims_index(self) -> str | None:
+        """See `InPlaceCollection.lacks_claims_index`."""
+        return None if has_claims_index(self._collection) else CLAIMED_BOOKINGS
+
+    def index_claims(self) -> None:
+        """See `InPlaceCollection.index_claims`."""
+        make_claims_index(self._collection)
+
     def drop_indexes(self, names: Sequence[str]) -> bool:
         """See `InPlaceCollection.drop_indexes`."""
         dropped = [name for name in names if drop_index(self._collection, name)]
@@ -287,6 +296,14 @@ class _Transaction:
         """See `Unit.archived`."""
         return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
 
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.standing`."""
+        return list(find_raw(self._collection, any_of("_id", ids), session=self._session))
+
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """See `Unit.claiming`."""
+        return list(find_raw(self._collection, any_of(CLAIM, ids), session=self._session))
+
     def take(self, move: Move) -> None:
         """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
         if move.archived:
@@ -295,17 +312,9 @@ class _Transaction:
             ids = [_id_of(raw) for raw in move.gone]
             self._collection.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
         if move.changed:
-            self._collection.bulk_write(
-                [
-                    ReplaceOne(
-                        any_of("_id", [_id_of(change.after)]),
-                        as_driver_document(change.after),
-                        collation=SIMPLE,
-                    )
-                    for change in move.changed
-                ],
-                session=self._session,
-            )
+            self._collection.bulk_write(replacements(move.changed), session=self._session)
+        if move.rearchived:
+            self._archive.bulk_write(replacements(move.rearchived), session=self._session)
         if move.new:
             self._collection.insert_many(map(as_driver_document, move.new), session=self._session)
         if move.unarchived:

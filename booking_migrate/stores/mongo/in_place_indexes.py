@@ -5,6 +5,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
 from booking_migrate.stores.mongo.client_index import duplicates_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -17,6 +18,8 @@ CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 
 EVERY_DOCUMENT = "clientId_1_every"
 """The index by which all documents of a client are found."""
+
+_CLAIM = "sessions.legacyBookingId"
 
 IS_CLIENT_DOCUMENT: Mapping[str, Any] = {"sessions": {"$type": "array"}}
 """A document whose `sessions` is no array is rejected, and must not stand in the way of its client."""
@@ -48,10 +51,7 @@ def has_client_index(collection: DriverCollection) -> bool:
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
     """
-    return any(
-        _is_on_client(index) and "partialFilterExpression" not in index and not index.get("sparse")
-        for index in _indexes(collection)
-    )
+    return any(_is_on_client(index) and _is_whole(index) for index in _indexes(collection))
 
 
 def make_client_documents_index(collection: DriverCollection) -> None:
@@ -89,6 +89,27 @@ def make_client_index(collection: DriverCollection) -> None:
                 build_index(collection, [("clientId", 1)], collation=SIMPLE, name=EVERY_DOCUMENT)
 
 
+def has_claims_index(collection: DriverCollection) -> bool:
+    """Whether an index finds the sessions of a booking.
+
+    Raises:
+        NotPermitted, ConnectionProblem: the server does not say.
+    """
+    return any(_is_on(index, _CLAIM) and _is_whole(index) for index in _indexes(collection))
+
+
+def make_claims_index(collection: DriverCollection) -> None:
+    """Make the index that finds the sessions of a booking.
+
+    Raises:
+        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
+    """
+    with writing(collection):
+        for attempt in attempts():
+            with attempt:
+                build_index(collection, [(_CLAIM, 1)], collation=SIMPLE, name=CLAIMED_BOOKINGS)
+
+
 def drop_index(collection: DriverCollection, name: str) -> bool:
     """Drop an index by its name; whether it was there.
 
@@ -111,8 +132,16 @@ def _indexes(collection: DriverCollection) -> list[Mapping[str, Any]]:
         return with_retry(lambda: list(collection.list_indexes()))
 
 
+def _is_whole(index: Mapping[str, Any]) -> bool:
+    return "partialFilterExpression" not in index and not index.get("sparse")
+
+
 def _is_on_client(index: Mapping[str, Any]) -> bool:
+    return _is_on(index, "clientId")
+
+
+def _is_on(index: Mapping[str, Any], field: str) -> bool:
     return (
-        dict(index["key"]) in ({"clientId": 1}, {"clientId": -1})
+        dict(index["key"]) in ({field: 1}, {field: -1})
         and index.get("collation", {"locale": "simple"})["locale"] == "simple"
     )

@@ -16,6 +16,9 @@ from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading,
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts, is_transient
+from booking_migrate.stores.ports import Replacement
+
+CLAIM = "sessions.legacyBookingId"
 
 
 class StepByStep(Unit):
@@ -47,6 +50,14 @@ class StepByStep(Unit):
         return _found(self._archive, any_of("_id", ids))
 
     @override
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return _found(self._collection, any_of("_id", ids))
+
+    @override
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return _found(self._collection, any_of(CLAIM, ids))
+
+    @override
     def take(self, move: Move) -> None:
         # At every moment a booking is somewhere, and until the deletion it may be seen twice.
         progress = dict(move.progress)
@@ -55,18 +66,9 @@ class StepByStep(Unit):
                 self._journal.put(written)
                 progress["noted"] = written.fields["_id"]
         insert_missing(self._archive, move.archived)
+        _replace(self._archive, move.rearchived)
         insert_missing(self._collection, move.new)
-        if move.changed:
-            operations: list[ReplaceOne[Any]] = [
-                ReplaceOne(
-                    any_of("_id", [_id_of(change.after)]), as_driver_document(change.after), collation=SIMPLE
-                )
-                for change in move.changed
-            ]
-            with writing(self._collection):
-                for attempt in attempts():
-                    with attempt:
-                        self._collection.bulk_write(operations)
+        _replace(self._collection, move.changed)
         _remove(self._collection, move.gone)
         _remove(self._archive, move.unarchived)
         self._save(move.run_id, progress)
@@ -111,6 +113,22 @@ def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> 
             other = next((raw for raw in documents if raw not in there), None)
             if other is not None:
                 raise TargetChanged(collection.name, display_id(_id_of(other))) from None
+
+
+def replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:
+    """Return the operations that replace documents by others with the same `_id`."""
+    return [
+        ReplaceOne(any_of("_id", [_id_of(change.after)]), as_driver_document(change.after), collation=SIMPLE)
+        for change in changes
+    ]
+
+
+def _replace(collection: DriverCollection, changes: Sequence[Replacement]) -> None:
+    if changes:
+        with writing(collection):
+            for attempt in attempts():
+                with attempt:
+                    collection.bulk_write(replacements(changes))
 
 
 def _remove(collection: DriverCollection, documents: Sequence[bytes]) -> None:
