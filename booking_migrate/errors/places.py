@@ -160,6 +160,13 @@ class AuthenticationModuleMissing(ConnectionProblem):
     hint = "Install it: pip install 'pymongo[{extra}]'"
 
 
+class SrvModuleMissing(ConnectionProblem):
+    """A connection string with an SRV name needs a module that is not installed."""
+
+    message = "cannot resolve a mongodb+srv:// name: the Python module dnspython is not installed"
+    hint = "Install it: pip install dnspython"
+
+
 class ConnectionStringUnresolved(ConnectionProblem):
     """The driver finds out only when it connects that it cannot use a connection string, such as one with an SRV name."""
 

@@ -108,7 +108,11 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
             kept=outcome.kept,
             earlier=tuple(
                 EarlierUndoneReport(
-                    run_id=each.run.run_id, removed=each.removed, restored=each.restored, kept=each.kept
+                    run_id=each.run.run_id,
+                    removed=each.removed,
+                    restored=each.restored,
+                    kept=each.kept,
+                    kept_ids=tuple(each.kept_ids),
                 )
                 for each in outcome.earlier
             ),

@@ -80,6 +80,7 @@ class EarlierUndoneReport(Part):
     removed: int = Field(description="client documents that the run had created")
     restored: int = Field(description="those that are again what they were before the run")
     kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(default=(), description="the first of them")
 
 
 class UndoneReport(Part):

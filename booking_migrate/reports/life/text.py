@@ -105,6 +105,9 @@ def _undone(undone: UndoneReport) -> Iterable[RenderableType]:
     for run in undone.earlier:
         parts = [f"{plural(run.removed, undone.unit)} removed", f"{grouped(run.restored)} restored"]
         yield Text(f"earlier run {run.run_id}: {', '.join(parts)}")
+        if run.kept:
+            kept = f"{plural(run.kept, undone.unit)} kept there, changed by others:"
+            yield from _listed(kept, run.kept, run.kept_ids)
     if undone.index_removed:
         yield Text("unique index on clientId removed")
     if undone.target_dropped:

@@ -12,7 +12,7 @@ from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from booking_migrate.errors import AuthenticationModuleMissing, BadConfiguration
+from booking_migrate.errors import AuthenticationModuleMissing, BadConfiguration, SrvModuleMissing
 
 _SRV = "mongodb+srv://"
 _PLAIN = "mongodb://"
@@ -48,6 +48,7 @@ def parse(uri: str) -> ConnectionString:
     Raises:
         BadConfiguration: it cannot be parsed, or an option has an impossible value.
         AuthenticationModuleMissing: it names an authentication mechanism whose module is not installed.
+        SrvModuleMissing: it has an SRV name, and the module that resolves it is not installed.
     """
     _check_encoding(uri)
     # The scheme with +srv would ask a name server, which neither the database's name nor the options depend on.
@@ -64,6 +65,8 @@ def parse(uri: str) -> ConnectionString:
         ) from None
     complaints = _check_options(options, is_srv=uri.startswith(_SRV))
     _check_modules(options)
+    if uri.startswith(_SRV) and find_spec("dns") is None:
+        raise SrvModuleMissing
     return ConnectionString(database, tuple(complaints))
 
 
