@@ -47,5 +47,6 @@ def check_archive_of(run: RunRecord, collection: InPlaceCollection, journal: Run
         raise OldBookingsLost(collection.archive_name, "migrate --in-place --archive OTHER")
     first = next(journal.ranges(run.run_id, NoteKind.MOVED), None)
     ids = [] if first is None else [note.document_id for note in first.notes[:_LOOKED_AT]]
-    if ids and not collection.archived(ids):
+    # What a later run has moved too is back in the collection when that run is undone.
+    if ids and not collection.archived(ids) and not collection.find(ids):
         raise ArchiveNotOwn(collection.archive_name, run.run_id)

@@ -80,6 +80,8 @@ class _Client:
     """Whether the archive has bookings of earlier runs too."""
 
     document: ClientDocument | None = None
+    has_given_away: bool = False
+    """Whether its document from before is another client's now, and it has got a new one."""
 
 
 class Group:
@@ -134,12 +136,26 @@ class Group:
             document = read_client_document(raw)
             if client is not None and isinstance(document, ClientDocument):
                 client.document = document
+        related.update(self._passed_documents(loaded))
         if ids:
             found = self._unit.standing(ids)
             self._standing.update((sort_key(read_booking(raw).document_id), raw) for raw in found)
         if self._manner.searches:
             related.update(self._search(ids, loaded.values()))
         return [client_id for key, client_id in related.items() if key not in self._clients]
+
+    def _passed_documents(self, loaded: Mapping[bytes, _Client]) -> Iterable[tuple[bytes, Any]]:
+        """Find the clients whose documents were others' before the runs."""
+        lacking = []
+        for key, client in loaded.items():
+            before = self._noted.before(key)
+            own = None if client.document is None else identity_of(client.document.raw)
+            if before is not None and identity_of(before) != own:
+                lacking.append(read_booking(before).document_id)
+        for raw in self._unit.standing(lacking) if lacking else ():
+            document = read_client_document(raw)
+            if isinstance(document, ClientDocument):
+                yield sort_key(document.client_id), document.client_id
 
     def _search(self, ids: Sequence[Any], loaded: Iterable[_Client]) -> Iterable[tuple[bytes, Any]]:
         """Find the clients that have sessions of these bookings, and those whose bookings these have sessions of."""
@@ -170,21 +186,34 @@ class Group:
                 loser = self._clients.get(client_key_of(superseded) or b"")
                 if loser is not None:
                     loser.superseded.add(key)
-        self._follow_documents()
+        self._follow_documents(returned)
         places = self._places()
         for key, client in self._clients.items():
             self._give_back(key, client, places, returned)
         return returned
 
-    def _follow_documents(self) -> None:
-        """Take a document of before the runs whose `clientId` was changed for that of the client that it was of."""
+    def _follow_documents(self, returned: Return) -> None:
+        """Find the documents from before the runs whose `clientId` was changed.
+
+        One is taken for that of the client that it was of, unless this client has got another one, which is kept.
+        """
+        holders = {
+            identity_of(each.document.raw): each
+            for each in self._clients.values()
+            if each.document is not None
+        }
         for key, client in self._clients.items():
             before = self._noted.before(key)
-            if client.document is not None or before is None:
+            holder = None if before is None else holders.get(identity_of(before))
+            if holder is None or holder is client or holder.document is None:
                 continue
-            for other in self._clients.values():
-                if other.document is not None and identity_of(other.document.raw) == identity_of(before):
-                    client.document, other.document = other.document, None
+            if client.document is not None and not self._manner.discards:
+                client.has_given_away = True
+                continue
+            if client.document is not None:
+                returned.gone.append(client.document.raw)
+                _count(returned.since, later=sum(one.legacy_key is None for one in client.document.sessions))
+            client.document, holder.document = holder.document, None
 
     def _places(self) -> Mapping[bytes, _Place]:
         """Return where the session of each booking is taken from: its client's document if that has one."""
@@ -206,7 +235,7 @@ class Group:
         now = client.document
         own = self._owned.get(key, set())
         rest, copies = _without_foreign(now, {each for each in places if each not in own}, places)
-        before = self._noted.before(key)
+        before = None if client.has_given_away else self._noted.before(key)
         is_bystander = not (client.originals or client.superseded)
         if is_bystander:
             self._clear(now, rest, returned)

@@ -4,17 +4,19 @@ It means what `migrate.pipeline` means: the same conversion, the same consolidat
 client stands in one collection, and that its converted bookings leave it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.flat import FlatReader
@@ -107,6 +109,8 @@ class GroupPlanner:
         sessions = self._take(unit.find(client_ids), clients, result)
         archived = self._archived(unit, sessions)
         superseded = self._distribute(unit, sessions, archived, clients, result)
+        for refused in self._refuse_taken(unit, clients, result):
+            superseded.pop(refused.id_key, None)
         self._find_losers(unit, superseded, clients)
         earlier = self._earlier(unit, clients)
         traces = _traces(history, clients)
@@ -200,6 +204,25 @@ class GroupPlanner:
             is_copy = session.id_key in client.claims or session.id_key in standing
             (client.copies if is_copy else client.sessions).append(session)
         return superseded
+
+    @staticmethod
+    def _refuse_taken(unit: Unit, clients: Mapping[bytes, Client], result: GroupPlan) -> Iterator[Session]:
+        """Reject the bookings of clients whose client document others have made that of another client; yield them."""
+        without = [each for each in clients.values() if each.document is None and each.sessions]
+        ids = [client_document_id(each.client_id) for each in without]
+        new = {sort_key(document_id): each for document_id, each in zip(ids, without, strict=True)}
+        for raw in unit.standing(ids) if ids else ():
+            document = read_client_document(raw)
+            if not isinstance(document, ClientDocument):
+                continue
+            client = new[sort_key(document.document_id)]
+            if sort_key(document.client_id) != sort_key(client.client_id):
+                detail = f"the client's document is one of client {display_id(document.client_id)} now"
+                fault = Fault(Reason.CONFLICT, "clientId", detail)
+                for session in client.sessions:
+                    result.reject(Rejection(session.booking, (fault,), session.legacy_id))
+                    yield session
+                client.sessions = []
 
     @staticmethod
     def _find_losers(unit: Unit, superseded: Mapping[bytes, Session], clients: dict[bytes, Client]) -> None:

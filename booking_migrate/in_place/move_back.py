@@ -106,7 +106,10 @@ def undo_in_place(
     if run.server_session is not None:
         collection.end_session(run.server_session)
     run = stores.journal.save(
-        run.run_id, state=RunState.ROLLING_BACK.value, server_session=collection.server_session()
+        run.run_id,
+        state=RunState.ROLLING_BACK.value,
+        problem=None,
+        server_session=collection.server_session(),
     )
     undoing = _Undo(
         run,

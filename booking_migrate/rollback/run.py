@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from booking_migrate.cutover.run import recover
-from booking_migrate.errors import Finalized, LaterRun, NoRun, NothingLater
+from booking_migrate.errors import (
+    BookingMigrateError,
+    Finalized,
+    LaterRun,
+    LeaseLost,
+    NoMajority,
+    NoRun,
+    NothingLater,
+)
 from booking_migrate.events import Listener
 from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.rollback.restore import RestorationPlan, restore
@@ -137,7 +145,21 @@ def roll_back(
                 _refuse_discarding(now)
             outcome = undo(now, stores, lock, listener, signal_guard)
     except BaseException as error:
+        _note_problem(run.run_id, stores.journal, error)
         lock.release_after(error)
         raise
     lock.release()
     return outcome
+
+
+def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:
+    """Note what ended a rollback that goes on later: its process is not dead, it has ended by itself."""
+    if isinstance(error, LeaseLost | NoMajority):
+        # The run belongs to another process now, or what is noted about it would not be acknowledged.
+        return
+    problem = error.message if isinstance(error, BookingMigrateError) else type(error).__name__
+    try:
+        if any(run.run_id == run_id and run.state is RunState.ROLLING_BACK for run in journal.runs()):
+            journal.annotate(run_id, problem=problem)
+    except BookingMigrateError as trouble:
+        error.add_note(f"The run's state could not be saved: {trouble.message}")

@@ -130,7 +130,7 @@ def _standing(
         run=run,
         heard_at=heard_at,
         is_alive=is_alive,
-        is_stale=is_open and not is_alive,
+        is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
         possible=() if is_alive else tuple(possible_commands(run, is_newest=is_newest)),

@@ -97,7 +97,7 @@ def undo(
     """
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
-    run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value)
+    run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value, problem=None)
     undoing = _Undo(run, stores, lock, listener, signal_guard)
     undoing.documents()
     undo_rejects(run, stores, lock, signal_guard)

@@ -153,3 +153,46 @@ class TestMovedSessions:
         before = contents(database)
         assert 0 == command(*MIGRATE).returncode
         return before
+
+
+def test_bookings_after_accounts_were_joined(database: Db, command: Run) -> None:
+    """A booking of a client whose document is another client's now is a conflict, and a rollback still ends."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command(*MIGRATE)
+    _join(database)
+    database.bookings.insert_one(booking(33))
+    again = command(*MIGRATE)
+    undone = command(*ROLLBACK)
+
+    assert (3, 1) == (again.returncode, json.loads(again.stdout)["counts"]["conflicts"]), again.stderr
+    assert 3 == undone.returncode, undone.stderr
+    expected = sorted([*_encoded({1: NEW, 5: NEW}), bson.encode(booking(33), codec_options=CODEC)])
+    assert expected == _bookings(database)
+
+
+def test_an_earlier_document_that_was_passed_on(database: Db, command: Run) -> None:
+    """A document from before that lost its bookings and went to another client goes back with --discard-later."""
+    database.bookings.insert_many(map(booking, range(8)))
+    database.bookings.insert_one({"_id": 8, "clientId": ONE, "sessions": [OWN], "totalSessions": 1})
+    before = contents(database)
+    command(*MIGRATE)
+    database.bookings.update_one({"_id": 8}, {"$set": {"clientId": NEW, "sessions": [OWN]}})
+    undone = command(*DISCARD)
+
+    assert 0 == undone.returncode, undone.stderr
+    assert before == contents(database)
+
+
+def test_a_booking_that_two_runs_moved(database: Db, command: Run) -> None:
+    """The only booking of a run, which a later run moved again, does not stop the rollback of the first."""
+    database.bookings.insert_one(booking(1))
+    before = contents(database)
+    command(*MIGRATE)
+    database.bookings.delete_many({})
+    database.bookings.insert_one(booking(1))
+    again = command(*MIGRATE)
+    undone = command(*ROLLBACK)
+
+    assert (0, 1) == (again.returncode, json.loads(again.stdout)["counts"]["migrated"])
+    assert undone.returncode in (0, 3), undone.stderr
+    assert before == contents(database)

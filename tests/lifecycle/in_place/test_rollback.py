@@ -186,3 +186,23 @@ def test_interrupted_run_is_undone(database: Db, command: Run, killed: Killed) -
 
     assert 0 == undone.returncode, undone.stderr
     assert before == contents(database)
+
+
+def test_a_failed_rollback_is_not_called_dead(database: Db, command: Run) -> None:
+    """A rollback that ended by itself is listed with what ended it, and the same command completes it."""
+    database.bookings.insert_many(map(booking, range(8)))
+    before = contents(database)
+    command(*MIGRATE)
+    database.command("collMod", "bookings", validator={"sessions": {"$type": "array"}})
+    failed = command(*ROLLBACK)
+    run = json.loads(command("status", "--json").stdout)["runs"][0]
+    database.command("collMod", "bookings", validator={})
+    done = command(*ROLLBACK)
+    after = json.loads(command("status", "--json").stdout)["runs"][0]
+
+    assert failed.returncode not in (0, 3)
+    assert ("rolling-back", False, False) == tuple(run[name] for name in ("state", "alive", "stale"))
+    assert run["problem"]
+    assert 0 == done.returncode, done.stderr
+    assert before == contents(database)
+    assert ("rolled-back", None) == (after["state"], after["problem"])

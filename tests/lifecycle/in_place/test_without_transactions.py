@@ -107,3 +107,28 @@ def test_rollback_killed_at_every_step(database: Db, command: Run, killed: Kille
 
         assert 0 == done.returncode, (step, done.stderr)
         assert before == contents(database), step
+
+
+@pytest.mark.parametrize(
+    "step", [Step.RANGE_NOTED, Step.ARCHIVED, Step.DOCUMENTS_WRITTEN, Step.MOVE_PREPARED]
+)
+def test_a_decision_killed_at_every_step(database: Db, command: Run, killed: Killed, step: Step) -> None:
+    """A booking that was stored again for another client replaces its session, whatever step the run is killed at."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command(*MIGRATE)
+    database.bookings.insert_one(booking(1, clientId=client(2), notes="stored again"))
+    stored = contents(database)
+    decide = (*MIGRATE, "--on-conflict", "source")
+    assert -9 == killed(step.value, 1, *decide).returncode
+    done = command(*decide)
+    claims = database.bookings.aggregate(
+        [{"$unwind": "$sessions"}, {"$match": {"sessions.legacyBookingId": booking(1)["_id"]}}]
+    )
+    owners = [each["clientId"] for each in claims]
+    run_id = json.loads(done.stdout)["run_id"]
+    undone = command("rollback", "--run", run_id, "--yes", "--json", "--quiet")
+
+    assert 0 == done.returncode, done.stderr
+    assert [client(2)] == owners
+    assert 0 == undone.returncode, undone.stderr
+    assert stored == contents(database)
