@@ -19,7 +19,7 @@ from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 
 class StepByStep(Unit):
-    """See `Unit` for the promises. Nobody else may write to these documents meanwhile."""
+    """See `Unit` for the promises. Other processes must not write to these documents meanwhile."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> 
     """Insert documents, some of which may be there since a step was cut off.
 
     Raises:
-        TargetChanged: another one is there instead: somebody else is writing.
+        TargetChanged: another one is there instead: another process is writing.
     """
     if not documents:
         return
