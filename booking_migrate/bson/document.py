@@ -62,7 +62,7 @@ _INT32 = struct.Struct("<i")
 
 
 class MalformedBson(ValueError):
-    """Bytes that are no BSON document."""
+    """Bytes that are not a BSON document."""
 
     def __init__(self, position: int, problem: str) -> None:
         super().__init__(f"byte {position}: {problem}")
@@ -106,7 +106,7 @@ def elements(raw: bytes) -> Iterator[Element]:
     """Take a BSON document (or array) apart, one level deep, without decoding any value.
 
     Raises:
-        MalformedBson: if the bytes are no BSON document.
+        MalformedBson: if the bytes are not a BSON document.
     """
     end = len(raw) - 1
     if len(raw) < 5 or _INT32.unpack_from(raw)[0] != len(raw) or raw[end] != 0:  # noqa: PLR2004
@@ -144,7 +144,7 @@ def _size(kind: int, raw: bytes, start: int, end: int) -> int:
 
 
 def _regex_size(raw: bytes, start: int, end: int) -> int:
-    """Return a regular expression is two C strings: pattern and flags."""
+    """Return the size of a regular expression, which is two C strings: pattern and flags."""
     pattern_end = raw.find(0, start, end)
     flags_end = raw.find(0, pattern_end + 1, end) if pattern_end >= 0 else -1
     if flags_end < 0:
@@ -156,7 +156,7 @@ def check_structure(raw: bytes) -> None:
     """Check every level of a document for sound lengths, without judging its values.
 
     Raises:
-        MalformedBson: with the position inside ``raw``, if the bytes are no BSON document.
+        MalformedBson: with the position inside ``raw``, if the bytes are not a BSON document.
     """
     pending = [(0, raw)]
     while pending:
@@ -203,7 +203,7 @@ def read_exactly(raw: bytes) -> Document | None:
 def read_fields(raw: bytes) -> Document:
     """Decode a document's first level; values that would change on the way become `Opaque`.
 
-    Of a name that occurs twice the last value counts. Names that are no UTF-8 come as surrogate escapes.
+    Of a name that occurs twice the last value counts. Names that are not UTF-8 come as surrogate escapes.
     """
     document = read_exactly(raw)
     if document is not None and Code not in map(type, document.values()):
@@ -220,7 +220,7 @@ def read_value(element: Element) -> Any:
 
 
 def value_in(raw: bytes, name: bytes) -> Any:
-    """Return the value of a document's first field of a name, decoded, or None if there is none. Nothing else is decoded."""
+    """Return the value of a document's first field of a name, decoded, or None if the field is absent. Nothing else is decoded."""
     element = next((part for part in elements(raw) if part.name == name), None)
     if element is None:
         return None
@@ -280,7 +280,7 @@ def body_of(fields: Mapping[str, Any]) -> bytes:
     if not id_elsewhere and Opaque not in map(type, fields.values()):
         try:
             return encode(fields, codec_options=CODEC)[4:-1]
-        except UnicodeEncodeError:  # A field name that is no UTF-8.
+        except UnicodeEncodeError:  # A field name that is not UTF-8.
             pass
     return b"".join([element_of(name, value).raw for name, value in fields.items()])
 

@@ -100,5 +100,5 @@ def _invalid_text(value: Any) -> bytes | None:
 
 
 def shorten(text: str, longest: int = LONGEST) -> str:
-    """Cut a text to so many characters, the last one an ellipsis if anything is lost."""
+    """Cut a text to a number of characters, the last one an ellipsis if anything is lost."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,4 +1,4 @@
-"""Flat BSON documents at a glance: documents of one layout are taken apart by one compiled pattern.
+"""The fast path for flat BSON documents: documents of one layout are sliced by one compiled pattern.
 
 A layout is the names and types of a document's fields in their order. Nearly all documents of a collection share a few of
 them, and then one match gives every value's bytes without decoding any. The pattern is BSON's own grammar for that layout
@@ -30,10 +30,10 @@ _FIXED_SIZES = {
     0x13: 16,  # Decimal128
 }
 _MOST = 24
-"""How many layouts are known at a time; a collection that has more of them is read the thorough way."""
+"""How many layouts are known at a time; a collection that has more of them is read by the reference path."""
 
 _MOST_MISSES = 1000
-"""After so many documents of no known layout nothing new is learned."""
+"""After this number of documents without a known layout no further layout is learned."""
 
 _REMEMBERED, _LONGEST_REMEMBERED = 5000, 64
 """How many values of a field are remembered, and up to which length."""
@@ -74,10 +74,10 @@ def layout_of(raw: bytes, cut: frozenset[str], wanted: Container[str]) -> Layout
     Args:
         raw: the document's BSON.
         cut: names of fields that are to be left out of `Layout.kept`.
-        wanted: names of fields whose values somebody wants; each takes some time.
+        wanted: names of fields whose values the caller needs; each takes some time.
 
     Raises:
-        MalformedBson: the bytes are no BSON document.
+        MalformedBson: the bytes are not a BSON document.
     """
     kinds: dict[str, int] = {}
     place: dict[str, int] = {}
@@ -147,7 +147,7 @@ class _Known(Generic[Plan]):
 
 
 class LayoutCache(Generic[Plan]):
-    """The layouts met so far, each with what somebody makes of it once, and the values met so far."""
+    """The layouts met so far, each with the plan that the caller made for it, and the values met so far."""
 
     def __init__(
         self,
@@ -156,11 +156,11 @@ class LayoutCache(Generic[Plan]):
         checks: Mapping[str, Check],
         wanted: Iterable[str] = (),
     ) -> None:
-        """Begin with none.
+        """Create an empty cache.
 
         Args:
             cut: see `layout_of`.
-            plan: says what is to be done with the documents of a layout; None: they are not for a glance.
+            plan: returns what is to be done with the documents of a layout; None: they are left to the reference path.
             checks: what the strings and numbers of a field have to be. All other strings may be any.
             wanted: see `layout_of`; fields with checks are wanted anyway.
         """
@@ -173,7 +173,7 @@ class LayoutCache(Generic[Plan]):
         self._misses = 0
 
     def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[LayoutGroup[Plan]]:
-        """Return the documents of each layout, without those that have to be read the thorough way.
+        """Return the documents of each layout, without those that are left to the reference path.
 
         Args:
             raw: bytes in which documents stand, one behind the other.
@@ -219,7 +219,7 @@ class LayoutCache(Generic[Plan]):
     def _group(
         self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
     ) -> Sequence[LayoutGroup[Plan]]:
-        """Return those documents of one layout whose values are as they have to be; none if there are none."""
+        """Return the documents of one layout whose values pass the checks; possibly none."""
         if not rows:
             return ()
         known.met += len(rows)
@@ -285,7 +285,7 @@ def _double(value: bytes) -> float:
 
 
 def text_of(value: bytes) -> str | None:
-    """Return the text of a string as it stands in a match; None if it is no UTF-8."""
+    """Return the text of a string as it stands in a match; None if it is not UTF-8."""
     try:
         return value[4:-1].decode()
     except UnicodeDecodeError:

@@ -74,7 +74,7 @@ def _terminated(text: bytes) -> bytes:
 
 
 def _document(value: bytes) -> bytes:
-    """Fields in order: type bracket, then name, then value; a document that ends first sorts first."""
+    """Return the key of fields in order: type bracket, then name, then value; a document that ends first sorts first."""
     return (
         b"".join(
             b"%c%b\x00%b" % (_BRACKETS[element.kind], element.name, _KEYS[element.kind](element.value))
@@ -85,7 +85,7 @@ def _document(value: bytes) -> bytes:
 
 
 def _binary(value: bytes) -> bytes:
-    """Length, then subtype, then bytes."""
+    """Return the key of length, then subtype, then bytes."""
     return struct.pack(">I", struct.unpack_from("<i", value)[0]) + value[4:]
 
 

@@ -16,7 +16,7 @@ EXPERT_FIELDS = ("expertUserId", "expertEmail")
 
 @dataclass(slots=True)
 class Booking:
-    """A document of the source. Not frozen, because a million of these are made; nobody changes one."""
+    """A document of the source. Not frozen, because a million of these are made; treat it as immutable."""
 
     raw: bytes
     """The BSON bytes as they stand in the source."""
@@ -32,7 +32,7 @@ class Booking:
 
     @property
     def document_id(self) -> Any:
-        """Return the `_id`, or None if there is none."""
+        """Return the `_id`, or None if it is absent."""
         return self.fields.get("_id")
 
     @property
@@ -62,7 +62,7 @@ def read_booking(raw: bytes) -> Booking:
     """Read one document.
 
     Raises:
-        MalformedBson: if the bytes are no BSON document.
+        MalformedBson: if the bytes are not a BSON document.
     """
     fields = read_exactly(raw)
     if fields is not None and _NOT_FLAT.isdisjoint(map(type, fields.values())):

@@ -55,7 +55,7 @@ class StoredSession:
 
     @cached_property
     def fields(self) -> Document:
-        """Return the session's first level, decoded; empty if the element is no document."""
+        """Return the session's first level, decoded; empty if the element is not a document."""
         return read_fields(self.element.value) if self.element.kind == _DOCUMENT else {}
 
     @property
@@ -65,11 +65,11 @@ class StoredSession:
 
     @property
     def identity(self) -> bytes:
-        """Return what tells the session from others: the sort key of `sessionId`, or its bytes if it has none."""
+        """Return what identifies the session: the sort key of `sessionId`, or its bytes if it has none."""
         return sort_key(self.fields["sessionId"]) if "sessionId" in self.fields else self.element.value
 
     def time(self, name: str) -> int | None:
-        """`createdAt` or `updatedAt` in milliseconds since 1970; if absent, the time in an ObjectId it came from."""
+        """Return `createdAt` or `updatedAt` in milliseconds since 1970; if absent, the time in the booking's ObjectId."""
         value, legacy_id = self.fields.get(name), self.fields.get("legacyBookingId")
         if type(value) is DatetimeMS:
             return int(value)
@@ -117,10 +117,10 @@ class ClientDocument:
 
 
 def read_client_document(raw: bytes) -> ClientDocument | Fault:
-    """Read a client document, or say why it is none that can be carried.
+    """Read a client document, or return the fault that keeps it from being migrated.
 
     Raises:
-        MalformedBson: if the bytes are no BSON document.
+        MalformedBson: if the bytes are not a BSON document.
     """
     parts = tuple(elements(raw))
     kinds = {part.name: part.kind for part in parts}
@@ -135,7 +135,7 @@ def read_client_document(raw: bytes) -> ClientDocument | Fault:
         return Fault(Reason.CLIENT_ID_MISSING, "clientId", "absent")
     if not is_client_id(document.client_id):
         return Fault(
-            Reason.CLIENT_ID_INVALID, "clientId", f"{describe(document.client_id)} is no client's id"
+            Reason.CLIENT_ID_INVALID, "clientId", f"{describe(document.client_id)} is not a client id"
         )
     return document
 

@@ -1,6 +1,6 @@
 """From a client's sessions and the documents it has already to one client document.
 
-Everything about one client comes in and one `Consolidation` comes out: the document as it must be, and what became of
+Everything about one client comes in and one `Consolidation` comes out: the document as it must be, and the outcome of
 each booking. Nothing here knows places or batches.
 """
 
@@ -32,7 +32,7 @@ class ClientCase:
     """Its client documents in the source."""
 
     in_target: ClientDocument | None = None
-    """Its client document in the target, as it was before this tool wrote to it."""
+    """Its client document in the target, in the version before this tool wrote to it."""
 
     found: ClientDocument | None = None
     """Its client document in the target that the result replaces: bookings that are sessions of it already migrated."""
@@ -40,7 +40,7 @@ class ClientCase:
 
 @dataclass(frozen=True, slots=True)
 class Consolidation:
-    """What became of one client."""
+    """The outcome of one client."""
 
     document: bytes | None
     """The client document as the target must have it; None if the client gets none."""
@@ -109,7 +109,7 @@ def consolidate(
 
 
 def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession], list[Rejection]]:
-    """Return the document to go on from, what the client's other documents have beyond it, and what contradicts it.
+    """Return the document to continue from, what the client's other documents have beyond it, and what contradicts it.
 
     The target's document is the base, as it came from the source; among documents to be joined the oldest is it.
     """
@@ -201,7 +201,7 @@ def _found_already(case: ClientCase, migrated: Sequence[Session]) -> tuple[list[
 
 
 def _made_anew(case: ClientCase, fates: "_Dispositions") -> bytes | None:
-    """Return the document of all bookings, if the target's is what a run made of some of them and nobody touched it since.
+    """Return the document of all bookings, if the target's is what a run made of some of them and is unchanged since.
 
     Then it does not matter which bookings came first: a run over all of them at once would have made this one.
     """
@@ -216,7 +216,7 @@ def _made_anew(case: ClientCase, fates: "_Dispositions") -> bytes | None:
 
 
 def _without_copies(ordered: Sequence[Session]) -> list[Session]:
-    """Of sessions in their order, the first of each booking."""
+    """Return the first session of each booking, in their order."""
     befores = [None, *ordered]
     return [
         session
@@ -227,7 +227,7 @@ def _without_copies(ordered: Sequence[Session]) -> list[Session]:
 
 @dataclass(frozen=True, slots=True)
 class _Dispositions:
-    """What becomes of a client's bookings."""
+    """The outcome of a client's bookings."""
 
     new: Sequence[Session] = ()
     already: Sequence[Session] = ()
@@ -239,7 +239,7 @@ class _Dispositions:
     """Bookings whose session is derived again, by the index of that session among those that are present."""
 
     kept: Sequence[Rejection] = ()
-    """See `Consolidation.kept`."""
+    """Of ``already``, those whose session was kept with other content, by a recorded decision."""
 
     dropped: frozenset[int] = frozenset()
     """The indexes of further sessions of bookings whose session is derived again, which stand there more than once."""
@@ -265,7 +265,7 @@ def _sort_out(
     """Find out which bookings are new, which are there already, and which are there with other content or twice."""
     unique = _without_copies(ordered)
     if base and unique and compose(None, unique) == base.raw:
-        # The usual case of a second run, told without taking the document apart.
+        # The common case of a second run, found without taking the document apart.
         return _Dispositions(already=ordered)
     stored = _Stored(present)
     new: list[Session] = []

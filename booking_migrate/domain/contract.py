@@ -335,7 +335,7 @@ def _number_check(least: float | None) -> Callable[[Any], Any]:
 
 
 def _length_check(longest: int) -> Callable[[str], str]:
-    """Return a check for a string of at most so many UTF-16 units, which is how the application counts."""
+    """Return a check for a string of at most ``longest`` UTF-16 units, which is how the application counts."""
 
     def check(value: str) -> str:
         if 2 * len(value) > longest and utf16_length(value) > longest:

@@ -20,7 +20,7 @@ def session_id(legacy_id: Any, created_at: int) -> ObjectId:
 
     Args:
         legacy_id: the booking's `_id`, as decoded (or `Opaque`).
-        created_at: the booking's creation time in milliseconds since 1970; used if `_id` is no ObjectId.
+        created_at: the booking's creation time in milliseconds since 1970; used if `_id` is not an ObjectId.
     """
     if type(legacy_id) is ObjectId:
         return ObjectId(session_object_id(legacy_id.binary))

@@ -47,7 +47,7 @@ _ADDED = (*EXPERT_FIELDS, *STATES)
 
 @dataclass(slots=True)
 class Session:
-    """A converted booking. Not frozen, because a million of these are made; nobody changes one."""
+    """A converted booking. Not frozen, because a million of these are made; treat it as immutable."""
 
     raw: bytes
     """The session's BSON bytes."""
@@ -71,7 +71,7 @@ class Session:
     price: Any
     currency: str
     fields: Document | None = field(default=None, compare=False, repr=False)
-    """The booking's first level as decoded, for whoever looks on; let go of early, since it takes much memory."""
+    """The booking's first level as decoded, for observers; dropped early, since it takes much memory."""
 
     def order(self) -> tuple[int, bytes]:
         """Return where the session stands among its client's: by creation, then by old id."""
@@ -137,7 +137,7 @@ class Converter:
 
 
 _RESERVED_DETAIL = "the new structure gives this name itself"
-_NO_TIME = "neither createdAt nor updatedAt, and the _id is no ObjectId to take the time from"
+_NO_TIME = "neither createdAt nor updatedAt, and the _id is not an ObjectId to take the time from"
 
 
 def _structural_faults(booking: Booking) -> list[Fault]:
@@ -193,7 +193,7 @@ def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
 def _fill_in(
     document: Document, names: tuple[str, str], person: Person | None, not_found: Reason, user_id: Any
 ) -> list[Fault]:
-    """Put a user's id and email where they are absent, or say what is not to be had."""
+    """Put a user's id and email where they are absent, or return the faults of those that are not known."""
     if person is None:
         detail = "the expert names no user" if user_id is None else f"no user {display_id(user_id)}"
         return [Fault(not_found, next(name for name in names if name not in document), detail)]

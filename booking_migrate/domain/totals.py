@@ -20,7 +20,7 @@ _INT32 = range(-(1 << 31), 1 << 31)
 _INT64 = range(-(1 << 63), 1 << 63)
 
 NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
-"""The Python types of BSON's numbers; bool is none of them."""
+"""The Python types of BSON's numbers; bool is not among them."""
 
 
 def decimal_of(value: float | Decimal128) -> Decimal:

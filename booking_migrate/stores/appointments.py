@@ -63,7 +63,7 @@ AppointmentBlock = Mapping[int, bytes]
 
 
 def mark_of(expert_id: Any) -> bytes:
-    """Return twelve bytes that tell experts apart: those of an ObjectId, or a digest, which no ObjectId happens to be."""
+    """Return twelve bytes that identify an expert: those of an ObjectId, or a digest, which equals no ObjectId."""
     if type(expert_id) is ObjectId:
         return expert_id.binary
     return sha256(sort_key(expert_id)).digest()[:12]
@@ -86,7 +86,7 @@ class AppointmentSpool:
     """Appointments on disk."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Create the database without appointments."""
         self._database = open_scratch(
             "CREATE TABLE part (bucket INTEGER, records BLOB);"
             "CREATE INDEX by_bucket ON part (bucket);"
@@ -179,7 +179,7 @@ class AppointmentSpool:
         return str(text)
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Remove all data. May be called twice."""
         self._database.close()
 
 

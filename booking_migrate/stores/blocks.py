@@ -36,7 +36,7 @@ class DocumentBlock(NamedTuple):
     """The marks of those whose `_id` occurs more than once in their place, by number."""
 
     def read(self) -> "tuple[DocumentBlock, Chunk | None]":
-        """See `Chunk.read`, if no client is split."""
+        """Return the block itself, without a rest, since no client is split."""
         return self, None
 
     def document(self, number: int) -> bytes:

@@ -96,7 +96,7 @@ def _last_boundary(part: DocumentBlock, before: bytes | None) -> int | None:
 
     Args:
         part: some documents.
-        before: the key of the last client ahead of them; None if there is none.
+        before: the key of the last client ahead of them; None if they are the first.
     """
     first, last = 0, None
     for number in reversed(range(len(part.starts))):

@@ -22,13 +22,13 @@ class Connection:
     """
 
     def __init__(self, uri: str | None = None, database: str | None = None) -> None:
-        """Remember what the user gave.
+        """Keep what the user passed.
 
         Args:
             uri: the connection string, if any.
             database: the database's name, if any; else the one in the connection string's path counts.
         """
-        # A file with a secret ends with a line end, which is no part of it.
+        # A file with a secret ends with a line end, which does not belong to it.
         self._uri = uri.strip() if uri else uri
         self._database = database
         self._client: MongoClient[Document] | None = None

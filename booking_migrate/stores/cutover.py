@@ -12,7 +12,7 @@ from bson import json_util
 
 @dataclass(frozen=True, slots=True)
 class IndexNote:
-    """What became of one index of the old collection."""
+    """How a cut-over handled one index of the old collection."""
 
     name: str
     keys: str
@@ -55,7 +55,7 @@ _REASONS = {
 
 
 def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -> tuple[OptionNote, ...]:
-    """Return what becomes of the options of a source when a target takes its place (manual, reference/command/collMod).
+    """Return which options of a source are kept when a target takes its place (manual, reference/command/collMod).
 
     Images for change streams can be set on any collection, and are. Everything else the target has already, or never gets.
 
@@ -101,12 +101,12 @@ class LiveCollections(Protocol):
         None if it can.
 
         Raises:
-            UnfitPlace: an index or option of the target is in the way of client documents.
+            UnfitPlace: an index or option of the target conflicts with client documents.
             WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
         """
 
     def settings(self) -> str:
-        """Return what tells the source from every other collection, its options and its indexes, as Extended JSON."""
+        """Return the source's identity, options and indexes as Extended JSON."""
 
     def raise_fence(self) -> None:
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
@@ -116,9 +116,9 @@ class LiveCollections(Protocol):
         """
 
     def lift_fence(self, settings: str) -> None:
-        """Give the source its own validator back, if it has the fence's, and end a block of all writes. May be repeated.
+        """Restore the source's own validator, if it has the fence's, and end a block of all writes. May be repeated.
 
-        After the swap there is no validator of the fence any more, but there may be the block.
+        After the swap the fence's validator no longer exists, but the block may.
         """
 
     def refuses_writes(self, settings: str) -> bool:
@@ -145,7 +145,7 @@ class LiveCollections(Protocol):
         """Drop the copy, if it is there."""
 
     def carry(self, bookings: Iterable[bytes]) -> int:
-        """Put old bookings beside the client documents of the target; how many.
+        """Insert old bookings beside the client documents of the target; return how many.
 
         The unique index on `clientId` then counts for client documents only, and another one serves queries for all.
         """
@@ -154,7 +154,7 @@ class LiveCollections(Protocol):
         """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
 
     def swap(self) -> None:
-        """Give the target the source's name, in whose place it steps, in one atomic rename.
+        """Replace the source by the target in one atomic rename.
 
         Before that it gets the source's images for change streams, and that is read again.
         """
@@ -163,10 +163,10 @@ class LiveCollections(Protocol):
         """Return whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
 
     def options(self, settings: str) -> Sequence[OptionNote]:
-        """Return what has become of the old collection's options, by what the server lists of the live one."""
+        """Return which of the old collection's options are kept, according to the options that the server lists for the live one."""
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
-        """Give the live collection those of the old one's indexes that make sense for client documents."""
+        """Create on the live collection those of the old one's indexes that are useful for client documents."""
 
 
 class RestoredCollection(Protocol):
@@ -181,16 +181,16 @@ class RestoredCollection(Protocol):
         """Return the collection's name."""
 
     def begin(self, settings: str) -> None:
-        """Make it anew, empty, with the options of the old collection (see `LiveCollections.settings`).
+        """Create it again, empty, with the options of the old collection (see `LiveCollections.settings`).
 
         Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings.
         """
 
     def insert(self, documents: Sequence[bytes]) -> None:
-        """Put documents in, durably. What is there already with the same bytes is no fault: an answer may get lost."""
+        """Insert documents durably. One that exists already with the same bytes is accepted: an earlier reply may have been lost."""
 
     def complete(self, settings: str) -> Sequence[IndexNote]:
-        """Give it the old collection's indexes and validator. An index that the data does not allow is left out and named."""
+        """Create the old collection's indexes and validator. An index that the data does not allow is left out and named."""
 
     def is_same(self, other: str) -> bool:
         """Return whether another collection holds exactly its documents, by the server's hash of them."""

@@ -67,7 +67,7 @@ class Destination(Protocol):
     def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return those of some documents, which need not be in it, that meet a query as the collection would compare them.
 
-        None if the server cannot tell.
+        None if the server cannot evaluate it.
         """
 
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
@@ -125,7 +125,7 @@ def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
     """Refuse a collection that cannot take client documents.
 
     Raises:
-        UnfitPlace: an index or option is in the way.
+        UnfitPlace: an index or option prevents it.
     """
     refusal = refusal_of(place, found)
     if refusal is not None:

@@ -11,19 +11,19 @@ _BLOCK = 1 << 18
 
 
 def fingerprint(place: Place, connection: Connection, *, only_count: bool = False) -> dict[str, str | int]:
-    """Return what tells the data of a place from other data.
+    """Return what identifies the data of a place.
 
     Args:
         place: a file: its size and the SHA-256 of its bytes; a collection: how many documents, and the newest.
         connection: the server and database of collections.
-        only_count: of a collection, count the documents only: people log in all the time, which changes them.
+        only_count: of a collection, only count the documents: logins change users continuously.
 
     Raises:
         PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: it cannot be read; standard input never can,
             since it comes only once.
     """
     if isinstance(place, StreamPlace):
-        raise UnusablePlace("-", "standard input comes only once, so no plan can hold on to it")
+        raise UnusablePlace("-", "standard input comes only once, so a plan cannot refer to it")
     if isinstance(place, CollectionPlace):
         collection = connection.collection(place.name)
         from booking_migrate.stores.mongo.fingerprint import collection_fingerprint  # noqa: PLC0415 - slow to import

@@ -1,7 +1,7 @@
 """The port of a migration within one collection, beside a running application. The docstrings are promises.
 
 One group of clients is moved at a time, as one unit of work: its client documents are written, its old bookings go to the
-archive and out of the collection, and the journal says so, all at once. Whoever reads sees each booking in one shape.
+archive and out of the collection, and the journal says so, all at once. A reader sees each booking in one shape only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,20 +62,20 @@ class Move:
 
     run_id: str
     token: int
-    """See `RunJournal.note`."""
+    """The token of the run's lock, under which its notes are kept."""
 
 
 class Unit(Protocol):
-    """What one unit of work sees, and how it writes. All of its reads show one moment."""
+    """What one unit of work sees, and how it writes. All of its reads come from one snapshot."""
 
     def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """The collection's documents of these clients, in any order; others may come too (see `ComparedReader`)."""
+        """Return the collection's documents of these clients, in any order; others may come too (see `ComparedReader`)."""
 
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """The archive's documents of these clients; others may come too."""
+        """Return the archive's documents of these clients; others may come too."""
 
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """The archive's documents with these `_id` values."""
+        """Return the archive's documents with these `_id` values."""
 
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """The collection's documents with these `_id` values."""
@@ -103,41 +103,41 @@ class InPlaceCollection(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the collection in messages and reports."""
+        """Return what to call the collection in messages and reports."""
 
     @property
     def archive_name(self) -> str:
-        """The collection that keeps the old bookings whole."""
+        """Return the name of the collection that keeps the old bookings whole."""
 
     @property
     def has_transactions(self) -> bool:
-        """Whether a unit of work is done as a whole; if not, the application must be stopped."""
+        """Return whether a unit of work is atomic; if not, the application must be stopped."""
 
     def check(self) -> None:
         """Refuse, before anything is written, what cannot be migrated in place.
 
         Raises:
             PlaceNotFound, UnusablePlace: the collection or the archive is a view, capped, a time series, or not there.
-            NoTransactions: the server has none, and they are wanted.
+            NoTransactions: they are to be used, and the server does not support them.
         """
 
     def ends(self, count: int) -> Sequence[bytes]:
-        """The first and the last so many of its documents in the order of `_id`, each once."""
+        """Return its first and its last ``count`` documents in the order of `_id`, each once."""
 
     def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
         """Find what its indexes and options do to client documents; see `stores.destination.examine`."""
 
     def estimate_count(self) -> int:
-        """How many documents the collection holds, roughly and at once."""
+        """Return how many documents the collection holds, roughly and at once."""
 
     def archive_exists(self) -> bool:
-        """Whether the archive is there."""
+        """Return whether the archive exists."""
 
     def is_archive_empty(self) -> bool:
-        """Whether the archive has no document, or is not there."""
+        """Return whether the archive has no document, or does not exist."""
 
     def lacking_indexes(self) -> Sequence[str]:
-        """The names of the indexes of the collection that `prepare` would make."""
+        """Return the names of the indexes of the collection that `prepare` would create."""
 
     def prepare(self) -> None:
         """Make the archive and the indexes that are lacking; among them the unique one over client documents.
@@ -147,30 +147,30 @@ class InPlaceCollection(Protocol):
         """
 
     def waiting(self) -> Iterator[Waiting]:
-        """What is left to be moved or rejected: whatever is no sound client document.
+        """Yield what is left to be moved or rejected: every document that is not a sound client document.
 
         First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
-        rest. It goes on by itself after an election or a lost cursor. What comes into the collection meanwhile may be
+        rest. It continues by itself after an election or a lost cursor. What comes into the collection meanwhile may be
         seen or not.
         """
 
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """The collection's documents with these `_id` values."""
+        """Return the collection's documents with these `_id` values."""
 
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """The archive's documents with these `_id` values."""
+        """Return the archive's documents with these `_id` values."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """The collection's documents of these clients; others may come too."""
+        """Return the collection's documents of these clients; others may come too."""
 
     def server_session(self) -> bytes:
-        """What the server knows this process's units of work by; always the same. It is contacted."""
+        """Return the id of the server session of this process's units of work; always the same. The server is contacted."""
 
     def end_session(self, server_session: bytes) -> None:
-        """End the unit of work that a killed process left open, which nobody else can write beside."""
+        """End the unit of work that a killed process left open, which blocks writes to its documents."""
 
     def work(self, on: Callable[[Unit], Result]) -> Result:
-        """Do one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
+        """Run one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
 
         Raises:
             Contended: the application wrote to these documents at the same time; nothing was done.
@@ -183,13 +183,13 @@ class InPlaceCollection(Protocol):
         """Make that index."""
 
     def drop_indexes(self, names: Sequence[str]) -> bool:
-        """Drop indexes of the collection that are there; whether any was."""
+        """Drop those indexes of the collection that exist; return whether any did."""
 
     def drop_archive(self, *, only_if_empty: bool) -> bool:
-        """Drop the archive; whether it was dropped."""
+        """Drop the archive; return whether it was dropped."""
 
     def drop_legacy_ids(self) -> Iterator[int]:
-        """Take `legacyBookingId` out of all sessions, batch by batch; how many client documents each batch changed."""
+        """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""
 
     def rejects(self) -> RejectsKeeper:
-        """A new keeper of the rejected bookings, for one pass through the collection."""
+        """Return a new keeper of the rejected bookings, for one pass through the collection."""

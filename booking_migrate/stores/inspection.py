@@ -106,7 +106,7 @@ class DatabaseInspector(Protocol):
         """
 
     def collection(self, name: str) -> CollectionFacts | None:
-        """Return what the server says about a collection; None if there is none."""
+        """Return what the server says about a collection; None if it does not exist."""
 
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
         """Return the names of the collections that hold data, but for the known ones and the server's own, sorted."""
@@ -121,16 +121,16 @@ class DatabaseInspector(Protocol):
         """Return a collection as a place that client documents are written to."""
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
-        """Return those of these privileges that the user lacks; None if the server does not tell.
+        """Return those of these privileges that the user lacks; None if the server does not say.
 
-        Where no user is logged in, nobody checks, and nothing is missing.
+        Without a login the server does not check privileges, and none is missing.
         """
 
     def disk(self) -> Disk | None:
-        """Return the file system of the server's data; None if the server does not tell."""
+        """Return the file system of the server's data; None if the server does not say."""
 
     def members_without_majority(self) -> Sequence[str]:
         """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""
 
     def oplog_seconds(self) -> float | None:
-        """Return how far back the oplog reaches; None if the user may not see it or there is none."""
+        """Return how far back the oplog reaches; None if the user may not read it, or the server does not have one."""

@@ -1,6 +1,6 @@
 """The ports of a run's life: its journal, its lock, and what it takes to undo it. The docstrings are promises.
 
-A run is noted down before it writes, each range of clients before its documents are written, and the run's end after
+A run is recorded before it writes, each range of clients before its documents are written, and the run's end after
 everything. So whatever a killed run left in the target, the journal knows of it; what the journal knows of need not be
 in the target. Everything is durable (majority) when a method returns, unless the method says otherwise.
 """
@@ -32,10 +32,10 @@ class RunState(StrEnum):
     """Where a run stands. Which state may follow which: `runs.states.TRANSITIONS`. The values are an API."""
 
     PLANNED = "planned"
-    """Noted down; nothing is written yet."""
+    """Recorded; nothing is written yet."""
 
     RUNNING = "running"
-    """At work, or killed: a heartbeat that has stopped tells."""
+    """Active, or killed: a heartbeat that has stopped shows which."""
 
     INTERRUPTED = "interrupted"
     """Ended by a signal, after the batch at hand."""
@@ -115,7 +115,7 @@ class RunRecord(BaseModel):
     """Whether the target had its unique index on `clientId` before the run."""
 
     counts: Mapping[str, int] = {}
-    """The counts of a run that came to its end."""
+    """The counts of a run that has finished."""
 
     problem: str | None = None
     """What ended a run that failed."""
@@ -124,16 +124,16 @@ class RunRecord(BaseModel):
     """How many client documents a rollback left in place because others have changed them."""
 
     written_at: datetime | None = None
-    """When it wrote last, once it has come to its end."""
+    """When it wrote last; set once it has finished."""
 
     verified_at: datetime | None = None
-    """When the last verification of its result began; None: nobody has verified it."""
+    """When the last verification of its result began; None: its result has not been verified."""
 
     verified_clean: bool = False
     """Whether that verification found nothing wrong."""
 
     legacy: str | None = None
-    """After a cut-over has begun: the collection that keeps the source as it was."""
+    """After a cut-over has begun: the collection that keeps the unchanged source."""
 
     fenced_at: datetime | None = None
     """Since when writes to the live collection may be refused; None: they are not."""
@@ -163,7 +163,7 @@ class RunRecord(BaseModel):
     """In place: the names of the indexes of the collection that the run creates."""
 
     server_session: bytes | None = None
-    """In place: what the server knows the units of work by of the process that was at work on it last."""
+    """In place: the id of the server session of the process that worked on it last."""
 
     noted: str | None = None
     """In place: the name of the last note that has become true as a whole."""
@@ -193,7 +193,7 @@ class RunJournal(Protocol):
         """Return the time by the clock that the journal's times are taken from."""
 
     def create(self, run: RunRecord) -> RunRecord:
-        """Note a new run down, and return it with its times set."""
+        """Record a new run, and return it with its times set."""
 
     def save(self, run_id: str, **changes: Any) -> RunRecord:
         """Change some fields of a run, set its heartbeat, and return it. ``worked_from=None`` stands for now."""
@@ -202,10 +202,10 @@ class RunJournal(Protocol):
         """Change some fields of a run that others work on or have finished; its heartbeat stays as it is."""
 
     def remove(self, run_id: str) -> None:
-        """Take a run out again that turned out to have nothing to do."""
+        """Remove a run that turned out to be unnecessary."""
 
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
-        """Note down what is about to be written. Notes of another token never clash with these."""
+        """Record what is about to be written. Notes of another token never clash with these."""
 
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
         """Yield what was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
@@ -223,7 +223,7 @@ class RunJournal(Protocol):
 
 
 class Holder(NamedTuple):
-    """Whoever holds a lock."""
+    """The process that holds a lock."""
 
     run_id: str
     command: str
@@ -231,7 +231,7 @@ class Holder(NamedTuple):
     host: str
     pid: int
     birth: str
-    """What tells this process from every other one of all time: machine start, process space, start time. May be empty."""
+    """What identifies this process uniquely: machine start, process namespace, start time. May be empty."""
 
     def __str__(self) -> str:
         return f"{self.command} {self.run_id} by {self.user} on {self.host}, process {self.pid}"
@@ -242,11 +242,11 @@ class Lease(NamedTuple):
 
     name: str
     token: int
-    """Larger than that of everybody who held the lock before."""
+    """Larger than that of every earlier holder of the lock."""
 
 
 class HeldLockView(NamedTuple):
-    """A lock as somebody sees it who does not want it."""
+    """A lock as a process sees it that only reads it."""
 
     holder: Holder
     heard_at: datetime
@@ -267,14 +267,14 @@ class LockStore(Protocol):
         """Take a lock that is free, or whose holder is dead or has not renewed it for longer than its lease.
 
         Raises:
-            TargetBusy: somebody else holds it.
+            TargetBusy: another process holds it.
         """
 
     def renew(self, lease: Lease, seconds: float) -> bool:
-        """Prolong a lease; False if it was taken over. Not durable by itself: what is written after it is."""
+        """Prolong a lease; return False if it was taken over. Not durable by itself: what is written after it is."""
 
     def look(self, name: str) -> HeldLockView | None:
-        """Return who holds a lock, or held it last; None if nobody ever did. Only reads."""
+        """Return who holds a lock, or held it last; None if it was never held. Only reads."""
 
     def release(self, lease: Lease, *, waits: bool = True) -> None:
         """Free a lock, unless another process has taken it over.
@@ -312,17 +312,17 @@ class UndoableTarget(Protocol):
         """Put older versions (``after``) back in the place of documents that still are ``before``.
 
         Raises:
-            TargetChanged: one of them was changed just now.
+            TargetChanged: one of them was changed in the meantime.
         """
 
     def insert(self, documents: Sequence[bytes]) -> None:
-        """Put removed documents back. One that is there already stays."""
+        """Insert removed documents again. One that exists already stays."""
 
     def drop_client_index(self) -> None:
         """Remove the unique index on `clientId`, if there is one."""
 
     def drop_if_empty(self) -> bool:
-        """Drop the collection if it holds nothing; whether it was dropped."""
+        """Drop the collection if it is empty; return whether it was dropped."""
 
     def rejects(self) -> Iterator[bytes]:
         """Yield the rejected records of this source and target, whole."""
@@ -331,10 +331,10 @@ class UndoableTarget(Protocol):
         """Delete the rejected records of this source and target whose SHA-256 is not among these."""
 
     def insert_rejects(self, records: Sequence[bytes]) -> None:
-        """Put removed records back. One that is there already stays."""
+        """Insert removed records again. One that exists already stays."""
 
     def drop_rejects_if_empty(self) -> None:
         """Drop the collection of rejected records if nothing is left in it of any run."""
 
     def close(self) -> None:
-        """Let go of everything. May be called twice."""
+        """Release everything. May be called twice."""

@@ -48,7 +48,7 @@ class DocumentNote(NamedTuple):
 
 
 _OBJECT_ID_FIRST = b"\x07_id\x00"
-"""How nearly every document goes on behind its length: an ObjectId of twelve bytes follows."""
+"""How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
 
 _SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
 

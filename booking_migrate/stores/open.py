@@ -63,7 +63,7 @@ def open_reader(
         json_format: how a JSON file is to be understood; None: as its first document says.
         required: whether a collection has to exist. One that need not, and does not, has no documents; neither has
             one for which no server is given. A file that is named has to exist in any case.
-        listener: told about the reading of files, which takes a while.
+        listener: notified about the reading of files, which takes a while.
 
     Raises:
         MissingUri: a collection that is required, but no server or no database for it.
@@ -103,15 +103,15 @@ def open_people(
     required: bool = True,
     listener: Listener = _SILENCE,
 ) -> "PeopleReader":
-    """Open the place where users or experts are looked up. Nothing is read before somebody is.
+    """Open the place where users or experts are looked up. Nothing is read before the first look-up.
 
     Args:
-        place: where they are; None: the user gave no place, and there is no usual one.
+        place: where they are; None: neither a place was passed nor does a default exist.
         kind: what they are.
         connection: the server and database of collections.
         json_format: as for `open_reader`.
         required: as for `open_reader`.
-        listener: told about the reading of files, and if people are needed whose place does not exist.
+        listener: notified about the reading of files, and if people are needed whose place does not exist.
 
     Raises:
         MissingUri, BadConfiguration: as `open_reader`.
@@ -172,7 +172,7 @@ def open_target(
 
 
 def check_writable(place: Place, *, rejects: Path | None) -> None:
-    """Refuse, before anything is read, a target that is no file or a folder that may not be written.
+    """Refuse, before anything is read, a target that is not a file, or a folder that may not be written.
 
     Args:
         place: the target of a migration. Only a collection's server can say whether it may be written.

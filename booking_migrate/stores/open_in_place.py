@@ -30,7 +30,7 @@ def open_in_place(
         connection: the server and the database.
         source: the collection's name.
         archive: the name of the collection for the old bookings.
-        has_transactions: whether transactions may be used; if not, nobody else may write.
+        has_transactions: whether transactions may be used; if not, other processes must not write.
 
     Raises:
         BadPlace: a collection that the program keeps for itself, or no collection.
@@ -91,7 +91,7 @@ def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
 def _check(source: str, archive: str) -> None:
     for option, name in (("--source", source), ("--archive", archive)):
         if not isinstance(parse_place(name), CollectionPlace):
-            raise BadConfiguration(option, f"in place takes a collection, and {name!r} is none")
+            raise BadConfiguration(option, f"in place takes a collection, and {name!r} does not name one")
         if name.startswith(_OWN_PREFIX):
             raise BadPlace(name, "the program keeps its own records in collections of such names")
     if source == archive:

@@ -39,7 +39,7 @@ def open_journal(connection: Connection) -> JournalPlaces:
 
 
 def may_write_journal(connection: Connection) -> bool:
-    """Ask whether this user may change the record of a run; without access control everybody may.
+    """Return whether this user may change the record of a run; without access control every user may.
 
     Raises:
         MissingUri, BadConfiguration: as `open_journal`.

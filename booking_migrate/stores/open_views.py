@@ -18,12 +18,12 @@ def open_views(connection: Connection, *, source: str, name: str) -> ViewStore:
 
     Raises:
         BadPlace: the program keeps such names for itself.
-        BadConfiguration: one of them is no collection's name, or the connection string cannot be used.
+        BadConfiguration: one of them is not a collection's name, or the connection string cannot be used.
         MissingUri: no server or no database is given.
     """
     for option, text in (("--source", source), ("--name", name)):
         if not isinstance(parse_place(text), CollectionPlace):
-            raise BadConfiguration(option, f"a view is over a collection, and {text!r} is none")
+            raise BadConfiguration(option, f"a view is over a collection, and {text!r} does not name one")
     if name.startswith(_OWN_PREFIX):
         raise BadPlace(name, "the program keeps its own records in collections of such names")
     from booking_migrate.stores.mongo.views import MongoViews  # noqa: PLC0415 - the driver is slow to import

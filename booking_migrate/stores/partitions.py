@@ -26,7 +26,7 @@ class RemoteChunk(Protocol):
         """Return the range."""
 
     def read(self) -> tuple[DocumentBlock, Self | None]:
-        """See `Chunk.read`. What is left begins with the first client that is not among those read."""
+        """Return documents and the rest of the range, which begins with the first client that is not among those read."""
 
     def within(self, clients: ClientRange) -> Self:
         """Return the same place, but another range."""
@@ -42,7 +42,7 @@ class Partitioned(Protocol):
         """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
 
     def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """Yield all ObjectIds but the very last in ranges of about so many documents, in their order.
+        """Yield all ObjectIds but the very last in ranges of about ``documents`` documents, in their order.
 
         ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
         for one range at a time.

@@ -32,7 +32,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Why nobody can be looked up."""
+    """Why people cannot be looked up."""
 
     kind: Kind
     collection: str | None
@@ -77,7 +77,7 @@ class PeopleReader(DocumentReader):
         Args:
             place: where to look; None: no place was given.
             kind: what is looked up.
-            listener: told, once, that people are needed and their place does not exist.
+            listener: notified, once, that people are needed and their place does not exist.
         """
         self._place = place
         self._kind = kind
@@ -85,7 +85,7 @@ class PeopleReader(DocumentReader):
         self._is_checked = False
         self._is_asked = False
         self.absence: Absence | None = None
-        """Why nobody could be looked up; None as long as nobody was needed, or if the place exists."""
+        """Why people could not be looked up; None before the first look-up, or if the place exists."""
 
     @property
     def name(self) -> str:
@@ -94,7 +94,7 @@ class PeopleReader(DocumentReader):
 
     @override
     def check(self) -> None:
-        """Implement `DocumentReader.check`.
+        """Check that the place can be read, and that its `_id` values are unambiguous.
 
         Raises:
             AmbiguousPeople: several documents with other content have one `_id`.

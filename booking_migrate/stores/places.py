@@ -65,7 +65,7 @@ class StreamPlace:
 
     @property
     def name(self) -> str:
-        """As the user writes it."""
+        """Return ``-``, as the user writes it."""
         return "-"
 
 
@@ -122,7 +122,7 @@ def parse_place(text: str) -> Place:
 
 
 def stem_and_suffix(name: str) -> tuple[str, str]:
-    """Split a name before the suffix that tells a file's kind; ``.gz`` is not part of either."""
+    """Split a name before the suffix that denotes a file's format; ``.gz`` is not part of either."""
     bare = name[: -len(".gz")] if name.lower().endswith(".gz") else name
     stem, dot, kind = bare.rpartition(".")
     return (stem, dot + kind) if dot and "/" not in kind else (bare, "")

@@ -42,7 +42,7 @@ class DocumentReader(Protocol):
         """Return what to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
 
     def check(self) -> None:
-        """Make sure that the place can be read, before anybody writes; a file is read to its end.
+        """Make sure that the place can be read, before anything is written; a file is read to its end.
 
         Raises:
             PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: it cannot be read.
@@ -57,7 +57,7 @@ class DocumentReader(Protocol):
         Promises: all documents of a `clientId` whose type is a scalar stand together, where "the same" is MongoDB's
         equality (7 as int32 and as Int64); documents whose `clientId` is missing, null, an array or a document come
         too, anywhere. Within a client the order is not defined. Nothing is yielded before a file has been read to its
-        end, so an unreadable one is refused before anybody writes. Memory does not grow with the number of documents.
+        end, so an unreadable one is refused before anything is written. Memory does not grow with the number of documents.
         May be called more than once, except on standard input.
 
         Raises:
@@ -91,7 +91,7 @@ class DocumentReader(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of files, cursors and connections. May be called twice."""
+        """Release files, cursors and connections. May be called twice."""
 
 
 class ComparedReader(DocumentReader, Protocol):
@@ -128,7 +128,7 @@ CanHold = Callable[[bytes], bool]
 
 
 def stores_any_bson(_raw: bytes) -> bool:
-    """Return what BSON can hold, a collection and a BSON file can hold."""
+    """Return True: a collection and a BSON file can hold every BSON document."""
     return True
 
 
@@ -145,7 +145,7 @@ class TargetWriter(Protocol):
 
     @property
     def can_store(self) -> "CanHold":
-        """Says whether a document's BSON bytes come back from this place unchanged: JSON cannot hold every document.
+        """Return the check whether a document's BSON bytes come back from this place unchanged: JSON cannot hold them all.
 
         `stores_any_bson` if the place can hold all of them.
         """
@@ -204,14 +204,14 @@ class TargetWriter(Protocol):
         """
 
     def finish(self) -> bool:
-        """Make the result whole and durable; whether anything changed by the run as a whole.
+        """Make the result whole and durable; return whether the run as a whole changed anything.
 
         A file appears under its name here, whole, rejects first. Rejected records of an earlier run into the same
         target that this run did not produce again are removed.
         """
 
     def abandon(self) -> None:
-        """Leave no trace of an unfinished file and let go of everything. After `finish` it only lets go."""
+        """Remove an unfinished file and release everything. After `finish` it only releases."""
 
 
 class RejectedRecord(NamedTuple):
@@ -253,10 +253,10 @@ class RejectedRecords(Protocol):
         """Return the record of a booking of exactly these bytes that was not claimed yet, or None."""
 
     def claim(self, booking: bytes) -> RejectedRecord | None:
-        """As `find`, and take it: bookings without `_id` may be equal, and each of them needs a record of its own."""
+        """Return what `find` does, and claim it: bookings without `_id` may be equal, and each of them needs a record of its own."""
 
     def unclaimed(self) -> Iterator[RejectedRecord]:
-        """Yield the records that nobody has claimed, in an order that is the same each time."""
+        """Yield the records that have not been claimed, in an order that is the same each time."""
 
     def close(self) -> None:
-        """Let go of files, cursors and connections. May be called twice."""
+        """Release files, cursors and connections. May be called twice."""

@@ -2,7 +2,7 @@
 
 A `PreviewTarget` stands where a target stands, so the very same engine runs over it. A collection's reading calls go
 through to it and its writing calls end here. A file is compared with what would be written (`file_preview`). Refusals
-are collected instead of raised: whoever reads a dry-run wants to know all of them, and everything else too.
+are collected instead of raised: the report of a dry-run lists all of them, and everything else too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,11 +36,11 @@ class ReadableTarget(Protocol):
 
     @property
     def name(self) -> str:
-        """See `TargetWriter.name`."""
+        """Return what to call the target in messages and reports."""
 
     @property
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`."""
+        """Return the check whether the target can hold a document."""
 
     def check(self) -> None:
         """Refuse what `TargetWriter.prepare` would refuse, without writing anything.
@@ -50,10 +50,10 @@ class ReadableTarget(Protocol):
         """
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`."""
+        """Yield the client documents that the target holds already."""
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`."""
+        """Yield the client documents that the target holds already for these `clientId` values."""
 
 
 class EmptyTarget:
@@ -64,18 +64,18 @@ class EmptyTarget:
 
     @property
     def can_store(self) -> CanHold:
-        """Return a collection holds every BSON document."""
+        """Return the check of a collection, which holds every BSON document."""
         return stores_any_bson
 
     def check(self) -> None:
-        """There is nothing to refuse."""
+        """Do nothing: an empty collection is accepted."""
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
 
@@ -111,12 +111,12 @@ class ReadOnlyTarget:
         return self._rejects.name
 
     def refusals(self) -> Sequence[Refused]:
-        """See `PreviewTarget.refusals`."""
+        """Return the refusals of the check and of the trial; complete after `finish`."""
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
     def can_store(self) -> CanHold:
-        """See `TargetWriter.can_store`."""
+        """Return the check whether the target can hold a document."""
         return self._real.can_store
 
     def prepare(self) -> None:
@@ -131,15 +131,15 @@ class ReadOnlyTarget:
             self._trial = self._open_trial()
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """See `TargetWriter.scan_client_documents`."""
+        """Yield the client documents that the target holds already."""
         return self._real.scan_client_documents()
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """See `TargetWriter.find_client_documents`; joined documents are here as if they were."""
+        """Yield the target's client documents of these clients, with joined documents in place of their parts."""
         return self._joined.instead_of(self._real.find_client_documents(client_ids))
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
-        """Remember what the joined document would be."""
+        """Keep the joined document, for look-ups."""
         self._joined.add(changed.after)
         self._changed = True
 
@@ -163,7 +163,7 @@ class ReadOnlyTarget:
         return self._changed
 
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`."""
+        """Abandon the rejected bookings and close everything."""
         self._rejects.abandon()
         self._joined.close()
         if self._trial is not None:
@@ -206,29 +206,29 @@ def _client_key(raw: bytes) -> bytes:
 
 
 class DroppedRejects:
-    """Rejected bookings that nobody asked for."""
+    """Rejected bookings that were not asked for."""
 
     name = ""
 
     def prepare(self) -> None:
-        """Nothing is needed."""
+        """Do nothing."""
 
     def add(self, rejected: Rejection) -> None:
         """Drop it."""
 
     def flush(self) -> None:
-        """Nothing is due."""
+        """Do nothing."""
 
     def finish(self) -> bool:
-        """Nothing changes."""
+        """Return False: nothing is written."""
         return False
 
     def abandon(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no file is open."""
 
 
 class OptionalRejects:
-    """Rejected bookings in a file that the dry-run goes on without if it cannot be written."""
+    """Rejected bookings in a file; if it cannot be written, the dry-run continues without it."""
 
     def __init__(self, keeper: RejectsKeeper, on_loss: Callable[[WriteFailed], None]) -> None:
         self._keeper = keeper
@@ -241,7 +241,7 @@ class OptionalRejects:
         return self._keeper.name
 
     def prepare(self) -> None:
-        """See `RejectsKeeper.prepare`."""
+        """Prepare the file."""
         self._keeper.prepare()
 
     def add(self, rejected: Rejection) -> None:
@@ -249,16 +249,16 @@ class OptionalRejects:
         self._try(lambda: self._keeper.add(rejected))
 
     def flush(self) -> None:
-        """See `RejectsKeeper.flush`."""
+        """End a batch, as long as the file can be written."""
         self._try(self._keeper.flush)
 
     def finish(self) -> bool:
-        """Let the file appear, if it can be written; nothing that a migration would change."""
+        """Publish the file, if it can be written; return False, since a migration would not change it."""
         self._try(self._keeper.finish)
         return False
 
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`."""
+        """Abandon the file."""
         self._keeper.abandon()
 
     def _try(self, action: Callable[[], object]) -> None:
@@ -288,7 +288,7 @@ def open_preview(
         connection: the server and database of collections; a collection on no server is taken as empty.
         source_name: the name of the source, as for `open_target`.
         overwrite: whether a target file with other content may be replaced.
-        reject_file: where the user wants the rejected bookings; it is written anew. None: nowhere.
+        reject_file: the file for the rejected bookings, which is replaced. None: they are dropped.
         on_loss: is called if that file cannot be written; None: that ends the dry-run.
 
     Raises:

@@ -23,11 +23,11 @@ def host_name() -> str:
 
 
 def birth_of(pid: int) -> str:
-    """Return what tells a living process from every other one of all time, or an empty string.
+    """Return what identifies a living process uniquely, or an empty string.
 
     It is made of the kernel's boot id, the process namespace (a container has its own) and the process's start time,
     so neither a reused number nor another container of the same name is taken for it. Empty where the system does not
-    tell (only Linux does), and for a process that is gone.
+    provide it (only Linux does), and for a process that is gone.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -42,7 +42,7 @@ def birth_of(pid: int) -> str:
 
 
 def is_dead(pid: int, birth: str) -> bool:
-    """Return whether a process is known to have ended; False if that cannot be told.
+    """Return whether a process is known to have ended; False if that is not known.
 
     Args:
         pid: its number.

@@ -66,14 +66,14 @@ class RejectsKeeper(Protocol):
         """Take one rejected booking. It need not be durable before `flush`."""
 
     def flush(self) -> None:
-        """End a batch: what a collection was given since the last one is durable when this returns.
+        """End a batch: what a collection took since the last one is durable when this returns.
 
         Raises:
             RecordTooLarge, WriteFailed, ConnectionProblem: the place cannot take it.
         """
 
     def finish(self) -> bool:
-        """Make the records those of this run and no others; whether the run changed anything there.
+        """Make the records those of this run and no others; return whether the run changed anything there.
 
         Raises:
             TargetHoldsOther: there is a file with other records, which may not be overwritten.
@@ -81,7 +81,7 @@ class RejectsKeeper(Protocol):
         """
 
     def abandon(self) -> None:
-        """Leave no trace of an unfinished file and let go of everything. May be called twice."""
+        """Remove an unfinished file and release everything. May be called twice."""
 
 
 class Ledger:
@@ -131,7 +131,7 @@ class Ledger:
                 yield record
 
     def close(self) -> None:
-        """Let go of the file on disk."""
+        """Close the file on disk."""
         self._database.close()
 
 
@@ -197,7 +197,7 @@ class FileRejects(RejectsKeeper):
         self._ledger.add(rejected)
 
     def flush(self) -> None:
-        """Nothing is due before `finish`."""
+        """Do nothing: the file is written in `finish`."""
 
     @override
     def finish(self) -> bool:

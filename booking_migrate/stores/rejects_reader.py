@@ -47,12 +47,12 @@ class ScratchRecords:
         self._database: Database | None = None
 
     def find(self, booking: bytes) -> RejectedRecord | None:
-        """See `RejectedRecords.find`."""
+        """Return the first record of these bytes that was not claimed yet, or None."""
         found = self._find(booking)
         return None if found is None else found[1]
 
     def claim(self, booking: bytes) -> RejectedRecord | None:
-        """See `RejectedRecords.claim`."""
+        """Return what `find` does, and claim it."""
         found = self._find(booking)
         if found is None:
             return None
@@ -61,7 +61,7 @@ class ScratchRecords:
         return found[1]
 
     def unclaimed(self) -> Iterator[RejectedRecord]:
-        """See `RejectedRecords.unclaimed`."""
+        """Yield the records that have not been claimed, in the order in which they were read."""
         with disk_failures():
             for booking_id, reasons in self._filled().execute(
                 "SELECT booking_id, reasons FROM record WHERE NOT claimed ORDER BY position"
@@ -69,7 +69,7 @@ class ScratchRecords:
                 yield _record(booking_id, reasons)
 
     def close(self) -> None:
-        """See `RejectedRecords.close`."""
+        """Close the database of records. May be called twice."""
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -109,7 +109,7 @@ class ScratchRecords:
 
 
 def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
-    """Return what is kept of a record; one without a booking in it stands for no booking, and nobody will claim it."""
+    """Return what is kept of a record; one without a booking in it stands for no booking, and is never claimed."""
     parts = {part.name: part for part in elements(raw)}
     booking = _booking(parts.get(b"booking"))
     identity = _identity(booking)
@@ -165,13 +165,13 @@ def _record(identity: bytes, texts: str) -> RejectedRecord:
 def open_rejected_records(
     target: Place, connection: Connection, *, source_name: str, rejects: Path | None = None
 ) -> ScratchRecords:
-    """Open the rejected bookings of a migration, where `open_target` puts them. What does not exist holds none.
+    """Open the rejected bookings of a migration, where `open_target` puts them. A place that does not exist holds none.
 
     Args:
         target: the migration's target.
         connection: the server and database of collections.
-        source_name: the name of the migration's source as it was given then.
-        rejects: the file that was given for rejected bookings, if any.
+        source_name: the name of the migration's source as passed to the migration.
+        rejects: the file that was passed for rejected bookings, if any.
 
     Raises:
         MissingUri: the target is a collection, but no server or no database is given.

@@ -62,7 +62,7 @@ class SampledReader(DocumentReader):
         return min(self._size, self.total())
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """Yield a part of what `DocumentReader.scan_by_client` promises: some clients, each whole; none only if there are none."""
+        """Yield a part of what `DocumentReader.scan_by_client` promises: some clients, each whole; at least one if the place has any."""
         self.seen = 0
         share = min(1.0, self._size / max(self.total(), 1))
         while not self.seen:
@@ -92,7 +92,7 @@ class SampledReader(DocumentReader):
 
 
 def sample(whole: DocumentReader, place: Place, connection: Connection, size: int) -> SampledReader:
-    """About so many documents of a place, as whole clients.
+    """Return a reader of about ``size`` documents of a place, as whole clients.
 
     Args:
         whole: the place, open.

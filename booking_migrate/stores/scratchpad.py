@@ -13,10 +13,10 @@ class Scratchpad(Protocol):
     """A place to note things down and to ask about them later."""
 
     def add_appointments(self, appointments: Iterable[Appointment]) -> None:
-        """Note down appointments, in any order."""
+        """Record appointments, in any order."""
 
     def add_appointment_block(self, block: AppointmentBlock) -> None:
-        """Note down appointments that `appointment_block` has packed, in any order."""
+        """Record appointments that `appointment_block` has packed, in any order."""
 
     def overlapping(self, most: int) -> Overlaps:
         """Return all appointments that overlap another one of the same expert.
@@ -26,13 +26,13 @@ class Scratchpad(Protocol):
         """
 
     def add_text_client(self, object_id: bytes) -> None:
-        """Note down that a client's id is text that spells this ObjectId."""
+        """Record that a client's id is text that spells this ObjectId."""
 
     def has_text_client(self, object_id: bytes) -> bool:
         """Return whether `add_text_client` was called for this ObjectId."""
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Remove all data. May be called twice."""
 
 
 class DiskScratchpad(Scratchpad):

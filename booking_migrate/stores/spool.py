@@ -68,7 +68,7 @@ class Spool:
 
         Args:
             documents: the documents in the file's order.
-            report: told now and then how many documents came since it was told last.
+            report: called now and then with the number of documents since its last call.
         """
         with disk_failures():
             self._database.execute("BEGIN")
@@ -122,7 +122,7 @@ class Spool:
                 yield ScannedDocument(raw, _MARKS[mark])
 
     def scan_grouped(self) -> Iterator[bytes]:
-        """Yield the documents with a field `sessions` that are no duplicates, in the same order."""
+        """Yield the documents with a field `sessions` that are not marked as duplicates, in the same order."""
         with disk_failures():
             for (raw,) in self._database.execute(
                 "SELECT raw FROM document LEFT JOIN mark USING (position) "
@@ -159,7 +159,7 @@ class Spool:
                     yield raw
 
     def close(self) -> None:
-        """Let go of the file on disk."""
+        """Close the file on disk."""
         self._database.close()
 
 

@@ -34,16 +34,16 @@ class ViewStore(Protocol):
     """
 
     def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
-        """Make a view; False if the very same one is there already.
+        """Create a view; return False if the very same one exists already.
 
         Raises:
             PlaceNotFound: the collection does not exist.
-            UnusablePlace: the name is taken by something else, or the collection is itself a view.
+            UnusablePlace: the name is taken by another collection or view, or the collection is itself a view.
         """
 
     def drop(self, name: str) -> bool:
-        """Drop a view over the collection; False if there is nothing of that name.
+        """Drop a view over the collection; return False if the name does not exist.
 
         Raises:
-            UnusablePlace: what is there is no view, or one over another collection.
+            UnusablePlace: the name belongs to a collection, or to a view over another one.
         """

@@ -204,6 +204,6 @@ def test_servers_that_cannot(command: Run, kind: str) -> None:
         other.client().drop_database(name)
 
     assert 5 == refused.returncode
-    expected = "nobody is logged in" if kind == "open" else "does not have setUserWriteBlockMode"
+    expected = "no user is logged in" if kind == "open" else "does not have setUserWriteBlockMode"
     assert expected in refused.stderr
     assert before == after

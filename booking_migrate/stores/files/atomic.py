@@ -37,17 +37,17 @@ class Output(Protocol):
         """
 
     def seal(self) -> None:
-        """There is no more to come: make it durable, or compare the end. Nothing appears yet.
+        """Make the output durable, or compare its end, after the last `write`. Nothing appears yet.
 
         Raises:
             TargetHoldsOther, WriteFailed: as `write`.
         """
 
     def publish(self) -> bool:
-        """Let it appear under its name; whether that changed anything. Called after `seal`."""
+        """Publish it under its name; return whether that changed anything. Called after `seal`."""
 
     def abandon(self) -> None:
-        """Leave no trace, unless it was published. May be called twice."""
+        """Remove what was written, unless it was published. May be called twice."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def check_usable(name: str, path: Path) -> None:
     """
     with write_failures(name):
         if path.exists() and not path.is_file():
-            raise UnusablePlace(name, "it is a directory" if path.is_dir() else "it is no regular file")
+            raise UnusablePlace(name, "it is a directory" if path.is_dir() else "it is not a regular file")
         parent = path.resolve().parent
         if not parent.is_dir():
             raise UnusablePlace(name, "its directory does not exist")
@@ -124,7 +124,7 @@ class ComparedFile(Output):
             raise TargetHoldsOther(self._name)
 
     def publish(self) -> bool:
-        """It is there already."""
+        """Return False: the file exists already and is unchanged."""
         self.abandon()
         return False
 
@@ -183,7 +183,7 @@ class ReplacedFile(Output):
     @override
     def abandon(self) -> None:
         if self._file is not None and self._partial != self._path:
-            # Removed before the lock is let go of, so that nobody else's partial file is.
+            # Removed before the lock is released: afterwards it may be the partial file of another process.
             self._partial.unlink(missing_ok=True)
         self._close()
 
@@ -227,11 +227,11 @@ class StandardOutput(Output):
             raise _broken_output(error) from error
 
     def publish(self) -> bool:
-        """It is out already."""
+        """Return True: the bytes have been written to standard output already."""
         return True
 
     def abandon(self) -> None:
-        """What is out is out."""
+        """Do nothing: bytes on standard output cannot be taken back."""
 
 
 def _broken_output(error: OSError) -> WriteFailed:
@@ -250,7 +250,7 @@ def open_existing(path: Path, *, compressed: bool) -> BinaryIO:
 
 
 def read_existing(existing: BinaryIO, size: int) -> bytes | None:
-    """As many bytes as there are, or None if they are no gzip stream, which no result equals."""
+    """Return up to ``size`` bytes, or None if the file is not a valid gzip stream, which no result equals."""
     try:
         return existing.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error):

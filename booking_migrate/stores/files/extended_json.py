@@ -114,8 +114,8 @@ class DocumentParser:
         """Read the document that begins at ``start``; return it and where it ends.
 
         Raises:
-            json.JSONDecodeError: the text is no JSON, or ends too early; it knows where.
-            NotADocument: it is JSON, but no document.
+            json.JSONDecodeError: the text is not JSON, or ends too early; the error has the position.
+            NotADocument: it is JSON, but not a document.
         """
         try:
             value, end = (_LITERAL if self._is_literal else _WRAPPED).raw_decode(text, start)
@@ -196,7 +196,7 @@ def _read_known_fields(fields: Document) -> None:
 
 
 def _date(text: str) -> DatetimeMS | str:
-    """Return the date that an ISO 8601 text means, UTC unless it says otherwise; the text itself if there is none."""
+    """Return the date that an ISO 8601 text means, UTC unless it has an offset; the text itself if it is not a date."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:  # The 30th of February, or the year 0: the contract rejects the string it stays.
@@ -207,7 +207,7 @@ def _date(text: str) -> DatetimeMS | str:
 
 
 def _constant(name: str) -> Any:
-    raise NotADocument(f"{name} is no JSON number")
+    raise NotADocument(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:

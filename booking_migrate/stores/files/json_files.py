@@ -69,7 +69,7 @@ def _skip_blank(text: str, position: int) -> int:
 
 
 def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
-    """Return what is said about a text that is no JSON; ``cut_off`` if it ends where JSON goes on."""
+    """Return the error for a text that is not JSON; its message is ``cut_off`` if the text ends inside a value."""
     if is_shell_syntax(error):
         return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
     if error.msg.startswith(_IN_A_STRING) or error.pos >= len(error.doc.rstrip()):
@@ -90,7 +90,7 @@ def is_pretty_printed(head: bytes) -> bool:
 def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
     """Yield the documents of one JSON array, or those that follow one another without one, one at a time.
 
-    The first character tells which of them it is. Documents may take several lines.
+    The first character decides which of the two is read. Documents may take several lines.
 
     Raises:
         BrokenDocument: with the document's number and line, both counted from 1; or there is neither.

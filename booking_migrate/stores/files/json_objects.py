@@ -9,7 +9,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class NotADocument(ValueError):
-    """A JSON text that is no document; the text says why and where, and quotes no value."""
+    """A JSON text that is not a document; the message says why and where, and quotes no value."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)

@@ -32,7 +32,7 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
     """Open a place for reading bytes, uncompressed, and name it in every failure while it is read.
 
     Raises:
-        PlaceNotFound: there is no such file.
+        PlaceNotFound: the file does not exist.
         UnusablePlace: it is a directory, may not be read, or is not compressed as its name says.
     """
     try:

@@ -34,11 +34,11 @@ class FilePreview(FileTarget):
         self._compared = (output, rejects)
 
     def refusals(self) -> Sequence[Refused]:
-        """See `PreviewTarget.refusals`."""
+        """Return what writing the file and its rejects would be refused for; complete after `finish`."""
         return tuple(place.refusal for place in self._compared if place.refusal is not None)
 
     def abandon(self) -> None:
-        """See `TargetWriter.abandon`. The file is open from the start, also if nothing was ever prepared."""
+        """Close everything; the compared file is open from the start, even if `prepare` was never called."""
         super().abandon()
         self._compared[0].abandon()
 
@@ -88,7 +88,7 @@ class ComparedFile:
         return self._differs
 
     def abandon(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._existing is not None:
             self._existing.close()
 
@@ -102,14 +102,14 @@ class DiscardedOutput:
         """Drop it."""
 
     def seal(self) -> None:
-        """There is nothing to seal."""
+        """Do nothing: no output is kept."""
 
     def publish(self) -> bool:
-        """Standard output always changes."""
+        """Return True: standard output always changes."""
         return True
 
     def abandon(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no file is open."""
 
 
 class ComparedRejects:
@@ -128,16 +128,16 @@ class ComparedRejects:
         return self._also.name
 
     def prepare(self) -> None:
-        """See `RejectsKeeper.prepare`."""
+        """Prepare the other keeper."""
         self._also.prepare()
 
     def add(self, rejected: Rejection) -> None:
-        """See `RejectsKeeper.add`."""
+        """Record one rejected booking, and pass it on to the other keeper."""
         self._ledger.add(rejected)
         self._also.add(rejected)
 
     def flush(self) -> None:
-        """Nothing is due before `finish`."""
+        """Do nothing: records are compared in `finish`."""
 
     def finish(self) -> bool:
         """Return whether a migration would change the file."""
@@ -155,6 +155,6 @@ class ComparedRejects:
         return compared.publish()
 
     def abandon(self) -> None:
-        """See `RejectsKeeper.abandon`."""
+        """Close the ledger and abandon the other keeper."""
         self._ledger.close()
         self._also.abandon()

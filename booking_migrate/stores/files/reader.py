@@ -64,15 +64,15 @@ class FileReader(HoldsPeople, ComparedReader):
         yield from self._filled().conflicting()
 
     def missing(self) -> None:
-        """A file that does not exist is refused when it is opened."""
+        """Return None: a file that does not exist is refused when it is opened."""
 
     @property
     def is_live(self) -> bool:
-        """Return a file is read once."""
+        """Return False: a file is read once."""
         return False
 
     def cut(self) -> None:
-        """A file has no index."""
+        """Return None: a file has no index."""
 
     @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -122,39 +122,39 @@ class AbsentReader:
         self.name = name
 
     def check(self) -> None:
-        """Nothing has to be there."""
+        """Do nothing: an absent place is accepted."""
 
     def estimate_count(self) -> int | None:
-        """None of them."""
+        """Return 0."""
         return 0
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     @property
     def is_live(self) -> bool:
-        """It may come into being, but then the command has to be given again."""
+        """Return False: a place that is created later is read when the command is run again."""
         return False
 
     def cut(self) -> None:
-        """There is nothing to cut."""
+        """Return None: an absent place has no ranges of clients."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
+        """Return an empty iterator."""
         return iter(())
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no resource is open."""

@@ -1,4 +1,4 @@
-"""What a file holds whose name says otherwise, told by its first bytes, and the command that makes a readable file of it."""
+"""Recognize by its first bytes a file whose content differs from its name, and name the command that converts it."""
 
 import codecs
 import io
@@ -83,7 +83,7 @@ class _Continued(io.RawIOBase):
         self._stream = stream
 
     def readable(self) -> bool:
-        """It is for reading."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -96,7 +96,7 @@ class _Continued(io.RawIOBase):
 
 
 def check_content(head: bytes, place: FilePlace | StreamPlace) -> None:
-    """Refuse a file whose first bytes are of something else than its name says.
+    """Refuse a file whose first bytes belong to another format than its name says.
 
     Raises:
         BrokenDocument: with what it holds, and the command that makes a readable file of it.

@@ -24,7 +24,7 @@ class WrittenFile(BaseModel):
     """Its path, seen from the sidecar's folder, so that a folder can be moved as a whole."""
 
     sha256: str | None = None
-    """Of its bytes, in hex digits; None as long as the run is not done, and if there is no such file."""
+    """Of its bytes, in hex digits; None while the run is not done, and if the file does not exist."""
 
 
 class SidecarRecord(BaseModel):
@@ -45,11 +45,11 @@ class Sidecar:
         self.path = target.with_name(target.name + SIDECAR_SUFFIX)
 
     def read(self) -> SidecarRecord | None:
-        """Return what it holds, or None if there is none.
+        """Return its record, or None if the file does not exist.
 
         Raises:
             JournalTooNew: a newer version of the program wrote it.
-            UnusablePlace: it cannot be read, or is no sidecar.
+            UnusablePlace: it cannot be read, or is not a sidecar.
         """
         try:
             text = self.path.read_bytes()
@@ -63,7 +63,7 @@ class Sidecar:
                 raise JournalTooNew(str(self.path), version, JOURNAL_VERSION)
             return SidecarRecord.model_validate_json(text)
         except ValidationError as error:
-            raise UnusablePlace(str(self.path), "it is no record of a run") from error
+            raise UnusablePlace(str(self.path), "it is not a record of a run") from error
 
     def write(self, record: SidecarRecord) -> None:
         """Write it, beside itself first, and durably.

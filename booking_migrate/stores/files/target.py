@@ -63,16 +63,16 @@ class FileTarget(TargetWriter):
         self._output = self._open_output()
 
     def scan_client_documents(self) -> Iterator[bytes]:
-        """Nothing: a target file is replaced whole."""
+        """Return an empty iterator: a target file is replaced whole."""
         return iter(())
 
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Nothing: a target file is replaced whole."""
+        """Return an empty iterator: a target file is replaced whole."""
         return iter(())
 
     @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        """Implement `TargetWriter.join`.
+        """Refuse to join documents.
 
         Raises:
             ValueError: always, since a file never showed any document to join.
@@ -87,7 +87,7 @@ class FileTarget(TargetWriter):
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """Implement `TargetWriter.write`.
+        """Write one batch.
 
         Raises:
             ValueError: there is something to replace, although a file never showed any document.

@@ -88,7 +88,7 @@ class Values:
         self._known_version_2: bool | None = None
 
     def read(self) -> dict[str, Any]:
-        """Return the document with BSON values; it is no wrapper itself, whatever its names.
+        """Return the document with BSON values; the document itself is never read as a wrapper, whatever its names.
 
         Raises:
             NotADocument: a wrapper is malformed or may not occur, or a name occurs twice in an object.
@@ -96,7 +96,7 @@ class Values:
         return self.document(self._root)
 
     def document(self, pairs: JsonObject) -> dict[str, Any]:
-        """Read a JSON object that is no wrapper."""
+        """Read a JSON object that is not a wrapper."""
         return self._read_fields(named(pairs))
 
     def _read_fields(self, fields: dict[str, Any]) -> dict[str, Any]:

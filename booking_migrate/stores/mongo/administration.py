@@ -27,7 +27,7 @@ def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
 
 
 def identity(collection: DriverCollection) -> str | None:
-    """Return what tells a collection from every other, whatever it is called; None if it is not there."""
+    """Return what identifies a collection, whatever it is called; None if it does not exist."""
     listed = describe(collection)
     return None if listed is None else bytes(listed["info"]["uuid"]).hex()
 
@@ -38,7 +38,7 @@ def validation_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
-    """Give a collection another validator; when it returns, that is durable.
+    """Set a collection's validator; when it returns, that is durable.
 
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
@@ -58,7 +58,7 @@ def collation_of(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
-    """Create a collection with the default collation of another one that has any; whether it was created.
+    """Create a collection with the default collation of another one that has any; return whether it was created.
 
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
@@ -88,7 +88,7 @@ def has_same_hash(collection: DriverCollection, other: str) -> bool:
 
 
 def rename(successor: DriverCollection, live: DriverCollection) -> None:
-    """Put a collection in the place of another, which is dropped, atomically (manual, reference/command/renameCollection).
+    """Replace a collection by another atomically; the replaced one is dropped (manual, reference/command/renameCollection).
 
     After a lost answer, whether it happened is asked first.
 

@@ -21,7 +21,7 @@ _SHOWN_IDS = 3
 
 
 def ensure_client_index(collection: DriverCollection) -> bool:
-    """Create the index unless one that does the same is there; whether it was created.
+    """Create the index unless one that does the same exists; return whether it was created.
 
     Raises:
         DuplicateClientDocuments: clients have more than one document already.
@@ -57,7 +57,7 @@ def has_client_index(collection: DriverCollection) -> bool:
 
 
 def client_index_name(collection: DriverCollection) -> str | None:
-    """Return the name of an index that keeps a client from having two documents, or None if there is none.
+    """Return the name of an index that prevents two documents of one client, or None if the collection lacks one.
 
     Raises:
         NotPermitted, ConnectionProblem: the server does not say.
@@ -66,7 +66,7 @@ def client_index_name(collection: DriverCollection) -> str | None:
 
 
 def drop_index(collection: DriverCollection, name: str) -> None:
-    """Drop an index; that it is gone already is no error: the answer to the first attempt may have been lost."""
+    """Drop an index. One that is gone already is accepted: the reply to the first attempt may have been lost."""
     try:
         collection.drop_index(name)
     except OperationFailure as error:

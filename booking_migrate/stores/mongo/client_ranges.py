@@ -73,7 +73,7 @@ class ClientRanges(Partitioned):
             first = end
 
     def chunk(self, clients: ClientRange, documents: int) -> "RemoteRange":
-        """See `Partitioned.piece`."""
+        """Return the documents of a range, to be read by whichever process handles them."""
         return RemoteRange(self._address, clients, documents, self._source)
 
     def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:

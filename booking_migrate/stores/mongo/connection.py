@@ -82,7 +82,7 @@ def find_database_name(uri: str, place: str) -> str:
     """Return the database in a connection string's path.
 
     Raises:
-        MissingUri: there is none.
+        MissingUri: the path is empty.
         BadConfiguration: the connection string cannot be used.
     """
     database = parse(uri).database
@@ -134,7 +134,7 @@ def check_member(client: MongoClient[Document]) -> None:
 
 
 def contact(collection: DriverCollection) -> None:
-    """Ask the server for a sign of life, without waiting for an election.
+    """Ping the server, without waiting for an election.
 
     Raises:
         ConnectionProblem: no server answers, or it does not accept the user.
@@ -144,7 +144,7 @@ def contact(collection: DriverCollection) -> None:
 
 
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
-    """Return what the server lists about a collection or view (``type``, ``options``), or None if there is none.
+    """Return what the server lists about a collection or view (``type``, ``options``), or None if it does not exist.
 
     Args:
         collection: what to ask about.

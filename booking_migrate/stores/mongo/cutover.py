@@ -49,7 +49,7 @@ from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
 _FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
-"""A validator that no booking meets, and that can be told from any other."""
+"""A validator that no booking meets, and that is recognized among all others."""
 
 _CLIENT_DOCUMENTS_ONLY = "clientId_1_sessions"
 _EVERY_DOCUMENT = "clientId_1_every"
@@ -74,7 +74,7 @@ class MongoLive(LiveCollections):
         if listed["type"] != "collection":
             return f"it is a {listed['type']}"
         if self._is_fenced():
-            return "another cut-over of it is at work, or was cut off"
+            return "another cut-over of it is running, or was interrupted"
         options = listed.get("options", {})
         if "encryptedFields" in options:
             return "it is a collection of Queryable Encryption"
@@ -221,7 +221,7 @@ class MongoLive(LiveCollections):
 
     @override
     def take_back_carried(self, bookings: Iterable[bytes]) -> None:
-        # The index that `carry` begins with tells whether it began.
+        # The index that `carry` begins with shows whether it began.
         with reading(self._target):
             if _CLIENT_DOCUMENTS_ONLY not in with_retry(self._target.index_information):
                 return
@@ -294,7 +294,7 @@ class MongoLive(LiveCollections):
         return notes
 
     def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
-        """Create an index on the live collection; why not, if the server does not."""
+        """Create an index on the live collection; return the reason if the server refuses it."""
         # Without a collation of its own an index would get the collection's.
         options = {
             "collation": SIMPLE,

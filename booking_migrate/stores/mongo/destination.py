@@ -86,7 +86,7 @@ class MongoDestination(Destination):
         except OperationFailure as error:
             if error.code not in _UNTOLD:
                 raise
-        # Whoever may read a collection may have the server make documents of anything it holds.
+        # A user who may read a collection may have the server compute documents from its content.
         made: list[Mapping[str, Any]] = [
             {"$limit": 1},
             {"$project": {"_id": 0, "made": listed}},

@@ -176,7 +176,7 @@ def _refused_operation(
 
 
 def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteFailed) -> BookingMigrateError:
-    """Return our error for writes of which some were refused; the first refusal that is no duplicate decides."""
+    """Return our error for writes of which some were refused; the first refusal that is not a duplicate decides."""
     problems: list[Mapping[str, Any]] = list(error.details.get("writeErrors") or ())
     others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
     if others and others[0].get("code") == _INVALID_DOCUMENT:

@@ -8,11 +8,12 @@ from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
+from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
-from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Result, Unit, Waiting
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, InPlaceCollection, Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
@@ -40,7 +41,7 @@ _AT_ONCE = 200
 """How many client documents one statement changes."""
 
 
-class MongoInPlace:
+class MongoInPlace(InPlaceCollection):
     """See `InPlaceCollection` for the promises."""
 
     def __init__(
@@ -72,22 +73,22 @@ class MongoInPlace:
         self._session: ClientSession | None = None
 
     @property
+    @override
     def name(self) -> str:
-        """See `InPlaceCollection.name`."""
         return self._collection.name
 
     @property
+    @override
     def archive_name(self) -> str:
-        """See `InPlaceCollection.archive_name`."""
         return self._archive.name
 
     @property
+    @override
     def has_transactions(self) -> bool:
-        """See `InPlaceCollection.has_transactions`."""
         return self._has_transactions
 
+    @override
     def check(self) -> None:
-        """See `InPlaceCollection.check`."""
         if describe(self._collection) is None:
             raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
         for collection in (self._collection, self._archive):
@@ -101,12 +102,12 @@ class MongoInPlace:
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise NoTransactions(hosts_of(self._collection))
 
+    @override
     def ends(self, count: int) -> Sequence[bytes]:
-        """See `InPlaceCollection.ends`."""
         return find_ends(self._collection, count)
 
+    @override
     def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
-        """See `InPlaceCollection.examine`."""
         return examine(
             MongoDestination(self._collection),
             documents,
@@ -114,30 +115,31 @@ class MongoInPlace:
             has_transactions=self._has_transactions,
         )
 
+    @override
     def estimate_count(self) -> int:
-        """See `InPlaceCollection.estimate_count`."""
         with reading(self._collection):
             return with_retry(self._collection.estimated_document_count)
 
+    @override
     def archive_exists(self) -> bool:
-        """See `InPlaceCollection.archive_exists`."""
         return describe(self._archive) is not None
 
+    @override
     def is_archive_empty(self) -> bool:
-        """See `InPlaceCollection.is_archive_empty`."""
         with reading(self._archive):
             return with_retry(lambda: self._archive.find_one({}, {"_id": 1})) is None
 
+    @override
     def lacking_indexes(self) -> Sequence[str]:
-        """See `InPlaceCollection.lacking_indexes`."""
         needed = {
             CLIENT_DOCUMENTS_ONLY: has_client_documents_index,
             EVERY_DOCUMENT: has_client_index,
         }
         return [name for name, is_there in needed.items() if not is_there(self._collection)]
 
+    @override
     def prepare(self) -> None:
-        """See `InPlaceCollection.prepare`. The unique index comes first: it refuses."""
+        # The unique index comes first: it refuses.
         lacking = self.lacking_indexes()
         if CLIENT_DOCUMENTS_ONLY in lacking:
             make_client_documents_index(self._collection)
@@ -146,29 +148,30 @@ class MongoInPlace:
         if not has_client_index(self._archive):
             make_client_index(self._archive)
 
+    @override
     def waiting(self) -> Iterator[Waiting]:
-        """See `InPlaceCollection.waiting`."""
         with reading(self._collection):
             yield from waiting(self._collection)
 
+    @override
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `InPlaceCollection.find`."""
         return _found(self._collection, any_of("_id", ids))
 
+    @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `InPlaceCollection.archived`."""
         return _found(self._archive, any_of("_id", ids))
 
+    @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `InPlaceCollection.find_by_client`."""
         return _found(self._collection, any_of("clientId", client_ids))
 
+    @override
     def server_session(self) -> bytes:
-        """See `InPlaceCollection.server_session`."""
         return bytes(self._own_session().session_id["id"])
 
+    @override
     def end_session(self, server_session: bytes) -> None:
-        """See `InPlaceCollection.end_session`. Every user may end sessions of their own (manual, killSessions)."""
+        # Every user may end sessions of their own (manual, killSessions).
         identity = {"id": Binary(server_session, UUID_SUBTYPE)}
         try:
             self._collection.database.client.admin.command("killSessions", [identity])
@@ -184,8 +187,8 @@ class MongoInPlace:
                 self._session = self._collection.database.client.start_session()
         return self._session
 
+    @override
     def work(self, on: Callable[[Unit], Result]) -> Result:
-        """See `InPlaceCollection.work`."""
         session = self._own_session() if self._has_transactions else None
         try:
             if session is None:
@@ -197,21 +200,22 @@ class MongoInPlace:
     def _unit(self, session: ClientSession) -> "_Transaction":
         return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
 
+    @override
     def lacks_claims_index(self) -> str | None:
-        """See `InPlaceCollection.lacks_claims_index`."""
         return None if has_claims_index(self._collection) else CLAIMED_BOOKINGS
 
+    @override
     def index_claims(self) -> None:
-        """See `InPlaceCollection.index_claims`."""
         make_claims_index(self._collection)
 
+    @override
     def drop_indexes(self, names: Sequence[str]) -> bool:
-        """See `InPlaceCollection.drop_indexes`."""
         dropped = [name for name in names if drop_index(self._collection, name)]
         return bool(dropped)
 
+    @override
     def drop_archive(self, *, only_if_empty: bool) -> bool:
-        """See `InPlaceCollection.drop_archive`. The server knows no drop under a condition, so a moment lies between."""
+        # The server lacks a conditional drop, so documents that come after the check are dropped, too.
         if not self.archive_exists():
             return False
         with reading(self._archive):
@@ -223,8 +227,9 @@ class MongoInPlace:
                     self._archive.drop()
         return True
 
+    @override
     def drop_legacy_ids(self) -> Iterator[int]:
-        """See `InPlaceCollection.drop_legacy_ids`. An element of `sessions` that is no document is left alone."""
+        # An element of `sessions` that is not a document is left alone.
         has_claim = {"sessions.legacyBookingId": {"$exists": True}}
         while True:
             with reading(self._collection):
@@ -243,8 +248,8 @@ class MongoInPlace:
                         )
             yield changed.modified_count
 
+    @override
     def rejects(self) -> RejectsKeeper:
-        """See `InPlaceCollection.rejects`."""
         return CollectionRejects(self._rejects, source=self.name, target=self.name)
 
 
@@ -257,7 +262,7 @@ def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequen
 
 
 def _unfit(collection: DriverCollection) -> str | None:
-    """Why a collection cannot be migrated in place; None if it can, or is not there."""
+    """Return why a collection cannot be migrated in place; None if it can, or does not exist."""
     listed = describe(collection)
     if listed is None:
         return None
@@ -267,7 +272,7 @@ def _unfit(collection: DriverCollection) -> str | None:
     return "it is a capped collection" if listed.get("options", {}).get("capped") else None
 
 
-class _Transaction:
+class _Transaction(Unit):
     """A unit of work in a transaction; see `Unit` for the promises. The driver's errors pass through untouched."""
 
     def __init__(
@@ -284,28 +289,29 @@ class _Transaction:
         self._journal = journal
         self._session = session
 
+    @override
     def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.find`."""
         return list(find_raw(self._collection, any_of("clientId", client_ids), session=self._session))
 
+    @override
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived_of`."""
         return list(find_raw(self._archive, any_of("clientId", client_ids), session=self._session))
 
+    @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived`."""
         return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
 
+    @override
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.standing`."""
         return list(find_raw(self._collection, any_of("_id", ids), session=self._session))
 
+    @override
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.claiming`."""
         return list(find_raw(self._collection, any_of(CLAIM, ids), session=self._session))
 
+    @override
     def take(self, move: Move) -> None:
-        """See `Unit.take`. Bookings go before documents come: an index may be unique over both."""
+        # Bookings go before documents come: an index may be unique over both.
         if move.archived:
             self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
         if move.gone:

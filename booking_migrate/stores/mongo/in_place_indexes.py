@@ -22,7 +22,7 @@ EVERY_DOCUMENT = "clientId_1_every"
 _CLAIM = "sessions.legacyBookingId"
 
 IS_CLIENT_DOCUMENT: Mapping[str, Any] = {"sessions": {"$type": "array"}}
-"""A document whose `sessions` is no array is rejected, and must not stand in the way of its client."""
+"""A document whose `sessions` is not an array is rejected, and must not conflict with its client's document."""
 
 _SUFFICIENT = (None, IS_CLIENT_DOCUMENT, {"sessions": {"$exists": True}})
 """The filters of an index that keeps a client from having two client documents; None: it has no filter."""
@@ -111,7 +111,7 @@ def make_claims_index(collection: DriverCollection) -> None:
 
 
 def drop_index(collection: DriverCollection, name: str) -> bool:
-    """Drop an index by its name; whether it was there.
+    """Drop an index by its name; return whether it existed.
 
     Raises:
         NotPermitted, WriteFailed, ConnectionProblem: the server does not drop it.

@@ -60,7 +60,7 @@ class _Both(ComparedReader):
 
     @property
     def is_live(self) -> bool:
-        """Return collections may be in use."""
+        """Return True: collections may be in use."""
         return True
 
     @override
@@ -69,7 +69,7 @@ class _Both(ComparedReader):
             side.check()
 
     def cut(self) -> None:
-        """Two collections at a time are not cut."""
+        """Return None: two collections at a time are not cut."""
 
     def estimate_count(self) -> int | None:
         """Return how many the first holds: the second is hardly anything but client documents."""

@@ -22,7 +22,7 @@ CLAIM = "sessions.legacyBookingId"
 
 
 class StepByStep(Unit):
-    """See `Unit` for the promises. Nobody else may write to these documents meanwhile."""
+    """See `Unit` for the promises. Other processes must not write to these documents meanwhile."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> 
     """Insert documents, some of which may be there since a step was cut off.
 
     Raises:
-        TargetChanged: another one is there instead: somebody else is writing.
+        TargetChanged: another one is there instead: another process is writing.
     """
     if not documents:
         return

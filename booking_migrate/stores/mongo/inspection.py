@@ -125,7 +125,7 @@ class MongoInspector(DatabaseInspector):
             try:
                 ends = [oplog.find_one({}, {"ts": 1}, sort=[("$natural", order)]) for order in (1, -1)]
             except OperationFailure:
-                # Whoever may only read the database may not read this one.
+                # A user with the role read on one database may not read `local`.
                 return None
         times = [end["ts"].time for end in ends if end is not None]
         return float(times[-1] - times[0]) if times else None

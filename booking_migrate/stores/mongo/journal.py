@@ -131,7 +131,7 @@ class MongoJournal(RunJournal):
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
         """Yield a note as the documents that stand for it, under names that no other note has."""
         for start in range(0, max(1, len(noted.notes)), _NOTES):
-            # With the token, so that a process that was taken for dead does not clash with its successor.
+            # With the token, so that a process whose lock expired does not clash with its successor.
             name = f"{run_id}/{token:09d}/{next(_NUMBERS):09d}"
             part = noted.notes[start : start + _NOTES]
             fields = {
@@ -206,7 +206,7 @@ class MongoJournal(RunJournal):
             )
 
     def _scan(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Yield ranges in the order of their names; a cursor that is lost is opened anew behind the last of them."""
+        """Yield ranges in the order of their names; a cursor that is lost is opened again behind the last of them."""
         rest = condition
         found = self._open(rest)
         while True:

@@ -40,7 +40,7 @@ class MongoLocks(LockStore):
             if taken is None:
                 there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
                 if there.get("birth") and is_dead(there["pid"], there["birth"]):
-                    # The token makes sure that nobody has taken it over in between.
+                    # The token makes sure that no other process has taken it over in between.
                     taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
                 if taken is None:
                     raise TargetBusy(name, _described(there))
@@ -78,7 +78,7 @@ class MongoLocks(LockStore):
 
     @override
     def release(self, lease: Lease, *, waits: bool = True) -> None:
-        # The document stays: its token must not be given again.
+        # The document stays: its token must not be used again.
         quick = self._collection.with_options(write_concern=WriteConcern(w=1))
         with writing(self._collection):
             for attempt in attempts():
@@ -100,7 +100,7 @@ class MongoLocks(LockStore):
                         upsert=True,
                     )
         except DuplicateKeyError:
-            # Somebody else has just done the same.
+            # Another process has just done the same.
             return
 
     def _take(self, condition: Mapping[str, Any], holder: Holder, seconds: float) -> Mapping[str, Any] | None:
@@ -127,7 +127,7 @@ def _until(seconds: float) -> Mapping[str, Any]:
 
 def _described(there: Mapping[str, Any]) -> str:
     if "run_id" not in there:
-        return "somebody who has just begun"
+        return "a process that has just started"
     return str(_holder(there))
 
 

@@ -26,9 +26,9 @@ _LOOK_SECONDS = 2.0
 
 
 def await_majority(collection: DriverCollection) -> None:
-    """Wait until a majority has everything that the primary has taken so far; a server that stands alone needs none.
+    """Wait until a majority has everything that the primary has taken so far; a standalone server needs none.
 
-    With too few members up there is nothing to wait for; with enough of them, a secondary that lags behind may catch up.
+    With too few members up, waiting is pointless; with enough of them, a secondary that lags behind may catch up.
 
     Raises:
         NoMajority: a majority does not have it in time.
@@ -66,7 +66,7 @@ def build_index(collection: DriverCollection, keys: IndexKeys, **options: Any) -
     """Build an index, and stop waiting for it when a majority has been down for too long.
 
     Its commit waits for all members that vote (manual, core/index-creation). A build may take hours, and the server has no
-    timeout for the waiting alone; it goes on once the members are back.
+    timeout for the waiting alone; the build continues once the members are back.
 
     Raises:
         NoMajority: a majority has been down for as long as patience lasts.
@@ -76,7 +76,7 @@ def build_index(collection: DriverCollection, keys: IndexKeys, **options: Any) -
 
 
 def _watched(collection: DriverCollection, action: Callable[[], object]) -> None:
-    """Do what waits for other members without a limit, and stop waiting when they have been down for too long."""
+    """Run an action that waits for other members without a limit, and stop waiting when they have been down for too long."""
     answers: SimpleQueue[Exception | None] = SimpleQueue()
 
     def work() -> None:

@@ -78,7 +78,7 @@ def can_acknowledge(members: Sequence[Member]) -> bool:
     """Return whether so many members that hold data are up that a majority can acknowledge a write.
 
     An arbiter has a vote and no data (manual, reference/write-concern: calculating majority). Members without a vote
-    cannot be told from others here.
+    cannot be distinguished from others here.
     """
     majority = len(members) // 2 + 1
     holding = [member for member in members if member.state != _ARBITER]

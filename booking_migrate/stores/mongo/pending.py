@@ -21,18 +21,18 @@ _CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
 _HAS_CLIENT: Mapping[str, Any] = {"$in": [{"$type": "$clientId"}, list(_CLIENT_TYPES)]}
 _NO_ARRAY: Mapping[str, Any] = {"$ne": [{"$type": "$sessions"}, "array"]}
 LEFT: Mapping[str, Any] = {"$expr": {"$or": [{"$not": [_HAS_CLIENT]}, _NO_ARRAY]}}
-"""The query for whatever is no sound client document."""
+"""The query for all documents that are not sound client documents."""
 
 _SIZES: Mapping[str, Any] = {"clientId": 1, "size": {"$bsonSize": "$$ROOT"}}
 _KILLED = frozenset({43, 175, 237, 11601})
-"""A cursor that is not there any more or was killed: by its age, an election, or somebody who ends all sessions."""
+"""A cursor that no longer exists or was killed: by its age, an election, or an administrator who ends all sessions."""
 
 _PAUSE = 0.2
 _BATCH = 2000
 
 
 def waiting(collection: DriverCollection) -> Iterator[Waiting]:
-    """See `InPlaceCollection.waiting`.
+    """Yield what is left to be moved or rejected, in the order that `InPlaceCollection.waiting` promises.
 
     Raises:
         PyMongoError: the collection cannot be read.

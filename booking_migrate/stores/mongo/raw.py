@@ -16,7 +16,7 @@ SIMPLE = Collation("simple")
 
 _ARRAY, _DOCUMENT, _UNDEFINED, _REGEX = 0x04, 0x03, 0x06, 0x0B
 _NOT_LISTED = frozenset({_ARRAY, _DOCUMENT, _UNDEFINED, _REGEX})
-"""The BSON types that ``$in`` refuses or takes for something else than a value to be equal to."""
+"""The BSON types that ``$in`` refuses or does not compare by equality."""
 
 _NOTHING_OF_IT = {"_id": 0, "booking_migrate": 1}
 """A projection of which nothing is left; the server takes one on no field at all for the whole document."""
@@ -122,7 +122,7 @@ def same_version_within_limits(before: bytes) -> RawBSONDocument:
 
 
 def same_version_roughly(before: bytes) -> RawBSONDocument:
-    """As `same_version` for a document too large to be asked for whole: only the number of its sessions is compared."""
+    """Return the query of `same_version` for a document too large for one: only the number of its sessions is compared."""
     fields = {element.name: element for element in elements(before)}
     count = sum(1 for _session in elements(fields[b"sessions"].value))
     return _query(

@@ -40,7 +40,7 @@ class FindDocuments(Protocol):
         fields: Mapping[str, Any] | None = None,
         by_client: bool = False,
     ) -> Iterator[bytes]:
-        """See `scan.find_documents`."""
+        """Yield the documents that meet a query, as `scan.find_documents` does."""
 
 
 class MongoReader(ComparedReader, HoldsPeople):
@@ -156,7 +156,7 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     @property
     def is_live(self) -> bool:
-        """Return a collection may be in use."""
+        """Return True: a collection may be in use."""
         return True
 
     @override
@@ -164,7 +164,7 @@ class MongoReader(ComparedReader, HoldsPeople):
         return self._find(any_of("clientId", client_ids))
 
     def close(self) -> None:
-        """Nothing is held: cursors close with their scans, the client with its `Connection`."""
+        """Do nothing: cursors close with their scans, the client with its `Connection`."""
 
     def _find(
         self,

@@ -55,11 +55,11 @@ class CollectionRejects(RejectsKeeper):
         return self._collection.name
 
     def prepare(self) -> None:
-        """Nothing to refuse: the collection comes into being with its first record."""
+        """Do nothing: the server creates the collection with its first record."""
 
     @override
     def add(self, rejected: Rejection) -> None:
-        """Implement `RejectsKeeper.add`.
+        """Take one rejected booking; its record is written with the next batch.
 
         Raises:
             RecordTooLarge: the booking and its reasons together are over MongoDB's limit.

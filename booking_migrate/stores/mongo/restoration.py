@@ -91,7 +91,7 @@ class MongoRestored(RestoredCollection):
         return notes
 
     def _create(self, index: Mapping[str, Any], keys: Sequence[tuple[str, Any]]) -> str | None:
-        """Create an index as it was; why not, if the server does not."""
+        """Create an index with its old definition; return the reason if the server refuses it."""
         # Without a collation of its own an index would get the collection's.
         own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
         options = {"collation": SIMPLE, **own}

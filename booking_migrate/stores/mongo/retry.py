@@ -36,7 +36,7 @@ _DUPLICATE_KEY = 11000
 _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The codes for which drivers retry (specification of retryable writes), and three more.
 
-64: a majority has not said so in time; 43 and 237: the server has given up the cursor.
+64: a majority has not acknowledged in time; 43 and 237: the server has closed the cursor.
 """
 
 # By default each retry is logged to standard error, which belongs to the program's own messages.
@@ -53,8 +53,8 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ConnectionFailure):
         return True
     if isinstance(error, BulkWriteError):
-        # Documents that were refused are no matter of waiting, whatever else went wrong; but what an attempt before has
-        # written, and no majority has acknowledged, is refused as a duplicate.
+        # Waiting does not help documents that were refused, whatever else went wrong; but a document that an earlier
+        # attempt wrote, and no majority acknowledged, is refused as a duplicate.
         problems = error.details.get("writeConcernErrors", [])
         refused = error.details.get("writeErrors", [])
         return all(each.get("code") == _DUPLICATE_KEY for each in refused) and any(
@@ -66,7 +66,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[stamina.Attempt]:
-    """Attempts at one thing, each to be entered with ``with``; the first that succeeds is the last."""
+    """Return attempts at one action, each to be entered with ``with``; the first that succeeds is the last."""
     return iter(
         stamina.retry_context(
             on=retried, attempts=None, timeout=RETRY_TIMEOUT, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2

@@ -1,6 +1,6 @@
 """Reading that outlives elections and lost connections.
 
-A scan in the order of `clientId` may take hours, and the cursor behind it ends with its connection. It is opened anew then,
+A scan in the order of `clientId` may take hours, and the cursor behind it ends with its connection. It is opened again then,
 from the client that was being read: what has been handed out is known by its place in that order, and within that client
 by its `_id`. Every other read is small and is simply done again.
 """
@@ -37,7 +37,7 @@ class Bookmark:
     """How far a scan in client order has come."""
 
     def __init__(self) -> None:
-        """Begin before the first document."""
+        """Create a bookmark before the first document."""
         self._last: Element | None = None
         self._key: bytes | None = None
         self._ids: set[bytes] = set()
@@ -45,7 +45,7 @@ class Bookmark:
 
     @property
     def is_sure(self) -> bool:
-        """Return whether the scan can go on from here without handing out a document twice, or leaving one out."""
+        """Return whether the scan can continue from here without yielding a document twice or leaving one out."""
         return self._is_sure and len(self._ids) <= _MOST_IDS
 
     def move(self, documents: DocumentBlock) -> None:
@@ -104,7 +104,7 @@ def find_documents(
 def find_blocks(
     collection: DriverCollection, condition: Mapping[str, Any], at_once: int | None = None
 ) -> Iterator[DocumentBlock]:
-    """As `find_documents` in the order of `clientId`, many documents at a time.
+    """Yield what `find_documents` does in the order of `clientId`, many documents at a time.
 
     Args:
         collection: where to look.
@@ -117,7 +117,7 @@ def find_blocks(
 def scan_by_id(
     collection: DriverCollection, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
 ) -> Iterator[bytes]:
-    """As `find_documents`, in the order of `_id`, which are values of one type; one batch is held in memory."""
+    """Yield what `find_documents` does in the order of `_id`, which are values of one type; memory holds one batch."""
     rest = condition
     found = find_raw(collection, rest, fields=fields, by_id=True)
     while True:
@@ -170,7 +170,7 @@ def _scan(
 
 
 def _left(batches: Iterator[DocumentBlock], bookmark: Bookmark) -> Iterator[DocumentBlock]:
-    """Yield what is left of a scan that was begun anew."""
+    """Yield what is left of a scan that was restarted."""
     for batch in batches:
         left = [raw for raw in batch.documents() if not bookmark.is_passed(raw)]
         is_new = bookmark.is_behind(batch.document(-1))

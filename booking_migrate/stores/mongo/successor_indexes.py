@@ -9,7 +9,7 @@ _ORDINARY = frozenset({"v", "key", "name", "ns", "background", "sparse", "collat
 
 
 class Successor(NamedTuple):
-    """An index of the new collection, or why there is none."""
+    """An index of the new collection, or why it is left out."""
 
     keys: tuple[tuple[str, Any], ...]
     reason: str | None = None

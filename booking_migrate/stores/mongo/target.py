@@ -118,9 +118,9 @@ class MongoTarget(TargetWriter):
             yield from find_documents(self._collection, any_of("clientId", client_ids))
 
     def _holds_nothing_else(self) -> bool:
-        """Return whether nobody but this run has put anything in: what is asked for next cannot be there.
+        """Return whether only this run has inserted documents: those that are looked up next cannot exist.
 
-        The server's own count costs it nothing. Where it is too small, the unique index is still in the way of a second document.
+        The server's own count costs it nothing. Where it is too small, the unique index still prevents a second document.
         """
         return self._was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
 
@@ -166,7 +166,7 @@ class MongoTarget(TargetWriter):
         """Delete documents that still are these versions.
 
         Raises:
-            TargetChanged: one of them was changed just now.
+            TargetChanged: one of them was changed in the meantime.
         """
         operations = [DeleteOne(same_version_within_limits(raw), collation=SIMPLE) for raw in documents]
         with writing(self._collection):

@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 def transact(
     session: ClientSession, collection: DriverCollection, work: Callable[[ClientSession], Result]
 ) -> Result:
-    """Do a unit of work in a transaction with snapshot reads and majority writes.
+    """Run a unit of work in a transaction with snapshot reads and majority writes.
 
     Args:
         session: where it runs; one transaction at a time.
@@ -40,7 +40,7 @@ def transact(
         work: reads and writes with the session; it may be called more than once.
 
     Raises:
-        Contended: somebody else wrote to the same documents; nothing was done.
+        Contended: another client wrote to the same documents; nothing was done.
         PyMongoError: anything else, or what should have been passing has not passed.
     """
     deadline = time.monotonic() + retry.RETRY_TIMEOUT
@@ -85,7 +85,7 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _is_interrupted(error: Exception) -> bool:
-    """Return whether somebody has killed the operation or its session; the transaction is aborted then, or was committed."""
+    """Return whether the operation or its session was killed; the transaction is aborted then, or was committed."""
     return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
 
 

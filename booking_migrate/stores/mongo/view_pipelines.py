@@ -146,7 +146,7 @@ def _session(people: PeopleNames) -> Stage:
 
 
 def _session_id() -> Stage:
-    """See `domain.ids.session_id`; the server has no SHA-256, so any other id stands for itself."""
+    """Return the `sessionId` of an ObjectId as `domain.ids.session_id` has it; any other id unchanged: the server lacks SHA-256."""
     return _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
 
 

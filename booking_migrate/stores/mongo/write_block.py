@@ -1,7 +1,7 @@
 """A cut-over that refuses every write of every user meanwhile: the server's own mode for it, beside the usual fence.
 
 Unlike a validator, it refuses deletes, and writers that bypass validation. It holds for the whole cluster, all databases,
-and for everybody but users with the privilege to bypass it, whom the usual fence still stops in the source (MongoDB manual,
+and for all users without the privilege to bypass it; those with it are still stopped in the source by the usual fence (MongoDB manual,
 reference/command/setUserWriteBlockMode; from 6.0, replica sets and sharded clusters).
 """
 
@@ -43,10 +43,10 @@ class BlockingLive(MongoLive, LiveCollections):
 
     @override
     def unfit(self) -> str | None:
-        """Implement `LiveCollections.unfit`.
+        """Return why the source cannot be replaced by a rename, after checking that all writes can be blocked; None if it can.
 
         Raises:
-            WritesNotBlockable: the server, or the user's privileges, do not allow it, or somebody else has turned it on.
+            WritesNotBlockable: the server, or the user's privileges, do not allow it, or it is turned on already.
         """
         if self._blocks:
             self._check_block()
@@ -100,7 +100,7 @@ class BlockingLive(MongoLive, LiveCollections):
         with reading(self._source):
             login: Any = self._admin.command("connectionStatus", showPrivileges=True)["authInfo"]
         if not login["authenticatedUsers"]:
-            problem = "nobody is logged in, so it would stop this program too"
+            problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(problem, "Switch on access control, or go without.")
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:
@@ -111,10 +111,8 @@ class BlockingLive(MongoLive, LiveCollections):
             problem = "the server does not have setUserWriteBlockMode"
             raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")
         if mode != _OFF:
-            problem = "somebody has blocked them already"
-            raise WritesNotBlockable(
-                problem, "Go without, and whoever has blocked them decides when it ends."
-            )
+            problem = "they are blocked already"
+            raise WritesNotBlockable(problem, "Go without, and the block lasts until its owner ends it.")
 
 
 def _may(action: str, privileges: Collection[Any]) -> bool:

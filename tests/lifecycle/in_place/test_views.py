@@ -183,7 +183,7 @@ def test_again_and_dropped(database: Db, command: Run) -> None:
         (("drop", "--name", "other"), 5, "other cannot be used: it is a view over taken"),
         (("create", "--name", "x", "--source", "absent"), 5, "absent does not exist"),
         (("create", "--name", "x", "--source", "other"), 5, "other cannot be used: it is a view"),
-        (("create", "--name", "x.jsonl"), 2, "a view is over a collection, and 'x.jsonl' is none"),
+        (("create", "--name", "x.jsonl"), 2, "a view is over a collection, and 'x.jsonl' does not name one"),
         (("create", "--name", "booking_migrate_x"), 2, "the program keeps its own records"),
     ],
     ids=["taken", "drop-collection", "drop-other", "absent", "over-view", "file", "own"],
