@@ -329,7 +329,9 @@ class _Stored:
 def _kept(session: Session, there: StoredSession) -> Rejection:
     rejection = _rejection(session, _conflict(session, there, 1))
     digest = sha256(there.element.value).hexdigest()
-    return replace(rejection, decision=ConflictPolicy.TARGET, session_sha256=digest)
+    return replace(
+        rejection, decision=ConflictPolicy.TARGET, session_sha256=digest, session=there.element.value
+    )
 
 
 def _conflict(session: Session, there: StoredSession, count: int) -> Fault:

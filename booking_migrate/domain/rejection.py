@@ -110,6 +110,9 @@ class Rejection:
     session_sha256: str | None = None
     """With a decision: the digest of the kept session's BSON, in hexadecimal. The decision is about this content."""
 
+    session: bytes | None = None
+    """With a decision: the kept session's BSON, so that a rollback can tell what was changed in it afterwards."""
+
     @property
     def reason(self) -> Reason:
         """Return the reason under which the booking is counted."""

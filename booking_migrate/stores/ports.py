@@ -232,6 +232,9 @@ class RejectedRecord(NamedTuple):
     decision: str | None = None
     """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
 
+    session: bytes | None = None
+    """With a decision: the session as it was kept, BSON; None if an earlier version made the record."""
+
 
 class RejectedRecords(Protocol):
     """The rejected bookings of one source and target, as a migration kept them; they are read, never written.
