@@ -94,7 +94,7 @@ def document_with_sessions(raw: bytes) -> ClientDocument | None:
 
 def relocate(
     original: bytes, session: bytes, client: bytes, decided: bytes | None = None
-) -> tuple[bytes, Sequence[Change]]:
+) -> tuple[bytes, Sequence[Change], Sequence[Change]]:
     """Work out a booking whose session stands in another client's document now, and what is carried into it.
 
     Args:
@@ -102,19 +102,27 @@ def relocate(
         session: its session as it is now, BSON.
         client: the document that the session stands in, or its client fields alone, BSON.
         decided: as in `reverse`.
+
+    Returns:
+        The booking, what was carried into it, and what was not: a value that identifies no client.
     """
     carried, differences = carry(original, StoredSession(Element(_DOCUMENT, b"0", session)), decided)
     there = {part.name: part for part in elements(client)}
     document_id = read_fields(original)["_id"]
+    is_client = is_client_id(read_fields(client).get("clientId"))
     parts: list[Element] = []
+    lost: list[Difference] = []
     for part in elements(carried):
         other = there.get(part.name)
-        if _is_of_other_client(part, other) and is_client_id(read_fields(client).get("clientId")):
-            differences.append(Difference(part.name.decode(), part, other))
-            parts.append(other or part)
-        else:
-            parts.append(part)
-    return wrap(parts), [Change(document_id, difference) for difference in differences]
+        is_other = _is_of_other_client(part, other)
+        if is_other:
+            (differences if is_client else lost).append(Difference(part.name.decode(), part, other))
+        parts.append(other if other is not None and is_other and is_client else part)
+    return (
+        wrap(parts),
+        [Change(document_id, difference) for difference in differences],
+        [Change(document_id, difference) for difference in lost],
+    )
 
 
 def _is_of_other_client(part: Element, other: Element | None) -> bool:

@@ -19,7 +19,7 @@ from booking_migrate.bson.document import (
     read_fields,
     wrap,
 )
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, carry, document_with_sessions
 from booking_migrate.domain.client_document import (
@@ -303,10 +303,13 @@ class _Earlier:
             for name in CLIENT_FIELDS
             if old.get(name.encode(), Element(_NULL, b"", b"")).kind == _NULL
         }
+        client_id = b"clientId"
+        is_same_client = client_id in old and element_key(old[client_id]) == sort_key(now.client_id)
+        ignored = _DERIVED | filled | {b"_id", *((client_id,) if is_same_client else ())}
         return {
             part.name: (Difference(part.name.decode("utf-8", "replace"), old.get(part.name), part), part)
             for part in now.parts
-            if part not in known and part.name not in _DERIVED | filled | {b"_id", b"clientId"}
+            if part not in known and part.name not in ignored
         }
 
 

@@ -18,6 +18,7 @@ from booking_migrate.errors import (
     OldBookingsLost,
     PlaceNotFound,
     RestorationFailed,
+    UniqueIndexViolated,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
@@ -197,7 +198,10 @@ class _Restoration:
         if documents:
             with self._shield.critical_section():
                 self._lock.confirm()
-                self._places.restored.insert(documents)
+                try:
+                    self._places.restored.insert(documents)
+                except UniqueIndexViolated:
+                    raise self._failure("documents made since the cut-over have ids of others") from None
             self._documents += len(documents)
             self._listener.notify(Advanced(len(documents)))
 

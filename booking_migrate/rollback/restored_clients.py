@@ -242,20 +242,21 @@ def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[Re
             continue
         *others, last = found
         record = places.rejected.find(absent.original)
-        carried, changes = relocate(
+        carried, changes, lost = relocate(
             absent.original, *last, decided=record.session if _is_decided(record) else None
         )
         client.documents, client.changes = [carried], list(changes)
-        client.lost = [
-            change for other in others if other != last for change in _carried(absent.original, other)
-        ]
+        client.lost = list(lost)
+        for other in others:
+            client.lost += _carried(absent.original, other) if other != last else []
         yield client
     for original, copy in relocations.copies():
         yield RestoredClient(lost=_carried(original, copy))
 
 
 def _carried(original: bytes, found: Found) -> list[Change]:
-    return list(relocate(original, *found)[1])
+    _, changes, lost = relocate(original, *found)
+    return [*changes, *lost]
 
 
 def _is_decided(record: RejectedRecord | None) -> TypeGuard[RejectedRecord]:
