@@ -14,11 +14,11 @@ from time import monotonic
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import (
     BookingMigrateError,
+    DuplicateKeys,
     LeaseLost,
     OldBookingsLost,
     PlaceNotFound,
     RestorationFailed,
-    UniqueIndexViolated,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
@@ -200,7 +200,7 @@ class _Restoration:
                 self._lock.confirm()
                 try:
                     self._places.restored.insert(documents)
-                except UniqueIndexViolated:
+                except DuplicateKeys:
                     raise self._failure("documents made since the cut-over have ids of others") from None
             self._documents += len(documents)
             self._listener.notify(Advanced(len(documents)))
