@@ -197,6 +197,7 @@ def _in_place(connection: Connection, chosen: "RunRecord") -> "InPlaceCollection
 
 def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
     """The collections of a run's cut-over."""
+    from booking_migrate.cutover.readiness import RejectedPolicy  # noqa: PLC0415 - as above
     from booking_migrate.rollback.restored_clients import RestorationPlaces  # noqa: PLC0415 - as above
     from booking_migrate.stores.open_journal import open_live, open_restored  # noqa: PLC0415
     from booking_migrate.stores.rejects_reader import open_rejected_records  # noqa: PLC0415
@@ -215,7 +216,7 @@ def _places(connection: Connection, chosen: "RunRecord") -> "RestorationPlaces":
             source_name=chosen.source,
             rejects=None if rejects is None else Path(rejects),
         ),
-        is_carried=chosen.cutover_options.get("rejected") == "carry",
+        has_carried=chosen.cutover_options.get("rejected") == RejectedPolicy.CARRY.value,
     )
 
 

@@ -6,7 +6,6 @@ each booking. Nothing here knows places or batches.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 
 from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import Document
@@ -328,8 +327,7 @@ class _Stored:
 
 def _kept(session: Session, there: StoredSession) -> Rejection:
     rejection = _rejection(session, _conflict(session, there, 1))
-    digest = sha256(there.element.value).hexdigest()
-    return replace(rejection, decision=ConflictPolicy.TARGET, session_sha256=digest)
+    return replace(rejection, decision=ConflictPolicy.TARGET, session=there.element.value)
 
 
 def _conflict(session: Session, there: StoredSession, count: int) -> Fault:

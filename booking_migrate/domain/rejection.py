@@ -107,8 +107,8 @@ class Rejection:
     decision: "ConflictPolicy | None" = None
     """The decision by which a conflict was settled without changing the session; None: the document is rejected."""
 
-    session_sha256: str | None = None
-    """With a decision: the digest of the kept session's BSON, in hexadecimal. The decision is about this content."""
+    session: bytes | None = None
+    """With a decision: the kept session's BSON, so that a rollback can tell what was changed in it afterwards."""
 
     @property
     def reason(self) -> Reason:

@@ -5,42 +5,37 @@ application's work since, and are carried. What the migration itself added or le
 came from no booking stay in a client document of the new shape.
 """
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bson.datetime_ms import DatetimeMS
+
 from booking_migrate.bson.compare import Difference
-from booking_migrate.bson.document import Element, elements, read_fields, read_value, wrap
-from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
+from booking_migrate.bson.document import (
+    Document,
+    Element,
+    elements,
+    read_fields,
+    wrap,
+)
+from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.domain.booking import CLIENT_FIELDS
+from booking_migrate.domain.carried_changes import Change, carry, document_with_sessions
 from booking_migrate.domain.client_document import (
     ClientDocument,
     StoredSession,
     compose,
-    read_client_document,
 )
-from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.session import DROPPED, STATES
+from booking_migrate.domain.ids import session_id
+
+__all__ = ["Change", "Reversal", "reverse"]
 
 _ARRAY = 0x04
+_DOCUMENT = 0x03
 _NULL = 0x0A
-_KEPT = frozenset(name.encode() for name in DROPPED)
-_LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
-_DEFAULTED = frozenset(name.encode() for name in STATES)
-_OWN_OF_SESSION = frozenset({b"sessionId", b"legacyBookingId"})
 _DATES = (b"createdAt", b"updatedAt")
 _DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One field that the application has changed since the migration."""
-
-    document_id: Any
-    """The `_id` of the booking, or of the client document, decoded."""
-
-    difference: Difference
-    """``expected`` is what was migrated, ``found`` what stands there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +67,8 @@ def reverse(
     before: Sequence[bytes] = (),
     *,
     discard_later: bool = False,
-    returned: Callable[[Sequence[Any]], Container[bytes]] | None = None,
-    is_decided: Callable[[bytes, bytes], bool] | None = None,
+    decided: Mapping[bytes, bytes | None] | None = None,
+    elsewhere: Collection[bytes] = frozenset(),
     superseded: Collection[bytes] = (),
 ) -> Reversal:
     """Work out what a rollback gives back for one client.
@@ -86,17 +81,23 @@ def reverse(
         originals: the bookings that were migrated into it, as they were, BSON.
         before: the client documents that the client had before the migration, BSON.
         discard_later: whether everything that happened since is dropped instead of kept. The outcome still counts it.
-        returned: takes `legacyBookingId` values of sessions that are none of these bookings', and returns the sort keys of
-            those that come back as bookings of other clients; their sessions do not stay. None: none come back.
-        is_decided: takes a booking and the BSON of its session, and returns whether that session was kept with other content
-            by a decision before the cut-over: then the difference is not the application's work since. None: none was.
+        decided: by the sort key of `_id`, the session of a booking whose session was kept with other content by a decision,
+            as it was then, BSON; None if that is not known: then nothing of it is carried.
+        elsewhere: the sort keys of bookings that come back among another client's; their sessions go from this document.
         superseded: the sort keys of bookings with sessions in ``before`` that the migration replaced by a decision.
     """
     now = _read(document)
     sessions = now.sessions if now else ()
     keys = [sort_key(read_fields(raw)["_id"]) for raw in originals]
-    found = {session.legacy_key: session for session in sessions if session.legacy_key is not None}
+    found, doubled = _claims(sessions, originals, keys)
     changes: list[Change] = []
+    lost = [
+        Change(
+            now.document_id if now else None,
+            Difference(f"sessions.{one.element.name.decode()}", one.element, None),
+        )
+        for one in doubled
+    ]
     missing: list[Any] = []
     bookings: list[bytes] = []
     for key, original in zip(keys, originals, strict=True):
@@ -105,84 +106,71 @@ def reverse(
             missing.append(read_fields(original)["_id"])
             bookings.append(original)
         else:
-            carried, differences = carry(original, session)
-            if differences and is_decided is not None and is_decided(original, session.element.value):
-                carried, differences = original, []
+            carried, differences = carry(original, session, (decided or {}).get(key))
             document_id = read_fields(original)["_id"]
-            changes += [Change(document_id, difference) for difference in differences]
+            is_unknown = decided is not None and key in decided and decided[key] is None
+            into = lost if is_unknown else changes
+            into += [Change(document_id, difference) for difference in differences]
+            carried = original if is_unknown else carried
             bookings.append(carried)
     earlier = _Earlier(before)
+    restored = {id(session) for session in found.values()}
+    gone = {*keys, *elsewhere}
     later = [
         session
         for session in sessions
-        if session.legacy_key not in set(keys) and session.identity not in earlier.identities
+        if id(session) not in restored
+        and session.legacy_key not in gone
+        and session.identity not in earlier.identities
     ]
-    moved = _moved(later, returned)
-    later = [session for session in later if session not in moved]
     kept = earlier.bring_forward(now, later, frozenset(keys), frozenset(superseded))
-    lost: list[Change] = []
     documents = kept.documents
-    is_empty = now is not None and not sessions and not originals and not before
     if now is not None and not before:
-        documents = _remaining(now, later, is_whole=is_empty or 0 < len(later) == len(sessions))
-        lost = [] if documents else list(_lost(now, originals))
-    if now is not None:
-        lost += [_left_out(now, session) for session in moved]
+        is_whole = len(later) == len(sessions) and bool(later or not originals)
+        documents = _remaining(now, later, is_whole=is_whole)
+        lost += [] if documents else _lost(now, originals)
     return Reversal(
         bookings=list(originals) if discard_later else bookings,
         documents=list(before) if discard_later else documents,
         changes=[*changes, *kept.changes],
         missing=[*missing, *kept.missing],
-        later=len(later) + is_empty,
+        later=len(later),
         lost=lost,
     )
 
 
-def _moved(
-    later: Sequence[StoredSession], returned: Callable[[Sequence[Any]], Container[bytes]] | None
-) -> Sequence[StoredSession]:
-    """Return the sessions of bookings that come back for other clients, from whose documents they were moved here."""
-    claimed = [session for session in later if session.legacy_key is not None]
-    if returned is None or not claimed:
-        return []
-    keys = returned([session.fields["legacyBookingId"] for session in claimed])
-    return [session for session in claimed if session.legacy_key in keys]
-
-
-def _left_out(document: ClientDocument, session: StoredSession) -> Change:
-    field = f"sessions.{session.element.name.decode()}"
-    return Change(document.document_id, Difference(field, None, session.element))
-
-
 def _read(raw: bytes | None) -> ClientDocument | None:
-    read = None if raw is None else read_client_document(raw)
-    return read if isinstance(read, ClientDocument) else None
+    return None if raw is None else document_with_sessions(raw)
 
 
-def carry(original: bytes, session: StoredSession) -> tuple[bytes, list[Difference]]:
-    """Return a booking with the changes made to its session, and these changes."""
-    new = {part.name: part for part in elements(session.element.value)}
-    parts: list[Element] = []
-    differences: list[Difference] = []
-    old = list(elements(original))
-    for part in old:
-        other = new.get(part.name)
-        if part.name in _KEPT or other == part or (part.name in _LOOKED_UP and part.kind == _NULL):
-            parts.append(part)
+def _claims(
+    sessions: Sequence[StoredSession], originals: Sequence[bytes], keys: Sequence[bytes]
+) -> tuple[dict[bytes, StoredSession], list[StoredSession]]:
+    """The session of each booking, which claims it or has the `sessionId` it got; and further ones with other content."""
+    found: dict[bytes, StoredSession] = {}
+    doubled: list[StoredSession] = []
+    wanted = set(keys)
+    for session in sessions:
+        key = session.legacy_key
+        if key is None or key not in wanted:
             continue
-        differences.append(Difference(part.name.decode("utf-8", "replace"), part, other))
-        if other is not None:
-            parts.append(other)
-    known = {part.name for part in old} | _KEPT | _OWN_OF_SESSION | _LOOKED_UP
-    for name, part in new.items():
-        if name not in known and not _is_default(part):
-            differences.append(Difference(name.decode("utf-8", "replace"), None, part))
-            parts.append(part)
-    return (wrap(parts) if differences else original), differences
+        if key in found and found[key].element.value != session.element.value:
+            doubled.append(found[key])
+        found[key] = session
+    unclaimed = {session.identity: session for session in sessions if session.legacy_key is None}
+    for key, original in zip(keys, originals, strict=True):
+        if unclaimed and key not in found:
+            same = unclaimed.get(_expected_identity(read_fields(original)))
+            if same is not None:
+                found[key] = same
+    return found, doubled
 
 
-def _is_default(part: Element) -> bool:
-    return part.name in _DEFAULTED and read_value(part) == DEFAULT_STATUS
+def _expected_identity(booking: Document) -> bytes:
+    """What a session is known by that was made of a booking."""
+    times = (booking.get("createdAt"), booking.get("updatedAt"))
+    created_at = next((int(time) for time in times if type(time) is DatetimeMS), 0)
+    return sort_key(session_id(booking["_id"], created_at))
 
 
 def _remaining(now: ClientDocument, later: Sequence[StoredSession], *, is_whole: bool) -> Sequence[bytes]:
@@ -325,10 +313,13 @@ class _Earlier:
             for name in CLIENT_FIELDS
             if old.get(name.encode(), Element(_NULL, b"", b"")).kind == _NULL
         }
+        client_id = b"clientId"
+        is_same_client = client_id in old and element_key(old[client_id]) == sort_key(now.client_id)
+        ignored = _DERIVED | filled | {b"_id", *((client_id,) if is_same_client else ())}
         return {
             part.name: (Difference(part.name.decode("utf-8", "replace"), old.get(part.name), part), part)
             for part in now.parts
-            if part not in known and part.name not in _DERIVED | filled | {b"_id", b"clientId"}
+            if part not in known and part.name not in ignored
         }
 
 

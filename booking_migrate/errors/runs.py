@@ -270,7 +270,10 @@ class RestorationFailed(Refused):
         "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
         "(it refused writes for {refused_seconds:.1f} s)"
     )
-    hint = "All old bookings are kept: run the same command again."
+    hint = (
+        "All old bookings are kept: run the same command again, or drop what was changed since the cut-over with "
+        "booking-migrate rollback --run {run_id} --yes --discard-later."
+    )
 
 
 class NothingLater(Refused):

@@ -12,13 +12,14 @@ from booking_migrate.bson.compare import Difference, differences
 from booking_migrate.bson.document import Element, elements, wrap
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, read_booking
+from booking_migrate.domain.carried_changes import Change, carry
 from booking_migrate.domain.client_document import (
     ClientDocument,
     StoredSession,
     compose,
     read_client_document,
 )
-from booking_migrate.domain.reversal import Change, carry, reverse
+from booking_migrate.domain.reversal import reverse
 from booking_migrate.in_place.noted import NotedClients, client_key_of
 from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.stores.in_place import Unit

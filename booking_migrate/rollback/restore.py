@@ -8,11 +8,13 @@ the result of the cut-over is live as it was. The old copy is dropped last of al
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from time import monotonic
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import (
     BookingMigrateError,
+    DuplicateKeys,
     LeaseLost,
     OldBookingsLost,
     PlaceNotFound,
@@ -28,12 +30,12 @@ from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.verify.join import pair_clients
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are written at a time."""
 
 _FLUSH_DOCUMENTS = 5000
+_PROVEN_AT_ONCE = 1000
 
 
 def check_kept(places: RestorationPlaces) -> None:
@@ -59,7 +61,7 @@ def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSinc
     listener.notify(
         PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
     )
-    for client in restored_clients(places, discard_later=False):
+    for client in restored_clients(places):
         since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
         listener.notify(Advanced(client.bookings))
     listener.notify(PhaseEnded())
@@ -180,11 +182,12 @@ class _Restoration:
         self._listener.notify(PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count()))
         batch: list[bytes] = []
         size = 0
-        for client in restored_clients(self._places, discard_later=self._discards):
+        for client in restored_clients(self._places):
+            documents = client.before if self._discards else client.documents
             since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
             outcome.restored += client.bookings
-            batch += client.documents
-            size += sum(map(len, client.documents))
+            batch += documents
+            size += sum(map(len, documents))
             if size > _FLUSH_BYTES or len(batch) >= _FLUSH_DOCUMENTS:
                 self._insert(batch)
                 batch, size = [], 0
@@ -195,7 +198,10 @@ class _Restoration:
         if documents:
             with self._shield.critical_section():
                 self._lock.confirm()
-                self._places.restored.insert(documents)
+                try:
+                    self._places.restored.insert(documents)
+                except DuplicateKeys:
+                    raise self._failure("documents made since the cut-over have ids of others") from None
             self._documents += len(documents)
             self._listener.notify(Advanced(len(documents)))
 
@@ -211,21 +217,13 @@ class _Restoration:
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")
             return
-        found = pair_clients(places.result.scan_by_client(), ())
-        proper = ((pair.key, pair.source_bytes) for pair in found if pair.is_client)
         count = 0
-        for client in restored_clients(places, discard_later=False):
-            count += len(client.documents)
-            there: Sequence[bytes] = ()
-            if client.key is None:
-                there = list(places.result.find([value_in(raw, b"_id") for raw in client.documents]))
-            elif client.documents:
-                key, there = next(proper, (None, ()))
-                if key != client.key:
-                    raise self._failure("what was restored is not what was read")
-            if sorted(there) != sorted(client.documents):
+        documents = (raw for client in restored_clients(places) for raw in client.documents)
+        while some := list(islice(documents, _PROVEN_AT_ONCE)):
+            count += len(some)
+            if sorted(places.result.find([value_in(raw, b"_id") for raw in some])) != sorted(some):
                 raise self._failure("what was restored is not what was read")
-        if next(proper, None) is not None or count != self._documents:
+        if count != self._documents or places.restored.count() != count:
             raise self._failure("what was restored is more than what was read")
 
     def _finish(self) -> UndoOutcome:

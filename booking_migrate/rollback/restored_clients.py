@@ -1,17 +1,28 @@
-"""What each client has in the old collection again: its old bookings, and what has happened since a cut-over."""
+"""What each client has in the old collection again: its old bookings, and what has happened since a cut-over.
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
+A document or session is known by its `_id` or `legacyBookingId`, wherever it stands now: the application may have moved it
+to another client since. So every old booking comes back exactly once.
+"""
 
-from booking_migrate.bson.compare import differences
-from booking_migrate.bson.document import Element, elements, read_value
-from booking_migrate.bson.order import element_key, sort_key
-from booking_migrate.domain.reversal import Change, Reversal, reverse
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from booking_migrate.bson.compare import Difference, differences
+from booking_migrate.bson.document import elements, wrap
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import CLIENT_FIELDS
+from booking_migrate.domain.carried_changes import Change, document_with_sessions, relocate, split
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.reversal import Reversal, reverse
+from booking_migrate.rollback.counterparts import Counterparts, id_key, id_of, in_portions
+from booking_migrate.rollback.relocations import Absent, Found, Relocations
 from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
 from booking_migrate.stores.ports import DocumentReader, RejectedRecord, RejectedRecords
-from booking_migrate.verify.join import pair_clients
+from booking_migrate.verify.join import ClientPair, pair_clients
+
+_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,145 +41,241 @@ class RestorationPlaces:
     """Reads what is written to ``restored``."""
 
     rejected: RejectedRecords
-    """The bookings that the run rejected: no session is to be expected for them."""
+    """The bookings that the run rejected, and those whose session was kept with other content by a decision."""
 
-    is_carried: bool = False
-    """Whether the cut-over carried rejected bookings along; else they are in the kept copy only."""
-
-    def was_live(self, booking: bytes) -> bool:
-        """Return whether a booking of the kept copy was in the live collection after the cut-over, in either shape."""
-        return self.is_carried or self.rejected.find(booking) is None
+    has_carried: bool
+    """Whether the cut-over took rejected bookings along."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RestoredClient:
     """What one client has in the old collection again."""
 
-    key: bytes | None
-    """What sorts as clients do; None for a document without a proper client."""
+    before: Sequence[bytes] = ()
+    """The documents of the client as they were at the cut-over."""
 
-    documents: Sequence[bytes]
-    bookings: int
-    """How many of the documents are bookings of before."""
+    documents: list[bytes] = field(default_factory=list)
+    """Its documents with what has happened since. What is decided at the end only comes in portions of its own."""
 
-    changes: Sequence[Change]
-    missing: Sequence[Any]
-    later: int
-    lost: Sequence[Change]
+    bookings: int = 0
+    """How many bookings of before the client had."""
+
+    changes: list[Change] = field(default_factory=list)
+    missing: list[Any] = field(default_factory=list)
+    later: int = 0
+    lost: list[Change] = field(default_factory=list)
 
 
-def restored_clients(places: RestorationPlaces, *, discard_later: bool) -> Iterator[RestoredClient]:
-    """What each client has in the old collection again, in the order of clients; others come in between."""
-    for pair in pair_clients(places.kept.scan_by_client(), places.current.scan_by_client()):
-        key, kept, current = pair.key, pair.source_bytes, pair.target_bytes
-        if key is None:
-            yield from _without_client(places, kept, current, discard_later=discard_later)
+def restored_clients(places: RestorationPlaces) -> Iterator[RestoredClient]:
+    """Yield what each client has in the old collection again, and at the end the bookings that were not at their place."""
+    with closing(Relocations()) as relocations:
+        for pairs in in_portions(pair_clients(places.kept.scan_by_client(), places.current.scan_by_client())):
+            elsewhere = Counterparts(places.kept, places.current, pairs)
+            for pair in pairs:
+                yield _Restoring(places, pair, elsewhere, relocations).client()
+        yield from _settled(places, relocations)
+
+
+class _Restoring:
+    """One client, or one document that belongs to none."""
+
+    def __init__(
+        self, places: RestorationPlaces, pair: ClientPair, elsewhere: Counterparts, relocations: Relocations
+    ) -> None:
+        self._places = places
+        self._elsewhere = elsewhere
+        self._relocations = relocations
+        self._kept = {id_key(raw): raw for raw in pair.source_bytes}
+        self._current = pair.target_bytes
+        self._client = RestoredClient(
+            before=pair.source_bytes, bookings=sum(not _has_sessions(raw) for raw in pair.source_bytes)
+        )
+        self._beside: dict[bytes, bytes] = {}
+        """Bookings as they stand in the live collection."""
+
+        self._documents: list[bytes] = []
+        """Client documents that stand there."""
+
+    def client(self) -> RestoredClient:
+        """Work it out."""
+        for raw in self._current:
+            self._take(raw)
+        main = next((raw for raw in self._documents if self._is_own(raw)), None)
+        self._restore(main)
+        for raw in self._documents:
+            if raw is not main:
+                self._release(raw)
+        self._client.documents += self._beside.values()
+        return self._client
+
+    def _take(self, raw: bytes) -> None:
+        """Find out what a document of the live collection is, by what had its `_id` before."""
+        client, key = self._client, id_key(raw)
+        before = self._before(key)
+        has_sessions = document_with_sessions(raw) is not None
+        if before is None and not has_sessions:
+            self._beside[key] = raw
+            client.later += 1
+        elif before is not None and _is_client_document(before) and not has_sessions:
+            # Nothing can be read of it, so the document of before comes back.
+            client.lost += _changes(before, raw)
+        elif before is not None and not _is_client_document(before):
+            if has_sessions and document_with_sessions(before) is None:
+                raw, document = split(before, raw)
+                self._documents.append(document)
+            client.changes += _changes(before, raw)
+            self._beside[key] = raw
         else:
-            yield _of_client(places, key, kept, current, discard_later=discard_later)
+            self._documents.append(raw)
 
+    def _before(self, key: bytes) -> bytes | None:
+        return self._kept.get(key) or self._elsewhere.kept(key)
 
-def _of_client(
-    places: RestorationPlaces,
-    key: bytes,
-    kept: Sequence[bytes],
-    current: Sequence[bytes],
-    *,
-    discard_later: bool,
-) -> RestoredClient:
-    before = [raw for raw in kept if _has_sessions(raw)]
-    old = {_id_key(raw): raw for raw in kept if not _has_sessions(raw)}
-    beside = {_id_key(raw): raw for raw in current if not _has_sessions(raw)}
-    documents = [raw for raw in current if _has_sessions(raw)]
-    originals = [raw for booking, raw in old.items() if booking not in beside]
-    document = documents[0] if documents else None
-
-    def reversed_with(bookings: Sequence[bytes]) -> Reversal:
-        return reverse(
-            document,
-            bookings,
-            before,
-            discard_later=discard_later,
-            returned=lambda ids: _keys(places.kept.find(ids)),
-            is_decided=lambda booking, session: _is_decided(places.rejected.find(booking), session),
+    def _is_own(self, raw: bytes) -> bool:
+        """Return whether a document went on from this client's, or came to be without another one before it."""
+        return _is_client_document(raw) and (
+            id_key(raw) in self._kept or self._elsewhere.kept(id_key(raw)) is None
         )
 
-    reversal = reversed_with(originals)
-    elsewhere = _keys(places.current.find(reversal.missing)) if reversal.missing else frozenset()
-    if elsewhere and not discard_later:
-        # Carried along by the cut-over, they stand at another client now, and are restored there.
-        reversal = reversed_with([raw for raw in originals if _id_key(raw) not in elsewhere])
-    carried, changes = _beside(old, beside, discard_later=discard_later)
-    added = [raw for booking, raw in beside.items() if booking not in old]
-    moved = (
-        {_id_key(raw): raw for raw in places.kept.find([_document_id(raw) for raw in added])} if added else {}
-    )
-    for raw in added:
-        changes += _changes(moved[_id_key(raw)], raw) if _id_key(raw) in moved else ()
-    more = documents[1:]
-    return RestoredClient(
-        key,
-        [*reversal.bookings, *carried, *reversal.documents, *([] if discard_later else [*added, *more])],
-        bookings=len(old),
-        changes=[*reversal.changes, *changes],
-        missing=[each for each in reversal.missing if places.was_live(old[sort_key(each)])],
-        later=reversal.later + len(added) - len(moved) + len(more),
-        lost=reversal.lost,
-    )
+    def _is_gone(self, key: bytes, raw: bytes) -> bool:
+        """Return whether a document of before stands at another client now, and comes back with that one."""
+        now = self._elsewhere.current(key)
+        return now is not None and (not _is_client_document(raw) or document_with_sessions(now) is not None)
+
+    def _restore(self, main: bytes | None) -> None:
+        """Bring the bookings of before back, and the client documents of before."""
+        client = self._client
+        before = [
+            raw for key, raw in self._kept.items() if _is_client_document(raw) and not self._is_gone(key, raw)
+        ]
+        claimed = _claimed(main)
+        originals: dict[bytes, bytes] = {}
+        for key, raw in self._kept.items():
+            if _is_client_document(raw) or self._is_gone(key, raw):
+                continue
+            if key not in self._beside:
+                originals[key] = raw
+            elif key in claimed:
+                # It was made a session and stands beside it as well: what the session has goes into the booking.
+                originals[key] = self._beside.pop(key)
+        reversal = self._reverse(main, originals, before)
+        gone = set(map(sort_key, reversal.missing))
+        client.documents += [
+            booking for key, booking in zip(originals, reversal.bookings, strict=True) if key not in gone
+        ]
+        for key in gone & originals.keys():
+            self._relocations.add_absent(Absent(key, originals[key], self._was_live(originals[key])))
+        client.missing += [each for each in reversal.missing if sort_key(each) not in originals]
+        self._add(main, reversal)
+
+    def _was_live(self, booking: bytes) -> bool:
+        record = self._places.rejected.find(booking)
+        return record is None or record.decision is not None or self._places.has_carried
+
+    def _reverse(
+        self, main: bytes | None, originals: dict[bytes, bytes], before: Sequence[bytes]
+    ) -> Reversal:
+        foreign = self._find_foreign(main, originals, before)
+        bookings = list(originals.values())
+        reversal = reverse(main, bookings, before, elsewhere=foreign)
+        changed = {sort_key(change.document_id) for change in reversal.changes} & originals.keys()
+        records = {key: self._places.rejected.find(originals[key]) for key in changed}
+        decided = {key: record.session for key, record in records.items() if _is_decided(record)}
+        if not decided:
+            return reversal
+        return reverse(main, bookings, before, elsewhere=foreign, decided=decided)
+
+    def _release(self, raw: bytes) -> None:
+        """Take the sessions of old bookings out of a document that came here, or is not the only one."""
+        before = self._elsewhere.kept(id_key(raw)) or self._kept.get(id_key(raw))
+        befores = [] if before is None else [before]
+        foreign = self._find_foreign(raw, {}, befores)
+        reversal = reverse(raw, (), befores, elsewhere=foreign)
+        self._client.missing += reversal.missing
+        self._add(raw, reversal)
+
+    def _find_foreign(
+        self, raw: bytes | None, originals: dict[bytes, bytes], before: Sequence[bytes]
+    ) -> frozenset[bytes]:
+        """Put the sessions of bookings that come back elsewhere with the relocations; the bookings' keys."""
+        document = None if raw is None else document_with_sessions(raw)
+        if document is None:
+            return frozenset()
+        known = {
+            session.identity
+            for each in map(document_with_sessions, before)
+            for session in (each.sessions if each else ())
+        }
+        keys = set()
+        client_fields = wrap([part for part in document.parts if part.name in _CLIENT])
+        for session in document.sessions:
+            key = session.legacy_key
+            if key is None or key in originals or session.identity in known:
+                continue
+            original = self._before(key)
+            if original is not None and not _is_client_document(original):
+                keys.add(key)
+                self._relocations.add_found(key, original, Found(session.element.value, client_fields))
+        return frozenset(keys)
+
+    def _add(self, raw: bytes | None, reversal: Reversal) -> None:
+        client = self._client
+        client.documents += reversal.documents
+        client.changes += reversal.changes
+        client.later += reversal.later
+        client.lost += reversal.lost
+        document = None if raw is None else document_with_sessions(raw)
+        if document is not None and raw in reversal.documents and not document.sessions:
+            array = next(part for part in document.parts if part.name == b"sessions")
+            if raw not in client.before:
+                client.changes.append(Change(document.document_id, Difference("sessions", None, array)))
 
 
-def _keys(documents: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the sort keys of `_id` of the bookings among documents."""
-    return frozenset(_id_key(raw) for raw in documents if not _has_sessions(raw))
+def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[RestoredClient]:
+    """Bring back the bookings that were not at their place: with their session's client, or because it was deleted."""
+    for absent, found in relocations.absent():
+        client = RestoredClient()
+        if not found:
+            client.documents = [absent.original]
+            client.missing = [id_of(absent.original)] if absent.is_listed else []
+            yield client
+            continue
+        *others, last = found
+        record = places.rejected.find(absent.original)
+        carried, changes, lost = relocate(
+            absent.original, *last, decided=record.session if _is_decided(record) else None
+        )
+        client.documents, client.changes = [carried], list(changes)
+        client.lost = list(lost)
+        for other in others:
+            client.lost += _carried(absent.original, other) if other != last else []
+        yield client
+    for original, copy in relocations.copies():
+        yield RestoredClient(lost=_carried(original, copy))
 
 
-def _is_decided(record: RejectedRecord | None, session: bytes) -> bool:
-    """Return whether a session still is the one that a recorded decision kept."""
-    return record is not None and record.session_sha256 == sha256(session).hexdigest()
+def _carried(original: bytes, found: Found) -> list[Change]:
+    _, changes, lost = relocate(original, *found)
+    return [*changes, *lost]
 
 
-def _document_id(raw: bytes) -> Any:
-    return read_value(_element(raw, b"_id"))
+def _is_decided(record: RejectedRecord | None) -> TypeGuard[RejectedRecord]:
+    return record is not None and record.decision is not None
+
+
+def _claimed(raw: bytes | None) -> frozenset[bytes | None]:
+    document = None if raw is None else document_with_sessions(raw)
+    return frozenset(session.legacy_key for session in (document.sessions if document else ()))
 
 
 def _changes(before: bytes, now: bytes) -> list[Change]:
-    return [Change(_document_id(before), difference) for difference in differences(before, now)]
+    document_id = id_of(before)
+    return [Change(document_id, difference) for difference in differences(before, now)]
 
 
-def _beside(
-    old: dict[bytes, bytes], beside: dict[bytes, bytes], *, discard_later: bool
-) -> tuple[list[bytes], list[Change]]:
-    """The rejected bookings that a cut-over carried along, as they are now, and what was changed in them."""
-    documents, changes = [], []
-    for booking, raw in beside.items():
-        if booking in old:
-            document_id = read_value(_element(raw, b"_id"))
-            changes += [Change(document_id, difference) for difference in differences(old[booking], raw)]
-            documents.append(old[booking] if discard_later else raw)
-    return documents, changes
-
-
-def _without_client(
-    places: RestorationPlaces, kept: Sequence[bytes], current: Sequence[bytes], *, discard_later: bool
-) -> Iterator[RestoredClient]:
-    """Documents without a proper `clientId` were rejected; a cut-over may have carried them along."""
-    for raw in kept:
-        there = list(places.current.find([read_value(_element(raw, b"_id"))]))
-        now = there[0] if there else raw
-        document_id = read_value(_element(raw, b"_id"))
-        changes = [Change(document_id, difference) for difference in differences(raw, now)]
-        yield RestoredClient(None, [raw if discard_later else now], 1, changes, [], 0, [])
-    for raw in current:
-        if not list(places.kept.find([read_value(_element(raw, b"_id"))])):
-            yield RestoredClient(None, [] if discard_later else [raw], 0, [], [], 1, [])
+def _is_client_document(raw: bytes) -> bool:
+    return isinstance(read_client_document(raw), ClientDocument)
 
 
 def _has_sessions(raw: bytes) -> bool:
     return any(element.name == b"sessions" for element in elements(raw))
-
-
-def _element(raw: bytes, name: bytes) -> Element:
-    return next(element for element in elements(raw) if element.name == name)
-
-
-def _id_key(raw: bytes) -> bytes:
-    return element_key(_element(raw, b"_id"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from booking_migrate.bson.document import Element, read_value
 from booking_migrate.bson.format import describe, display_id
-from booking_migrate.domain.reversal import Change
+from booking_migrate.domain.carried_changes import Change
 
 _LISTED = 100
 """How many of each kind are listed."""

@@ -192,6 +192,9 @@ class RestoredCollection(Protocol):
     def complete(self, settings: str) -> Sequence[IndexNote]:
         """Create the old collection's indexes and validator. An index that the data does not allow is left out and named."""
 
+    def count(self) -> int:
+        """Return the number of documents it holds."""
+
     def is_same(self, other: str) -> bool:
         """Return whether another collection holds exactly its documents, by the server's hash of them."""
 

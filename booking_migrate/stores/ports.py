@@ -232,8 +232,8 @@ class RejectedRecord(NamedTuple):
     decision: str | None = None
     """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
 
-    session_sha256: str | None = None
-    """With a decision: the digest of the session that it kept, in hexadecimal."""
+    session: bytes | None = None
+    """With a decision: the session as it was kept, BSON; None if an earlier version made the record."""
 
 
 class RejectedRecords(Protocol):

@@ -150,13 +150,17 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
             *_described(first).items(),
             ("faults", [_described(fault) for fault in rejection.faults]),
             *(() if rejection.decision is None else (("decision", rejection.decision.value),)),
-            *(() if rejection.session_sha256 is None else (("sessionSha256", rejection.session_sha256),)),
         )
     ]
-    # Within the record the booking nests one deeper.
+    if rejection.session is not None:
+        head.append(_whole(b"session", rejection.session))
+    return Record(record_id, wrap([*head, _whole(b"booking", raw)]))
+
+
+def _whole(name: bytes, raw: bytes) -> Element:
+    """A document within a record, where it nests one deeper; as binary if it cannot stand there as it is."""
     fits = survives_extended_json(raw) and depth(raw) < MAXIMUM_DEPTH
-    booking = Element(_DOCUMENT, b"booking", raw) if fits else element_of("booking", Binary(raw))
-    return Record(record_id, wrap([*head, booking]))
+    return Element(_DOCUMENT, name, raw) if fits else element_of(name.decode(), Binary(raw))
 
 
 def _carried(document_id: Any) -> Any:

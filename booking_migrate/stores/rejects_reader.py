@@ -63,10 +63,10 @@ class ScratchRecords:
     def unclaimed(self) -> Iterator[RejectedRecord]:
         """Yield the records that have not been claimed, in the order in which they were read."""
         with disk_failures():
-            for booking_id, reasons in self._filled().execute(
-                "SELECT booking_id, reasons FROM record WHERE NOT claimed ORDER BY position"
+            for booking_id, reasons, session in self._filled().execute(
+                "SELECT booking_id, reasons, session FROM record WHERE NOT claimed ORDER BY position"
             ):
-                yield _record(booking_id, reasons)
+                yield _record(booking_id, reasons, session)
 
     def close(self) -> None:
         """Close the database of records. May be called twice."""
@@ -79,25 +79,26 @@ class ScratchRecords:
             row = (
                 self._filled()
                 .execute(
-                    "SELECT position, booking_id, reasons FROM record "
+                    "SELECT position, booking_id, reasons, session FROM record "
                     "WHERE digest = ? AND booking = ? AND NOT claimed ORDER BY position LIMIT 1",
                     (hashlib.sha256(booking).digest(), booking),
                 )
                 .fetchone()
             )
-        return None if row is None else (row[0], _record(row[1], row[2]))
+        return None if row is None else (row[0], _record(*row[1:]))
 
     def _filled(self) -> Database:
         if self._database is None:
             database = open_scratch(
                 "CREATE TABLE record (position INTEGER PRIMARY KEY, digest BLOB, booking BLOB, booking_id BLOB, "
-                "reasons TEXT, claimed INTEGER DEFAULT 0); CREATE INDEX by_digest ON record (digest);"
+                "reasons TEXT, session BLOB, claimed INTEGER DEFAULT 0); CREATE INDEX by_digest ON record (digest);"
             )
             try:
                 with disk_failures():
                     database.execute("BEGIN")
                     database.executemany(
-                        "INSERT INTO record (digest, booking, booking_id, reasons) VALUES (?, ?, ?, ?)",
+                        "INSERT INTO record (digest, booking, booking_id, reasons, session) "
+                        "VALUES (?, ?, ?, ?, ?)",
                         map(_row, self._read()),
                     )
                     database.execute("COMMIT")
@@ -108,20 +109,18 @@ class ScratchRecords:
         return self._database
 
 
-def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str]:
-    """Return what is kept of a record; one without a booking in it stands for no booking, and is never claimed."""
+def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
+    """Return what is kept of a record; one without a booking in it stands for no booking, and nobody will claim it."""
     parts = {part.name: part for part in elements(raw)}
-    booking = _booking(parts.get(b"booking"))
+    booking = _document(parts.get(b"booking"))
     identity = _identity(booking)
     fields = read_fields(raw)
     return (
         hashlib.sha256(booking).digest(),
         booking,
         identity,
-        json.dumps(
-            [_reasons(fields), _details(fields), fields.get("decision"), fields.get("sessionSha256")],
-            default=str,
-        ),
+        json.dumps([_reasons(fields), _details(fields), fields.get("decision")], default=str),
+        _document(parts[b"session"]) if b"session" in parts else None,
     )
 
 
@@ -133,7 +132,7 @@ def _identity(booking: bytes) -> bytes:
         return b""
 
 
-def _booking(part: Element | None) -> bytes:
+def _document(part: Element | None) -> bytes:
     if part is None:
         return b""
     if part.kind == _BINARY:
@@ -155,11 +154,11 @@ def _details(fields: Document) -> list[str]:
     return [f"{fault.get('field') or 'the booking'}: {fault.get('detail')}" for fault in _faults(fields)]
 
 
-def _record(identity: bytes, texts: str) -> RejectedRecord:
-    (first, *others), details, decision, digest = json.loads(texts)
+def _record(identity: bytes, texts: str, session: bytes | None) -> RejectedRecord:
+    (first, *others), details, decision = json.loads(texts)
     kind, _, rest = identity.partition(b"_id\x00")
     booking_id: Any = read_value(Element(kind[0], b"_id", rest)) if identity else None
-    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision, digest)
+    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision, session)
 
 
 def open_rejected_records(

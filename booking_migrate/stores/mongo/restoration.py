@@ -17,10 +17,10 @@ from booking_migrate.stores.mongo.administration import (
     validation_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import server_text, writing
+from booking_migrate.stores.mongo.failures import reading, server_text, writing
 from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.successor_indexes import written
 from booking_migrate.stores.notes import identity_of
 
@@ -103,6 +103,11 @@ class MongoRestored(RestoredCollection):
             except OperationFailure as error:
                 return server_text(error)
         return None
+
+    @override
+    def count(self) -> int:
+        with reading(self._collection):
+            return with_retry(lambda: self._collection.count_documents({}))
 
     @override
     def is_same(self, other: str) -> bool:

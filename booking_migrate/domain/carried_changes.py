@@ -1,0 +1,146 @@
+"""Fields of sessions that the application has changed, carried into old bookings; sessions and bookings told apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from booking_migrate.bson.compare import Difference
+from booking_migrate.bson.compare import differences as compare
+from booking_migrate.bson.document import Element, element_of, elements, read_fields, read_value, wrap
+from booking_migrate.bson.order import element_key
+from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
+from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
+from booking_migrate.domain.ids import client_document_id
+from booking_migrate.domain.session import DROPPED, STATES
+
+_ARRAY = 0x04
+_DOCUMENT = 0x03
+_NULL = 0x0A
+_KEPT = frozenset(name.encode() for name in DROPPED)
+_LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
+_DEFAULTED = frozenset(name.encode() for name in STATES)
+_OWN_OF_SESSION = frozenset({b"sessionId", b"legacyBookingId"})
+_OF_SESSIONS = frozenset({b"sessions", b"totalSessions", b"totalSpent"})
+_OF_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that the application has changed since the migration."""
+
+    document_id: Any
+    """The `_id` of the booking, or of the client document, decoded."""
+
+    difference: Difference
+    """``expected`` is what was migrated, ``found`` what stands there now."""
+
+
+def carry(
+    original: bytes, session: StoredSession, decided: bytes | None = None
+) -> tuple[bytes, list[Difference]]:
+    """A booking with the changes made to its session, and these changes."""
+    if decided is not None:
+        return _carry_since(original, session, decided)
+    new = {part.name: part for part in elements(session.element.value)}
+    parts: list[Element] = []
+    differences: list[Difference] = []
+    old = list(elements(original))
+    for part in old:
+        other = new.get(part.name)
+        if part.name in _KEPT or other == part or (part.name in _LOOKED_UP and part.kind == _NULL):
+            parts.append(part)
+            continue
+        differences.append(Difference(part.name.decode("utf-8", "replace"), part, other))
+        if other is not None:
+            parts.append(other)
+    known = {part.name for part in old} | _KEPT | _OWN_OF_SESSION | _LOOKED_UP
+    for name, part in new.items():
+        if name not in known and not _is_default(part):
+            differences.append(Difference(name.decode("utf-8", "replace"), None, part))
+            parts.append(part)
+    return (wrap(parts) if differences else original), differences
+
+
+def _carry_since(original: bytes, session: StoredSession, decided: bytes) -> tuple[bytes, list[Difference]]:
+    """Carry only what differs from the session as a decision had kept it; the booking differed from that already."""
+    parts = {part.name: part for part in elements(original)}
+    unlike = [
+        difference
+        for difference in compare(decided, session.element.value)
+        if difference.field.encode() not in _OWN_OF_SESSION and difference.expected != difference.found
+    ]
+    for difference in unlike:
+        name = (difference.found or difference.expected or Element(_NULL, b"", b"")).name
+        if difference.found is None:
+            parts.pop(name, None)
+        else:
+            parts[name] = difference.found
+    return (wrap(list(parts.values())) if unlike else original), unlike
+
+
+def _is_default(part: Element) -> bool:
+    return part.name in _DEFAULTED and read_value(part) == DEFAULT_STATUS
+
+
+def document_with_sessions(raw: bytes) -> ClientDocument | None:
+    """Take a document for a client document if it has an array of sessions, whatever its client; None if it has not."""
+    parts = tuple(elements(raw))
+    kinds = {part.name: part.kind for part in parts}
+    if kinds.get(b"sessions") != _ARRAY or len(kinds) != len(parts):
+        return None
+    return ClientDocument(raw, parts)
+
+
+def relocate(
+    original: bytes, session: bytes, client: bytes, decided: bytes | None = None
+) -> tuple[bytes, Sequence[Change], Sequence[Change]]:
+    """Work out a booking whose session stands in another client's document now, and what is carried into it.
+
+    Args:
+        original: the booking as it was, BSON.
+        session: its session as it is now, BSON.
+        client: the document that the session stands in, or its client fields alone, BSON.
+        decided: as in `reverse`.
+
+    Returns:
+        The booking, what was carried into it, and what was not: a value that identifies no client.
+    """
+    carried, differences = carry(original, StoredSession(Element(_DOCUMENT, b"0", session)), decided)
+    there = {part.name: part for part in elements(client)}
+    document_id = read_fields(original)["_id"]
+    is_client = is_client_id(read_fields(client).get("clientId"))
+    parts: list[Element] = []
+    lost: list[Difference] = []
+    for part in elements(carried):
+        other = there.get(part.name)
+        is_other = _is_of_other_client(part, other)
+        if is_other:
+            (differences if is_client else lost).append(Difference(part.name.decode(), part, other))
+        parts.append(other if other is not None and is_other and is_client else part)
+    return (
+        wrap(parts),
+        [Change(document_id, difference) for difference in differences],
+        [Change(document_id, difference) for difference in lost],
+    )
+
+
+def _is_of_other_client(part: Element, other: Element | None) -> bool:
+    if other is None or other == part:
+        return False
+    if part.name == b"clientId":
+        return element_key(part) != element_key(other)
+    return part.name.decode("utf-8", "replace") in CLIENT_FIELDS and _NULL not in (part.kind, other.kind)
+
+
+def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
+    """Part a booking into which sessions were put: the booking as it is beside them, and a client document of them."""
+    known = {part.name for part in elements(original)}
+    parts = list(elements(now))
+    booking = [part for part in parts if part.name in known or part.name not in _OF_SESSIONS]
+    client_id = read_fields(now).get("clientId")
+    own = [part for part in parts if part.name in _OF_CLIENT and part.kind != _NULL]
+    document = [element_of("_id", client_document_id(client_id)), *own]
+    base = ClientDocument(now, (*document, Element(_ARRAY, b"sessions", wrap([]))))
+    there = document_with_sessions(now)
+    return wrap(booking), compose(base, there.sessions if there else ())

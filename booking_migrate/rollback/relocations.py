@@ -1,0 +1,75 @@
+"""Bookings without a session in their own client's documents, and sessions that stand in documents of other clients.
+
+Which belongs to which is known only when every client has been read, so both wait on disk.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from booking_migrate.stores.spool import disk_failures, open_scratch
+
+
+class Absent(NamedTuple):
+    """A booking whose session is not in a document of its client."""
+
+    key: bytes
+    """The sort key of its `_id`."""
+
+    original: bytes
+    is_listed: bool
+    """Whether the live collection had it after the cut-over, so that the application must have deleted it."""
+
+
+class Found(NamedTuple):
+    """A session of an old booking that is in another document than the client's."""
+
+    session: bytes
+    client: bytes
+    """The client fields of the document that it stands in, BSON."""
+
+
+class Relocations:
+    """Both kinds, on disk; memory does not grow with them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._database = open_scratch(
+            "CREATE TABLE absent (key BLOB PRIMARY KEY, original BLOB, listed INTEGER);"
+            "CREATE TABLE found (position INTEGER PRIMARY KEY, key BLOB, original BLOB, session BLOB, client BLOB);"
+            "CREATE INDEX by_key ON found (key);"
+        )
+
+    def add_absent(self, absent: Absent) -> None:
+        """Remember a booking that is missing at its place."""
+        with disk_failures():
+            self._database.execute("INSERT INTO absent VALUES (?, ?, ?)", absent)
+
+    def add_found(self, key: bytes, original: bytes, found: Found) -> None:
+        """Remember a session that is at another place than its booking's."""
+        with disk_failures():
+            self._database.execute(
+                "INSERT INTO found (key, original, session, client) VALUES (?, ?, ?, ?)",
+                (key, original, *found),
+            )
+
+    def absent(self) -> Iterator[tuple[Absent, Sequence[Found]]]:
+        """Each missing booking with its sessions elsewhere, in the order of reading."""
+        with disk_failures():
+            for key, original, listed in self._database.execute("SELECT * FROM absent ORDER BY key"):
+                rows = self._database.execute(
+                    "SELECT session, client FROM found WHERE key = ? ORDER BY position", (key,)
+                ).fetchall()
+                yield Absent(key, original, bool(listed)), [Found(*row) for row in rows]
+
+    def copies(self) -> Iterator[tuple[bytes, Found]]:
+        """The sessions elsewhere of bookings that are not missing at their place, each with its booking."""
+        with disk_failures():
+            for original, session, client in self._database.execute(
+                "SELECT original, session, client FROM found WHERE key NOT IN (SELECT key FROM absent) "
+                "ORDER BY position"
+            ):
+                yield original, Found(session, client)
+
+    def close(self) -> None:
+        """Drop the file on disk."""
+        self._database.close()
