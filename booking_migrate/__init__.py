@@ -15,7 +15,7 @@ The data flow in one picture; each word in it is a package of this folder::
     verify      reads both sides and compares them by code of its own
     cutover     makes the target the live collection
     rollback    undoes a run at any point of its life
-    reports     what came of a command, for people and for programs
+    reports     the outcome of a command, for people and for programs
     service     the booking service over the new structure, and its HTTP API (an extra)
     cli         parse, open, call one function, render, exit; one file a command
 

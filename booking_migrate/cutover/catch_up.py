@@ -1,6 +1,6 @@
-"""Bringing into a finished run's result what has changed in the source since, while nobody else writes.
+"""Bringing later changes of the source into the result of a finished run, while writes to the source are refused.
 
-It is the migration once more, which derives again every client whose bookings are other than they were.
+It is the migration once more, which derives again every client whose bookings have changed.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 
 class FinishedRun:
-    """A finished run, as a target asks for it that is written once more (`NotingSession`)."""
+    """A finished run whose target is written once more; it has the methods of `NotingSession`."""
 
     def __init__(self, stores: RunStores, run: RunRecord, lock: HeldLock) -> None:
         """Take the run, whose target's lock is held."""
@@ -33,36 +33,40 @@ class FinishedRun:
         )
 
     def lock(self) -> None:
-        """The lock is held already."""
+        """Do nothing: the lock is held already."""
 
     def open(self) -> None:
-        """The run is noted down already."""
+        """Do nothing: the run is recorded already."""
 
     def note(self, noted: RangeNote) -> None:
-        """See `RunSession.note`."""
+        """Record durably what is about to be written."""
         self._journal.note(self._run_id, self._lock.token, noted)
 
     def confirm(self) -> None:
-        """See `RunSession.confirm`."""
+        """Check that this process still holds the lock.
+
+        Raises:
+            LeaseLost: another process has taken it over.
+        """
         self._lock.confirm()
 
     def wrote_before(self) -> bool:
-        """It wrote, or it would not be cut over."""
+        """Return True: only a run that has written something can be cut over."""
         return True
 
     def checkpoint(self, documents: int, total: int | None) -> None:
-        """Nothing to note: how far the catching up is, is of no use after a crash."""
+        """Do nothing: the progress of catching up is not needed after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What catching up came to."""
+    """The outcome of catching up."""
 
     migration: MigrationOutcome
-    """As of the whole migration, made once more."""
+    """The outcome of the whole migration, made once more."""
 
     written: int
-    """Client documents that were made, derived again or removed."""
+    """Client documents that were created, derived again or removed."""
 
 
 def catch_up(
@@ -76,7 +80,7 @@ def catch_up(
     listener: Listener,
     signal_guard: SignalGuard,
 ) -> CaughtUp:
-    """Make the target what the source has become. Only documents that are as a run left them are changed.
+    """Bring the target up to date with the source. Only documents that others have not changed are written.
 
     Raises:
         BookingMigrateError: as `migrate.pipeline.migrate`.

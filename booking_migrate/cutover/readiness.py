@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from booking_migrate.errors import CutoverRefused
-from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.cutover import LiveCollections
@@ -12,32 +12,26 @@ from booking_migrate.stores.journal import RunRecord, RunState
 
 
 class RejectedPolicy(StrEnum):
-    """What becomes of rejected bookings at a cut-over. The values are an API."""
+    """What a cut-over does with rejected bookings. The values are an API."""
 
     CARRY = "carry"
-    """They go along in their old shape, beside the client documents."""
+    """They are carried into the live collection in their old shape, beside the client documents."""
 
     LEAVE = "leave"
-    """They stay in the kept copy of the old collection only."""
+    """They are left in the kept copy of the old collection only."""
 
 
-RESOLVE_CONFLICTS = "Decide with migrate --on-conflict source or --on-conflict target, then verify."
-_FINISH_FIRST = "Bring it to its end: run migrate again."
-_ADVICE = {
-    RunState.CUT_OVER: "booking-migrate status shows every run.",
-    RunState.RESTORING: "It is being rolled back: run rollback again, which goes on with that.",
-}
-"""What to do about a run that is in a state other than the one that a cut-over begins with."""
+RESOLVE_CONFLICTS = "Run migrate with --on-conflict source or --on-conflict target, then verify."
 
 
 def check_ready(
     run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: LiveCollections
 ) -> RunRecord:
-    """Make sure that a run may be cut over; nothing is changed.
+    """Check that a run may be cut over, without changing anything.
 
     Raises:
-        CutoverRefused: it may not; also if it was made under other options, by which the bookings that came since would
-            be converted otherwise.
+        CutoverRefused: it may not be; also if the options differ from those of the run, because bookings that were added
+            since would be converted differently.
     """
     target = request.target
 
@@ -45,40 +39,57 @@ def check_ready(
         return CutoverRefused(target, problem, advice)
 
     if run is None:
-        raise refuse("no run has written to it", "Run migrate and verify first.")
+        raise refuse("no run has written to this target", "Run migrate and verify first.")
     if run.state is not RunState.DONE:
-        raise refuse(f"run {run.run_id} is {in_words(run.state)}", _ADVICE.get(run.state, _FINISH_FIRST))
+        raise refuse(f"run {run.run_id} is {in_words(run.state)}", _advice(run))
     unfit = live.unfit()
     if unfit is not None:
         raise refuse(
-            f"the source {run.source} cannot be replaced: {unfit}", "Only a plain collection can be."
+            f"the source {run.source} cannot be replaced: {unfit}", "Only a plain collection can be replaced."
         )
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(f"bookings conflict with their sessions: {conflicts}", RESOLVE_CONFLICTS)
     if run.verified_at is None or run.written_at is None or run.verified_at <= run.written_at:
-        raise refuse(f"run {run.run_id} was not verified since it wrote last", "Run verify first.")
+        raise refuse(
+            f"run {run.run_id} has not been verified since its last write",
+            f"Verify it first: {command_of(run, 'verify')}",
+        )
     if not run.verified_clean:
         raise refuse(
             "the last verification found mismatches",
-            "Run migrate again, which brings in what the source has changed; then verify. A client document that others "
-            "changed in the target stays as it is: delete it there, and migrate derives it again.",
+            "Run migrate again, which applies what has changed in the source, then verify. A client document that others "
+            "changed in the target is kept: delete it there, and migrate derives it again.",
         )
     unlike = differences(run.options, _without_idle_policy(run, request.options))
     if unlike:
-        problem = f"run {run.run_id} was made under other options: {'; '.join(unlike)}"
-        raise refuse(problem, f"Use the options that it had: {command_of(run, 'cutover')}")
+        problem = f"run {run.run_id} was made with other options: {'; '.join(unlike)}"
+        raise refuse(problem, f"Use the options of the run: {command_of(run, 'cutover')}")
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
-        advice = "--rejected carry takes them along in their old shape; --rejected leave keeps them in the copy only."
+        advice = (
+            "Use --rejected carry to carry them along in their old shape, or --rejected leave to keep them in the copy of "
+            "the source only."
+        )
         raise refuse(f"bookings were rejected: {rejected}", advice)
     return run
 
 
-def _without_idle_policy(run: RunRecord, options: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the options with the run's own policy for conflicts: a clean verification found nothing that it decides.
+def _advice(run: RunRecord) -> str:
+    """Return what to do about a run that is not in the state from which a cut-over begins."""
+    match run.state:
+        case RunState.CUT_OVER:
+            return "booking-migrate status shows every run."
+        case RunState.RESTORING | RunState.ROLLING_BACK:
+            return f"Complete its rollback first: {rollback_of(run)}"
+        case _:
+            return f"Complete it first: {command_of(run, 'migrate')}"
 
-    A migration under another policy that finds nothing to decide writes no run, so the newest run has the older policy.
+
+def _without_idle_policy(run: RunRecord, options: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the options with the run's own policy for conflicts, which a clean verification proves irrelevant.
+
+    A migration with another policy but without conflicts writes nothing, so the newest run has the older policy.
     """
     name = "on-conflict"
     return {**options, name: run.options[name]} if name in run.options else options

@@ -1,9 +1,9 @@
 """Making a run's target the live collection under the source's name.
 
-Writes to the source are refused from the fence to the swap, and in between everything is done on data that stands still:
-catch up, copy the source, prove the target against the copy, swap. Whatever fails before the swap lifts the fence and
-leaves the source live as it was. A process that is killed leaves the journal's word for where it was, and the next
-`cutover` or `rollback` clears up first (`recover`).
+Writes to the source are refused from the fence to the swap, and everything in between works on data that does not change:
+catch up, copy the source, prove the target against the copy, swap. A failure before the swap lifts the fence and leaves
+the source live and unchanged. If the process is killed, the journal has its last state, and the next `cutover` or
+`rollback` recovers first (`recover`).
 """
 
 from collections.abc import Callable, Iterator
@@ -53,49 +53,51 @@ class CutoverOutcome:
 
     run: RunRecord
     caught_up: int = 0
-    """Client documents that had to be made, made anew or removed, because the source had changed."""
+    """Client documents that were created, derived again or removed, because the source had changed."""
 
     refused_seconds: float = 0.0
     """For how long writes were refused, as far as this process knows."""
 
     carried: int = 0
-    """Rejected bookings that went along."""
+    """Rejected bookings that were carried into the live collection."""
 
     indexes: tuple[IndexNote, ...] = ()
     options: tuple[OptionNote, ...] = ()
 
 
 def legacy_name(run: RunRecord) -> str:
-    """The name of the collection that keeps the source as it was."""
+    """Return the name of the collection that keeps the copy of the source."""
     return f"{run.source}_legacy_{run.run_id}"
 
 
-_DELETIONS_GO_ON = "Deletes pass the fence: run cutover again while the application deletes nothing, or with --block-all-writes."
+_DELETIONS_GO_ON = (
+    "Deletes are not refused: run cutover again with --block-all-writes, or while bookings are not deleted."
+)
 _EXAMPLES = 5
 """How many mismatches a failure names."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutoverPlan:
-    """What is to be done, and with whose help."""
+    """What a cut-over does, and the parts that it works with."""
 
     migration: MigrationPlan
-    """The plan of the run: what came since is converted by it."""
+    """The plan of the run, by which bookings that were added since are converted."""
 
     request: RunRequest
     """Source, target and options of the run, and the holder of the lock."""
 
     policy: RejectedPolicy | None
-    """What becomes of rejected bookings; None: there must be none."""
+    """What to do with rejected bookings; None: the cut-over fails if any booking is rejected."""
 
     places: CutoverPlaces
     stores: RunStores
     listener: Listener
     signal_guard: SignalGuard
-    """Holds a signal back while the swap must not be cut in two."""
+    """Defers a signal during the swap."""
 
     before: Callable[[RunRecord], None]
-    """Called when everything is ready and nothing is changed yet; asks, for instance, and raises to stop."""
+    """Called when all preconditions hold and nothing is changed yet, to ask for confirmation; raises to stop."""
 
 
 def cut_over(plan: CutoverPlan) -> CutoverOutcome:
@@ -103,8 +105,8 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
 
     Raises:
         CutoverRefused: a precondition does not hold; nothing was changed.
-        CutoverFailed: it was given up; the source is live as it was.
-        TargetBusy, LeaseLost: another run is at work on the target.
+        CutoverFailed: it was aborted; the source is still live, unchanged.
+        TargetBusy, LeaseLost: another process works on the target.
     """
     request = plan.request
     lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
@@ -123,14 +125,14 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     accepting: str | None = None
     if run is not None and run.state is RunState.CUTTING_OVER:
         if run.source != plan.request.source:
-            # Cleared up on another collection, it would be taken for swapped.
+            # Recovery on another collection would take the swap for done.
             problem = f"run {run.run_id} is the cut-over of {run.source}"
             raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
         run = recover(run, live, plan.stores, lock)
         if run.state is RunState.CUT_OVER:
             indexes, kept = _recreate_indexes(run, live), _options(run, live)
             return CutoverOutcome(run, refused_seconds=run.refused_seconds, indexes=indexes, options=kept)
-        accepting = f"The cut-over that was cut off is cleared up: {run.source} accepts writes again."
+        accepting = f"The interrupted cut-over was undone: {run.source} accepts writes again."
     try:
         run = check_ready(run, plan.request, plan.policy, live)
         plan.before(run)
@@ -142,15 +144,15 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
 
 
 def abort(stores: RunStores, live: LiveCollections, request: RunRequest) -> RunRecord:
-    """Clear up after a cut-over that was killed, so that the source is live as before; the target is kept.
+    """Undo a cut-over that was killed, so that the source is live as before; the target is kept.
 
     Args:
-        stores: where the run's life is kept.
+        stores: which record the run.
         live: source and target.
         request: names both, and the holder of the lock.
 
     Raises:
-        CutoverRefused: no cut-over of it has begun, or its swap has happened (then it is brought to its end).
+        CutoverRefused: the newest run has no unfinished cut-over, or the swap was done already; then it is completed.
         TargetBusy, LeaseLost: another process works on the target.
     """
     lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
@@ -166,17 +168,19 @@ def abort(stores: RunStores, live: LiveCollections, request: RunRequest) -> RunR
 def _aborted(stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock) -> RunRecord:
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
-        problem = f"no cut-over of {request.source} has been left unfinished"
+        problem = f"{request.source} has no unfinished cut-over"
         raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
     run = recover(run, live, stores, lock)
     if run.state is RunState.CUT_OVER:
-        problem = f"the swap of run {run.run_id} has happened already, and it is cut over now"
-        raise CutoverRefused(run.target, problem, f"{rollback_of(run)} brings the old bookings back.")
+        problem = (
+            f"the collections were already swapped, and the cut-over of run {run.run_id} is complete now"
+        )
+        raise CutoverRefused(run.target, problem, f"To restore the old bookings: {rollback_of(run)}")
     return run
 
 
 def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: HeldLock) -> RunRecord:
-    """Clear up after a cut-over that was killed: before the swap nothing of it stays, after the swap it is done.
+    """Recover from a cut-over that was killed: undo it before the swap, complete it after the swap.
 
     Raises:
         LeaseLost: another run has taken the lock over.
@@ -185,7 +189,7 @@ def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: Held
     settings = run.live_settings or ""
     refused = run.refused_seconds
     if run.fenced_at is not None:
-        # Where the fence is gone already, a heartbeat is the last that is known of the process that raised it.
+        # If the fence is gone already, the heartbeat is the last known time of the process that raised it.
         until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
         refused += max((until - run.fenced_at).total_seconds(), 0.0)
     if live.is_swapped(settings):
@@ -195,7 +199,7 @@ def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: Held
         return stores.journal.save(
             run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
         )
-    # The fence first: whatever fails after it, the source takes writes again.
+    # The fence first: if a later step fails, the source accepts writes again.
     live.lift_fence(settings)
     live.take_back_carried(_bookings_of(stores.target.rejects()))
     live.drop(run.legacy or legacy_name(run))
@@ -219,7 +223,7 @@ def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
 
 
 class _Attempt:
-    """One cut-over at work."""
+    """One attempt at a cut-over."""
 
     def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
         self._run = run
@@ -236,7 +240,7 @@ class _Attempt:
         self._legacy = legacy_name(run)
 
     def carry_out(self) -> CutoverOutcome:
-        """Do it, or leave everything as it was."""
+        """Cut over, or leave the source live and unchanged."""
         check_transition(self._run, RunState.CUTTING_OVER)
         self._lock.confirm()
         self._run = self._stores.journal.save(
@@ -248,12 +252,12 @@ class _Attempt:
         try:
             caught_up, carried = self._prepare()
             with self._shield.critical_section():
-                # From here on there is no way back but `rollback`.
+                # From here on, only `rollback` can undo the cut-over.
                 self._lock.confirm()
                 self._live.swap()
                 self._live.lift_fence(self._run.live_settings or "")
                 refused = self._refused_seconds()
-                # Before the last note: whoever finds that missing recreates them again.
+                # Before the state is saved: if that is missing, recovery recreates the indexes again.
                 indexes = _recreate_indexes(self._run, self._live)
                 self._run = self._stores.journal.save(
                     self._run.run_id,
@@ -268,9 +272,9 @@ class _Attempt:
         return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes, options)
 
     def _prepare(self) -> tuple[CaughtUp, int]:
-        """Everything up to the swap."""
+        """Do everything up to the swap; return what was caught up, and how many rejected bookings were carried."""
         journal = self._stores.journal
-        # Before the fence: what is killed behind it must be known to refuse writes.
+        # Before the fence: if the process is killed after it, the journal must show that writes are refused.
         self._run = journal.save(self._run.run_id, fenced_at=journal.now())
         self._fenced_at = monotonic()
         self._live.raise_fence()
@@ -289,19 +293,19 @@ class _Attempt:
         counts = caught_up.migration.counts
         if counts.conflicts:
             raise self._failure(
-                f"bookings conflict with their sessions, which others have changed: {counts.conflicts}",
+                f"bookings conflict with sessions that others have changed: {counts.conflicts}",
                 RESOLVE_CONFLICTS,
             )
         if _decisions(self._stores.target.rejects()) != decided:
             raise self._failure(
-                "sessions that a decision kept have changed since, or others conflict with their bookings now",
-                "Run migrate and verify again, and look at the conflicts.",
+                "the conflicts have changed since they were decided with --on-conflict target",
+                "Run migrate again, then verify, which lists each conflict.",
             )
         rejected = counts.rejected
         if rejected and self._policy is None:
             raise self._failure(
-                f"bookings that came since were rejected: {rejected}",
-                "Give --rejected carry or --rejected leave.",
+                f"bookings that were added or changed since the migration were rejected: {rejected}",
+                "Run cutover again with --rejected carry or --rejected leave.",
             )
         self._keep_copy()
         outcome = places.verify(self._legacy)
@@ -312,7 +316,7 @@ class _Attempt:
             self._lock.confirm()
             carried = self._live.carry(_bookings_of(self._stores.target.rejects()))
         if not self._live.has_same_count(self._legacy):
-            raise self._failure("bookings were deleted from the source meanwhile", _DELETIONS_GO_ON)
+            raise self._failure("bookings were deleted from the source during the cut-over", _DELETIONS_GO_ON)
         return caught_up, carried
 
     def _keep_copy(self) -> None:
@@ -322,12 +326,12 @@ class _Attempt:
         self._listener.notify(PhaseEnded())
         if not self._live.is_same(self._legacy):
             raise self._failure(
-                f"the copy {self._legacy} is not what the source is: bookings were deleted meanwhile",
+                f"the copy {self._legacy} differs from the source: bookings were deleted during the cut-over",
                 _DELETIONS_GO_ON,
             )
 
     def _give_up(self, error: BaseException) -> None:
-        """Leave the source live as it was; if even that cannot be done, say so: the next start does it."""
+        """Undo the attempt, so that the source is live and unchanged; if that fails, add a note with what to run."""
         if isinstance(error, LeaseLost):
             return
         try:
@@ -340,8 +344,8 @@ class _Attempt:
                 error.add_note(f"{self._run.source} is live as before and accepts writes again.")
         except NoMajority:
             error.add_note(
-                "The source takes writes again, which no majority has acknowledged yet: run cutover again, or rollback, "
-                "when the members are up."
+                "The source accepts writes again, but no majority has acknowledged that yet: run cutover or rollback again "
+                "when a majority of the members is available."
             )
         except BookingMigrateError as trouble:
             error.add_note(self._left_behind(trouble))
@@ -362,7 +366,7 @@ class _Attempt:
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
-            f"the target does not hold what the source does, mismatches: {outcome.mismatch_count}",
+            f"the target does not match the source, mismatches: {outcome.mismatch_count}",
             f"Run migrate and verify again. {_DELETIONS_GO_ON}",
         )
         failure.examples = tuple(each.place for each in examples)
@@ -376,7 +380,7 @@ class _Attempt:
 
 
 def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
-    """The bookings in records of rejected ones, byte for byte; those that nest too deep for a record are kept as binary.
+    """Yield the bookings in records of rejected ones, byte for byte; a record has a booking that nests too deep as binary.
 
     A booking whose session was kept by a decision is in the target already, and is left out.
     """
@@ -391,8 +395,6 @@ def _bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
 def _decisions(records: Iterator[bytes]) -> tuple[int, int]:
     """Return the number of records with a decision, and a digest of them that does not depend on their order."""
     count = total = 0
-    for record in records:
-        if any(element.name == b"decision" for element in elements(record)):
-            count += 1
-            total ^= int.from_bytes(sha256(record).digest())
+    for record in (raw for raw in records if any(part.name == b"decision" for part in elements(raw))):
+        count, total = count + 1, total ^ int.from_bytes(sha256(record).digest())
     return count, total

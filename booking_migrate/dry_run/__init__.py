@@ -1,6 +1,6 @@
-"""The dry-run: the migration itself over a target that writes nothing, watched closely.
+"""The dry-run: the migration itself, into a target that writes nothing, with observers.
 
-`run.dry_run` lets the stream engine work over a `stores.preview.PreviewTarget`; `risks.RiskWatch` and
-`statistics.Statistics` look on. `references` and `needs` ask the server about everything around the bookings. What
-came of it is an `outcome.DryRunOutcome`, and reports are made of nothing else.
+`run.dry_run` runs the stream engine with a `stores.preview.PreviewTarget`; `risks.RiskWatch` and
+`statistics.Statistics` observe it. `references` and `needs` ask the server about everything around the bookings. The
+result is an `outcome.DryRunOutcome`, from which alone reports are derived.
 """

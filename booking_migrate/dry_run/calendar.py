@@ -1,4 +1,4 @@
-"""Dates and times of day as the risks of a dry-run need them."""
+"""Dates and times of day for the risks of a dry-run."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ from booking_migrate.dry_run.statistics import DAY, FIRST_DAY, LAST_DAY
 
 MINUTES_A_DAY = 24 * 60
 CANCELLED = "cancelled"
-"""The status of a booking that keeps nobody busy."""
+"""The status of a booking that does not occupy its expert."""
 
 _LONGEST = len("23:59")
 _EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
@@ -19,7 +19,7 @@ def is_date_in_range(milliseconds: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def minutes_of(time: str) -> int | None:
-    """Return a time of day as minutes; None if a waived rule let something else through."""
+    """Return a time of day as minutes; None for another value, which a waived rule may have let through."""
     if len(time) > _LONGEST:
         return None
     hours, colon, minutes = time.partition(":")

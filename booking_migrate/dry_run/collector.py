@@ -41,7 +41,7 @@ class BatchStats(NamedTuple):
     """The `_id` of those of the same client for the same expert, date and start as another one, not cancelled."""
 
     appointments: AppointmentBlock
-    """See `Scratchpad.add_appointment_block`."""
+    """The appointments of those that are not cancelled."""
 
 
 def collect(bookings: FlatBookings, declined: frozenset[int], size: int) -> BatchStats:

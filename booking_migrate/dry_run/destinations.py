@@ -38,13 +38,13 @@ class Examined:
         return refusal_of(self.source_name, self.source)
 
     def blockers(self) -> Iterator[Blocker]:
-        """Yield what a migration into the target would be refused for."""
+        """Yield the reasons for which a migration into the target would be refused."""
         refusal = refusal_of(self.target_name, self.target)
         if refusal is not None:
             yield Blocker(type(refusal).__name__, refusal.message, refusal.hint)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is only named, and what is in the way of migrating in place."""
+        """Yield what is only reported, and what prevents a migration in place."""
         yield from findings_of(self.target_name, self.target)
         refusal = self.in_place_refusal
         if refusal is not None:
@@ -55,7 +55,7 @@ class Examined:
                 sample_ids=tuple(finding.name for finding in self.source if finding.is_refused),
                 advice=refusal.hint,
             )
-        # Of the validator is said elsewhere what becomes of it.
+        # The validator has a finding of its own.
         left_out = [note for note in self.options if not note.is_kept and note.name != "validator"]
         if left_out:
             reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)

@@ -35,17 +35,17 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ServerSurroundings:
-    """What the server says about the places of a migration; empty where no server is involved."""
+    """What the server reports about the places of a migration; empty without a server."""
 
     inspector: DatabaseInspector | None = None
     source: CollectionFacts | None = None
-    """None if the source is no collection."""
+    """None if the source is not a collection."""
 
     target: CollectionFacts | None = None
-    """None if the target is no collection, or not there yet."""
+    """None if the target is not a collection, or does not exist yet."""
 
     source_name: str | None = None
-    """None if the source is no collection."""
+    """None if the source is not a collection."""
 
     target_name: str | None = None
     people: tuple[str, ...] = ()
@@ -226,7 +226,7 @@ def _archive_bytes(source: CollectionFacts | None) -> int | None:
 
 
 def _lost(source: CollectionFacts) -> Iterator[Finding]:
-    """Yield what the source has beside its documents and the new shape does not bring along."""
+    """Yield what the source has besides its documents, and the new shape does not have."""
     indexes = [index.name for index in source.indexes if index.keys != ("_id",)]
     if indexes:
         yield Finding(
@@ -234,8 +234,8 @@ def _lost(source: CollectionFacts) -> Iterator[Finding]:
             title="indexes of the source that the new shape does not have",
             count=len(indexes),
             sample_ids=tuple(indexes[:_SHOWN]),
-            advice="Make them anew on sessions.FIELD where queries still need them. A unique one no longer keeps "
-            "sessions of one document apart.",
+            advice="Create them on sessions.FIELD where queries still need them. A unique index does not apply between the "
+            "sessions of one document.",
         )
     if source.has_validator:
         yield Finding(

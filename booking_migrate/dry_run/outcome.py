@@ -80,13 +80,13 @@ class Gains:
 
     data_bytes_after: int = 0
     index_bytes_before: int | None = None
-    """None if the source is no collection."""
+    """None if the source is not a collection."""
 
     index_bytes_after: int | None = None
     """Estimated for the indexes on `_id` and `clientId`, from what the source's index on `_id` takes."""
 
     storage_bytes_after: int | None = None
-    """Estimated from how the source is compressed; None if the source is no collection."""
+    """Estimated from how the source is compressed; None if the source is not a collection."""
 
     largest_document: int = 0
     limit: int = 0
@@ -100,7 +100,7 @@ class Mode:
     name: str
     possible: bool
     note: str
-    """Why not, or on what it depends."""
+    """Why it is not possible, or on what it depends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class MissingPrivilege:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a migration needs and whether it is there. What the user may not know is None."""
+    """What a migration needs and whether it is available. A part that the user may not read stays None."""
 
     database: str | None = None
     server: ServerFacts | None = None

@@ -38,13 +38,13 @@ Candidates = dict[str, dict[bytes, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What came of looking through other collections."""
+    """The result of searching other collections."""
 
     references: tuple[Reference, ...] = ()
-    """One a field with at least one hit, by collection and field."""
+    """One for each field with at least one hit, by collection and field."""
 
     unreadable: tuple[str, ...] = ()
-    """The collections that the user may not read, so that nobody knows about them."""
+    """The collections that the user may not read, and that were not searched."""
 
     def findings(self) -> Iterator[Finding]:
         """Yield the risks that go with it."""

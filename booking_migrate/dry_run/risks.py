@@ -1,4 +1,4 @@
-"""What could hurt: risks that show while bookings and clients pass by, each with a count and sample ids."""
+"""Risks that are found in bookings and clients while they are read, each with a count and sample ids."""
 
 import heapq
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ _HEX_DIGITS = 24
 RISKS: dict[str, tuple[str, str]] = {
     "clients-with-several-currencies": (
         "clients whose totalSpent adds up several currencies",
-        "The sum means nothing for them. Decide before cut-over which currency counts, or read prices by session.",
+        "A sum over currencies is meaningless. Decide before the cut-over which currency counts, or read prices by session.",
     ),
     "documents-over-limit": (
         "clients whose document would be over the size limit",
@@ -47,34 +47,34 @@ RISKS: dict[str, tuple[str, str]] = {
     ),
     "documents-near-limit": (
         "clients whose document is over half of the size limit",
-        "A document cannot grow past 16 MiB: plan what happens when these clients go on booking.",
+        "A document cannot grow past 16 MiB: plan what happens when these clients continue to book.",
     ),
     "client-id-as-text": (
         "clients whose id is text that spells another client's ObjectId",
-        "They become two clients. If they are one person, mend clientId in the source first.",
+        "They become two clients. If they are one person, fix clientId in the source first.",
     ),
     "booked-twice": (
         "bookings that look booked twice: same client, expert, date and start, not cancelled",
-        "Each becomes a session and counts in totalSpent. Cancel or remove the doubles in the source first.",
+        "Each becomes a session and counts in totalSpent. Cancel or remove the duplicates in the source first.",
     ),
     "expert-overlaps": (
         "sessions that overlap another one of the same expert, not cancelled",
-        "They are migrated as they are. A unique index on expert and start no longer keeps them apart.",
+        "They are migrated unchanged. A unique index on expert and start can no longer prevent them.",
     ),
     "people-not-found": (
-        "bookings whose user or expert is not to be found",
-        "They are rejected. Give --users and --experts, or add the missing people.",
+        "bookings whose user or expert does not exist",
+        "They are rejected. Name the collections with --users and --experts, or add the missing people.",
     ),
     "dates-out-of-range": (
         "bookings with a date before 2000 or after 2099",
-        "They are migrated as they are; many programs cannot show them. Mend them in the source first.",
+        "They are migrated unchanged, but many programs cannot show them. Fix them in the source first.",
     ),
     "totals-wrong": (
         "client documents that keep totals which are not those of their sessions",
-        "Nothing is added to them, so they are carried as they are. Mend totalSessions and totalSpent there.",
+        "No booking is added to them, so they are migrated unchanged. Fix their totalSessions and totalSpent.",
     ),
 }
-"""Title and advice of each risk, by its kind, in the order in which they are told."""
+"""Title and advice of each risk, by its kind, in the order in which they are reported."""
 
 
 class _Converted(NamedTuple):
@@ -96,11 +96,11 @@ class RiskWatch(Observer):
     collector: Collector | None = COLLECTOR
 
     def __init__(self, statistics: Statistics, scratchpad: Scratchpad, maximum_document_size: int) -> None:
-        """Begin with nothing found.
+        """Begin without findings.
 
         Args:
-            statistics: told about every booking and client document.
-            scratchpad: remembers what concerns several clients.
+            statistics: updated with every booking and client document.
+            scratchpad: stores what concerns several clients.
             maximum_document_size: in bytes.
         """
         self.documents = 0
@@ -269,7 +269,7 @@ class RiskWatch(Observer):
 
 
 def _decoded(raw: bytes) -> Document:
-    """Return a booking's fields for looking at; the quick way, since nothing is written from them."""
+    """Return the fields of a booking, decoded in the fastest way, since they are only read."""
     try:
         return decode(raw, CODEC)
     except BSONError:
@@ -277,7 +277,7 @@ def _decoded(raw: bytes) -> Document:
 
 
 def _is_in_range(value: Any) -> bool:
-    """Return whether a value is no date out of range; whatever else it is, is not asked here."""
+    """Return whether a value can be shown as a date; values of other types count as in range."""
     return type(value) is not DatetimeMS or is_date_in_range(int(value))
 
 

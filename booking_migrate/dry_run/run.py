@@ -45,24 +45,24 @@ def dry_run(
     listener: Listener | None = None,
     history: TargetHistory | None = None,
 ) -> DryRunOutcome:
-    """Run a migration that writes nothing, and find out what could hurt, what is needed and what is gained.
+    """Run a migration that writes nothing, and find its risks, what it needs and what it gains.
 
-    It is the stream engine over a target that takes no writes, so its counts are those of a migration.
+    It is the stream engine with a target that discards all writes, so its counts are those of a migration.
 
     Args:
         plan: what a migration would do.
         source: where the bookings are; if it is a sample, every figure is scaled up to the whole.
-        open_target: opens the target, which writes nothing. It may be asked twice.
-        surroundings: what the server says about the places.
-        scratchpad: remembers on disk what concerns several clients.
+        open_target: opens the target, which writes nothing. It may be called twice.
+        surroundings: what the server reports about the places.
+        scratchpad: stores on disk what concerns several clients.
         users: as for `migrate.pipeline.migrate`.
         experts: likewise.
         listener: likewise.
         history: likewise.
 
     Raises:
-        Refused: the source cannot be read, so nothing can be said.
-        ConnectionProblem: the server is gone.
+        Refused: the source cannot be read.
+        ConnectionProblem: the server does not answer.
     """
     statistics = Statistics(plan.maximum_document_size)
     watch = RiskWatch(statistics, scratchpad, plan.maximum_document_size)
@@ -126,9 +126,11 @@ def dry_run(
 
 
 def _sample_blockers(source: DocumentReader) -> tuple[Blocker, ...]:
-    """Return a sample that nobody is in tells nothing, and must not pass for an empty source."""
+    """Return a blocker for a sample without bookings, which must not be taken for an empty source."""
     if isinstance(source, SampledReader) and not source.seen and source.total():
-        return (Blocker("SampleTooSmall", "no booking is in the sample", "Give a larger --sample."),)
+        return (
+            Blocker("SampleTooSmall", "the sample does not contain any booking", "Use a larger --sample."),
+        )
     return ()
 
 
@@ -142,7 +144,7 @@ def _estimate(migration: MigrationOutcome) -> TimeEstimate:
     return TimeEstimate(
         seconds=migration.seconds,
         rate=rate,
-        basis=f"{scanned:,} bookings were read and converted in {migration.seconds:.1f} s just now; "
+        basis=f"{scanned:,} bookings were read and converted in {migration.seconds:.1f} s; "
         "from collection to collection on one node, `migrate` took about as long when measured; "
         "replication and load come on top",
     )

@@ -396,6 +396,5 @@ class WorkerLost(Unexpected):
 
     @property
     def message(self) -> str:
-        if self.unsupported_reason is not None:
-            return f"a worker process could not be started: {self.unsupported_reason}"
-        return "a worker process ended unexpectedly"
+        reason = self.unsupported_reason
+        return f"a worker process {f'could not be started: {reason}' if reason else 'ended unexpectedly'}"

@@ -71,7 +71,7 @@ class Collector:
 
 
 class BuiltClients(NamedTuple):
-    """What became of documents."""
+    """The result of building the documents of a chunk."""
 
     clients: list[FlatClient]
     """In the order of their documents."""

@@ -53,7 +53,7 @@ class Origin:
 
     chunk: Chunk
     collected: Sequence[Any]
-    """See `BuildResult.collected`."""
+    """What the collector returned for the bookings of the flat clients; see `BuiltClients`."""
 
 
 @dataclass(slots=True)

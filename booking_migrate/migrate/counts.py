@@ -1,4 +1,4 @@
-"""Counting what becomes of every document, in memory that does not grow with their number."""
+"""Counting the result for every document, in memory that does not grow with their number."""
 
 from bisect import insort
 from collections import Counter
@@ -38,7 +38,7 @@ class Samples:
             del self._first[SAMPLES:]
 
     def saved(self) -> Mapping[str, Any]:
-        """Count and ids as values of BSON."""
+        """Return the count and the ids as values of BSON."""
         return {"count": self.count, "first": [[key, text] for key, text in self._first]}
 
     def add_saved(self, saved: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class MigrationCounts:
             self._rejected.setdefault(rejection.reason, Samples()).add(rejection.document_id)
 
     def take(self, client_id: Any, consolidation: Consolidation) -> None:
-        """Count what became of one client."""
+        """Count the result for one client."""
         self.reject(consolidation.rejected)
         self.reject(consolidation.contradicting)
         self.scanned += len(consolidation.contradicting)

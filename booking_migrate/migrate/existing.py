@@ -1,4 +1,4 @@
-"""The client documents that a target holds already, where they come from, and what replaces them."""
+"""The client documents that a target already holds, their provenance, and what replaces them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from booking_migrate.stores.ports import Replacement, TargetWriter
 
 
 class StandingDocument(NamedTuple):
-    """A client's document in the target; all parts are None if it has none there."""
+    """A client's document in the target; without one, `raw`, `found` and `baseline` stay None."""
 
     key: bytes
     """The sort key of `clientId`."""
 
     raw: bytes | None
-    """The document as it is."""
+    """The current document."""
 
     found: bytes | None
-    """As it was before the current run; None if it was not there."""
+    """The document before the current run; None if it did not exist."""
 
     baseline: bytes | None
-    """As it was before any run of this tool; None if it was not there."""
+    """The document before any run of this tool; None if it did not exist."""
 
     is_created: bool = False
     """Whether a run of this tool created it."""

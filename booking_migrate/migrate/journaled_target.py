@@ -1,4 +1,4 @@
-"""A target whose every write is noted in the journal first, under a lock: what makes a run resumable and undoable."""
+"""A target whose writes are recorded in the journal first, under a lock, so that a run can be resumed and undone."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -18,36 +18,40 @@ from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter
 
 
 class NotingSession(Protocol):
-    """What a target asks of the run that writes to it; see `RunSession`, whose methods these are."""
+    """What a target requires of the run that writes to it: a part of `RunSession`."""
 
     def lock(self) -> None:
-        """See `RunSession.lock`."""
+        """Acquire the lock and look for a run to continue. May be called twice."""
 
     def open(self) -> None:
-        """See `RunSession.open`."""
+        """Record the run, with everything that is needed to undo it. May be called twice."""
 
     def note(self, noted: RangeNote) -> None:
-        """See `RunSession.note`."""
+        """Record durably what is about to be written."""
 
     @property
     def history(self) -> JournalHistory:
-        """See `RunSession.history`."""
+        """Return the history of the target by the runs from this source that were not undone."""
 
     def confirm(self) -> None:
-        """See `RunSession.confirm`."""
+        """Check that this process still holds the lock. Called right before each write.
+
+        Raises:
+            LeaseLost: another process has taken it over.
+        """
 
     def wrote_before(self) -> bool:
-        """See `RunSession.wrote_before`."""
+        """Return whether the run has written anything to the target, in this process or before it was interrupted."""
 
     def checkpoint(self, documents: int, total: int | None) -> None:
-        """See `RunSession.checkpoint`."""
+        """Record the progress of the run. What is counted is already durable."""
 
 
 class ProgressCounter(Listener):
-    """A listener that passes everything on and counts the documents of the stretch of work that began last."""
+    """A listener that forwards every event and counts the documents of the current phase."""
 
     def __init__(self, listener: Listener) -> None:
-        """Take whoever listens really."""
+        """Take the listener to forward to."""
         self._listener = listener
         self.documents = 0
         self.total: int | None = None
@@ -63,7 +67,7 @@ class ProgressCounter(Listener):
 
 
 class _Batch(NamedTuple):
-    """What is to be written at a time."""
+    """What is written at a time."""
 
     new: Sequence[bytes]
     changed: Sequence[Replacement]
@@ -72,12 +76,12 @@ class _Batch(NamedTuple):
 
 
 class JournaledTarget(TargetWriter, TargetHistory):
-    """See `TargetWriter` for the promises; this one also notes before it writes, and checkpoints behind it.
+    """A `TargetWriter` that records each write in the journal before it, and a checkpoint after it.
 
     It is the target's history as well (see `TargetHistory`). A run that is resumed reads its source from the beginning and
-    derives every client again; what it has written already comes out as it is there and is left out. Starting in the
-    middle would be wrong: bookings may have come for clients that were done, and the rejected records are made true only
-    at the end, for all of them.
+    derives every client again; documents that are already in the target unchanged are left out. Resuming from a position
+    would be wrong: bookings may have been added for clients that were done, and the rejected records are only complete at
+    the end, for all clients together.
     """
 
     def __init__(
@@ -91,10 +95,10 @@ class JournaledTarget(TargetWriter, TargetHistory):
         """Take the parts.
 
         Args:
-            target: where the result goes really.
+            target: the target to write to.
             session: the run.
-            signal_guard: holds a signal back while a batch is written.
-            odometer: knows how far the run is, and whom to tell about its steps.
+            signal_guard: defers a signal while a batch is written.
+            odometer: counts the documents of the run.
             throttle: pauses before a batch while a secondary is behind.
         """
         self._target = target
@@ -103,13 +107,13 @@ class JournaledTarget(TargetWriter, TargetHistory):
         self._odometer = odometer
         self._throttle = throttle
         self._found: dict[bytes, bytes | None] = {}
-        """What stood in the place of the run's own documents before it began, by the BSON of ``{_id}``."""
+        """What the target had in place of the run's own documents before it began, by the BSON of ``{_id}``."""
 
         self._writing: Future[None] | None = None
-        """What comes of the batch that is on its way."""
+        """The result of the batch that is being written."""
 
         self.written = 0
-        """How many documents were really written, those left out that were there already."""
+        """How many documents were written, without those that were already in the target."""
 
     @property
     @override
@@ -128,14 +132,14 @@ class JournaledTarget(TargetWriter, TargetHistory):
 
     @override
     def prepare(self) -> None:
-        # The run is noted down first.
+        # The run is recorded first.
         self._session.open()
         self._target.prepare()
         self._session.confirm()
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        # The source is known to be readable, so the lock is taken here.
+        # The source has been read successfully by now, so the lock is acquired here.
         self._session.lock()
         return self._target.scan_client_documents()
 
@@ -176,9 +180,8 @@ class JournaledTarget(TargetWriter, TargetHistory):
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        # , but for one thing: the batch is durable when the next call returns. It is on its way, on a thread
-        # of its own, while the caller prepares the next one.
-        # Outside of what is protected: Ctrl-C must not wait for a secondary.
+        # The batch is written on a thread of its own while the caller prepares the next one, so it is durable only when the
+        # next call returns. The throttle waits outside of the critical section: Ctrl-C must not wait for a secondary.
         self._throttle.wait()
         with self._shield.critical_section():
             self._await_writer()
@@ -193,7 +196,7 @@ class JournaledTarget(TargetWriter, TargetHistory):
             self._writing = self._sent_off(batch, noted)
 
     def _found_of(self, raw: bytes) -> bytes | None:
-        """Return what stood in a document's place before the run, which is what a rollback puts back."""
+        """Return what the target had in a document's place before the run, which is what a rollback puts back."""
         return self._found.get(identity_of(raw), raw)
 
     def _await_writer(self) -> None:
@@ -203,13 +206,13 @@ class JournaledTarget(TargetWriter, TargetHistory):
             self._session.checkpoint(self._odometer.documents, self._odometer.total)
 
     def _sent_off(self, batch: _Batch, noted: RangeNote | None) -> Future[None]:
-        """Write a batch on a thread that the process does not wait for if it has to end at once."""
+        """Write a batch on a daemon thread, so that the process can end at once without waiting for it."""
         writing: Future[None] = Future()
 
         def write() -> None:
             try:
                 self._write_batch(batch, noted)
-            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for the batch
+            except BaseException as error:  # noqa: BLE001 - it is raised where the batch is waited for
                 writing.set_exception(error)
             else:
                 writing.set_result(None)
@@ -218,7 +221,7 @@ class JournaledTarget(TargetWriter, TargetHistory):
         return writing
 
     def _write_batch(self, batch: _Batch, noted: RangeNote | None) -> None:
-        """Write one batch. Its note is durable before it: one must never be missing that a rollback would need."""
+        """Write one batch, after its note is durable: a rollback needs the note of everything that was written."""
         if noted is not None:
             self._session.note(noted)
         self._session.confirm()
@@ -227,7 +230,7 @@ class JournaledTarget(TargetWriter, TargetHistory):
 
     @override
     def finish(self) -> bool:
-        # A run that was continued has changed what it changed before, too.
+        # What a continued run changed before it was interrupted counts as changed, too.
         with self._shield.critical_section():
             self._await_writer()
             self._session.confirm()
@@ -235,9 +238,9 @@ class JournaledTarget(TargetWriter, TargetHistory):
 
     @override
     def abandon(self) -> None:
-        # The run stays in the journal, and can be continued. The batch that is on its way comes to its end,
-        # unless somebody has stopped waiting for it. If it fails, that is less than what ended the run; what
-        # is in doubt then is settled when the run is continued.
+        # The run stays in the journal, and can be continued. The batch that is being written is completed, unless the user
+        # ends the process by a second signal. An error of the batch is not raised here, because the error that ended the
+        # run matters more; continuing the run repairs what the batch left incomplete.
         writing, self._writing = self._writing, None
         if writing is not None:
             if not writing.done():
@@ -251,7 +254,7 @@ def _changed_note(change: Replacement, found: bytes | None) -> DocumentNote:
 
 
 def _span(batch: _Batch) -> tuple[bytes, bytes]:
-    """Return the sort keys of the first and the last client of a batch, each of whose parts is in client order."""
+    """Return the sort keys of the first and the last client of a batch; each of its parts is in client order."""
     ends = [
         *batch.new[:1],
         *batch.new[-1:],

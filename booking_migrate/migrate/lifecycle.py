@@ -1,4 +1,4 @@
-"""A migration with a life: noted down, locked, continued after an interruption, and undone on demand."""
+"""A migration with a journal and a lock, which is continued after an interruption and undone on demand."""
 
 from dataclasses import asdict, dataclass
 
@@ -16,11 +16,11 @@ from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 @dataclass(frozen=True, slots=True)
 class JournaledOutcome:
-    """What a run came to that has a journal."""
+    """The outcome of a run that has a journal."""
 
     outcome: MigrationOutcome
     run_id: str
-    """The run's name; that of the interrupted run if one was continued."""
+    """The id of the run; that of the interrupted run if one was continued."""
 
     is_resumed: bool
 
@@ -45,16 +45,16 @@ def migrate(
         plan: what is to be done.
         source: where the bookings are; only read.
         target: where the client documents go.
-        stores: where the run's life is kept.
-        request: what somebody wants to run.
-        users: where users are looked up; None if nowhere.
-        experts: where experts are looked up; None if nowhere.
-        listener: who wants to know how it goes.
-        signal_guard: holds a signal back while a batch is written.
+        stores: which record the run.
+        request: what the caller requests to run.
+        users: where users are looked up; None if they are not.
+        experts: where experts are looked up; None if they are not.
+        listener: notified of the progress.
+        signal_guard: defers a signal while a batch is written.
 
     Raises:
-        TargetBusy, LeaseLost: another run is at work on the target.
-        OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
+        TargetBusy, LeaseLost: another process works on the target.
+        OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """
     odometer = ProgressCounter(listener)

@@ -32,7 +32,7 @@ class Directory:
     """Looks up users and experts in groups; the last answers are cached."""
 
     def __init__(self, users: FindsById | None, experts: FindsById | None, fields: LookupFields) -> None:
-        """Take the places; in a place that is None nothing is found."""
+        """Take the places; None stands for a place without any documents."""
         self._users = _Cache(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
         self._experts = _Cache(experts, lambda expert: expert.get(fields.expert_user))
 

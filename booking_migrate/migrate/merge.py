@@ -38,7 +38,7 @@ class TargetMerge:
             reader: converts clients again whose documents in the target have to be taken apart.
             target: where the client documents stand.
             history: which of them runs of this tool wrote.
-            counts: counts what becomes of every client.
+            counts: counts the result for every client.
             observer: notified of every client, in client order.
         """
         self._maximum_size = plan.maximum_document_size
@@ -107,7 +107,7 @@ class TargetMerge:
             self._reader.reconvert(batch, origin, clients)
 
     def _consolidate(self, batch: Batch, client: ClientBookings, there: StandingDocument) -> Consolidation:
-        """Bring a client's bookings and documents together; count and note what becomes of them."""
+        """Consolidate a client's bookings and documents, and count the result."""
         found = None if there.found is there.baseline else parsed(there.found)
         before = there.baseline if client.sessions else there.remainder
         case = ClientCase(client.sessions, client.documents, parsed(before), found)

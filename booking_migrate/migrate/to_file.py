@@ -1,4 +1,4 @@
-"""The life of a run into a file. The file appears whole or not at all, so there is nothing to continue, only to undo."""
+"""A run into a file. The file appears whole or not at all, so a run is never continued, only undone."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from booking_migrate.stores.ports import CanHold, DocumentReader, Replacement, T
 
 
 class SidecarTarget(TargetWriter):
-    """A target file beside which a sidecar says who wrote it; see `TargetWriter` for the promises."""
+    """A target file with a sidecar that records the run that wrote it."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class SidecarTarget(TargetWriter):
         """Take the parts.
 
         Args:
-            target: where the result goes really.
-            sidecar: what is written beside it.
-            request: what somebody wants to run.
+            target: the target to write to.
+            sidecar: the file beside it.
+            request: what the caller requests to run.
             files: the target file, and the one with the rejected bookings.
-            listener: told about each step.
+            listener: notified of each step.
         """
         self._target = target
         self._sidecar = sidecar
@@ -115,13 +115,13 @@ class SidecarTarget(TargetWriter):
         return changed
 
     def _is_true(self, record: SidecarRecord) -> bool:
-        """Return whether the files are those of a run that came to its end."""
+        """Return whether the files are those of a run that completed."""
         return record.run.state is RunState.DONE and all(
             digest_of(self._sidecar.resolve(file)) == file.sha256 for file in record.files
         )
 
     def _finish_again(self) -> bool:
-        """Finish where an earlier run has been; its sidecar stays true unless this run replaces the files."""
+        """Finish a run over the files of an earlier one, whose sidecar is kept unless this run replaces the files."""
         record = self._begun()
         changed = self._target.finish()
         if changed:
@@ -134,7 +134,7 @@ class SidecarTarget(TargetWriter):
         self._target.abandon()
 
     def note_counts(self, counts: Counts) -> None:
-        """Add the counts of a run that came to its end."""
+        """Add the counts of a run that completed."""
         record = self._sidecar.read()
         if record is not None:
             run = record.run.model_copy(update={"counts": asdict(counts), "documents": counts.scanned})

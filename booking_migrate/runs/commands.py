@@ -1,4 +1,4 @@
-"""The commands that make sense for a run, complete with the options that it was given."""
+"""The commands that are possible for a run, complete with the options of the run."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from booking_migrate.runs.states import LIVE, RESUMABLE, UNDOABLE, options_as_te
 from booking_migrate.stores.journal import RunRecord, RunState
 
 _PEOPLE = {"users": "users", "experts": "experts"}
-"""Options of every command that converts, and what they are if they are not given."""
+"""Options of every command that converts, with their defaults."""
 
 _RULES = (
     "accept",
@@ -21,7 +21,7 @@ _RULES = (
 _FLAGS = ("merge-client-documents", "without-transactions", "block-all-writes")
 _PLACES = ("rejects", "json-format")
 CONFIG_PLACEHOLDER = "CONFIG.toml"
-"""Stands for a config file that nothing names."""
+"""Stands for a config file whose name is not known."""
 
 _TAKEN = {
     "migrate": {*_PEOPLE, *_RULES, *_FLAGS, *_PLACES},
@@ -33,11 +33,11 @@ _TAKEN = {
 
 
 def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
-    """Return the commands that make sense for a run that no process works on; what goes on comes first.
+    """Return the commands that are possible for a run without a process; those that continue it come first.
 
     Args:
         run: the run.
-        is_newest: whether no later run into the same target stands.
+        is_newest: whether it is the newest run into its target that has not been undone.
     """
     if run.archive is not None:
         return _possible_in_place(run, is_newest=is_newest)
@@ -74,7 +74,7 @@ def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
 
 
 def abort_of(run: RunRecord) -> str:
-    """Return the command that gives up an unfinished cut-over and keeps the target."""
+    """Return the command that aborts an unfinished cut-over and keeps the target."""
     places = shlex.join(["--source", run.source, "--target", run.target])
     return f"booking-migrate cutover {places} --abort"
 
@@ -85,10 +85,10 @@ def rollback_of(run: RunRecord) -> str:
 
 
 def command_of(run: RunRecord, name: str) -> str:
-    """Return a command about a run: its places, and its options as far as they are not the defaults.
+    """Return a command for a run: its places, and those of its options that differ from the defaults.
 
-    A contract that the config file changed cannot be written as an option, so the file has to be named. Of a cut-over that
-    was begun, its own options are known too.
+    A contract that the config file changed cannot be written as an option, so the file has to be named. For a cut-over that
+    has begun, its own options are included too.
 
     Args:
         run: the run.

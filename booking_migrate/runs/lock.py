@@ -1,4 +1,4 @@
-"""ClientRecords the lock on a target for as long as a run lasts."""
+"""Holding the lock on a target for as long as a run lasts."""
 
 from threading import Event, Thread
 from typing import Self
@@ -7,7 +7,7 @@ from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority
 from booking_migrate.stores.journal import Holder, Lease, LockStore
 
 LEASE_SECONDS = 30.0
-"""How long a run that is not heard of still counts as alive, unless its process is known to be dead."""
+"""How long a run counts as alive after its last heartbeat, unless its process is known to have ended."""
 
 _RENEWALS = 3
 """How often a lease is renewed within its length, so that one lost message does not lose the lease."""
@@ -17,11 +17,11 @@ class HeldLock:
     """A lease that a thread renews, and that is confirmed right before each write.
 
     The fencing token decides, not the clock: `confirm` asks the server whether the lock still has this lease's token.
-    A process that was paused and whose lease was taken over finds out there and writes nothing more. What remains is
-    the moment between the server's answer and the arrival of the write behind it. A process that is paused exactly
-    there for longer than a lease sends one batch late. It does no harm to a run that goes on: the batch inserts the very
-    documents that its successor writes, which the unique index refuses, and replaces documents only while they are what
-    they were when it read them. A rollback that finished within that moment is harmed; its proof covers what it saw.
+    A process that was paused and whose lease was taken over fails there and writes nothing more. The interval between the
+    server's answer and the arrival of the write after it remains: a process that is paused exactly there for longer than a
+    lease sends one batch late. A run that continues is not harmed: the batch inserts the same documents as its successor,
+    which the unique index refuses, and replaces documents only if they are unchanged since it read them. A rollback that
+    finished within that interval is harmed; its proof covers only what it read.
     """
 
     def __init__(self, store: LockStore, lease: Lease, seconds: float) -> None:
@@ -49,7 +49,7 @@ class HeldLock:
         return self._lease.token
 
     def confirm(self) -> None:
-        """Make sure that the lock is still ours, and prolong it. Called right before each write.
+        """Check that this process still holds the lock, and extend the lease. Called right before each write.
 
         Raises:
             LeaseLost: another run has taken it over.
@@ -58,20 +58,20 @@ class HeldLock:
             raise LeaseLost(self._lease.name)
 
     def stop(self) -> None:
-        """Renew it no longer; it expires, or somebody else has it already. May be called twice."""
+        """Stop renewing the lease, which expires unless another process has taken it over. May be called twice."""
         self._stopped.set()
         self._thread.join()
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self.stop()
         self._store.release(self._lease)
 
     def release_after(self, error: BaseException) -> None:
-        """Let go of it because of an error that is on its way; what comes of that is noted on the error.
+        """Release the lock because of an error; a failure to do so is added to that error as a note.
 
-        A lock that somebody else has taken over is left to them. Without a majority the release is not waited
-        for: one that gets lost leaves the lock to expire.
+        A lock that another process has taken over is left alone. Without a majority the call does not wait for the release
+        to be acknowledged: if the release is lost, the lock expires.
         """
         self.stop()
         if isinstance(error, LeaseLost):
@@ -79,7 +79,7 @@ class HeldLock:
         try:
             self._store.release(self._lease, waits=not isinstance(error, NoMajority))
         except BookingMigrateError as trouble:
-            error.add_note(f"The lock could not be let go of: {trouble.message}")
+            error.add_note(f"The lock could not be released: {trouble.message}")
 
     def _renew(self) -> None:
         while not self._stopped.wait(self._seconds / _RENEWALS):
@@ -87,5 +87,5 @@ class HeldLock:
                 if not self._store.renew(self._lease, self._seconds):
                     return
             except BookingMigrateError:
-                # The working thread meets the same trouble and reports it; the server may be back by the next time.
+                # The working thread meets the same error and reports it; the server may be back at the next attempt.
                 continue

@@ -7,19 +7,19 @@ from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord, Run
 
 
 def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_place: bool) -> None:
-    """Refuse to begin or continue a run beside one of the other mode on the same bookings.
+    """Refuse to begin or continue a run while one of the other mode exists for the same bookings.
 
-    After a cut-over the source holds client documents: there is nothing to migrate side by side, but what an old
+    After a cut-over the source holds client documents and cannot be migrated side by side again; the bookings that an old
     application writes into it can be migrated in place.
 
     Args:
-        journal: knows all runs of the database.
-        locks: knows which of them a process works on.
+        journal: has all runs of the database.
+        locks: which show the runs that a process works on.
         source: the source as the user wrote it.
         in_place: whether the migration is to be in place.
 
     Raises:
-        OtherMode: a run of the other mode stands.
+        OtherMode: a run of the other mode exists and has not been undone.
         TargetBusy: a process works on it.
         CutOverAlready: the source was cut over.
     """
@@ -42,7 +42,7 @@ _IN_THE_WAY = STANDING | {RunState.FINALIZING}
 
 
 def other_mode(run: RunRecord) -> OtherMode:
-    """Return the refusal that names a run of the other mode and what can be done about it."""
+    """Return the refusal that names a run of the other mode and the commands that are possible for it."""
     commands = possible_commands(run, is_newest=True)
     if run.state is RunState.DONE and run.archive is not None:
         commands = [command_of(run, "migrate"), *commands]

@@ -1,4 +1,4 @@
-"""What a run came to, as values. Reports and exit codes are made of these and of nothing else."""
+"""The outcome of a run, as values. Reports and exit codes are derived from these alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,13 +42,13 @@ class RejectionGroup:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is no reason to reject but that somebody should know, with a count and examples."""
+    """Something that the user should know although nothing is rejected for it, with a count and examples."""
 
     kind: str
     """A stable name: ``client-fields-disagree``."""
 
     title: str
-    """What it is, for people."""
+    """What was found, as text for the user."""
 
     count: int
     sample_ids: tuple[str, ...]
@@ -78,7 +78,7 @@ class MigrationOutcome:
     """Client documents of earlier runs that were removed, because their clients have no bookings any more."""
 
     changed: bool = True
-    """Whether anything in the target is other than before the run."""
+    """Whether the run changed anything in the target."""
 
     seconds: float = 0.0
     rejects_name: str | None = None

@@ -1,7 +1,7 @@
-"""Where the client documents of a target come from: what the runs of this tool wrote, and what stood there before.
+"""The provenance of the client documents of a target: what the runs of this tool wrote, and what was there before.
 
-A document that a run wrote and that others have not changed since is derived again from the bookings as they are now;
-so the engine needs to know what the client had before any run. The journal has the digest of every document that a run
+A document that a run wrote and that others have not changed since is derived again from the current bookings, so the
+engine needs to know what the client had before any run. The journal has the digest of every document that a run
 wrote and the document that it replaced, so the chain can be followed back, through several runs, to the first document
 that the tool did not write: the baseline.
 """
@@ -20,43 +20,43 @@ from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.notes import RangeNote, identity_of
 
 _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
-"""The states of a run whose documents stand in its target."""
+"""The states of a run whose documents are in its target."""
 
 
 class Trace(NamedTuple):
     """Where one client document of the target comes from."""
 
     found: bytes | None
-    """The document as it was before the run at hand; None if it was not there."""
+    """The document before the current run; None if it did not exist."""
 
     baseline: bytes | None
-    """The document as it was before any run of this tool wrote it; None if it was not there.
+    """The document before any run of this tool wrote it; None if it did not exist.
 
     The document itself if others wrote it, or changed it since.
     """
 
     is_created: bool = False
-    """Whether a run of this tool created the document; then what others left in it without sessions is worth nothing."""
+    """Whether a run of this tool created the document; if others emptied it since, it may be removed."""
 
 
 class TargetHistory(Protocol):
-    """What is known of the documents that a target holds already."""
+    """The history of the documents that a target already holds."""
 
     @property
     def has_runs(self) -> bool:
         """Return whether runs of this tool wrote documents here, so that clients may have lost all their bookings since."""
 
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        """Return where each of these documents, found in the target just now, comes from; in their order."""
+        """Return the provenance of each of these documents, as read from the target; in their order."""
 
 
 class NoHistory:
-    """A target without a journal: whatever it holds was written by others."""
+    """The history of a target without a journal: all its documents were written by others."""
 
     has_runs = False
 
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        """Take each document for its own baseline."""
+        """Return each document as its own baseline."""
         return [Trace(raw, raw) for raw in documents]
 
 
@@ -75,15 +75,15 @@ class SampledHistory(TargetHistory):
 
 
 class JournalHistory(TargetHistory):
-    """The history that the journal's notes tell."""
+    """The history according to the notes in the journal."""
 
     def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:
         """Take the parts.
 
         Args:
             journal: the journal.
-            runs: the ids of the runs whose documents stand in the target, the oldest first.
-            current: the one of them that goes on writing; None if a new run is about to.
+            runs: the ids of the runs whose documents are in the target, the oldest first.
+            current: the one of them that is being continued; None for a new run.
         """
         self._journal = journal
         self._runs = runs
@@ -111,10 +111,10 @@ class JournalHistory(TargetHistory):
         return traces
 
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
-        """Return what stood in the place of documents before the runs, by the BSON of ``{_id}`` of each document.
+        """Return what the target had in place of documents before the runs, by the BSON of ``{_id}`` of each document.
 
-        Unlike `trace` this does not ask whether others have changed a document since a run wrote it: it is for telling
-        what the document should be. Documents that no run wrote, or that were not there before, are left out.
+        Unlike `trace` this does not check whether others have changed a document since a run wrote it: the caller derives
+        what the document should be. Documents that no run wrote, or that did not exist before, are left out.
         """
         if not self._runs or not documents:
             return {}
@@ -130,7 +130,7 @@ class JournalHistory(TargetHistory):
 
 
 class InPlaceHistory:
-    """What a collection held before it was migrated in place, where the application goes on changing documents."""
+    """What a collection held before it was migrated in place, while the application continues to change documents."""
 
     def __init__(self, journal: RunJournal, runs: Sequence[str]) -> None:
         """Take the journal, and the ids of the runs, the oldest first."""
@@ -138,7 +138,7 @@ class InPlaceHistory:
         self._runs = runs
 
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
-        """Return what the oldest note of each document says, whatever has changed it since; see `JournalHistory`."""
+        """Return what the oldest note of each document says, even if it was changed since; see `JournalHistory`."""
         if not self._runs or not documents:
             return {}
         keys = [client_key_of(raw) for raw in documents]
@@ -149,7 +149,7 @@ class InPlaceHistory:
 
 
 def verified_history(journal: RunJournal, *, source: str, target: str) -> JournalHistory | InPlaceHistory:
-    """Return the history of a target whose migration is verified; the same place twice is one migrated in place.
+    """Return the history of a target that is verified; source and target are the same place after a migration in place.
 
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
@@ -163,16 +163,16 @@ def verified_history(journal: RunJournal, *, source: str, target: str) -> Journa
 def history_of(
     journal: RunJournal, *, source: str, target: str, current: str | None = None
 ) -> JournalHistory:
-    """Return the history of a target as far as runs from one source wrote it.
+    """Return the history of a target, limited to the runs from one source.
 
-    Documents that a run from a different source wrote count as written by others: they hold bookings which this source
+    Documents that a run from a different source wrote count as written by others: they hold bookings that this source
     does not have.
 
     Args:
         journal: the journal of the target's database.
         source: the source as the user wrote it.
         target: the target likewise.
-        current: the run that goes on writing, if one is resumed.
+        current: the run that is being resumed, if any.
 
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
@@ -191,16 +191,16 @@ def history_in_place(journal: RunJournal, collection: str) -> JournalHistory:
 
 
 def standing_runs(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
-    """Return the runs from a source whose documents stand in a target, the oldest first."""
+    """Return the runs from a source whose documents are in a target, the oldest first."""
     runs = [run for run in journal.runs(target) if run.source == source and run.archive is None]
     return [run for run in reversed(runs) if run.state in _WRITTEN]
 
 
 def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
-    """Return what stood in the place of each document before all of these notes, by the document's digest.
+    """Return what the target had in place of each document before all of these notes, by the document's digest.
 
     Args:
-        noted: what runs noted before they wrote, in the order of noting.
+        noted: the notes that runs made before they wrote, in that order.
     """
     before: dict[bytes, bytes | None] = {}
     removed: dict[bytes, bytes | None] = {}
@@ -220,7 +220,7 @@ def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
 
 
 def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
-    """Return what stood in the place of each document before its first note, by the BSON of ``{_id}``."""
+    """Return what the target had in place of each document before its first note, by the BSON of ``{_id}``."""
     oldest: dict[bytes, bytes | None] = {}
     for part in noted:
         for note in part.notes:
@@ -229,10 +229,10 @@ def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
 
 
 def _latest(noted: Iterable[RangeNote]) -> dict[bytes, bytes]:
-    """Return the digest that each document had when a run wrote it last, by the BSON of ``{_id}``."""
+    """Return the digest of each document as a run last wrote it, by the BSON of ``{_id}``."""
     return {note.identity: note.after for part in noted for note in part.notes if note.after is not None}
 
 
 def client_key_of(raw: bytes) -> bytes:
-    """Return the sort key of a client document's `clientId`. Its sessions, which may be megabytes, are not decoded."""
+    """Return the sort key of a client document's `clientId`, without decoding its sessions, which may be megabytes."""
     return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))

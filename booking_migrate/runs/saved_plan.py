@@ -1,9 +1,9 @@
-"""A plan as `dry-run --plan` saves it and `migrate --plan` holds on to it: places, options, and the data's fingerprint.
+"""A plan that `dry-run --plan` saves and `migrate --plan` follows: places, options, and the fingerprint of the data.
 
-Places, options and files must be the same when it is followed. A collection in use never is, so what has happened to it
-is only said, unless it has been emptied.
+Places, options and files must be unchanged when the plan is followed. A collection in use changes continuously, so its
+changes are only reported, unless it has been emptied.
 
-It holds no connection string. Its JSON form has a version; a file of another version is refused.
+A plan does not contain connection strings. Its JSON form has a version; a file of another version is refused.
 """
 
 import re
@@ -20,14 +20,14 @@ Fingerprint = dict[str, str | int]
 """What changes when data does: counts, newest changes, a file's size and digest."""
 
 _DOCUMENTS = "documents"
-"""What only a collection's fingerprint has."""
+"""The key that only the fingerprint of a collection has."""
 
 _DATE = re.compile(r"date (-?\d+) ms")
-"""How a fingerprint holds a date."""
+"""The form of a date in a fingerprint."""
 
 
 class ExpectedCounts(BaseModel):
-    """What the dry-run counted; for people who read the file, nothing is compared with it."""
+    """What the dry-run counted; informative only, and not compared with anything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +52,7 @@ class SavedPlan(BaseModel):
     """Source, target, users and experts as the user names them."""
 
     options: dict[str, JsonValue]
-    """Everything that decides what comes out; the contract's values as ``contract.NAME``."""
+    """Everything that determines the result; the contract's values as ``contract.NAME``."""
 
     fingerprints: dict[str, Fingerprint]
     """By the names of ``places`` that are read."""
@@ -60,9 +60,9 @@ class SavedPlan(BaseModel):
     expected: ExpectedCounts | None = None
 
     def differences(self, other: "SavedPlan") -> list[str]:
-        """In which ways another plan is not this one, each in a few words for people; ``expected`` does not count.
+        """Return how another plan differs from this one, each difference in a few words; ``expected`` is not compared.
 
-        What an application does to a collection all the time is none (see `changes`).
+        Changes that an application makes to a collection are not differences; see `changes`.
         """
         mine, others = self.facts(), other.facts()
         emptied = [
@@ -78,7 +78,7 @@ class SavedPlan(BaseModel):
         ]
 
     def changes(self, other: "SavedPlan") -> list[str]:
-        """Return what has happened to the collections between this plan and another one over them, place by place."""
+        """Return how the collections changed between this plan and a later one over them, place by place."""
         return [
             f"{place} has changed: {'; '.join(changed)}"
             for place, before in self.fingerprints.items()
@@ -86,7 +86,7 @@ class SavedPlan(BaseModel):
         ]
 
     def facts(self) -> dict[str, JsonValue]:
-        """Return everything that must not change until the plan is followed, by names for people."""
+        """Return everything that must not change until the plan is followed, by readable names."""
         return {**self.places, **self.options, **dict(self._named_files())}
 
     def _named_files(self) -> Iterator[tuple[str, JsonValue]]:
@@ -104,7 +104,7 @@ def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
 
 
 def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
-    """Return the options of a plan by their names; how much is done at a time is none, since it changes nothing."""
+    """Return the options of a plan by their names, without the batch size, which does not influence the result."""
     contract: Mapping[str, Any] = plan.contract.model_dump(mode="json")
     return {
         "accept": sorted(reason.value for reason in plan.accepted),

@@ -1,4 +1,4 @@
-"""One run at work: its record in the journal and its lock, from the first write to the end."""
+"""One active run: its record in the journal and its lock, from the first write to the end."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
 
 CHECKPOINT_SECONDS = 1.0
-"""How often a run's progress is written down; its ranges are written down one by one."""
+"""How often the progress of a run is recorded; its ranges are recorded one by one."""
 
 _REJECTS_AT_ONCE = 500
 
@@ -39,12 +39,12 @@ _UNFINISHED = frozenset(
     }
 )
 _ENDING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
-"""The states that another command has to lead out of."""
+"""The states that only another command can end."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStores:
-    """Where a run's life is kept."""
+    """The stores that record a run and that it writes to."""
 
     journal: RunJournal
     locks: LockStore
@@ -54,10 +54,10 @@ class RunStores:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What somebody wants to run."""
+    """What the caller requests to run."""
 
     run_id: str
-    """The name of the run, if it is a new one."""
+    """The id of the run, if it is a new one."""
 
     source: str
     target: str
@@ -66,7 +66,7 @@ class RunRequest:
 
     holder: Holder
     maximum_lag: float | None = None
-    """How far a secondary may be behind, in seconds, before the run pauses; None: it never does."""
+    """How far a secondary may be behind, in seconds, before the run pauses; None: it never pauses."""
 
     restart: bool = False
     """Whether an interrupted run is undone first, instead of continued."""
@@ -76,7 +76,7 @@ class RunRequest:
     """The config file, if one was given."""
 
     archive: str | None = None
-    """In place: the collection that the old bookings go to."""
+    """In place: the collection to which the old bookings are moved."""
 
 
 class RunSession:
@@ -91,8 +91,8 @@ class RunSession:
         """Take the parts.
 
         Args:
-            stores: where the run's life is kept.
-            request: what somebody wants to run.
+            stores: which record the run.
+            request: what the caller requests to run.
             undo: rolls an interrupted run back, for `RunRequest.restart`.
         """
         self._stores = stores
@@ -108,31 +108,31 @@ class RunSession:
 
     @property
     def run_id(self) -> str:
-        """Return the run's name: that of the run that is continued, or the new one."""
+        """Return the id of the run: that of the continued run, or the new one."""
         return self._run.run_id if self._run is not None else self._request.run_id
 
     @property
     def token(self) -> int:
-        """Return the fencing token of the lock, which notes are named by."""
+        """Return the fencing token of the lock, which is part of the key of each note."""
         return self._held().token
 
     @property
     def run(self) -> RunRecord:
-        """Return the run as its record has it; there is one after `open`."""
+        """Return the record of the run, which exists after `open`."""
         if self._run is None:
-            raise RuntimeError("open comes before everything else")
+            raise RuntimeError("the session has not been opened: call open() first")
         return self._run
 
     def keep(self, **facts: Any) -> None:
-        """Write down facts that an undoing will need."""
+        """Record facts that are needed to undo the run."""
         self._run = self._stores.journal.save(self.run_id, **facts)
 
     def lock(self) -> None:
-        """Take the lock and find out whether there is a run to continue. May be called twice.
+        """Acquire the lock and look for a run to continue. May be called twice.
 
         Raises:
-            TargetBusy: another run is at work.
-            OtherOptions, UnfinishedRun: there is a run to continue, but not by this request.
+            TargetBusy: another process holds the lock.
+            OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
         """
         if self._lock is not None:
             return
@@ -145,7 +145,7 @@ class RunSession:
         )
         unfinished = self._unfinished()
         if unfinished is not None and unfinished.state is RunState.PLANNED:
-            # It was killed before it wrote anything: what there was before may be other by now.
+            # It was killed before it wrote anything; what it recorded about the target may be outdated.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
         if unfinished is not None and unfinished.state in _ENDING:
@@ -170,7 +170,7 @@ class RunSession:
         self.is_resumed = True
 
     def open(self) -> None:
-        """Note the run down, with everything that will have to be known to undo it. May be called twice."""
+        """Record the run, with everything that is needed to undo it. May be called twice."""
         self.lock()
         if self._is_open:
             return
@@ -210,19 +210,19 @@ class RunSession:
         )
 
     def _note_rejects(self) -> None:
-        """Keep the rejected records that are there: the run may change and remove them."""
+        """Record the existing rejected records, because the run may change and remove them."""
         records = self._stores.target.rejects()
         while some := list(islice(records, _REJECTS_AT_ONCE)):
             notes = [DocumentNote(identity_of(raw), None, raw) for raw in some]
             self.note(RangeNote(NoteKind.REJECTS, b"", b"", notes))
 
     def note(self, noted: RangeNote) -> None:
-        """Note down what is about to be written, durably."""
+        """Record durably what is about to be written."""
         self._stores.journal.note(self.run_id, self._held().token, noted)
 
     @property
     def history(self) -> JournalHistory:
-        """Return where the target's documents come from: the standing runs from this source, this one among them if resumed."""
+        """Return the history of the target by the runs from this source that were not undone, with this one if resumed."""
         if self._history is None:
             self.lock()
             request = self._request
@@ -233,10 +233,10 @@ class RunSession:
         return self._history
 
     def confirm(self) -> None:
-        """Make sure that the lock is still ours. Called right before each write.
+        """Check that this process still holds the lock. Called right before each write.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: another process has taken it over.
         """
         self._held().confirm()
         self._has_written = True
@@ -247,13 +247,13 @@ class RunSession:
         return self._run is not None and (not self._run.index_existed or next(noted, None) is not None)
 
     def checkpoint(self, documents: int, total: int | None) -> None:
-        """Write down how far the run is, now and then. What is counted here is durable already."""
+        """Record the progress of the run, at most once per `CHECKPOINT_SECONDS`. What is counted is already durable."""
         if monotonic() - self._checkpoint >= CHECKPOINT_SECONDS:
             self._checkpoint = monotonic()
             self._run = self._stores.journal.save(self.run_id, documents=documents, total=total)
 
     def finish(self, *, changed: bool, counts: Mapping[str, int], documents: int) -> None:
-        """Note down that the run came to its end, and let go of the lock."""
+        """Record that the run completed, and release the lock."""
         self.confirm()
         known = {"counts": dict(counts), "documents": documents}
         if changed:
@@ -263,20 +263,20 @@ class RunSession:
         self._held().release()
 
     def fail(self, error: BaseException) -> None:
-        """Note down what ended the run, and let go of the lock; the error goes on its way."""
+        """Record the error that ended the run, and release the lock; the caller raises the error again."""
         if self._lock is None:
             return
         if isinstance(error, LeaseLost | NoMajority):
-            # The run belongs to another process now, or what is noted about it would not be acknowledged.
+            # Another process has taken the run over, or a majority would not acknowledge the record.
             self._lock.release_after(error)
             return
         try:
             self._close(error)
             self._lock.release()
         except BookingMigrateError as trouble:
-            # The next start finds the run as a killed one.
+            # The next start treats the run as one that was killed.
             self._lock.stop()
-            error.add_note(f"The journal could not be told: {trouble.message}")
+            error.add_note(f"The end of the run could not be recorded in the journal: {trouble.message}")
 
     def _close(self, error: BaseException) -> None:
         if self._run is None or self._run.state is not RunState.RUNNING or not self._is_open:
@@ -298,7 +298,7 @@ class RunSession:
 
     def _held(self) -> HeldLock:
         if self._lock is None:
-            raise RuntimeError("lock comes before everything else")
+            raise RuntimeError("the session does not hold its lock: call lock() first")
         return self._lock
 
 

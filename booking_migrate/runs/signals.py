@@ -1,30 +1,30 @@
-"""Letting a batch come to its end before a signal ends the run."""
+"""Completing a batch before a signal ends the run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class SignalGuard:
-    """Holds a signal back while something must not be cut in two; a second signal is never held back.
+    """Defers a signal during a critical section; a second signal is never deferred.
 
-    The command line hands signals in from its handlers, which run on the same thread between two steps of the
-    interpreter, so nothing here needs a lock.
+    The command line passes signals from its handlers, which run on the same thread between two steps of the interpreter,
+    so a lock is not needed.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing to protect."""
+        """Begin outside of any critical section."""
         self._depth = 0
         self._pending: BaseException | None = None
         self._is_signalled = False
         self._is_announced = False
         self.on_wait: Callable[[bool], None] = lambda _is_signalled: None
-        """Is called when the end begins to wait; with whether a signal is what ends the run."""
+        """Called when the end of the run is first delayed by a critical section; with whether a signal ends the run."""
 
     def receive(self, signal: BaseException) -> bool:
-        """Take a signal; whether it is held back. If not, the handler raises it.
+        """Accept a signal, and return whether it is deferred. If not, the handler raises it.
 
         Args:
-            signal: what the handler would raise.
+            signal: the exception that the handler raises for it.
         """
         self._is_signalled = True
         if self._depth == 0 or self._pending is not None:
@@ -34,17 +34,17 @@ class SignalGuard:
         return True
 
     def announce_wait(self) -> None:
-        """Say, once, that the end waits for what must not be cut in two."""
+        """Call `on_wait`, once, because the end of the run waits for a critical section."""
         if not self._is_announced:
             self._is_announced = True
             self.on_wait(self._is_signalled)
 
     @contextmanager
     def critical_section(self) -> Iterator[None]:
-        """Hold the first signal back until this is over.
+        """Defer the first signal until the block has ended.
 
         Raises:
-            BaseException: the signal that came meanwhile, at the end, unless something else went wrong.
+            BaseException: the deferred signal, at the end of the block, unless the block itself raised.
         """
         self._depth += 1
         try:

@@ -1,4 +1,4 @@
-"""A run's states, what may follow what, and what has to be the same for a run to be continued."""
+"""A run's states, the transitions between them, and which options must be unchanged for a run to be continued."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,28 +13,28 @@ from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.PLANNED: frozenset(
         {
-            RunState.RUNNING,  # What was there before is noted down, so writing may begin.
+            RunState.RUNNING,  # The state of the target before the run is recorded, so writing may begin.
         }
     ),
     RunState.RUNNING: frozenset(
         {
-            RunState.RUNNING,  # It was killed, and the next start goes on with it.
+            RunState.RUNNING,  # It was killed, and the next start continues it.
             RunState.INTERRUPTED,  # A signal ended it after a batch.
             RunState.FAILED,  # An error ended it.
-            RunState.DONE,  # It came to its end.
-            RunState.UNCHANGED,  # It came to its end and had found everything there.
-            RunState.ROLLING_BACK,  # It was killed, and nobody wants it to go on.
+            RunState.DONE,  # It completed.
+            RunState.UNCHANGED,  # It completed, and the target was already up to date.
+            RunState.ROLLING_BACK,  # It was killed, and is undone instead of continued.
         }
     ),
     RunState.INTERRUPTED: frozenset(
         {
-            RunState.RUNNING,  # `migrate` again goes on with it.
+            RunState.RUNNING,  # `migrate` again continues it.
             RunState.ROLLING_BACK,  # `rollback`, or `migrate --restart`.
         }
     ),
     RunState.FAILED: frozenset(
         {
-            RunState.RUNNING,  # The cause is gone, and `migrate` again goes on with it.
+            RunState.RUNNING,  # The cause is gone, and `migrate` again continues it.
             RunState.ROLLING_BACK,  # `rollback`, or `migrate --restart`.
         }
     ),
@@ -42,13 +42,13 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
         {
             RunState.CUTTING_OVER,  # `cutover` of a run that was verified.
             RunState.FINALIZING,  # `finalize` of a run in place, just verified.
-            RunState.ROLLING_BACK,  # `rollback` of a run that came to its end.
+            RunState.ROLLING_BACK,  # `rollback` of a run that completed.
         }
     ),
     RunState.CUTTING_OVER: frozenset(
         {
-            RunState.CUTTING_OVER,  # It was killed, and the next `cutover` goes on with it.
-            RunState.DONE,  # It failed or was given up: the source is live as it was.
+            RunState.CUTTING_OVER,  # It was killed, and the next `cutover` continues it.
+            RunState.DONE,  # It failed or was aborted: the source is still live, unchanged.
             RunState.CUT_OVER,  # The target has the source's name.
         }
     ),
@@ -59,22 +59,22 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     ),
     RunState.RESTORING: frozenset(
         {
-            RunState.RESTORING,  # It was killed, and the next `rollback` goes on with it.
-            RunState.CUT_OVER,  # It failed or was given up: the client documents are live as they were.
+            RunState.RESTORING,  # It was killed, and the next `rollback` continues it.
+            RunState.CUT_OVER,  # It failed or was aborted: the client documents are still live, unchanged.
             RunState.ROLLED_BACK,  # The old bookings have their name back, and that was checked.
         }
     ),
     RunState.FINALIZING: frozenset(
         {
-            RunState.FINALIZING,  # It was killed, and the next `finalize` goes on with it.
+            RunState.FINALIZING,  # It was killed, and the next `finalize` continues it.
             RunState.FINALIZED,  # The archive is gone.
         }
     ),
     RunState.FINALIZED: frozenset(),  # Its old bookings are gone.
-    RunState.UNCHANGED: frozenset(),  # There is nothing to undo.
+    RunState.UNCHANGED: frozenset(),  # It wrote nothing that could be undone.
     RunState.ROLLING_BACK: frozenset(
         {
-            RunState.ROLLING_BACK,  # The rollback was cut off, and the next one goes on with it.
+            RunState.ROLLING_BACK,  # The rollback was interrupted, and the next one continues it.
             RunState.ROLLED_BACK,  # What the run wrote is gone, and that was checked.
         }
     ),
@@ -83,40 +83,40 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 """Which states may follow which, with the reason for each edge."""
 
 RESUMABLE = frozenset({RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED})
-"""The states that `migrate` goes on from."""
+"""The states from which `migrate` continues."""
 
 UNDOABLE = RESUMABLE | {RunState.DONE, RunState.ROLLING_BACK}
-"""The states that `rollback` has something to undo in."""
+"""The states in which `rollback` has something to undo."""
 
 LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING})
 """The states of a run whose result is the live collection."""
 
 FINAL = frozenset({RunState.FINALIZING, RunState.FINALIZED})
-"""The states of a run in place that has no way back."""
+"""The states of a run in place that cannot be undone."""
 
 STANDING = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
-"""The states of a run that has written something that still stands."""
+"""The states of a run whose result still exists."""
 
 
 def check_transition(run: RunRecord, state: RunState) -> None:
-    """Make sure that a run may go to a state.
+    """Check that a run may change to a state.
 
     Raises:
-        IllegalTransition: it may not.
+        IllegalTransition: the transition is not allowed.
     """
     if state not in TRANSITIONS[run.state]:
         raise IllegalTransition(run.run_id, run.state.value, state.value)
 
 
 def in_words(state: RunState) -> str:
-    """Return what to call the state of a run that no process works on: one that is running there was interrupted."""
+    """Return the name of the state of a run without a process: one whose record says running was interrupted."""
     return RunState.INTERRUPTED.value if state is RunState.RUNNING else state.value
 
 
 def run_options(plan: MigrationPlan, places: Mapping[str, str | None]) -> dict[str, str]:
-    """Return everything that decides the result of a run, for people and for comparing.
+    """Return everything that determines the result of a run, as text to show and to compare.
 
-    The batch size and the engine are not in it: they have no influence on the result, and a run may be continued with others.
+    The batch size and the engine are left out: they do not influence the result, and a run may be continued with others.
 
     Args:
         plan: what is to be done.
@@ -139,7 +139,7 @@ def _text(value: JsonValue) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-    """Return what is other now than when a run began, one line each."""
+    """Return what has changed since a run began, one line each."""
     return [
         f"{name} was {before.get(name) or 'not given'} and is {now.get(name) or 'not given'}"
         for name in {**before, **now}
@@ -148,28 +148,28 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[s
 
 
 def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
-    """Return the newest run into a target that wrote something and was not undone; None if there is none."""
+    """Return the newest run into a target that wrote something and was not undone; None without one."""
     runs = journal.runs(target)
     return next((run for run in runs if run.state in STANDING), None)
 
 
 class VerifiedRun:
-    """The run whose result is being verified, to be told what came of it.
+    """Records the result of a verification with the run that was verified.
 
-    It is for `cutover`, which asks for a clean verification that is newer than the last write. Whatever keeps it from being
-    noted never costs anybody the verification itself: `problem` says what it was.
+    `cutover` requires a clean verification that is newer than the last write. If the result cannot be recorded, the
+    verification still succeeds, and `problem` has the reason.
     """
 
     def __init__(
         self, journal: RunJournal, *, source: str, target: str, may_write: Callable[[], bool] = lambda: True
     ) -> None:
-        """Find the run and what time it is, by the journal's clock; the verification begins now.
+        """Find the run, and take the time of the journal's clock as the beginning of the verification.
 
         Args:
             journal: has the run.
             source: the source as the user wrote it.
             target: the target likewise.
-            may_write: tells whether this user may write to the journal, where nothing is sent otherwise.
+            may_write: returns whether this user may write to the journal; if not, nothing is sent to it.
         """
         self._journal = journal
         self._run: RunRecord | None = None
@@ -186,7 +186,7 @@ class VerifiedRun:
             self.problem = error.message
 
     def note(self, *, is_clean: bool) -> None:
-        """Note in the journal that the whole result was verified, and whether nothing wrong was found."""
+        """Record in the journal that the whole result was verified, and whether it was free of mismatches."""
         if self._run is None:
             return
         try:

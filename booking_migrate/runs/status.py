@@ -1,4 +1,4 @@
-"""Where every run stands, whether somebody is at work on it, and what can be done next."""
+"""The state of every run, whether a process is working on it, and the commands that are possible next."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -21,35 +21,35 @@ _AT_WORK = frozenset(
         RunState.ROLLING_BACK,
     }
 )
-"""The states that a run is in while a process is at work on it, and stays in when that process is killed."""
+"""The states of a run while a process works on it; it stays in them if that process is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run, as it stands."""
+    """The status of one run."""
 
     run: RunRecord
     heard_at: datetime
-    """When it was heard of last."""
+    """The time of its last sign of life: a heartbeat, or a renewal of its lease."""
 
     is_alive: bool
-    """Whether a process is at work on it."""
+    """Whether a process is working on it."""
 
     is_stale: bool
-    """Whether its process has ended without saying so."""
+    """Whether its process ended without recording that."""
 
     rate: float | None
-    """Documents per second since it was started or resumed last; None if that is not known yet."""
+    """Documents per second since it was started or last resumed; None if not known yet."""
 
     refuses_writes_since: datetime | None
-    """Since when the live collection refuses writes for the run, also if its process is dead; None: it does not."""
+    """Since when the live collection refuses writes for the run, even if its process has ended; None: it does not."""
 
     possible: tuple[str, ...]
-    """The commands that make sense now. They name no server."""
+    """The commands that are possible now, without the address of a server."""
 
 
 LiveOf = Callable[[RunRecord], LiveCollections]
-"""The live collection of a run, to be asked whether it refuses writes."""
+"""Opens the live collection of a run, to check whether it refuses writes."""
 
 
 def status(
@@ -58,14 +58,14 @@ def status(
     """Return all runs, or those into one target, the newest first.
 
     Args:
-        journal: where runs are kept.
-        locks: which tells whether a run's process lives.
-        live_of: opens the live collection of a run; None: the journal's word about refused writes is taken.
-        target: the target; None: every one.
+        journal: has the runs.
+        locks: which show whether the process of a run is alive.
+        live_of: opens the live collection of a run; None: what the journal says about refused writes is reported unchecked.
+        target: the target; None: every target.
 
     Raises:
         JournalTooNew: a newer version of the program wrote the journal.
-        ConnectionProblem, NotPermitted: it cannot be read.
+        ConnectionProblem, NotPermitted: the journal cannot be read.
     """
     runs = journal.runs(target)
     held = {name: locks.look(name) for name in {run.target for run in runs}}
@@ -80,7 +80,7 @@ def status(
 
 
 def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Finding | None:
-    """Return what to say about a run that has not finished its target; None if there is none.
+    """Return the finding for a run that has not finished writing its target; None without such a run.
 
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
@@ -98,11 +98,11 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
 
 
 def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
-    """Return how the run stands that wrote a target file.
+    """Return the status of the run that wrote a target file.
 
     Args:
-        run: as the file's sidecar has it.
-        is_alive: whether its process still lives.
+        run: its record in the sidecar of the file.
+        is_alive: whether its process is still alive.
     """
     is_open = run.state in _AT_WORK
     back = [f"booking-migrate rollback {shlex.join(['--target', run.target])}"]
@@ -124,7 +124,7 @@ def _standing(
     is_open = run.state in _AT_WORK
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
-    # A verification or a cut-over of a finished run does not move its rate.
+    # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
     return RunStatus(
         run=run,
@@ -138,7 +138,7 @@ def _standing(
 
 
 def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:
-    """Return since when writes are refused: noted before the fence is raised, it is true while the fence stands."""
+    """Return since when writes are refused: the time recorded before the fence is raised, as long as the fence exists."""
     if run.fenced_at is None or live_of is None:
         return run.fenced_at
     settings = run.successor_settings if run.state is RunState.RESTORING else run.live_settings

@@ -1,4 +1,4 @@
-"""Waiting while a secondary is behind, so that a migration does not make reads stale or an election lose writes."""
+"""Pausing while a secondary is behind, so that a migration does not cause stale reads or writes lost in an election."""
 
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -11,11 +11,11 @@ _LOOK_SECONDS = 1.0
 """How often the lag is measured."""
 
 _PATIENCE_SECONDS = 60.0
-"""How long a lag may be unknown that was known at the start: a secondary that restarts takes about as long."""
+"""How long the lag may be unknown after the start; the restart of a secondary takes about as long."""
 
 
 class Throttle:
-    """Pauses before a batch as long as the slowest secondary is too far behind; what cannot be measured is too far."""
+    """Pauses before a batch while the slowest secondary is too far behind, or while its lag cannot be measured."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class Throttle:
         Args:
             gauge: measures how far the slowest secondary is behind.
             limit: how far it may be behind, in seconds.
-            listener: told once a pause why it is made.
-            pause: waits for so many seconds.
-            clock: tells the time in seconds.
+            listener: notified of the reason, once per pause.
+            pause: waits for a number of seconds.
+            clock: returns the time in seconds.
         """
         self._gauge = gauge
         self._limit = limit
@@ -43,10 +43,10 @@ class Throttle:
         self._check_blocks: float | None = None
 
     def check(self) -> None:
-        """Make sure that the lag can be measured. Called before anything is written.
+        """Check that the lag can be measured. Called before anything is written.
 
         Raises:
-            LagNotMeasurable: it cannot.
+            LagNotMeasurable: the lag cannot be measured.
             ConnectionProblem: the server does not answer.
         """
         lag = self._gauge.seconds(waits=False)
@@ -84,7 +84,7 @@ class Throttle:
 
 
 class Pace:
-    """Keeps the average at so many bookings a second, however large the batches are."""
+    """Limits the average number of bookings per second, independent of the size of the batches."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class Pace:
         """Take the rate.
 
         Args:
-            rate: how many bookings a second.
-            pause: waits for so many seconds.
-            clock: tells the time in seconds.
+            rate: bookings per second.
+            pause: waits for a number of seconds.
+            clock: returns the time in seconds.
         """
         self._rate = rate
         self._pause = pause
@@ -107,13 +107,13 @@ class Pace:
 
     @property
     def batch(self) -> int:
-        """Return how many bookings make a batch that takes no longer than a quarter of a second's worth."""
+        """Return the size of a batch: the bookings of a quarter of a second, at least one."""
         return max(1, int(self._rate / 4))
 
     def wait(self, bookings: int) -> None:
-        """Return when so many more bookings may be moved."""
+        """Return when this number of further bookings may be moved."""
         now = self._clock()
-        # Time in which nothing was done is not saved up: no burst follows it.
+        # Idle time is not saved up, so that a burst does not follow it.
         self._free_at = max(now, self._free_at)
         if self._free_at > now:
             self._pause(self._free_at - now)
@@ -124,7 +124,7 @@ class NullThrottle:
     """Never pauses."""
 
     def check(self) -> None:
-        """Find nothing that could be measured."""
+        """Do nothing, because nothing is measured."""
 
     def wait(self) -> None:
         """Return at once."""

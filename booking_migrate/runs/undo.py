@@ -1,8 +1,8 @@
 """Removing what a run wrote to its target, and only that, before its cut-over.
 
-Every step looks at what is there and can be taken again, so a rollback that was cut off anywhere is simply run again.
-A document counts as the run's if its bytes are those that the run noted before it wrote them; any other is somebody
-else's work by now, and is kept.
+Every step is idempotent, so a rollback that was interrupted anywhere is continued by running it again. A document belongs
+to the run if its bytes are those that the run recorded before it wrote them; any other has been changed by others since,
+and is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class UndoOutcome:
     """What is counted: client documents of a collection, or files."""
 
     was_rolled_back: bool = False
-    """Whether there was nothing left to do, because an earlier rollback had done it."""
+    """Whether an earlier rollback had already undone the run."""
 
     removed: int = 0
     """Units that the run had created."""
@@ -54,7 +54,7 @@ class UndoOutcome:
     """Units that are again what they were before the run."""
 
     kept: int = 0
-    """Units that others have changed since, and that stay as they are."""
+    """Units that others have changed since, and that are kept."""
 
     kept_ids: list[str] = field(default_factory=list)
     """The first of them, as text."""
@@ -62,13 +62,13 @@ class UndoOutcome:
     index_removed: bool = False
     target_dropped: bool = False
     since: ChangesSince | None = None
-    """What had happened to a result that the application worked on; None if it never did."""
+    """What the application had changed in a result that was live; None if it never was live."""
 
     earlier: Sequence["UndoOutcome"] = ()
-    """What was undone after it: the earlier runs into the same target, the newest first."""
+    """The outcomes of the earlier runs into the same target that were undone after it, the newest first."""
 
     remaining: Sequence[str] = ()
-    """The earlier runs into the same target that still stand, by their ids."""
+    """The ids of the earlier runs into the same target that are not undone."""
 
     is_discarded: bool = False
     """Whether that was dropped, instead of kept and carried."""
@@ -77,7 +77,7 @@ class UndoOutcome:
     """For how long writes were refused, as far as this process knows."""
 
     indexes: Sequence[IndexNote] = ()
-    """What became of the indexes of a collection that was put back."""
+    """What was done with the indexes of a collection that was put back."""
 
     def keep(self, document_id: str) -> None:
         """Count a unit that stays as others have made it."""
@@ -93,7 +93,7 @@ def undo(
 
     Raises:
         LeaseLost: another run has taken the lock over.
-        NotRestored: the target is not as it was; somebody else writes to it.
+        NotRestored: the target is not in its former state, because another process writes to it.
     """
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
@@ -105,14 +105,14 @@ def undo(
     undoing.prove()
     lock.confirm()
     run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, kept=undoing.outcome.kept)
-    # What was kept is somebody else's by now, and what was undone needs no undoing: the notes are of no more use.
+    # The kept documents belong to others now, and the rest is undone: the notes are not needed any more.
     stores.journal.forget(run.run_id)
     undoing.outcome.run = run
     return undoing.outcome
 
 
 def undo_rejects(run: RunRecord, stores: RunStores, lock: HeldLock, signal_guard: SignalGuard) -> None:
-    """Make the rejected records those that were there before a run. May be repeated.
+    """Restore the rejected records that existed before a run. May be repeated.
 
     Raises:
         LeaseLost: another run has taken the lock over.
@@ -133,7 +133,7 @@ def undo_rejects(run: RunRecord, stores: RunStores, lock: HeldLock, signal_guard
 
 
 class _Undo:
-    """One rollback at work."""
+    """One rollback in progress."""
 
     def __init__(
         self, run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard

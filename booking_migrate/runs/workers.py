@@ -1,10 +1,10 @@
-"""Work that is done in several processes at once: Python runs on one core, and a migration need not.
+"""A pool of worker processes, since a Python process uses only one core.
 
-This process looks things up, writes and notes down. What lies before that, reading bookings and making documents of them,
-is a function of places and bytes, and is given to other processes.
+The main process looks people up, writes, and keeps the journal. What comes before, reading bookings and building documents
+from them, is a function of places and bytes, and is done by the workers.
 
-Each of them has a pipe of its own to this one. The standard library's pool has one for all, and when a process ends in the
-middle of a result, whoever killed it, the pool waits for the rest of it for ever.
+Each worker has its own pipe to the main process. The pool of the standard library has one pipe for all workers, and if a
+worker is killed while it sends a result, that pool waits for the rest of the result for ever.
 """
 
 import os
@@ -25,13 +25,13 @@ from booking_migrate.errors import WorkerLost
 from booking_migrate.gc_tuning import spare_collector
 
 WORTH_IT = 50_000
-"""Of fewer documents than these one process makes an end before others have begun."""
+"""With fewer documents than this, one process finishes before workers have started."""
 
 _NEEDED = ("booking_migrate.migrate.build_documents", "booking_migrate.stores.mongo.client_ranges")
-"""The modules with most of what the others do."""
+"""The modules with most of the code that workers run."""
 
 _AHEAD = 3
-"""How many pieces may be under way, or wait for their turn, for each process."""
+"""How many chunks per worker may be queued or in progress."""
 
 Arguments = ParamSpec("Arguments")
 Chunk = TypeVar("Chunk")
@@ -39,20 +39,20 @@ Result = TypeVar("Result")
 
 
 class WorkerPool:
-    """Processes that work for this one, and end with it."""
+    """Worker processes that end with the process that started them."""
 
     def __init__(self, workers: int = 1) -> None:
-        """Start the others; they are ready a moment later.
+        """Start the workers, without waiting until they are ready.
 
         Args:
-            workers: how many processes work; with one, this one does.
+            workers: the number of processes; with one, the work is done in the calling process.
         """
         self.workers = workers
         self._hands = WorkerGroup(workers) if workers > 1 else None
         self._first = self.submit(int)
 
     def __enter__(self) -> Self:
-        """Return the crew itself."""
+        """Return the pool itself."""
         return self
 
     def __exit__(
@@ -61,21 +61,21 @@ class WorkerPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Send the others home; in the middle of their work if something went wrong."""
+        """Shut the workers down; if the block raised, without waiting for their current work."""
         if self._hands is not None:
             self._hands.shutdown(at_once=error is not None)
 
     def each(
         self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]
     ) -> Iterator[tuple[Chunk, Result]]:
-        """Do some work on each piece; pieces come back with their results, in order.
+        """Yield each chunk with the result of a function for it, in order.
 
         Args:
-            work: a function of a module, or one with arguments (`functools.partial`), which other processes can be sent.
-            chunks: what it is done on; a bounded number of them is held.
+            work: a function of a module, or a `functools.partial` of one; it must be picklable.
+            chunks: the arguments of the function; a bounded number of them is held.
 
         Raises:
-            WorkerLost: a process has ended in the middle of its work.
+            WorkerLost: a worker ended before it had finished.
         """
         if self._hands is None:
             for chunk in chunks:
@@ -83,7 +83,7 @@ class WorkerPool:
             return
         waiting: deque[tuple[Chunk, Future[Result]]] = deque()
         for chunk in chunks:
-            # As long as the others are on their way, this process does what is to be done.
+            # Until the first worker is ready, the work is done in this process.
             waiting.append((chunk, self.submit(work, chunk) if self._first.done() else _done(work(chunk))))
             while waiting and (waiting[0][1].done() or len(waiting) >= _AHEAD * self.workers):
                 first, future = waiting.popleft()
@@ -95,11 +95,11 @@ class WorkerPool:
     def submit(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        """Have some work done, and go on; with one worker it is done when this returns.
+        """Start some work without waiting for its result; with one worker it is done when this returns.
 
         Args:
             work: a function of a module.
-            args: its arguments, which other processes can be sent.
+            args: its arguments, which must be picklable.
             kwargs: likewise.
         """
         if self._hands is None:
@@ -114,12 +114,12 @@ def _done(result: Result) -> Future[Result]:
 
 
 class WorkerGroup:
-    """The other processes."""
+    """The worker processes of a pool."""
 
     def __init__(self, count: int) -> None:
-        """Start so many; this returns before they are there."""
-        # Not forks of this process, which would take over the driver's threads and sqlite's open files, but of a fresh one
-        # that has imported what they need.
+        """Start this number of workers, without waiting until they are ready."""
+        # Workers are not forked from this process, which would copy the driver's locks and sqlite's open files, but from a
+        # fresh one that has imported what they need.
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
         held, self._leash = Pipe(duplex=False)
@@ -128,17 +128,17 @@ class WorkerGroup:
         self._starter.start()
 
     def _start(self, held: Connection) -> None:
-        # The first waits for the fresh process, and this one has other things to do meanwhile.
+        # On a thread, because the first start waits for the fresh process.
         for hand in self._hands:
             hand.start()
         held.close()
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
-        """See `WorkerPool.submit`. Whoever has the least to do gets it."""
+        """Start some work on the worker with the fewest pending tasks."""
         return min(self._hands, key=_Worker.load).submit((work, args, kwargs))
 
     def shutdown(self, *, at_once: bool) -> None:
-        """Let the others end: when they have done what they are at, or at once."""
+        """Shut the workers down, after their pending tasks or at once."""
         self._starter.join()
         if at_once:
             self._leash.close()
@@ -148,7 +148,7 @@ class WorkerGroup:
 
 
 class _Worker:
-    """One of the other processes, with two threads of this one: what is sent never waits for what is received."""
+    """One worker process, with two threads in this process, so that sending never waits for receiving."""
 
     def __init__(self, context: ForkServerContext, leash: Connection) -> None:
         self._line, self._theirs = Pipe()
@@ -156,16 +156,16 @@ class _Worker:
         self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._asked: deque[Future[Any]] = deque()
         self._lost: WorkerLost | None = None
-        """Why nothing can be asked any more; None: it can."""
+        """Why the worker cannot accept tasks any more; None: it can."""
 
         self._lock = Lock()
         self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive)]
 
     def start(self) -> None:
-        """Start the process. If the system does not let it, whoever waits for its work hears that."""
+        """Start the process. If the system refuses, the futures of its tasks raise the error."""
         try:
             self._process.start()
-        except Exception as error:  # noqa: BLE001 - it is raised where work is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised by the futures of its tasks
             self._lose(WorkerLost(f"{type(error).__name__}: {error}"))
         else:
             for thread in self._threads:
@@ -174,11 +174,11 @@ class _Worker:
             self._theirs.close()
 
     def load(self) -> int:
-        """Return how much it has to do."""
+        """Return the number of its pending tasks."""
         return len(self._asked)
 
     def submit(self, task: object) -> Future[Any]:
-        """Have a task done after all others. One that cannot be sent fails here, and not on a thread that nobody asks."""
+        """Add a task to the queue. A task that cannot be pickled raises here, not on the sending thread."""
         future: Future[Any] = Future()
         block = ForkingPickler.dumps(task)
         with self._lock:
@@ -195,7 +195,7 @@ class _Worker:
                 self._line.send_bytes(task)
             self._line.send(_NO_MORE)
         except OSError:
-            # The other end is gone: whoever receives notices, too, and says so.
+            # The worker has ended: the receiving thread notices it, too, and fails the futures.
             return
 
     def _receive(self) -> None:
@@ -204,7 +204,7 @@ class _Worker:
                 is_done, result = self._line.recv()
             except (EOFError, OSError):
                 break
-            except Exception as error:  # noqa: BLE001 - what cannot be unpacked is raised where the result is waited for
+            except Exception as error:  # noqa: BLE001 - a result that cannot be unpickled is raised by its future
                 is_done, result = False, error
             future = self._asked.popleft()
             if is_done:
@@ -220,7 +220,7 @@ class _Worker:
             future.set_exception(lost)
 
     def shutdown(self) -> None:
-        """Let it end, and wait for that."""
+        """Shut the worker down, and wait until it has ended."""
         self._tasks.put(_NO_MORE)
         if self._process.pid is not None:
             for thread in self._threads:
@@ -233,7 +233,7 @@ _NO_MORE = None
 
 
 def _serve(line: Connection, leash: Connection) -> None:
-    """Work for another process until it hangs up. Signals are for that one to hear, and nobody outlives it."""
+    """Run tasks in a worker until the main process closes the pipe or ends. Signals are left to the main process."""
     for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
@@ -248,12 +248,12 @@ def _serve(line: Connection, leash: Connection) -> None:
         work, args, kwargs = task
         try:
             answer = True, work(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised by the future of the task
             answer = False, error
         line.send(answer)
 
 
 def _end_with(leash: Connection) -> None:
-    """End when the other end of a pipe is let go of: by the process that is served, or because it has ended."""
+    """End this worker when the main process closes the other end of a pipe, or has ended."""
     wait([leash])
     os._exit(1)

@@ -233,7 +233,7 @@ class RejectedRecord(NamedTuple):
     """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
 
     session: bytes | None = None
-    """With a decision: the session as it was kept, BSON; None if an earlier version made the record."""
+    """With a decision: the session that was kept, BSON; None if an earlier version made the record."""
 
 
 class RejectedRecords(Protocol):

@@ -110,7 +110,7 @@ class ScratchRecords:
 
 
 def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
-    """Return what is kept of a record; one without a booking in it stands for no booking, and nobody will claim it."""
+    """Return what is kept of a record; one without a booking in it is never claimed."""
     parts = {part.name: part for part in elements(raw)}
     booking = _document(parts.get(b"booking"))
     identity = _identity(booking)

@@ -210,7 +210,7 @@ def test_a_majority_that_is_lost_while_migrating(lossy: ReplicaSet, losing: Call
 
 
 def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Callable[..., Ended]) -> None:
-    """A cut-over ends with 10 and the source takes writes again; when the secondary is back, the same command completes it."""
+    """A cut-over ends with 10 and the source accepts writes again; when the secondary is back, the same command completes it."""
     bookings = lossy.client()["swapped"].bookings
     bookings.insert_many(map(booking, range(8)))
     cutover = ("cutover", "--yes")
@@ -221,7 +221,7 @@ def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Cal
     done = run(lossy, "swapped", *cutover)
 
     assert [0, 0, 10] == [*codes, lost.returncode], lost.stderr
-    assert "The source takes writes again" in lost.stderr
+    assert "The source accepts writes again" in lost.stderr
     assert 0 == done.returncode, done.stderr
     assert 9 == sum(len(each["sessions"]) for each in bookings.find())
 
