@@ -2,35 +2,31 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.reports.model import NextStep
-
-if TYPE_CHECKING:
-    # Whoever has an outcome has loaded what made it; nobody else needs to.
-    from booking_migrate.dry_run.outcome import DryRunOutcome
-    from booking_migrate.runs.outcome import MigrationOutcome, RejectionGroup
-    from booking_migrate.stores.people import Absence
-    from booking_migrate.verify.outcome import VerificationOutcome
+from booking_migrate.runs.outcome import MigrationOutcome, RejectionGroup
+from booking_migrate.stores.people import Absence
+from booking_migrate.verify.outcome import VerificationOutcome
 
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 
 
-def steps_about_people(absences: "Sequence[Absence]") -> Iterator[NextStep]:
+def steps_about_people(absences: Sequence[Absence]) -> Iterator[NextStep]:
     """What to do about users or experts who were needed and whose place does not exist."""
     for absence in absences:
         yield NextStep(text=f"{absence.problem[0].upper()}{absence.problem[1:]}. {absence.advice}")
 
 
-def _is_for_source(rejections: "Sequence[RejectionGroup]", absences: "Sequence[Absence]") -> bool:
+def _is_for_source(rejections: Sequence[RejectionGroup], absences: Sequence[Absence]) -> bool:
     """Whether some bookings were rejected for a reason that is to be removed in the source."""
     not_there = _NOT_FOUND if absences else frozenset()
     return any(group.reason not in {*not_there, Reason.CONFLICT} for group in rejections)
 
 
 def steps_after_migrate(
-    outcome: "MigrationOutcome", *, into_file: bool, absences: "Sequence[Absence]" = ()
+    outcome: MigrationOutcome, *, into_file: bool, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
     """What to do after a migration; commands name no server, so that no report holds a connection string.
 
@@ -62,7 +58,7 @@ def steps_after_migrate(
         )
 
 
-def _about_conflicts(outcome: "MigrationOutcome") -> Iterator[NextStep]:
+def _about_conflicts(outcome: MigrationOutcome) -> Iterator[NextStep]:
     if outcome.counts.conflicts:
         yield NextStep(
             text="Conflicts: others changed the client documents. Take the bookings' content, or keep the sessions with target:",
@@ -70,9 +66,7 @@ def _about_conflicts(outcome: "MigrationOutcome") -> Iterator[NextStep]:
         )
 
 
-def steps_after_in_place(
-    outcome: "MigrationOutcome", absences: "Sequence[Absence]" = ()
-) -> Iterator[NextStep]:
+def steps_after_in_place(outcome: MigrationOutcome, absences: Sequence[Absence] = ()) -> Iterator[NextStep]:
     """What to do after a migration in place; for ``absences`` see `steps_about_people`."""
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
@@ -88,7 +82,7 @@ def steps_after_in_place(
         )
 
 
-def steps_after_verify(outcome: "VerificationOutcome", *, listed: bool) -> Iterator[NextStep]:
+def steps_after_verify(outcome: VerificationOutcome, *, listed: bool) -> Iterator[NextStep]:
     """What to do after a verification.
 
     Args:
@@ -109,7 +103,7 @@ def steps_after_verify(outcome: "VerificationOutcome", *, listed: bool) -> Itera
     )
 
 
-def steps_after_dry_run(outcome: "DryRunOutcome", absences: "Sequence[Absence]" = ()) -> Iterator[NextStep]:
+def steps_after_dry_run(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Iterator[NextStep]:
     """What to do after a dry-run: away with blockers first, then with rejections, then migrate.
 
     Args:

@@ -5,13 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, Self, TextIO
+from typing import NoReturn, Self, TextIO
+
+from tqdm import tqdm
 
 from booking_migrate.events import Advanced, Event, Listener, NullListener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.reports.numbers import duration, grouped
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 HEARTBEAT_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -45,9 +44,9 @@ class Bar:
             self._bar.close()
             self._bar = None
 
-    def _start(self, label: str, total: int | None) -> "tqdm[NoReturn]":
-        from tqdm import tqdm  # noqa: PLC0415 - not needed to print help
-
+    def _start(
+        self, label: str, total: int | None
+    ) -> "tqdm[NoReturn]":  # tqdm is generic for type checkers only
         return tqdm(
             desc=label,
             total=total,
@@ -143,7 +142,7 @@ def _write_line(stream: TextIO, line: str) -> None:
 
 @contextmanager
 def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> Iterator[Listener]:
-    """A listener that fits the stream, for as long as a command runs.
+    """Yield a listener that fits the stream, for as long as a command runs.
 
     Args:
         stream: where to write: standard error.

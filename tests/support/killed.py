@@ -26,7 +26,7 @@ GATE = "LIFECYCLE_GATE"
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 120
 _FORKING = get_context("forkserver")
-_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("wiring", "migrate", "cutover", "rollback"))
+_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("migrate", "cutover", "rollback"))
 
 
 class Saboteur:
