@@ -89,8 +89,10 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
         if not isinstance(table, dict):
             raise _problem(path, f"{name} is not a table")
         _check_keys(path, table, set(_parameters(commands.get(name, ctx.command))), f"[{name}] ")
-    _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
     parameters = _parameters(ctx.command)
+    if not parameters.keys() >= content.keys():
+        # Only now, because it imports every command.
+        _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
     values = {
         parameters[key].name: _value(path, key, value, parameters[key], ctx)
         for key, value in {**content, **own}.items()
@@ -108,8 +110,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise _problem(path, f"is not TOML: {error}") from error
 
 
-def _commands(ctx: typer.Context) -> dict[str, Any]:
-    return dict(getattr(ctx.find_root().command, "commands", {}))
+def _commands(ctx: typer.Context) -> Mapping[str, Any]:
+    """Return the commands by name; asking for one imports it."""
+    commands: Mapping[str, Any] = getattr(ctx.find_root().command, "commands", {})
+    return commands
 
 
 def _parameters(command: Any) -> dict[str, Any]:

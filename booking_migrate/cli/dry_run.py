@@ -1,5 +1,7 @@
 """The command ``dry-run``: everything that ``migrate`` would do, and nothing written."""
 
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +12,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.next_steps import steps_after_dry_run
+from booking_migrate.cli.next_steps import is_for_source, steps_about_people
 from booking_migrate.cli.open import OpenPlaces, Places, migration_plan, open_places
 from booking_migrate.cli.options import (
     DEFAULT_TARGET,
@@ -27,6 +29,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import only
 from booking_migrate.cli.plan_file import current_plan, write_plan
+from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
@@ -34,13 +37,14 @@ from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.dry_run.model import report_of_dry_run
 from booking_migrate.reports.files import check_output_path
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.saved_plan import ExpectedCounts
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place
 from booking_migrate.stores.open_destination import open_inspector
 from booking_migrate.stores.open_journal import open_journal
+from booking_migrate.stores.people import Absence
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget, open_preview
 from booking_migrate.stores.sampling import sample
@@ -191,7 +195,7 @@ def _dry_run(
         source=places.source,
         target=places.target,
         rejects=str(files.reject_file) if files.reject_file and outcome.migration.counts.rejected else None,
-        next_steps=tuple(steps_after_dry_run(outcome, sides.absences)),
+        next_steps=tuple(_next_steps(outcome, sides.absences)),
     )
     if files.plan is None or saved is None:
         return report
@@ -241,6 +245,32 @@ def _read(
             listener=listener,
             history=_history(places, sides.connection, listener),
         )
+
+
+def _next_steps(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Iterator[NextStep]:
+    """Yield the steps after a dry-run: remove blockers first, then causes of rejections, then migrate.
+
+    Args:
+        outcome: the dry-run's result.
+        absences: see `steps_about_people`.
+    """
+    yield from steps_about_people(absences)
+    for blocker in outcome.blockers:
+        if blocker.hint:
+            yield NextStep(text=blocker.hint)
+    counts = outcome.migration.counts
+    if counts.rejected:
+        if is_for_source(outcome.migration.rejections, absences):
+            text = "Mend what would be rejected; --reject-file FILE has it whole, with all reasons."
+            yield NextStep(text=text)
+        waivable = [group.reason.value for group in outcome.migration.rejections if group.reason in WAIVABLE]
+        if waivable:
+            accepted = [part for reason in waivable for part in ("--accept", reason)]
+            yield NextStep(
+                text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
+            )
+    if not outcome.blockers and counts.scanned:
+        yield NextStep(text="To migrate exactly this: dry-run --plan FILE, then migrate --plan FILE.")
 
 
 def _history(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:

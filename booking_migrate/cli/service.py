@@ -1,6 +1,6 @@
 """What the commands of the booking service share: their options, its collections, and what must exist before it starts."""
 
-from importlib.util import find_spec
+import importlib.util
 from typing import Annotated
 
 from booking_migrate.cli.options import PLACES, option
@@ -52,7 +52,9 @@ def check_extra(command: str) -> None:
     Raises:
         MissingExtra: one is not.
     """
-    if any(find_spec(package) is None for package in ("cryptography", "fastapi", "jwt", "uvicorn")):
+    if any(
+        importlib.util.find_spec(package) is None for package in ("cryptography", "fastapi", "jwt", "uvicorn")
+    ):
         raise MissingExtra(command, "service")
 
 

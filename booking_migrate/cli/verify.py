@@ -1,6 +1,6 @@
 """The command ``verify``: proves a migration's result, or lists every mismatch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,6 @@ from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.in_place import check_options
-from booking_migrate.cli.next_steps import steps_after_verify
 from booking_migrate.cli.open import Places
 from booking_migrate.cli.options import (
     IN_PLACE,
@@ -41,7 +40,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.mismatch_file import MismatchFile
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.verification import report_of_verification
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.states import VerifiedRun
@@ -234,7 +233,7 @@ def _verify(
         run_id=run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps_after_verify(outcome, listed=listed is not None and failure is None)),
+        next_steps=tuple(_next_steps(outcome, listed=listed is not None and failure is None)),
         mismatches_file=None if listed is None or failure is not None else str(mismatches),
     ).model_copy(update={"archive": places.archive})
     if failure is None:
@@ -277,6 +276,27 @@ def _compare(
         if verified_run.problem is not None:
             listener.notify(Warned(f"cutover will not know of this verification: {verified_run.problem}"))
     return outcome
+
+
+def _next_steps(outcome: VerificationOutcome, *, listed: bool) -> Iterator[NextStep]:
+    """Yield the steps after a verification.
+
+    Args:
+        outcome: what the verification found.
+        listed: whether every mismatch is in a file already.
+    """
+    if not outcome.mismatch_count:
+        return
+    yield NextStep(
+        text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
+        command="booking-migrate migrate",
+    )
+    if not listed:
+        yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
+    yield NextStep(text="Look at one booking and its session:", command="booking-migrate explain BOOKING_ID")
+    yield NextStep(
+        text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
+    )
 
 
 def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:
