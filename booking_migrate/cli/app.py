@@ -116,7 +116,7 @@ class LazyGroup(TyperGroup):
         return name, None if name is None else self.commands[name], rest
 
     def make_context(self, info_name: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
-        """As typer, with messages redacted."""
+        """Make the context as typer does, with messages redacted."""
         secrets = secrets_among(args)
         try:
             context = super().make_context(info_name, args, *rest, **kwargs)
@@ -127,7 +127,7 @@ class LazyGroup(TyperGroup):
         return context
 
     def invoke(self, ctx: Any) -> Any:
-        """As typer, with messages redacted."""
+        """Invoke the command as typer does, with messages redacted."""
         try:
             return super().invoke(ctx)
         except typer.TyperException as error:

@@ -172,7 +172,7 @@ def open_run_stores(connection: Connection, *, target: str, source: str) -> RunS
         source: the source as given.
 
     Raises:
-        MissingUri, BadConfiguration: there is no such place.
+        MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
     """
     places = open_journal(connection)
     return RunStores(

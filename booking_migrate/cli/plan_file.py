@@ -37,11 +37,11 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
 def check_plan(
     path: Path, places: Places, plan: MigrationPlan, connection: Connection, listener: Listener
 ) -> None:
-    """Refuse to migrate other than planned, and say what has happened to the collections since.
+    """Refuse to migrate other than planned, and warn of what has changed in the collections since.
 
     Raises:
         PlanDiffers: options, contract or files are no longer those of the plan, or a collection has been emptied.
-        BadConfiguration: the file is no plan.
+        BadConfiguration: the file is not a plan.
     """
     saved = _read(path)
     current = current_plan(places, plan, connection)

@@ -39,7 +39,7 @@ class Bar:
                 self._warn(f"warning: {self._redact(message)}")
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -83,7 +83,7 @@ class Heartbeat:
         self._done = 0
 
     def notify(self, event: Event) -> None:
-        """Say something if it is time to."""
+        """Count what is done, and write a line if one is due."""
         match event:
             case PhaseStarted():
                 self._phase, self._began, self._done = event, self._clock(), 0
@@ -96,7 +96,7 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Say how far the work is if nothing was said for `HEARTBEAT_SECONDS`. Any thread may call it."""
+        """Write a line if none was written for `HEARTBEAT_SECONDS`. Any thread may call it."""
         with self._turn:
             now = self._clock()
             if now - self._spoke >= HEARTBEAT_SECONDS:
@@ -105,7 +105,7 @@ class Heartbeat:
 
     @contextmanager
     def beating(self) -> Iterator[Self]:
-        """Look every second whether it is time to say something: a server may sort for minutes without an event."""
+        """Check every second whether a line is due: a server may sort for minutes without an event."""
         over = threading.Event()
 
         def watch() -> None:

@@ -66,7 +66,7 @@ class Invocation:
         return self.command == "migrate" and self.target == STANDARD_STREAM
 
     def redact(self, text: str) -> str:
-        """A text without anything secret of the connection string."""
+        """Return a text without anything secret of the connection string."""
         return redact(text, secrets_of(self.uri))
 
 
@@ -79,7 +79,7 @@ class Incomplete:
 
 
 class _Termination(KeyboardInterrupt):
-    """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so code on the way does not handle it as an error of its own."""
+    """SIGTERM arrived. Like Ctrl-C, it is not an `Exception`, so code on the way does not handle it as an error of its own."""
 
 
 class _HangUp(KeyboardInterrupt):

@@ -59,7 +59,7 @@ class OfferOptions:
             "--expert-available-field",
             panel=_OFFERS,
             metavar="FIELD",
-            help="An expert's field that is false if nobody can book; without it, everybody can.",
+            help="An expert's field that is false if the expert cannot be booked; without it, the expert can.",
         ),
     ] = "available"
     expert_types_field: Annotated[
