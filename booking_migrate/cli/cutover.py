@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -30,9 +30,8 @@ from booking_migrate.cli.options import (
     RuleOptions,
     WritingOptions,
     Yes,
-    option,
 )
-from booking_migrate.cli.parameters import only
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.verify_inputs import baselines, people_fields, verification_rules
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -78,11 +77,11 @@ bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and cluste
 class CutoverOptions:
     """How the cut-over goes about it."""
 
+    panel: ClassVar[str] = RULES
+
     rejected: Annotated[
         str | None,
         option(
-            "--rejected",
-            panel=RULES,
             metavar="carry|leave",
             show_default=False,
             help="Take rejected bookings along in their old shape, or leave them in the copy of the old collection only.",
@@ -91,8 +90,7 @@ class CutoverOptions:
     block_all_writes: Annotated[
         bool,
         option(
-            "--block-all-writes/--no-block-all-writes",
-            panel=RULES,
+            negatable=True,
             show_default=False,
             help="Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
         ),
@@ -100,8 +98,6 @@ class CutoverOptions:
     abort: Annotated[
         bool,
         option(
-            "--abort",
-            panel=RULES,
             show_default=False,
             help="Give up a cut-over that was killed: the source accepts writes again, and the target is kept.",
         ),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -25,9 +25,8 @@ from booking_migrate.cli.options import (
     RuleOptions,
     Source,
     WritingOptions,
-    option,
 )
-from booking_migrate.cli.parameters import only
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.plan_file import current_plan, write_plan
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
@@ -77,12 +76,12 @@ other options, another contract and other files, naming the difference; of a col
 class DryRunPlaces:
     """What is read, and how much of it."""
 
+    panel: ClassVar[str] = PLACES
+
     source: Source = "bookings"
     target: Annotated[
         str | None,
         option(
-            "--target",
-            panel=PLACES,
             metavar="PLACE",
             help="Where client documents would go.",
             show_default="bookings_consolidated, taken as empty without a server",
@@ -92,8 +91,6 @@ class DryRunPlaces:
     sample: Annotated[
         int | None,
         option(
-            "--sample",
-            panel=PLACES,
             metavar="N",
             min=1,
             show_default="all",
@@ -106,11 +103,11 @@ class DryRunPlaces:
 class DryRunFiles:
     """What a dry-run writes beside its report."""
 
+    panel: ClassVar[str] = OUTPUT
+
     reject_file: Annotated[
         Path | None,
         option(
-            "--reject-file",
-            panel=OUTPUT,
             metavar="FILE",
             show_default=False,
             help="Write the bookings that would be rejected, whole and with all reasons, as JSON lines.",
@@ -119,8 +116,6 @@ class DryRunFiles:
     plan: Annotated[
         Path | None,
         option(
-            "--plan",
-            panel=OUTPUT,
             metavar="FILE",
             show_default=False,
             help="Save what would be migrated; migrate --plan FILE then refuses other options and files.",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -20,9 +20,8 @@ from booking_migrate.cli.options import (
     RuleOptions,
     Source,
     Yes,
-    option,
 )
-from booking_migrate.cli.parameters import only
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.verify_inputs import (
     VerifyInputs,
@@ -64,14 +63,14 @@ _RECHECK_SECONDS = 1.0
 class FinalizeOptions:
     """What is ended, and how thoroughly."""
 
+    panel: ClassVar[str] = IN_PLACE
+
     source: Source = "bookings"
     archive: Archive = None
     drop_legacy_ids: Annotated[
         bool,
         option(
-            "--drop-legacy-ids",
-            panel=IN_PLACE,
-            help="Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown.",
+            help="Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown."
         ),
     ] = False
 

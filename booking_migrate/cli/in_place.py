@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from booking_migrate.cli.next_steps import steps_after_in_place
 from booking_migrate.cli.open import Places, current_process, open_places, open_run_stores, options_of_run
-from booking_migrate.cli.options import IN_PLACE, Archive, option
-from booking_migrate.cli.parameters import is_from
+from booking_migrate.cli.options import IN_PLACE, Archive
+from booking_migrate.cli.parameters import is_from, option
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.events import Listener
 from booking_migrate.in_place import run as engine
@@ -21,15 +21,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open_in_place import default_archive, open_in_place
 from booking_migrate.stores.people import Absence
 
-ONLY_SIDE_BY_SIDE = (
-    "target",
-    "rejects",
-    "overwrite",
-    "merge_client_documents",
-    "plan",
-    "engine",
-    "workers",
-)
+ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
 """The parameters of ``migrate`` that make no sense in place."""
 
 ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
@@ -40,11 +32,12 @@ ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
 class InPlaceOptions:
     """Whether ``migrate`` works in place, and how."""
 
+    panel: ClassVar[str] = IN_PLACE
+
     in_place: Annotated[
         bool,
         option(
-            "--in-place/--no-in-place",
-            panel=IN_PLACE,
+            negatable=True,
             show_default=False,
             help="Migrate within the source collection, while the application uses it.",
         ),
@@ -53,8 +46,6 @@ class InPlaceOptions:
     passes: Annotated[
         int,
         option(
-            "--passes",
-            panel=IN_PLACE,
             metavar="N",
             min=1,
             max=1000,
@@ -63,20 +54,11 @@ class InPlaceOptions:
     ] = 10
     max_rate: Annotated[
         float | None,
-        option(
-            "--max-rate",
-            panel=IN_PLACE,
-            metavar="N",
-            min=1,
-            show_default="no limit",
-            help="Move at most this many bookings a second.",
-        ),
+        option(metavar="N", min=1, show_default="no limit", help="Move at most this many bookings a second."),
     ] = None
     without_transactions: Annotated[
         bool,
         option(
-            "--without-transactions",
-            panel=IN_PLACE,
             show_default=False,
             help="For a server without transactions: the application must be stopped until the run is done.",
         ),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -37,8 +37,8 @@ from booking_migrate.cli.options import (
     PlaceOptions,
     RuleOptions,
     WritingOptions,
-    option,
 )
+from booking_migrate.cli.parameters import option
 from booking_migrate.cli.plan_file import check_plan
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace
@@ -104,11 +104,11 @@ ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself.
 class PlanOptions:
     """A plan to keep to."""
 
+    panel: ClassVar[str] = RULES
+
     plan: Annotated[
         Path | None,
         option(
-            "--plan",
-            panel=RULES,
             metavar="FILE",
             show_default=False,
             help="Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
@@ -207,11 +207,7 @@ def _run(plan: MigrationPlan, places: Places, context: RunContext, sides: OpenPl
     """Migrate: into a collection with a journal and a lock, into a file with a sidecar, else with neither."""
     place = parse_place(places.target)
     target = open_target(
-        place,
-        sides.connection,
-        source_name=places.source,
-        rejects=places.rejects,
-        overwrite=places.overwrite,
+        place, sides.connection, source_name=places.source, rejects=places.rejects, overwrite=places.overwrite
     )
     request = RunRequest(
         run_id=context.run_id,

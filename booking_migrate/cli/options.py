@@ -7,13 +7,11 @@ option, environment, config file, default. A group's fields become parameters of
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated, ClassVar
 
 from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.option_values import MEBIBYTE, parse_size, parse_waiver, waivable
-from booking_migrate.cli.parameters import FromEnvironment
+from booking_migrate.cli.parameters import FromEnvironment, Option, option
 from booking_migrate.cli.run import Invocation
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.open import JsonFormat
@@ -32,56 +30,29 @@ DEFAULT_DOCUMENT_SIZE = 8 * MEBIBYTE
 """The default of ``--max-document-size``, in bytes."""
 
 
-def option(flag: str, *, panel: str, help: str, also_from: str | None = None, **settings: Any) -> Any:  # noqa: A002 - typer's own name for it
-    """Return a typer option that is also read from the environment.
-
-    Args:
-        flag: the option as typed, such as ``--batch-size``, or with its negation, ``--overwrite/--no-overwrite``.
-        panel: the heading under which ``--help`` shows it.
-        help: what it means.
-        also_from: a second environment variable, read if the option's own is not set.
-        **settings: anything else for `typer.Option`.
-    """
-    name = "BOOKING_MIGRATE_" + flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    variables = [name] if also_from is None else [name, also_from]
-    return typer.Option(
-        flag, help=help, rich_help_panel=panel, envvar=variables, show_envvar=False, **settings
-    )
-
-
-def accept_option(help: str) -> Any:  # noqa: A002 - as above
+def accept_option(help: str) -> Option:  # noqa: A002 - typer's own name for it
     """Return the option ``--accept``, which names the rules that are waived."""
     return option(
-        "--accept",
-        panel=RULES,
-        metavar="REASON",
-        parser=parse_waiver,
-        autocompletion=waivable,
-        show_default=False,
-        help=help,
+        metavar="REASON", parser=parse_waiver, autocompletion=waivable, show_default=False, help=help
     )
 
 
-def size_option(flag: str, *, panel: str, default: str, help: str) -> Any:  # noqa: A002 - as above
+def size_option(*, default: str, help: str) -> Option:  # noqa: A002 - as above
     """Return an option that takes a size with a unit."""
-    return option(flag, panel=panel, metavar="SIZE", parser=parse_size, show_default=default, help=help)
+    return option(metavar="SIZE", parser=parse_size, show_default=default, help=help)
 
 
-def workers_option(panel: str, help: str) -> Any:  # noqa: A002 - as above
+def workers_option(help: str) -> Option:  # noqa: A002 - as above
     """Return the option ``--workers``."""
-    return option("--workers", panel=panel, min=1, max=64, help=help)
+    return option(min=1, max=64, help=help)
 
 
 Source = Annotated[
-    str,
-    option(
-        "--source", panel=PLACES, metavar="PLACE", help="Where the bookings are: a collection, a file, or -."
-    ),
+    str, option(panel=PLACES, metavar="PLACE", help="Where the bookings are: a collection, a file, or -.")
 ]
 JsonFormatOption = Annotated[
     JsonFormat | None,
     option(
-        "--json-format",
         panel=PLACES,
         help="How JSON files are read: as Extended JSON, or as plain JSON.",
         show_default="by the first document",
@@ -90,7 +61,6 @@ JsonFormatOption = Annotated[
 Archive = Annotated[
     str | None,
     option(
-        "--archive",
         panel=IN_PLACE,
         metavar="NAME",
         show_default="SOURCE_legacy",
@@ -99,38 +69,24 @@ Archive = Annotated[
 ]
 RunTarget = Annotated[
     str | None,
-    option(
-        "--target",
-        panel=PLACES,
-        metavar="PLACE",
-        help="The target of the runs that are meant.",
-        show_default=False,
-    ),
+    option(panel=PLACES, metavar="PLACE", help="The target of the runs that are meant.", show_default=False),
 ]
-Yes = Annotated[
-    bool, option("--yes", panel=WRITING, help="Do not ask for confirmation; required without a terminal.")
-]
+Yes = Annotated[bool, option(panel=WRITING, help="Do not ask for confirmation; required without a terminal.")]
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceOptions:
     """Where bookings are read and client documents are."""
 
+    panel: ClassVar[str] = PLACES
+
     source: Source = "bookings"
     target: Annotated[
-        str,
-        option(
-            "--target",
-            panel=PLACES,
-            metavar="PLACE",
-            help="Where client documents go: a collection, a file, or -.",
-        ),
+        str, option(metavar="PLACE", help="Where client documents go: a collection, a file, or -.")
     ] = DEFAULT_TARGET
     rejects: Annotated[
         Path | None,
         option(
-            "--rejects",
-            panel=PLACES,
             metavar="FILE",
             help="Where rejected bookings go.",
             show_default="TARGET.rejected.jsonl, or collection booking_migrate_rejected",
@@ -143,11 +99,11 @@ class PlaceOptions:
 class ConnectionOptions:
     """The server and the database."""
 
+    panel: ClassVar[str] = CONNECTION
+
     uri: Annotated[
         str | None,
         option(
-            "--uri",
-            panel=CONNECTION,
             metavar="URI",
             also_from="MONGODB_URI",
             show_default=False,
@@ -156,45 +112,31 @@ class ConnectionOptions:
     ] = None
     db: Annotated[
         str | None,
-        option(
-            "--db",
-            panel=CONNECTION,
-            metavar="NAME",
-            help="The database.",
-            show_default="the one in the connection string",
-        ),
+        option(metavar="NAME", help="The database.", show_default="the one in the connection string"),
     ] = None
     is_uri_from_environment: Annotated[bool, FromEnvironment("uri")] = False
-
-
-def _place_of_people(name: str) -> Any:
-    return option(
-        f"--{name}",
-        panel=PEOPLE,
-        metavar="PLACE",
-        help=f"Where {name} are.",
-        show_default=f"{name}, if there is a server",
-    )
-
-
-def _field_of_people(flag: str, help: str) -> Any:  # noqa: A002 - as above
-    return option(flag, panel=PEOPLE, metavar="FIELD", help=help)
 
 
 @dataclass(frozen=True, slots=True)
 class PeopleOptions:
     """Where users and experts are, and their fields."""
 
-    users: Annotated[str | None, _place_of_people("users")] = None
-    experts: Annotated[str | None, _place_of_people("experts")] = None
-    user_id_field: Annotated[
-        str, _field_of_people("--user-id-field", "A user's field with the four-digit id.")
-    ] = "user_id"
-    user_email_field: Annotated[
-        str, _field_of_people("--user-email-field", "A user's field with the email.")
-    ] = "email"
+    panel: ClassVar[str] = PEOPLE
+
+    users: Annotated[
+        str | None,
+        option(metavar="PLACE", help="Where users are.", show_default="users, if there is a server"),
+    ] = None
+    experts: Annotated[
+        str | None,
+        option(metavar="PLACE", help="Where experts are.", show_default="experts, if there is a server"),
+    ] = None
+    user_id_field: Annotated[str, option(metavar="FIELD", help="A user's field with the four-digit id.")] = (
+        "user_id"
+    )
+    user_email_field: Annotated[str, option(metavar="FIELD", help="A user's field with the email.")] = "email"
     expert_user_field: Annotated[
-        str, _field_of_people("--expert-user-field", "An expert's field with the _id of its user.")
+        str, option(metavar="FIELD", help="An expert's field with the _id of its user.")
     ] = "userId"
 
     @property
@@ -207,33 +149,27 @@ class PeopleOptions:
 class RuleOptions:
     """What decides the result."""
 
+    panel: ClassVar[str] = RULES
+
     accept: Annotated[
         list[Reason] | None,
         accept_option("Migrate bookings that break this rule; REASON as listed above. May be repeated."),
     ] = None
     max_document_size: Annotated[
         int,
-        size_option(
-            "--max-document-size",
-            panel=RULES,
-            default="8MiB",
-            help="Reject the bookings of a client whose document would be larger.",
-        ),
+        size_option(default="8MiB", help="Reject the bookings of a client whose document would be larger."),
     ] = DEFAULT_DOCUMENT_SIZE
     merge_client_documents: Annotated[
         bool,
         option(
-            "--merge-client-documents/--no-merge-client-documents",
+            negatable=True,
             show_default=False,
-            panel=RULES,
             help="Join two client documents of one client into the older one, instead of refusing.",
         ),
     ] = False
     on_conflict: Annotated[
         ConflictPolicy,
         option(
-            "--on-conflict",
-            panel=RULES,
             metavar="reject|source|target",
             show_default=False,
             help="A booking differs from its session in a client document that another program wrote or changed: reject it "
@@ -251,37 +187,25 @@ class RuleOptions:
 class WritingOptions:
     """How the result is written; without influence on what it is."""
 
+    panel: ClassVar[str] = WRITING
+
     overwrite: Annotated[
-        bool,
-        option(
-            "--overwrite/--no-overwrite",
-            show_default=False,
-            panel=WRITING,
-            help="Replace a target file that holds other data.",
-        ),
+        bool, option(negatable=True, show_default=False, help="Replace a target file that holds other data.")
     ] = False
     batch_size: Annotated[
         int,
-        option(
-            "--batch-size",
-            panel=WRITING,
-            min=1,
-            max=100_000,
-            help="Bookings per batch. It changes speed and memory, never the result.",
-        ),
+        option(min=1, max=100_000, help="Bookings per batch. It changes speed and memory, never the result."),
     ] = 10_000
-    engine: Annotated[str | None, option("--engine", panel=WRITING, help="Ignored.", hidden=True)] = None
+    engine: Annotated[str | None, option(help="Ignored.", hidden=True)] = None
     workers: Annotated[
         int,
         workers_option(
-            WRITING, "Number of processes that read and convert; more than there are cores makes it slower."
+            "Number of processes that read and convert; more than there are cores makes it slower."
         ),
     ] = 2
     max_lag: Annotated[
         float | None,
         option(
-            "--max-lag",
-            panel=WRITING,
             metavar="SECONDS",
             min=0,
             show_default="never pause",
@@ -291,9 +215,8 @@ class WritingOptions:
     restart: Annotated[
         bool,
         option(
-            "--restart/--no-restart",
+            negatable=True,
             show_default=False,
-            panel=WRITING,
             help="Undo an interrupted run and start over, instead of resuming it.",
         ),
     ] = False
@@ -303,15 +226,12 @@ class WritingOptions:
 class OutputOptions:
     """What a command prints and writes about itself."""
 
-    json: Annotated[
-        bool,
-        option("--json", panel=OUTPUT, help="Print one JSON report on standard output, also on failure."),
-    ] = False
+    panel: ClassVar[str] = OUTPUT
+
+    json: Annotated[bool, option(help="Print one JSON report on standard output, also on failure.")] = False
     report: Annotated[
         list[Path] | None,
         option(
-            "--report",
-            panel=OUTPUT,
             metavar="PATH",
             show_default=False,
             help="Write a report too; .json, .md, .html or .xml (JUnit) by suffix. May be repeated.",
@@ -320,8 +240,6 @@ class OutputOptions:
     config: Annotated[
         Path | None,
         option(
-            "--config",
-            panel=OUTPUT,
             metavar="FILE",
             is_eager=True,
             callback=read_config_option,
@@ -329,12 +247,8 @@ class OutputOptions:
             help="A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
         ),
     ] = None
-    quiet: Annotated[bool, option("--quiet", panel=OUTPUT, help="No progress, no table; errors only.")] = (
-        False
-    )
-    verbose: Annotated[bool, option("--verbose", panel=OUTPUT, help="Show the traceback of an error.")] = (
-        False
-    )
+    quiet: Annotated[bool, option(help="No progress, no table; errors only.")] = False
+    verbose: Annotated[bool, option(help="Show the traceback of an error.")] = False
 
     def invocation(
         self,

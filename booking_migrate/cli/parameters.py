@@ -1,7 +1,8 @@
 """Dataclasses as groups of command-line parameters.
 
 A command takes one argument per group. Typer, which reads signatures, is shown one parameter per field instead: the
-field's name, its annotation (``Annotated[type, option(...)]``) and its default are those of the parameter.
+field's name, its annotation (``Annotated[type, option(help=...)]``) and its default are those of the parameter. A class
+variable ``panel`` is the heading under which ``--help`` shows the group.
 """
 
 import inspect
@@ -12,6 +13,62 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 _CONTEXT = "ctx"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option without its name; `flatten_groups` names it, its environment variable and its panel."""
+
+    help: str
+    panel: str | None
+    """The heading under which ``--help`` shows it; None: the group's."""
+
+    flag: str | None
+    """The option as typed; None: the parameter's name, with dashes."""
+
+    negatable: bool
+    also_from: str | None
+    settings: Mapping[str, Any]
+
+    def named(self, parameter: str, panel: str | None) -> Any:
+        """Return the option for typer.
+
+        Args:
+            parameter: the parameter's name.
+            panel: the group's panel, for an option that names none.
+        """
+        flag = self.flag or "--" + parameter.replace("_", "-")
+        variable = "BOOKING_MIGRATE_" + flag.removeprefix("--").replace("-", "_").upper()
+        return typer.Option(
+            f"{flag}/--no-{flag.removeprefix('--')}" if self.negatable else flag,
+            help=self.help,
+            rich_help_panel=self.panel or panel,
+            envvar=[variable] if self.also_from is None else [variable, self.also_from],
+            show_envvar=False,
+            **self.settings,
+        )
+
+
+def option(
+    *,
+    help: str,  # noqa: A002 - typer's own name for it
+    panel: str | None = None,
+    flag: str | None = None,
+    negatable: bool = False,
+    also_from: str | None = None,
+    **settings: Any,
+) -> Option:
+    """Return an option that is named as its parameter and also read from the environment.
+
+    Args:
+        help: what it means.
+        panel: the heading under which ``--help`` shows it, if it is not the group's ``panel``.
+        flag: the option as typed, if it is not named as the parameter.
+        negatable: whether ``--no-...`` takes it back.
+        also_from: a second environment variable, read if the option's own is not set.
+        **settings: anything else for `typer.Option`.
+    """
+    return Option(help, panel, flag, negatable, also_from, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +143,12 @@ def flatten_groups(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _parameter(name: str, annotation: Any, default: Any, panel: str | None = None) -> inspect.Parameter:
+    if get_origin(annotation) is Annotated:
+        kind, *marks = get_args(annotation)
+        for mark in marks:
+            if isinstance(mark, Option):
+                annotation = Annotated[kind, mark.named(name, panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -105,7 +167,10 @@ def _group_of(annotation: Any) -> _Group | None:
     }
     parameters = {
         name: _parameter(
-            name, hints[name], inspect.Parameter.empty if each.default is MISSING else each.default
+            name,
+            hints[name],
+            inspect.Parameter.empty if each.default is MISSING else each.default,
+            getattr(kind, "panel", None),
         )
         for name, each in shown.items()
         if name not in from_environment

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -22,8 +22,8 @@ from booking_migrate.cli.options import (
     OutputOptions,
     RunTarget,
     Yes,
-    option,
 )
+from booking_migrate.cli.parameters import option
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
@@ -82,12 +82,13 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
 class RollbackOptions:
     """What is undone, and how."""
 
+    panel: ClassVar[str] = PLACES
+
     target: RunTarget = None
     run_id: Annotated[
         str | None,
         option(
-            "--run",
-            panel=PLACES,
+            flag="--run",
             metavar="ID",
             help="The run that is meant, as status and every report name it.",
             show_default="the newest one that wrote something",
@@ -99,12 +100,12 @@ class RollbackOptions:
 class DiscardOptions:
     """What happens to changes since, and whether to ask."""
 
+    panel: ClassVar[str] = RULES
+
     discard_later: Annotated[
         bool,
         option(
-            "--discard-later",
-            panel=RULES,
-            help="After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is.",
+            help="After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is."
         ),
     ] = False
     yes: Yes = False
@@ -228,11 +229,7 @@ def _remove_files(place: FilePlace, run_id: str | None, *, yes: bool, listener: 
 
 
 def _in_words(since: ChangesSince, moment: str, *, will_drop: bool) -> str:
-    counts = {
-        "session": since.later,
-        "change": since.changed + since.lost,
-        "deleted session": since.missing,
-    }
+    counts = {"session": since.later, "change": since.changed + since.lost, "deleted session": since.missing}
     named = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
     fate = "will be dropped" if will_drop else "will be kept"
     return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: nothing"

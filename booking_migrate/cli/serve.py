@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -17,10 +17,9 @@ from booking_migrate.cli.options import (
     OutputOptions,
     PeopleOptions,
     accept_option,
-    option,
     size_option,
 )
-from booking_migrate.cli.parameters import only
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.service import LiveSource, check_extra, open_service_collections
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.runs.plan import LookupFields
@@ -53,33 +52,27 @@ _SERVING = "Serving"
 class OfferOptions:
     """How experts keep what they offer."""
 
+    panel: ClassVar[str] = _OFFERS
+
     expert_available_field: Annotated[
         str,
         option(
-            "--expert-available-field",
-            panel=_OFFERS,
             metavar="FIELD",
             help="An expert's field that is false if the expert cannot be booked; without it, the expert can.",
         ),
     ] = "available"
     expert_types_field: Annotated[
         str,
-        option(
-            "--expert-types-field",
-            panel=_OFFERS,
-            metavar="FIELD",
-            help="An expert's field with what it offers: \\[{type, price, currency}].",
-        ),
+        option(metavar="FIELD", help="An expert's field with what it offers: \\[{type, price, currency}]."),
     ] = "sessionTypes"
-    currency: Annotated[
-        str,
-        option("--currency", panel=_OFFERS, metavar="CODE", help="The currency of a price that names none."),
-    ] = "INR"
+    currency: Annotated[str, option(metavar="CODE", help="The currency of a price that names none.")] = "INR"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
     """What the service shows and takes."""
+
+    panel: ClassVar[str] = RULES
 
     accept: Annotated[
         list[Reason] | None,
@@ -90,10 +83,7 @@ class ServiceRules:
     max_document_size: Annotated[
         int,
         size_option(
-            "--max-document-size",
-            panel=RULES,
-            default="8MiB",
-            help="A client document that would become larger takes no more sessions.",
+            default="8MiB", help="A client document that would become larger takes no more sessions."
         ),
     ] = DEFAULT_DOCUMENT_SIZE
 
@@ -102,25 +92,15 @@ class ServiceRules:
 class ServingOptions:
     """Where the service listens, and how much it takes."""
 
-    host: Annotated[
-        str, option("--host", panel=_SERVING, metavar="ADDRESS", help="The address to listen on.")
-    ] = "127.0.0.1"
+    panel: ClassVar[str] = _SERVING
+
+    host: Annotated[str, option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1"
     port: Annotated[
-        int,
-        option(
-            "--port",
-            panel=_SERVING,
-            metavar="N",
-            min=0,
-            max=65535,
-            help="The port; 0 takes any that is free.",
-        ),
+        int, option(metavar="N", min=0, max=65535, help="The port; 0 takes any that is free.")
     ] = 8000
     insecure_user: Annotated[
         str | None,
         option(
-            "--insecure-user",
-            panel=_SERVING,
             metavar="ID",
             show_default=False,
             help="Without any token, everybody is this user: for trials on this machine only.",
@@ -129,28 +109,17 @@ class ServingOptions:
     create_indexes: Annotated[
         bool,
         option(
-            "--create-indexes/--no-create-indexes",
-            panel=_SERVING,
+            negatable=True,
             show_default=False,
             help="Create the indexes that are missing, instead of refusing to start.",
         ),
     ] = False
     max_requests: Annotated[
-        int,
-        option(
-            "--max-requests",
-            panel=_SERVING,
-            metavar="N",
-            min=1,
-            max=1000,
-            help="Requests that are worked on at once.",
-        ),
+        int, option(metavar="N", min=1, max=1000, help="Requests that are worked on at once.")
     ] = 32
     max_waiting: Annotated[
         int,
         option(
-            "--max-waiting",
-            panel=_SERVING,
             metavar="N",
             min=0,
             max=100_000,
@@ -160,8 +129,6 @@ class ServingOptions:
     max_seconds: Annotated[
         float,
         option(
-            "--max-seconds",
-            panel=_SERVING,
             metavar="SECONDS",
             min=0.1,
             max=300,
@@ -171,12 +138,7 @@ class ServingOptions:
     max_body_size: Annotated[
         int,
         option(
-            "--max-body-size",
-            panel=_SERVING,
-            metavar="SIZE",
-            parser=parse_size,
-            show_default="64KiB",
-            help="The largest body of a request.",
+            metavar="SIZE", parser=parse_size, show_default="64KiB", help="The largest body of a request."
         ),
     ] = 64 * 1024
 

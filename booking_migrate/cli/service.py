@@ -3,7 +3,8 @@
 import importlib.util
 from typing import Annotated
 
-from booking_migrate.cli.options import PLACES, option
+from booking_migrate.cli.options import PLACES
+from booking_migrate.cli.parameters import option
 from booking_migrate.errors import BadPlace, MissingExtra, StandaloneServer, UnusablePlace
 from booking_migrate.service.plan import ServiceCollections
 from booking_migrate.stores.connection import Connection
@@ -14,13 +15,7 @@ from booking_migrate.stores.places import CollectionPlace, parse_place
 SLOTS = "booking_migrate_slots"
 
 LiveSource = Annotated[
-    str,
-    option(
-        "--source",
-        panel=PLACES,
-        metavar="COLLECTION",
-        help="The bookings: old ones, client documents, or both.",
-    ),
+    str, option(panel=PLACES, metavar="COLLECTION", help="The bookings: old ones, client documents, or both.")
 ]
 
 

@@ -14,7 +14,8 @@ from rich.live import Live
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget, option
+from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget
+from booking_migrate.cli.parameters import option
 from booking_migrate.reports.life.model import LifeReport, report_of_status
 from booking_migrate.reports.life.text import render_life_text
 from booking_migrate.runs.status import file_status
@@ -45,8 +46,7 @@ _PAUSE = 1.0
 """Seconds between two looks."""
 
 Watch = Annotated[
-    bool,
-    option("--watch", panel=OUTPUT, help="Show it again every second, until the last running run has ended."),
+    bool, option(panel=OUTPUT, help="Show it again every second, until the last running run has ended.")
 ]
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -23,10 +23,9 @@ from booking_migrate.cli.options import (
     PeopleOptions,
     PlaceOptions,
     RuleOptions,
-    option,
     workers_option,
 )
-from booking_migrate.cli.parameters import only
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.path_conflicts import is_same_file
 from booking_migrate.cli.verify_inputs import (
     VerifyInputs,
@@ -91,17 +90,14 @@ _RECHECK_SECONDS = 1.0
 class CheckOptions:
     """How the sides are compared."""
 
+    panel: ClassVar[str] = _CHECKING
+
     workers: Annotated[
-        int,
-        workers_option(
-            _CHECKING, "Read and check in this many processes. It changes speed, never the result."
-        ),
+        int, workers_option("Read and check in this many processes. It changes speed, never the result.")
     ] = 2
     sample: Annotated[
         int | None,
         option(
-            "--sample",
-            panel=_CHECKING,
             metavar="N",
             min=1,
             show_default=False,
@@ -111,8 +107,6 @@ class CheckOptions:
     recheck: Annotated[
         float | None,
         option(
-            "--recheck",
-            panel=_CHECKING,
             metavar="SECONDS",
             min=0,
             max=3600,
@@ -123,8 +117,7 @@ class CheckOptions:
     allow_later: Annotated[
         bool | None,
         option(
-            "--allow-later/--no-allow-later",
-            panel=_CHECKING,
+            negatable=True,
             show_default="only with --in-place",
             help="Count sessions that the new application added since, instead of reporting them.",
         ),
@@ -135,11 +128,12 @@ class CheckOptions:
 class InPlaceVerifyOptions:
     """Whether the migration was made in place."""
 
+    panel: ClassVar[str] = IN_PLACE
+
     in_place: Annotated[
         bool,
         option(
-            "--in-place/--no-in-place",
-            panel=IN_PLACE,
+            negatable=True,
             show_default=False,
             help="The source was migrated within itself: the archive is read with it.",
         ),
@@ -150,7 +144,6 @@ class InPlaceVerifyOptions:
 Mismatches = Annotated[
     Path | None,
     option(
-        "--mismatches",
         panel=OUTPUT,
         metavar="FILE",
         show_default=False,

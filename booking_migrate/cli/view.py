@@ -9,15 +9,8 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.options import (
-    PLACES,
-    RULES,
-    ConnectionOptions,
-    OutputOptions,
-    PeopleOptions,
-    Source,
-    option,
-)
+from booking_migrate.cli.options import PLACES, RULES, ConnectionOptions, OutputOptions, PeopleOptions, Source
+from booking_migrate.cli.parameters import option
 from booking_migrate.events import Listener
 from booking_migrate.reports.life.model import report_of_view
 from booking_migrate.reports.model import Report
@@ -52,13 +45,11 @@ class Action(StrEnum):
 
 
 ActionArgument = Annotated[Action, typer.Argument(help="What to do.", show_default=False)]
-Name = Annotated[str, option("--name", panel=PLACES, metavar="NAME", help="The name of the view.")]
+Name = Annotated[str, option(panel=PLACES, metavar="NAME", help="The name of the view.")]
 NewShape = Annotated[
     bool,
     option(
-        "--new-shape",
-        panel=RULES,
-        help="Show old bookings in the new shape, instead of client documents in the old one.",
+        panel=RULES, help="Show old bookings in the new shape, instead of client documents in the old one."
     ),
 ]
 

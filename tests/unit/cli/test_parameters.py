@@ -1,13 +1,13 @@
 """Dataclasses as groups of command-line parameters."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from booking_migrate.cli.parameters import FromEnvironment, flatten_groups, only
+from booking_migrate.cli.parameters import FromEnvironment, flatten_groups, only, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,17 @@ class Paint:
     coats: Annotated[int, typer.Option("--coats", min=1)] = 2
     gloss: Annotated[list[str] | None, typer.Option("--gloss")] = None
     is_from_environment: Annotated[bool, FromEnvironment("colour")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A group whose options are named as its fields."""
+
+    panel: ClassVar[str] = "Toolbox"
+
+    wide_brush: Annotated[bool, option(help="Use the wide brush.", negatable=True)] = False
+    ladder_height: Annotated[int, option(help="In metres.", panel="Safety", also_from="LADDER")] = 2
+    number: Annotated[str | None, option(help="Which one.", flag="--no")] = None
 
 
 @pytest.fixture
@@ -73,3 +84,40 @@ def test_wrong_value(seen: list[Any]) -> None:
 
     assert 2 == _run(command, "--coats", "0").exit_code
     assert [] == seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        (
+            ["--wide-brush", "--ladder-height", "3", "--no", "7"],
+            {},
+            Tools(wide_brush=True, ladder_height=3, number="7"),
+        ),
+        (["--no-wide-brush"], {"BOOKING_MIGRATE_WIDE_BRUSH": "1"}, Tools()),
+        ([], {"BOOKING_MIGRATE_LADDER_HEIGHT": "4", "LADDER": "5"}, Tools(ladder_height=4)),
+        ([], {"LADDER": "5", "BOOKING_MIGRATE_NO": "9"}, Tools(ladder_height=5, number="9")),
+    ],
+)
+def test_names_of_options(
+    seen: list[Any], arguments: list[str], variables: dict[str, str], expected: Tools
+) -> None:
+    """An option and its environment variable are named as the field, unless the option says otherwise."""
+
+    def command(*, tools: Tools) -> None:
+        seen.append(tools)
+
+    assert 0 == _run(command, *arguments, env=variables).exit_code
+    assert [expected] == seen
+
+
+def test_panels() -> None:
+    """The help shows an option under its own panel, or else under its group's."""
+
+    def command(*, tools: Tools) -> None:
+        """Take the tools."""
+
+    shown = _run(command, "--help", env={"COLUMNS": "100"}).stdout
+
+    assert shown.index("Toolbox") < shown.index("--wide-brush") < shown.index("Safety")
+    assert shown.index("Safety") < shown.index("--ladder-height")
