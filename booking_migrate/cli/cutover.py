@@ -144,7 +144,7 @@ def cutover(
     policy = options.policy
     places = Places(given.source, given.target, people, connection)
     asked = output.invocation(
-        "cutover", uri=connection.uri, source=places.source, target=places.target, places=places.named
+        ctx, uri=connection.uri, source=places.source, target=places.target, places=places.named
     )
     signal_guard = SignalGuard()
 

@@ -144,7 +144,7 @@ def dry_run(
         overwrite=writing.overwrite,
     )
     asked = output.invocation(
-        "dry-run",
+        ctx,
         uri=connection.uri,
         source=places.source,
         target=places.target,

@@ -77,6 +77,6 @@ def explain(
         return report_of_explanation(explanation, run_id=run_id, source=places.source, target=places.target)
 
     asked = output.invocation(
-        "explain", uri=connection.uri, source=places.source, target=places.target, places=places.named
+        ctx, uri=connection.uri, source=places.source, target=places.target, places=places.named
     )
     run.execute(asked, body)

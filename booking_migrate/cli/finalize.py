@@ -107,9 +107,7 @@ def finalize(
             )
         return report_of_finalize(outcome, seconds=monotonic() - began)
 
-    asked = output.invocation(
-        "finalize", uri=connection.uri, source=source, target=source, places=places.named
-    )
+    asked = output.invocation(ctx, uri=connection.uri, source=source, target=source, places=places.named)
     run.execute(asked, body)
 
 

@@ -139,7 +139,7 @@ def migrate(
         rejects=given.rejects,
     )
     asked = output.invocation(
-        "migrate",
+        ctx,
         uri=connection.uri,
         source=given.source,
         target=given.source if in_place.in_place else given.target,

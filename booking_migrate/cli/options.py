@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+import typer
+
 from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.option_values import MEBIBYTE, parse_size, parse_waiver, waivable
 from booking_migrate.cli.parameters import FromEnvironment, Option, option
@@ -252,7 +254,7 @@ class OutputOptions:
 
     def invocation(
         self,
-        command: str,
+        ctx: typer.Context,
         *,
         uri: str | None,
         source: str = "",
@@ -262,14 +264,14 @@ class OutputOptions:
         """Return what `run` needs to know about a command.
 
         Args:
-            command: its name.
+            ctx: the command's context.
             uri: the connection string, whose secrets no output shows.
             source: the source as given.
             target: the target as given.
             places: what it reads or writes, as given; None is left out, and the config file is added.
         """
         return Invocation(
-            command=command,
+            command=ctx.command.name or "",
             source=source,
             target=target,
             places=[str(place) for place in (*places, self.config) if place is not None],

@@ -135,7 +135,7 @@ def rollback(
             outcome = _rollback(opened, runs, discard, own_id, listener=listener, signal_guard=signal_guard)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    asked = output.invocation("rollback", uri=connection.uri, target=target or "")
+    asked = output.invocation(ctx, uri=connection.uri, target=target or "")
     run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
 
 

@@ -186,4 +186,4 @@ def serve(
                 quiet=output.quiet,
             )
 
-    run.attend(output.invocation("serve", uri=connection.uri, source=source), body)
+    run.attend(output.invocation(ctx, uri=connection.uri, source=source), body)

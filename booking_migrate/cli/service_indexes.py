@@ -3,6 +3,8 @@
 from contextlib import closing
 from typing import Annotated
 
+import typer
+
 from booking_migrate.cli import run
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.options import ConnectionOptions, OutputOptions, PeopleOptions
@@ -27,6 +29,7 @@ client documents, and one of the experts by their user. Reads and writes go on w
 
 
 def service_indexes(
+    ctx: typer.Context,
     source: LiveSource = "bookings",
     *,
     connection: ConnectionOptions,
@@ -41,7 +44,7 @@ def service_indexes(
             indexes = _create_missing(collections, people.expert_user_field)
         return report_of_indexes(indexes, run_id=run_id, source=source)
 
-    run.execute(output.invocation("service-indexes", uri=connection.uri, source=source), body)
+    run.execute(output.invocation(ctx, uri=connection.uri, source=source), body)
 
 
 def _create_missing(collections: ServiceCollections, expert_user_field: str) -> tuple[ServiceIndex, ...]:

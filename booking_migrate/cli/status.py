@@ -69,7 +69,7 @@ def status(
             report = next(reports)
             return _watch(report, reports) if watch else report
 
-    asked = output.invocation("status", uri=connection.uri, target=target or "")
+    asked = output.invocation(ctx, uri=connection.uri, target=target or "")
     # It has no hook, but a mistake in the config file has to be reported here too.
     run.execute(asked, body, hooks=partial(hooks_of, ctx))
 

@@ -176,7 +176,7 @@ def verify(
         archive=(moved.archive or default_archive(given.source)) if in_place else None,
     )
     asked = output.invocation(
-        "verify",
+        ctx,
         uri=connection.uri,
         source=places.source,
         target=places.target,

@@ -55,6 +55,7 @@ NewShape = Annotated[
 
 
 def view(
+    ctx: typer.Context,
     action: ActionArgument,
     name: Name,
     source: Source = "bookings",
@@ -83,5 +84,5 @@ def view(
             seconds=monotonic() - began,
         )
 
-    asked = output.invocation("view", uri=connection.uri, source=source, target=name, places=(source, name))
+    asked = output.invocation(ctx, uri=connection.uri, source=source, target=name, places=(source, name))
     run.execute(asked, body)
