@@ -1,4 +1,4 @@
-"""How the values of options are read that are no plain text or number."""
+"""How the values of options are read that are neither plain text nor a number."""
 
 import re
 
@@ -18,7 +18,7 @@ def parse_size(text: str | int) -> int:
     """Read a size such as ``8MiB``, ``500 KB`` or ``1000000``, in bytes.
 
     Raises:
-        typer.BadParameter: it is no size, is zero, or is larger than MongoDB takes.
+        typer.BadParameter: it is not a size, is zero, or is larger than MongoDB takes.
     """
     match = _SIZE.fullmatch(str(text))
     if match is None:
@@ -43,5 +43,5 @@ def parse_waiver(text: str) -> Reason:
 
 
 def waivable() -> list[str]:
-    """The reasons that may be waived, for messages and for the shell's completion."""
+    """Return the reasons that may be waived, for messages and for the shell's completion."""
     return sorted(WAIVABLE)
