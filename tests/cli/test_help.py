@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,19 @@ def test_help_of_a_command_is_without_the_driver(program: list[str]) -> None:
     assert (
         set() == {"pymongo", "jinja2", "booking_migrate.cli.verify", "booking_migrate.cli.serve"} & imported
     )
+
+
+def test_quiet_commands_import_no_renderers(program: list[str], tmp_path: Path) -> None:
+    """A command that prints no result and writes no report imports only the renderer of its report's JSON."""
+    source, target = tmp_path / "bookings.jsonl", tmp_path / "clients.jsonl"
+    source.touch()
+    _, imported = _imported_by(
+        program, "migrate", "--source", str(source), "--target", str(target), "--quiet"
+    )
+    renderers = {"text", "markdown", "html", "junit", "terminal", "wording", "life.text", "dry_run.text"}
+
+    assert "booking_migrate.reports.json_report" in imported
+    assert set() == {f"booking_migrate.reports.{name}" for name in renderers} & imported
 
 
 def _imported_by(program: list[str], *arguments: str) -> tuple[str, set[str]]:
