@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 CLEAN = (
+    "booking_migrate/cli",
     "booking_migrate/errors",
     "booking_migrate/events.py",
     "booking_migrate/service",

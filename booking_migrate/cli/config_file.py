@@ -55,7 +55,7 @@ def hooks_of(ctx: typer.Context) -> Hooks:
     """Return the hooks that the config file names; none without one.
 
     Raises:
-        BadConfiguration: the config file cannot be read or says something that makes no sense.
+        BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
     if isinstance(ctx.obj, BadConfiguration):
         raise ctx.obj
@@ -66,7 +66,7 @@ def contract_of(ctx: typer.Context) -> Contract:
     """Return the contract with the new application: the default one, as far as the config file does not change it.
 
     Raises:
-        BadConfiguration: the config file cannot be read or says something that makes no sense.
+        BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
     if isinstance(ctx.obj, BadConfiguration):
         raise ctx.obj
@@ -130,7 +130,7 @@ def _parameters(command: Any) -> dict[str, Any]:
 def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise _problem(path, f"{where}{key} is no option")
+            raise _problem(path, f"{where}{key} is not an option")
 
 
 def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:

@@ -56,8 +56,8 @@ The target takes the source's name, after a clean and current verify of its newe
 
 Inserts and updates of the source are refused meanwhile. The command brings in what has changed since, keeps the old
 collection as SOURCE_legacy_RUN (a copy made by the server, counted and compared), proves the target against that copy,
-and swaps with one atomic rename. Whatever fails before that leaves the source live as it was. A cut-over that was killed
-is continued by the same command, and given up by --abort. It says for how long writes were refused. Use the options that
+and swaps with one atomic rename. Whatever fails before that leaves the source live and unchanged. A cut-over that was killed
+is continued by the same command, and aborted by --abort. It says for how long writes were refused. Use the options that
 migrate had.
 
 The server lets deletes pass meanwhile: one that comes before the copy is brought in, a later one ends the cut-over.
@@ -99,13 +99,13 @@ class CutoverOptions:
         bool,
         option(
             show_default=False,
-            help="Give up a cut-over that was killed: the source accepts writes again, and the target is kept.",
+            help="Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
         ),
     ] = False
 
     @property
     def policy(self) -> RejectedPolicy | None:
-        """What becomes of rejected bookings.
+        """What happens to rejected bookings.
 
         Raises:
             typer.BadParameter: it is neither of the two.
@@ -177,7 +177,9 @@ def _cutover(places: Places, rules: RuleOptions, contract: Contract, context: _R
     began = monotonic()
     for side in (places.source, places.target):
         if not isinstance(parse_place(side), CollectionPlace):
-            raise CutoverRefused(places.target, f"{side} is no collection", "A file is simply put in place.")
+            raise CutoverRefused(
+                places.target, f"{side} is not a collection", "A file is simply put in place."
+            )
     places.check_distinct({})
     plan = migration_plan(contract, rules, places.people, WritingOptions(workers=1))
     request = RunRequest(
@@ -284,6 +286,8 @@ def _confirm(chosen: RunRecord) -> None:
     what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
     if not is_interactive():
         raise NotConfirmed(what)
-    typed = typer.prompt(f"{what}. Type {chosen.source} to go on", err=True, default="", show_default=False)
+    typed = typer.prompt(
+        f"{what}. Type {chosen.source} to continue", err=True, default="", show_default=False
+    )
     if typed != chosen.source:
         raise NotConfirmed(what, typed, chosen.source)

@@ -50,7 +50,7 @@ from booking_migrate.stores.sampling import sample
 from booking_migrate.stores.scratchpad import DiskScratchpad
 
 HELP = filled("""
-Everything is read and nothing is written: what would be migrated, what could hurt, what it needs and what it gains.
+Everything is read and nothing is written: what would be migrated, what the risks are, what it needs and what it gains.
 
 The counts are those that migrate will report, because it is the same engine. A user who may only read is enough: no
 document, no index and no collection is written, on either side.
@@ -171,7 +171,7 @@ def _dry_run(
     connection = places.connection
     is_in_database = isinstance(parse_place(places.source), CollectionPlace)
     if connection.is_uri_from_environment and not is_in_database and given.target is None:
-        # A MONGODB_URI for other programs is no reason to ask a server about a file.
+        # A MONGODB_URI for other programs does not mean that a server is to be asked about a file.
         places = replace(places, connection=replace(connection, uri=None))
     written = {"--reject-file": files.reject_file, "--plan": files.plan}
     places.check_distinct(written)
@@ -270,7 +270,7 @@ def _next_steps(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Ite
     counts = outcome.migration.counts
     if counts.rejected:
         if is_for_source(outcome.migration.rejections, absences):
-            text = "Mend what would be rejected; --reject-file FILE has it whole, with all reasons."
+            text = "Fix what would be rejected; --reject-file FILE has it whole, with all reasons."
             yield NextStep(text=text)
         waivable = [group.reason.value for group in outcome.migration.rejections if group.reason in WAIVABLE]
         if waivable:

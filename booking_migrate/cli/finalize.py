@@ -1,4 +1,4 @@
-"""The command ``finalize``: the end of a migration in place, from which there is no way back."""
+"""The command ``finalize``: end a migration in place, which cannot be undone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ from booking_migrate.stores.open_journal import open_journal
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 
 HELP = filled("""
-There is no way back from the end of a migration in place: the old bookings in the archive are dropped.
+The old bookings in the archive are dropped, so the migration in place cannot be undone after that.
 
 If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
@@ -147,6 +147,6 @@ def _confirm(source: str, archive: str, inputs: VerifyInputs) -> None:
     what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
     if not is_interactive():
         raise NotConfirmed(what)
-    typed = typer.prompt(f"{what}. Type {archive} to go on", err=True, default="", show_default=False)
+    typed = typer.prompt(f"{what}. Type {archive} to continue", err=True, default="", show_default=False)
     if typed != archive:
         raise NotConfirmed(what, typed, archive)

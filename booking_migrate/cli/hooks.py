@@ -97,7 +97,7 @@ class Hooks:
         except OSError as error:
             return f"{command[0]} cannot be run ({error.strerror})"
         try:
-            # A hook that does not read is no problem: the pipe it closes is not written any further.
+            # A hook that does not read is not a problem: the pipe it closes is not written any further.
             process.communicate(render_json(report).encode())
         except BaseException:
             _end(process)
@@ -136,7 +136,7 @@ def read_hooks(path: str, table: Any) -> Hooks:
     commands = {}
     for key, text in table.items():
         if key not in set(HookName):
-            raise BadConfiguration(path, f"[hooks] {key} is no hook; those are: {', '.join(HookName)}")
+            raise BadConfiguration(path, f"[hooks] {key} is not a hook; those are: {', '.join(HookName)}")
         commands[HookName(key)] = _words(path, key, text)
     return Hooks(commands)
 
@@ -149,5 +149,5 @@ def _words(path: str, key: str, text: Any) -> Sequence[str]:
     except ValueError as error:
         raise BadConfiguration(path, f"[hooks] {key}: {str(error).lower()}") from error
     if not words or "\0" in text:
-        raise BadConfiguration(path, f"[hooks] {key} is no command")
+        raise BadConfiguration(path, f"[hooks] {key} is not a command")
     return words

@@ -55,7 +55,7 @@ def make_gatekeeper(listening: Listening) -> Gatekeeper:
     """
     rules = read_rules(os.environ)
     if listening.insecure_user is None and rules is None:
-        problem = "not set: a secret of at least 32 bytes, or a public key in PEM; there is no default"
+        problem = "not set: a secret of at least 32 bytes, or a public key in PEM; it has no default"
         raise BadConfiguration(KEY, problem)
     if listening.insecure_user is not None and rules is not None:
         raise BadConfiguration("--insecure-user", f"tokens are checked by {KEY}; give one of the two")
@@ -111,7 +111,9 @@ def _serve_until_signal(application: FastAPI, listening: Listening, *, quiet: bo
         if not quiet:
             sys.stderr.write(f"Serving at http://{host}:{port}; requests are described at /docs.\n")
             if listening.insecure_user is not None:
-                sys.stderr.write(f"Without tokens: everybody is user {listening.insecure_user}.\n")
+                sys.stderr.write(
+                    f"Without tokens: every request is made by user {listening.insecure_user}.\n"
+                )
             sys.stderr.flush()
         server = uvicorn.Server(
             uvicorn.Config(

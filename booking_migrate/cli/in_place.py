@@ -23,10 +23,10 @@ from booking_migrate.stores.open_in_place import default_archive, open_in_place
 from booking_migrate.stores.people import Absence
 
 ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
-"""The parameters of ``migrate`` that make no sense in place."""
+"""The parameters of ``migrate`` that mean nothing in place."""
 
 ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
-"""The parameters of ``migrate`` that make sense in place only."""
+"""The parameters of ``migrate`` that mean something in place only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,7 @@ def _target_findings(plan: MigrationPlan, places: Places, sides: OpenPlaces) -> 
     """Return what the report says about the target's indexes and options.
 
     Raises:
-        UnfitPlace: one of them is in the way of client documents; nothing was written.
+        UnfitPlace: one of them conflicts with client documents; nothing was written.
     """
     found = examine_target(
         plan,

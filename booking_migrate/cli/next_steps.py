@@ -80,7 +80,7 @@ def steps_after_in_place(
             text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
         )
         if is_for_source(outcome.rejections, absences):
-            yield NextStep(text="They are where they were. Mend them there and run the same command again.")
+            yield NextStep(text="They are where they were. Fix them there and run the same command again.")
     if outcome.changed:
         yield NextStep(
             text="Prove the result, also while the application runs:",

@@ -22,7 +22,7 @@ def parse_size(text: str | int) -> int:
     """
     match = _SIZE.fullmatch(str(text))
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write bytes, or a number with KB, KiB, MB or MiB.")
+        raise typer.BadParameter(f"{text!r} is not a size; write bytes, or a number with KB, KiB, MB or MiB.")
     size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
     if not 0 < size <= LARGEST_DOCUMENT:
         raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
@@ -33,11 +33,11 @@ def parse_waiver(text: str) -> Reason:
     """Read a reason that may be waived.
 
     Raises:
-        typer.BadParameter: it is none; the message lists those that are.
+        typer.BadParameter: it is not one; the message lists those that are.
     """
     if text not in WAIVABLE:
         raise typer.BadParameter(
-            f"{text!r} is no reason that can be waived; those are: {', '.join(waivable())}."
+            f"{text!r} is not a reason that can be waived; those are: {', '.join(waivable())}."
         )
     return Reason(text)
 

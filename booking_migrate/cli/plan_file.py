@@ -60,7 +60,7 @@ def _read(path: Path) -> SavedPlan:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadConfiguration(
-            "--plan", f"{path} is no plan of this version: {where or 'it'}: {first['msg']}"
+            "--plan", f"{path} is not a plan of this version: {where or 'it'}: {first['msg']}"
         ) from error
 
 

@@ -264,5 +264,5 @@ def _confirm(runs: Sequence[RunRecord], since: str | None = None) -> None:
     question = what if since is None else f"{what}; {since}"
     if not is_interactive():
         raise NotConfirmed(what)
-    if not typer.confirm(f"{question}. Go on?", err=True):
+    if not typer.confirm(f"{question}. Continue?", err=True):
         raise NotConfirmed(what, "n", "y")

@@ -345,7 +345,7 @@ def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: 
 
 def _console(stream: TextIO) -> Console:
     console = Console(file=stream, highlight=False, emoji=False)
-    # rich takes NO_COLOR to the letter and keeps bold; users who set it want no escape codes at all.
+    # rich takes NO_COLOR to the letter and keeps bold; users who set it expect no escape codes at all.
     return (
         Console(file=stream, highlight=False, emoji=False, color_system=None) if console.no_color else console
     )

@@ -103,7 +103,7 @@ class ServingOptions:
         option(
             metavar="ID",
             show_default=False,
-            help="Without any token, everybody is this user: for trials on this machine only.",
+            help="Without any token, every request is made by this user: for trials on this machine only.",
         ),
     ] = None
     create_indexes: Annotated[

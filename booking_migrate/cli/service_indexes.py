@@ -19,7 +19,7 @@ HELP = filled("""
 Indexes that do the same already are left as they are; the report says what each is for.
 
 They are those of the bookings, by client and by expert in both shapes, a unique one that keeps a client from having two
-client documents, and one of the experts by their user. Reads and writes go on while they are built.
+client documents, and one of the experts by their user. Reads and writes continue while they are built.
 
 \b
 [bold]Examples[/bold]

@@ -96,7 +96,7 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
 
 
 def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:
-    """Show on standard error how the runs go on; return the last report."""
+    """Show on standard error the progress of the runs; return the last report."""
     console = Console(file=sys.stderr, highlight=False, emoji=False)
     with Live(render_life_text(report), console=console, transient=True, auto_refresh=False) as live:
         while any(each.alive for each in report.runs):

@@ -74,7 +74,7 @@ def _tolerant(stream: TextIO | None, descriptor: int) -> TextIO:
         return TolerantStream(buffer, encoding="utf-8", errors="backslashreplace")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    # Messages are read while the command goes on, also through a pipe.
+    # Messages are read while the command runs, also through a pipe.
     encoding, by_line = stream.encoding, stream.line_buffering or descriptor == _ERROR
     # A character that the terminal's encoding lacks must not end the run.
     return TolerantStream(

@@ -55,7 +55,7 @@ from booking_migrate.verify.run import ignore
 HELP = filled("""
 Both sides are read once, and nothing is written to either. Each client document is taken apart into the bookings that
 it claims to hold, and these are compared byte for byte with the source; ids, order, totals, dates and rejected bookings
-are worked out anew, by code that the migration does not use. Use the same --users, --experts, --accept,
+are worked out again, by code that the migration does not use. Use the same --users, --experts, --accept,
 --max-document-size and \\[contract] as for the migration: they decide what the result should be.
 
 Rejected bookings that are kept whole and have a cause are not mismatches.

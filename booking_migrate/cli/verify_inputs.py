@@ -86,7 +86,7 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
     """Open everything that ``verify`` and ``explain`` read; nothing is contacted before the first question.
 
     Raises:
-        SamePlace, BadPlace, MissingUri, BadConfiguration: the places make no sense.
+        SamePlace, BadPlace, MissingUri, BadConfiguration: the places are not valid.
     """
     if places.archive is None:
         if places.source == places.target:
