@@ -117,7 +117,7 @@ def test_a_trial_without_tokens(
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        pytest.param([], {}, "there is no default", id="no key"),
+        pytest.param([], {}, "it has no default", id="no key"),
         pytest.param([], {"BOOKING_MIGRATE_JWT_KEY": "secret"}, "at least 32 bytes", id="a short secret"),
         pytest.param(
             ["--insecure-user", "1", "--host", "0.0.0.0"], {}, "which others can reach", id="open to others"
