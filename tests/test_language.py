@@ -30,6 +30,7 @@ CLEAN = (
     "booking_migrate/__init__.py",
     "booking_migrate/cutover",
     "booking_migrate/dry_run",
+    "booking_migrate/cli",
     "booking_migrate/errors",
     "booking_migrate/events.py",
     "booking_migrate/fastpath",

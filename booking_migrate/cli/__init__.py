@@ -1,6 +1,6 @@
-"""The command line: parse, wire, call one engine function, render, exit. One file per command.
+"""The command line: parse, wire, call one function, render, exit. One file per command, imported when it is used.
 
-`app` lists the commands. `options` are the options that commands share, `config_file` gives them values below the
-environment, `run` is the one place where a command's errors become messages, reports and exit codes. What costs time
-to import (the driver, jinja2, rich) is imported where it is used: ``--help`` must be there at once.
+`app` lists the commands with one line each; it is all that the help of the program needs. `options` are the options that
+commands share, `parameters` turns such groups into parameters, `config_file` fills them below the environment, `open` makes
+open places of them, and `run` is the one place where a command's errors become messages, reports and exit codes.
 """

@@ -8,15 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from booking_migrate.cli.hooks import Hooks, read_hooks
+from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration
-
-if TYPE_CHECKING:
-    from booking_migrate.domain.contract import Contract
 
 _CONTRACT = "contract"
 _HOOKS = "hooks"
@@ -35,9 +34,9 @@ class ConfigFile:
 
 
 def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Read the config file as soon as ``--config`` is parsed, so that it gives the other options their defaults.
+    """Read the config file as soon as ``--config`` is parsed, so that the other options take their defaults from it.
 
-    A problem is kept for `hooks_of`: told there, it appears in the JSON report like any other.
+    A problem is kept for `hooks_of`: raised there, it appears in the JSON report like any other.
     """
     if path is not None and not ctx.resilient_parsing:
         try:
@@ -53,27 +52,22 @@ def config_path(ctx: typer.Context) -> str | None:
 
 
 def hooks_of(ctx: typer.Context) -> Hooks:
-    """The hooks that the config file names; none without one.
+    """Return the hooks that the config file names; none without one.
 
     Raises:
-        BadConfiguration: the config file cannot be read or says something that makes no sense.
+        BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
     if isinstance(ctx.obj, BadConfiguration):
         raise ctx.obj
     return ctx.obj.hooks if isinstance(ctx.obj, ConfigFile) else Hooks()
 
 
-def contract_of(ctx: typer.Context) -> "Contract":
-    """The contract with the new application: the default one, as far as the config file does not change it.
+def contract_of(ctx: typer.Context) -> Contract:
+    """Return the contract with the new application: the default one, as far as the config file does not change it.
 
     Raises:
-        BadConfiguration: the config file cannot be read or says something that makes no sense.
+        BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
-    # Here and not above: pydantic's part of the contract is not needed to print help.
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from booking_migrate.domain.contract import Contract  # noqa: PLC0415
-
     if isinstance(ctx.obj, BadConfiguration):
         raise ctx.obj
     if not isinstance(ctx.obj, ConfigFile):
@@ -87,7 +81,7 @@ def contract_of(ctx: typer.Context) -> "Contract":
 
 
 def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
-    """The options' values by the names of the command's parameters, and the rest of the file."""
+    """Return the options' values by the names of the command's parameters, and the rest of the file."""
     content = _read(path)
     contract = content.pop(_CONTRACT, {})
     if not isinstance(contract, dict):
@@ -100,8 +94,10 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
         if not isinstance(table, dict):
             raise _problem(path, f"{name} is not a table")
         _check_keys(path, table, set(_parameters(commands.get(name, ctx.command))), f"[{name}] ")
-    _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
     parameters = _parameters(ctx.command)
+    if not parameters.keys() >= content.keys():
+        # Only now, because it imports every command.
+        _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
     values = {
         parameters[key].name: _value(path, key, value, parameters[key], ctx)
         for key, value in {**content, **own}.items()
@@ -119,12 +115,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise _problem(path, f"is not TOML: {error}") from error
 
 
-def _commands(ctx: typer.Context) -> dict[str, Any]:
-    return dict(getattr(ctx.find_root().command, "commands", {}))
+def _commands(ctx: typer.Context) -> Mapping[str, Any]:
+    """Return the commands by name; asking for one imports it."""
+    commands: Mapping[str, Any] = getattr(ctx.find_root().command, "commands", {})
+    return commands
 
 
 def _parameters(command: Any) -> dict[str, Any]:
-    """A command's options by their keys in the file: ``batch_size`` for ``--batch-size``."""
+    """Return a command's options by their keys in the file: ``batch_size`` for ``--batch-size``."""
     keys = {parameter.opts[0].removeprefix("--").replace("-", "_"): parameter for parameter in command.params}
     return {key: parameter for key, parameter in keys.items() if key not in _NOT_IN_FILE}
 
@@ -132,11 +130,11 @@ def _parameters(command: Any) -> dict[str, Any]:
 def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise _problem(path, f"{where}{key} is no option")
+            raise _problem(path, f"{where}{key} is not an option")
 
 
 def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:
-    """The value if it is of the option's type; it is converted again where it is used."""
+    """Return the value if it is of the option's type; it is converted again where it is used."""
     if parameter.multiple:
         fits, wanted = _is_list_of_strings(value), "a list of strings"
     elif parameter.is_flag:

@@ -11,7 +11,7 @@ _WIDTH = 72
 
 
 def filled(text: str) -> str:
-    """A help text whose paragraphs are one line each, for typer to wrap; those that begin with a backspace stay."""
+    """Return a help text whose paragraphs are one line each, for typer to wrap; those that begin with a backspace stay."""
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(
         _with_whole_commands(part) if part.startswith("\b") else " ".join(part.split()) for part in paragraphs

@@ -12,18 +12,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
-
-if TYPE_CHECKING:
-    from booking_migrate.reports.model import Report
+from booking_migrate.reports.json_report import render_json
+from booking_migrate.reports.model import Report
 
 Redact = Callable[[str], str]
 
 _STANDARD_ERROR = 2
 _PATIENCE = 10
-"""For how many seconds a hook may see to its end after it was asked to."""
+"""How many seconds a hook has to end after SIGTERM."""
 
 
 class HookName(StrEnum):
@@ -43,7 +42,7 @@ class Hooks:
     commands: Mapping[HookName, Sequence[str]] = field(default_factory=dict)
     """The words of each one's command."""
 
-    def run_before(self, report: "Report", redact: Redact) -> None:
+    def run_before(self, report: Report, redact: Redact) -> None:
         """Run the hook before a step, if there is one.
 
         Args:
@@ -58,11 +57,11 @@ class Hooks:
         if problem is not None:
             raise StoppedByHook(name, problem)
 
-    def run_after(self, report: "Report", redact: Redact) -> None:
+    def run_after(self, report: Report, redact: Redact) -> None:
         """Run the hook after a step, if there is one.
 
         Args:
-            report: what the step came to.
+            report: the result of the step.
             redact: takes secrets out of a text.
 
         Raises:
@@ -75,8 +74,8 @@ class Hooks:
         if problem is not None:
             raise HookFailed(report.command, name, problem)
 
-    def _run(self, name: HookName, report: "Report", redact: Redact, more: Mapping[str, str]) -> str | None:
-        """Run a hook to its end; what went wrong, if anything did."""
+    def _run(self, name: HookName, report: Report, redact: Redact, more: Mapping[str, str]) -> str | None:
+        """Run a hook to its end; return what went wrong, None if nothing did."""
         command = self.commands.get(name)
         if command is None:
             return None
@@ -89,8 +88,6 @@ class Hooks:
             **more,
         }
         environment = {**os.environ, **{f"BOOKING_MIGRATE_{key}": value for key, value in facts.items()}}
-        from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
-
         sys.stderr.flush()
         try:
             # Standard output is the program's own: with --json it is one report.
@@ -100,7 +97,7 @@ class Hooks:
         except OSError as error:
             return f"{command[0]} cannot be run ({error.strerror})"
         try:
-            # A hook that does not read is no problem: the pipe it closes is not written any further.
+            # A hook that does not read is not a problem: the pipe it closes is not written any further.
             process.communicate(render_json(report).encode())
         except BaseException:
             _end(process)
@@ -108,7 +105,7 @@ class Hooks:
         return _problem(process.returncode)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask a hook to end, and end it if it does not."""
     process.terminate()
     try:
@@ -125,21 +122,21 @@ def _problem(code: int) -> str | None:
 
 
 def read_hooks(path: str, table: Any) -> Hooks:
-    """The hooks of a config file's table ``[hooks]``.
+    """Read the hooks of a config file's table ``[hooks]``.
 
     Args:
         path: the config file.
-        table: what stands there.
+        table: its content.
 
     Raises:
-        BadConfiguration: it is no table of hooks.
+        BadConfiguration: it is not a table of hooks.
     """
     if not isinstance(table, dict):
         raise BadConfiguration(path, "hooks is not a table")
     commands = {}
     for key, text in table.items():
         if key not in set(HookName):
-            raise BadConfiguration(path, f"[hooks] {key} is no hook; those are: {', '.join(HookName)}")
+            raise BadConfiguration(path, f"[hooks] {key} is not a hook; those are: {', '.join(HookName)}")
         commands[HookName(key)] = _words(path, key, text)
     return Hooks(commands)
 
@@ -152,5 +149,5 @@ def _words(path: str, key: str, text: Any) -> Sequence[str]:
     except ValueError as error:
         raise BadConfiguration(path, f"[hooks] {key}: {str(error).lower()}") from error
     if not words or "\0" in text:
-        raise BadConfiguration(path, f"[hooks] {key} is no command")
+        raise BadConfiguration(path, f"[hooks] {key} is not a command")
     return words

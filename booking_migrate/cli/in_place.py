@@ -2,60 +2,79 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated, ClassVar
 
 import typer
 
-from booking_migrate.cli.open_places import Places, opened
+from booking_migrate.cli.next_steps import steps_after_in_place
+from booking_migrate.cli.open import Places, current_process, open_places, open_run_stores, options_of_run
+from booking_migrate.cli.options import IN_PLACE, Archive
+from booking_migrate.cli.parameters import is_from, option
 from booking_migrate.errors import BadConfiguration
+from booking_migrate.events import Listener
+from booking_migrate.in_place import run as engine
+from booking_migrate.in_place.move_back import undo_in_place
+from booking_migrate.reports.model import Report, report_of_migration
+from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest, RunSession
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open_in_place import default_archive, open_in_place
+from booking_migrate.stores.people import Absence
 
-if TYPE_CHECKING:
-    from booking_migrate.events import Listener
-    from booking_migrate.in_place.run import InPlaceOutcome, Manner
-    from booking_migrate.reports.model import Report
-    from booking_migrate.runs.plan import MigrationPlan
-    from booking_migrate.runs.signals import SignalGuard
-    from booking_migrate.stores.people import Absence
-
-ONLY_SIDE_BY_SIDE = (
-    "target",
-    "rejects",
-    "overwrite",
-    "merge_client_documents",
-    "plan",
-    "engine",
-    "workers",
-)
-"""The parameters of ``migrate`` that make no sense in place."""
+ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
+"""The parameters of ``migrate`` that mean nothing in place."""
 
 ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
-"""The parameters of ``migrate`` that make sense in place only."""
+"""The parameters of ``migrate`` that mean something in place only."""
 
 
 @dataclass(frozen=True, slots=True)
-class InPlace:
-    """What is asked for beyond what ``migrate`` always takes."""
+class InPlaceOptions:
+    """Whether ``migrate`` works in place, and how."""
 
-    archive: str | None
-    passes: int
-    maximum_rate: float | None
-    without_transactions: bool
+    panel: ClassVar[str] = IN_PLACE
 
-    def archive_of(self, source: str) -> str:
-        """The archive's name."""
-        return default_archive(source) if self.archive is None else self.archive
+    in_place: Annotated[
+        bool,
+        option(
+            negatable=True,
+            show_default=False,
+            help="Migrate within the source collection, while the application uses it.",
+        ),
+    ] = False
+    archive: Archive = None
+    passes: Annotated[
+        int,
+        option(
+            metavar="N",
+            min=1,
+            max=1000,
+            help="Look for bookings that were added meanwhile at most this many times.",
+        ),
+    ] = 10
+    max_rate: Annotated[
+        float | None,
+        option(metavar="N", min=1, show_default="no limit", help="Move at most this many bookings a second."),
+    ] = None
+    without_transactions: Annotated[
+        bool,
+        option(
+            show_default=False,
+            help="For a server without transactions: the application must be stopped until the run is done.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """How the run begins, and who hears of it."""
+class RunContext:
+    """What every migration takes beside its plan and its places."""
 
     run_id: str
     restart: bool
     maximum_lag: float | None
-    listener: "Listener"
-    signal_guard: "SignalGuard"
+    listener: Listener
+    signal_guard: SignalGuard
     config: str | None = None
     """Where the config file is, if one was given."""
 
@@ -64,7 +83,7 @@ def check_mode_options(ctx: typer.Context, unfit: Sequence[str], *, in_place: bo
     """Refuse options that mean nothing here.
 
     Args:
-        ctx: knows what was given.
+        ctx: the source of each parameter's value.
         unfit: the parameters that mean nothing.
         in_place: whether ``--in-place`` is given.
 
@@ -78,7 +97,7 @@ def check_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None
     """Refuse options that mean nothing for what is asked for; the config file may have them for other commands.
 
     Args:
-        ctx: knows what was given.
+        ctx: the source of each parameter's value.
         unfit: the parameters that mean nothing.
         reason: why they do not.
 
@@ -86,20 +105,16 @@ def check_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None
         BadConfiguration: one of them is given.
     """
     for parameter in unfit:
-        source = ctx.get_parameter_source(parameter)
-        if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
-            option = "--" + parameter.replace("_", "-")
-            raise BadConfiguration(option, reason)
+        if is_from(ctx, parameter, "COMMANDLINE", "ENVIRONMENT"):
+            raise BadConfiguration("--" + parameter.replace("_", "-"), reason)
 
 
-def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, start: Start) -> "Report":
-    """Open the collection, let the engine do the work, and make the report of what came out."""
-    # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.cli.next_steps import steps_after_in_place  # noqa: PLC0415
-    from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
-    from booking_migrate.runs.commands import command_of  # noqa: PLC0415
-
-    done, absences = _run(places, plan, asked, start)
+def migrate_in_place(
+    places: Places, plan: MigrationPlan, options: InPlaceOptions, context: RunContext
+) -> Report:
+    """Open the collection, migrate, and make the report."""
+    archive = default_archive(places.source) if options.archive is None else options.archive
+    done, absences = _run(places, plan, options, archive, context)
     report = report_of_migration(
         done.outcome,
         run_id=done.run.run_id,
@@ -107,49 +122,44 @@ def migrate_in_place(places: Places, plan: "MigrationPlan", asked: InPlace, star
         target=places.source,
         next_steps=tuple(steps_after_in_place(done.outcome, command_of(done.run, "verify"), absences)),
     )
-    return report.model_copy(update={"archive": asked.archive_of(places.source), "passes": done.passes})
+    return report.model_copy(update={"archive": archive, "passes": done.passes})
 
 
 def _run(
-    places: Places, plan: "MigrationPlan", asked: InPlace, start: Start
-) -> "tuple[InPlaceOutcome, list[Absence]]":
-    from booking_migrate.cli.run_context import holder_of, run_options_of, stores_of  # noqa: PLC0415 - as above
-    from booking_migrate.in_place.move_back import undo_in_place  # noqa: PLC0415
-    from booking_migrate.in_place.run import migrate_in_place  # noqa: PLC0415
-    from booking_migrate.runs.session import RunRequest, RunSession  # noqa: PLC0415
-
-    archive = asked.archive_of(places.source)
-    with opened(places, start.listener) as sides:
+    places: Places, plan: MigrationPlan, options: InPlaceOptions, archive: str, context: RunContext
+) -> tuple[engine.InPlaceOutcome, list[Absence]]:
+    listener, signal_guard = context.listener, context.signal_guard
+    with open_places(places, listener) as sides:
         collection = open_in_place(
             sides.connection,
             source=places.source,
             archive=archive,
-            has_transactions=not asked.without_transactions,
+            has_transactions=not options.without_transactions,
         )
-        stores = stores_of(sides.connection, target=places.source, source=places.source)
+        stores = open_run_stores(sides.connection, target=places.source, source=places.source)
         request = RunRequest(
-            run_id=start.run_id,
+            run_id=context.run_id,
             source=places.source,
             target=places.source,
             options={
-                **run_options_of(plan, places),
+                **options_of_run(plan, places),
                 "archive": archive,
-                "without-transactions": str(asked.without_transactions),
+                "without-transactions": str(options.without_transactions),
             },
-            holder=holder_of("migrate", start.run_id),
-            maximum_lag=start.maximum_lag,
-            restart=start.restart,
-            config=start.config,
+            holder=current_process("migrate", context.run_id),
+            maximum_lag=context.maximum_lag,
+            restart=context.restart,
+            config=context.config,
             archive=archive,
         )
         session = RunSession(
             stores,
             request,
             undo=lambda run, lock: undo_in_place(
-                run, collection, stores, lock, listener=start.listener, signal_guard=start.signal_guard
+                run, collection, stores, lock, listener=listener, signal_guard=signal_guard
             ),
         )
-        done = migrate_in_place(
+        done = engine.migrate_in_place(
             plan,
             collection,
             stores=stores,
@@ -157,14 +167,8 @@ def _run(
             request=request,
             users=sides.users,
             experts=sides.experts,
-            manner=_manner(asked),
-            listener=start.listener,
-            signal_guard=start.signal_guard,
+            manner=engine.Manner(passes=options.passes, maximum_rate=options.max_rate),
+            listener=listener,
+            signal_guard=signal_guard,
         )
         return done, sides.absences
-
-
-def _manner(asked: InPlace) -> "Manner":
-    from booking_migrate.in_place.run import Manner  # noqa: PLC0415 - as above
-
-    return Manner(passes=asked.passes, maximum_rate=asked.maximum_rate)

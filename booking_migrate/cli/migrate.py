@@ -3,29 +3,59 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, ClassVar
 
 import typer
 
-from booking_migrate.cli import options, run
+from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of, hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.in_place import (
     ONLY_IN_PLACE,
     ONLY_SIDE_BY_SIDE,
-    InPlace,
-    Start,
+    InPlaceOptions,
+    RunContext,
     check_mode_options,
     check_options,
     migrate_in_place,
 )
-from booking_migrate.cli.open_places import DEFAULT_TARGET, Places, Rules, is_from_environment, opened
+from booking_migrate.cli.next_steps import steps_after_migrate
+from booking_migrate.cli.open import (
+    OpenPlaces,
+    Places,
+    current_process,
+    migration_plan,
+    open_places,
+    open_run_stores,
+    options_of_run,
+)
 from booking_migrate.cli.option_values import waivable
-from booking_migrate.cli.printed_commands import GivenOptions
+from booking_migrate.cli.options import (
+    RULES,
+    ConnectionOptions,
+    OutputOptions,
+    PeopleOptions,
+    PlaceOptions,
+    RuleOptions,
+    WritingOptions,
+)
+from booking_migrate.cli.parameters import option
+from booking_migrate.cli.plan_file import check_plan
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace
-from booking_migrate.events import Warned
+from booking_migrate.events import Listener, Warned
+from booking_migrate.migrate.destination import SAMPLE, examine_target, findings_of
+from booking_migrate.migrate.lifecycle import JournaledOutcome
+from booking_migrate.migrate.lifecycle import migrate as migrate_to_collection
+from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
+from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
+from booking_migrate.reports.model import Report, report_of_migration
+from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.destination import refuse_unfit
+from booking_migrate.stores.files.sidecar import Sidecar
 from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
@@ -36,20 +66,11 @@ from booking_migrate.stores.open import (
     rejects_beside,
     written_beside,
 )
-
-if TYPE_CHECKING:
-    from booking_migrate.cli.open_places import Opened
-    from booking_migrate.domain.contract import Contract
-    from booking_migrate.events import Listener
-    from booking_migrate.migrate.lifecycle import JournaledOutcome
-    from booking_migrate.reports.model import Report
-    from booking_migrate.runs.outcome import Finding
-    from booking_migrate.runs.plan import MigrationPlan
-    from booking_migrate.runs.session import RunRequest
+from booking_migrate.stores.open_destination import first_and_last, open_destination
 
 HELP = filled(f"""
-Write one client document per client to the target, side by side; the source is not touched. With --in-place, everything
-happens within the source collection, while the application uses it: for each few clients, one transaction writes their
+Side by side, client documents go to the target, and the source is not touched. With --in-place, everything
+happens within the source collection, while the application uses it: one transaction per few clients writes their
 documents and moves their old bookings to an archive.
 
 Bookings that cannot be converted are kept whole in a place of their own, with every reason, and nothing else waits for
@@ -77,139 +98,103 @@ file; an option ranks before the environment, and that before the file.
     booking-migrate migrate --source bookings.jsonl --target clients.jsonl --json --quiet
 """)
 
+ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself. The option will be removed."
+
 
 @dataclass(frozen=True, slots=True)
-class _SideBySide:
-    """What is asked for beyond what ``migrate`` always takes, side by side."""
+class PlanOptions:
+    """A plan to keep to."""
 
-    rejects: Path | None
-    plan: Path | None
+    panel: ClassVar[str] = RULES
+
+    plan: Annotated[
+        Path | None,
+        option(
+            metavar="FILE",
+            show_default=False,
+            help="Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
+        ),
+    ] = None
 
 
 def migrate(
     ctx: typer.Context,
     *,
-    source: options.Source = "bookings",
-    target: options.Target = DEFAULT_TARGET,
-    rejects: options.Rejects = None,
-    json_format: options.JsonFormatOption = None,
-    uri: options.Uri = None,
-    db: options.Db = None,
-    users: options.Users = None,
-    experts: options.Experts = None,
-    user_id_field: options.UserIdField = "user_id",
-    user_email_field: options.UserEmailField = "email",
-    expert_user_field: options.ExpertUserField = "userId",
-    accept: options.Accept = None,
-    max_document_size: options.MaxDocumentSize = options.DEFAULT_DOCUMENT_SIZE,
-    merge_client_documents: options.MergeClientDocuments = False,
-    on_conflict: options.OnConflict = ConflictPolicy.REJECT,
-    overwrite: options.Overwrite = False,
-    batch_size: options.BatchSize = 10_000,
-    engine: options.EngineOption = None,
-    workers: options.Workers = 2,
-    max_lag: options.MaxLag = None,
-    restart: options.Restart = False,
-    in_place: options.InPlaceOption = False,
-    archive: options.Archive = None,
-    passes: options.Passes = 10,
-    max_rate: options.MaxRate = None,
-    without_transactions: options.WithoutTransactions = False,
-    plan: options.FollowedPlan = None,
-    json: options.Json = False,
-    report: options.Reports = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    given: PlaceOptions,
+    connection: ConnectionOptions,
+    people: PeopleOptions,
+    rules: RuleOptions,
+    writing: WritingOptions,
+    in_place: InPlaceOptions,
+    planned: PlanOptions,
+    output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_migrate`."""
+    """Parse, and hand over to `_migrate` or to `in_place`."""
     places = Places(
-        source=source,
-        target=target,
-        users=users,
-        experts=experts,
-        uri=uri,
-        is_uri_from_environment=is_from_environment(ctx, "uri"),
-        db=db,
-        json_format=json_format,
-        overwrite=overwrite,
+        source=given.source,
+        target=given.target,
+        people=people,
+        connection=connection,
+        json_format=given.json_format,
+        overwrite=writing.overwrite,
+        rejects=given.rejects,
     )
-    rules = Rules(
-        accept=frozenset(accept or ()),
-        maximum_document_size=max_document_size,
-        merge_client_documents=merge_client_documents,
-        on_conflict=on_conflict,
-        user_id_field=user_id_field,
-        user_email_field=user_email_field,
-        expert_user_field=expert_user_field,
-        batch_size=batch_size,
-        workers=workers,
+    asked = output.invocation(
+        ctx,
+        uri=connection.uri,
+        source=given.source,
+        target=given.source if in_place.in_place else given.target,
+        places=[*places.named, planned.plan, *_files_beside(given.target)],
     )
-    asked = run.Invocation(
-        command="migrate",
-        source=source,
-        target=source if in_place else target,
-        places=[
-            str(place)
-            for place in (source, target, users, experts, rejects, plan, config)
-            if place is not None
-        ]
-        + _files_beside(target),
-        uri=uri,
-        json=json,
-        reports=tuple(report or ()),
-        quiet=quiet,
-        verbose=verbose,
-        given=GivenOptions.of(ctx),
-    )
-    asked_side_by_side = _SideBySide(rejects, plan)
     signal_guard = SignalGuard()
-    asked_in_place = InPlace(archive, passes, max_rate, without_transactions)
 
-    def body(run_id: str, listener: "Listener") -> "Report":
-        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
-        if engine is not None:
-            listener.notify(Warned(options.ENGINE_IGNORED))
-        start = Start(run_id, restart, max_lag, listener, signal_guard, config_path(ctx))
-        if in_place and on_conflict is ConflictPolicy.TARGET:
+    def body(run_id: str, listener: Listener) -> Report:
+        is_in_place = in_place.in_place
+        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if is_in_place else ONLY_IN_PLACE, in_place=is_in_place)
+        if writing.engine is not None:
+            listener.notify(Warned(ENGINE_IGNORED))
+        if is_in_place and rules.on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
+        plan = migration_plan(contract_of(ctx), rules, people, writing)
+        context = RunContext(
+            run_id, writing.restart, writing.max_lag, listener, signal_guard, config_path(ctx)
+        )
         if not isinstance(parse_place(asked.target), CollectionPlace):
             check_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
-        if in_place:
-            return migrate_in_place(places, rules.plan(contract_of(ctx)), asked_in_place, start)
-        return _migrate(places, rules, contract_of(ctx), asked_side_by_side, start)
+        if is_in_place:
+            return migrate_in_place(places, plan, in_place, context)
+        return _migrate(places, plan, planned.plan, context)
 
     run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
 
 
-def _files_beside(target: str) -> list[str]:
-    """The files that the run writes beside a target file; no report may be one of them."""
+def _files_beside(target: str) -> list[Path]:
+    """Return the files that the run writes beside a target file; a report must not be one of them."""
     try:
-        return [str(path) for path in written_beside(parse_place(target)).values()]
+        return list(written_beside(parse_place(target)).values())
     except BadPlace:
-        # Told where the places are opened, in a report like any other problem.
+        # Reported where the places are opened, like any other problem.
         return []
 
 
-def _migrate(
-    places: Places, rules: Rules, contract: "Contract", wanted: _SideBySide, start: Start
-) -> "Report":
-    """Open the places, let the engine do the work, and make the report of what came out."""
-    # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.cli.next_steps import steps_after_migrate  # noqa: PLC0415
-    from booking_migrate.cli.plan_file import check_plan  # noqa: PLC0415
-    from booking_migrate.reports.model import report_of_migration  # noqa: PLC0415
+def _migrate(places: Places, plan: MigrationPlan, saved: Path | None, context: RunContext) -> Report:
+    """Open the places, migrate, and make the report.
 
-    plan = rules.plan(contract)
-    places.check_distinct({"--rejects": wanted.rejects})
+    Args:
+        places: the places.
+        plan: what to do.
+        saved: the file of a plan that has to be kept to, if any.
+        context: the run.
+    """
+    places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
-    check_writable(target, rejects=wanted.rejects)
-    with opened(places, start.listener) as sides:
-        if wanted.plan is not None:
-            check_plan(wanted.plan, places, plan, sides.connection, start.listener)
+    check_writable(target, rejects=places.rejects)
+    with open_places(places, context.listener) as sides:
+        if saved is not None:
+            check_plan(saved, places, plan, sides.connection, context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
-        done = _run(plan, places, wanted, start, sides)
+        done = _run(plan, places, context, sides)
     return report_of_migration(
         done.outcome,
         run_id=done.run_id,
@@ -223,30 +208,27 @@ def _migrate(
     )
 
 
-def _run(
-    plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start, sides: "Opened"
-) -> "JournaledOutcome":
-    """A collection gets a journal and a lock, a file a sidecar, standard output neither."""
-    from booking_migrate.cli.run_context import stores_of  # noqa: PLC0415 - as above
-    from booking_migrate.migrate.lifecycle import JournaledOutcome, migrate  # noqa: PLC0415
-    from booking_migrate.migrate.pipeline import migrate as migrate_stream  # noqa: PLC0415
-    from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file  # noqa: PLC0415
-    from booking_migrate.stores.files.sidecar import Sidecar  # noqa: PLC0415
-
+def _run(plan: MigrationPlan, places: Places, context: RunContext, sides: OpenPlaces) -> JournaledOutcome:
+    """Migrate: into a collection with a journal and a lock, into a file with a sidecar, else with neither."""
     place = parse_place(places.target)
     target = open_target(
-        place,
-        sides.connection,
-        source_name=places.source,
-        rejects=wanted.rejects,
-        overwrite=places.overwrite,
+        place, sides.connection, source_name=places.source, rejects=places.rejects, overwrite=places.overwrite
     )
-    request = _request(plan, places, wanted, start)
+    request = RunRequest(
+        run_id=context.run_id,
+        source=places.source,
+        target=places.target,
+        options=options_of_run(plan, places, places.rejects),
+        holder=current_process("migrate", context.run_id),
+        maximum_lag=context.maximum_lag,
+        restart=context.restart,
+        config=context.config,
+    )
     match place:
         case CollectionPlace():
-            named = _examined(plan, places, sides)
-            stores = stores_of(sides.connection, target=places.target, source=places.source)
-            done = migrate(
+            findings = _target_findings(plan, places, sides)
+            stores = open_run_stores(sides.connection, target=places.target, source=places.source)
+            done = migrate_to_collection(
                 plan,
                 sides.source,
                 target,
@@ -254,40 +236,40 @@ def _run(
                 request=request,
                 users=sides.users,
                 experts=sides.experts,
-                listener=start.listener,
-                signal_guard=start.signal_guard,
+                listener=context.listener,
+                signal_guard=context.signal_guard,
             )
-            outcome = replace(done.outcome, findings=(*done.outcome.findings, *named))
+            outcome = replace(done.outcome, findings=(*done.outcome.findings, *findings))
             return replace(done, outcome=outcome)
         case FilePlace():
-            written = [place.path, wanted.rejects or rejects_beside(place)]
-            kept = SidecarTarget(target, Sidecar(place.path), request, written, start.listener)
+            written = [place.path, places.rejects or rejects_beside(place)]
             return migrate_to_file(
                 plan,
                 sides.source,
-                kept,
-                run_id=start.run_id,
+                SidecarTarget(target, Sidecar(place.path), request, written, context.listener),
+                run_id=context.run_id,
                 users=sides.users,
                 experts=sides.experts,
-                listener=start.listener,
+                listener=context.listener,
             )
         case StreamPlace():
-            outcome = migrate_stream(
-                plan, sides.source, target, users=sides.users, experts=sides.experts, listener=start.listener
+            outcome = migrate_to_stream(
+                plan,
+                sides.source,
+                target,
+                users=sides.users,
+                experts=sides.experts,
+                listener=context.listener,
             )
-            return JournaledOutcome(outcome, start.run_id, is_resumed=False)
+            return JournaledOutcome(outcome, context.run_id, is_resumed=False)
 
 
-def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[Finding, ...]":
-    """What is to be said about the target's indexes and options.
+def _target_findings(plan: MigrationPlan, places: Places, sides: OpenPlaces) -> tuple[Finding, ...]:
+    """Return what the report says about the target's indexes and options.
 
     Raises:
-        UnfitPlace: one of them is in the way of client documents; nothing was written.
+        UnfitPlace: one of them conflicts with client documents; nothing was written.
     """
-    from booking_migrate.migrate.destination import SAMPLE, examine_target, findings_of  # noqa: PLC0415 - as above
-    from booking_migrate.stores.destination import refuse_unfit  # noqa: PLC0415
-    from booking_migrate.stores.open_destination import first_and_last, open_destination  # noqa: PLC0415
-
     found = examine_target(
         plan,
         open_destination(sides.connection, places.target, places.source),
@@ -297,19 +279,3 @@ def _examined(plan: "MigrationPlan", places: Places, sides: "Opened") -> "tuple[
     )
     refuse_unfit(places.target, found)
     return tuple(findings_of(places.target, found))
-
-
-def _request(plan: "MigrationPlan", places: Places, wanted: _SideBySide, start: Start) -> "RunRequest":
-    from booking_migrate.cli.run_context import holder_of, run_options_of  # noqa: PLC0415 - as above
-    from booking_migrate.runs.session import RunRequest  # noqa: PLC0415
-
-    return RunRequest(
-        run_id=start.run_id,
-        source=places.source,
-        target=places.target,
-        options=run_options_of(plan, places, wanted.rejects),
-        holder=holder_of("migrate", start.run_id),
-        maximum_lag=start.maximum_lag,
-        restart=start.restart,
-        config=start.config,
-    )

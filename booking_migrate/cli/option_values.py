@@ -1,4 +1,4 @@
-"""How the values of options are read that are no plain text or number."""
+"""How the values of options are read that are neither plain text nor a number."""
 
 import re
 
@@ -18,11 +18,11 @@ def parse_size(text: str | int) -> int:
     """Read a size such as ``8MiB``, ``500 KB`` or ``1000000``, in bytes.
 
     Raises:
-        typer.BadParameter: it is no size, is zero, or is larger than MongoDB takes.
+        typer.BadParameter: it is not a size, is zero, or is larger than MongoDB takes.
     """
     match = _SIZE.fullmatch(str(text))
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write bytes, or a number with KB, KiB, MB or MiB.")
+        raise typer.BadParameter(f"{text!r} is not a size; write bytes, or a number with KB, KiB, MB or MiB.")
     size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
     if not 0 < size <= LARGEST_DOCUMENT:
         raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
@@ -33,15 +33,15 @@ def parse_waiver(text: str) -> Reason:
     """Read a reason that may be waived.
 
     Raises:
-        typer.BadParameter: it is none; the message lists those that are.
+        typer.BadParameter: it is not one; the message lists those that are.
     """
     if text not in WAIVABLE:
         raise typer.BadParameter(
-            f"{text!r} is no reason that can be waived; those are: {', '.join(waivable())}."
+            f"{text!r} is not a reason that can be waived; those are: {', '.join(waivable())}."
         )
     return Reason(text)
 
 
 def waivable() -> list[str]:
-    """The reasons that may be waived, for messages and for the shell's completion."""
+    """Return the reasons that may be waived, for messages and for the shell's completion."""
     return sorted(WAIVABLE)

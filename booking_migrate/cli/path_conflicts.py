@@ -8,19 +8,19 @@ from booking_migrate.stores.open import CollectionPlace, FilePlace, Place, Strea
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths lead to one file, through links too; neither needs to exist."""
+    """Return whether two paths lead to one file, through links too; neither needs to exist."""
     first, second = Path(one), Path(other)
     if first.resolve() == second.resolve():
         return True
     try:
         return first.exists() and second.exists() and first.samefile(second)
     except OSError:
-        # Such as a name that is too long: it is no file, and whoever opens it says why.
+        # Such as a name that is too long: it is not a file, and opening it says why.
         return False
 
 
 def is_same_place(one: Place, other: Place) -> bool:
-    """Whether two places are one file or one collection; standard input and output are two."""
+    """Return whether two places are one file or one collection; standard input and output are two."""
     if isinstance(one, FilePlace) and isinstance(other, FilePlace):
         return is_same_file(one.path, other.path)
     return isinstance(one, CollectionPlace) and one == other

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from booking_migrate.cli.open_places import Places
+from booking_migrate.cli.open import Places
 from booking_migrate.errors import BadConfiguration, PlanDiffers
 from booking_migrate.events import Listener, Warned
+from booking_migrate.reports.files import replace_file
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
 from booking_migrate.stores.connection import Connection
@@ -15,12 +16,12 @@ from booking_migrate.stores.open import parse_place
 
 
 def current_plan(places: Places, plan: MigrationPlan, connection: Connection) -> SavedPlan:
-    """What would be migrated now, by these options, over the data as it is.
+    """Return what would be migrated now, by these options, over the data as it is.
 
     Raises:
         PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: something cannot be read.
     """
-    people = {option.removeprefix("--"): place for option, (place, _) in places.people.items()}
+    people = {option.removeprefix("--"): place for option, (place, _) in places.people_places.items()}
     fingerprints: dict[str, Fingerprint] = {
         "source": fingerprint(parse_place(places.source), connection),
         **{name: fingerprint(place, connection, only_count=True) for name, place in people.items()},
@@ -36,11 +37,11 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
 def check_plan(
     path: Path, places: Places, plan: MigrationPlan, connection: Connection, listener: Listener
 ) -> None:
-    """Refuse to migrate other than planned, and say what has happened to the collections since.
+    """Refuse to migrate other than planned, and warn of what has changed in the collections since.
 
     Raises:
         PlanDiffers: options, contract or files are no longer those of the plan, or a collection has been emptied.
-        BadConfiguration: the file is no plan.
+        BadConfiguration: the file is not a plan.
     """
     saved = _read(path)
     current = current_plan(places, plan, connection)
@@ -59,7 +60,7 @@ def _read(path: Path) -> SavedPlan:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadConfiguration(
-            "--plan", f"{path} is no plan of this version: {where or 'it'}: {first['msg']}"
+            "--plan", f"{path} is not a plan of this version: {where or 'it'}: {first['msg']}"
         ) from error
 
 
@@ -69,6 +70,4 @@ def write_plan(path: Path, plan: SavedPlan) -> None:
     Raises:
         WriteFailed: the file cannot be written.
     """
-    from booking_migrate.reports.files import replace_file  # noqa: PLC0415 - see `app`
-
     replace_file(path, plan.model_dump_json(indent=2) + "\n")

@@ -8,12 +8,11 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import Report
+from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
 
 _PROGRAM = "booking-migrate"
 _VERBS = "dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve"
@@ -51,7 +50,7 @@ class GivenOptions:
             return text
         return _COMMAND.sub(self._completed, text)
 
-    def complete_report(self, report: "Report") -> "Report":
+    def complete_report(self, report: Report) -> Report:
         """Complete the commands of a report; data that it quotes stays as it is."""
         steps = tuple(
             step.model_copy(
@@ -75,8 +74,6 @@ class GivenOptions:
         return report.model_copy(update=changes)
 
     def _completed(self, found: re.Match[str]) -> str:
-        from booking_migrate.runs.commands import CONFIG_PLACEHOLDER  # noqa: PLC0415 - not needed to print help
-
         command, rest = found.groups()
         if self.config is not None:
             path = shlex.quote(str(self.config))
@@ -99,7 +96,7 @@ def similar_command(ctx: typer.Context, name: str, *words: str) -> str:
     return f"{_PROGRAM} {name} {' '.join([*words, *map(shlex.quote, options)])}".rstrip()
 
 
-def _typed_words(ctx: typer.Context, wanted: Collection[str]) -> "list[str]":
+def _typed_words(ctx: typer.Context, wanted: Collection[str]) -> list[str]:
     words: list[str] = []
     for parameter in ctx.command.params:
         option = parameter.opts[0]

@@ -5,13 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, Self, TextIO
+from typing import NoReturn, Self, TextIO
+
+from tqdm import tqdm
 
 from booking_migrate.events import Advanced, Event, Listener, NullListener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.reports.numbers import duration, grouped
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 HEARTBEAT_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -40,14 +39,14 @@ class Bar:
                 self._warn(f"warning: {self._redact(message)}")
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _start(self, label: str, total: int | None) -> "tqdm[NoReturn]":
-        from tqdm import tqdm  # noqa: PLC0415 - not needed to print help
-
+    def _start(
+        self, label: str, total: int | None
+    ) -> "tqdm[NoReturn]":  # tqdm is generic for type checkers only
         return tqdm(
             desc=label,
             total=total,
@@ -84,7 +83,7 @@ class Heartbeat:
         self._done = 0
 
     def notify(self, event: Event) -> None:
-        """Say something if it is time to."""
+        """Count what is done, and write a line if one is due."""
         match event:
             case PhaseStarted():
                 self._phase, self._began, self._done = event, self._clock(), 0
@@ -97,7 +96,7 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Say how far the work is if nothing was said for `HEARTBEAT_SECONDS`. Any thread may call it."""
+        """Write a line if none was written for `HEARTBEAT_SECONDS`. Any thread may call it."""
         with self._turn:
             now = self._clock()
             if now - self._spoke >= HEARTBEAT_SECONDS:
@@ -106,7 +105,7 @@ class Heartbeat:
 
     @contextmanager
     def beating(self) -> Iterator[Self]:
-        """Look every second whether it is time to say something: a server may sort for minutes without an event."""
+        """Check every second whether a line is due: a server may sort for minutes without an event."""
         over = threading.Event()
 
         def watch() -> None:
@@ -143,7 +142,7 @@ def _write_line(stream: TextIO, line: str) -> None:
 
 @contextmanager
 def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> Iterator[Listener]:
-    """A listener that fits the stream, for as long as a command runs.
+    """Yield a listener that fits the stream, for as long as a command runs.
 
     Args:
         stream: where to write: standard error.

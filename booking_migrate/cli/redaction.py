@@ -1,4 +1,4 @@
-"""Keeping connection strings out of every output."""
+"""Redaction: a password in a connection string never appears in any output, file or state."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,10 @@ _MASK = "***"
 
 
 def secrets_of(uri: str | None) -> frozenset[str]:
-    """The parts of a connection string that nobody may see, as written, as decoded, and as Python quotes them.
+    """Return the parts of a connection string that must not be shown, as written, as decoded, and as Python quotes them.
 
     Args:
-        uri: a connection string; it need not be a sound one. None if there is none.
+        uri: a connection string; it need not be valid. None if none is given.
     """
     if not uri or not uri.strip():
         return frozenset()
@@ -34,12 +34,12 @@ def secrets_of(uri: str | None) -> frozenset[str]:
             found += _DELIMITERS.split(user_info)
     decoded = [form for text in found for form in (text, unquote(text), unquote_plus(text))]
     quoted = [form for text in decoded for form in (text, repr(text)[1:-1])]
-    # A shorter secret occurs in text by chance, and masking each letter of a message would give it away.
+    # A shorter secret occurs in text by chance, and masking each letter of a message would reveal it.
     return frozenset(text for text in quoted if len(text) >= _SHORTEST)
 
 
 def secrets_among(arguments: Sequence[str]) -> frozenset[str]:
-    """The secret parts of connection strings on a command line, also of one that the shell has split at blanks."""
+    """Return the secret parts of connection strings on a command line, also of one that the shell has split at blanks."""
     found: set[str] = set()
     for index, argument in enumerate(arguments):
         start = _SCHEME.search(argument)
@@ -60,7 +60,7 @@ def secrets_among(arguments: Sequence[str]) -> frozenset[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without the secrets, and without user and password in anything that looks like a connection string."""
+    """Return a text without the secrets, and without user and password in anything that looks like a connection string."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)
     return _USER_INFO.sub(rf"\1{_MASK}@", _CONNECTION_STRING.sub(rf"\1{_MASK}@", text))

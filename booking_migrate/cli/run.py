@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import typer
+from rich.console import Console
 
+from booking_migrate.cli import progress
 from booking_migrate.cli.hooks import Hooks
 from booking_migrate.cli.path_conflicts import is_same_file
 from booking_migrate.cli.printed_commands import GivenOptions
@@ -32,14 +34,11 @@ from booking_migrate.errors import (
     WriteFailed,
     exit_code_of,
 )
-from booking_migrate.gc_tuning import spare_collector
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from booking_migrate.events import Listener
-    from booking_migrate.reports.model import ErrorReport, Report
-    from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.events import Listener, Warned
+from booking_migrate.reports.files import check_report_path, write_report
+from booking_migrate.reports.json_report import render_json
+from booking_migrate.reports.model import ErrorReport, Report, report_of_failure
+from booking_migrate.runs.signals import SignalGuard
 
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""
@@ -68,24 +67,24 @@ class Invocation:
         return self.command == "migrate" and self.target == STANDARD_STREAM
 
     def redact(self, text: str) -> str:
-        """A text without anything secret of the connection string."""
+        """Return a text without anything secret of the connection string."""
         return redact(text, secrets_of(self.uri))
 
     def printable(self, text: str) -> str:
-        """A text without secrets, whose commands can be copied as they are."""
+        """Return a text without secrets, whose commands can be copied as they are."""
         return self.given.complete(self.redact(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """What a step came to that is done, though something that was to say so could not be written."""
+    """The result of a step that is done, though an output about it could not be written."""
 
-    report: "Report"
+    report: Report
     errors: Sequence[OutputFailed]
 
 
 class _Termination(KeyboardInterrupt):
-    """SIGTERM arrived. Like Ctrl-C, it is no `Exception`, so nobody on the way takes it for a fault of their own."""
+    """SIGTERM arrived. Like Ctrl-C, it is not an `Exception`, so code on the way does not handle it as an error of its own."""
 
 
 class _HangUp(KeyboardInterrupt):
@@ -94,30 +93,25 @@ class _HangUp(KeyboardInterrupt):
 
 def execute(
     asked: Invocation,
-    body: "Callable[[str, Listener], Report | Incomplete]",
-    signal_guard: "SignalGuard | None" = None,
+    body: Callable[[str, Listener], Report | Incomplete],
+    signal_guard: SignalGuard | None = None,
     hooks: Callable[[], Hooks] = Hooks,
 ) -> NoReturn:
-    """Run a command's body, tell what came of it, and exit.
+    """Run a command's body, report its result, and exit.
 
     Args:
         asked: what was asked for.
         body: does the work; it takes the run's id and a listener, and returns the report.
-        signal_guard: holds the first signal back while the body must not be cut in two; None: it never must not.
-        hooks: reads the hooks, of which the one after this command runs when the body has come to its end.
+        signal_guard: defers the first signal during critical sections; None if the command has none.
+        hooks: reads the hooks, of which the one after this command runs when the body has ended.
 
     Raises:
         typer.Exit: always, with the exit code.
     """
-    # Here and not above: none of this is needed to print help.
-    from booking_migrate.cli.progress import progress  # noqa: PLC0415
-    from booking_migrate.events import Warned  # noqa: PLC0415
-
     if asked.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
             "standard output is taken by --target -; use --report report.json.", param_hint="--json"
         )
-    spare_collector()
     run_id = new_run_id()
     writable: Sequence[Path] = ()
     is_done = False
@@ -126,7 +120,7 @@ def execute(
         known = hooks()
         with (
             _signals_raise(signal_guard),
-            progress(sys.stderr, quiet=asked.quiet, redact=asked.printable) as listener,
+            progress.progress(sys.stderr, quiet=asked.quiet, redact=asked.printable) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
             _check_reports(asked)
@@ -145,8 +139,8 @@ def execute(
     raise typer.Exit(_show(asked, report, writable, is_done=is_done))
 
 
-def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
-    """Run a body that works until it is stopped and reports nothing in the end; tell if it fails, and exit.
+def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
+    """Run a body that works until it is stopped and makes no report; print its error if it fails, and exit.
 
     Args:
         asked: what was asked for.
@@ -162,17 +156,17 @@ def attend(asked: Invocation, body: "Callable[[], None]") -> NoReturn:
         ):
             body()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
-        _tell(asked, error)
+        _print_error(asked, error)
         raise typer.Exit(exit_code_of(_translated(error))) from None
     raise typer.Exit(ExitCode.DONE)
 
 
 @contextmanager
-def _warnings_reach(tell: Callable[[str], object]) -> Iterator[None]:
-    """Tell warnings of Python and of the driver in one plain line each, not as source text with a file's path."""
+def _warnings_reach(show_line: Callable[[str], object]) -> Iterator[None]:
+    """Show warnings of Python and of the driver in one plain line each, not as source text with a file's path."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        tell(" ".join(str(message).split()))
+        show_line(" ".join(str(message).split()))
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -180,7 +174,7 @@ def _warnings_reach(tell: Callable[[str], object]) -> Iterator[None]:
         yield
 
 
-def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence[Path]) -> "Report":
+def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[Path]) -> Report:
     """Run the hook after a step; if it fails, all reports say so from then on, and a good exit code turns to 1."""
     try:
         with _signals_raise(None):
@@ -192,7 +186,7 @@ def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence
         failure, code = HookFailed(report.command, f"after_{report.command}", str(end)), exit_code_of(end)
     else:
         return report
-    told = _tell(asked, failure)
+    told = _print_error(asked, failure)
     if report.error is not None:
         return report
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
@@ -202,10 +196,6 @@ def _run_hook(asked: Invocation, report: "Report", hooks: Hooks, paths: Sequence
 
 def _check_reports(asked: Invocation) -> None:
     """Refuse reports that could not be written, and those that would overwrite what the command reads or writes."""
-    if not asked.reports:
-        return
-    from booking_migrate.reports.files import check_report_path  # noqa: PLC0415 - the formats are slow to import
-
     for path in asked.reports:
         check_report_path(path)
         for place in asked.places:
@@ -214,13 +204,13 @@ def _check_reports(asked: Invocation) -> None:
 
 
 def new_run_id() -> str:
-    """A name for a run that sorts by time and that no other run has, such as ``20261123T151100Z-ab12cd``."""
+    """Return a name for a run that sorts by time and is unique, such as ``20261123T151100Z-ab12cd``."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 @contextmanager
-def _signals_raise(signal_guard: "SignalGuard | None") -> Iterator[None]:
-    """While a command runs, SIGTERM and SIGHUP unwind it like Ctrl-C; by default no ``finally`` would run."""
+def _signals_raise(signal_guard: SignalGuard | None) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind a command like Ctrl-C; by default no ``finally`` would run."""
     before: dict[signal.Signals, Any] = {}
 
     def end(error: BaseException) -> None:
@@ -261,11 +251,9 @@ def _say_that_it_waits(is_signalled: bool) -> None:
     sys.stderr.flush()
 
 
-def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
-    from booking_migrate.reports.model import report_of_failure  # noqa: PLC0415 - not needed to print help
-
+def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
     return report_of_failure(
-        _tell(asked, error),
+        _print_error(asked, error),
         command=asked.command,
         run_id=run_id,
         source=asked.redact(asked.source),
@@ -275,7 +263,7 @@ def _failed(asked: Invocation, run_id: str, error: BaseException) -> "Report":
 
 
 def _translated(error: BaseException) -> BaseException:
-    """Signals as the errors that stand for them."""
+    """Return the error that stands for a signal; another error as it is."""
     if isinstance(error, _Termination):
         return Terminated()
     if isinstance(error, _HangUp):
@@ -283,10 +271,8 @@ def _translated(error: BaseException) -> BaseException:
     return Interrupted() if isinstance(error, KeyboardInterrupt) else error
 
 
-def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
-    """Say on standard error what went wrong, and return the same for the report."""
-    from booking_migrate.reports.model import ErrorReport  # noqa: PLC0415 - not needed to print help
-
+def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
+    """Print an error on standard error, and return the same for the report."""
     error = _translated(raised)
     if isinstance(error, BookingMigrateError):
         message, hint = error.message, error.hint
@@ -309,12 +295,8 @@ def _tell(asked: Invocation, raised: BaseException) -> "ErrorReport":
     return told
 
 
-def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -> "Report":
+def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> Report:
     """Write the report files; if one cannot be written, the others say so."""
-    if not paths:
-        return report
-    from booking_migrate.reports.files import write_report  # noqa: PLC0415 - as above
-
     written = []
     is_done = report.error is None
     before = report
@@ -329,9 +311,9 @@ def _write_reports(asked: Invocation, report: "Report", paths: Sequence[Path]) -
     return report if report is before else _write_reports(asked, report, written)
 
 
-def _with_loss(asked: Invocation, report: "Report", failure: OutputFailed) -> "Report":
+def _with_loss(asked: Invocation, report: Report, failure: OutputFailed) -> Report:
     """Say that something could not be written; that never hides an error or mismatches."""
-    told = _tell(asked, failure)
+    told = _print_error(asked, failure)
     if report.error is not None:
         return report
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
@@ -339,14 +321,13 @@ def _with_loss(asked: Invocation, report: "Report", failure: OutputFailed) -> "R
     return report.model_copy(update={"error": told, "exit_code": code})
 
 
-def _show(asked: Invocation, report: "Report", paths: Sequence[Path], *, is_done: bool) -> int:
-    """Print what the command came to; return its exit code."""
+def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: bool) -> int:
+    """Print the command's result; return its exit code."""
     if asked.json:
-        from booking_migrate.reports.json_report import render_json  # noqa: PLC0415 - not needed to print help
-
         sys.stdout.write(render_json(report))
     elif is_done and not asked.quiet:
-        from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415 - as above
+        # Here and not above: with --quiet, --json or an error it is not used, and it imports the texts of all reports.
+        from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415
 
         stream = sys.stderr if asked.writes_to_standard_output else sys.stdout
         console = _console(stream)
@@ -362,11 +343,9 @@ def _show(asked: Invocation, report: "Report", paths: Sequence[Path], *, is_done
     return _write_reports(asked, _with_loss(asked, report, failure), paths).exit_code
 
 
-def _console(stream: TextIO) -> "Console":
-    from rich.console import Console  # noqa: PLC0415 - not needed to print help
-
+def _console(stream: TextIO) -> Console:
     console = Console(file=stream, highlight=False, emoji=False)
-    # rich takes NO_COLOR to the letter and keeps bold; whoever sets it wants no escape codes at all.
+    # rich takes NO_COLOR to the letter and keeps bold; users who set it expect no escape codes at all.
     return (
         Console(file=stream, highlight=False, emoji=False, color_system=None) if console.no_color else console
     )

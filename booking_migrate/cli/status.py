@@ -5,23 +5,30 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.live import Live
 
-from booking_migrate.cli import options, run
+from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.printed_commands import GivenOptions
+from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget
+from booking_migrate.cli.parameters import option
+from booking_migrate.reports.life.model import LifeReport, report_of_status
+from booking_migrate.reports.life.text import render_life_text
+from booking_migrate.runs.status import file_status
+from booking_migrate.runs.status import status as standings
+from booking_migrate.stores.cutover import LiveCollections
+from booking_migrate.stores.files.sidecar import Sidecar
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
-
-if TYPE_CHECKING:
-    from booking_migrate.reports.life.model import LifeReport
-    from booking_migrate.stores.cutover import LiveCollections
-    from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open_journal import open_journal, open_live
+from booking_migrate.stores.process import birth_of, host_name
 
 HELP = filled("""
-Show every run: its state, its progress, when it was heard of last, and the commands that make sense now.
+For each run: its state, its progress, its last heartbeat, and the commands that make sense now.
 
 A run whose process is gone is called stale, not running. Nothing is written.
 
@@ -29,7 +36,7 @@ A run whose process is gone is called stale, not running. Nothing is written.
 [bold]Examples[/bold]
   All runs of a database:
     MONGODB_URI=mongodb://localhost booking-migrate status --db shop
-  Look on while another process migrates:
+  Watch while another process migrates:
     booking-migrate status --watch
   In a script:
     booking-migrate status --json
@@ -38,74 +45,49 @@ A run whose process is gone is called stale, not running. Nothing is written.
 _PAUSE = 1.0
 """Seconds between two looks."""
 
+Watch = Annotated[
+    bool, option(panel=OUTPUT, help="Show it again every second, until the last running run has ended.")
+]
+
 
 def status(
     ctx: typer.Context,
     *,
-    target: options.RunTarget = None,
-    uri: options.Uri = None,
-    db: options.Db = None,
-    watch: options.Watch = False,
-    json: options.Json = False,
-    report: options.Reports = None,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    target: RunTarget = None,
+    connection: ConnectionOptions,
+    watch: Watch = False,
+    output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_look`."""
-    asked = run.Invocation(
-        command="status",
-        source="",
-        target=target or "",
-        places=[str(path) for path in (config,) if path is not None],
-        uri=uri,
-        json=json,
-        reports=tuple(report or ()),
-        quiet=quiet,
-        verbose=verbose,
-        given=GivenOptions.of(ctx),
-    )
+    """Parse, and hand over to `_poll`."""
 
-    def body(own_id: str, _listener: object) -> "LifeReport":
+    def body(own_id: str, _listener: object) -> LifeReport:
         place = None if target is None else parse_place(target)
         if isinstance(place, FilePlace):
-            return _look_at_file(place, own_id)
-        with closing(Connection(uri, db)) as connection:
-            looks = _look(connection, target, own_id)
-            seen = next(looks)
-            if watch:
-                seen = _watch(seen, looks)
-            return seen
+            return _status_of_file(place, own_id)
+        with closing(Connection(connection.uri, connection.db)) as opened:
+            reports = _poll(opened, target, own_id)
+            report = next(reports)
+            return _watch(report, reports) if watch else report
 
-    # It has no hook, but a mistake in the config file is to be told here too.
+    asked = output.invocation(ctx, uri=connection.uri, target=target or "")
+    # It has no hook, but a mistake in the config file has to be reported here too.
     run.execute(asked, body, hooks=partial(hooks_of, ctx))
 
 
-def _look_at_file(place: FilePlace, own_id: str) -> "LifeReport":
-    # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
-    from booking_migrate.runs.status import file_status  # noqa: PLC0415
-    from booking_migrate.stores.files.sidecar import Sidecar  # noqa: PLC0415
-    from booking_migrate.stores.process import birth_of, host_name  # noqa: PLC0415
-
+def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
     record = Sidecar(place.path).read()
     runs = [] if record is None else [record.run]
-    standings = [
+    found = [
         file_status(each, is_alive=each.host == host_name() and bool(birth_of(each.pid))) for each in runs
     ]
-    return report_of_status(standings, run_id=own_id, target=place.name)
+    return report_of_status(found, run_id=own_id, target=place.name)
 
 
-def _look(connection: Connection, target: str | None, own_id: str) -> "Iterator[LifeReport]":
-    """The runs as they stand, again and again."""
-    # Here and not above: stores and engine are not needed to print help.
-    from booking_migrate.reports.life.model import report_of_status  # noqa: PLC0415
-    from booking_migrate.runs.status import status as standings  # noqa: PLC0415
-    from booking_migrate.stores.open_journal import open_journal, open_live  # noqa: PLC0415
-
+def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[LifeReport]:
+    """Yield the runs as they stand, as often as asked."""
     journal, locks, _ = open_journal(connection)
 
-    def live_of(found: "RunRecord") -> "LiveCollections":
+    def live_of(found: RunRecord) -> LiveCollections:
         return open_live(connection, source=found.source, target=found.target)
 
     while True:
@@ -113,17 +95,12 @@ def _look(connection: Connection, target: str | None, own_id: str) -> "Iterator[
         yield report_of_status(found, run_id=own_id, target=target)
 
 
-def _watch(seen: "LifeReport", looks: "Iterator[LifeReport]") -> "LifeReport":
-    """Show on standard error how the runs go on; the last look is the command's result."""
-    from rich.console import Console  # noqa: PLC0415 - not needed to print help
-    from rich.live import Live  # noqa: PLC0415
-
-    from booking_migrate.reports.life.text import render_life_text  # noqa: PLC0415
-
+def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:
+    """Show on standard error the progress of the runs; return the last report."""
     console = Console(file=sys.stderr, highlight=False, emoji=False)
-    with Live(render_life_text(seen), console=console, transient=True, auto_refresh=False) as live:
-        while any(each.alive for each in seen.runs):
+    with Live(render_life_text(report), console=console, transient=True, auto_refresh=False) as live:
+        while any(each.alive for each in report.runs):
             time.sleep(_PAUSE)
-            seen = next(looks)
-            live.update(render_life_text(seen), refresh=True)
-    return seen
+            report = next(reports)
+            live.update(render_life_text(report), refresh=True)
+    return report

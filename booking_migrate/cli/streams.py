@@ -33,7 +33,7 @@ class TolerantStream(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Send on what was written, as far as that is possible."""
+        """Pass on what was written, as far as that is possible."""
         with self._noting():
             super().flush()
 
@@ -49,7 +49,7 @@ class TolerantStream(io.TextIOWrapper):
 
 
 def make_tolerant() -> None:
-    """Let no command end because standard output or standard error is closed, full or gone."""
+    """Keep commands from ending because standard output or standard error is closed, full or gone."""
     _occupy_closed_descriptors()
     sys.stdout = _tolerant(sys.stdout, _OUTPUT)
     sys.stderr = _tolerant(sys.stderr, _ERROR)
@@ -67,14 +67,14 @@ def _occupy_closed_descriptors() -> None:
 
 
 def _tolerant(stream: TextIO | None, descriptor: int) -> TextIO:
-    """A stream like this one; of a closed one its descriptor."""
+    """Return a tolerant stream in place of one; for a closed one, a stream on its descriptor."""
     if stream is None:
         # Unlike `open`, this asks nothing of the descriptor that one opened for reading would refuse.
         buffer: io.BufferedWriter = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
         return TolerantStream(buffer, encoding="utf-8", errors="backslashreplace")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    # Messages are read while the command goes on, also through a pipe.
+    # Messages are read while the command runs, also through a pipe.
     encoding, by_line = stream.encoding, stream.line_buffering or descriptor == _ERROR
     # A character that the terminal's encoding lacks must not end the run.
     return TolerantStream(
@@ -83,7 +83,7 @@ def _tolerant(stream: TextIO | None, descriptor: int) -> TextIO:
 
 
 def failure_of(stream: TextIO) -> str | None:
-    """Say once why what was written to a stream has not arrived; None if it has."""
+    """Return once why what was written to a stream has not arrived; None if it has."""
     stream.flush()
     if not isinstance(stream, TolerantStream) or stream.problem is None:
         return None
@@ -92,12 +92,12 @@ def failure_of(stream: TextIO) -> str | None:
 
 
 def is_interactive() -> bool:
-    """Whether a question can be answered on standard input."""
+    """Return whether a question can be answered on standard input."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ignore_impossible_sizes() -> None:
-    """Take no notice of a terminal size in the environment that no terminal has; some programs set it to 0."""
+    """Ignore a terminal size in the environment that no terminal has; some programs set it to 0."""
     for name, least in _SIZES.items():
         text = os.environ.get(name, "")
         is_possible = re.fullmatch(r"[0-9]{1,4}", text) is not None and int(text) >= least

@@ -108,7 +108,7 @@ class Rejection:
     """The decision by which a conflict was settled without changing the session; None: the document is rejected."""
 
     session: bytes | None = None
-    """With a decision: the kept session's BSON, so that a rollback can tell what was changed in it afterwards."""
+    """With a decision: the kept session's BSON, so that a rollback knows what was changed in it afterwards."""
 
     @property
     def reason(self) -> Reason:

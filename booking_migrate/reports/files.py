@@ -4,41 +4,24 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from secrets import token_hex
 
 from booking_migrate.errors import BadConfiguration, WriteFailed
-from booking_migrate.reports.dry_run.markdown import render_dry_run_markdown
-from booking_migrate.reports.dry_run.model import DryRunReport
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.junit import render_junit
-from booking_migrate.reports.markdown import render_markdown
 from booking_migrate.reports.model import Report
 
-
-def _render_html(report: Report) -> str:
-    # Here and not above: jinja2 costs as much time as the rest of the program's start.
-    from booking_migrate.reports.html import render_html  # noqa: PLC0415
-
-    return render_html(report)
-
-
-def _render_dry_run_html(report: DryRunReport) -> str:
-    from booking_migrate.reports.dry_run.html import render_dry_run_html  # noqa: PLC0415 - as above
-
-    return render_dry_run_html(report)
-
-
-_RENDERERS: dict[str, Callable[[Report], str]] = {
-    ".json": render_json,
-    ".md": render_markdown,
-    ".html": _render_html,
-    ".xml": render_junit,
+_RENDERERS = {
+    ".json": "booking_migrate.reports.json_report:render_json",
+    ".md": "booking_migrate.reports.markdown:render_markdown",
+    ".html": "booking_migrate.reports.html:render_html",
+    ".xml": "booking_migrate.reports.junit:render_junit",
 }
+"""The function of each format, by name: it is imported when it is used, because most runs write no report."""
 
-_DRY_RUN_RENDERERS: dict[str, Callable[[DryRunReport], str]] = {
+_DRY_RUN_RENDERERS = {
     **_RENDERERS,
-    ".md": render_dry_run_markdown,
-    ".html": _render_dry_run_html,
+    ".md": "booking_migrate.reports.dry_run.markdown:render_dry_run_markdown",
+    ".html": "booking_migrate.reports.dry_run.html:render_dry_run_html",
 }
 
 
@@ -80,12 +63,11 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         WriteFailed: the file cannot be written; what was there before is still there.
     """
-    suffix = path.suffix.lower()
-    if isinstance(report, DryRunReport):
-        text = _DRY_RUN_RENDERERS[suffix](report)
-    else:
-        text = _RENDERERS[suffix](report)
-    replace_file(path, text)
+    from booking_migrate.reports.dry_run.model import DryRunReport  # noqa: PLC0415 - not needed without a report
+
+    renderers = _DRY_RUN_RENDERERS if isinstance(report, DryRunReport) else _RENDERERS
+    render: Callable[[Report], str] = resolve_name(renderers[path.suffix.lower()])
+    replace_file(path, render(report))
 
 
 def replace_file(path: Path, text: str) -> None:

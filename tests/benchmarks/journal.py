@@ -14,7 +14,7 @@ from time import monotonic
 
 from bson.raw_bson import RawBSONDocument
 
-from booking_migrate.cli.run_context import holder_of, stores_of
+from booking_migrate.cli.open import current_process, open_run_stores
 from booking_migrate.events import NullListener
 from booking_migrate.migrate.lifecycle import migrate
 from booking_migrate.runs.plan import MigrationPlan
@@ -83,13 +83,13 @@ def _journaled(server: Server, run_id: str) -> None:
             plan,
             source,
             open_target(parse_place("clients"), connection, source_name="bookings"),
-            stores=stores_of(connection, target="clients", source="bookings"),
+            stores=open_run_stores(connection, target="clients", source="bookings"),
             request=RunRequest(
                 run_id=run_id,
                 source="bookings",
                 target="clients",
                 options=run_options(plan, {}),
-                holder=holder_of("migrate", run_id),
+                holder=current_process("migrate", run_id),
             ),
             users=users,
             experts=experts,

@@ -186,7 +186,7 @@ def test_no_plan(run: Run, workspace: Path, content: str) -> None:
     result = run("migrate", *PLACES, "--plan", "plan.json")
 
     assert 2 == result.exit_code
-    assert "plan.json is no plan of this version" in result.stderr
+    assert "plan.json is not a plan of this version" in result.stderr
 
 
 def test_a_plan_of_standard_input(run: Run) -> None:

@@ -2,21 +2,21 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from booking_migrate import __version__
-from booking_migrate.cli.app import app
+from booking_migrate.cli.app import COMMANDS, app
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.errors import EXIT_CODE_MEANINGS
 
-COMMANDS = ["dry-run", "migrate"]
 WIDE = {"COLUMNS": "200"}
 
 
-@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]])
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]], ids=["root", *COMMANDS])
 def test_help(run: Callable[..., Any], command: list[str]) -> None:
     """Every help has examples and the table of exit codes."""
     result = run(*command, "--help", env=WIDE)
@@ -45,17 +45,67 @@ def test_version(run: Callable[..., Any]) -> None:
 
 
 def test_help_is_light(program: list[str]) -> None:
-    """--help imports neither the driver, nor bson, nor what reports and engines need."""
-    heavy = {"pymongo", "bson", "jinja2", "tqdm", "sqlite3", "stamina"}
-    python, *start = program
-    result = subprocess.run(
-        [python, "-X", "importtime", *start, "migrate", "--help"], capture_output=True, text=True, check=True
-    )
-    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    """--help imports no command, and nothing that only commands need."""
+    heavy = {"pymongo", "bson", "pydantic", "jinja2", "tqdm", "sqlite3", "stamina"}
+    output, imported = _imported_by(program, "--help")
 
-    assert "Usage: booking-migrate migrate" in result.stdout
+    assert "Usage: booking-migrate [OPTIONS] COMMAND" in output
+    assert "booking_migrate.cli.app" in imported
+    assert (
+        set() == (heavy | {f"booking_migrate.cli.{name.replace('-', '_')}" for name in COMMANDS}) & imported
+    )
+
+
+def test_help_of_a_command_is_without_the_driver(program: list[str]) -> None:
+    """The help of a command imports that command only, and neither the driver nor what writes HTML."""
+    output, imported = _imported_by(program, "migrate", "--help")
+
+    assert "Usage: booking-migrate migrate" in output
     assert "booking_migrate.cli.migrate" in imported
-    assert set() == heavy & imported
+    assert (
+        set() == {"pymongo", "jinja2", "booking_migrate.cli.verify", "booking_migrate.cli.serve"} & imported
+    )
+
+
+def test_quiet_commands_import_no_renderers(program: list[str], tmp_path: Path) -> None:
+    """A command that prints no result and writes no report imports only the renderer of its report's JSON."""
+    source, target = tmp_path / "bookings.jsonl", tmp_path / "clients.jsonl"
+    source.touch()
+    _, imported = _imported_by(
+        program, "migrate", "--source", str(source), "--target", str(target), "--quiet"
+    )
+    renderers = {"text", "markdown", "html", "junit", "terminal", "wording", "life.text", "dry_run.text"}
+
+    assert "booking_migrate.reports.json_report" in imported
+    assert set() == {f"booking_migrate.reports.{name}" for name in renderers} & imported
+
+
+def _imported_by(program: list[str], *arguments: str) -> tuple[str, set[str]]:
+    """Return what the program prints, and the modules that it imports for that."""
+    python, flag, start = program
+    listing = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    result = subprocess.run(
+        [python, flag, f"{listing}; {start}", *arguments], capture_output=True, text=True, check=True
+    )
+    return result.stdout, set(result.stderr.split())
+
+
+def test_commands_are_listed_by_panel(run: Callable[..., Any]) -> None:
+    """The help of the program lists every command with its summary, under the panel of its stage."""
+    shown = run("--help", env=WIDE).stdout
+    places = [shown.index(f"─ {panel} ─") for panel in ("Look", "Migrate", "Go live", "Undo and end")]
+
+    assert sorted(places) == places
+    for name, entry in COMMANDS.items():
+        assert any(line.split()[1:2] == [name] and entry.summary in line for line in shown.splitlines()), name
+
+
+def test_unknown_command(run: Callable[..., Any]) -> None:
+    """A misspelt command is a usage error that names the one that is meant."""
+    result = run("migrat")
+
+    assert 2 == result.exit_code
+    assert "Did you mean 'migrate'" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

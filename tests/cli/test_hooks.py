@@ -179,9 +179,9 @@ def test_a_hook_that_does_not_read() -> None:
     ("content", "named"),
     [
         ("hooks = 5", "hooks is not a table"),
-        ("[hooks]\nafter_lunch = 'true'", "[hooks] after_lunch is no hook"),
+        ("[hooks]\nafter_lunch = 'true'", "[hooks] after_lunch is not a hook"),
         ("[hooks]\nafter_migrate = ['true']", "[hooks] after_migrate is not a string"),
-        ("[hooks]\nafter_migrate = ' '", "[hooks] after_migrate is no command"),
+        ("[hooks]\nafter_migrate = ' '", "[hooks] after_migrate is not a command"),
         ("[hooks]\nafter_migrate = 'echo \"a'", "[hooks] after_migrate: no closing quotation"),
     ],
     ids=["no-table", "unknown", "no-string", "empty", "quotation"],

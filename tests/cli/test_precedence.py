@@ -1,7 +1,7 @@
 """Where an option's value comes from: option, environment, config file, default, in this order."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,9 +10,11 @@ import typer
 
 from booking_migrate.cli import migrate as command
 from booking_migrate.cli import run as runner
+from booking_migrate.cli.open import Places
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.events import NullListener
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.open import JsonFormat
 from tests.support import sample_reports
 
@@ -104,8 +106,10 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
     """A function that runs ``migrate`` up to where the engine would start, and returns what it was told."""
     seen: Values = {}
 
-    def remember(places: Any, rules: Any, contract: Contract, files: Any, *_: Any) -> Any:
-        seen.update(asdict(places), **asdict(rules), rejects=files.rejects, contract=contract)
+    def remember(places: Places, plan: MigrationPlan, *_: Any) -> Any:
+        for part in (places, places.connection, places.people, plan):
+            seen.update({field.name: getattr(part, field.name) for field in fields(part)})
+        seen.update(accept=plan.accepted, batch_size=plan.batch_bookings)
         return sample_reports.clean()
 
     def execute(asked: Any, body: Any, *_: Any) -> NoReturn:

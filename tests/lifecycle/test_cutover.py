@@ -154,7 +154,7 @@ def test_files_are_refused(command: Run, source: str, target: str) -> None:
     refused = command("cutover", "--source", source, "--target", target, "--yes")
 
     assert 5 == refused.returncode
-    assert "is no collection" in refused.stderr
+    assert "is not a collection" in refused.stderr
 
 
 @pytest.mark.usefixtures("partly_rejected")

@@ -126,7 +126,7 @@ def test_no_users_given(run: Run, command: str) -> None:
     said = steps_of(ended)
     assert "No users were given: --users. Run the same command again with --users FILE" in said
     assert "No experts were given: --experts." in said
-    assert "Mend" not in said
+    assert "Fix" not in said
 
 
 def test_no_users_given_and_faults_of_the_source(run: Run) -> None:
@@ -160,7 +160,7 @@ def test_absent_default_collection(run: Run, database: Db, server_uri: str, mann
     assert 1 == ended.stderr.count(absent)
     assert absent in steps_of(ended)
     assert "experts" not in ended.stderr
-    assert "Mend" not in steps_of(ended)
+    assert "Fix" not in steps_of(ended)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

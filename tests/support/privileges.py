@@ -43,7 +43,8 @@ TASKS = (
         _CUTS_OVER,
         _BLOCKS,
     ),
-    Task(("rollback", "finalize"), ("readWrite",), _DROPS),
+    Task(("rollback",), ("readWrite",), (*_DROPS, "createIndex")),
+    Task(("finalize",), ("readWrite",), _DROPS),
     Task(
         ("view", "service-indexes"),
         ("readWrite",),

@@ -1,0 +1,123 @@
+"""Dataclasses as groups of command-line parameters."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from booking_migrate.cli.parameters import FromEnvironment, flatten_groups, only, option
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """A group of three options, and a fact about one of them."""
+
+    colour: Annotated[str, typer.Option("--colour", envvar="PAINT_COLOUR")] = "red"
+    coats: Annotated[int, typer.Option("--coats", min=1)] = 2
+    gloss: Annotated[list[str] | None, typer.Option("--gloss")] = None
+    is_from_environment: Annotated[bool, FromEnvironment("colour")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A group whose options are named as its fields."""
+
+    panel: ClassVar[str] = "Toolbox"
+
+    wide_brush: Annotated[bool, option(help="Use the wide brush.", negatable=True)] = False
+    ladder_height: Annotated[int, option(help="In metres.", panel="Safety", also_from="LADDER")] = 2
+    number: Annotated[str | None, option(help="Which one.", flag="--no")] = None
+
+
+@pytest.fixture
+def seen() -> list[Any]:
+    """What the command was called with."""
+    return []
+
+
+def _run(command: Any, *arguments: str, env: dict[str, str] | None = None) -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command()(flatten_groups(command))
+    return CliRunner().invoke(app, arguments, env=env)
+
+
+def test_group(seen: list[Any]) -> None:
+    """The fields of a group are options, and the command takes the dataclass."""
+
+    def command(name: Annotated[str, typer.Argument()], *, paint: Paint) -> None:
+        seen.append((name, paint))
+
+    assert 0 == _run(command, "door", "--coats", "3", "--gloss", "a", "--gloss", "b").exit_code
+    assert [("door", Paint("red", 3, ["a", "b"]))] == seen
+
+
+def test_value_from_the_environment(seen: list[Any]) -> None:
+    """A field can say whether another one's value comes from the environment."""
+
+    def command(*, paint: Paint) -> None:
+        seen.append(paint)
+
+    _run(command, env={"PAINT_COLOUR": "blue"})
+    _run(command, "--colour", "green", env={"PAINT_COLOUR": "blue"})
+
+    assert [Paint("blue", is_from_environment=True), Paint("green")] == seen
+
+
+def test_some_fields_only(seen: list[Any]) -> None:
+    """Of a group a command may have some fields only; the others keep their defaults and are no options."""
+
+    def command(ctx: typer.Context, *, paint: Annotated[Paint, only("coats")]) -> None:
+        seen.append((ctx.params, paint))
+
+    assert 0 == _run(command, "--coats", "4").exit_code
+    assert [({"coats": 4}, Paint(coats=4))] == seen
+    assert 2 == _run(command, "--colour", "blue").exit_code
+
+
+def test_wrong_value(seen: list[Any]) -> None:
+    """A value that the option does not take is a usage error, and the command does not run."""
+
+    def command(*, paint: Paint) -> None:
+        seen.append(paint)
+
+    assert 2 == _run(command, "--coats", "0").exit_code
+    assert [] == seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        (
+            ["--wide-brush", "--ladder-height", "3", "--no", "7"],
+            {},
+            Tools(wide_brush=True, ladder_height=3, number="7"),
+        ),
+        (["--no-wide-brush"], {"BOOKING_MIGRATE_WIDE_BRUSH": "1"}, Tools()),
+        ([], {"BOOKING_MIGRATE_LADDER_HEIGHT": "4", "LADDER": "5"}, Tools(ladder_height=4)),
+        ([], {"LADDER": "5", "BOOKING_MIGRATE_NO": "9"}, Tools(ladder_height=5, number="9")),
+    ],
+)
+def test_names_of_options(
+    seen: list[Any], arguments: list[str], variables: dict[str, str], expected: Tools
+) -> None:
+    """An option and its environment variable are named as the field, unless the option says otherwise."""
+
+    def command(*, tools: Tools) -> None:
+        seen.append(tools)
+
+    assert 0 == _run(command, *arguments, env=variables).exit_code
+    assert [expected] == seen
+
+
+def test_panels() -> None:
+    """The help shows an option under its own panel, or else under its group's."""
+
+    def command(*, tools: Tools) -> None:
+        """Take the tools."""
+
+    shown = _run(command, "--help", env={"COLUMNS": "100"}).stdout
+
+    assert shown.index("Toolbox") < shown.index("--wide-brush") < shown.index("Safety")
+    assert shown.index("Safety") < shown.index("--ladder-height")
