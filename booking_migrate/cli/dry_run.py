@@ -32,11 +32,20 @@ from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
-from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
+from booking_migrate.errors import (
+    CutOverAlready,
+    NotPermitted,
+    OtherMode,
+    OutputFailed,
+    TargetBusy,
+    WriteFailed,
+)
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.dry_run.model import report_of_dry_run
 from booking_migrate.reports.files import check_output_path
 from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.runs.mode import refuse_other_mode
+from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.saved_plan import ExpectedCounts
@@ -195,6 +204,8 @@ def _dry_run(
             sides=sides,
             listener=listener,
         )
+        if is_in_database and isinstance(parse_place(places.target), CollectionPlace):
+            outcome = _with_standing_run(outcome, places.source, sides.connection)
     report = report_of_dry_run(
         outcome,
         run_id=run_id,
@@ -214,6 +225,23 @@ def _dry_run(
         except WriteFailed as error:
             lost.append(OutputFailed("dry-run", "plan", error.place, error.problem))
     return run.Incomplete(report, lost) if lost else report
+
+
+def _with_standing_run(outcome: DryRunOutcome, source: str, connection: Connection) -> DryRunOutcome:
+    """Add the finding that a run of another mode, or a cut-over, makes `migrate` side by side impossible."""
+    journal, locks, _ = open_journal(connection)
+    try:
+        refuse_other_mode(journal, locks, source, in_place=False)
+    except (OtherMode, CutOverAlready, TargetBusy) as refusal:
+        title = "run that makes migrate refuse this source"
+        advice = f"{refusal.message}. The commands that lead on are those of: booking-migrate status"
+        finding = Finding("migrate-refused", title, 1, (), advice)
+        findings = (finding, *outcome.migration.findings)
+        return replace(outcome, migration=replace(outcome.migration, findings=findings))
+    except NotPermitted:
+        # The journal may not be read; then the missing privileges are named already.
+        return outcome
+    return outcome
 
 
 def _read(

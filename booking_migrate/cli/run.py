@@ -268,7 +268,8 @@ def _translated(error: BaseException) -> BaseException:
         return Terminated()
     if isinstance(error, _HangUp):
         return HungUp()
-    return Interrupted() if isinstance(error, KeyboardInterrupt) else error
+    # At a prompt, the command line's library turns Ctrl-C into an exception of its own.
+    return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error
 
 
 def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:

@@ -331,9 +331,13 @@ def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:
 
 
 def _verified_run(places: Places, connection: Connection, plan: VerificationPlan) -> VerifiedRun | None:
-    """Return the run whose record takes the result, if it is whole and from a collection to a collection."""
+    """Return the run whose record takes the result: of a whole and strict verification between two collections.
+
+    A cut-over proves strictly, so what only `--allow-later` lets pass must not count as proven for it.
+    """
     sides = (parse_place(places.source), parse_place(places.target))
-    if plan.sample is not None or not all(isinstance(side, CollectionPlace) for side in sides):
+    is_partial = plan.sample is not None or plan.rules.allow_later
+    if is_partial or not all(isinstance(side, CollectionPlace) for side in sides):
         return None
     return VerifiedRun(
         open_journal(connection).journal,

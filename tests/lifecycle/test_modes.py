@@ -154,3 +154,20 @@ def test_verify_of_an_unfinished_run_says_so(platform: Db, command: Run, killed:
     assert 4 == report["exit_code"]
     assert platform.booking_migrate_runs.find_one({})["_id"] in finding["sample_ids"]  # type: ignore[index]
     assert "booking-migrate migrate --source bookings --target clients" in finding["advice"]
+
+
+@pytest.mark.parametrize("way", ["in place", "cut over"])
+def test_a_dry_run_foresees_the_refusal(platform: Db, command: Run, way: str) -> None:
+    """Where migrate side by side would be refused, a dry-run says so, and which run is the cause."""
+    before = json.loads(command("dry-run", "--json").stdout)["findings"]
+    if way == "in place":
+        command(*IN_PLACE)
+    else:
+        for each in (MIGRATE, ("verify", "--target", "clients"), CUTOVER):
+            command(*each, *(["--rejected", "leave"] if each is CUTOVER else []))
+    run = platform.booking_migrate_runs.find_one() or {}
+    found = {each["kind"]: each for each in json.loads(command("dry-run", "--json").stdout)["findings"]}
+
+    assert "migrate-refused" not in {each["kind"] for each in before}
+    assert str(run["_id"]) in found["migrate-refused"]["advice"]
+    assert 5 == command(*MIGRATE).returncode
