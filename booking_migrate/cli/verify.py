@@ -336,7 +336,8 @@ def _verified_run(places: Places, connection: Connection, plan: VerificationPlan
     A cut-over proves strictly, so what only `--allow-later` lets pass must not count as proven for it.
     """
     sides = (parse_place(places.source), parse_place(places.target))
-    is_partial = plan.sample is not None or plan.rules.allow_later
+    is_in_place = places.archive is not None
+    is_partial = plan.sample is not None or (plan.rules.allow_later and not is_in_place)
     if is_partial or not all(isinstance(side, CollectionPlace) for side in sides):
         return None
     return VerifiedRun(

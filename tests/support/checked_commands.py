@@ -23,7 +23,16 @@ Report = dict[str, Any]
 
 TARGET = "clients"
 PLACES = ("--target", TARGET, "--quiet", "--json")
-_CAUSES = ("conflict", "mismatch", "verified", "rejected", "run migrate again", "client document", "no run")
+_CAUSES = (
+    "conflict",
+    "mismatch",
+    "verified",
+    "rejected",
+    "Complete it first",
+    "client document",
+    "no run",
+    "rollback",
+)
 
 
 class Options(tuple[str, ...]):
