@@ -34,9 +34,9 @@ from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
 from booking_migrate.errors import NotPermitted, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.dry_run.model import report_of_dry_run
 from booking_migrate.reports.files import check_output_path
 from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.model_dry_run import report_of_dry_run
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.saved_plan import ExpectedCounts

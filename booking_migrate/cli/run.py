@@ -36,8 +36,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.model import ErrorReport, Report, report_of_failure
+from booking_migrate.reports.model import ErrorReport, Report, render_json, report_of_failure
 from booking_migrate.runs.signals import SignalGuard
 
 STANDARD_STREAM = "-"

@@ -11,7 +11,7 @@ from booking_migrate.errors import BadConfiguration, WriteFailed
 from booking_migrate.reports.model import Report
 
 _RENDERERS = {
-    ".json": "booking_migrate.reports.json_report:render_json",
+    ".json": "booking_migrate.reports.model:render_json",
     ".md": "booking_migrate.reports.markdown:render_markdown",
     ".html": "booking_migrate.reports.html:render_html",
     ".xml": "booking_migrate.reports.junit:render_junit",
@@ -63,7 +63,7 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         WriteFailed: the file cannot be written; what was there before is still there.
     """
-    from booking_migrate.reports.dry_run.model import DryRunReport  # noqa: PLC0415 - not needed without a report
+    from booking_migrate.reports.model_dry_run import DryRunReport  # noqa: PLC0415 - not needed without a report
 
     renderers = _DRY_RUN_RENDERERS if isinstance(report, DryRunReport) else _RENDERERS
     render: Callable[[Report], str] = resolve_name(renderers[path.suffix.lower()])

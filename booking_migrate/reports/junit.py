@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
-from booking_migrate.reports.dry_run.model import DryRunReport
-from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.model import Report, RuleReport
+from booking_migrate.reports.model_dry_run import DryRunReport
+from booking_migrate.reports.model_lifecycle import LifeReport
 from booking_migrate.reports.numbers import plural, samples
 from booking_migrate.reports.wording import Mood, mismatch_line, verdict
 

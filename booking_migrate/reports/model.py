@@ -4,6 +4,7 @@ Texts that come from data (ids, names of places, messages) are made harmless whe
 to: cut to one short line, with everything that does not print written as an escape.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
@@ -52,11 +53,13 @@ Lines = Annotated[str, BeforeValidator(_some_lines)]
 """A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Part(BaseModel):
+    """A part of a report: immutable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
 
-class CountsReport(_Part):
+class CountsReport(Part):
     """Numbers of documents. ``scanned = migrated + already_migrated + rejected``."""
 
     scanned: int = Field(description="bookings in the source")
@@ -72,7 +75,7 @@ class CountsReport(_Part):
     client_documents: int = Field(description="client documents that were already in the source")
 
 
-class RejectionReport(_Part):
+class RejectionReport(Part):
     """The bookings rejected for one reason."""
 
     reason: str
@@ -80,7 +83,7 @@ class RejectionReport(_Part):
     sample_ids: tuple[Id, ...] = Field(description="the first few of their ids")
 
 
-class EngineReport(_Part):
+class EngineReport(Part):
     """What one engine did of a migration, for one reason."""
 
     engine: str = Field(description="server or stream")
@@ -89,7 +92,7 @@ class EngineReport(_Part):
     documents: int = Field(description="documents of the source that it dealt with")
 
 
-class FindingReport(_Part):
+class FindingReport(Part):
     """Something that is no reason to reject but that somebody should know."""
 
     kind: str = Field(description="a stable name")
@@ -99,7 +102,7 @@ class FindingReport(_Part):
     advice: Line
 
 
-class ErrorReport(_Part):
+class ErrorReport(Part):
     """Why the command did not do what it was asked to."""
 
     kind: str = Field(description="the error's name, such as PlaceNotFound")
@@ -107,14 +110,14 @@ class ErrorReport(_Part):
     hint: Lines = Field(description="what to do next, or empty")
 
 
-class NextStep(_Part):
+class NextStep(Part):
     """Something worth doing after this run."""
 
     text: Line
     command: Line | None = Field(default=None, description="what to type, if there is something to type")
 
 
-class MismatchReport(_Part):
+class MismatchReport(Part):
     """One thing that verify found not to be as it must be."""
 
     kind: str = Field(description="missing, extra, duplicate, content, totals, order or client")
@@ -126,7 +129,7 @@ class MismatchReport(_Part):
     detail: Line = Field(description="what is wrong, where the values do not say it")
 
 
-class RuleReport(_Part):
+class RuleReport(Part):
     """How one rule of verify fared."""
 
     rule: str = Field(description="a stable name")
@@ -134,7 +137,7 @@ class RuleReport(_Part):
     examples: tuple[MismatchReport, ...] = Field(description="the first few of them")
 
 
-class VerificationReport(_Part):
+class VerificationReport(Part):
     """What verify looked at."""
 
     rules: tuple[RuleReport, ...] = Field(description="one for each rule that was checked")
@@ -148,7 +151,7 @@ class VerificationReport(_Part):
     mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
 
 
-class ExplainedField(_Part):
+class ExplainedField(Part):
     """One field of a booking beside the same field of its session, as text."""
 
     name: Line
@@ -156,7 +159,7 @@ class ExplainedField(_Part):
     new: Line | None
 
 
-class ExplanationReport(_Part):
+class ExplanationReport(Part):
     """Where one booking went."""
 
     fate: str = Field(description="migrated, rejected, different or missing")
@@ -171,7 +174,7 @@ class ExplanationReport(_Part):
     mismatches: tuple[MismatchReport, ...] = Field(description="what is not as it must be")
 
 
-class Report(_Part):
+class Report(Part):
     """What one command did. A connection string never stands in it."""
 
     schema_version: Literal[1] = Field(default=1, description="the version of this format")
@@ -259,39 +262,18 @@ def report_of_migration(
 
 
 def counts_report(counts: Counts) -> CountsReport:
-    """The counts as a report has them."""
-    return CountsReport(
-        scanned=counts.scanned,
-        migrated=counts.migrated,
-        already_migrated=counts.already_migrated,
-        rejected=counts.rejected,
-        conflicts=counts.conflicts,
-        clients=counts.clients,
-        sessions=counts.sessions,
-        client_documents=counts.client_documents,
-    )
+    """Return the counts as a report has them."""
+    return CountsReport.model_validate(counts)
 
 
 def rejection_reports(groups: Iterable[RejectionGroup]) -> tuple[RejectionReport, ...]:
-    """The rejections as a report has them."""
-    return tuple(
-        RejectionReport(reason=group.reason.value, count=group.count, sample_ids=group.sample_ids)
-        for group in groups
-    )
+    """Return the rejections as a report has them."""
+    return tuple(map(RejectionReport.model_validate, groups))
 
 
 def finding_reports(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
-    """The findings as a report has them."""
-    return tuple(
-        FindingReport(
-            kind=finding.kind,
-            title=finding.title,
-            count=finding.count,
-            sample_ids=finding.sample_ids,
-            advice=finding.advice,
-        )
-        for finding in findings
-    )
+    """Return the findings as a report has them."""
+    return tuple(map(FindingReport.model_validate, findings))
 
 
 def report_of_failure(
@@ -301,3 +283,11 @@ def report_of_failure(
     return Report(
         command=command, run_id=run_id, source=source, target=target, exit_code=exit_code, error=error
     )
+
+
+def render_json(report: Report) -> str:
+    """Return the report as JSON: one document, indented, with a line end; keys in the order of the model.
+
+    It is plain ASCII, so that it is valid JSON under whatever encoding standard output has.
+    """
+    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"

@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
-from booking_migrate.reports.life.model import LifeReport
-from booking_migrate.reports.life.parts import (
-    FinalizedReport,
-    RunReport,
-    SinceReport,
-    UndoneReport,
-    ViewReport,
-)
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
     MismatchReport,
     Report,
     VerificationReport,
+)
+from booking_migrate.reports.model_lifecycle import (
+    FinalizedReport,
+    LifeReport,
+    RunReport,
+    SinceReport,
+    UndoneReport,
+    ViewReport,
 )
 from booking_migrate.reports.numbers import duration, grouped, money, plural
 from booking_migrate.runs.states import in_words

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from booking_migrate.reports.dry_run.html import render_dry_run_html
-from booking_migrate.reports.dry_run.model import DryRunReport
+from booking_migrate.reports.model_dry_run import DryRunReport
 from tests.support import sample_dry_runs
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from booking_migrate.reports.dry_run.html import render_dry_run_html
 from booking_migrate.reports.dry_run.markdown import render_dry_run_markdown
-from booking_migrate.reports.dry_run.model import DryRunReport
-from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
+from booking_migrate.reports.model import render_json
+from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.terminal import render_terminal
 from tests.support import sample_dry_runs
 

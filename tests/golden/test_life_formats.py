@@ -16,11 +16,10 @@ from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
 from booking_migrate.reports.html import render_html
-from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
-from booking_migrate.reports.life.model import LifeReport
 from booking_migrate.reports.markdown import render_markdown
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import Report, render_json
+from booking_migrate.reports.model_lifecycle import LifeReport
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs import session
 from tests.support.booking_lines import booking

@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from booking_migrate.reports.html import render_html
-from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
 from booking_migrate.reports.markdown import render_markdown
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import Report, render_json
 from booking_migrate.reports.text import render_text
 from tests.support import sample_reports
 

@@ -11,10 +11,9 @@ from rich.console import Console
 from booking_migrate.bson.document import element_of
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.reports.html import render_html
-from booking_migrate.reports.json_report import render_json
 from booking_migrate.reports.junit import render_junit
 from booking_migrate.reports.markdown import render_markdown
-from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.model import NextStep, Report, render_json
 from booking_migrate.reports.text import render_text
 from booking_migrate.reports.verification import report_of_verification
 from booking_migrate.runs.outcome import Counts, RejectionGroup

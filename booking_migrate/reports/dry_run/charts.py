@@ -7,7 +7,7 @@ phone and on paper.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from booking_migrate.reports.dry_run.model import BarReport
+from booking_migrate.reports.model_dry_run import BarReport
 from booking_migrate.reports.numbers import grouped
 
 FEWEST_COLUMNS = 6

@@ -1,7 +1,6 @@
 """A dry-run as one HTML file: charts as inline SVG, no script, nothing loaded from elsewhere."""
 
 from booking_migrate.reports.dry_run.charts import column_chart, row_chart
-from booking_migrate.reports.dry_run.model import DryRunReport
 from booking_migrate.reports.dry_run.wording import (
     approximately,
     dry_run_figures,
@@ -11,6 +10,7 @@ from booking_migrate.reports.dry_run.wording import (
     size,
 )
 from booking_migrate.reports.html import rejection_bars, template
+from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.numbers import duration, grouped, samples
 from booking_migrate.reports.wording import totals
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.reports.dry_run.model import DryRunReport
 from booking_migrate.reports.dry_run.wording import (
     dry_run_figures,
     dry_run_verdict,
@@ -11,6 +10,7 @@ from booking_migrate.reports.dry_run.wording import (
     size,
 )
 from booking_migrate.reports.markdown import SIGNS, command_line, escaped, step_line, table
+from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.numbers import duration, grouped, samples
 from booking_migrate.reports.wording import totals
 

@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from booking_migrate.reports.dry_run.model import DryRunReport
 from booking_migrate.reports.dry_run.wording import (
     dry_run_figures,
     dry_run_verdict,
     gain_rows,
     need_rows,
 )
+from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.numbers import duration, grouped, money, samples
 from booking_migrate.reports.text import NARROW, STYLES, block, numbers, rejection_lines, step_lines
 from booking_migrate.reports.wording import Figure

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.dry_run.model import DryRunReport, MissingPrivilegeReport, NeedsReport
+from booking_migrate.reports.model_dry_run import DryRunReport, MissingPrivilegeReport, NeedsReport
 from booking_migrate.reports.numbers import duration, grouped, plural
 from booking_migrate.reports.wording import Figure, Mood, Verdict
 

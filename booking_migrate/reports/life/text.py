@@ -6,8 +6,13 @@ from datetime import UTC, datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from booking_migrate.reports.life.model import LifeReport
-from booking_migrate.reports.life.parts import CutoverReport, RunReport, SinceReport, UndoneReport
+from booking_migrate.reports.model_lifecycle import (
+    CutoverReport,
+    LifeReport,
+    RunReport,
+    SinceReport,
+    UndoneReport,
+)
 from booking_migrate.reports.numbers import duration, grouped, plural
 from booking_migrate.reports.text import CommandLine, indented, step_lines
 from booking_migrate.reports.wording import Mood, standing, verdict

@@ -1,18 +1,12 @@
-"""The parts that reports of a run's life are made of. Fields are only ever added."""
+"""The JSON models of status, rollback, cutover, finalize, view and service-indexes. Fields are only ever added."""
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from booking_migrate.reports.model import Id, Line
+from booking_migrate.reports.model import Id, Line, Part, Report
 from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.views import Shape
-
-
-class Part(BaseModel):
-    """Immutable, and strict about its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RunReport(Part):
@@ -147,3 +141,30 @@ class AbortedReport(Part):
 
     live: Line = Field(description="the collection that is live as before and accepts writes")
     refused_seconds: float = Field(description="for how long writes to it were refused, as far as known")
+
+
+class LifeReport(Report):
+    """What `status`, `rollback`, `cutover`, `finalize` or `view` has to say."""
+
+    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
+    undone: UndoneReport | None = Field(default=None, description="what rollback did")
+    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
+    aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
+    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
+    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
+
+
+class ServiceIndex(Part):
+    """One index that the booking service works with."""
+
+    collection: Line
+    fields: tuple[Line, ...] = Field(description="all ascending")
+    unique: bool
+    purpose: str = Field(description="what is found by it, or kept from happening")
+    created: bool = Field(description="whether it was created now; if not, it was there")
+
+
+class IndexesReport(Report):
+    """The report of `service-indexes`."""
+
+    indexes: tuple[ServiceIndex, ...] = Field(description="every index that the service works with")

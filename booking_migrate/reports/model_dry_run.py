@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     Id,
     Line,
     NextStep,
+    Part,
     Report,
     counts_report,
     finding_reports,
@@ -19,15 +20,11 @@ from booking_migrate.reports.model import (
 from booking_migrate.stores.inspection import Topology
 
 if TYPE_CHECKING:
-    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    # The caller that has an outcome has loaded its module; other commands do not need it.
     from booking_migrate.dry_run.outcome import DryRunOutcome
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
-
-
-class BlockerReport(_Part):
+class BlockerReport(Part):
     """Something for which `migrate` would be refused."""
 
     kind: str
@@ -35,7 +32,7 @@ class BlockerReport(_Part):
     hint: Line
 
 
-class EstimateReport(_Part):
+class EstimateReport(Part):
     """How long a migration will take."""
 
     seconds: float
@@ -43,7 +40,7 @@ class EstimateReport(_Part):
     basis: Line
 
 
-class GainsReport(_Part):
+class GainsReport(Part):
     """Before and after; null where it cannot be known."""
 
     documents_before: int
@@ -57,14 +54,14 @@ class GainsReport(_Part):
     limit: int
 
 
-class ServerReport(_Part):
+class ServerReport(Part):
     """The server that was asked."""
 
     version: Line
     topology: Topology
 
 
-class ModeReport(_Part):
+class ModeReport(Part):
     """A way to migrate."""
 
     name: str
@@ -72,28 +69,28 @@ class ModeReport(_Part):
     note: Line
 
 
-class PrivilegeReport(_Part):
+class PrivilegeReport(Part):
     """One action on one collection; an empty name stands for the database as a whole."""
 
     action: str
     collection: Line
 
 
-class MissingPrivilegeReport(_Part):
+class MissingPrivilegeReport(Part):
     """Something that a later command needs and the user may not do."""
 
     command: str
     privilege: PrivilegeReport
 
 
-class DiskReport(_Part):
+class DiskReport(Part):
     """The file system of the server's data, in bytes."""
 
     total: int
     used: int
 
 
-class NeedsReport(_Part):
+class NeedsReport(Part):
     """What a migration needs; null where the user may not know."""
 
     database: Line | None
@@ -108,7 +105,7 @@ class NeedsReport(_Part):
     oplog_seconds: float | None
 
 
-class LargeClientReport(_Part):
+class LargeClientReport(Part):
     """A client with one of the largest documents."""
 
     client_id: Id
@@ -116,7 +113,7 @@ class LargeClientReport(_Part):
     size: int
 
 
-class ReferenceReport(_Part):
+class ReferenceReport(Part):
     """A field of another collection that holds ids of bookings."""
 
     collection: Line
@@ -125,7 +122,7 @@ class ReferenceReport(_Part):
     hits: int
 
 
-class BarReport(_Part):
+class BarReport(Part):
     """One bar of a chart."""
 
     label: Id
@@ -133,7 +130,7 @@ class BarReport(_Part):
     is_over: bool
 
 
-class DistributionsReport(_Part):
+class DistributionsReport(Part):
     """What the charts show."""
 
     sessions_per_client: tuple[BarReport, ...]
@@ -143,7 +140,7 @@ class DistributionsReport(_Part):
     bookings_by_payment_status: tuple[BarReport, ...]
 
 
-class DryRunPart(_Part):
+class DryRunPart(Part):
     """What only a dry-run knows."""
 
     sampled: int | None = Field(

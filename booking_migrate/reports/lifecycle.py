@@ -1,32 +1,33 @@
-"""What the reports of `status` and `rollback` have beyond any other's. Fields are only ever added."""
+"""Build the reports of status, rollback, cutover, finalize, view and service-indexes from what was done."""
 
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.life.parts import (
+from booking_migrate.reports.model import NextStep, counts_report
+from booking_migrate.reports.model_lifecycle import (
     AbortedReport,
     CutoverReport,
     EarlierUndoneReport,
     FinalizedReport,
+    IndexesReport,
     IndexReport,
+    LifeReport,
     OptionReport,
     RunReport,
+    ServiceIndex,
     SinceReport,
     UndoneReport,
     ViewReport,
 )
-from booking_migrate.reports.model import NextStep, Report, counts_report
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.outcome import Counts
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
-    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    # The caller that has an outcome has loaded its module; other commands do not need it.
     from booking_migrate.cutover.run import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.drift import ChangesSince
@@ -35,19 +36,8 @@ if TYPE_CHECKING:
     from booking_migrate.stores.cutover import IndexNote
 
 
-class LifeReport(Report):
-    """What `status`, `rollback`, `cutover`, `finalize` or `view` has to say."""
-
-    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
-    undone: UndoneReport | None = Field(default=None, description="what rollback did")
-    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
-    aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
-    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
-    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
-
-
-def run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
-    """Runs as a report has them."""
+def _run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
+    """Return the runs as a report has them."""
     return tuple(
         RunReport(
             **standing.run.model_dump(include=set(RunReport.model_fields)),
@@ -76,7 +66,7 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
         source="",
         target=target or "",
         exit_code=ExitCode.DONE,
-        runs=run_reports(standings),
+        runs=_run_reports(standings),
     )
 
 
@@ -142,10 +132,7 @@ def _since(since: "ChangesSince", *, dropped: bool) -> SinceReport:
 
 
 def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
-    return tuple(
-        IndexReport(name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason)
-        for note in notes
-    )
+    return tuple(map(IndexReport.model_validate, notes))
 
 
 def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
@@ -308,4 +295,17 @@ def report_of_view(
         changed=changed,
         seconds=round(seconds, 3),
         view=ViewReport(name=name, shape=shape),
+    )
+
+
+def report_of_indexes(indexes: Sequence[ServiceIndex], *, run_id: str, source: str) -> IndexesReport:
+    """Make the report of `service-indexes`."""
+    return IndexesReport(
+        command="service-indexes",
+        run_id=run_id,
+        source=source,
+        target="",
+        exit_code=ExitCode.DONE,
+        changed=any(index.created for index in indexes),
+        indexes=tuple(indexes),
     )
