@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, counts_report
@@ -36,6 +36,18 @@ if TYPE_CHECKING:
     from booking_migrate.stores.cutover import IndexNote
 
 
+def _of_run(command: str, run: RunRecord, *, seconds: float = 0.0, **parts: Any) -> LifeReport:
+    """Build the report of a command on a run; without an exit code among the parts, of one that succeeded."""
+    return LifeReport(
+        **{"exit_code": ExitCode.DONE, **parts},
+        command=command,
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        seconds=round(seconds, 3),
+    )
+
+
 def _run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
     """Return the runs as a report has them."""
     return tuple(
@@ -53,13 +65,7 @@ def _run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
 
 
 def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
-    """Make the report of `status`.
-
-    Args:
-        standings: the runs.
-        run_id: the name of this invocation.
-        target: the target that was asked about; None for all.
-    """
+    """Build the report of `status`."""
     return LifeReport(
         command="status",
         run_id=run_id,
@@ -71,25 +77,18 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a rollback that came to its end.
-
-    Args:
-        outcome: what was undone.
-        seconds: how long it took.
-    """
+    """Build the report of a rollback that has finished."""
     run = outcome.run
     since = outcome.since
     is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
         since is None or since.is_nothing or outcome.is_discarded
     )
-    return LifeReport(
-        command="rollback",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+    return _of_run(
+        "rollback",
+        run,
         exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
         changed=not outcome.was_rolled_back,
-        seconds=round(seconds, 3),
+        seconds=seconds,
         undone=UndoneReport(
             already=outcome.was_rolled_back,
             unit=outcome.unit,
@@ -161,35 +160,16 @@ def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:
 
 
 def report_before_cutover(run: RunRecord) -> LifeReport:
-    """Make the report of a cut-over that is about to begin; its counts are those of the run.
-
-    Args:
-        run: the run whose target is to become the live collection.
-    """
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        counts=counts_report(Counts(**run.counts)) if run.counts else None,
-    )
+    """Build the report of a cut-over that is about to begin; its counts are those of the run."""
+    return _of_run("cutover", run, counts=counts_report(Counts(**run.counts)) if run.counts else None)
 
 
 def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
-    """Make the report of a cut-over that was aborted.
-
-    Args:
-        run: the run, whose result may be cut over again.
-        seconds: how long it took.
-    """
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        seconds=round(seconds, 3),
+    """Build the report of a cut-over that was aborted."""
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
         aborted=AbortedReport(live=run.source, refused_seconds=round(run.refused_seconds, 3)),
         next_steps=(
             NextStep(text="Cut over again:", command=command_of(run, "cutover")),
@@ -199,20 +179,12 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
 
 
 def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a cut-over that came to its end.
-
-    Args:
-        outcome: what was done.
-        seconds: how long it took.
-    """
+    """Build the report of a cut-over that has finished."""
     run = outcome.run
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        seconds=round(seconds, 3),
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
         cutover=CutoverReport(
             live=run.source,
             legacy=run.legacy or "",
@@ -242,26 +214,19 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
 
 
 def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a finalize that came to its end.
-
-    Args:
-        outcome: what was done.
-        seconds: how long it took.
-    """
+    """Build the report of a finalize that has finished."""
     run, verification = outcome.run, outcome.verification
     again = NextStep(
         text="See every mismatch with its values:",
         command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
     )
-    return LifeReport(
-        command="finalize",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+    return _of_run(
+        "finalize",
+        run,
         archive=run.archive,
         exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
         changed=outcome.is_done,
-        seconds=round(seconds, 3),
+        seconds=seconds,
         counts=None if verification is None else counts_report(verification.counts),
         mismatch_count=None if verification is None else verification.mismatch_count,
         finalized=FinalizedReport(
@@ -276,16 +241,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
 def report_of_view(
     *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
 ) -> LifeReport:
-    """Make the report of a view that was created or dropped.
-
-    Args:
-        run_id: the name of this invocation.
-        source: the collection that it is over.
-        name: the view's name.
-        shape: the shape that it shows; None if it was to be dropped.
-        changed: False if there was nothing to do.
-        seconds: how long it took.
-    """
+    """Build the report of a view that was created, or dropped if the shape is None."""
     return LifeReport(
         command="view",
         run_id=run_id,
@@ -299,7 +255,7 @@ def report_of_view(
 
 
 def report_of_indexes(indexes: Sequence[ServiceIndex], *, run_id: str, source: str) -> IndexesReport:
-    """Make the report of `service-indexes`."""
+    """Build the report of `service-indexes`."""
     return IndexesReport(
         command="service-indexes",
         run_id=run_id,

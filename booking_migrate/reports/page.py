@@ -39,15 +39,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
-    """A choice that is possible or not, with the reason."""
-
-    name: str
-    is_possible: bool
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
 class Figure:
     """One value with its name."""
 
@@ -58,9 +49,6 @@ class Figure:
 
     detail: str = ""
     """A longer note, for files only."""
-
-    tags: tuple[Tag, ...] = ()
-    """The value, for formats that can draw choices."""
 
     medium: Medium = Medium.ALL
     is_flagged: bool = False

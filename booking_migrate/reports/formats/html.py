@@ -14,6 +14,7 @@ FEWEST_COLUMNS = 6
 
 _MOST_BARS = 14
 _SAMPLES_SHOWN = 5
+_DETAILS_SHOWN = 10
 _LEAST_LENGTH = 0.6
 """The length of the shortest bar in percent: a few of many must still be seen."""
 
@@ -45,6 +46,7 @@ def render_html(page: Page) -> str:
         lengths_of_groups=lambda groups: _lengths([group.count for group in groups]),
         grouped=grouped,
         samples_of=_samples,
+        details_shown=_DETAILS_SHOWN,
     )
 
 

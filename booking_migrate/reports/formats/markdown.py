@@ -9,7 +9,8 @@ from booking_migrate.reports.page import Figure, Group, Item, Medium, Mood, Page
 _SIGNS = {Mood.GOOD: "✅", Mood.CAUTION: "⚠️", Mood.BAD: "❌"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")
 _SAMPLES_SHOWN = 3
-_DETAILS_SHOWN = 1
+_DETAILS_SHOWN = 10
+_DETAILS_BESIDE_TABLE = 1
 """Few, so that a verification with many mismatches stays within a page."""
 
 
@@ -31,7 +32,8 @@ def _parts(page: Page) -> Iterator[str]:
         yield f"**{_escaped(page.warning)}**"
     for section in page.shown_on(Medium.FILES):
         if content := list(_content(section)):
-            yield from [f"### {_escaped(section.title)}"] if section.title else []
+            title = _escaped(section.title) + (f": {_escaped(section.remark)}" if section.remark else "")
+            yield from [f"### {title}"] if title else []
             yield from content
     if report.next_steps:
         yield "### What to do next"
@@ -51,13 +53,18 @@ def _content(section: Section) -> Iterator[str]:
     if section.table is not None:
         yield _table(section.table.head, section.table.rows, right=section.table.right)
     if section.items:
-        yield "\n".join(line for item in section.items for line in _item(item))
+        most = _DETAILS_SHOWN if section.table is None else _DETAILS_BESIDE_TABLE
+        yield "\n".join(line for item in section.items for line in _item(item, most))
+    yield from (f"```console\n{command}\n```" for command in section.commands)
     yield from [_escaped(sentence) for sentence in (section.note, section.detail) if sentence]
 
 
-def _item(item: Item) -> Iterator[str]:
+def _item(item: Item, most: int) -> Iterator[str]:
     yield f"- {_escaped(item.text)}"
-    yield from (f"  - {_escaped(detail)}" for detail in item.details[:_DETAILS_SHOWN])
+    shown = item.details[:most]
+    yield from (f"  - {_escaped(detail)}" for detail in shown)
+    if item.count > len(shown):
+        yield f"  - and {grouped(item.count - len(shown))} more"
 
 
 def _figures(head: tuple[str, ...], figures: tuple[Figure, ...], *, right: int) -> str:

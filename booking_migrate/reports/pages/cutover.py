@@ -11,7 +11,7 @@ from booking_migrate.reports.model_lifecycle import (
     ViewReport,
 )
 from booking_migrate.reports.numbers import duration, grouped, plural
-from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Verdict
+from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.parts import final_verdict
 from booking_migrate.reports.pages.runs import outcome_check
 from booking_migrate.stores.views import Shape
@@ -20,65 +20,43 @@ from booking_migrate.stores.views import Shape
 def cutover_page(report: LifeReport, cutover: CutoverReport) -> Page:
     """Return the page of a cut-over."""
     explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
-    refused = duration(cutover.refused_seconds)
-    figures = (
-        Figure("writes refused", refused, "from the fence to the swap"),
-        Figure("carried", grouped(cutover.carried), "rejected bookings, in their old shape"),
-    )
     route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
-    return _page(
-        report,
-        Verdict(Mood.GOOD, "Cut over", explanation),
-        Section(medium=Medium.FILES, figures=figures),
-        Section(medium=Medium.TERMINAL, items=tuple(_switched(cutover, refused))),
-        route=route,
-    )
+    return _page(report, Verdict(Mood.GOOD, "Cut over", explanation), *_switched(cutover), route=route)
 
 
-def _switched(cutover: CutoverReport, refused: str) -> Iterator[Item]:
-    yield Item(f"writes were refused for {refused}")
-    yield Item(f"old bookings are kept in {cutover.legacy}")
+def _switched(cutover: CutoverReport) -> Iterator[str]:
+    yield f"writes were refused for {duration(cutover.refused_seconds)}"
+    yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
-        yield Item(f"{plural(cutover.caught_up, 'client document')} brought up to date")
+        yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
     if cutover.carried:
-        yield Item(f"{plural(cutover.carried, 'rejected booking')} carried along in the old shape")
+        yield f"{plural(cutover.carried, 'rejected booking')} carried along in the old shape"
     for index in cutover.indexes:
         if index.recreated_as is not None:
-            yield Item(f"index {index.name} ({index.keys}) is now {index.recreated_as}")
+            yield f"index {index.name} ({index.keys}) is now {index.recreated_as}"
     for option in cutover.options:
         if option.kept:
-            yield Item(f"option {option.name} was kept: {option.definition}")
+            yield f"option {option.name} was kept: {option.definition}"
 
 
 def abort_page(report: LifeReport, aborted: AbortedReport) -> Page:
     """Return the page of a cut-over that was aborted."""
     explanation = f"{aborted.live} is live as before and accepts writes; {report.target} is kept."
-    refused = duration(aborted.refused_seconds)
-    figure = Figure("writes refused", refused, "by the cut-over that was cut off")
-    return _page(
-        report,
-        Verdict(Mood.GOOD, "Cut-over aborted", explanation),
-        Section(medium=Medium.FILES, figures=(figure,)),
-        Section(medium=Medium.TERMINAL, items=(Item(f"writes were refused for {refused}"),)),
-    )
+    refused = f"writes were refused for {duration(aborted.refused_seconds)}"
+    return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), refused)
 
 
 def finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     """Return the page of a finalize."""
-    verdict = Verdict(Mood.GOOD, "Finalized", f"{finalized.archive} is dropped; there is no way back.")
-    if not finalized.dropped:
+    archive, changed = finalized.archive, finalized.documents_changed
+    if finalized.dropped:
+        verdict = Verdict(Mood.GOOD, "Finalized", f"{archive} is dropped; there is no way back.")
+    else:
         found = grouped(report.mismatch_count or 0)
-        explanation = f"{finalized.archive} is still there: the verification found mismatches ({found})."
+        explanation = f"{archive} is still there: the verification found mismatches ({found})."
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
-    changed = finalized.documents_changed
-    said = f"legacyBookingId taken out of {plural(changed, 'client document')}"
-    figure = Figure("legacyBookingId", grouped(changed), "client documents that it was taken out of")
-    return _page(
-        report,
-        verdict,
-        Section(medium=Medium.FILES, figures=(figure,)),
-        Section(medium=Medium.TERMINAL, items=(Item(said),) if changed else ()),
-    )
+    said = [f"legacyBookingId taken out of {plural(changed, 'client document')}"] if changed else []
+    return _page(report, verdict, *said)
 
 
 def view_page(report: LifeReport, view: ViewReport) -> Page:
@@ -93,12 +71,11 @@ def view_page(report: LifeReport, view: ViewReport) -> Page:
     return _page(report, Verdict(Mood.GOOD, headline, explanation))
 
 
-def _page(report: LifeReport, done: Verdict, *sections: Section, route: str = "") -> Page:
+def _page(report: LifeReport, done: Verdict, *lines: str, route: str = "") -> Page:
     verdict = final_verdict(report, done, is_done=True)
     name = "cut-over" if report.command == "cutover" else report.command
-    return Page(
-        report, verdict, sections=sections, checks=(outcome_check(report, name, verdict),), route=route
-    )
+    check = outcome_check(report, name, verdict)
+    return Page(report, verdict, (Section(items=tuple(map(Item, lines))),), (check,), route)
 
 
 def indexes_page(report: IndexesReport) -> Page:

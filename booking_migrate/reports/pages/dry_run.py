@@ -23,7 +23,6 @@ from booking_migrate.reports.page import (
     Result,
     Section,
     Table,
-    Tag,
     Verdict,
 )
 from booking_migrate.reports.pages.migrate import NOTHING_TO_MIGRATE
@@ -34,12 +33,10 @@ from booking_migrate.reports.pages.parts import (
     finding_groups,
     rejection_check,
     rejection_sections,
-    spent_sections,
 )
 
 _REASONS_SHOWN = 5
 _RISKS_SHOWN = 9
-_BLOCKERS_SHOWN = 4
 _LINES_SHOWN = 10
 _FOLLOWING = frozenset({"sessions", "client documents"})
 """Counts that follow from others, so that a terminal leaves them out."""
@@ -113,17 +110,13 @@ def _blocker_check(part: DryRunPart) -> Check:
 
 def _sections(report: DryRunReport) -> Iterator[Section]:
     part = report.dry_run
-    yield from _blockers(part)
+    blockers = [Item(f"{each.message}.", Mood.BAD, (each.hint,)) for each in part.blockers]
+    yield Section(title="Blockers", items=tuple(blockers))
     yield Section(figures=_figures(report))
     yield from rejection_sections(report, most_reasons=_REASONS_SHOWN)
-    yield from spent_sections(report, Medium.FILES)
     if report.findings:
-        yield Section(
-            title="What could hurt",
-            findings=finding_groups(report),
-            most=_RISKS_SHOWN,
-            is_brief=True,
-        )
+        findings = finding_groups(report)
+        yield Section(title="What could hurt", findings=findings, most=_RISKS_SHOWN, is_brief=True)
     if part.references:
         rows = [
             (f"{each.collection}.{each.field}", f"{grouped(each.hits)} of {grouped(each.sampled)}")
@@ -139,16 +132,6 @@ def _sections(report: DryRunReport) -> Iterator[Section]:
         title="What it gains", facts=tuple(_gains(report)), head=("", "Before → after", ""), is_half=True
     )
     yield from _charts(part)
-
-
-def _blockers(part: DryRunPart) -> Iterator[Section]:
-    """Yield the blockers; the verdict on a terminal has the first one already."""
-    if len(part.blockers) > 1:
-        lines = [Item(each.message) for each in part.blockers[:_BLOCKERS_SHOWN]]
-        yield Section(title="Blockers", medium=Medium.TERMINAL, items=tuple(lines))
-    if part.blockers:
-        full = [Item(f"{each.message}. {each.hint}".strip(), Mood.BAD) for each in part.blockers]
-        yield Section(title="Blockers", medium=Medium.FILES, items=tuple(full))
 
 
 def _figures(report: DryRunReport) -> tuple[Figure, ...]:
@@ -181,11 +164,7 @@ def _needs(part: DryRunPart) -> Iterator[Figure]:
     else:
         modes = [f"{mode.name} {'yes' if mode.possible else 'no'} ({mode.note})" for mode in needs.modes]
         yield Figure("server", f"MongoDB {needs.server.version}, {needs.server.topology.value}")
-        yield Figure(
-            "modes",
-            "; ".join(modes),
-            tags=tuple(Tag(mode.name, mode.possible, mode.note) for mode in needs.modes),
-        )
+        yield Figure("modes", "; ".join(modes))
         yield _privileges(needs)
         yield from _indexes(needs)
         yield from _disk(needs)
@@ -211,7 +190,7 @@ def _gains(report: DryRunReport) -> Iterator[Figure]:
     yield Figure("largest document", f"{about}{size(gains.largest_document)}", limit)
     if report.spent:
         sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.spent.items())
-        yield Figure("spent", sums, medium=Medium.TERMINAL)
+        yield Figure("spent", sums)
 
 
 def _charts(part: DryRunPart) -> Iterator[Section]:

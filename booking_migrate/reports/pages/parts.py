@@ -81,13 +81,11 @@ def rejection_sections(report: Report, *, most_reasons: int = _REASONS_SHOWN) ->
         )
 
 
-def spent_sections(report: Report, medium: Medium = Medium.ALL) -> Iterator[Section]:
+def spent_sections(report: Report) -> Iterator[Section]:
     """Yield the sums of the sessions' prices, by currency."""
     if report.spent:
         sums = tuple(Figure(currency, money(total)) for currency, total in report.spent.items())
-        yield Section(
-            title="Spent", medium=medium, figures=sums, head=("Currency", "Sum"), most=_CURRENCIES_SHOWN
-        )
+        yield Section(title="Spent", figures=sums, head=("Currency", "Sum"), most=_CURRENCIES_SHOWN)
 
 
 def finding_sections(report: Report) -> Iterator[Section]:

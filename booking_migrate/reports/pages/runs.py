@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 
 from booking_migrate.reports.model_lifecycle import LifeReport, RunReport, SinceReport, UndoneReport
 from booking_migrate.reports.numbers import duration, grouped, plural
-from booking_migrate.reports.page import Check, Figure, Item, Medium, Mood, Page, Result, Section, Verdict
+from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.parts import error_check, final_verdict, route_line
 from booking_migrate.runs.states import in_words
-
-_SAMPLES_SHOWN = 3
 
 
 def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
@@ -22,11 +20,10 @@ def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
 def status_page(report: LifeReport) -> Page:
     """Return the page of status: one section a run."""
     verdict = final_verdict(report, _status(report.runs), is_done=True)
-    figures = [Figure(run.run_id, _state(run), f"{run.source} -> {run.target}") for run in report.runs]
     return Page(
         report,
         verdict,
-        sections=(Section(medium=Medium.FILES, figures=tuple(figures)), *map(_run, report.runs)),
+        sections=tuple(map(_run, report.runs)),
         checks=(outcome_check(report, "no-run-is-stale", verdict),),
     )
 
@@ -69,7 +66,6 @@ def _run(run: RunReport) -> Section:
         title=run.run_id,
         remark=_state(run),
         is_flagged=run.stale or run.problem is not None,
-        medium=Medium.TERMINAL,
         items=tuple(items),
         commands=run.possible,
     )
@@ -97,10 +93,7 @@ def rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
     return Page(
         report,
         verdict,
-        sections=(
-            Section(medium=Medium.FILES, figures=tuple(_figures(undone))),
-            Section(medium=Medium.TERMINAL, items=tuple(_items(undone))),
-        ),
+        sections=(Section(items=tuple(_items(undone))),),
         checks=(outcome_check(report, "as-before-the-run", verdict),),
         route=f"run {report.run_id}: {route_line(report)}",
     )
@@ -132,20 +125,6 @@ def _restored(since: SinceReport) -> Verdict:
         return Verdict(Mood.GOOD, "Rolled back", explanation)
     explanation = "The old bookings are live again; what happened since was kept, and is listed."
     return Verdict(Mood.CAUTION, "Rolled back, with what happened since", explanation)
-
-
-def _figures(undone: UndoneReport) -> Iterator[Figure]:
-    since = undone.since
-    kept = ", ".join(undone.kept_ids[:_SAMPLES_SHOWN]) or "nothing that others changed"
-    yield Figure("removed", grouped(undone.removed), f"what the run had created, each a {undone.unit}")
-    yield Figure("restored", grouped(undone.restored), "again what they were before the run")
-    if since is not None:
-        later = "dropped" if since.dropped else "in client documents of the new shape"
-        changed = "dropped" if since.dropped else "in the old bookings"
-        yield Figure("booked since", grouped(since.later), later)
-        yield Figure("changed since", grouped(since.changed), changed)
-        yield Figure("session gone", grouped(since.missing), "their bookings are back")
-    yield Figure("kept", grouped(undone.kept), kept)
 
 
 def _items(undone: UndoneReport) -> Iterator[Item]:
