@@ -36,7 +36,7 @@ def check_report_path(path: Path) -> None:
     """Check, before anything runs, that a report can be written to a path.
 
     Raises:
-        BadConfiguration: the suffix stands for no format, or as `check_output_path`.
+        BadConfiguration: the suffix does not stand for a format, or as `check_output_path`.
     """
     if path.suffix.lower() not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)
@@ -55,7 +55,7 @@ def check_output_path(option: str, path: Path) -> None:
     if path.exists() and not path.is_file():
         raise BadConfiguration(option, f"{str(path)!r} is not a regular file")
     if not path.parent.is_dir():
-        raise BadConfiguration(option, f"there is no folder {str(path.parent)!r}")
+        raise BadConfiguration(option, f"the folder {str(path.parent)!r} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise BadConfiguration(option, f"the folder {str(path.parent)!r} may not be written")
 

@@ -139,16 +139,16 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
     if outcome.remaining:
         target = shlex.quote(outcome.run.target)
         yield NextStep(
-            text="Earlier runs into the same target still stand; undo them too:",
+            text="Earlier runs into the same target are not undone. To undo them:",
             command=f"booking-migrate rollback --target {target}",
         )
     if outcome.kept:
         yield NextStep(
-            text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."
+            text=f"Review what was kept, and decide with those who changed it what to do with each {outcome.unit}."
         )
     if since is not None and since.later and not outcome.is_discarded:
         yield NextStep(
-            text="Sessions booked since stand in client documents beside the old bookings; the old application does not read them."
+            text="Sessions booked since are in client documents beside the old bookings; the old application does not read them."
         )
     yield from _left_out(outcome.indexes)
 
@@ -207,7 +207,7 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
                 if not note.is_kept
             ),
             NextStep(
-                text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
+                text=f"Drop {run.legacy} when you are sure that you do not need the old bookings any more."
             ),
         ),
     )
@@ -217,7 +217,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
     """Build the report of a finalize that has finished."""
     run, verification = outcome.run, outcome.verification
     again = NextStep(
-        text="See every mismatch with its values:",
+        text="List every mismatch with its values:",
         command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
     )
     return _of_run(
@@ -241,7 +241,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
 def report_of_view(
     *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
 ) -> LifeReport:
-    """Build the report of a view that was created, or dropped if the shape is None."""
+    """Build the report of a view that was created, or dropped if it does not have a shape."""
     return LifeReport(
         command="view",
         run_id=run_id,

@@ -88,12 +88,12 @@ class EngineReport(Part):
 
     engine: str = Field(description="server or stream")
     reason: Line = Field(description="why this engine did it")
-    ranges: int = Field(description="ranges of clients that were given to it as a whole")
-    documents: int = Field(description="documents of the source that it dealt with")
+    ranges: int = Field(description="ranges of clients that it processed as a whole")
+    documents: int = Field(description="documents of the source that it processed")
 
 
 class FindingReport(Part):
-    """Something that is no reason to reject but that somebody should know."""
+    """Something that the user should know although nothing is rejected for it."""
 
     kind: str = Field(description="a stable name")
     title: Line
@@ -103,7 +103,7 @@ class FindingReport(Part):
 
 
 class ErrorReport(Part):
-    """Why the command did not do what it was asked to."""
+    """Why the command failed."""
 
     kind: str = Field(description="the error's name, such as PlaceNotFound")
     message: Line
@@ -114,11 +114,11 @@ class NextStep(Part):
     """Something worth doing after this run."""
 
     text: Line
-    command: Line | None = Field(default=None, description="what to type, if there is something to type")
+    command: Line | None = Field(default=None, description="the command to type, if any")
 
 
 class MismatchReport(Part):
-    """One thing that verify found not to be as it must be."""
+    """One difference that verify found."""
 
     kind: str = Field(description="missing, extra, duplicate, content, totals, order or client")
     client_id: Id | None
@@ -130,7 +130,7 @@ class MismatchReport(Part):
 
 
 class RuleReport(Part):
-    """How one rule of verify fared."""
+    """The result of one rule of verify."""
 
     rule: str = Field(description="a stable name")
     mismatch_count: int = Field(description="how many mismatches break it")
@@ -143,7 +143,7 @@ class VerificationReport(Part):
     rules: tuple[RuleReport, ...] = Field(description="one for each rule that was checked")
     clients_checked: int
     clients_seen: int = Field(description="the clients of both sides")
-    sampled: bool = Field(description="whether only some clients were checked, chosen by chance")
+    sampled: bool = Field(description="whether only some clients were checked, chosen at random")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
     changed_sessions: int = Field(
         default=0, description="sessions that the new application has changed since, which was allowed"
@@ -171,22 +171,22 @@ class ExplanationReport(Part):
     fields: tuple[ExplainedField, ...]
     reasons: tuple[str, ...] = Field(description="why it was rejected; the first one counts")
     details: tuple[Line, ...] = Field(default=(), description="the fields at fault and what was found there")
-    mismatches: tuple[MismatchReport, ...] = Field(description="what is not as it must be")
+    mismatches: tuple[MismatchReport, ...] = Field(description="what differs")
 
 
 class Report(Part):
-    """What one command did. A connection string never stands in it."""
+    """What one command did. It never contains a connection string."""
 
     schema_version: Literal[1] = Field(default=1, description="the version of this format")
     tool_version: str = Field(default=__version__, description="the version of the program")
     command: str = Field(description="the command that ran")
-    run_id: str = Field(description="made of the time and chance; it stands in reports, never in data")
+    run_id: str = Field(
+        description="unique id of the run (UTC time and a random suffix); never written to migrated data"
+    )
     source: Line = Field(description="the source place as given")
     target: Line = Field(description="the target place as given")
     exit_code: ExitCode = Field(description="the exit code of the command")
-    error: ErrorReport | None = Field(
-        default=None, description="null if the command came to its end, and its hook"
-    )
+    error: ErrorReport | None = Field(default=None, description="null if the command and its hook succeeded")
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
     rejections: tuple[RejectionReport, ...] = Field(
         default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
@@ -197,19 +197,17 @@ class Report(Part):
     )
     findings: tuple[FindingReport, ...] = Field(
         default=(),
-        description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: no reason to reject, but worth knowing",
+        description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: not a reason to reject, but worth knowing",
     )
     archive: Line | None = Field(default=None, description="in place: the collection with the old bookings")
-    passes: int | None = Field(
-        default=None, description="in place: how often the collection was gone through"
-    )
+    passes: int | None = Field(default=None, description="in place: the number of passes over the collection")
     documents_written: int = Field(default=0, description="client documents new in the target")
     documents_changed: int = Field(default=0, description="client documents of the target that were changed")
     documents_removed: int = Field(
         default=0,
-        description="client documents of earlier runs that were removed: their clients have no bookings any more",
+        description="client documents of earlier runs that were removed: their clients do not have bookings any more",
     )
-    changed: bool = Field(default=False, description="whether the target is other than before")
+    changed: bool = Field(default=False, description="whether the target was changed")
     engines: tuple[EngineReport, ...] = Field(
         default=(),
         description="always empty since the program converts all bookings itself; kept for readers of older reports",
@@ -231,7 +229,7 @@ class Report(Part):
 def report_of_migration(
     outcome: MigrationOutcome, *, run_id: str, source: str, target: str, next_steps: Sequence[NextStep]
 ) -> Report:
-    """Make the report of a migration that came to its end.
+    """Build the report of a migration that has finished.
 
     Args:
         outcome: what the engine did.
@@ -279,7 +277,7 @@ def finding_reports(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
 def report_of_failure(
     error: ErrorReport, *, command: str, run_id: str, source: str, target: str, exit_code: ExitCode
 ) -> Report:
-    """Make the report of a command that failed; what it had counted until then is not known."""
+    """Build the report of a command that failed; what it had counted until then is not known."""
     return Report(
         command=command, run_id=run_id, source=source, target=target, exit_code=exit_code, error=error
     )

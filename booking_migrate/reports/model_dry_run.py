@@ -1,4 +1,4 @@
-"""What a dry-run's report has beyond any other's. Its JSON form is an API: fields are only ever added."""
+"""The JSON model of dry-run: the common report with a part of its own. Fields are only ever added."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BlockerReport(Part):
-    """Something for which `migrate` would be refused."""
+    """A reason for which `migrate` would be refused."""
 
     kind: str
     message: Line
@@ -77,7 +77,7 @@ class PrivilegeReport(Part):
 
 
 class MissingPrivilegeReport(Part):
-    """Something that a later command needs and the user may not do."""
+    """A privilege that a later command needs and the user lacks."""
 
     command: str
     privilege: PrivilegeReport
@@ -91,7 +91,7 @@ class DiskReport(Part):
 
 
 class NeedsReport(Part):
-    """What a migration needs; null where the user may not know."""
+    """What a migration needs; null where the user lacks the privilege to read it."""
 
     database: Line | None
     server: ServerReport | None
@@ -147,7 +147,7 @@ class DryRunPart(Part):
         description="how many bookings were looked at; null if all. If not null, every figure is estimated"
     )
     blockers: tuple[BlockerReport, ...] = Field(
-        description="[{`kind`, `message`, `hint`}]: what `migrate` would be refused for"
+        description="[{`kind`, `message`, `hint`}]: why `migrate` would be refused"
     )
     estimate: EstimateReport = Field(
         description="{`seconds`, `rate`, `basis`}: how long `migrate` will take, from bookings a second in this dry-run"
@@ -156,7 +156,7 @@ class DryRunPart(Part):
         description="documents, data and indexes before and after, in bytes; the largest document and the limit"
     )
     needs: NeedsReport = Field(
-        description="server, modes, missing privileges, indexes, disk, oplog; null where the user may not know"
+        description="server, modes, missing privileges, indexes, disk, oplog; null where the user lacks the privilege to read it"
     )
     largest_clients: tuple[LargeClientReport, ...] = Field(
         description="[{`client_id`, `sessions`, `size`}]: the ten largest documents"
@@ -170,7 +170,7 @@ class DryRunPart(Part):
 
 
 class DryRunReport(Report):
-    """The report of a dry-run that came to its end; `migrated` and the like say what `migrate` would report."""
+    """The report of a dry-run that has finished; `migrated` and the like say what `migrate` would report."""
 
     dry_run: DryRunPart = Field(description="what only a dry-run knows")
 
@@ -184,7 +184,7 @@ def report_of_dry_run(
     rejects: str | None,
     next_steps: Sequence[NextStep],
 ) -> DryRunReport:
-    """Make the report of a dry-run.
+    """Build the report of a dry-run.
 
     Args:
         outcome: what the engine found.

@@ -51,7 +51,7 @@ def render_html(page: Page) -> str:
 
 
 def _rows(sections: Sequence[Section]) -> Iterator[list[Section]]:
-    """Yield the sections that stand beside each other on a wide page; most stand alone."""
+    """Yield the sections by row: those that may stand beside each other on a wide page share one."""
     drawn = [section for section in sections if _has_content(section)]
     for is_half, neighbours in groupby(drawn, key=lambda section: section.is_half):
         if is_half:

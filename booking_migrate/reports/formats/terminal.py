@@ -13,7 +13,7 @@ from rich.text import Text
 
 from booking_migrate.reports.command_line import continued
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.reports.numbers import grouped, samples
+from booking_migrate.reports.numbers import grouped, plural, samples
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
 from booking_migrate.reports.pages import page_of
 
@@ -132,7 +132,9 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
             yield _indented(Text(listed[-1], style="dim", overflow="fold"))
     if rest:
         count = sum(group.count for group in rest)
-        yield Text(f"and {grouped(count)} for {len(rest)} more reasons", style="dim")
+        yield Text(
+            f"{plural(len(rest), 'more reason')}: {plural(count, 'booking')} (see --report)", style="dim"
+        )
 
 
 def _findings(section: Section) -> Iterable[RenderableType]:
@@ -155,7 +157,9 @@ def _brief_findings(section: Section, width: int) -> Iterable[RenderableType]:
         room = width - len(line) - 4
         yield line.append(f"  {listed}", style="dim") if len(listed) <= room else line
     if rest:
-        yield Text(f"and {len(rest)} more risks; --report FILE.html has all, with advice", style="dim")
+        yield Text(
+            f"{plural(len(rest), 'more risk')} (see --report FILE.html, which has advice too)", style="dim"
+        )
 
 
 def _grid(table: Table) -> Grid:

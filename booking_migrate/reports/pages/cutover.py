@@ -30,7 +30,7 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
     if cutover.caught_up:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
     if cutover.carried:
-        yield f"{plural(cutover.carried, 'rejected booking')} carried along in the old shape"
+        yield f"{plural(cutover.carried, 'rejected booking')} carried over in the old shape"
     for index in cutover.indexes:
         if index.recreated_as is not None:
             yield f"index {index.name} ({index.keys}) is now {index.recreated_as}"
@@ -50,12 +50,12 @@ def finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     """Return the page of a finalize."""
     archive, changed = finalized.archive, finalized.documents_changed
     if finalized.dropped:
-        verdict = Verdict(Mood.GOOD, "Finalized", f"{archive} is dropped; there is no way back.")
+        verdict = Verdict(Mood.GOOD, "Finalized", f"{archive} was dropped; this cannot be undone.")
     else:
         found = grouped(report.mismatch_count or 0)
-        explanation = f"{archive} is still there: the verification found mismatches ({found})."
+        explanation = f"{archive} still exists: mismatches found by the verification: {found}."
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
-    said = [f"legacyBookingId taken out of {plural(changed, 'client document')}"] if changed else []
+    said = [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
     return _page(report, verdict, *said)
 
 
@@ -63,7 +63,7 @@ def view_page(report: LifeReport, view: ViewReport) -> Page:
     """Return the page of a view that was created or dropped."""
     if view.shape is None:
         headline = "View dropped" if report.changed else "Nothing to drop"
-        explanation = f"{view.name} {'is gone' if report.changed else 'was not there'}."
+        explanation = f"{view.name} {'was dropped' if report.changed else 'does not exist'}."
     else:
         headline = "View created" if report.changed else "Nothing to do"
         unit = "one document per booking" if view.shape is Shape.OLD else "one document per client"
@@ -84,7 +84,7 @@ def indexes_page(report: IndexesReport) -> Page:
     headline = f"{created} of {len(report.indexes)} indexes created" if created else "Nothing to do"
     facts = [
         Figure(
-            "created" if index.created else "there",
+            "created" if index.created else "exists",
             f"{index.collection}: {', '.join(index.fields)}{' (unique)' if index.unique else ''}, for {index.purpose}",
         )
         for index in report.indexes

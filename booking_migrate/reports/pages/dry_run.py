@@ -1,4 +1,4 @@
-"""The page of a dry-run: whether to migrate, what would happen, what it needs, and what it gains."""
+"""The page of a dry-run: whether to migrate, what would happen, requirements, and the collections before and after."""
 
 from collections.abc import Iterator, Sequence
 
@@ -56,8 +56,8 @@ def dry_run_page(report: DryRunReport) -> Page:
             rejection_check(report),
             _blocker_check(part),
         ),
-        route=f"{report.source} -> {report.target}, looked for {duration(report.seconds)}, nothing written",
-        remark="nothing written",
+        route=f"{report.source} -> {report.target}, read in {duration(report.seconds)}; nothing was written",
+        remark="nothing was written",
         warning=f"Every figure is estimated from a sample of {sampled} bookings." if sampled else "",
     )
 
@@ -84,7 +84,7 @@ def _verdict(report: DryRunReport) -> Verdict:
         headline = f"Ready, but {about}{plural(counts.rejected, 'booking')} would be rejected"
         return Verdict(Mood.CAUTION, headline, explanation)
     if part.sampled is not None:
-        return Verdict(Mood.CAUTION, "Ready, as far as a sample shows", explanation)
+        return Verdict(Mood.CAUTION, "Ready, judging by a sample", explanation)
     return Verdict(Mood.GOOD, "Ready to migrate", explanation)
 
 
@@ -116,20 +116,20 @@ def _sections(report: DryRunReport) -> Iterator[Section]:
     yield from rejection_sections(report, most_reasons=_REASONS_SHOWN)
     if report.findings:
         findings = finding_groups(report)
-        yield Section(title="What could hurt", findings=findings, most=_RISKS_SHOWN, is_brief=True)
+        yield Section(title="Risks", findings=findings, most=_RISKS_SHOWN, is_brief=True)
     if part.references:
         rows = [
             (f"{each.collection}.{each.field}", f"{grouped(each.hits)} of {grouped(each.sampled)}")
             for each in part.references
         ]
         yield Section(
-            title="Who refers to bookings",
+            title="References to bookings",
             medium=Medium.FILES,
             table=Table(("Field", "Sampled values that are ids of bookings"), tuple(rows), right=1),
         )
-    yield Section(title="What it needs", facts=tuple(_needs(part)), head=("Need", "", ""), is_half=True)
+    yield Section(title="Requirements", facts=tuple(_needs(part)), head=("Requirement", "", ""), is_half=True)
     yield Section(
-        title="What it gains", facts=tuple(_gains(report)), head=("", "Before → after", ""), is_half=True
+        title="Before and after", facts=tuple(_gains(report)), head=("", "Before → after", ""), is_half=True
     )
     yield from _charts(part)
 
@@ -160,7 +160,7 @@ def _needs(part: DryRunPart) -> Iterator[Figure]:
     """Yield what the migration needs, one row a subject."""
     needs = part.needs
     if needs.server is None:
-        yield Figure("server", "none asked", "only files are known")
+        yield Figure("server", "none", "only files are used")
     else:
         modes = [f"{mode.name} {'yes' if mode.possible else 'no'} ({mode.note})" for mode in needs.modes]
         yield Figure("server", f"MongoDB {needs.server.version}, {needs.server.topology.value}")
@@ -190,7 +190,7 @@ def _gains(report: DryRunReport) -> Iterator[Figure]:
     yield Figure("largest document", f"{about}{size(gains.largest_document)}", limit)
     if report.spent:
         sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.spent.items())
-        yield Figure("spent", sums)
+        yield Figure("total price", sums, detail="of all sessions, cancelled and refunded ones included")
 
 
 def _charts(part: DryRunPart) -> Iterator[Section]:
@@ -208,7 +208,9 @@ def _charts(part: DryRunPart) -> Iterator[Section]:
     )
     yield from _chart("Document sizes", "client documents, against the limit", shown.document_sizes)
     yield from _chart("Bookings by status", "bookings, as they are in the source", shown.bookings_by_status)
-    yield from _chart("Bookings by payment status", "bookings, likewise", shown.bookings_by_payment_status)
+    yield from _chart(
+        "Bookings by payment status", "bookings, as they are in the source", shown.bookings_by_payment_status
+    )
     if part.largest_clients:
         yield _largest_clients(part)
 
@@ -262,9 +264,9 @@ def _largest_clients(part: DryRunPart) -> Section:
 def _privileges(needs: NeedsReport) -> Figure:
     missing = needs.missing_privileges
     if missing is None:
-        return Figure("privileges", "unknown", detail="the server does not tell this user")
+        return Figure("privileges", "unknown", detail="this user may not read them")
     if not missing:
-        return Figure("privileges", "all there")
+        return Figure("privileges", "complete")
     actions = dict.fromkeys(one.privilege.action for one in missing)
     commands = dict.fromkeys(one.command for one in missing)
     detail = [f"{command}: {'; '.join(_lacking(needs, missing, command))}" for command in commands]
@@ -288,13 +290,13 @@ def _lacking(needs: NeedsReport, missing: Sequence[MissingPrivilegeReport], comm
 def _indexes(needs: NeedsReport) -> list[Figure]:
     said = []
     if needs.has_unique_index is not None:
-        made = "is there" if needs.has_unique_index else "will be made first"
+        made = "exists" if needs.has_unique_index else "will be created first"
         said.append(f"unique on clientId of the target {made}")
     if needs.has_source_index is not None:
         said.append(
             "clientId of the source is indexed"
             if needs.has_source_index
-            else "clientId of the source has none, so the server sorts on its disk"
+            else "clientId of the source is not indexed, so the server sorts on disk"
         )
     return [Figure("indexes", "; ".join(said))] if said else []
 
@@ -311,5 +313,5 @@ def _disk(needs: NeedsReport) -> list[Figure]:
 
 def _oplog(needs: NeedsReport) -> Figure:
     if needs.oplog_seconds is None:
-        return Figure("oplog", "unknown", "this user may not see it")
-    return Figure("oplog", f"reaches back {duration(needs.oplog_seconds)}")
+        return Figure("oplog", "unknown", "this user may not read it")
+    return Figure("oplog", f"covers the last {duration(needs.oplog_seconds)}")

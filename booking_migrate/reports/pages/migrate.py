@@ -49,7 +49,7 @@ def _verdict(report: Report) -> Verdict:
         headline = f"Done, but {plural(counts.rejected, 'booking')} {were} rejected"
         return Verdict(Mood.CAUTION, headline, f"{accounted(counts)}.")
     if not report.changed:
-        explanation = f"{accounted(counts)}, and all of it was in the target already."
+        explanation = f"{accounted(counts)}, and all of them were in the target already."
         return Verdict(Mood.GOOD, "Nothing to do", explanation)
     return Verdict(Mood.GOOD, "Migrated", f"{accounted(counts)}, and none was rejected.")
 
@@ -57,8 +57,8 @@ def _verdict(report: Report) -> Verdict:
 def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:
     figures = [
         count_figure("scanned", counts.scanned, "bookings in the source"),
-        count_figure("migrated", counts.migrated, "became sessions now"),
-        count_figure("already migrated", counts.already_migrated, "were sessions before"),
+        count_figure("migrated", counts.migrated, "newly converted to sessions"),
+        count_figure("already migrated", counts.already_migrated, "were sessions before this run"),
         count_figure("rejected", counts.rejected, "cannot be converted"),
         *conflict_figures(counts),
         count_figure("clients", counts.clients, "with at least one session"),
@@ -68,7 +68,9 @@ def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:
     ]
     if report.documents_removed:
         removed = report.documents_removed
-        figures.append(count_figure("documents removed", removed, "their clients have no bookings any more"))
+        figures.append(
+            count_figure("documents removed", removed, "their clients do not have bookings any more")
+        )
     if counts.client_documents:
         figures.append(count_figure("client documents", counts.client_documents, "already in the source"))
     return tuple(figures)

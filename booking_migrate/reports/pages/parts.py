@@ -65,7 +65,7 @@ def conflict_figures(counts: CountsReport) -> Iterator[Figure]:
     """Yield the number of conflicts, if there are any."""
     if counts.conflicts:
         yield count_figure(
-            "of them conflicts", counts.conflicts, "a changed client document has other content"
+            "of them conflicts", counts.conflicts, "client documents that others wrote or changed differ"
         )
 
 
@@ -77,7 +77,7 @@ def rejection_sections(report: Report, *, most_reasons: int = _REASONS_SHOWN) ->
             groups=tuple(Group(each.reason, each.count, each.sample_ids) for each in report.rejections),
             head=("Reason", "Bookings", "Such as"),
             most=most_reasons,
-            detail="" if report.rejects is None else f"All of them are in {report.rejects}.",
+            detail="" if report.rejects is None else f"All rejected bookings are in {report.rejects}.",
         )
 
 
@@ -85,7 +85,13 @@ def spent_sections(report: Report) -> Iterator[Section]:
     """Yield the sums of the sessions' prices, by currency."""
     if report.spent:
         sums = tuple(Figure(currency, money(total)) for currency, total in report.spent.items())
-        yield Section(title="Spent", figures=sums, head=("Currency", "Sum"), most=_CURRENCIES_SHOWN)
+        yield Section(
+            title="Total price by currency",
+            remark="of all sessions, cancelled and refunded ones included",
+            figures=sums,
+            head=("Currency", "Sum"),
+            most=_CURRENCIES_SHOWN,
+        )
 
 
 def finding_sections(report: Report) -> Iterator[Section]:

@@ -30,21 +30,21 @@ def status_page(report: LifeReport) -> Page:
 
 def _status(runs: Sequence[RunReport]) -> Verdict:
     if not runs:
-        explanation = "Nothing was migrated into this database, or its journal is gone."
+        explanation = "Nothing was migrated into this database, or its journal was dropped."
         return Verdict(Mood.GOOD, "No runs", explanation)
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)
-    at_work = f"{grouped(alive)} at work" if alive else "None is at work"
+    active = f"{grouped(alive)} active" if alive else "No run is active"
     if stale:
-        return Verdict(Mood.CAUTION, plural(len(runs), "run"), f"{at_work}, {grouped(stale)} stale.")
-    return Verdict(Mood.GOOD, plural(len(runs), "run"), f"{at_work}.")
+        return Verdict(Mood.CAUTION, plural(len(runs), "run"), f"{active}, {grouped(stale)} stale.")
+    return Verdict(Mood.GOOD, plural(len(runs), "run"), f"{active}.")
 
 
 def _state(run: RunReport) -> str:
     """Return the state of a run, in a few words."""
     if run.stale:
-        heard = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{in_words(run.state)}, its process is dead; last heard of {heard}"
+        heartbeat = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{in_words(run.state)}, its process has ended; last heartbeat {heartbeat}"
     return run.state.value
 
 
@@ -108,23 +108,28 @@ def _undone(undone: UndoneReport) -> Verdict:
     most = max(undone.kept, *(run.kept for run in undone.earlier), 0)
     if most:
         kept = plural(most, undone.unit)
-        explanation = f"{kept} stayed, because others have changed them since; everything else is as before."
+        were, them = ("was", "it") if most == 1 else ("were", "them")
+        explanation = (
+            f"{kept} {were} kept, because others have changed {them} since; everything else is as before the run."
+        )
         return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
     runs = f"{1 + len(undone.earlier)} runs" if undone.earlier else "run"
-    return Verdict(Mood.GOOD, "Rolled back", f"The target is as it was before the {runs}; that was checked.")
+    return Verdict(
+        Mood.GOOD, "Rolled back", f"The target is in its state from before the {runs}; this was verified."
+    )
 
 
 def _restored(since: SinceReport) -> Verdict:
     if not (since.later or since.changed or since.missing or since.lost):
-        explanation = "The old bookings are live again, byte for byte; that was checked."
+        explanation = "The old bookings are live again, byte for byte; this was verified."
         return Verdict(Mood.GOOD, "Rolled back", explanation)
     if since.dropped:
         explanation = (
-            "The old bookings are live again, byte for byte; what happened since was dropped, as asked."
+            "The old bookings are live again, byte for byte; later changes were dropped, as requested."
         )
         return Verdict(Mood.GOOD, "Rolled back", explanation)
-    explanation = "The old bookings are live again; what happened since was kept, and is listed."
-    return Verdict(Mood.CAUTION, "Rolled back, with what happened since", explanation)
+    explanation = "The old bookings are live again; later changes were kept and are listed."
+    return Verdict(Mood.CAUTION, "Rolled back, with later changes kept", explanation)
 
 
 def _items(undone: UndoneReport) -> Iterator[Item]:
@@ -150,12 +155,12 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
 
 def _since(since: SinceReport) -> Iterator[Item]:
     if since.later:
-        fate = "dropped" if since.dropped else "kept in the new shape"
-        yield Item(f"{plural(since.later, 'session')} booked since, {fate}", Mood.CAUTION)
-    fate = "dropped" if since.dropped else "carried into the old booking"
-    yield from _listed(since.changed, "change", fate, since.changes)
-    yield from _listed(since.missing, "booking", "back whose session was gone", since.missing_ids)
-    lost = "to client fields that no booking has a place for, dropped"
+        kept = "dropped" if since.dropped else "kept in the new shape"
+        yield Item(f"{plural(since.later, 'session')} booked since, {kept}", Mood.CAUTION)
+    handled = "dropped" if since.dropped else "carried into the old booking"
+    yield from _listed(since.changed, "change", handled, since.changes)
+    yield from _listed(since.missing, "booking", "restored whose session had been deleted", since.missing_ids)
+    lost = "to client fields dropped, because bookings do not have those fields"
     yield from _listed(since.lost, "change", lost, since.losses)
 
 

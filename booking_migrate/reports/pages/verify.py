@@ -60,17 +60,17 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
     checked = plural(verification.clients_checked, "client")
     if report.mismatch_count:
         broken = sum(rule.mismatch_count > 0 for rule in verification.rules)
-        explanation = f"{plural(broken, 'rule')} of {len(verification.rules)} broken; {checked} checked."
+        explanation = f"{broken} of {len(verification.rules)} rules failed; {checked} checked."
         return Verdict(Mood.BAD, f"Not proven: {_mismatches(report.mismatch_count)}", explanation)
     if not verification.clients_seen:
         explanation = "Source and target are both empty. Are they the right places?"
         return Verdict(Mood.CAUTION, "Nothing was compared", explanation)
     if verification.sampled:
-        explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen by chance; this proves no more."
+        explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen at random; the others were not checked."
         return Verdict(Mood.CAUTION, "No mismatch in the sample", explanation)
     explanation = f"{accounted(counts)}, byte for byte"
     if counts.rejected:
-        explanation += f"; {grouped(counts.rejected)} rejected for cause and kept whole"
+        explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
 
 
@@ -82,13 +82,15 @@ def _figures(verification: VerificationReport, counts: CountsReport) -> Iterator
     yield count_figure("scanned", counts.scanned, "bookings in the source")
     yield count_figure("migrated", counts.migrated, "are sessions, byte for byte")
     yield count_figure("already migrated", counts.already_migrated, "were sessions in the source, or copies")
-    yield count_figure("rejected", counts.rejected, "for cause, and kept whole")
+    yield count_figure("rejected", counts.rejected, "for a verified reason, kept unchanged")
     yield from conflict_figures(counts)
     yield count_figure("clients", counts.clients, "with at least one session")
     yield count_figure("sessions", counts.sessions, "in their documents")
-    yield count_figure("later sessions", verification.later_sessions, "of the new application, allowed")
+    yield count_figure("later sessions", verification.later_sessions, "added by the new application, allowed")
     if verification.changed_sessions:
-        yield count_figure("changed since", verification.changed_sessions, "by the new application, allowed")
+        yield count_figure(
+            "changed sessions", verification.changed_sessions, "changed by the new application, allowed"
+        )
     yield count_figure("client documents", counts.client_documents, "already in the source")
 
 
@@ -96,7 +98,7 @@ def _rules(verification: VerificationReport) -> Iterator[Section]:
     """Yield the rules: on a terminal those that are broken, in files all of them."""
     broken = [rule for rule in verification.rules if rule.mismatch_count]
     file = verification.mismatches_file
-    note = "" if file is None or not broken else f"All of them are in {file}."
+    note = "" if file is None or not broken else f"All mismatches are in {file}."
     if broken:
         items = [
             Item(
@@ -107,9 +109,9 @@ def _rules(verification: VerificationReport) -> Iterator[Section]:
             )
             for rule in broken
         ]
-        yield Section(title="Rules broken", medium=Medium.TERMINAL, items=tuple(items), note=note)
+        yield Section(title="Failed rules", medium=Medium.TERMINAL, items=tuple(items), note=note)
     rows = [
-        (rule.rule, grouped(rule.mismatch_count) if rule.mismatch_count else "kept")
+        (rule.rule, grouped(rule.mismatch_count) if rule.mismatch_count else "passed")
         for rule in verification.rules
     ]
     examples = [tuple(map(mismatch_line, rule.examples[:_LINES_SHOWN])) for rule in broken]
@@ -151,7 +153,8 @@ def explanation_page(report: Report, explanation: ExplanationReport) -> Page:
 
 def _explained(explanation: ExplanationReport) -> Verdict:
     booking = f"Booking {explanation.booking_id}"
-    client = "no client" if explanation.client_id is None else f"client {explanation.client_id}"
+    client = f"client {explanation.client_id}"
+    owner = "It does not name a client" if explanation.client_id is None else f"It belongs to {client}"
     place = (
         f"It is session {explanation.session_number} of {explanation.session_count} in the client "
         f"document {explanation.document_id} of {client}."
@@ -160,21 +163,19 @@ def _explained(explanation: ExplanationReport) -> Verdict:
         case "migrated":
             return Verdict(Mood.GOOD, f"{booking} was migrated", place)
         case "different":
-            return Verdict(Mood.BAD, f"{booking} was migrated, but its session is not as it should be", place)
+            return Verdict(Mood.BAD, f"{booking} was migrated, but its session differs from it", place)
         case "rejected":
             reasons = ", ".join(explanation.reasons)
-            return Verdict(
-                Mood.CAUTION, f"{booking} was rejected", f"It is of {client}. The cause: {reasons}."
-            )
+            return Verdict(Mood.CAUTION, f"{booking} was rejected", f"{owner}. Reasons: {reasons}.")
         case _:
-            said = f"It is of {client}, and neither rightly in the target nor rightly among the rejected."
+            said = f"{owner}. It is missing from both the target and the rejected bookings."
             return Verdict(Mood.BAD, f"{booking} is not accounted for", said)
 
 
 def _explanation(explanation: ExplanationReport) -> Iterator[Section]:
     if explanation.mismatches:
         lines = map(mismatch_line, explanation.mismatches)
-        yield Section(title="What is wrong", items=tuple(map(Item, lines)))
+        yield Section(title="Differences", items=tuple(map(Item, lines)))
     if explanation.details:
         yield Section(title="Why it was rejected", items=tuple(map(Item, explanation.details)))
     fields = explanation.fields
