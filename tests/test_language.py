@@ -35,6 +35,7 @@ CLEAN = (
     "booking_migrate/events.py",
     "booking_migrate/fastpath",
     "booking_migrate/migrate",
+    "booking_migrate/reports",
     "booking_migrate/runs",
     "booking_migrate/service",
     "booking_migrate/stores",

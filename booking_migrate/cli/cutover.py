@@ -39,7 +39,7 @@ from booking_migrate.cutover.run import CutoverPlaces, CutoverPlan, abort, cut_o
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused, NotConfirmed
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.life.model import report_before_cutover, report_of_abort, report_of_cutover
+from booking_migrate.reports.lifecycle import report_before_cutover, report_of_abort, report_of_cutover
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard

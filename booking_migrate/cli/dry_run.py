@@ -41,9 +41,9 @@ from booking_migrate.errors import (
     WriteFailed,
 )
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.dry_run.model import report_of_dry_run
 from booking_migrate.reports.files import check_output_path
 from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.model_dry_run import report_of_dry_run
 from booking_migrate.runs.mode import refuse_other_mode
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan

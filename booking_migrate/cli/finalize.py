@@ -34,7 +34,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener
 from booking_migrate.in_place import finalize as engine
-from booking_migrate.reports.life.model import report_of_finalize
+from booking_migrate.reports.lifecycle import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.open_in_place import default_archive, open_in_place
 from booking_migrate.stores.open_journal import open_journal

@@ -15,8 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import Report, render_json
 
 Redact = Callable[[str], str]
 

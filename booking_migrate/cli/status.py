@@ -16,8 +16,9 @@ from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget
 from booking_migrate.cli.parameters import option
-from booking_migrate.reports.life.model import LifeReport, report_of_status
-from booking_migrate.reports.life.text import render_life_text
+from booking_migrate.reports.formats.terminal import render_terminal
+from booking_migrate.reports.lifecycle import report_of_status
+from booking_migrate.reports.model_lifecycle import LifeReport
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.cutover import LiveCollections
@@ -98,9 +99,11 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
 def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:
     """Show on standard error the progress of the runs; return the last report."""
     console = Console(file=sys.stderr, highlight=False, emoji=False)
-    with Live(render_life_text(report), console=console, transient=True, auto_refresh=False) as live:
+    with Live(
+        render_terminal(report, console.width), console=console, transient=True, auto_refresh=False
+    ) as live:
         while any(each.alive for each in report.runs):
             time.sleep(_PAUSE)
             report = next(reports)
-            live.update(render_life_text(report), refresh=True)
+            live.update(render_terminal(report, console.width), refresh=True)
     return report

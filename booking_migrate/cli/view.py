@@ -12,7 +12,7 @@ from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.options import PLACES, RULES, ConnectionOptions, OutputOptions, PeopleOptions, Source
 from booking_migrate.cli.parameters import option
 from booking_migrate.events import Listener
-from booking_migrate.reports.life.model import report_of_view
+from booking_migrate.reports.lifecycle import report_of_view
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_views import open_views

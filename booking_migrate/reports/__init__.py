@@ -1,6 +1,6 @@
-"""What a run came to, for people and for machines: one report model, and a renderer for each format.
+"""The result of a command, for people and for programs.
 
-`model` is the report and how it is made of an outcome; `wording` is what all renderers say in the same words, `numbers` is
-how they write numbers. `text`, `json_report`, `markdown`, `html` and `junit` each turn a report into a string; `files` writes
-them by suffix.
+`model`, `model_dry_run` and `model_lifecycle` are the reports, whose JSON is an API; `verification` and `lifecycle` build them
+from outcomes. `pages` builds of any report one `page` of plain words, and `formats` renders any page for the terminal and as
+Markdown, HTML or JUnit XML. `files` writes reports by suffix.
 """

@@ -34,7 +34,7 @@ def _add(lines: list[str], unit: str, room: int) -> None:
 
 
 def _units(command: str, room: int) -> Iterator[str]:
-    """What stands together: an option with its values, or the words of one that is too long."""
+    """Yield what is kept on one line: an option with its values, or the words of one that is too long."""
     option: list[str] = []
     for word in [*_WORDS.findall(command), "--"]:
         if word.startswith("--") and option:

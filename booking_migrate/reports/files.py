@@ -6,33 +6,40 @@ from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 from booking_migrate.errors import BadConfiguration, WriteFailed
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import Report, render_json
 
-_RENDERERS = {
-    ".json": "booking_migrate.reports.json_report:render_json",
-    ".md": "booking_migrate.reports.markdown:render_markdown",
-    ".html": "booking_migrate.reports.html:render_html",
-    ".xml": "booking_migrate.reports.junit:render_junit",
-}
-"""The function of each format, by name: it is imported when it is used, because most runs write no report."""
+if TYPE_CHECKING:
+    from booking_migrate.reports.page import Page
 
-_DRY_RUN_RENDERERS = {
-    **_RENDERERS,
-    ".md": "booking_migrate.reports.dry_run.markdown:render_dry_run_markdown",
-    ".html": "booking_migrate.reports.dry_run.html:render_dry_run_html",
+_PAGE_RENDERERS = {
+    ".md": "booking_migrate.reports.formats.markdown:render_markdown",
+    ".html": "booking_migrate.reports.formats.html:render_html",
+    ".xml": "booking_migrate.reports.formats.junit:render_junit",
 }
+_SUFFIXES = (".json", *_PAGE_RENDERERS)
+
+
+def render_report(report: Report, suffix: str) -> str:
+    """Return a report in the format of a file's suffix, such as ``.md``."""
+    if suffix == ".json":
+        return render_json(report)
+    # Imported when used, because most runs write no report: jinja2 takes as long to load as the rest of the program.
+    page = resolve_name("booking_migrate.reports.pages:page_of")(report)
+    render: Callable[[Page], str] = resolve_name(_PAGE_RENDERERS[suffix])
+    return render(page)
 
 
 def check_report_path(path: Path) -> None:
     """Check, before anything runs, that a report can be written to a path.
 
     Raises:
-        BadConfiguration: the suffix stands for no format, or as `check_output_path`.
+        BadConfiguration: the suffix does not stand for a format, or as `check_output_path`.
     """
-    if path.suffix.lower() not in _RENDERERS:
-        known = ", ".join(_RENDERERS)
+    if path.suffix.lower() not in _SUFFIXES:
+        known = ", ".join(_SUFFIXES)
         raise BadConfiguration("--report", f"{str(path)!r} does not end in one of {known}")
     check_output_path("--report", path)
 
@@ -48,7 +55,7 @@ def check_output_path(option: str, path: Path) -> None:
     if path.exists() and not path.is_file():
         raise BadConfiguration(option, f"{str(path)!r} is not a regular file")
     if not path.parent.is_dir():
-        raise BadConfiguration(option, f"there is no folder {str(path.parent)!r}")
+        raise BadConfiguration(option, f"the folder {str(path.parent)!r} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise BadConfiguration(option, f"the folder {str(path.parent)!r} may not be written")
 
@@ -63,11 +70,7 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         WriteFailed: the file cannot be written; what was there before is still there.
     """
-    from booking_migrate.reports.dry_run.model import DryRunReport  # noqa: PLC0415 - not needed without a report
-
-    renderers = _DRY_RUN_RENDERERS if isinstance(report, DryRunReport) else _RENDERERS
-    render: Callable[[Report], str] = resolve_name(renderers[path.suffix.lower()])
-    replace_file(path, render(report))
+    replace_file(path, render_report(report, path.suffix.lower()))
 
 
 def replace_file(path: Path, text: str) -> None:

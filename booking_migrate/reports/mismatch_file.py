@@ -15,19 +15,19 @@ from booking_migrate.verify.outcome import Mismatch
 
 
 class MismatchFile:
-    """A file that appears as a whole when the verification has come to its end, and not if it fails."""
+    """A file that appears as a whole when the verification has finished, and not if it fails."""
 
     def __init__(self, path: Path) -> None:
-        """Begin to write beside the path.
+        """Open a temporary file beside the path.
 
         Raises:
-            UnusablePlace, WriteFailed, TargetBusy: there can be no such file.
+            UnusablePlace, WriteFailed, TargetBusy: the file cannot be created.
         """
         check_usable(str(path), path)
         self._output = open_output(str(path), path, compressed=path.suffix.lower() == ".gz", overwrite=True)
         self._is_whole = False
         self.failure: WriteFailed | None = None
-        """Why the file cannot be written; None: it can. A verification goes on without it."""
+        """Why the file cannot be written; None: it can. A verification continues without it."""
 
     def write(self, mismatch: Mismatch) -> None:
         """Add one mismatch, as long as the file can be written."""
@@ -36,7 +36,7 @@ class MismatchFile:
                 self._output.write(to_json(_document(mismatch)).encode() + b"\n")
 
     def finish(self) -> None:
-        """There are no more: let the file appear, if it is whole."""
+        """Publish the file under its name after the last mismatch, if all could be written."""
         if self.failure is None:
             with self._noting_failure():
                 self._output.seal()
@@ -55,7 +55,7 @@ class MismatchFile:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Leave no trace of a file that is not whole."""
+        """Remove a file that is not whole."""
         if not self._is_whole:
             self._output.abandon()
 
@@ -76,12 +76,12 @@ def _document(mismatch: Mismatch) -> bytes:
 
 
 def _carried(name: str, element: Element) -> Element:
-    """A value under another name; one that Extended JSON cannot hold as the BSON of a document of that field."""
+    """Return a value under another name; one that Extended JSON cannot hold as the BSON of a document of that field."""
     named: Element = element._replace(name=name.encode())
     alone = wrap([named])
     return named if survives_extended_json(alone) else element_of(name, Binary(alone))
 
 
 def _text(name: str, value: Any) -> Element:
-    """A text without surrogate escapes: a field's name need not be UTF-8."""
+    """Return a text without surrogate escapes: a field's name need not be UTF-8."""
     return element_of(name, value if value is None else value.encode("utf-8", "backslashreplace").decode())

@@ -4,6 +4,7 @@ Texts that come from data (ids, names of places, messages) are made harmless whe
 to: cut to one short line, with everything that does not print written as an escape.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
@@ -52,11 +53,13 @@ Lines = Annotated[str, BeforeValidator(_some_lines)]
 """A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Part(BaseModel):
+    """A part of a report: immutable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
 
-class CountsReport(_Part):
+class CountsReport(Part):
     """Numbers of documents. ``scanned = migrated + already_migrated + rejected``."""
 
     scanned: int = Field(description="bookings in the source")
@@ -72,7 +75,7 @@ class CountsReport(_Part):
     client_documents: int = Field(description="client documents that were already in the source")
 
 
-class RejectionReport(_Part):
+class RejectionReport(Part):
     """The bookings rejected for one reason."""
 
     reason: str
@@ -80,17 +83,17 @@ class RejectionReport(_Part):
     sample_ids: tuple[Id, ...] = Field(description="the first few of their ids")
 
 
-class EngineReport(_Part):
+class EngineReport(Part):
     """What one engine did of a migration, for one reason."""
 
     engine: str = Field(description="server or stream")
     reason: Line = Field(description="why this engine did it")
-    ranges: int = Field(description="ranges of clients that were given to it as a whole")
-    documents: int = Field(description="documents of the source that it dealt with")
+    ranges: int = Field(description="ranges of clients that it processed as a whole")
+    documents: int = Field(description="documents of the source that it processed")
 
 
-class FindingReport(_Part):
-    """Something that is no reason to reject but that somebody should know."""
+class FindingReport(Part):
+    """Something that the user should know although nothing is rejected for it."""
 
     kind: str = Field(description="a stable name")
     title: Line
@@ -99,23 +102,23 @@ class FindingReport(_Part):
     advice: Line
 
 
-class ErrorReport(_Part):
-    """Why the command did not do what it was asked to."""
+class ErrorReport(Part):
+    """Why the command failed."""
 
     kind: str = Field(description="the error's name, such as PlaceNotFound")
     message: Line
     hint: Lines = Field(description="what to do next, or empty")
 
 
-class NextStep(_Part):
+class NextStep(Part):
     """Something worth doing after this run."""
 
     text: Line
-    command: Line | None = Field(default=None, description="what to type, if there is something to type")
+    command: Line | None = Field(default=None, description="the command to type, if any")
 
 
-class MismatchReport(_Part):
-    """One thing that verify found not to be as it must be."""
+class MismatchReport(Part):
+    """One difference that verify found."""
 
     kind: str = Field(description="missing, extra, duplicate, content, totals, order or client")
     client_id: Id | None
@@ -126,21 +129,21 @@ class MismatchReport(_Part):
     detail: Line = Field(description="what is wrong, where the values do not say it")
 
 
-class RuleReport(_Part):
-    """How one rule of verify fared."""
+class RuleReport(Part):
+    """The result of one rule of verify."""
 
     rule: str = Field(description="a stable name")
     mismatch_count: int = Field(description="how many mismatches break it")
     examples: tuple[MismatchReport, ...] = Field(description="the first few of them")
 
 
-class VerificationReport(_Part):
+class VerificationReport(Part):
     """What verify looked at."""
 
     rules: tuple[RuleReport, ...] = Field(description="one for each rule that was checked")
     clients_checked: int
     clients_seen: int = Field(description="the clients of both sides")
-    sampled: bool = Field(description="whether only some clients were checked, chosen by chance")
+    sampled: bool = Field(description="whether only some clients were checked, chosen at random")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
     changed_sessions: int = Field(
         default=0, description="sessions that the new application has changed since, which was allowed"
@@ -148,7 +151,7 @@ class VerificationReport(_Part):
     mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
 
 
-class ExplainedField(_Part):
+class ExplainedField(Part):
     """One field of a booking beside the same field of its session, as text."""
 
     name: Line
@@ -156,7 +159,7 @@ class ExplainedField(_Part):
     new: Line | None
 
 
-class ExplanationReport(_Part):
+class ExplanationReport(Part):
     """Where one booking went."""
 
     fate: str = Field(description="migrated, rejected, different or missing")
@@ -168,22 +171,22 @@ class ExplanationReport(_Part):
     fields: tuple[ExplainedField, ...]
     reasons: tuple[str, ...] = Field(description="why it was rejected; the first one counts")
     details: tuple[Line, ...] = Field(default=(), description="the fields at fault and what was found there")
-    mismatches: tuple[MismatchReport, ...] = Field(description="what is not as it must be")
+    mismatches: tuple[MismatchReport, ...] = Field(description="what differs")
 
 
-class Report(_Part):
-    """What one command did. A connection string never stands in it."""
+class Report(Part):
+    """What one command did. It never contains a connection string."""
 
     schema_version: Literal[1] = Field(default=1, description="the version of this format")
     tool_version: str = Field(default=__version__, description="the version of the program")
     command: str = Field(description="the command that ran")
-    run_id: str = Field(description="made of the time and chance; it stands in reports, never in data")
+    run_id: str = Field(
+        description="unique id of the run (UTC time and a random suffix); never written to migrated data"
+    )
     source: Line = Field(description="the source place as given")
     target: Line = Field(description="the target place as given")
     exit_code: ExitCode = Field(description="the exit code of the command")
-    error: ErrorReport | None = Field(
-        default=None, description="null if the command came to its end, and its hook"
-    )
+    error: ErrorReport | None = Field(default=None, description="null if the command and its hook succeeded")
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
     rejections: tuple[RejectionReport, ...] = Field(
         default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
@@ -194,19 +197,17 @@ class Report(_Part):
     )
     findings: tuple[FindingReport, ...] = Field(
         default=(),
-        description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: no reason to reject, but worth knowing",
+        description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: not a reason to reject, but worth knowing",
     )
     archive: Line | None = Field(default=None, description="in place: the collection with the old bookings")
-    passes: int | None = Field(
-        default=None, description="in place: how often the collection was gone through"
-    )
+    passes: int | None = Field(default=None, description="in place: the number of passes over the collection")
     documents_written: int = Field(default=0, description="client documents new in the target")
     documents_changed: int = Field(default=0, description="client documents of the target that were changed")
     documents_removed: int = Field(
         default=0,
-        description="client documents of earlier runs that were removed: their clients have no bookings any more",
+        description="client documents of earlier runs that were removed: their clients do not have bookings any more",
     )
-    changed: bool = Field(default=False, description="whether the target is other than before")
+    changed: bool = Field(default=False, description="whether the target was changed")
     engines: tuple[EngineReport, ...] = Field(
         default=(),
         description="always empty since the program converts all bookings itself; kept for readers of older reports",
@@ -228,7 +229,7 @@ class Report(_Part):
 def report_of_migration(
     outcome: MigrationOutcome, *, run_id: str, source: str, target: str, next_steps: Sequence[NextStep]
 ) -> Report:
-    """Make the report of a migration that came to its end.
+    """Build the report of a migration that has finished.
 
     Args:
         outcome: what the engine did.
@@ -259,45 +260,32 @@ def report_of_migration(
 
 
 def counts_report(counts: Counts) -> CountsReport:
-    """The counts as a report has them."""
-    return CountsReport(
-        scanned=counts.scanned,
-        migrated=counts.migrated,
-        already_migrated=counts.already_migrated,
-        rejected=counts.rejected,
-        conflicts=counts.conflicts,
-        clients=counts.clients,
-        sessions=counts.sessions,
-        client_documents=counts.client_documents,
-    )
+    """Return the counts as a report has them."""
+    return CountsReport.model_validate(counts)
 
 
 def rejection_reports(groups: Iterable[RejectionGroup]) -> tuple[RejectionReport, ...]:
-    """The rejections as a report has them."""
-    return tuple(
-        RejectionReport(reason=group.reason.value, count=group.count, sample_ids=group.sample_ids)
-        for group in groups
-    )
+    """Return the rejections as a report has them."""
+    return tuple(map(RejectionReport.model_validate, groups))
 
 
 def finding_reports(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
-    """The findings as a report has them."""
-    return tuple(
-        FindingReport(
-            kind=finding.kind,
-            title=finding.title,
-            count=finding.count,
-            sample_ids=finding.sample_ids,
-            advice=finding.advice,
-        )
-        for finding in findings
-    )
+    """Return the findings as a report has them."""
+    return tuple(map(FindingReport.model_validate, findings))
 
 
 def report_of_failure(
     error: ErrorReport, *, command: str, run_id: str, source: str, target: str, exit_code: ExitCode
 ) -> Report:
-    """Make the report of a command that failed; what it had counted until then is not known."""
+    """Build the report of a command that failed; what it had counted until then is not known."""
     return Report(
         command=command, run_id=run_id, source=source, target=target, exit_code=exit_code, error=error
     )
+
+
+def render_json(report: Report) -> str:
+    """Return the report as JSON: one document, indented, with a line end; keys in the order of the model.
+
+    It is plain ASCII, so that it is valid JSON under whatever encoding standard output has.
+    """
+    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""The reports of ``verify`` and ``explain``, made of what the engine found."""
+"""Build the reports of verify and explain from what was found."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,10 +36,10 @@ def report_of_verification(
     next_steps: Sequence[NextStep],
     mismatches_file: str | None = None,
 ) -> Report:
-    """Make the report of a verification that came to its end.
+    """Build the report of a verification that has finished.
 
     Args:
-        outcome: what the engine found.
+        outcome: what was found.
         run_id: the run's name.
         source: the source place as the user wrote it.
         target: the target place as the user wrote it.
@@ -81,7 +81,7 @@ def report_of_verification(
 
 
 def mismatch_report(mismatch: Mismatch) -> MismatchReport:
-    """A mismatch with its values as text."""
+    """Return a mismatch with its values as text."""
     return MismatchReport(
         kind=mismatch.kind.value,
         client_id=_id(mismatch.client_id),
@@ -94,10 +94,10 @@ def mismatch_report(mismatch: Mismatch) -> MismatchReport:
 
 
 def report_of_explanation(explanation: Explanation, *, run_id: str, source: str, target: str) -> Report:
-    """Make the report of an explanation.
+    """Build the report of an explanation.
 
     Args:
-        explanation: what the engine found.
+        explanation: what was found.
         run_id: the run's name.
         source: the source place as the user wrote it.
         target: the target place as the user wrote it.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from booking_migrate.reports.dry_run.html import render_dry_run_html
-from booking_migrate.reports.dry_run.model import DryRunReport
+from booking_migrate.reports.files import render_report
+from booking_migrate.reports.model_dry_run import DryRunReport
 from tests.support import sample_dry_runs
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -69,7 +69,7 @@ def look(page: Path) -> tuple[str, str]:
 def test_the_page_fits(tmp_path: Path, report: Callable[[], DryRunReport], width: int) -> None:
     """On a desktop and on a phone nothing reaches beyond the page, bars are drawn, and the console stays empty."""
     page = tmp_path / "frame.html"
-    framed = FRAME.format(width=width, page=escape(render_dry_run_html(report()), quote=True))
+    framed = FRAME.format(width=width, page=escape(render_report(report(), ".html"), quote=True))
     page.write_text(framed, encoding="utf-8")
 
     dom, log = look(page)
@@ -85,7 +85,7 @@ def test_the_page_fits(tmp_path: Path, report: Callable[[], DryRunReport], width
 @pytest.mark.parametrize("report", [sample_dry_runs.ready, sample_dry_runs.eventful, sample_dry_runs.hostile])
 def test_the_page_stands_alone(report: Callable[[], DryRunReport]) -> None:
     """It has no script, and loads nothing from anywhere."""
-    text = render_dry_run_html(report())
+    text = render_report(report(), ".html")
 
     assert "<script" not in text
     assert not re.search(r"""(?:src|href)=["'](?!data:,)""", text)

@@ -68,15 +68,15 @@ def test_help_of_a_command_is_without_the_driver(program: list[str]) -> None:
 
 
 def test_quiet_commands_import_no_renderers(program: list[str], tmp_path: Path) -> None:
-    """A command that prints no result and writes no report imports only the renderer of its report's JSON."""
+    """A command that prints no result and writes no report imports the report model, which is its JSON, and no renderer."""
     source, target = tmp_path / "bookings.jsonl", tmp_path / "clients.jsonl"
     source.touch()
     _, imported = _imported_by(
         program, "migrate", "--source", str(source), "--target", str(target), "--quiet"
     )
-    renderers = {"text", "markdown", "html", "junit", "terminal", "wording", "life.text", "dry_run.text"}
+    renderers = {"page", "pages", "formats"}
 
-    assert "booking_migrate.reports.json_report" in imported
+    assert "booking_migrate.reports.model" in imported
     assert set() == {f"booking_migrate.reports.{name}" for name in renderers} & imported
 
 

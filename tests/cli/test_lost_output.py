@@ -266,7 +266,7 @@ def test_mismatches_on_a_full_disk(
     line = "error: verify is done; its list of mismatches could not be written to m.jsonl: File too large\n"
     assert (4, line) == (ended.returncode, ended.stderr)
     assert "sessions-hold-what-the-bookings-held  40" in ended.stdout
-    assert "All of them are in" not in ended.stdout
+    assert "All mismatches are in" not in ended.stdout
     assert [] == [path.name for path in workspace.iterdir() if "m.jsonl" in path.name]
 
 

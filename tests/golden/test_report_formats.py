@@ -7,12 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from booking_migrate.reports.html import render_html
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.junit import render_junit
-from booking_migrate.reports.markdown import render_markdown
+from booking_migrate.reports.files import render_report
+from booking_migrate.reports.formats.terminal import render_terminal
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import render_text
 from tests.support import sample_reports
 
 Check = Callable[[str, str], None]
@@ -22,12 +19,7 @@ REPORTS = {
     "rejected": sample_reports.rejected,
     "failed": sample_reports.failed,
 }
-FORMATS: dict[str, Callable[[Report], str]] = {
-    "json": render_json,
-    "md": render_markdown,
-    "html": render_html,
-    "xml": render_junit,
-}
+FORMATS = ["json", "md", "html", "xml"]
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -36,7 +28,7 @@ def test_report_file(name: str, suffix: str, check_golden: Check) -> None:
     """A report file is the golden one, whatever the tool's version is."""
     report = REPORTS[name]().model_copy(update={"tool_version": "1.2.3"})
 
-    check_golden(f"{name}.{suffix}", FORMATS[suffix](report))
+    check_golden(f"{name}.{suffix}", render_report(report, f".{suffix}"))
 
 
 @pytest.mark.parametrize("name", ["clean", "rejected"])
@@ -44,7 +36,7 @@ def test_report_file(name: str, suffix: str, check_golden: Check) -> None:
 def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
     """The text on a terminal is the golden one, wide and narrow."""
     screen = StringIO()
-    Console(file=screen, width=width).print(render_text(REPORTS[name](), width))
+    Console(file=screen, width=width).print(render_terminal(REPORTS[name](), width))
 
     check_golden(f"{name}.{width}.txt", screen.getvalue())
 

@@ -64,7 +64,7 @@ def test_every_format(command: Run, tmp_path: Path) -> None:
     shown = tmp_path.joinpath("rollback.md").read_text()
 
     assert "Rolled back" in shown
-    assert "| removed | 3 |" in shown
+    assert "- 3 client documents removed" in shown
 
 
 @pytest.mark.usefixtures("bookings")

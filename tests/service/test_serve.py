@@ -210,7 +210,7 @@ def test_service_indexes(run: Run, empty_collections: ServiceCollections) -> Non
     assert [True, False] == [report["changed"] for report in reports]
     assert [[True] * 5, [False] * 5] == [[one["created"] for one in report["indexes"]] for report in reports]
     assert (
-        "there    bookings: clientId (unique), for one client document a client"
+        "exists  bookings: clientId (unique), for one client document a client"
         in run("service-indexes").stdout
     )
     assert 5 == len(list(empty_collections.bookings.list_indexes()))

@@ -28,7 +28,6 @@ from booking_migrate.cli.app import app
 from booking_migrate.domain.contract import FIELDS, Contract, FieldRule
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 from booking_migrate.errors import EXIT_CODE_MEANINGS
-from booking_migrate.reports.dry_run.model import DryRunPart
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
@@ -36,6 +35,7 @@ from booking_migrate.reports.model import (
     Report,
     VerificationReport,
 )
+from booking_migrate.reports.model_dry_run import DryRunPart
 from booking_migrate.verify import Kind, Rule
 from tests.support.privileges import READS, TASKS, WRITES, Task
 

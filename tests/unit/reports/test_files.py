@@ -37,7 +37,7 @@ def test_other_suffix_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_folder_must_exist(tmp_path: Path) -> None:
     """A missing folder is found out before anything runs."""
-    with pytest.raises(BadConfiguration, match="no folder"):
+    with pytest.raises(BadConfiguration, match="does not exist"):
         check_report_path(tmp_path / "missing" / "report.json")
 
 

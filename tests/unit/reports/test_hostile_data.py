@@ -7,11 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from booking_migrate.reports.html import render_html
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.junit import render_junit
-from booking_migrate.reports.markdown import render_markdown
-from booking_migrate.reports.text import render_text
+from booking_migrate.reports.files import render_report
+from booking_migrate.reports.formats.terminal import render_terminal
 from tests.support.sample_reports import hostile
 
 ENOUGH = 30_000
@@ -20,13 +17,13 @@ ENOUGH = 30_000
 
 def _screen(width: int) -> str:
     screen = StringIO()
-    Console(file=screen, width=width).print(render_text(hostile(), width))
+    Console(file=screen, width=width).print(render_terminal(hostile(), width))
     return screen.getvalue()
 
 
 def test_html_holds_no_script() -> None:
     """A script tag in an id shows as text; nothing is loaded from elsewhere."""
-    page = render_html(hostile())
+    page = render_report(hostile(), ".html")
 
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -36,7 +33,7 @@ def test_html_holds_no_script() -> None:
 
 def test_json_is_ascii_and_parses() -> None:
     """The JSON report is valid under any encoding of standard output."""
-    text = render_json(hostile())
+    text = render_report(hostile(), ".json")
 
     assert text.isascii()
     assert json.loads(text)["counts"]["rejected"] == 2
@@ -45,7 +42,7 @@ def test_json_is_ascii_and_parses() -> None:
 
 def test_junit_parses() -> None:
     """Control characters, which XML cannot hold, do not reach the JUnit file."""
-    root = ET.fromstring(render_junit(hostile()))
+    root = ET.fromstring(render_report(hostile(), ".xml"))
 
     assert root.attrib["failures"] == "1"
     assert "\\x1b[2J" in (root.findtext(".//failure") or "")
@@ -53,7 +50,7 @@ def test_junit_parses() -> None:
 
 def test_markdown_shows_markup_as_text() -> None:
     """Pipes, tags and backticks of an id are escaped, so a table keeps its columns."""
-    text = render_markdown(hostile())
+    text = render_report(hostile(), ".md")
     row = next(line for line in text.splitlines() if line.startswith("| email-invalid"))
 
     assert row.replace("\\|", "").count("|") == 4

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.json_report import render_json
-from booking_migrate.reports.model import LONGEST_ID, RejectionReport, one_line
+from booking_migrate.reports.model import LONGEST_ID, RejectionReport, one_line, render_json
 from tests.support import sample_reports
 
 

@@ -5,7 +5,8 @@ import pytest
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.reports.model import report_of_migration
 from booking_migrate.reports.numbers import duration, money, plural, samples
-from booking_migrate.reports.wording import Mood, verdict
+from booking_migrate.reports.page import Mood
+from booking_migrate.reports.pages import page_of
 from booking_migrate.runs.outcome import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_reports
 
@@ -74,14 +75,14 @@ def _outcome(counts: Counts, *, changed: bool = True) -> MigrationOutcome:
 def test_verdict(outcome: MigrationOutcome, mood: Mood, headline: str) -> None:
     """The verdict says in a few words what came of it."""
     report = report_of_migration(outcome, run_id="r", source="s", target="t", next_steps=())
-    said = verdict(report)
+    said = page_of(report).verdict
 
     assert (mood, headline) == (said.mood, said.headline)
 
 
 def test_verdict_of_a_failure() -> None:
     """A failed command's verdict is its error."""
-    said = verdict(sample_reports.failed())
+    said = page_of(sample_reports.failed()).verdict
 
     assert Mood.BAD is said.mood
     assert said.explanation == "bookings.jsonl, line 12: no JSON document."

@@ -1,32 +1,33 @@
-"""What the reports of `status` and `rollback` have beyond any other's. Fields are only ever added."""
+"""Build the reports of status, rollback, cutover, finalize, view and service-indexes from what was done."""
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.life.parts import (
+from booking_migrate.reports.model import NextStep, counts_report
+from booking_migrate.reports.model_lifecycle import (
     AbortedReport,
     CutoverReport,
     EarlierUndoneReport,
     FinalizedReport,
+    IndexesReport,
     IndexReport,
+    LifeReport,
     OptionReport,
     RunReport,
+    ServiceIndex,
     SinceReport,
     UndoneReport,
     ViewReport,
 )
-from booking_migrate.reports.model import NextStep, Report, counts_report
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.outcome import Counts
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
-    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    # The caller that has an outcome has loaded its module; other commands do not need it.
     from booking_migrate.cutover.run import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.drift import ChangesSince
@@ -35,19 +36,20 @@ if TYPE_CHECKING:
     from booking_migrate.stores.cutover import IndexNote
 
 
-class LifeReport(Report):
-    """What `status`, `rollback`, `cutover`, `finalize` or `view` has to say."""
+def _of_run(command: str, run: RunRecord, *, seconds: float = 0.0, **parts: Any) -> LifeReport:
+    """Build the report of a command on a run; without an exit code among the parts, of one that succeeded."""
+    return LifeReport(
+        **{"exit_code": ExitCode.DONE, **parts},
+        command=command,
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        seconds=round(seconds, 3),
+    )
 
-    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
-    undone: UndoneReport | None = Field(default=None, description="what rollback did")
-    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
-    aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
-    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
-    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
 
-
-def run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
-    """Runs as a report has them."""
+def _run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
+    """Return the runs as a report has them."""
     return tuple(
         RunReport(
             **standing.run.model_dump(include=set(RunReport.model_fields)),
@@ -63,43 +65,30 @@ def run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
 
 
 def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
-    """Make the report of `status`.
-
-    Args:
-        standings: the runs.
-        run_id: the name of this invocation.
-        target: the target that was asked about; None for all.
-    """
+    """Build the report of `status`."""
     return LifeReport(
         command="status",
         run_id=run_id,
         source="",
         target=target or "",
         exit_code=ExitCode.DONE,
-        runs=run_reports(standings),
+        runs=_run_reports(standings),
     )
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a rollback that came to its end.
-
-    Args:
-        outcome: what was undone.
-        seconds: how long it took.
-    """
+    """Build the report of a rollback that has finished."""
     run = outcome.run
     since = outcome.since
     is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
         since is None or since.is_nothing or outcome.is_discarded
     )
-    return LifeReport(
-        command="rollback",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+    return _of_run(
+        "rollback",
+        run,
         exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
         changed=not outcome.was_rolled_back,
-        seconds=round(seconds, 3),
+        seconds=seconds,
         undone=UndoneReport(
             already=outcome.was_rolled_back,
             unit=outcome.unit,
@@ -142,10 +131,7 @@ def _since(since: "ChangesSince", *, dropped: bool) -> SinceReport:
 
 
 def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
-    return tuple(
-        IndexReport(name=note.name, keys=note.keys, recreated_as=note.recreated_as, reason=note.reason)
-        for note in notes
-    )
+    return tuple(map(IndexReport.model_validate, notes))
 
 
 def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
@@ -153,16 +139,16 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
     if outcome.remaining:
         target = shlex.quote(outcome.run.target)
         yield NextStep(
-            text="Earlier runs into the same target still stand; undo them too:",
+            text="Earlier runs into the same target are not undone. To undo them:",
             command=f"booking-migrate rollback --target {target}",
         )
     if outcome.kept:
         yield NextStep(
-            text=f"Look at what was kept; whoever changed it has to decide what becomes of each {outcome.unit}."
+            text=f"Review what was kept, and decide with those who changed it what to do with each {outcome.unit}."
         )
     if since is not None and since.later and not outcome.is_discarded:
         yield NextStep(
-            text="Sessions booked since stand in client documents beside the old bookings; the old application does not read them."
+            text="Sessions booked since are in client documents beside the old bookings; the old application does not read them."
         )
     yield from _left_out(outcome.indexes)
 
@@ -174,35 +160,16 @@ def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:
 
 
 def report_before_cutover(run: RunRecord) -> LifeReport:
-    """Make the report of a cut-over that is about to begin; its counts are those of the run.
-
-    Args:
-        run: the run whose target is to become the live collection.
-    """
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        counts=counts_report(Counts(**run.counts)) if run.counts else None,
-    )
+    """Build the report of a cut-over that is about to begin; its counts are those of the run."""
+    return _of_run("cutover", run, counts=counts_report(Counts(**run.counts)) if run.counts else None)
 
 
 def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
-    """Make the report of a cut-over that was aborted.
-
-    Args:
-        run: the run, whose result may be cut over again.
-        seconds: how long it took.
-    """
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        seconds=round(seconds, 3),
+    """Build the report of a cut-over that was aborted."""
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
         aborted=AbortedReport(live=run.source, refused_seconds=round(run.refused_seconds, 3)),
         next_steps=(
             NextStep(text="Cut over again:", command=command_of(run, "cutover")),
@@ -212,20 +179,12 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
 
 
 def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a cut-over that came to its end.
-
-    Args:
-        outcome: what was done.
-        seconds: how long it took.
-    """
+    """Build the report of a cut-over that has finished."""
     run = outcome.run
-    return LifeReport(
-        command="cutover",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-        exit_code=ExitCode.DONE,
-        seconds=round(seconds, 3),
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
         cutover=CutoverReport(
             live=run.source,
             legacy=run.legacy or "",
@@ -248,33 +207,26 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
                 if not note.is_kept
             ),
             NextStep(
-                text=f"Drop {run.legacy} when you are sure that you will never want the old bookings back."
+                text=f"Drop {run.legacy} when you are sure that you do not need the old bookings any more."
             ),
         ),
     )
 
 
 def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
-    """Make the report of a finalize that came to its end.
-
-    Args:
-        outcome: what was done.
-        seconds: how long it took.
-    """
+    """Build the report of a finalize that has finished."""
     run, verification = outcome.run, outcome.verification
     again = NextStep(
-        text="See every mismatch with its values:",
+        text="List every mismatch with its values:",
         command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
     )
-    return LifeReport(
-        command="finalize",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+    return _of_run(
+        "finalize",
+        run,
         archive=run.archive,
         exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
         changed=outcome.is_done,
-        seconds=round(seconds, 3),
+        seconds=seconds,
         counts=None if verification is None else counts_report(verification.counts),
         mismatch_count=None if verification is None else verification.mismatch_count,
         finalized=FinalizedReport(
@@ -289,16 +241,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
 def report_of_view(
     *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
 ) -> LifeReport:
-    """Make the report of a view that was created or dropped.
-
-    Args:
-        run_id: the name of this invocation.
-        source: the collection that it is over.
-        name: the view's name.
-        shape: the shape that it shows; None if it was to be dropped.
-        changed: False if there was nothing to do.
-        seconds: how long it took.
-    """
+    """Build the report of a view that was created, or dropped if it does not have a shape."""
     return LifeReport(
         command="view",
         run_id=run_id,
@@ -308,4 +251,17 @@ def report_of_view(
         changed=changed,
         seconds=round(seconds, 3),
         view=ViewReport(name=name, shape=shape),
+    )
+
+
+def report_of_indexes(indexes: Sequence[ServiceIndex], *, run_id: str, source: str) -> IndexesReport:
+    """Build the report of `service-indexes`."""
+    return IndexesReport(
+        command="service-indexes",
+        run_id=run_id,
+        source=source,
+        target="",
+        exit_code=ExitCode.DONE,
+        changed=any(index.created for index in indexes),
+        indexes=tuple(indexes),
     )

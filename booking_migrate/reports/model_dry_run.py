@@ -1,15 +1,16 @@
-"""What a dry-run's report has beyond any other's. Its JSON form is an API: fields are only ever added."""
+"""The JSON model of dry-run: the common report with a part of its own. Fields are only ever added."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     Id,
     Line,
     NextStep,
+    Part,
     Report,
     counts_report,
     finding_reports,
@@ -19,23 +20,19 @@ from booking_migrate.reports.model import (
 from booking_migrate.stores.inspection import Topology
 
 if TYPE_CHECKING:
-    # Whoever has an outcome has loaded what made it; nobody else needs to.
+    # The caller that has an outcome has loaded its module; other commands do not need it.
     from booking_migrate.dry_run.outcome import DryRunOutcome
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
-
-
-class BlockerReport(_Part):
-    """Something for which `migrate` would be refused."""
+class BlockerReport(Part):
+    """A reason for which `migrate` would be refused."""
 
     kind: str
     message: Line
     hint: Line
 
 
-class EstimateReport(_Part):
+class EstimateReport(Part):
     """How long a migration will take."""
 
     seconds: float
@@ -43,7 +40,7 @@ class EstimateReport(_Part):
     basis: Line
 
 
-class GainsReport(_Part):
+class GainsReport(Part):
     """Before and after; null where it cannot be known."""
 
     documents_before: int
@@ -57,14 +54,14 @@ class GainsReport(_Part):
     limit: int
 
 
-class ServerReport(_Part):
+class ServerReport(Part):
     """The server that was asked."""
 
     version: Line
     topology: Topology
 
 
-class ModeReport(_Part):
+class ModeReport(Part):
     """A way to migrate."""
 
     name: str
@@ -72,29 +69,29 @@ class ModeReport(_Part):
     note: Line
 
 
-class PrivilegeReport(_Part):
+class PrivilegeReport(Part):
     """One action on one collection; an empty name stands for the database as a whole."""
 
     action: str
     collection: Line
 
 
-class MissingPrivilegeReport(_Part):
-    """Something that a later command needs and the user may not do."""
+class MissingPrivilegeReport(Part):
+    """A privilege that a later command needs and the user lacks."""
 
     command: str
     privilege: PrivilegeReport
 
 
-class DiskReport(_Part):
+class DiskReport(Part):
     """The file system of the server's data, in bytes."""
 
     total: int
     used: int
 
 
-class NeedsReport(_Part):
-    """What a migration needs; null where the user may not know."""
+class NeedsReport(Part):
+    """What a migration needs; null where the user lacks the privilege to read it."""
 
     database: Line | None
     server: ServerReport | None
@@ -108,7 +105,7 @@ class NeedsReport(_Part):
     oplog_seconds: float | None
 
 
-class LargeClientReport(_Part):
+class LargeClientReport(Part):
     """A client with one of the largest documents."""
 
     client_id: Id
@@ -116,7 +113,7 @@ class LargeClientReport(_Part):
     size: int
 
 
-class ReferenceReport(_Part):
+class ReferenceReport(Part):
     """A field of another collection that holds ids of bookings."""
 
     collection: Line
@@ -125,7 +122,7 @@ class ReferenceReport(_Part):
     hits: int
 
 
-class BarReport(_Part):
+class BarReport(Part):
     """One bar of a chart."""
 
     label: Id
@@ -133,7 +130,7 @@ class BarReport(_Part):
     is_over: bool
 
 
-class DistributionsReport(_Part):
+class DistributionsReport(Part):
     """What the charts show."""
 
     sessions_per_client: tuple[BarReport, ...]
@@ -143,14 +140,14 @@ class DistributionsReport(_Part):
     bookings_by_payment_status: tuple[BarReport, ...]
 
 
-class DryRunPart(_Part):
+class DryRunPart(Part):
     """What only a dry-run knows."""
 
     sampled: int | None = Field(
         description="how many bookings were looked at; null if all. If not null, every figure is estimated"
     )
     blockers: tuple[BlockerReport, ...] = Field(
-        description="[{`kind`, `message`, `hint`}]: what `migrate` would be refused for"
+        description="[{`kind`, `message`, `hint`}]: why `migrate` would be refused"
     )
     estimate: EstimateReport = Field(
         description="{`seconds`, `rate`, `basis`}: how long `migrate` will take, from bookings a second in this dry-run"
@@ -159,7 +156,7 @@ class DryRunPart(_Part):
         description="documents, data and indexes before and after, in bytes; the largest document and the limit"
     )
     needs: NeedsReport = Field(
-        description="server, modes, missing privileges, indexes, disk, oplog; null where the user may not know"
+        description="server, modes, missing privileges, indexes, disk, oplog; null where the user lacks the privilege to read it"
     )
     largest_clients: tuple[LargeClientReport, ...] = Field(
         description="[{`client_id`, `sessions`, `size`}]: the ten largest documents"
@@ -173,7 +170,7 @@ class DryRunPart(_Part):
 
 
 class DryRunReport(Report):
-    """The report of a dry-run that came to its end; `migrated` and the like say what `migrate` would report."""
+    """The report of a dry-run that has finished; `migrated` and the like say what `migrate` would report."""
 
     dry_run: DryRunPart = Field(description="what only a dry-run knows")
 
@@ -187,7 +184,7 @@ def report_of_dry_run(
     rejects: str | None,
     next_steps: Sequence[NextStep],
 ) -> DryRunReport:
-    """Make the report of a dry-run.
+    """Build the report of a dry-run.
 
     Args:
         outcome: what the engine found.

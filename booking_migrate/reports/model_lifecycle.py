@@ -1,18 +1,12 @@
-"""The parts that reports of a run's life are made of. Fields are only ever added."""
+"""The JSON models of status, rollback, cutover, finalize, view and service-indexes. Fields are only ever added."""
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from booking_migrate.reports.model import Id, Line
+from booking_migrate.reports.model import Id, Line, Part, Report
 from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.views import Shape
-
-
-class Part(BaseModel):
-    """Immutable, and strict about its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RunReport(Part):
@@ -20,9 +14,9 @@ class RunReport(Part):
 
     run_id: str
     state: RunState
-    alive: bool = Field(description="whether a process is at work on it")
-    stale: bool = Field(description="whether its process ended without saying so")
-    heard_at: datetime = Field(description="when it was heard of last")
+    alive: bool = Field(description="whether a process is working on it")
+    stale: bool = Field(description="whether its process ended without recording that")
+    heard_at: datetime = Field(description="the time of its last sign of life")
     refuses_writes_since: datetime | None = Field(
         default=None, description="since when the source refuses writes for the run; null if it does not"
     )
@@ -33,17 +27,17 @@ class RunReport(Part):
     user: Line
     host: Line
     pid: int
-    documents: int = Field(description="documents of the source dealt with since it was started or resumed")
+    documents: int = Field(description="documents of the source processed since it was started or resumed")
     total: int | None = Field(description="how many there are, roughly; null if not known")
     rate: float | None = Field(description="documents per second; null if not known")
     resumed: int = Field(description="how often it was resumed")
     kept: int = Field(description="client documents that a rollback left, since others have changed them")
     problem: Line | None = Field(description="what ended a run that failed")
-    possible: tuple[Line, ...] = Field(description="the commands that make sense now")
+    possible: tuple[Line, ...] = Field(description="the commands that are possible now")
 
 
 class IndexReport(Part):
-    """What became of one index of the old collection."""
+    """How one index of the old collection was handled."""
 
     name: Line
     keys: Line = Field(description="its fields and directions")
@@ -52,7 +46,7 @@ class IndexReport(Part):
 
 
 class OptionReport(Part):
-    """What became of one option of the old collection."""
+    """How one option of the old collection was handled."""
 
     name: Line
     definition: Line = Field(description="as Extended JSON")
@@ -61,15 +55,17 @@ class OptionReport(Part):
 
 
 class SinceReport(Part):
-    """What the application had done to a result that it worked on."""
+    """What the application has changed since the cut-over."""
 
-    dropped: bool = Field(description="whether that was dropped, as asked; otherwise it was kept and carried")
+    dropped: bool = Field(
+        description="whether that was dropped, as requested; otherwise it was kept and carried over"
+    )
     later: int = Field(description="sessions and bookings booked since")
     changed: int = Field(description="fields changed since, each in the old booking now")
     changes: tuple[Line, ...] = Field(description="the first of them")
-    missing: int = Field(description="bookings whose session was gone; they are back")
+    missing: int = Field(description="bookings whose session had been deleted; they are restored")
     missing_ids: tuple[Id, ...] = Field(description="the first of them")
-    lost: int = Field(description="changes to a client's own fields that no booking has a place for")
+    lost: int = Field(description="changes to fields of the client that bookings do not have")
     losses: tuple[Line, ...] = Field(description="the first of them")
 
 
@@ -101,11 +97,11 @@ class UndoneReport(Part):
         default=(), description="the earlier runs into the same target that were undone too, the newest first"
     )
     remaining: tuple[str, ...] = Field(
-        default=(), description="the earlier runs into the same target that still stand"
+        default=(), description="the earlier runs into the same target that are not undone"
     )
     refused_seconds: float = Field(default=0.0, description="for how long writes were refused")
     indexes: tuple[IndexReport, ...] = Field(
-        default=(), description="what became of the indexes of a collection that was put back"
+        default=(), description="how the indexes of a collection that was restored were handled"
     )
 
 
@@ -116,10 +112,10 @@ class CutoverReport(Part):
     legacy: Line = Field(description="the collection that keeps the old bookings")
     refused_seconds: float = Field(description="for how long writes to the source were refused")
     caught_up: int = Field(description="client documents that changed because the source had")
-    carried: int = Field(description="rejected bookings that went along in their old shape")
-    indexes: tuple[IndexReport, ...] = Field(description="what became of the old collection's indexes")
+    carried: int = Field(description="rejected bookings that were carried over in their old shape")
+    indexes: tuple[IndexReport, ...] = Field(description="how the old collection's indexes were handled")
     options: tuple[OptionReport, ...] = Field(
-        default=(), description="what became of the old collection's options"
+        default=(), description="how the old collection's options were handled"
     )
 
 
@@ -147,3 +143,30 @@ class AbortedReport(Part):
 
     live: Line = Field(description="the collection that is live as before and accepts writes")
     refused_seconds: float = Field(description="for how long writes to it were refused, as far as known")
+
+
+class LifeReport(Report):
+    """The report of `status`, `rollback`, `cutover`, `finalize` or `view`."""
+
+    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
+    undone: UndoneReport | None = Field(default=None, description="what rollback did")
+    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
+    aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
+    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
+    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
+
+
+class ServiceIndex(Part):
+    """One index that the booking service needs."""
+
+    collection: Line
+    fields: tuple[Line, ...] = Field(description="all ascending")
+    unique: bool
+    purpose: str = Field(description="what it finds, or prevents")
+    created: bool = Field(description="whether it was created now; otherwise it existed")
+
+
+class IndexesReport(Report):
+    """The report of `service-indexes`."""
+
+    indexes: tuple[ServiceIndex, ...] = Field(description="every index that the service works with")
