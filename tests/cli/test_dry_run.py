@@ -204,7 +204,7 @@ def test_a_sample_of_a_file(run: Run, bookings: Path) -> None:
 
     assert 0 == result.exit_code
     assert "Every figure is estimated from a sample of" in result.stdout
-    assert result.stdout.startswith("Ready, as far as a sample shows")
+    assert result.stdout.startswith("Ready, judging by a sample")
     assert "≈400 of ≈400 bookings" in result.stdout
 
 

@@ -134,4 +134,4 @@ def test_a_very_small_sample(run: Run, workspace: Path) -> None:
         result = run("dry-run", "--source", "many.jsonl", "--target", "out.jsonl", "--sample", size)
 
         assert 0 == result.exit_code
-        assert result.stdout.startswith("Ready, as far as a sample shows")
+        assert result.stdout.startswith("Ready, judging by a sample")

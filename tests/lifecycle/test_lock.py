@@ -130,7 +130,7 @@ def test_a_killed_run_is_called_stale(command: Run, killed: Killed) -> None:
     shown = command("status")
     (run,) = json.loads(command("status", "--json").stdout)["runs"]
 
-    assert "interrupted, its process is dead" in shown.stdout
+    assert "interrupted, its process has ended" in shown.stdout
     assert (False, True) == (run["alive"], run["stale"])
     assert [
         "booking-migrate migrate --source bookings --target clients",
