@@ -8,9 +8,18 @@ from booking_migrate.cli.open import Places, open_places
 from booking_migrate.cli.options import PeopleOptions, RuleOptions
 from booking_migrate.cli.path_conflicts import check_distinct
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BookingMigrateError, ConnectionProblem, NotPermitted, SamePlace
+from booking_migrate.errors import (
+    BookingMigrateError,
+    BookingNotFound,
+    ConnectionProblem,
+    NotPermitted,
+    PlaceNotFound,
+    SamePlace,
+)
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.archive import check_archive
+from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.mode import cut_over_run
 from booking_migrate.runs.provenance import verified_history
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.files.extended_json import survives_extended_json
@@ -106,7 +115,7 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
             target, has_client_index = proof.new, proof.has_client_index
         rejects = places.rejects if places.archive is None else None
         rejected = open_rejected_records(place, connection, source_name=places.source, rejects=rejects)
-        yield VerifyInputs(
+        inputs = VerifyInputs(
             connection=connection,
             source=source,
             target=stack.enter_context(closing(target)),
@@ -114,6 +123,27 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
             users=sides.users,
             experts=sides.experts,
             has_client_index=has_client_index,
+        )
+        try:
+            yield inputs
+        except (PlaceNotFound, BookingNotFound) as error:
+            if isinstance(place, CollectionPlace) and places.archive is None:
+                _name_cut_over(error, places, connection)
+            raise
+
+
+def _name_cut_over(error: BookingMigrateError, places: Places, connection: Connection) -> None:
+    """Add to an error that something is absent that a cut-over has given the source's name to the target."""
+    try:
+        run = cut_over_run(open_journal(connection).journal, places.source, places.target)
+    except BookingMigrateError as trouble:
+        error.add_note(f"Whether a cut-over is the cause is not known: {trouble.message}.")
+        return
+    if run is not None:
+        error.add_note(
+            f"Since the cut-over of run {run.run_id}, {run.target} is live as {run.source}, and {run.legacy} keeps the old "
+            f"bookings. To look there: booking-migrate explain ID --source {run.legacy} --target {run.source}. "
+            f"To undo the cut-over: {rollback_of(run)}"
         )
 
 

@@ -33,6 +33,9 @@ class RunReport(Part):
     resumed: int = Field(description="how often it was resumed")
     kept: int = Field(description="client documents that a rollback left, since others have changed them")
     problem: Line | None = Field(description="what ended a run that failed")
+    legacy: Line | None = Field(
+        default=None, description="the collection that a cut-over keeps the old bookings in; null before one"
+    )
     possible: tuple[Line, ...] = Field(description="the commands that are possible now")
 
 

@@ -207,7 +207,7 @@ class Page:
 
     @property
     def command_line(self) -> str:
-        """What ran, in one line."""
+        """Return what ran, in one line."""
         return f"{self.report.command} {self.places}".rstrip()
 
     def shown_on(self, medium: Medium) -> list[Section]:

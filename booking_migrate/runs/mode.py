@@ -2,7 +2,7 @@
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy
 from booking_migrate.runs.commands import command_of, possible_commands, rollback_of
-from booking_migrate.runs.states import STANDING
+from booking_migrate.runs.states import LIVE, STANDING
 from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord, RunState
 
 
@@ -36,6 +36,11 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
                 does = "migrates it in place" if run.archive is not None else f"reads it into {run.target}"
                 raise TargetBusy(source, f"{held.holder}, which {does}")
             raise other_mode(run)
+
+
+def cut_over_run(journal: RunJournal, source: str, target: str) -> RunRecord | None:
+    """Return the run by whose cut-over a target became the live collection under its source's name; None if none did."""
+    return next((run for run in journal.runs(target) if run.source == source and run.state in LIVE), None)
 
 
 _IN_THE_WAY = STANDING | {RunState.FINALIZING}

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.states import RESUMABLE, STANDING
+from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
 from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
@@ -73,8 +73,16 @@ def status(
     for run in runs:
         if run.state in STANDING:
             newest.setdefault(run.target, run.run_id)
+    live = {run.target for run in runs if run.state in LIVE}
     return [
-        _standing(run, held[run.target], live_of, is_newest=newest.get(run.target) == run.run_id)
+        _standing(
+            run,
+            held[run.target],
+            live_of,
+            is_newest=newest.get(run.target) == run.run_id,
+            # A cut-over has renamed its target, which only the run of the cut-over can undo now.
+            is_renamed=run.state is RunState.DONE and run.target in live,
+        )
         for run in runs
     ]
 
@@ -92,7 +100,10 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
             title = f"run that is writing to {target} at this moment"
             return Finding("run-is-writing", title, 1, (run.run_id,), advice)
         if run.state in _AT_WORK | RESUMABLE and run.state is not RunState.PLANNED:
-            advice = f"What it has not written yet is missing. Continue it first: {each.possible[0]}"
+            lacking = "What it has not written yet is missing."
+            if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
+                lacking = f"Its process has ended, and {run.source} may refuse writes until it is continued."
+            advice = f"{lacking} Continue it first: {each.possible[0]}"
             return Finding("run-not-finished", "run that is not finished", 1, (run.run_id,), advice)
     return None
 
@@ -119,7 +130,12 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
 
 
 def _standing(
-    run: RunRecord, held: HeldLockView | None, live_of: LiveOf | None, *, is_newest: bool
+    run: RunRecord,
+    held: HeldLockView | None,
+    live_of: LiveOf | None,
+    *,
+    is_newest: bool,
+    is_renamed: bool,
 ) -> RunStatus:
     is_open = run.state in _AT_WORK
     is_alive = is_open and held is not None and held.is_live
@@ -133,7 +149,7 @@ def _standing(
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
-        possible=() if is_alive else tuple(possible_commands(run, is_newest=is_newest)),
+        possible=() if is_alive or is_renamed else tuple(possible_commands(run, is_newest=is_newest)),
     )
 
 

@@ -40,13 +40,14 @@ def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Kil
     """Status says that the source refuses writes, and since when; the next cut-over counts that time, too."""
     begun = datetime.now(UTC).replace(microsecond=0)
     killed("fenced", 1, *CUTOVER)
-    shown = command("status")
+    shown, proof = command("status"), command("verify", "--target", "clients")
     (run,) = json.loads(command("status", "--json").stdout)["runs"]
     time.sleep(PAUSE)
     since = datetime.fromisoformat(run["refuses_writes_since"])
     done = command(*CUTOVER)
 
-    assert "bookings REFUSES WRITES since" in shown.stdout
+    assert shown.stdout.startswith("bookings REFUSES WRITES since")
+    assert "may refuse writes" in proof.stdout
     assert begun.timestamp() <= since.timestamp() <= datetime.now(UTC).timestamp()
     assert ["cutover", "cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
     assert 0 == done.returncode, done.stderr

@@ -7,7 +7,7 @@ from booking_migrate.reports.model_lifecycle import LifeReport, RunReport, Since
 from booking_migrate.reports.numbers import duration, grouped, plural
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.parts import error_check, final_verdict, route_line
-from booking_migrate.runs.states import in_words
+from booking_migrate.runs.states import LIVE, in_words
 
 
 def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
@@ -35,9 +35,17 @@ def _status(runs: Sequence[RunReport]) -> Verdict:
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)
     active = f"{grouped(alive)} active" if alive else "No run is active"
-    if stale:
-        return Verdict(Mood.CAUTION, plural(len(runs), "run"), f"{active}, {grouped(stale)} stale.")
-    return Verdict(Mood.GOOD, plural(len(runs), "run"), f"{active}.")
+    summary = f"{active}, {grouped(stale)} stale." if stale else f"{active}."
+    refusals = [_refusal(run.source, run.refuses_writes_since) for run in runs if run.refuses_writes_since]
+    if refusals:
+        # Before everything else: the application is down until a command below has ended it.
+        return Verdict(Mood.BAD, "; ".join(refusals), f"{plural(len(runs), 'run')}. {summary}")
+    return Verdict(Mood.CAUTION if stale else Mood.GOOD, plural(len(runs), "run"), summary)
+
+
+def _refusal(source: str, since: datetime) -> str:
+    seconds = (datetime.now(UTC) - since).total_seconds()
+    return f"{source} REFUSES WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
 
 
 def _state(run: RunReport) -> str:
@@ -55,18 +63,13 @@ def _run(run: RunReport) -> Section:
         _progress(run),
         run.problem or "",
         f"{plural(run.kept, 'client document')} kept, changed by others" if run.kept else "",
+        f"old bookings are kept in {run.legacy}" if run.legacy and run.state in LIVE else "",
     ]
-    items = [Item(line) for line in lines if line]
-    if run.refuses_writes_since is not None:
-        since = f"{run.refuses_writes_since:%Y-%m-%d %H:%M:%S} UTC"
-        seconds = (datetime.now(UTC) - run.refuses_writes_since).total_seconds()
-        said = f"{run.source} REFUSES WRITES since {since} ({duration(max(seconds, 0.0))})"
-        items.insert(0, Item(said, Mood.BAD))
     return Section(
         title=run.run_id,
         remark=_state(run),
         is_flagged=run.stale or run.problem is not None,
-        items=tuple(items),
+        items=tuple(Item(line) for line in lines if line),
         commands=run.possible,
     )
 
