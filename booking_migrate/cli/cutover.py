@@ -105,7 +105,7 @@ class CutoverOptions:
 
     @property
     def policy(self) -> RejectedPolicy | None:
-        """What happens to rejected bookings.
+        """Return what happens to rejected bookings.
 
         Raises:
             typer.BadParameter: it is neither of the two.
@@ -130,7 +130,7 @@ class _RunContext:
 
     @property
     def own_options(self) -> dict[str, str]:
-        """The options that only a cut-over has, as the journal keeps them."""
+        """Return the options that only a cut-over has, as the journal keeps them."""
         policy = {} if self.policy is None else {"rejected": self.policy.value}
         return {**policy, **({"block-all-writes": str(True)} if self.options.block_all_writes else {})}
 

@@ -35,7 +35,7 @@ class Listening:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Return whether only this machine reaches it."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -43,7 +43,7 @@ class Listening:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The host names that requests may use: without tokens, a page of another site must not send any through a browser."""
+        """Return the host names that requests may use: without tokens, a page of another site must not send any through a browser."""
         return ("*",) if self.insecure_user is None else ("localhost", "127.0.0.1", "[::1]", self.host)
 
 

@@ -48,18 +48,18 @@ class Places:
 
     @property
     def named(self) -> list[str]:
-        """Every place that the user named, to be kept apart from files that are written."""
+        """Return every place that the user named, to be kept apart from files that are written."""
         places = (self.source, self.target, self.people.users, self.people.experts, self.rejects)
         return [str(place) for place in places if place is not None]
 
     @property
     def in_database(self) -> bool:
-        """Whether one of the two sides is a collection, which may change while it is read."""
+        """Return whether one of the two sides is a collection, which may change while it is read."""
         return any(isinstance(parse_place(side), CollectionPlace) for side in (self.source, self.target))
 
     @property
     def has_default_people(self) -> bool:
-        """Whether users and experts are looked up in the database if no option says where they are.
+        """Return whether users and experts are looked up in the database if no option says where they are.
 
         From file to file they are not, just because a MONGODB_URI for other programs is set.
         """
@@ -68,7 +68,7 @@ class Places:
 
     @property
     def people_places(self) -> dict[str, tuple[Place, bool]]:
-        """Where users and experts are, and whether they have to exist, by the option that names them."""
+        """Return where users and experts are, and whether they have to exist, by the option that names them."""
         found = {}
         for option, name, default in (
             ("--users", self.people.users, "users"),
@@ -133,7 +133,7 @@ class OpenPlaces:
 
     @property
     def absences(self) -> list[Absence]:
-        """Why users or experts who were needed could not be looked up at all."""
+        """Return why users or experts who were needed could not be looked up at all."""
         return [each.absence for each in (self.users, self.experts) if each.absence is not None]
 
 

@@ -144,7 +144,7 @@ class PeopleOptions:
 
     @property
     def fields(self) -> tuple[str, str, str]:
-        """The three field names, in the order in which migration and verification take them."""
+        """Return the three field names, in the order in which migration and verification take them."""
         return self.user_id_field, self.user_email_field, self.expert_user_field
 
 
@@ -182,7 +182,7 @@ class RuleOptions:
 
     @property
     def accepted(self) -> frozenset[Reason]:
-        """The rules that are waived."""
+        """Return the rules that are waived."""
         return frozenset(self.accept or ())
 
 

@@ -62,7 +62,7 @@ class Invocation:
 
     @property
     def writes_to_standard_output(self) -> bool:
-        """Whether data goes to standard output, so that nothing else may: other commands read their target."""
+        """Return whether data goes to standard output, so that nothing else may: other commands read their target."""
         return self.command == "migrate" and self.target == STANDARD_STREAM
 
     def redact(self, text: str) -> str:

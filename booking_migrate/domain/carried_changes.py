@@ -1,4 +1,4 @@
-"""Fields of sessions that the application has changed, carried into old bookings; sessions and bookings told apart."""
+"""Fields of sessions that the application has changed, carried into old bookings; and sessions and bookings distinguished."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Change:
 def carry(
     original: bytes, session: StoredSession, decided: bytes | None = None
 ) -> tuple[bytes, list[Difference]]:
-    """A booking with the changes made to its session, and these changes."""
+    """Return a booking with the changes made to its session, and these changes."""
     if decided is not None:
         return _carry_since(original, session, decided)
     new = {part.name: part for part in elements(session.element.value)}
@@ -98,7 +98,7 @@ def relocate(
     """Work out a booking whose session stands in another client's document now, and what is carried into it.
 
     Args:
-        original: the booking as it was, BSON.
+        original: the booking before the migration, BSON.
         session: its session as it is now, BSON.
         client: the document that the session stands in, or its client fields alone, BSON.
         decided: as in `reverse`.

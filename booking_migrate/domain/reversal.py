@@ -1,7 +1,7 @@
 """From a client document back to the bookings it was made of, with what has happened since.
 
 A booking comes back byte for byte, except for fields of its session that differ from what it was made of: those are the
-application's work since, and are carried. What the migration itself added or left out is no such change. Sessions that
+application's work since, and are carried. What the migration itself added or left out does not count as a change. Sessions that
 came from no booking stay in a client document of the new shape.
 """
 
@@ -71,7 +71,7 @@ def reverse(
     elsewhere: Collection[bytes] = frozenset(),
     superseded: Collection[bytes] = (),
 ) -> Reversal:
-    """Work out what a rollback gives back for one client.
+    """Work out what a rollback restores for one client.
 
     A lookup's result (`expertUserId`, `expertEmail`) in a booking that had none counts as the migration's, also if the
     application has changed it since.
@@ -82,7 +82,7 @@ def reverse(
         before: the client documents that the client had before the migration, BSON.
         discard_later: whether everything that happened since is dropped instead of kept. The outcome still counts it.
         decided: by the sort key of `_id`, the session of a booking whose session was kept with other content by a decision,
-            as it was then, BSON; None if that is not known: then nothing of it is carried.
+            as kept, BSON; None if that is not known: then nothing of it is carried.
         elsewhere: the sort keys of bookings that come back among another client's; their sessions go from this document.
         superseded: the sort keys of bookings with sessions in ``before`` that the migration replaced by a decision.
     """
@@ -146,7 +146,7 @@ def _read(raw: bytes | None) -> ClientDocument | None:
 def _claims(
     sessions: Sequence[StoredSession], originals: Sequence[bytes], keys: Sequence[bytes]
 ) -> tuple[dict[bytes, StoredSession], list[StoredSession]]:
-    """The session of each booking, which claims it or has the `sessionId` it got; and further ones with other content."""
+    """Return the session of each booking, which claims it or has the `sessionId` it got; and further ones with other content."""
     found: dict[bytes, StoredSession] = {}
     doubled: list[StoredSession] = []
     wanted = set(keys)
@@ -167,14 +167,14 @@ def _claims(
 
 
 def _expected_identity(booking: Document) -> bytes:
-    """What a session is known by that was made of a booking."""
+    """Return what a session is known by that was made of a booking."""
     times = (booking.get("createdAt"), booking.get("updatedAt"))
     created_at = next((int(time) for time in times if type(time) is DatetimeMS), 0)
     return sort_key(session_id(booking["_id"], created_at))
 
 
 def _remaining(now: ClientDocument, later: Sequence[StoredSession], *, is_whole: bool) -> Sequence[bytes]:
-    """The document that sessions booked since stay in; none if there are none."""
+    """Return the document that sessions booked since stay in; empty without such sessions."""
     if is_whole:
         return [now.raw]
     if not later:
@@ -189,7 +189,7 @@ def _remaining(now: ClientDocument, later: Sequence[StoredSession], *, is_whole:
 
 
 def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
-    """What of a client document that goes is neither the migration's nor in a booking."""
+    """Return what of a client document that goes is neither the migration's nor in a booking."""
     known: set[Element] = set()
     has_clients = False
     for original in originals:
@@ -198,7 +198,7 @@ def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
         known.update(parts)
     ignored = _DERIVED | {b"_id", b"clientId"}
     if not has_clients:
-        # They were looked up, and nobody knows any more what came of it.
+        # They were looked up, and the result of that is not known any more.
         ignored |= {name.encode() for name in CLIENT_FIELDS}
     return [
         Change(now.document_id, Difference(part.name.decode("utf-8", "replace"), None, part))
@@ -227,7 +227,7 @@ class _Earlier:
 
     @property
     def identities(self) -> frozenset[bytes]:
-        """What tells their sessions from others."""
+        """Return what identifies their sessions."""
         return frozenset(self._versions)
 
     def bring_forward(
@@ -237,7 +237,7 @@ class _Earlier:
         migrated: frozenset[bytes],
         superseded: frozenset[bytes],
     ) -> _Kept:
-        """Each of them with what has happened to its sessions since; sessions booked since go to the one that went on.
+        """Return each of them with what has happened to its sessions since; sessions booked since go to the main one.
 
         A session of a booking among ``migrated`` is not missing: a conflict was decided for the booking.
         """
@@ -273,7 +273,7 @@ class _Earlier:
         return _Kept(documents, changes, missing)
 
     def _main(self, now: ClientDocument | None) -> int | None:
-        """Which of them went on as the client's document."""
+        """Return the index of the one that became the client's document."""
         if now is None:
             return None
         key = sort_key(now.document_id)
@@ -284,7 +284,7 @@ class _Earlier:
         return next(iter([*same, *ours]), None)
 
     def _contradicts(self, document: ClientDocument) -> bool:
-        """Whether another document has a session of the same identity with other content: then it was never joined."""
+        """Return whether another document has a session of the same identity with other content: then it was never joined."""
         return any(len(self._versions[session.identity]) > 1 for session in document.sessions)
 
     def _forward(
@@ -305,7 +305,7 @@ class _Earlier:
     def _own_changes(
         self, document: ClientDocument, now: ClientDocument
     ) -> dict[bytes, tuple[Difference, Element]]:
-        """The fields beside sessions, totals and dates that the application has changed or added since."""
+        """Return the fields beside sessions, totals and dates that the application has changed or added since."""
         known = {part for other in self._documents if other is not None for part in other.parts}
         old = {part.name: part for part in document.parts}
         filled = {
@@ -333,7 +333,7 @@ def _rewritten(
     replaced: Mapping[bytes, Element],
     added: Sequence[StoredSession],
 ) -> bytes:
-    """A document of before with other sessions and fields, its totals made anew."""
+    """Return a document of before with other sessions and fields, and totals derived again."""
     array = wrap([session.element._replace(name=b"%d" % index) for index, session in enumerate(sessions)])
     parts = {part.name: part for part in document.parts} | dict(replaced)
     parts[b"sessions"] = Element(_ARRAY, b"sessions", array)

@@ -1,4 +1,4 @@
-"""One pass through a collection that is migrated in place, and what became of every document that it met, by `_id`.
+"""One pass through a collection that is migrated in place, and the outcome for every document that it met, by `_id`.
 
 What a pass has met is moved, rejected, left for the next pass, or gone by the application's own doing. Nothing else is
 possible, so a booking that was left is known until it is moved or rejected.
@@ -31,7 +31,7 @@ class Progress:
 
     @classmethod
     def of(cls, run: RunRecord) -> "Progress":
-        """The progress that a run's record has."""
+        """Return the progress that a run's record has."""
         progress = cls(MigrationCounts(), run.tally.get("written", 0), run.tally.get("changed", 0))
         progress.tally.add(run.tally.get("moved", {}))
         return progress
@@ -41,7 +41,7 @@ class Progress:
         return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
 
     def after(self, settlement: GroupPlan) -> "Progress":
-        """The progress with this settlement carried out."""
+        """Return the progress with this settlement carried out."""
         tally = MigrationCounts()
         tally.add(self.tally.saved())
         tally.add(settlement.tally.saved())
@@ -60,7 +60,7 @@ class Pass:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing that could be converted was found."""
+        """Return whether nothing that could be converted was found."""
         return not self.moved and not self.left
 
     def done(self, settlement: GroupPlan) -> None:

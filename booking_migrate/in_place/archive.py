@@ -10,7 +10,7 @@ _COMPLETE = RESUMABLE | {RunState.DONE}
 """The states of a run whose moved bookings are all in the archive: a rollback takes them out of it again."""
 
 _UNDONE = frozenset({RunState.ROLLED_BACK, RunState.FINALIZED})
-"""The states of a run that has nothing in the archive any more."""
+"""The states of a run whose bookings have left the archive."""
 
 _LOOKED_AT = 100
 """How many of a run's bookings are looked for: a few that were taken out by hand are for verify to find."""

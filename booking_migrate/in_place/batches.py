@@ -44,7 +44,7 @@ class Measure:
         self._bytes = _FIRST_BYTES
 
     def is_full(self, batch: Batch) -> bool:
-        """Whether a batch may take no further client."""
+        """Return whether a batch may take no further client."""
         return batch.documents >= self._bookings or batch.size >= self._bytes
 
     def learn(self, seconds: float) -> None:

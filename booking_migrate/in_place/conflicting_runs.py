@@ -1,4 +1,4 @@
-"""Who must not be at work while bookings leave a collection."""
+"""Runs that must not be active while bookings leave a collection."""
 
 from booking_migrate.errors import TargetBusy
 from booking_migrate.stores.journal import LockStore, RunJournal
@@ -10,10 +10,10 @@ def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> No
     Args:
         collection: the collection that is to be migrated in place.
         journal: knows all runs of the database.
-        locks: knows which of them are at work; they hold the locks of their targets.
+        locks: knows which of them are active; they hold the locks of their targets.
 
     Raises:
-        TargetBusy: such a run is at work.
+        TargetBusy: such a run is active.
     """
     targets = {run.target for run in journal.runs() if run.source == collection and run.archive is None}
     for target in sorted(targets - {collection}):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from booking_migrate.errors import Contended
 
 _TRIES = 12
-"""How often one client is tried that somebody else writes to all the time."""
+"""How often a client is tried to which the application writes continuously."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 
@@ -20,15 +20,15 @@ def bisect_on_conflict(
     *,
     pause: Callable[[float], None] = sleep,
 ) -> Iterator[tuple[Sequence[Any], Result | None]]:
-    """Do something about clients, all at once if that succeeds, otherwise in halves.
+    """Apply an operation to clients, to all at once if that succeeds, otherwise to halves.
 
     Args:
         clients: their ids; at least one.
-        attempt: does it about some of them, all or nothing.
+        attempt: applies it to some of them, all or nothing.
         pause: waits for so many seconds.
 
     Yields:
-        Each piece and what came of it; None for a client that could not be done.
+        Each part with its result; None for a client that could not be handled.
     """
     tries = _TRIES if len(clients) == 1 else 1
     for number in range(tries):

@@ -35,7 +35,7 @@ class Client:
 
     @property
     def is_concerned(self) -> bool:
-        """Whether anything is to be done about it."""
+        """Return whether anything is to be done about it."""
         return bool(self.sessions or self.copies or self.lost)
 
 

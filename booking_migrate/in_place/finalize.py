@@ -45,11 +45,11 @@ class FinalizeOutcome:
 
 
 def runs_to_finalize(journal: RunJournal, *, source: str, archive: str) -> Sequence[RunRecord]:
-    """The runs in place of a collection that stand, the newest first.
+    """Return the runs in place of a collection that stand, the newest first.
 
     Raises:
-        NoRun: there is none.
-        UnfinishedRun: one of them has to be brought to its end first.
+        NoRun: the collection does not have one.
+        UnfinishedRun: one of them has to be completed first.
         Finalized: all of them are.
     """
     runs = [run for run in journal.runs(source) if run.archive == archive]
@@ -70,13 +70,13 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
     Raises:
         NoRun, UnfinishedRun, Finalized: as `runs_to_finalize`.
-        TargetBusy, LeaseLost: another run is at work on the collection.
+        TargetBusy, LeaseLost: another run is active on the collection.
     """
     source, archive = plan.collection.name, plan.collection.archive_name
     runs_to_finalize(plan.stores.journal, source=source, archive=archive)
     lock = HeldLock.acquire(plan.stores.locks, source, plan.holder)
     try:
-        # Somebody may have undone or finalized it before the lock was ours.
+        # Another process may have undone or finalized it before this one held the lock.
         runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive)
         outcome = _finalize(plan, runs, lock)
     except BaseException as error:

@@ -43,7 +43,7 @@ class Return:
 
     @property
     def restored(self) -> int:
-        """How many bookings leave the archive."""
+        """Return how many bookings leave the archive."""
         return len(self.unarchived) + len(self.rearchived)
 
 
@@ -70,7 +70,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Client:
-    """One client as it stands, and as it was."""
+    """One client now, and before the run."""
 
     client_id: Any
     originals: list[bytes] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Group:
 
     @property
     def originals(self) -> Mapping[bytes, Sequence[bytes]]:
-        """The bookings that come back, by the sort key of the client."""
+        """Return the bookings that come back, by the sort key of the client."""
         return {key: client.originals for key, client in self._clients.items()}
 
     def _load(self, client_ids: Sequence[Any]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What becomes of a group of clients that is moved in one unit of work.
+"""The plan for a group of clients that is moved in one unit of work.
 
 It means what `migrate.pipeline` means: the same conversion, the same consolidation. What differs is that everything of a
 client stands in one collection, and that its converted bookings leave it.
@@ -67,7 +67,7 @@ class GroupPlan:
 
     @property
     def notes(self) -> Sequence[RangeNote]:
-        """What the journal has to know to undo it."""
+        """Return what the journal has to know to undo it."""
         if not self.keys:
             return ()
         written = [
@@ -87,17 +87,17 @@ class GroupPlan:
 
 
 class GroupPlanner:
-    """Finds out what becomes of clients, under one plan."""
+    """Plans units of work, under one migration plan."""
 
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
-        """Take the rules and whom to ask for people."""
+        """Take the rules and where users and experts are looked up."""
         self._converter = Converter(plan.contract, plan.accepted)
         self._usual = FlatReader(plan.contract, plan.accepted)
         self._rules = Rules(plan.maximum_document_size, plan.on_conflict)
         self._directory = directory
 
     def settle(self, unit: Unit, client_ids: Sequence[Any], history: TargetHistory) -> GroupPlan:
-        """Read everything of these clients and work out what becomes of it. Nothing is written.
+        """Read everything of these clients and plan their unit of work. Nothing is written.
 
         Args:
             unit: where to read.
@@ -240,7 +240,7 @@ class GroupPlanner:
                 loser.lost |= claims_of(document).keys() & {session.id_key for session in moved}
 
     def _earlier(self, unit: Unit, clients: Mapping[bytes, Client]) -> dict[bytes, list[Session]]:
-        """The bookings of these clients that an earlier pass or run has moved, converted again."""
+        """Return the bookings of these clients that an earlier pass or run has moved, converted again."""
         wanted = {
             key: client
             for key, client in clients.items()

@@ -1,7 +1,7 @@
-"""Undoing a migration in place: client by client, the originals come back from the archive.
+"""Undo a migration in place: client by client, the originals come back from the archive.
 
-The application may go on meanwhile, in either shape. Each group of clients is put back in one transaction, in which the
-originals also leave the archive; so a rollback that was cut off anywhere goes on with what is still there.
+The application may write meanwhile, in either shape. Each group of clients is put back in one transaction, in which the
+originals also leave the archive; so an interrupted rollback continues with what is still there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ _AT_ONCE = 300
 def assess_changes_in_place(
     runs: Sequence[RunRecord], collection: InPlaceCollection, journal: RunJournal
 ) -> ChangesSince:
-    """What has happened to the result of runs since; nothing is written.
+    """Return what has happened to the result of runs since; nothing is written.
 
     Args:
         runs: the runs, the newest first; all of one archive.
@@ -82,14 +82,14 @@ def undo_in_place(
     discard_later: bool = False,
     older: RunRecord | None = None,
 ) -> UndoOutcome:
-    """Undo a run in place whose collection's lock is held, or go on with that.
+    """Undo a run in place whose collection's lock is held, or continue doing so.
 
     Args:
         run: the run.
         collection: where it was made.
         stores: where its life is kept.
         lock: that of the collection.
-        listener: told about each step.
+        listener: notified of the progress.
         signal_guard: holds a signal back while clients are put back.
         discard_later: whether what the application has done since is dropped.
         older: the run that is undone next; its report is to name what had happened to both.
@@ -97,8 +97,8 @@ def undo_in_place(
     Raises:
         OldBookingsLost, ArchiveNotOwn: the archive is not the run's any more; nothing was changed.
         LeaseLost: another run has taken the lock over.
-        Contended: somebody writes to a client all the time, so that it could not be put back.
-        NotRestored: after everything, a booking is not back.
+        Contended: the application writes to a client continuously, so that it could not be put back.
+        NotRestored: in the end a booking is not back.
     """
     check_archive_of(run, collection, stores.journal)
     check_transition(run, RunState.ROLLING_BACK)
@@ -128,7 +128,7 @@ def undo_in_place(
 
 
 class _Undo:
-    """One rollback at work."""
+    """One running rollback."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Undo:
         self._recall(run.undone)
 
     def _recall(self, undone: Mapping[str, Any]) -> None:
-        """Go on counting where an interrupted rollback ended."""
+        """Continue the counts of an interrupted rollback."""
         if undone:
             self._outcome.restored = undone["restored"]
             self._outcome.since = ChangesSince(**undone["since"])
@@ -171,7 +171,7 @@ class _Undo:
         """Put every client back.
 
         Raises:
-            Contended: somebody writes to one of them all the time.
+            Contended: the application writes to one of them continuously.
         """
         total = self._run.tally.get("moved", {}).get("migrated")
         self._listener.notify(PhaseStarted(f"putting back bookings of {self._run.source}", total))
@@ -215,7 +215,7 @@ class _Undo:
         return returned
 
     def _counted(self, returned: Return) -> Mapping[str, Any]:
-        """The counts with these clients in them."""
+        """Return the counts with these clients in them."""
         since = ChangesSince(**asdict(self._outcome.since or ChangesSince()))
         since.merge(returned.since)
         return {"restored": self._outcome.restored + returned.restored, "since": asdict(since)}
@@ -290,7 +290,7 @@ def _claimed(documents: Iterable[bytes]) -> set[bytes | None]:
 def _clients_of(
     collection: InPlaceCollection, noted: RangeNote
 ) -> Iterator[tuple[Mapping[bytes, Any], Sequence[bytes]]]:
-    """The clients of a range that have not been put back, and the sort keys of the bookings that they are found by."""
+    """Yield the clients of a range that have not been put back, and the sort keys of the bookings that they are found by."""
     remaining = iter(noted.notes)
     while some := list(islice(remaining, _AT_ONCE)):
         superseded = {note.key: note.before for note in some}

@@ -51,7 +51,7 @@ class NotedClients:
             self._before.setdefault(client_key, before)
 
     def is_moved(self, key: bytes, archived: bytes) -> bool:
-        """Whether the runs moved a booking that is in the archive, and not yet brought it back."""
+        """Return whether the runs moved a booking that is in the archive, and not yet brought it back."""
         return key in self._moved and self._moved[key] != archived
 
     def superseded(self, key: bytes) -> bytes | None:
@@ -63,7 +63,7 @@ class NotedClients:
         return self._before.get(client_key)
 
     def has_created(self, document: ClientDocument) -> bool:
-        """Whether the runs created a client document."""
+        """Return whether the runs created a client document."""
         return sort_key(document.document_id) in self._created
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
@@ -12,7 +14,7 @@ from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
 from booking_migrate.stores.notes import DocumentNote
 
 
-class Replay:
+class Replay(Unit):
     """See `Unit` for the promises. The bookings are read from wherever the unit had brought them."""
 
     def __init__(
@@ -42,29 +44,30 @@ class Replay:
         self._bookings = {sort_key(read_booking(raw).document_id): raw for raw in found}
 
     def client_ids(self) -> Sequence[Any]:
-        """The clients of the unit."""
+        """Return the clients of the unit."""
         ids = (read_booking(raw).fields["clientId"] for raw in self._bookings.values())
         return list({sort_key(client_id): client_id for client_id in ids}.values())
 
-    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:  # noqa: ARG002 - the port's signature
-        """See `Unit.find`."""
+    @override
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
         return [*self._bookings.values(), *self._before]
 
+    @override
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived_of`."""
         return self._others(self._unit.archived_of(client_ids))
 
+    @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.archived`."""
         superseded = (self._superseded.get(sort_key(each)) for each in ids)
         return [*self._others(self._unit.archived(ids)), *(raw for raw in superseded if raw is not None)]
 
+    @override
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.standing`."""
         return self._unit.standing(ids)
 
+    @override
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """See `Unit.claiming`. The documents are those from before the unit."""
+        # The documents are those from before the unit.
         wanted = {sort_key(each) for each in ids}
         documents = map(read_client_document, self._before)
         return [
@@ -77,7 +80,8 @@ class Replay:
         """Return those bookings that the unit had not to move."""
         return [raw for raw in bookings if sort_key(read_booking(raw).document_id) not in self._superseded]
 
+    @override
     def take(self, move: Move) -> None:
-        """See `Unit.take`. The notes are there already; they become true under their own names."""
+        # The notes are there already; they become true under their own names.
         progress = {**move.progress, "noted": self._noted}
         self._unit.take(replace(move, notes=(), progress=progress))

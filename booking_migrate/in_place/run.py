@@ -78,16 +78,16 @@ def migrate_in_place(
         collection: where the bookings are.
         stores: where the run's life is kept.
         session: opens and closes the run in the journal.
-        request: what somebody wants to run.
+        request: the run to begin or to continue.
         users: where users are looked up; None if nowhere.
         experts: where experts are looked up; None if nowhere.
-        manner: how to go about it.
-        listener: who wants to know how it goes.
+        manner: passes and batch size.
+        listener: notified of the progress.
         signal_guard: holds a signal back while a batch is moved.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
-        TargetBusy, LeaseLost: another run is at work on the collection.
+        TargetBusy, LeaseLost: another run is active on the collection.
         OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
         ConnectionProblem, WriteFailed: the server cannot be asked, or cannot take the result.
     """
@@ -121,7 +121,7 @@ def migrate_in_place(
 
 
 class _InPlace:
-    """One run at work."""
+    """One active run."""
 
     def __init__(
         self,
@@ -308,7 +308,7 @@ class _InPlace:
         return settlement
 
     def _take(self, unit: Unit, clients: Sequence[Any]) -> GroupPlan:
-        """What happens within one unit of work."""
+        """Return what happens within one unit of work."""
         settlement = self._settler.settle(unit, clients, self._history)
         self._recount(settlement)
         settlement.tally.check()
@@ -334,7 +334,7 @@ class _InPlace:
         return settlement
 
     def _recount(self, settlement: GroupPlan) -> None:
-        """Clients that this run has moved bookings of before are counted once."""
+        """Count clients once of which this run has moved bookings before."""
         if not settlement.continued or not self._progress.tally.scanned:
             return
         for document in settlement.continued:
@@ -361,10 +361,10 @@ class _InPlace:
 def _examined(
     plan: MigrationPlan, collection: InPlaceCollection, directory: Directory
 ) -> tuple[Finding, ...]:
-    """What is to be said about the collection's indexes and options.
+    """Return the findings about the collection's indexes and options.
 
     Raises:
-        UnfitPlace: one of them is in the way of client documents.
+        UnfitPlace: one of them conflicts with client documents.
     """
     documents = sample_documents(plan, collection.ends(SAMPLE), directory)
     found = collection.examine(documents)

@@ -62,11 +62,11 @@ class Counterparts:
         self._current = _found(current, list(in_current.values()))
 
     def kept(self, key: bytes) -> bytes | None:
-        """The document of this `_id` that another client had before the cut-over."""
+        """Return the document of this `_id` that another client had before the cut-over."""
         return self._kept.get(key)
 
     def current(self, key: bytes) -> bytes | None:
-        """The document of this `_id` that stands at another client now."""
+        """Return the document of this `_id` that stands at another client now."""
         return self._current.get(key)
 
 
@@ -79,12 +79,12 @@ def _found(reader: DocumentReader, ids: Sequence[Any]) -> dict[bytes, bytes]:
 
 
 def id_key(raw: bytes) -> bytes:
-    """The sort key of a document's `_id`."""
+    """Return the sort key of a document's `_id`."""
     return element_key(_id(raw))
 
 
 def id_of(raw: bytes) -> Any:
-    """A document's `_id`, decoded."""
+    """Return a document's `_id`, decoded."""
     return read_value(_id(raw))
 
 

@@ -53,7 +53,7 @@ class Relocations:
             )
 
     def absent(self) -> Iterator[tuple[Absent, Sequence[Found]]]:
-        """Each missing booking with its sessions elsewhere, in the order of reading."""
+        """Yield each missing booking with its sessions elsewhere, in the order of reading."""
         with disk_failures():
             for key, original, listed in self._database.execute("SELECT * FROM absent ORDER BY key"):
                 rows = self._database.execute(
@@ -62,7 +62,7 @@ class Relocations:
                 yield Absent(key, original, bool(listed)), [Found(*row) for row in rows]
 
     def copies(self) -> Iterator[tuple[bytes, Found]]:
-        """The sessions elsewhere of bookings that are not missing at their place, each with its booking."""
+        """Yield the sessions elsewhere of bookings that are not missing at their place, each with its booking."""
         with disk_failures():
             for original, session, client in self._database.execute(
                 "SELECT original, session, client FROM found WHERE key NOT IN (SELECT key FROM absent) "

@@ -1,9 +1,9 @@
-"""Giving the live collection its old bookings back after a cut-over.
+"""Restore the old bookings of the live collection after a cut-over.
 
 Writes are refused from the fence to the swap. In between, the kept copy of the old collection and what is live now are
 read side by side, client by client, and what `domain.reversal` makes of them is put into a collection of its own. That is
 proven, and then takes the live name in one atomic rename. Whatever fails before the rename drops it and lifts the fence:
-the result of the cut-over is live as it was. The old copy is dropped last of all.
+the result of the cut-over stays live. The old copy is dropped last of all.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def check_kept(places: RestorationPlaces) -> None:
 
 
 def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:
-    """What has happened since the cut-over; nothing is written.
+    """Return what has happened since the cut-over; nothing is written.
 
     Raises:
         OldBookingsLost: as `check_kept`.
@@ -87,18 +87,18 @@ class RestorationPlan:
 
 
 def restore(plan: RestorationPlan) -> UndoOutcome:
-    """Undo a run that was cut over, or go on with that.
+    """Undo a run that was cut over, or continue doing so.
 
     Raises:
         OldBookingsLost: the kept copy of the old collection was dropped; nothing was changed.
-        RestorationFailed: it was given up; the result of the cut-over is live as it was.
+        RestorationFailed: it was aborted; the result of the cut-over stays live.
         LeaseLost: another run has taken the lock over.
     """
     return _Restoration(plan).carry_out()
 
 
 class _Restoration:
-    """One restoration at work."""
+    """One running restoration."""
 
     def __init__(self, plan: RestorationPlan) -> None:
         self._run = plan.run
@@ -117,7 +117,7 @@ class _Restoration:
         )
 
     def carry_out(self) -> UndoOutcome:
-        """Do it, or leave everything as it was."""
+        """Restore, or leave everything unchanged."""
         run, live, restored = self._run, self._places.live, self._places.restored
         self._lock.confirm()
         if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
@@ -143,11 +143,11 @@ class _Restoration:
             raise
 
     def _prepare(self) -> Sequence[IndexNote]:
-        """Everything up to the swap."""
+        """Return everything up to the swap."""
         live, restored = self._places.live, self._places.restored
         journal = self._stores.journal
         now = journal.now()
-        # Taken up again after a kill, the fence may have stood all the time.
+        # Continued after a kill, the fence may have stood in between.
         self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
         self._refused_before = (now - (self._run.fenced_at or now)).total_seconds()
         self._fenced_at = monotonic()
@@ -159,7 +159,7 @@ class _Restoration:
         self._prove()
         if live.count() != count:
             raise self._failure("documents were deleted meanwhile")
-        # What had happened can be seen no more after the swap, and whoever goes on then has to tell it, too.
+        # What had changed cannot be read after the swap, and a process that continues then has to report it, too.
         self._run = self._stores.journal.save(
             self._run.run_id,
             undone={
@@ -213,7 +213,7 @@ class _Restoration:
         """
         places = self._places
         if self._discards or self._since.is_nothing:
-            # Nothing but the old documents may be there, so the server's own hash tells.
+            # Only the old documents may be there, so the server's own hash decides.
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")
             return
@@ -238,7 +238,7 @@ class _Restoration:
         return outcome
 
     def _give_up(self, error: BaseException) -> None:
-        """Leave what is live as it was; if even that cannot be done, say so: the next start does it."""
+        """Leave the live collection unchanged; if even that fails, say so: the next start does it."""
         if isinstance(error, LeaseLost):
             return
         live, run = self._places.live, self._run

@@ -132,7 +132,7 @@ class _Restoring:
         return self._kept.get(key) or self._elsewhere.kept(key)
 
     def _is_own(self, raw: bytes) -> bool:
-        """Return whether a document went on from this client's, or came to be without another one before it."""
+        """Return whether a document continues one of this client's, or has none before it."""
         return _is_client_document(raw) and (
             id_key(raw) in self._kept or self._elsewhere.kept(id_key(raw)) is None
         )

@@ -95,7 +95,7 @@ def roll_back(
     older: RunRecord | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> UndoOutcome:
-    """Undo a run under the lock of its target. What a killed cut-over left behind is cleared up first.
+    """Undo a run under the lock of its target. What a killed cut-over left is cleared up first.
 
     Args:
         run: the run.
@@ -103,23 +103,23 @@ def roll_back(
         holder: who undoes it.
         places: opens the collections of its cut-over.
         in_place: opens the collection that it was made in, if it was made in place.
-        listener: told about each step.
+        listener: notified of the progress.
         signal_guard: holds a signal back while a range is undone.
         discard_later: whether what the application has done since the cut-over is dropped.
         older: the run in place that is undone next, if one is.
         lease_seconds: how long the lock is held without being renewed.
 
     Raises:
-        TargetBusy, LeaseLost: another run is at work on the target.
+        TargetBusy, LeaseLost: another run is active on the target.
         NothingLater: something is to be dropped, but the run was never cut over; nothing was changed.
-        NotRestored: the target is not as it was; somebody else writes to it.
-        RestorationFailed: after a cut-over, it was given up; its result is live as it was.
+        NotRestored: the target differs from its state before the run; another process writes to it.
+        RestorationFailed: after a cut-over, it was aborted; its result stays live.
     """
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
     lock = HeldLock.acquire(stores.locks, run.target, holder, lease_seconds)
     try:
-        # Somebody may have gone on with it, or undone it, before the lock was ours.
+        # Another process may have continued or undone it before this one held the lock.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.CUTTING_OVER:
             now = recover(now, places(now).live, stores, lock)
@@ -153,7 +153,7 @@ def roll_back(
 
 
 def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:
-    """Note what ended a rollback that goes on later: its process is not dead, it has ended by itself."""
+    """Record what ended a rollback that is continued later: its process ended by itself."""
     if isinstance(error, LeaseLost | NoMajority):
         # The run belongs to another process now, or what is noted about it would not be acknowledged.
         return

@@ -78,10 +78,10 @@ class Unit(Protocol):
         """Return the archive's documents with these `_id` values."""
 
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """The collection's documents with these `_id` values."""
+        """Return the collection's documents with these `_id` values."""
 
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """The collection's documents with a session of one of these bookings.
+        """Return the collection's documents with a session of one of these bookings.
 
         Without the index that `InPlaceCollection.index_claims` makes, the whole collection is read.
         """
@@ -177,7 +177,7 @@ class InPlaceCollection(Protocol):
         """
 
     def lacks_claims_index(self) -> str | None:
-        """The name of the index by which the sessions of a booking are found; None if the collection has one."""
+        """Return the name of the index by which the sessions of a booking are found; None if the collection has one."""
 
     def index_claims(self) -> None:
         """Make that index."""

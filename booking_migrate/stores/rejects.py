@@ -158,7 +158,7 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
 
 
 def _whole(name: bytes, raw: bytes) -> Element:
-    """A document within a record, where it nests one deeper; as binary if it cannot stand there as it is."""
+    """Return a document as an element of a record, where it nests one deeper; as binary if it cannot stand there as it is."""
     fits = survives_extended_json(raw) and depth(raw) < MAXIMUM_DEPTH
     return Element(_DOCUMENT, name, raw) if fits else element_of(name.decode(), Binary(raw))
 

@@ -7,7 +7,7 @@ r"""Prove that a migration's result is right, by code that has no conversion in 
     target --scan by client--/          all others: client_check                         outcome
                                           expected, sessions, client_fields, rules
 
-`run.verify` is this picture as code, and `explain` does it for a single booking. What must be in the target is derived anew;
+`run.verify` is this picture as code, and `explain` does it for a single booking. What must be in the target is derived again;
 an import-linter contract keeps the modules out with which the migration converts and consolidates. Comparing is by bytes.
 """
 

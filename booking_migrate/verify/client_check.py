@@ -66,7 +66,7 @@ def _check_of(rules: VerificationRules) -> "ClientCheck":
 
 @dataclass(slots=True)
 class _Allotment:
-    """What must have become of each of a client's bookings."""
+    """The expected outcome for each of a client's bookings."""
 
     added: list[Expected] = field(default_factory=list)
     """The bookings that must be further sessions, in order."""

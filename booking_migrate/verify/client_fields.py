@@ -74,7 +74,7 @@ class Outline:
 
     @property
     def is_carried(self) -> bool:
-        """Return whether the document had to be left byte for byte as it was."""
+        """Return whether the document had to stay the same, byte for byte."""
         return self.base is not None and not self.new and not self.base.is_joined
 
     @property

@@ -1,4 +1,4 @@
-"""What must have become of one booking: its session, or the reasons why it has none; and the people looked up for it."""
+"""The expected outcome for one booking: its session, or the reasons why it has none; and the people looked up for it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +143,7 @@ def _found(reader: DocumentReader | None, ids: Sequence[Any]) -> Iterator[tuple[
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One booking and what must have become of it."""
+    """One booking and its expected outcome."""
 
     document: SourceDocument
     broken: tuple[BrokenRule, ...]
@@ -170,14 +170,14 @@ class Expected:
 
 
 class Deriver:
-    """Derives what must have become of bookings, under the rules of one verification."""
+    """Derives the expected outcome for bookings, under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
         self._can_store = rules.can_store
         self.contract = ContractRules(rules.contract, rules.accepted)
 
     def derive(self, document: SourceDocument, people: People) -> Expected:
-        """Derive what must have become of a booking, apart from its client's document."""
+        """Derive the expected outcome for a booking, apart from its client's document."""
         broken = self._faults_of_document(document)
         fields = document.fields
         facts = facts_of(fields, document.booking_id)

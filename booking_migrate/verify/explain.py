@@ -41,7 +41,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 class Disposition(StrEnum):
-    """What became of a booking. The values are an API."""
+    """The outcome for a booking. The values are an API."""
 
     MIGRATED = "migrated"
     REJECTED = "rejected"

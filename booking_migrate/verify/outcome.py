@@ -208,7 +208,7 @@ class ClientResult:
     later: int = 0
     changed: int = 0
     wrong_totals: list[Any] = field(default_factory=list)
-    """The `_id` of client documents that were rightly carried as they were, with totals that do not fit."""
+    """The `_id` of client documents that were correctly carried unchanged, with totals that do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class VerificationCounts:
         self._wrong_totals += map(display_id, result.wrong_totals[:room])
 
     def add_flat(self, clients: int, bookings: int) -> None:
-        """Add flat clients, all of whose bookings were migrated rightly."""
+        """Add flat clients, all of whose bookings were migrated correctly."""
         for name in ("scanned", "migrated", "sessions"):
             self.totals[name] += bookings
         self.totals["clients"] += clients
@@ -300,7 +300,7 @@ class VerificationCounts:
             examples.append(mismatch)
 
     def add_rejected(self, reason: str, booking_id: Any) -> None:
-        """Add a booking that is rightly among the rejected."""
+        """Add a booking that is correctly among the rejected."""
         self._reasons[reason] += 1
         ids = self._rejected_ids.setdefault(reason, [])
         if len(ids) < _SAMPLE_IDS:

@@ -124,7 +124,7 @@ class Reconciler:
 
 
 def mismatches_of(booking: UnresolvedBooking, record: RejectedRecord | None) -> tuple[Mismatch, ...]:
-    """Return what is wrong about a booking, given its record among the rejected; empty if it is rightly rejected.
+    """Return what is wrong about a booking, given its record among the rejected; empty if it is correctly rejected.
 
     A conflict is never right: it is listed with its differences, unless the record holds a decision for the target.
     """

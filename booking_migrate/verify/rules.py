@@ -1,6 +1,6 @@
 """The rules of the migration, written a second time: the contract with the new application, ids, totals and dates.
 
-The contract's table of fields is shared; its meaning is evaluated here anew, and so is the arithmetic. The migration has code
+The contract's table of fields is shared; its meaning is evaluated here again, and so is the arithmetic. The migration has code
 of its own for the same rules (a validator built by pydantic-core), and a fault there must not be repeated here.
 """
 

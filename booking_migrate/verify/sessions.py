@@ -71,7 +71,7 @@ def expect_booking(booking: Expected) -> ExpectedSession:
 
 
 def expect_unchanged(session: Element) -> ExpectedSession:
-    """Return a session that was there before and must be left as it was."""
+    """Return a session that was there before and must be left unchanged."""
     return ExpectedSession(session.kind, session.value, identity_of(session), session_facts(session), None)
 
 

@@ -1,4 +1,4 @@
-"""The invariants of DESIGN.md, section 3, on dirty documents of every BSON type."""
+"""What every migration promises, on dirty documents of every BSON type."""
 
 import random
 from collections import Counter

@@ -39,7 +39,7 @@ def test_the_whole_table(action: Action, role: Role, status: str) -> None:
 
 
 def test_an_absent_status_is_pending() -> None:
-    """A session without a status is pending (DESIGN.md, section 2)."""
+    """A session without a status is pending."""
     assert Role.EXPERT == allow(Action.CONFIRM, [Role.EXPERT], None)
 
 
