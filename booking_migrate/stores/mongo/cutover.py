@@ -7,7 +7,7 @@ from typing import Any
 
 from bson import json_util
 from pymongo import DeleteOne
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import OperationFailure
 from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
@@ -35,16 +35,14 @@ from booking_migrate.stores.mongo.client_index import client_index_name, drop_in
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import (
-    DUPLICATE_KEY,
-    is_on,
     reading,
     server_text,
-    write_failure,
     writing,
 )
+from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.majority import await_majority, build_index
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, same_version
-from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, with_retry
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, same_version
+from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written
 
@@ -168,10 +166,8 @@ class MongoLive(LiveCollections):
         while some := list(islice(remaining, _AT_ONCE)):
             if not carried:
                 self._restrict_index()
-            with writing(self._target):
-                for attempt in attempts():
-                    with attempt:
-                        self._insert_carried(some)
+            # Sent again after a lost answer, a booking finds itself there; another one in its place is found below.
+            insert_absent(self._target, some)
             self._prove_carried(some)
             carried += len(some)
         return carried
@@ -185,18 +181,6 @@ class MongoLive(LiveCollections):
         if lost is not None:
             problem = f"rejected document {display_id(value_in(lost, b'_id'))} cannot stand beside the client documents"
             raise WriteFailed(self._target.name, problem)
-
-    def _insert_carried(self, bookings: Sequence[bytes]) -> None:
-        try:
-            self._target.insert_many(map(as_driver_document, bookings), ordered=False)
-        except BulkWriteError as error:
-            # Sent again after a lost answer, a booking finds itself there; one that finds another fails the count.
-            if is_transient(error):
-                raise
-            problems = error.details["writeErrors"]
-            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
-            if not is_id_there or error.details["writeConcernErrors"]:
-                raise write_failure(self._target.name, error) from None
 
     def _restrict_index(self) -> None:
         with writing(self._target):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
 from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
@@ -12,10 +11,11 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetChanged
 from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
-from booking_migrate.stores.mongo.retry import attempts, is_transient
+from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.ports import Replacement
 
 CLAIM = "sessions.legacyBookingId"
@@ -95,24 +95,12 @@ def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> 
     Raises:
         TargetChanged: another one is there instead: another process is writing.
     """
-    if not documents:
+    if insert_absent(collection, documents):
         return
-    with writing(collection):
-        try:
-            for attempt in attempts():
-                with attempt:
-                    collection.insert_many(map(as_driver_document, documents), ordered=False)
-        except BulkWriteError as error:
-            if is_transient(error):
-                raise
-            problems = error.details["writeErrors"]
-            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
-            if not is_id_there or error.details["writeConcernErrors"]:
-                raise write_failure(collection.name, error) from None
-            there = set(_found(collection, any_of("_id", [_id_of(raw) for raw in documents])))
-            other = next((raw for raw in documents if raw not in there), None)
-            if other is not None:
-                raise TargetChanged(collection.name, display_id(_id_of(other))) from None
+    there = set(_found(collection, any_of("_id", [_id_of(raw) for raw in documents])))
+    other = next((raw for raw in documents if raw not in there), None)
+    if other is not None:
+        raise TargetChanged(collection.name, display_id(_id_of(other)))
 
 
 def replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:

@@ -6,23 +6,22 @@ from itertools import islice
 from typing import Any
 
 from pymongo import DeleteOne
-from pymongo.errors import BulkWriteError
 from typing_extensions import override
 
 from booking_migrate.stores.journal import UndoableTarget
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on, reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
-    as_driver_document,
     same_version,
     same_version_within_limits,
     stores_any,
 )
 from booking_migrate.stores.mongo.rejects import find_records
-from booking_migrate.stores.mongo.retry import attempts, is_transient, with_retry
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
@@ -83,7 +82,7 @@ class MongoUndo(UndoableTarget):
     @override
     def insert(self, documents: Sequence[bytes]) -> None:
         if documents:
-            _insert_missing(self._collection, documents)
+            insert_absent(self._collection, documents)
 
     @override
     def drop_client_index(self) -> None:
@@ -119,7 +118,7 @@ class MongoUndo(UndoableTarget):
     @override
     def insert_rejects(self, records: Sequence[bytes]) -> None:
         if records:
-            _insert_missing(self._rejects, records)
+            insert_absent(self._rejects, records)
 
     @override
     def drop_rejects_if_empty(self) -> None:
@@ -134,19 +133,3 @@ class MongoUndo(UndoableTarget):
     def _holds_something(self, collection: DriverCollection) -> bool:
         with reading(collection):
             return with_retry(lambda: stores_any(collection))
-
-
-def _insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
-    """Insert documents; those whose `_id` is there already stay as they are."""
-    with writing(collection):
-        try:
-            for attempt in attempts():
-                with attempt:
-                    collection.insert_many(map(as_driver_document, documents), ordered=False)
-        except BulkWriteError as error:
-            if is_transient(error):
-                raise
-            problems = error.details["writeErrors"]
-            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
-            if not is_id_there or error.details["writeConcernErrors"]:
-                raise write_failure(collection.name, error) from None
