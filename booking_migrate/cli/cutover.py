@@ -33,7 +33,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.verify_inputs import baselines, people_fields, verification_rules
+from booking_migrate.cli.verify_inputs import baselines, verification_rules
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.run import CutoverPlaces, CutoverPlan, abort, cut_over
 from booking_migrate.domain.contract import Contract
@@ -252,7 +252,7 @@ def _verification(
 ) -> Callable[[str], VerificationOutcome]:
     """Return the verification of the target against a collection, by the rules of the run."""
     plan = VerificationPlan(
-        rules=verification_rules(contract, rules, places.target), people=people_fields(places.people)
+        rules=verification_rules(contract, rules, places.target), people=places.people.fields
     )
     target = parse_place(places.target)
 

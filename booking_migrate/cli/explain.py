@@ -16,7 +16,7 @@ from booking_migrate.cli.options import (
     RuleOptions,
 )
 from booking_migrate.cli.parameters import only
-from booking_migrate.cli.verify_inputs import open_verify_inputs, people_fields, verification_rules
+from booking_migrate.cli.verify_inputs import open_verify_inputs, verification_rules
 from booking_migrate.events import Listener
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.verification import report_of_explanation
@@ -62,7 +62,7 @@ def explain(
 
     def body(run_id: str, listener: Listener) -> Report:
         plan = VerificationPlan(
-            rules=verification_rules(contract_of(ctx), rules, places.target), people=people_fields(people)
+            rules=verification_rules(contract_of(ctx), rules, places.target), people=people.fields
         )
         with open_verify_inputs(places, listener) as inputs:
             places.contact(inputs.connection)

@@ -27,7 +27,6 @@ from booking_migrate.cli.verify_inputs import (
     VerifyInputs,
     baselines,
     open_verify_inputs,
-    people_fields,
     verification_rules,
 )
 from booking_migrate.domain.contract import Contract
@@ -117,7 +116,7 @@ def _verification(
     """Return the verification that ``verify --in-place`` does, to be called when the lock is held."""
     plan = VerificationPlan(
         rules=verification_rules(contract, rules, places.target, allow_later=True, allow_changed=True),
-        people=people_fields(places.people),
+        people=places.people.fields,
         recheck_seconds=_RECHECK_SECONDS,
     )
 

@@ -82,7 +82,7 @@ def serve_http(
         BadConfiguration: the address cannot be listened on.
     """
     check_server(collections)
-    missing = missing_indexes(needed_indexes(collections, plan.lookup.expert_user))
+    missing = missing_indexes(needed_indexes(collections, plan.people.expert_user))
     if missing and not create_indexes:
         raise MissingIndexes([str(index) for index in missing])
     for index in missing:
@@ -90,7 +90,7 @@ def serve_http(
     application = make_application(
         Repository(collections, plan),
         gatekeeper,
-        contract=plan.contract,
+        contract=plan.rules.contract,
         limits=limits,
         write_line=_write_line,
         hosts=listening.names,

@@ -10,7 +10,7 @@ from booking_migrate.cli.options import ConnectionOptions, PeopleOptions, RuleOp
 from booking_migrate.cli.path_conflicts import check_distinct
 from booking_migrate.domain.contract import Contract
 from booking_migrate.events import Listener
-from booking_migrate.runs.plan import LookupFields, MigrationPlan
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.journal import Holder
@@ -111,12 +111,9 @@ def migration_plan(
 ) -> MigrationPlan:
     """Return the plan that a contract and the options make."""
     return MigrationPlan(
-        contract=contract,
-        accepted=rules.accepted,
-        maximum_document_size=rules.max_document_size,
+        rules=rules.under(contract),
+        people=people.fields,
         merge_client_documents=rules.merge_client_documents,
-        on_conflict=rules.on_conflict,
-        lookup=LookupFields(*people.fields),
         batch_bookings=writing.batch_size,
         workers=writing.workers,
     )

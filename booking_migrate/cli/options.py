@@ -12,11 +12,13 @@ from typing import Annotated, ClassVar
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.cli.option_values import MEBIBYTE, parse_size, parse_waiver, waivable
+from booking_migrate.cli.option_values import parse_size, parse_waiver, waivable
 from booking_migrate.cli.parameters import FromEnvironment, Option, option
 from booking_migrate.cli.printed_commands import GivenOptions
 from booking_migrate.cli.run import Invocation
+from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
+from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
 from booking_migrate.stores.open import JsonFormat
 
 DEFAULT_TARGET = "bookings_consolidated"
@@ -28,9 +30,6 @@ RULES = "What may pass"
 WRITING = "Writing"
 IN_PLACE = "In place"
 OUTPUT = "Output"
-
-DEFAULT_DOCUMENT_SIZE = 8 * MEBIBYTE
-"""The default of ``--max-document-size``, in bytes."""
 
 
 def accept_option(help: str) -> Option:  # noqa: A002 - typer's own name for it
@@ -143,9 +142,9 @@ class PeopleOptions:
     ] = "userId"
 
     @property
-    def fields(self) -> tuple[str, str, str]:
-        """Return the three field names, in the order in which migration and verification take them."""
-        return self.user_id_field, self.user_email_field, self.expert_user_field
+    def fields(self) -> PeopleFields:
+        """Return the three field names."""
+        return PeopleFields(self.user_id_field, self.user_email_field, self.expert_user_field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ class RuleOptions:
     max_document_size: Annotated[
         int,
         size_option(default="8MiB", help="Reject the bookings of a client whose document would be larger."),
-    ] = DEFAULT_DOCUMENT_SIZE
+    ] = DEFAULT_MAXIMUM_DOCUMENT_SIZE
     merge_client_documents: Annotated[
         bool,
         option(
@@ -180,10 +179,9 @@ class RuleOptions:
         ),
     ] = ConflictPolicy.REJECT
 
-    @property
-    def accepted(self) -> frozenset[Reason]:
-        """Return the rules that are waived."""
-        return frozenset(self.accept or ())
+    def under(self, contract: Contract) -> Rules:
+        """Return the rules that these options make of a contract."""
+        return Rules(contract, frozenset(self.accept or ()), self.max_document_size, self.on_conflict)
 
 
 @dataclass(frozen=True, slots=True)

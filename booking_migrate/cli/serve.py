@@ -11,7 +11,6 @@ from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.option_values import parse_size
 from booking_migrate.cli.options import (
-    DEFAULT_DOCUMENT_SIZE,
     RULES,
     ConnectionOptions,
     OutputOptions,
@@ -22,7 +21,7 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.service import LiveSource, check_extra, open_service_collections
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.runs.plan import LookupFields
+from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, Rules
 from booking_migrate.service.actions import check_contract
 from booking_migrate.service.appointment import OfferFields
 from booking_migrate.service.plan import ServicePlan
@@ -85,7 +84,7 @@ class ServiceRules:
         size_option(
             default="8MiB", help="A client document that would become larger takes no more sessions."
         ),
-    ] = DEFAULT_DOCUMENT_SIZE
+    ] = DEFAULT_MAXIMUM_DOCUMENT_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +164,8 @@ def serve(
         contract = contract_of(ctx)
         check_contract(contract)
         plan = ServicePlan(
-            contract=contract,
-            accepted=frozenset(rules.accept or ()),
-            maximum_document_size=rules.max_document_size,
-            lookup=LookupFields(*people.fields),
+            rules=Rules(contract, frozenset(rules.accept or ()), rules.max_document_size),
+            people=people.fields,
             offer=OfferFields(offers.expert_available_field, offers.expert_types_field, offers.currency),
             seconds=serving.max_seconds,
         )

@@ -33,7 +33,6 @@ from booking_migrate.cli.verify_inputs import (
     baselines,
     check_own_archive,
     open_verify_inputs,
-    people_fields,
     verification_rules,
 )
 from booking_migrate.domain.contract import Contract
@@ -214,7 +213,7 @@ def _plan(places: Places, rules: RuleOptions, checking: CheckOptions, contract: 
             allow_later=is_in_place if checking.allow_later is None else checking.allow_later,
             allow_changed=is_in_place and checking.allow_later is not False,
         ),
-        people=people_fields(places.people),
+        people=places.people.fields,
         sample=checking.sample,
         workers=checking.workers,
         recheck_seconds=default_recheck if checking.recheck is None else checking.recheck,

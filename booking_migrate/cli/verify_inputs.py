@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from booking_migrate.cli.open import Places, open_places
-from booking_migrate.cli.options import PeopleOptions, RuleOptions
+from booking_migrate.cli.options import RuleOptions
 from booking_migrate.cli.path_conflicts import check_distinct
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import (
@@ -36,7 +36,7 @@ from booking_migrate.stores.open_in_place import open_in_place, open_proof
 from booking_migrate.stores.open_journal import open_journal
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords, stores_any_bson
 from booking_migrate.stores.rejects_reader import open_rejected_records
-from booking_migrate.verify import PeopleFields, VerificationRules
+from booking_migrate.verify import VerificationRules
 
 
 def verification_rules(
@@ -60,20 +60,16 @@ def verification_rules(
     holds_all = isinstance(place, CollectionPlace) or (
         isinstance(place, FilePlace) and place.format is FileFormat.BSON
     )
+    agreed = rules.under(contract)
     return VerificationRules(
         contract=contract,
-        accepted=rules.accepted,
-        maximum_document_size=rules.max_document_size,
+        accepted=agreed.accepted,
+        maximum_document_size=agreed.maximum_document_size,
+        on_conflict=agreed.on_conflict,
         can_store=stores_any_bson if holds_all else survives_extended_json,
         allow_later=allow_later,
-        on_conflict=rules.on_conflict,
         allow_changed=allow_changed,
     )
-
-
-def people_fields(people: PeopleOptions) -> PeopleFields:
-    """Return where users and experts keep what sessions need, for the verification."""
-    return PeopleFields(*people.fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def view(
     output: OutputOptions,
 ) -> None:
     """Parse, create or drop the view, and make the report."""
-    fields = PeopleNames(people.users or "users", people.experts or "experts", *people.fields)
+    fields = PeopleNames(people.users or "users", people.experts or "experts", people.fields)
     shape = Shape.NEW if new_shape else Shape.OLD
 
     def body(run_id: str, _listener: Listener) -> Report:

@@ -14,10 +14,8 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
 from booking_migrate.domain.ids import session_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
+from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import Session
-
-DEFAULT_MAXIMUM_DOCUMENT_SIZE = 8 * 1024 * 1024
-"""Half of MongoDB's limit: the document can still grow, and change streams can still carry it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +69,25 @@ class Consolidation:
 
 def consolidate(
     case: ClientCase,
-    maximum_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE,
-    on_conflict: ConflictPolicy = ConflictPolicy.REJECT,
+    rules: Rules = DEFAULT_RULES,
     is_session: Callable[[Document, Session], bool] | None = None,
 ) -> Consolidation:
     """Bring a client's bookings and documents together.
 
     Args:
         case: the client.
-        maximum_size: the largest document, in bytes; bookings that would make it larger are rejected.
-        on_conflict: how to treat a booking whose session has other content in a document that others wrote.
+        rules: the size limit and the conflict policy.
         is_session: says whether a stored session keeps the contract (see `Converter.is_session`); one that does not is
             never kept by a decision. None: all do.
     """
     base, joined, contradicting = _base(case)
     present = [*(base.sessions if base else ()), *joined]
     ordered = sorted(case.sessions, key=Session.order)
-    fates = _sort_out(ordered, present, base, on_conflict, is_session)
+    fates = _sort_out(ordered, present, base, rules.on_conflict, is_session)
     document = _made_anew(case, fates) or _compose(base, joined, fates, ordered)
     size = len(document or b"")
-    if (fates.new or fates.replaced) and size > maximum_size:
-        fates = _refuse_new(fates, size, maximum_size)
+    if (fates.new or fates.replaced) and size > rules.maximum_document_size:
+        fates = _refuse_new(fates, size, rules.maximum_document_size)
         document = _compose(base, joined, fates, ordered)
     there, migrated = _found_already(case, [*fates.new, *fates.replaced.values()])
     return Consolidation(

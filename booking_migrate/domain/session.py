@@ -1,6 +1,6 @@
 """From a booking to a session or a rejection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,7 +24,6 @@ from booking_migrate.domain.contract import (
     DEFAULT_STATUS,
     FIELDS,
     RESERVED,
-    Contract,
     Kind,
     has_kind,
     is_client_id,
@@ -32,6 +31,7 @@ from booking_migrate.domain.contract import (
 from booking_migrate.domain.ids import session_id, time_of
 from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
+from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 
 DEPTH_OF_A_SESSION = 2
 """How much deeper a booking nests as an element of `sessions`."""
@@ -81,15 +81,10 @@ class Session:
 class Converter:
     """Converts bookings under one contract."""
 
-    def __init__(self, contract: Contract, accepted: Iterable[Reason] = ()) -> None:
-        """Prepare the contract's checks.
-
-        Args:
-            contract: the values allowed.
-            accepted: the value rules that are waived (`rejection.WAIVABLE`).
-        """
-        self._contract = contract
-        self.validator: Final = contract.validator(frozenset(accepted))
+    def __init__(self, rules: Rules = DEFAULT_RULES) -> None:
+        """Prepare the contract's checks."""
+        self._contract = rules.contract
+        self.validator: Final = rules.contract.validator(rules.accepted)
 
     def convert(self, booking: Booking, people: People, known: Sequence[Fault] = ()) -> Session | Rejection:
         """Convert one booking, or say everything that is wrong with it.

@@ -94,7 +94,7 @@ def examine_places(
     is_target = target is not None and target.kind == _COLLECTION
     if source is not None and is_source:
         documents = sample_documents(
-            plan, inspector.ends(source.name, SAMPLE), Directory(users, experts, plan.lookup)
+            plan, inspector.ends(source.name, SAMPLE), Directory(users, experts, plan.people)
         )
     return Examined(
         source_name=around.source_name or "",

@@ -64,8 +64,8 @@ def dry_run(
         Refused: the source cannot be read.
         ConnectionProblem: the server does not answer.
     """
-    statistics = Statistics(plan.maximum_document_size)
-    watch = RiskWatch(statistics, scratchpad, plan.maximum_document_size)
+    statistics = Statistics(plan.rules.maximum_document_size)
+    watch = RiskWatch(statistics, scratchpad, plan.rules.maximum_document_size)
 
     if isinstance(source, SampledReader) and history is not None:
         history = SampledHistory(history)
@@ -93,7 +93,7 @@ def dry_run(
     # A source that is only sampled stands for more than was seen of it.
     factor = source.total() / source.seen if isinstance(source, SampledReader) and source.seen else 1.0
     estimate = scaled_estimate(_estimate(migration), factor) if factor > 1 else _estimate(migration)
-    gains = _gains(migration, statistics, watch, surroundings, plan.maximum_document_size)
+    gains = _gains(migration, statistics, watch, surroundings, plan.rules.maximum_document_size)
     gains = scaled_gains(gains, factor)
     examined = examine_places(plan, surroundings, users=users, experts=experts)
     needs = find_needs(surroundings, gains, examined.in_place_refusal)

@@ -17,9 +17,8 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import CODEC, MAXIMUM_SIZE, elements
 from booking_migrate.bson.layout import OBJECT_ID
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.ids import client_document_object_id
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.totals import decimal_of, total
 from booking_migrate.fastpath.flat import FlatBookings, FlatReader, session_bytes
 
@@ -85,14 +84,10 @@ class BuiltClients(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FlatRules:
-    """What decides whether a client is flat. Goes to worker processes."""
+    """What decides whether a client is flat, and what is collected of it. Goes to worker processes."""
 
-    contract: Contract
-    accepted: frozenset[Reason]
-    """The value rules that are waived."""
-
-    maximum_size: int
-    """Of a client document, in bytes; a client whose document would be larger is declined."""
+    rules: Rules = DEFAULT_RULES
+    """A client whose document would be larger than they allow is declined."""
 
     can_store: Callable[[bytes], bool] | None = None
     """Whether the target can store a session, a function of a module; None: it stores all of them."""
@@ -107,8 +102,8 @@ class FlatClients:
     def __init__(self, rules: FlatRules) -> None:
         """Compile the rules."""
         wanted = rules.collector.fields if rules.collector else ()
-        self._read = FlatReader(rules.contract, rules.accepted, wanted).read
-        self._maximum_size = rules.maximum_size
+        self._read = FlatReader(rules.rules, wanted).read
+        self._maximum_size = rules.rules.maximum_document_size
         self._can_store = rules.can_store
         self._collector = rules.collector
 

@@ -7,7 +7,7 @@ contract's own validator. A booking that is not certain to be flat is declined, 
 """
 
 import struct
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,9 +30,9 @@ from booking_migrate.bson.layout import (
     whole_numbers_of,
 )
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import FIELDS, RESERVED, Contract, FieldRule, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.ids import session_object_id
-from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session
 
 _UNFIT = frozenset({"sessions", *RESERVED})
@@ -95,18 +95,15 @@ class FlatBookings(NamedTuple):
 class FlatReader:
     """Recognises the flat bookings under one contract."""
 
-    def __init__(
-        self, contract: Contract, accepted: Container[Reason] = (), wanted: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, rules: Rules = DEFAULT_RULES, wanted: Iterable[str] = ()) -> None:
         """Compile the checks of the contract.
 
         Args:
-            contract: the values allowed.
-            accepted: the value rules that are waived.
+            rules: the contract, and what is waived of it.
             wanted: names of further fields whose values `FlatBookings.groups` must have.
         """
         checks = {
-            rule.name: partial(_keeps, contract.value_validator(rule, accepted))
+            rule.name: partial(_keeps, rules.contract.value_validator(rule, rules.accepted))
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }

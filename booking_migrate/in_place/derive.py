@@ -7,7 +7,7 @@ from typing import Any
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
-from booking_migrate.domain.rejection import ConflictPolicy
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Session
 from booking_migrate.runs.provenance import Trace
 
@@ -48,14 +48,6 @@ def claims_of(document: ClientDocument | None) -> dict[bytes, bytes]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides how bookings and documents come together."""
-
-    maximum_size: int
-    on_conflict: ConflictPolicy
-
-
 def derive(client: Client, earlier: Sequence[Session], trace: Trace | None, rules: Rules) -> Consolidation:
     """Bring a client's bookings and its document together.
 
@@ -78,7 +70,7 @@ def _add(client: Client, trace: Trace | None, rules: Rules) -> Consolidation:
         if not document.sessions and is_own:
             document = None
     case = ClientCase(client.sessions, in_target=document)
-    return consolidate(case, rules.maximum_size, rules.on_conflict)
+    return consolidate(case, rules)
 
 
 def _derive_again(
@@ -108,7 +100,7 @@ def _derive_again(
         replaced = {index_of[key]: known.pop(key) for key in decided - leaving}
         base = _read(compose(base, (), replaced)) if replaced else base
     case = ClientCase([*known.values(), *client.sessions], in_target=base, found=document)
-    whole = consolidate(case, rules.maximum_size, rules.on_conflict)
+    whole = consolidate(case, rules)
     if not known.keys().isdisjoint(sort_key(rejection.document_id) for rejection in whole.rejected):
         return None
     return replace(

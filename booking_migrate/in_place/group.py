@@ -20,7 +20,7 @@ from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.in_place.derive import Client, Rules, claims_of, derive
+from booking_migrate.in_place.derive import Client, claims_of, derive
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
@@ -91,9 +91,9 @@ class GroupPlanner:
 
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
         """Take the rules and where users and experts are looked up."""
-        self._converter = Converter(plan.contract, plan.accepted)
-        self._usual = FlatReader(plan.contract, plan.accepted)
-        self._rules = Rules(plan.maximum_document_size, plan.on_conflict)
+        self._converter = Converter(plan.rules)
+        self._usual = FlatReader(plan.rules)
+        self._rules = plan.rules
         self._directory = directory
 
     def settle(self, unit: Unit, client_ids: Sequence[Any], history: TargetHistory) -> GroupPlan:

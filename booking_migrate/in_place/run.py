@@ -99,7 +99,7 @@ def migrate_in_place(
             if place is not None:
                 place.check()
         collection.check()
-        directory = Directory(users, experts, plan.lookup)
+        directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
         settler = GroupPlanner(plan, directory)
         outcome = _InPlace(

@@ -119,12 +119,10 @@ class BatchReader:
             counts: counts every document read.
             observer: notified of every booking.
         """
-        self.converter = Converter(plan.contract, plan.accepted)
-        self._flat = FlatReader(plan.contract, plan.accepted)
+        self.converter = Converter(plan.rules)
+        self._flat = FlatReader(plan.rules)
         can_store = None if target.can_store is stores_any_bson else target.can_store
-        self._rules = FlatRules(
-            plan.contract, plan.accepted, plan.maximum_document_size, can_store, observer.collector
-        )
+        self._rules = FlatRules(plan.rules, can_store, observer.collector)
         self._can_store = target.can_store
         self._limit = plan.batch_bookings
         self._directory = directory

@@ -25,7 +25,7 @@ def sample_documents(
         documents: documents of the source; client documents among them are left out.
         directory: where people are looked up.
     """
-    converter = Converter(plan.contract, plan.accepted)
+    converter = Converter(plan.rules)
     read = (read_booking(raw) for raw in documents)
     bookings = [booking for booking in read if not booking.is_client_document]
     people = directory.find(each for each in bookings if each.lacks_client() or each.lacks_expert())
@@ -34,10 +34,7 @@ def sample_documents(
         outcome = converter.convert(booking, people)
         if isinstance(outcome, Session):
             clients.setdefault(sort_key(outcome.client_id), []).append(outcome)
-    made = (
-        consolidate(ClientCase(sessions), plan.maximum_document_size).document
-        for sessions in clients.values()
-    )
+    made = (consolidate(ClientCase(sessions), plan.rules).document for sessions in clients.values())
     return tuple(document for document in made if document is not None)
 
 
@@ -61,7 +58,7 @@ def examine_target(
     Raises:
         ConnectionProblem, NotPermitted, UnusablePlace: the server does not say.
     """
-    documents = sample_documents(plan, bookings, Directory(users, experts, plan.lookup))
+    documents = sample_documents(plan, bookings, Directory(users, experts, plan.people))
     return examine(target, documents, in_place=False)
 
 

@@ -9,7 +9,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking
 from booking_migrate.domain.contract import Kind, has_kind, is_client_id
 from booking_migrate.domain.people import People, Person
-from booking_migrate.runs.plan import LookupFields
+from booking_migrate.domain.rules import PeopleFields
 
 _IDS_PER_QUERY = 1000
 """How many ids one query names; the port allows a few thousand."""
@@ -31,7 +31,7 @@ class FindsById(Protocol):
 class Directory:
     """Looks up users and experts in groups; the last answers are cached."""
 
-    def __init__(self, users: FindsById | None, experts: FindsById | None, fields: LookupFields) -> None:
+    def __init__(self, users: FindsById | None, experts: FindsById | None, fields: PeopleFields) -> None:
         """Take the places; None stands for a place without any documents."""
         self._users = _Cache(users, lambda user: Person(user.get(fields.user_id), user.get(fields.email)))
         self._experts = _Cache(experts, lambda expert: expert.get(fields.expert_user))

@@ -41,8 +41,7 @@ class TargetMerge:
             counts: counts the result for every client.
             observer: notified of every client, in client order.
         """
-        self._maximum_size = plan.maximum_document_size
-        self._on_conflict = plan.on_conflict
+        self._rules = plan.rules
         self._reader = reader
         self._target = target
         self._history = history
@@ -112,7 +111,7 @@ class TargetMerge:
         before = there.baseline if client.sessions else there.remainder
         case = ClientCase(client.sessions, client.documents, parsed(before), found)
         is_session = self._reader.converter.is_session
-        consolidation = consolidate(case, self._maximum_size, self._on_conflict, is_session)
+        consolidation = consolidate(case, self._rules, is_session)
         self._counts.take(client.client_id, consolidation)
         self._observer.on_client(client.client_id, consolidation)
         batch.rejected += [*consolidation.rejected, *consolidation.contradicting, *consolidation.kept]

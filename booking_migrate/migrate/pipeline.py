@@ -67,7 +67,7 @@ def migrate(
             merge_duplicates(source, target, history, merge_documents=plan.merge_client_documents)
             target.prepare()
             listener.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
-            directory = Directory(users, experts, plan.lookup)
+            directory = Directory(users, experts, plan.people)
             reader = BatchReader(plan, directory, target, counts=counts, observer=observer)
             merge = TargetMerge(plan, reader, target, history, counts=counts, observer=observer).merge
             departed = DepartedClients(target, history)

@@ -105,15 +105,15 @@ def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
 
 def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
     """Return the options of a plan by their names, without the batch size, which does not influence the result."""
-    contract: Mapping[str, Any] = plan.contract.model_dump(mode="json")
+    contract: Mapping[str, Any] = plan.rules.contract.model_dump(mode="json")
     return {
-        "accept": sorted(reason.value for reason in plan.accepted),
-        "max-document-size": plan.maximum_document_size,
+        "accept": sorted(reason.value for reason in plan.rules.accepted),
+        "max-document-size": plan.rules.maximum_document_size,
         "merge-client-documents": plan.merge_client_documents,
-        "on-conflict": plan.on_conflict.value,
-        "user-id-field": plan.lookup.user_id,
-        "user-email-field": plan.lookup.email,
-        "expert-user-field": plan.lookup.expert_user,
+        "on-conflict": plan.rules.on_conflict.value,
+        "user-id-field": plan.people.user_id,
+        "user-email-field": plan.people.email,
+        "expert-user-field": plan.people.expert_user,
         **{f"contract.{name}": value for name, value in contract.items()},
     }
 

@@ -74,7 +74,7 @@ class PeopleDirectory:
 
     def _experts_of(self, user_id: Any) -> tuple[Any, ...]:
         with pymongo.timeout(self._plan.seconds):
-            experts = self._experts.find(any_of(self._plan.lookup.expert_user, [user_id]), {"_id": 1})
+            experts = self._experts.find(any_of(self._plan.people.expert_user, [user_id]), {"_id": 1})
             return tuple(expert["_id"] for expert in experts)
 
     def expert(self, text: str) -> tuple[Expert, Person | None]:
@@ -87,12 +87,12 @@ class PeopleDirectory:
             found = self._find_expert(text)
             if found is None:
                 raise Unknown("expert", "expertId")
-            expert = read_expert(found, self._plan.lookup.expert_user, self._plan.offer)
+            expert = read_expert(found, self._plan.people.expert_user, self._plan.offer)
             user = None if expert.user_id is None else self._users.find_one(any_of("_id", [expert.user_id]))
         return expert, None if user is None else self._person(user)
 
     def _find_expert(self, text: str) -> Document | None:
-        for field in ("_id", self._plan.lookup.expert_user):
+        for field in ("_id", self._plan.people.expert_user):
             experts = list(self._experts.find({field: {"$in": meanings(text)}}, limit=_MEANT))
             chosen = likeliest(text, (expert[field] for expert in experts))
             if chosen is not None:
@@ -100,7 +100,7 @@ class PeopleDirectory:
         return None
 
     def _person(self, user: Document) -> Person:
-        fields = self._plan.lookup
+        fields = self._plan.people
         return Person(user.get(fields.user_id), user.get(fields.email))
 
 

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from booking_migrate.domain.consolidate import DEFAULT_MAXIMUM_DOCUMENT_SIZE
-from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import Reason
-from booking_migrate.runs.plan import LookupFields
+from booking_migrate.domain.rules import DEFAULT_RULES, PeopleFields, Rules
 from booking_migrate.service.appointment import OfferFields
 from booking_migrate.stores.mongo.connection import DriverCollection
 
@@ -14,14 +11,10 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 class ServicePlan:
     """All settings that influence the answers of the service."""
 
-    contract: Contract = field(default_factory=Contract)
-    accepted: frozenset[Reason] = frozenset()
-    """The value rules of the contract that are waived."""
+    rules: Rules = DEFAULT_RULES
+    """A client document that would become larger than they allow takes no more sessions."""
 
-    maximum_document_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE
-    """In bytes; a client document that would become larger takes no more sessions."""
-
-    lookup: LookupFields = field(default_factory=LookupFields)
+    people: PeopleFields = field(default_factory=PeopleFields)
     offer: OfferFields = field(default_factory=OfferFields)
     seconds: float = 10.0
     """The time limit for each lookup, for each read, and for all attempts of a write together."""

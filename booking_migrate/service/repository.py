@@ -74,7 +74,7 @@ class Repository:
         self._collections = collections
         self._client = collections.bookings.database.client
         self._plan = plan
-        self._converter = Converter(plan.contract, plan.accepted)
+        self._converter = Converter(plan.rules)
         self.people = PeopleDirectory(collections, plan)
 
     def book(self, caller: Caller, expert_id: str, wish: Wish) -> Shown:
@@ -135,7 +135,7 @@ class Repository:
 
     def _append(self, session: ClientSession, document: ClientDocument, new: Appointment) -> None:
         size = len(document.raw) + len(encode(new.session, codec_options=CODEC)) + _ARRAY_ELEMENT
-        if size > self._plan.maximum_document_size:
+        if size > self._plan.rules.maximum_document_size:
             raise Unwritable(f"it has {len(document.raw)} bytes")
         totals = _totals([*(one.fields for one in document.sessions), new.session], new.now)
         self._collections.bookings.update_one(

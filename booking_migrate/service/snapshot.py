@@ -184,7 +184,7 @@ class Snapshot:
         if not incomplete:
             return People()
         users, experts = (_People(one) for one in (self._collections.users, self._collections.experts))
-        directory = Directory(users, experts, self._plan.lookup)
+        directory = Directory(users, experts, self._plan.people)
         return directory.find(incomplete)
 
     def _find(

@@ -14,6 +14,7 @@ from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, consolidate
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.totals import total
 
 
@@ -70,13 +71,16 @@ def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:
     return "expertId" in fields and sort_key(fields["expertId"]) in expert_keys
 
 
+_ANY_SIZE = Rules(maximum_document_size=maxsize)
+
+
 def view_of(case: ClientCase) -> ClientView | None:
     """Return what a client sees; None if no booking of the client can be shown.
 
     A booking that a migration would reject is not shown, because it would not become a session either. A client document
     that would be too large is shown nevertheless.
     """
-    result = consolidate(case, maximum_size=maxsize)
+    result = consolidate(case, _ANY_SIZE)
     document = None if result.document is None else read_client_document(result.document)
     if not isinstance(document, ClientDocument):
         return None

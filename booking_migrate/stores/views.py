@@ -1,8 +1,10 @@
 """The port of the views that show a collection in the other shape. The docstrings are promises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from booking_migrate.domain.rules import PeopleFields
 
 
 class Shape(StrEnum):
@@ -21,9 +23,7 @@ class PeopleNames:
 
     users: str = "users"
     experts: str = "experts"
-    user_id: str = "user_id"
-    email: str = "email"
-    expert_user: str = "userId"
+    fields: PeopleFields = field(default_factory=PeopleFields)
 
 
 class ViewStore(Protocol):

@@ -14,7 +14,6 @@ an import-linter contract keeps the modules out with which the migration convert
 from booking_migrate.verify.outcome import (
     Kind,
     Mismatch,
-    PeopleFields,
     Rule,
     VerificationOutcome,
     VerificationPlan,
@@ -25,7 +24,6 @@ from booking_migrate.verify.run import verify
 __all__ = [
     "Kind",
     "Mismatch",
-    "PeopleFields",
     "Rule",
     "VerificationOutcome",
     "VerificationPlan",

@@ -24,9 +24,10 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import Kind, has_kind, is_client_id
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.stores.ports import DocumentReader, Duplicate
 from booking_migrate.verify.join import SourceDocument
-from booking_migrate.verify.outcome import BrokenRule, PeopleFields, VerificationRules
+from booking_migrate.verify.outcome import BrokenRule, VerificationRules
 from booking_migrate.verify.rules import ContractRules, SessionFacts, facts_of, session_id
 
 DROPPED = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})

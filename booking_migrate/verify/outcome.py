@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import Element
 from booking_migrate.bson.format import display_id
-from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import ConflictPolicy, Reason
+from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import PeopleFields, Rules
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.ports import CanHold, stores_any_bson
@@ -30,33 +30,14 @@ _SAMPLE_IDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class PeopleFields:
-    """The fields of users and experts that have what sessions need."""
-
-    user_id: str = "user_id"
-    email: str = "email"
-    expert_user: str = "userId"
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationRules:
-    """What decides the content of the target, as for the migration. Goes to worker processes."""
-
-    contract: Contract = field(default_factory=Contract)
-    accepted: frozenset[Reason] = frozenset()
-    """The value rules of the contract that were waived."""
-
-    maximum_document_size: int = 8 * 1024 * 1024
-    """Of a client document, in bytes."""
+class VerificationRules(Rules):
+    """The rules of the migration, and what else decides the content of the target."""
 
     can_store: CanHold = stores_any_bson
     """Whether the target can store a document unchanged."""
 
     allow_later: bool = False
     """Whether sessions that the new application added are counted instead of reported."""
-
-    on_conflict: ConflictPolicy = ConflictPolicy.REJECT
-    """How the migration treated bookings whose session had other content in a document that others wrote."""
 
     allow_changed: bool = False
     """Whether sessions that the new application changed are counted instead of reported."""

@@ -15,7 +15,6 @@ import bson
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import FlatClients, FlatRules
@@ -119,8 +118,8 @@ def conversion_cost(count: int = 20_000, rounds: int = 7) -> ConversionCost:
     """Measure conversion beside what decoding and encoding the same documents costs, in this process."""
     raws = sorted(bookings(count), key=lambda raw: raw[CLIENT])
     parts = list(whole_clients(pack(ScannedDocument(raw) for raw in raws), 500))
-    converter, nobody = Converter(Contract()), People()
-    usual = FlatClients(FlatRules(Contract(), frozenset(), 8 * 1024 * 1024))
+    converter, nobody = Converter(), People()
+    usual = FlatClients(FlatRules())
 
     def code() -> None:
         for raw in raws:

@@ -107,9 +107,9 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
     seen: Values = {}
 
     def remember(places: Places, plan: MigrationPlan, *_: Any) -> Any:
-        for part in (places, places.connection, places.people, plan):
+        for part in (places, places.connection, places.people, plan, plan.rules):
             seen.update({field.name: getattr(part, field.name) for field in fields(part)})
-        seen.update(accept=plan.accepted, batch_size=plan.batch_bookings)
+        seen.update(accept=plan.rules.accepted, batch_size=plan.batch_bookings)
         return sample_reports.clean()
 
     def execute(asked: Any, body: Any, *_: Any) -> NoReturn:

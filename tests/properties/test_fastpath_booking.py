@@ -8,19 +8,18 @@ from hypothesis import given
 
 from booking_migrate.bson.document import CODEC, Element, elements, wrap
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter
 from booking_migrate.fastpath.flat import FlatReader
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import raw
 
-CONVERTER = Converter(Contract())
+CONVERTER = Converter()
 
 
 def short_cut(booking: bytes) -> object:
     """What the fast path makes of a booking that it has met nothing like before."""
-    return FlatReader(Contract()).convert(booking)
+    return FlatReader().convert(booking)
 
 
 def thorough(booking: bytes) -> object:
@@ -31,7 +30,7 @@ def thorough(booking: bytes) -> object:
 @given(bookings())
 def test_the_short_cut_agrees_with_the_reference_path(documents: list[Document]) -> None:
     """Either the fast path has no answer, or it has that of the reference path."""
-    flat = FlatReader(Contract())
+    flat = FlatReader()
     for document in documents:
         booking = bson.encode(document, codec_options=CODEC)
         session = flat.convert(booking)

@@ -17,8 +17,8 @@ from booking_migrate.bson.document import CODEC
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import BuiltClients, FlatClients, FlatRules, object_id_of_client
 from booking_migrate.migrate.counts import MigrationCounts
@@ -26,8 +26,8 @@ from booking_migrate.stores.blocks import split
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import a_booking, raw
 
-RULES = FlatRules(Contract(), frozenset(), 8 * 1024 * 1024)
-CONVERTER = Converter(Contract())
+RULES = FlatRules()
+CONVERTER = Converter()
 CLIENTS = [ObjectId("68b6134f8e21e1ae686349f7"), ObjectId("68b6134f8e21e1ae686349f8"), "client", None]
 PRICES = st.one_of(
     st.integers(0, 2**31 - 1),
@@ -146,11 +146,11 @@ def test_what_does_not_fit_is_left() -> None:
     documents = [raw()]
     size = len(composed(documents).clients[0].document)
     for rules in (
-        FlatRules(Contract(), frozenset(), size - 1),
-        FlatRules(Contract(), frozenset(), size, lambda session: b"legacyBookingId" not in session),
+        FlatRules(Rules(maximum_document_size=size - 1)),
+        FlatRules(Rules(maximum_document_size=size), lambda session: b"legacyBookingId" not in session),
     ):
         assert ([], [0], None) == composed(documents, rules=rules)
-    assert 1 == len(composed(documents, rules=FlatRules(Contract(), frozenset(), size)).clients)
+    assert 1 == len(composed(documents, rules=FlatRules(Rules(maximum_document_size=size))).clients)
 
 
 def test_amounts_are_exact() -> None:

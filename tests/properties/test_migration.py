@@ -25,7 +25,6 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC, element_of, elements, wrap
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.runs.outcome import MigrationOutcome
@@ -189,7 +188,7 @@ def test_a_second_run_writes_nothing(documents: list[Document]) -> None:
 @given(bookings())
 def test_a_session_gives_its_booking_back(documents: list[Document]) -> None:
     """Conversion has an inverse: session, client and the dropped fields make the old booking, byte for byte."""
-    converter = Converter(Contract())
+    converter = Converter()
     for document in documents:
         raw = bson.encode(document, codec_options=CODEC)
         session = converter.convert(read_booking(raw), People())

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
+from booking_migrate.domain.rules import Rules
 from booking_migrate.errors import TargetInOldShape
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
@@ -111,7 +112,7 @@ def _migrate_and_verify(
             return stack.enter_context(closing(open_reader(parse_place(str(folder / name)), none)))
 
         migrate(
-            MigrationPlan(maximum_document_size=size),
+            MigrationPlan(rules=Rules(maximum_document_size=size)),
             read("bookings.bson"),
             open_target(place, none, source_name="bookings.bson"),
             users=read("users.bson"),

@@ -14,7 +14,6 @@ from booking_migrate.bson.document import CODEC, elements
 from booking_migrate.bson.layout import STRING, Layout, LayoutCache, layout_of
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.stores.ports import Duplicate
@@ -134,7 +133,7 @@ def test_fast_path_declines_or_agrees(data: st.DataObject, changes: list[dict[st
         bson.encode(a_booking(_id=ObjectId(f"68b61bd7a4c0bf9eaa{number:06x}"), **fields), codec_options=CODEC)
         for number, fields in enumerate(changes)
     ]
-    converter = Converter(Contract())
+    converter = Converter()
     results = [converter.convert(read_booking(raw), People()) for raw in raws]
     sessions = [result for result in results if isinstance(result, Session)]
     document = consolidate(ClientCase(sessions)).document
@@ -193,7 +192,7 @@ def _pair(number: int, *changes: dict[str, Any]) -> ClientPair:
         )
         for place, fields in enumerate(changes)
     ]
-    results = [Converter(Contract()).convert(read_booking(raw), People()) for raw in raws]
+    results = [Converter().convert(read_booking(raw), People()) for raw in raws]
     document = consolidate(ClientCase([each for each in results if isinstance(each, Session)])).document
     return ClientPair(
         [SourceDocument(raw) for raw in raws], [] if document is None else [TargetDocument(document)]

@@ -11,6 +11,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import Rules
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
@@ -108,7 +109,7 @@ def test_an_appointment_past_midnight(tmp_path: Path) -> None:
 def test_a_waived_time_of_any_length(tmp_path: Path, nested: object) -> None:
     """A time that no clock shows, let through by a waived rule, keeps nobody busy and breaks nothing."""
     odd = quiet(8, startTime="9" * 30 + ":00", extra=nested)
-    outcome = look(tmp_path, [*CALM, odd], accepted=frozenset({Reason.TIME_INVALID}))
+    outcome = look(tmp_path, [*CALM, odd], rules=Rules(accepted=frozenset({Reason.TIME_INVALID})))
 
     assert ((), 9) == (outcome.migration.findings, outcome.migration.counts.migrated)
 
@@ -116,7 +117,7 @@ def test_a_waived_time_of_any_length(tmp_path: Path, nested: object) -> None:
 def test_documents_near_and_over_the_limit(tmp_path: Path) -> None:
     """Clients over half of the limit and over it are told apart, and the largest come first."""
     many = [quiet(4 * number) for number in range(9)] + [quiet(4 * number + 1) for number in range(5)]
-    outcome = look(tmp_path, [*many, quiet(2)], maximum_document_size=3500)
+    outcome = look(tmp_path, [*many, quiet(2)], rules=Rules(maximum_document_size=3500))
     bars = outcome.distributions.document_sizes
 
     assert (str(client(0)),) == risk(outcome, "documents-over-limit").sample_ids

@@ -11,6 +11,7 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Rejection
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session
 
 CLIENT = ObjectId("68b6134f8e21e1ae686349f7")
@@ -60,7 +61,7 @@ def convert(
     people: People | None = None, contract: Contract | None = None, **changes: Any
 ) -> Session | Rejection:
     """What becomes of `a_booking`."""
-    converter = Converter(contract or Contract())
+    converter = Converter(Rules(contract or Contract()))
     return converter.convert(read_booking(raw(**changes)), people or People())
 
 

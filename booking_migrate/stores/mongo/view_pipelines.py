@@ -57,8 +57,8 @@ def new_shape(people: PeopleNames) -> Sequence[Stage]:
                 "client": "$booking.clientId",
                 "base": _if_document("$booking", "$$REMOVE"),
                 "session": _if_document("$$REMOVE", _session(people)),
-                "userId": _own_or("$booking.clientUserId", f"$user.{people.user_id}"),
-                "email": _own_or("$booking.clientEmail", f"$user.{people.email}"),
+                "userId": _own_or("$booking.clientUserId", f"$user.{people.fields.user_id}"),
+                "email": _own_or("$booking.clientEmail", f"$user.{people.fields.email}"),
                 "created": _if_document("$booking.createdAt", _created("$booking")),
                 "updated": _if_document("$booking.updatedAt", _updated("$booking")),
                 "order": "$booking._id",
@@ -101,7 +101,7 @@ def _lookups(people: PeopleNames) -> Sequence[Stage]:
         _lookup(people.users, "booking.clientId", "user"),
         _lookup(people.experts, "booking.expertId", "expert"),
         _first("user", "expert"),
-        _lookup(people.users, f"expert.{people.expert_user}", "expertUser"),
+        _lookup(people.users, f"expert.{people.fields.expert_user}", "expertUser"),
         _first("expertUser"),
     )
 
@@ -130,8 +130,8 @@ def _session(people: PeopleNames) -> Stage:
         is_null: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "null"]}
         own = {"$cond": [is_null, {"$unsetField": {"field": name, "input": own}}, own]}
     added: Stage = {
-        "expertUserId": f"$expertUser.{people.user_id}",
-        "expertEmail": f"$expertUser.{people.email}",
+        "expertUserId": f"$expertUser.{people.fields.user_id}",
+        "expertEmail": f"$expertUser.{people.fields.email}",
         "status": "pending",
         "paymentStatus": "pending",
     }

@@ -13,6 +13,7 @@ from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Session
 from tests.support.bookings import CLIENT, DAY, decoded, session_of
 
@@ -246,8 +247,10 @@ def test_too_large_a_document_rejects_that_clients_bookings() -> None:
     """Over the limit the client's new bookings are rejected, copies too, and no document is made."""
     size = len(consolidate(ClientCase([booked(1), booked(2)])).document or b"")
 
-    fits = consolidate(ClientCase([booked(1), booked(2)]), maximum_size=size)
-    too_large = consolidate(ClientCase([booked(1), booked(2), booked(2)]), maximum_size=size - 1)
+    fits = consolidate(ClientCase([booked(1), booked(2)]), Rules(maximum_document_size=size))
+    too_large = consolidate(
+        ClientCase([booked(1), booked(2), booked(2)]), Rules(maximum_document_size=size - 1)
+    )
 
     assert (2, 0, 0) == fates(fits)
     assert (0, 0, 3) == fates(too_large)
@@ -261,7 +264,7 @@ def test_too_large_a_document_leaves_what_is_there() -> None:
     assert first.document is not None
 
     again = consolidate(
-        ClientCase([booked(1), booked(2)], in_target=stored(first.document)), maximum_size=500
+        ClientCase([booked(1), booked(2)], in_target=stored(first.document)), Rules(maximum_document_size=500)
     )
 
     assert (0, 1, 1) == fates(again)

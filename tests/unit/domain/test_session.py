@@ -19,6 +19,7 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rejection import WAIVABLE, Reason, Rejection
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session
 from tests.support.bookings import (
     ABSENT,
@@ -118,7 +119,7 @@ def test_deprecated_types_are_carried_unchanged() -> None:
     ]
     booking = wrap([*elements(raw()), *odd])
 
-    session = Converter(Contract()).convert(read_booking(booking), People())
+    session = Converter().convert(read_booking(booking), People())
 
     assert isinstance(session, Session)
     assert odd == list(elements(session.raw))[-7:-1]
@@ -129,7 +130,7 @@ def test_a_symbol_is_no_string() -> None:
     symbol = Element(0x0E, b"status", struct.pack("<i", 8) + b"pending\x00")
     booking = wrap([symbol if part.name == b"status" else part for part in elements(raw())])
 
-    result = Converter(Contract()).convert(read_booking(booking), People())
+    result = Converter().convert(read_booking(booking), People())
 
     assert isinstance(result, Rejection)
     assert [(Reason.WRONG_TYPE, "status")] == [(fault.reason, fault.field) for fault in result.faults]
@@ -278,7 +279,7 @@ def test_a_name_that_occurs_twice_is_rejected() -> None:
     """A document with two fields of one name says two things at once."""
     booking = wrap([*elements(raw()), Element(0x10, b"price", struct.pack("<i", 1))])
 
-    result = Converter(Contract()).convert(read_booking(booking), People())
+    result = Converter().convert(read_booking(booking), People())
 
     assert isinstance(result, Rejection)
     assert [(Reason.DUPLICATE_FIELD, "price")] == [(fault.reason, fault.field) for fault in result.faults]
@@ -320,8 +321,8 @@ def test_waived_reasons_let_bookings_pass() -> None:
         "price": -1, "currency": "x", "paymentStatus": "x", "notes": "x" * 2000, "cancellationReason": "x" * 2000,
         "cancelledBy": "x", "refundAmount": -1,
     }  # fmt: skip
-    strict = Converter(Contract()).convert(read_booking(raw(**wrong)), People())
-    lenient = Converter(Contract(), WAIVABLE).convert(read_booking(raw(**wrong)), People())
+    strict = Converter().convert(read_booking(raw(**wrong)), People())
+    lenient = Converter(Rules(accepted=WAIVABLE)).convert(read_booking(raw(**wrong)), People())
 
     assert isinstance(strict, Rejection)
     assert set(WAIVABLE) == {fault.reason for fault in strict.faults}
@@ -355,7 +356,7 @@ def test_details_are_short() -> None:
 
 def test_a_least_price_is_the_decimal_that_stands_in_the_config_file() -> None:
     """A least price of 0.1 lets a Decimal128 of 0.1 pass, which is less than the double 0.1."""
-    result = Converter(Contract(minimum_price=0.1)).convert(
+    result = Converter(Rules(Contract(minimum_price=0.1))).convert(
         read_booking(raw(price=Decimal128("0.1"))), People()
     )
 

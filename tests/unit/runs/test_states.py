@@ -5,6 +5,7 @@ import os
 import pytest
 
 from booking_migrate.domain.rejection import Reason
+from booking_migrate.domain.rules import Rules
 from booking_migrate.errors import IllegalTransition
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.signals import SignalGuard
@@ -61,7 +62,7 @@ def test_other_edges_are_refused(before: RunState, after: RunState) -> None:
 def test_what_decides_the_result_is_in_the_fingerprint() -> None:
     """Rules, sizes, places and fields tell runs apart; the batch size does not."""
     usual = run_options(MigrationPlan(), {"source": "a"})
-    accepting = MigrationPlan(accepted=frozenset({Reason.PRICE_NEGATIVE}))
+    accepting = MigrationPlan(rules=Rules(accepted=frozenset({Reason.PRICE_NEGATIVE})))
 
     assert usual == run_options(MigrationPlan(batch_bookings=7), {"source": "a", "users": None})
     assert ["accept was not given and is price-negative"] == list(
