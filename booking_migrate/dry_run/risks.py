@@ -1,7 +1,11 @@
-"""Risks that are found in bookings and clients while they are read, each with a count and sample ids."""
+"""Risks that are found while bookings and clients are read, each with a count and sample ids.
+
+Those of single bookings that can be converted come from `booking_risks`; those of clients and rejections are found here.
+"""
 
 import heapq
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from bson import decode
 from bson.datetime_ms import DatetimeMS
@@ -13,13 +17,19 @@ from booking_migrate.bson.document import CODEC, Document, read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.consolidate import Consolidation
+from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.domain.totals import total
-from booking_migrate.dry_run.calendar import CANCELLED, MINUTES_A_DAY, is_date_in_range, minutes_of
-from booking_migrate.dry_run.collector import COLLECTOR, BatchStats
+from booking_migrate.dry_run.booking_risks import (
+    COLLECTOR,
+    BatchStats,
+    BookingColumns,
+    find_risks,
+    is_date_in_range,
+)
 from booking_migrate.dry_run.outcome import LargeClient
-from booking_migrate.dry_run.statistics import DAY, Statistics
+from booking_migrate.dry_run.statistics import Statistics
 from booking_migrate.fastpath.build import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Samples
 from booking_migrate.migrate.observer import Observer
@@ -77,19 +87,6 @@ RISKS: dict[str, tuple[str, str]] = {
 """Title and advice of each risk, by its kind, in the order in which they are reported."""
 
 
-class _Converted(NamedTuple):
-    """What the risks of a booking that can be converted depend on."""
-
-    fields: Document
-    legacy_id: Any
-    created_at: int
-    """In milliseconds since 1970."""
-
-    updated_at: int
-    client_key: bytes
-    """The sort key of `clientId`."""
-
-
 class RiskWatch(Observer):
     """Finds risks and feeds the statistics."""
 
@@ -111,9 +108,12 @@ class RiskWatch(Observer):
         self._scratchpad = scratchpad
         self._maximum = maximum_document_size
         self._samples = {kind: Samples() for kind in RISKS}
-        self._slots: dict[tuple[bytes, bytes, int, int], Any] = {}
-        self._doubled: set[bytes] = set()
-        self._appointments: list[Appointment] = []
+        self._ids: list[Any] = []
+        """The `_id` of the batch's bookings that can be converted."""
+
+        self._rows: list[tuple[Any, ...]] = []
+        """The values of `BookingColumns` for each of them."""
+
         self._largest: list[tuple[int, int, LargeClient]] = []
 
     @override
@@ -125,56 +125,32 @@ class RiskWatch(Observer):
             return
         fields = result.fields or _decoded(result.booking)
         self._statistics.on_booking(fields, len(result.booking))
-        self._on_converted(
-            _Converted(
-                fields, result.legacy_id, result.created_at, result.updated_at, sort_key(result.client_id)
+        scheduled = int(fields["scheduledDate"])
+        cancelled = fields.get("cancellationTime")
+        self._ids.append(result.legacy_id)
+        self._rows.append(
+            (
+                sort_key(result.legacy_id),
+                sort_key(result.client_id),
+                mark_of(fields["expertId"]),
+                fields.get("status", DEFAULT_STATUS),
+                fields["startTime"],
+                fields["endTime"],
+                scheduled,
+                result.created_at,
+                result.updated_at,
+                int(cancelled) if type(cancelled) is DatetimeMS else scheduled,
             )
         )
-
-    def _on_converted(self, booking: _Converted) -> None:
-        fields = booking.fields
-        if not (
-            is_date_in_range(booking.created_at)
-            and is_date_in_range(booking.updated_at)
-            and is_date_in_range(int(fields["scheduledDate"]))
-            and ("cancellationTime" not in fields or _is_in_range(fields["cancellationTime"]))
-        ):
-            self._samples["dates-out-of-range"].add(booking.legacy_id)
-        if fields.get("status") != CANCELLED:
-            self._on_appointment(booking)
 
     def _on_rejection(self, rejection: Rejection) -> None:
         fields = _decoded(rejection.raw)
         self._statistics.on_booking(fields, len(rejection.raw))
-        if not all(_is_in_range(fields.get(name)) for name in _DATES):
+        dates = [value for name in _DATES if type(value := fields.get(name)) is DatetimeMS]
+        if not all(is_date_in_range(int(date)) for date in dates):
             self._samples["dates-out-of-range"].add(rejection.document_id)
         if not _NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
             self._samples["people-not-found"].add(rejection.document_id)
-
-    def _on_appointment(self, booking: _Converted) -> None:
-        fields, legacy_id = booking.fields, booking.legacy_id
-        start, end = minutes_of(fields["startTime"]), minutes_of(fields["endTime"])
-        if start is None or end is None:
-            return
-        expert = mark_of(fields["expertId"])
-        midnight = int(fields["scheduledDate"]) // DAY * MINUTES_A_DAY
-        slot = (booking.client_key, expert, midnight, start)
-        before = self._slots.setdefault(slot, legacy_id)
-        if before is not legacy_id:
-            self._on_doubled(before, legacy_id)
-        until = end if end > start else end + MINUTES_A_DAY
-        self._appointments.append(
-            Appointment(expert, midnight + start, midnight + until, display_id(legacy_id))
-        )
-
-    def _on_doubled(self, one: Any, other: Any) -> None:
-        keys = sort_key(one), sort_key(other)
-        if keys[0] == keys[1]:
-            return
-        for key, legacy_id in zip(keys, (one, other), strict=True):
-            if key not in self._doubled:
-                self._doubled.add(key)
-                self._samples["booked-twice"].add(legacy_id)
 
     @override
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
@@ -207,12 +183,8 @@ class RiskWatch(Observer):
         self._statistics.on_bookings(
             collected.size, collected.statuses, collected.payment_statuses, collected.days
         )
-        for kind, ids in (
-            ("dates-out-of-range", collected.out_of_range),
-            ("booked-twice", collected.doubled),
-        ):
-            for booking_id in ids:
-                self._samples[kind].add(ObjectId(booking_id))
+        self._add("dates-out-of-range", map(ObjectId, collected.out_of_range))
+        self._add("booked-twice", map(ObjectId, collected.doubled))
         self._scratchpad.add_appointment_block(collected.appointments)
 
     @override
@@ -246,11 +218,22 @@ class RiskWatch(Observer):
                 self._scratchpad.add_text_client(ObjectId(text).binary)
 
     def _end_batch(self) -> None:
-        self._scratchpad.add_appointments(self._appointments)
-        self._appointments.clear()
-        self._slots.clear()
-        self._doubled.clear()
+        ids = self._ids
+        if ids:
+            risks = find_risks(BookingColumns._make(zip(*self._rows, strict=True)))
+            self._add("dates-out-of-range", (ids[row] for row in risks.out_of_range))
+            self._add("booked-twice", (ids[row] for row in risks.doubled))
+            self._scratchpad.add_appointments(
+                Appointment(expert, start, end, display_id(ids[row]))
+                for expert, start, end, row in risks.appointments
+            )
+        self._ids.clear()
+        self._rows.clear()
         self._is_batch_over = False
+
+    def _add(self, kind: str, ids: Iterable[Any]) -> None:
+        for document_id in ids:
+            self._samples[kind].add(document_id)
 
     def largest_clients(self) -> tuple[LargeClient, ...]:
         """Return the clients with the largest documents, the largest first."""
@@ -274,11 +257,6 @@ def _decoded(raw: bytes) -> Document:
         return decode(raw, CODEC)
     except BSONError:
         return read_fields(raw)
-
-
-def _is_in_range(value: Any) -> bool:
-    """Return whether a value can be shown as a date; values of other types count as in range."""
-    return type(value) is not DatetimeMS or is_date_in_range(int(value))
 
 
 def _sessions(document: Document) -> list[Document]:

@@ -77,6 +77,19 @@ def test_a_planted_risk_is_found(
     assert found.advice.endswith(".")
 
 
+@pytest.mark.parametrize(("planted", "kind", "samples"), PLANTED)
+def test_risks_of_flat_and_other_bookings_are_the_same(
+    tmp_path: Path, planted: list[Document], kind: str, samples: tuple[str, ...]
+) -> None:
+    """The risks found in bookings of the fast path are those found in the same bookings with a nested field."""
+    flat = [*CALM, *planted]
+
+    nested = look(tmp_path, [{**document, "extra": {"a": 1}} for document in flat])
+
+    assert look(tmp_path, flat).migration.findings == nested.migration.findings
+    assert samples == risk(nested, kind).sample_ids
+
+
 @pytest.mark.parametrize(
     ("planted", "kind"),
     [
