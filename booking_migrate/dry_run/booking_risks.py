@@ -28,10 +28,10 @@ class BookingColumns(NamedTuple):
     """What the risks of bookings depend on: one value of each booking in every column."""
 
     ids: Sequence[bytes]
-    """What tells a booking from others with another `_id`."""
+    """Equal for bookings with the same `_id` only."""
 
     clients: Sequence[bytes]
-    """What tells its client from others."""
+    """Equal for bookings of the same client only."""
 
     experts: Sequence[bytes]
     """What `stores.appointments.mark_of` makes of `expertId`."""
