@@ -10,7 +10,8 @@ from booking_migrate.service.errors import StandaloneServer
 from booking_migrate.service.plan import ServiceCollections
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.connection import describe
-from booking_migrate.stores.mongo.failures import hosts_of, reading
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.places import CollectionPlace, parse_place
 
 SLOTS = "booking_migrate_slots"

@@ -15,8 +15,8 @@ from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.in_place_steps import insert_missing
 from booking_migrate.stores.mongo.majority import build_index
-from booking_migrate.stores.mongo.members import known_members, members_of
 from booking_migrate.stores.mongo.rejects import CollectionRejects
+from booking_migrate.stores.mongo.servers import known_members, members_of
 from booking_migrate.stores.mongo.target import MongoTarget
 from booking_migrate.stores.mongo.undo import MongoUndo
 from tests.lifecycle.conftest import Ended

@@ -39,9 +39,8 @@ from booking_migrate.stores.mongo.failures import (
     server_text,
     writing,
 )
-from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.majority import await_majority, build_index
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, same_version
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, insert_absent, same_version
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.successor_indexes import successor_of, written

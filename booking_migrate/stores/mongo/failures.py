@@ -1,34 +1,20 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from bson.errors import BSONError
 from pymongo.collection import Collection
-from pymongo.errors import (
-    BulkWriteError,
-    ConfigurationError,
-    ConnectionFailure,
-    InvalidName,
-    NetworkTimeout,
-    NotPrimaryError,
-    OperationFailure,
-    PyMongoError,
-    ServerSelectionTimeoutError,
-)
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import (
     AuthenticationFailed,
-    BadConfiguration,
     BookingMigrateError,
-    ConnectionStringUnresolved,
     CredentialsMissing,
     DuplicateKeys,
     NoMajority,
-    NoPrimary,
     NotPermitted,
     ServerUnreachable,
     UniqueIndexViolated,
@@ -36,8 +22,14 @@ from booking_migrate.errors import (
     ValidationFailed,
     WriteFailed,
 )
-from booking_migrate.stores.mongo.members import described, known_members, members_of
-from booking_migrate.stores.mongo.retry import NOT_ACKNOWLEDGED, is_transient
+from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, NOT_ACKNOWLEDGED, is_transient, with_retry
+from booking_migrate.stores.mongo.servers import (
+    connection_problem,
+    described,
+    hosts_of,
+    members_of,
+    without_primary,
+)
 
 _OUT_OF_REACH_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """Other members, or the primary, cannot be reached."""
@@ -47,12 +39,10 @@ NOT_PERMITTED_CODES = frozenset({13, 31, 166})
 _UNAUTHORIZED = 13
 _LONGEST_TEXT = 200
 
-DUPLICATE_KEY = 11000
-"""The server's code for a document that a unique index refuses."""
-
 _INVALID_DOCUMENT = 121
 """The server's code for a document that a validator refuses."""
 
+T = TypeVar("T")
 Failure = Callable[[str, str], BookingMigrateError]
 
 
@@ -82,17 +72,33 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
         raise translated(error, collection, WriteFailed) from None
 
 
-def hosts_of(collection: Collection[Any]) -> str:
-    """Return the servers that a collection's client knows of, as ``host:port``."""
-    servers = collection.database.client.topology_description.server_descriptions()
-    # The driver drops the members of another replica set than the one that it was asked for.
-    known = list(servers) or _seeds_of(collection.database.client)
-    return ", ".join(sorted(f"{host}:{port}" for host, port in known))
+def read(collection: Collection[Any], action: Callable[[], T], *, waits: bool = True) -> T:
+    """Return what reading a collection comes to; what fails for a passing reason is tried again.
+
+    Args:
+        collection: what is read.
+        action: reads it.
+        waits: whether to wait for a server to be found; see `retry.with_retry`.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
+    """
+    with reading(collection):
+        return with_retry(action, waits=waits)
 
 
-def _seeds_of(client: Any) -> list[tuple[str, int]]:
-    settings = getattr(client, "_topology_settings", None)
-    return list(settings.seeds) if settings is not None else []
+def write(collection: Collection[Any], action: Callable[[], T]) -> T:
+    """Return what writing to a collection comes to; what fails for a passing reason is tried again.
+
+    Args:
+        collection: what is written to.
+        action: writes; it may be done twice.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    with writing(collection):
+        return with_retry(action)
 
 
 def translated(
@@ -105,18 +111,7 @@ def translated(
             or _passing_trouble(error, collection)
             or _refused_operation(error, collection, otherwise)
         )
-    if isinstance(error, ServerSelectionTimeoutError | NotPrimaryError):
-        without_primary = _without_primary(collection)
-        if without_primary is not None:
-            return without_primary
-    for kind, make in _CONNECTION_FAILURES:
-        if isinstance(error, kind):
-            return make(hosts_of(collection), error)
-    if isinstance(error, InvalidName):
-        return BadConfiguration("--db", "no valid database name")
-    if isinstance(error, ConfigurationError):
-        return _unusable_when_connecting(error)
-    return otherwise(collection.name, type(error).__name__)
+    return connection_problem(error, collection) or otherwise(collection.name, type(error).__name__)
 
 
 def _lacking_credentials(error: OperationFailure, collection: Collection[Any]) -> CredentialsMissing | None:
@@ -137,26 +132,8 @@ def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> Bo
         return NoMajority(described(members_of(collection.database.client)))
     if code in _OUT_OF_REACH_CODES:
         text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
-        return _without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
+        return without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
     return None
-
-
-def _without_primary(collection: Collection[Any]) -> NoPrimary | None:
-    """Return our error for a replica set of which members answer and none of them is a primary; None if that is not so."""
-    topology = collection.database.client.topology_description
-    members = known_members(collection.database.client)
-    if topology.topology_type_name != "ReplicaSetNoPrimary" or not any(each.is_up for each in members):
-        return None
-    return NoPrimary(described(members))
-
-
-def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
-    """Return our error for a connection string whose host is looked up only when the driver connects."""
-    name = re.search(r"_mongodb\._tcp\.[\w.-]*\w", str(error))
-    if name or "DNS" in str(error):
-        what = name.group() if name else "the SRV record"
-        return ConnectionStringUnresolved(f"the name server does not know {what}")
-    return ConnectionStringUnresolved("the driver cannot use this connection string")
 
 
 def _refused_operation(
@@ -265,29 +242,3 @@ def bulk_text(error: BulkWriteError) -> str:
 def _without_content(text: str, name: str) -> str:
     text = text.partition("{")[0].partition(" to execute command")[0].strip(" :")[:_LONGEST_TEXT]
     return f"{text} ({name})" if text else name
-
-
-def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
-    text = _selection_text(error)
-    if "replica set name" in text or "replica set member" in text.lower():
-        return ServerUnreachable(
-            hosts, text, "Check the replica set's name in replicaSet= of the connection string."
-        )
-    if "SSL" in text or "connection closed" in text:
-        return ServerUnreachable(hosts, text, "Check tls= and the TLS files in the connection string.")
-    return ServerUnreachable(hosts, text)
-
-
-def _selection_text(error: Exception) -> str:
-    """Return the driver's reason without addresses, timeouts and its picture of the deployment."""
-    text = str(error).partition(", Timeout:")[0]
-    text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
-    reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)
-    return ", ".join(dict.fromkeys(filter(None, reasons)))[:_LONGEST_TEXT]
-
-
-_CONNECTION_FAILURES: tuple[tuple[type[PyMongoError], Callable[[str, Exception], ServerUnreachable]], ...] = (
-    (ServerSelectionTimeoutError, _unreachable),
-    (NetworkTimeout, lambda hosts, _error: ServerUnreachable(hosts, "it took too long to answer")),
-    (ConnectionFailure, lambda hosts, _error: ServerUnreachable(hosts, "the connection was lost")),
-)

@@ -16,7 +16,7 @@ from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, InPlaceCollection, Move, Result, Unit, Waiting
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
-from booking_migrate.stores.mongo.failures import hosts_of, reading, translated, writing
+from booking_migrate.stores.mongo.failures import reading, translated, writing
 from booking_migrate.stores.mongo.in_place_indexes import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
@@ -34,6 +34,7 @@ from booking_migrate.stores.mongo.pending import waiting
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.mongo.transactions import transact
 from booking_migrate.stores.rejects import RejectsKeeper
 

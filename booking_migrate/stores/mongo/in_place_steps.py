@@ -12,9 +12,8 @@ from booking_migrate.errors import TargetChanged
 from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.journal import MongoJournal
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.retry import attempts
 from booking_migrate.stores.ports import Replacement
 

@@ -22,7 +22,7 @@ from booking_migrate.stores.inspection import (
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.members import can_acknowledge, members_of
+from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 
 _OPLOG = "oplog.rs"
 

@@ -9,8 +9,8 @@ from typing_extensions import override
 from booking_migrate.stores.lag import LagGauge
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
-from booking_migrate.stores.mongo.members import described, reported
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
+from booking_migrate.stores.mongo.servers import described, reported
 
 _PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
 """The states of members (manual: reference/replica-states)."""

@@ -17,7 +17,7 @@ from booking_migrate.errors import NoMajority
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.members import can_acknowledge, described, members_of
+from booking_migrate.stores.mongo.servers import can_acknowledge, described, members_of
 
 IndexKeys = Sequence[tuple[str, Any]]
 

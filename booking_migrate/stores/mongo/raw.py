@@ -6,10 +6,13 @@ from typing import Any, cast
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
+from pymongo.errors import BulkWriteError
 
-from booking_migrate.bson.document import CODEC, Element, element_of, elements, wrap
+from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap
 from booking_migrate.stores.blocks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import is_on, read, write_failure, writing
+from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, is_transient, with_retry
 
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
@@ -65,9 +68,48 @@ def find_raw(
             yield from split(batch).documents()
 
 
+def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list[bytes]:
+    """Return the documents of a collection that meet a condition, as raw BSON.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
+    """
+    return read(collection, lambda: list(find_raw(collection, condition)))
+
+
+def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> bool:
+    """Insert documents; those whose `_id` is there already are left out, whatever stands there.
+
+    Returns:
+        Whether the server has refused none of them. If not, the caller has to look what is there, if that matters.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed, DuplicateKeys: the server refuses one of them for another cause.
+    """
+    if not documents:
+        return True
+    with writing(collection):
+        try:
+            with_retry(lambda: collection.insert_many(map(as_driver_document, documents), ordered=False))
+        except BulkWriteError as error:
+            if is_transient(error):
+                raise
+            problems = error.details["writeErrors"]
+            is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
+            if not is_id_there or error.details["writeConcernErrors"]:
+                raise write_failure(collection.name, error) from None
+            return False
+    return True
+
+
 def stores_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
     """Return whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
     return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
+
+
+def id_of(raw: bytes) -> Any:
+    """Return a document's `_id`, decoded."""
+    return value_in(raw, b"_id")
 
 
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:

@@ -10,10 +10,11 @@ from booking_migrate.stores.blocks import Chunk, DocumentBlock
 from booking_migrate.stores.chunks import whole_clients
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import hosts_of, reading
+from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
+from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.partitions import Partitioned
 from booking_migrate.stores.people import HoldsPeople
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument

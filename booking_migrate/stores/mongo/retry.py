@@ -31,7 +31,8 @@ _ACKNOWLEDGED_SECONDS = 10.0
 NOT_ACKNOWLEDGED = 64
 """The server's code for a write that a majority has not acknowledged in time."""
 
-_DUPLICATE_KEY = 11000
+DUPLICATE_KEY = 11000
+"""The server's code for a document that a unique index refuses."""
 
 _TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The codes for which drivers retry (specification of retryable writes), and three more.
@@ -57,7 +58,7 @@ def is_transient(error: Exception) -> bool:
         # attempt wrote, and no majority acknowledged, is refused as a duplicate.
         problems = error.details.get("writeConcernErrors", [])
         refused = error.details.get("writeErrors", [])
-        return all(each.get("code") == _DUPLICATE_KEY for each in refused) and any(
+        return all(each.get("code") == DUPLICATE_KEY for each in refused) and any(
             problem.get("code") in _TRANSIENT_CODES for problem in problems
         )
     if isinstance(error, WriteConcernError | OperationFailure):

@@ -16,8 +16,8 @@ from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlac
 from booking_migrate.stores.mongo.administration import create_like
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, reading, write_failure, writing
 from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
+from booking_migrate.stores.mongo.failures import reading, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -29,7 +29,14 @@ from booking_migrate.stores.mongo.raw import (
     stores_any,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
-from booking_migrate.stores.mongo.retry import attempts, is_transient, majority_written, settled, with_retry
+from booking_migrate.stores.mongo.retry import (
+    DUPLICATE_KEY,
+    attempts,
+    is_transient,
+    majority_written,
+    settled,
+    with_retry,
+)
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper

@@ -16,7 +16,8 @@ from pymongo.read_concern import ReadConcern
 from booking_migrate.errors import Contended, ServerUnreachable
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import DUPLICATE_KEY, is_on
+from booking_migrate.stores.mongo.failures import is_on
+from booking_migrate.stores.mongo.retry import DUPLICATE_KEY
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"

@@ -12,10 +12,10 @@ from booking_migrate.stores.journal import UndoableTarget
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.insertion import insert_absent
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
+    insert_absent,
     same_version,
     same_version_within_limits,
     stores_any,

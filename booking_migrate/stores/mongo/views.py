@@ -5,8 +5,9 @@ from typing_extensions import override
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import hosts_of, writing
+from booking_migrate.stores.mongo.failures import writing
 from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.mongo.view_pipelines import new_shape, old_shape
 from booking_migrate.stores.views import PeopleNames, Shape, ViewStore
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from booking_migrate.stores.mongo.members import Member, can_acknowledge
+from booking_migrate.stores.mongo.servers import Member, can_acknowledge
 
 
 @pytest.mark.parametrize(
