@@ -1,11 +1,19 @@
-"""What a migration needs: a server that can do it, privileges, indexes, disk, and an oplog that reaches far enough."""
+"""What the server says about a migration: what it needs, and what indexes and options do to client documents.
+
+It needs a server that can do it, privileges, indexes, disk, and an oplog that reaches far enough.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from booking_migrate.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
-from booking_migrate.errors import UnfitPlace
+from booking_migrate.errors import Refused, UnfitPlace
+from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_documents
+from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.stores.cutover import OptionNote, options_after
+from booking_migrate.stores.destination import PlaceFinding, examine, refusal_of
 from booking_migrate.stores.inspection import (
     CollectionFacts,
     DatabaseInspector,
@@ -31,6 +39,7 @@ _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
 
 _SHOWN = 5
+_COLLECTION = "collection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +68,113 @@ class ServerSurroundings:
 
 
 def inspect_surroundings(
-    inspector: DatabaseInspector | None, source: str | None, target: str | None, people: Sequence[str]
+    inspector: DatabaseInspector, source: str | None, target: str | None, people: Sequence[str]
 ) -> ServerSurroundings:
     """Ask the server about the collections of a migration.
 
     Args:
-        inspector: of the database; None if only files are involved.
+        inspector: of the database.
         source: the source collection; None if it is a file.
         target: the target collection; None if it is a file.
         people: the collections of users and experts.
     """
+    ours, theirs = (None if name is None else inspector.collection(name) for name in (source, target))
+    return ServerSurroundings(inspector, ours, theirs, source, target, tuple(people))
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What indexes and options do to client documents; empty where no collection is involved."""
+
+    source_name: str = ""
+    target_name: str = ""
+    source: tuple[PlaceFinding, ...] = ()
+    """What is to be said about the source if it is migrated in place."""
+
+    target: tuple[PlaceFinding, ...] = ()
+    """What is to be said about the target. Its validator is tried out with every document, elsewhere."""
+
+    options: tuple[OptionNote, ...] = ()
+    """What a cut-over would make of the source's options."""
+
+    @property
+    def in_place_refusal(self) -> UnfitPlace | None:
+        """Return why the source cannot be migrated in place; None if it can."""
+        return refusal_of(self.source_name, self.source)
+
+    def blockers(self) -> Iterator[Blocker]:
+        """Yield the reasons for which a migration into the target would be refused."""
+        refusal = refusal_of(self.target_name, self.target)
+        if refusal is not None:
+            yield blocker_of(refusal)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is only reported, and what prevents a migration in place."""
+        yield from findings_of(self.target_name, self.target)
+        refusal = self.in_place_refusal
+        if refusal is not None:
+            yield Finding(
+                kind="in-place-refused",
+                title=f"migrate --in-place would be refused: {refusal.message}",
+                count=len(refusal.problems),
+                sample_ids=tuple(finding.name for finding in self.source if finding.is_refused),
+                advice=refusal.hint,
+            )
+        # The validator has a finding of its own.
+        left_out = [note for note in self.options if not note.is_kept and note.name != "validator"]
+        if left_out:
+            reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)
+            yield Finding(
+                kind="options-lost",
+                title="options of the source that a cut-over does not keep",
+                count=len(left_out),
+                sample_ids=tuple(note.name for note in left_out),
+                advice=f"{reasons}. Where they matter, set them on the target before the cut-over.",
+            )
+
+
+def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: Directory) -> Examined:
+    """Examine the collections of a migration. Nothing is written.
+
+    Args:
+        plan: what a migration would do.
+        around: what the server says about the places.
+        directory: where people are looked up.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: the server does not say.
+    """
+    inspector = around.inspector
     if inspector is None:
-        return ServerSurroundings()
-    return ServerSurroundings(
-        inspector=inspector,
-        source=inspector.collection(source) if source is not None else None,
-        target=inspector.collection(target) if target is not None else None,
-        source_name=source,
-        target_name=target,
-        people=tuple(people),
+        return Examined()
+    source, target = (
+        facts if facts is not None and facts.kind == _COLLECTION else None
+        for facts in (around.source, around.target)
+    )
+    documents: tuple[bytes, ...] = ()
+    in_place: tuple[PlaceFinding, ...] = ()
+    options: tuple[OptionNote, ...] = ()
+    if source is not None:
+        documents = sample_documents(plan, inspector.ends(source.name, SAMPLE), directory)
+        in_place = examine(inspector.destination(source.name), documents, in_place=True)
+        if around.target_name is not None:
+            options = options_after(source.options, None if target is None else target.options)
+    found = () if target is None else examine(inspector.destination(target.name), documents, in_place=False)
+    return Examined(
+        source_name=around.source_name or "",
+        target_name=around.target_name or "",
+        source=in_place,
+        target=tuple(each for each in found if each.kind != "validator" or not each.is_refused),
+        options=options,
     )
 
 
-def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: UnfitPlace | None = None) -> Needs:
+def blocker_of(refusal: Refused) -> Blocker:
+    """Return the blocker for which `migrate` would be refused."""
+    return Blocker(type(refusal).__name__, refusal.message, refusal.hint)
+
+
+def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: UnfitPlace | None) -> Needs:
     """Find out what a migration needs and what of it is there.
 
     Args:
@@ -93,16 +186,33 @@ def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: Unfit
     if inspector is None:
         return Needs()
     server = inspector.server()
+    wanted = list(_wanted(around))
+    lacking = inspector.missing([one.privilege for one in wanted])
     return Needs(
         database=inspector.database,
         server=server,
         modes=tuple(_modes(server, around, in_place_refusal)),
-        missing_privileges=_missing(inspector, around),
-        has_source_index=_has_client_index(around.source) if around.source else None,
-        has_unique_index=_has_unique_index(around.target) if around.target_name else None,
+        missing_privileges=None
+        if lacking is None
+        else tuple(one for one in wanted if one.privilege in lacking),
+        has_source_index=any(
+            each.keys[:1] == ("clientId",) and not each.is_partial for each in around.source.indexes
+        )
+        if around.source
+        else None,
+        has_unique_index=any(
+            each.keys == ("clientId",) and each.unique and not each.is_partial
+            for each in (around.target.indexes if around.target else ())
+        )
+        if around.target_name
+        else None,
         disk=inspector.disk(),
-        target_bytes=_target_bytes(gains) if around.target_name else None,
-        archive_bytes=_archive_bytes(around.source),
+        target_bytes=(gains.storage_bytes_after or gains.data_bytes_after) + (gains.index_bytes_after or 0)
+        if around.target_name
+        else None,
+        archive_bytes=None
+        if around.source is None or around.source.storage_bytes is None
+        else around.source.storage_bytes + (around.source.id_index_bytes or 0),
         oplog_seconds=inspector.oplog_seconds(),
     )
 
@@ -158,8 +268,8 @@ def _modes(
     if around.source_name is None:
         return
     has_transactions = server.topology is not Topology.STANDALONE
-    kind = around.source.kind if around.source else "collection"
-    if kind != "collection":
+    kind = around.source.kind if around.source else _COLLECTION
+    if kind != _COLLECTION:
         yield Mode("in place", possible=False, note=f"the source is a {kind}")
     elif around.source is not None and around.source.options.get("capped"):
         yield Mode("in place", possible=False, note="the source is a capped collection")
@@ -174,12 +284,6 @@ def _modes(
         yield Mode("in place", possible=has_transactions, note=note)
 
 
-def _missing(inspector: DatabaseInspector, around: ServerSurroundings) -> tuple[MissingPrivilege, ...] | None:
-    wanted = list(_wanted(around))
-    lacking = inspector.missing([one.privilege for one in wanted])
-    return None if lacking is None else tuple(one for one in wanted if one.privilege in lacking)
-
-
 def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     """Yield everything that later commands need (MongoDB manual, reference/privilege-actions)."""
     source, target = around.source_name, around.target_name
@@ -188,41 +292,16 @@ def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     reads = [Privilege("find", name) for name in (source, *around.people) if name is not None]
     writes = [Privilege(action, name) for name in (target, REJECTED, *STATE) for action in _WRITING]
     own = [Privilege("createIndex", target), Privilege("listIndexes", target)]
-    yield from _each("migrate", [*reads, *writes, *own, Privilege("listCollections", "")])
+    needed = {"migrate": [*reads, *writes, *own, Privilege("listCollections", "")]}
+    undo = [*writes, *(Privilege(action, target) for action in ("dropCollection", "dropIndex"))]
     if source is not None:
         fence = [Privilege("collMod", source), Privilege("listIndexes", source)]
         keep = [Privilege(action, "") for action in ("insert", "createIndex")]
         swap = [Privilege("dbHash", ""), Privilege("dropCollection", source), Privilege("dropIndex", target)]
-        yield from _each("cutover", [*fence, *keep, *swap])
-    undoing = [Privilege(action, target) for action in ("dropCollection", "dropIndex")]
-    yield from _each("rollback", [*writes, *undoing])
-    if source is not None:
-        yield from _each("rollback", [Privilege("collMod", source), Privilege("dbHash", "")])
-
-
-def _each(command: str, privileges: Sequence[Privilege]) -> Iterator[MissingPrivilege]:
-    for privilege in privileges:
-        yield MissingPrivilege(command, privilege)
-
-
-def _has_client_index(facts: CollectionFacts) -> bool:
-    return any(index.keys[:1] == ("clientId",) and not index.is_partial for index in facts.indexes)
-
-
-def _has_unique_index(facts: CollectionFacts | None) -> bool:
-    return facts is not None and any(
-        index.keys == ("clientId",) and index.unique and not index.is_partial for index in facts.indexes
-    )
-
-
-def _target_bytes(gains: Gains) -> int:
-    return (gains.storage_bytes_after or gains.data_bytes_after) + (gains.index_bytes_after or 0)
-
-
-def _archive_bytes(source: CollectionFacts | None) -> int | None:
-    if source is None or source.storage_bytes is None:
-        return None
-    return source.storage_bytes + (source.id_index_bytes or 0)
+        needed["cutover"] = [*fence, *keep, *swap]
+        undo += [Privilege("collMod", source), Privilege("dbHash", "")]
+    for command, privileges in (needed | {"rollback": undo}).items():
+        yield from (MissingPrivilege(command, privilege) for privilege in privileges)
 
 
 def _lost(source: CollectionFacts) -> Iterator[Finding]:

@@ -67,14 +67,18 @@ class Search:
             )
 
 
-def search_references(inspector: DatabaseInspector, source: DocumentReader, known: Sequence[str]) -> Search:
+def search_references(
+    inspector: DatabaseInspector | None, source: DocumentReader, known: Sequence[str]
+) -> Search:
     """Find the fields of other collections that hold ids of bookings.
 
     Args:
-        inspector: of the database to look through.
+        inspector: of the database to look through; None if only files are involved.
         source: where the bookings are.
         known: collections that need no look: source, target, users, experts.
     """
+    if inspector is None:
+        return Search()
     references: list[Reference] = []
     unreadable: list[str] = []
     for name in inspector.other_collections(known)[:_MOST_COLLECTIONS]:

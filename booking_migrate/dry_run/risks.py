@@ -92,11 +92,10 @@ class RiskWatch(Observer):
 
     collector: Collector | None = COLLECTOR
 
-    def __init__(self, statistics: Statistics, scratchpad: Scratchpad, maximum_document_size: int) -> None:
+    def __init__(self, scratchpad: Scratchpad, maximum_document_size: int) -> None:
         """Begin without findings.
 
         Args:
-            statistics: updated with every booking and client document.
             scratchpad: stores what concerns several clients.
             maximum_document_size: in bytes.
         """
@@ -104,9 +103,9 @@ class RiskWatch(Observer):
         self.document_bytes = 0
         self._sized = 0
         self._is_batch_over = False
-        self._statistics = statistics
+        self.statistics = Statistics(maximum_document_size)
         self._scratchpad = scratchpad
-        self._maximum = maximum_document_size
+        self.maximum_document_size = maximum_document_size
         self._samples = {kind: Samples() for kind in RISKS}
         self._ids: list[Any] = []
         """The `_id` of the batch's bookings that can be converted."""
@@ -124,7 +123,7 @@ class RiskWatch(Observer):
             self._on_rejection(result)
             return
         fields = result.fields or _decoded(result.booking)
-        self._statistics.on_booking(fields, len(result.booking))
+        self.statistics.on_booking(fields, len(result.booking))
         scheduled = int(fields["scheduledDate"])
         cancelled = fields.get("cancellationTime")
         self._ids.append(result.legacy_id)
@@ -145,7 +144,7 @@ class RiskWatch(Observer):
 
     def _on_rejection(self, rejection: Rejection) -> None:
         fields = _decoded(rejection.raw)
-        self._statistics.on_booking(fields, len(rejection.raw))
+        self.statistics.on_booking(fields, len(rejection.raw))
         dates = [value for name in _DATES if type(value := fields.get(name)) is DatetimeMS]
         if not all(is_date_in_range(int(date)) for date in dates):
             self._samples["dates-out-of-range"].add(rejection.document_id)
@@ -180,7 +179,7 @@ class RiskWatch(Observer):
 
     @override
     def on_flat_bookings(self, collected: BatchStats) -> None:
-        self._statistics.on_bookings(
+        self.statistics.on_bookings(
             collected.size, collected.statuses, collected.payment_statuses, collected.days
         )
         self._add("dates-out-of-range", map(ObjectId, collected.out_of_range))
@@ -196,10 +195,10 @@ class RiskWatch(Observer):
 
     def _on_size(self, client_id: Any, sessions: int, size: int) -> None:
         self._sized += 1
-        self._statistics.on_document(sessions, size)
-        if size > self._maximum:
+        self.statistics.on_document(sessions, size)
+        if size > self.maximum_document_size:
             self._samples["documents-over-limit"].add(client_id)
-        elif size > self._maximum * _NEAR:
+        elif size > self.maximum_document_size * _NEAR:
             self._samples["documents-near-limit"].add(client_id)
         if len(self._largest) < LARGEST or size > self._largest[0][0]:
             # Of equal sizes the one that comes first stays, so that the list does not depend on chance.
