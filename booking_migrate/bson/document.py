@@ -30,6 +30,10 @@ MAXIMUM_DEPTH = 180
 MAXIMUM_SIZE = 16 * 1024 * 1024
 """The largest document that MongoDB stores, in bytes (manual: reference/limits, BSON Document Size)."""
 
+DOUBLE, STRING, DOCUMENT, ARRAY, OBJECT_ID, DATE, NULL = 0x01, 0x02, 0x03, 0x04, 0x07, 0x09, 0x0A
+INT32, INT64, DECIMAL128 = 0x10, 0x12, 0x13
+"""BSON type bytes."""
+
 _FIXED_SIZES = {
     0x01: 8,  # double
     0x06: 0,  # undefined
@@ -46,7 +50,6 @@ _FIXED_SIZES = {
 }
 _STRING_KINDS = frozenset({0x02, 0x0D, 0x0E})  # string, code, symbol
 _REGEX = 0x0B
-_STRING = 0x02
 _OVERHEADS = {
     # What a value takes beyond the length that stands at its start, and the least that this length may be.
     0x02: (4, 1),  # string
@@ -99,7 +102,7 @@ class Opaque:
     @property
     def text(self) -> bytes | None:
         """Return the bytes of a string that is not valid UTF-8; None of any other value."""
-        return self.value[4:-1] if self.kind == _STRING else None
+        return self.value[4:-1] if self.kind == STRING else None
 
 
 def elements(raw: bytes) -> Iterator[Element]:
@@ -165,7 +168,7 @@ def check_structure(raw: bytes) -> None:
         try:
             for element in elements(document):
                 position += 2 + len(element.name)
-                if element.kind in (0x03, 0x04):
+                if element.kind in (DOCUMENT, ARRAY):
                     pending.append((position, element.value))
                 position += len(element.value)
         except MalformedBson as error:
@@ -180,7 +183,7 @@ def depth(raw: bytes) -> int:
         level, document = pending.pop()
         deepest = max(deepest, level)
         for element in elements(document):
-            if element.kind in (0x03, 0x04):
+            if element.kind in (DOCUMENT, ARRAY):
                 pending.append((level + 1, element.value))
             elif element.kind == 0x0F:  # noqa: PLR2004 - code with scope: length, string, document
                 scope = 8 + _INT32.unpack_from(element.value, 4)[0]
@@ -224,7 +227,7 @@ def value_in(raw: bytes, name: bytes) -> Any:
     element = next((part for part in elements(raw) if part.name == name), None)
     if element is None:
         return None
-    return ObjectId(element.value) if element.kind == 0x07 else read_value(element)  # noqa: PLR2004 - an ObjectId
+    return ObjectId(element.value) if element.kind == OBJECT_ID else read_value(element)
 
 
 def wrap(parts: list[Element]) -> bytes:
@@ -261,7 +264,7 @@ def text_of(text: bytes) -> str | Opaque:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        return Opaque(_STRING, _text(text))
+        return Opaque(STRING, _text(text))
 
 
 def unescaped(value: Any) -> Any:

@@ -1,7 +1,9 @@
-"""Values as short text for people: ids in reports, values in the detail of a fault."""
+"""Values as short text for people: ids in reports, values in the detail of a fault, two documents side by side."""
 
 import re
 from ast import literal_eval
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
@@ -10,7 +12,7 @@ from bson.int64 import Int64
 from bson.json_util import CANONICAL_JSON_OPTIONS, RELAXED_JSON_OPTIONS, dumps
 from bson.objectid import ObjectId
 
-from booking_migrate.bson.document import Opaque, text_of
+from booking_migrate.bson.document import Element, Opaque, elements, read_value, text_of
 
 _SHOWN_BYTES = re.compile(r"""b'[^']*'|b"[^"]*\"""")
 
@@ -102,3 +104,41 @@ def _invalid_text(value: Any) -> bytes | None:
 def shorten(text: str, longest: int = LONGEST) -> str:
     """Cut a text to a number of characters, the last one an ellipsis if anything is lost."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field that two documents do not share."""
+
+    field: str
+    expected: Element | None
+    """None if the field is in the other document only."""
+
+    found: Element | None
+
+    def __str__(self) -> str:
+        expected, found = _shown(self.expected), _shown(self.found)
+        if expected == found:
+            return f"{self.field}: same value, other bytes or another place"
+        return f"{self.field}: {expected} expected, {found} found"
+
+
+def differences(expected: bytes, found: bytes) -> list[Difference]:
+    """Return the fields of the first level in which two documents differ; empty only if the bytes are the same.
+
+    So int 1, long 1, 1.0 and true are four values, and field order counts.
+    If all fields are the same but stand in another order, or a name occurs twice, the first one out of place is named.
+    """
+    if expected == found:
+        return []
+    left, right = list(elements(expected)), list(elements(found))
+    ours, theirs = {part.name: part for part in left}, {part.name: part for part in right}
+    unlike = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    if not unlike:
+        pairs = zip_longest(left, right)
+        unlike = [next((one or other).name for one, other in pairs if one != other)]
+    return [Difference(name.decode("utf-8", "replace"), ours.get(name), theirs.get(name)) for name in unlike]
+
+
+def _shown(element: Element | None) -> str:
+    return "nothing" if element is None else describe(read_value(element))

@@ -11,24 +11,37 @@ import struct
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress, repeat
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from booking_migrate.bson.document import elements
+from booking_migrate.bson.document import (
+    DATE,
+    DECIMAL128,
+    DOUBLE,
+    INT32,
+    INT64,
+    MAXIMUM_SIZE,
+    NULL,
+    OBJECT_ID,
+    STRING,
+    elements,
+)
 
-STRING, OBJECT_ID, DATE, NULL = 0x02, 0x07, 0x09, 0x0A
 _FIXED_SIZES = {
-    0x01: 8,  # double
-    0x07: 12,  # ObjectId
+    DOUBLE: 8,
+    OBJECT_ID: 12,
     0x08: 1,  # bool
-    0x09: 8,  # date
-    0x0A: 0,  # null
-    0x10: 4,  # int32
-    0x12: 8,  # int64
-    0x13: 16,  # Decimal128
+    DATE: 8,
+    NULL: 0,
+    INT32: 4,
+    INT64: 8,
+    DECIMAL128: 16,
 }
+MOST_BYTES = 2 * MAXIMUM_SIZE
+"""Of documents that are read at once; more would take much memory, and a client cannot have as many."""
+
 _MOST = 24
 """How many layouts are known at a time; a collection that has more of them is read by the reference path."""
 
@@ -44,13 +57,10 @@ Values = Sequence[bytes]
 Column = Sequence[bytes]
 """The same part of many documents."""
 
-Plan = TypeVar("Plan")
-
-
 Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """The names and types of a flat document's fields, in order, and where its parts are in a match."""
 
@@ -122,23 +132,43 @@ Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutGroup(Generic[Plan]):
+class LayoutGroup:
     """Documents of one layout whose values are as they have to be."""
 
-    plan: Plan
+    layout: Layout
     numbers: Sequence[int]
     """Which ones of all documents they are, ascending."""
 
     columns: Sequence[Column]
     """Their parts: a column for each place, with a value for each document."""
 
+    def values(self, name: str) -> Column:
+        """Return the values of a field that was wanted."""
+        return self.columns[self.layout.place[name]]
+
+    def whole_numbers(self, name: str) -> Sequence[int]:
+        """Return the numbers of a field of int64 values or dates."""
+        return whole_numbers_of(self.values(name))
+
+    def decoded_numbers(self, name: str) -> Sequence[Any]:
+        """Return the numbers of a field, whatever type they have."""
+        kind, column = self.layout.kinds[name], self.values(name)
+        code = _CODES.get(kind)
+        if code is not None:
+            return struct.unpack(f"<{len(column)}{code}", b"".join(column))
+        return list(map(NUMBERS[kind], column))
+
+    def remainders(self) -> Column:
+        """Return the elements of each document without the cut ones, as BSON."""
+        kept = [self.columns[index] for index in self.layout.kept]
+        return list(map(b"".join, zip(*kept, strict=True)))
+
 
 @dataclass(slots=True)
-class _Known(Generic[Plan]):
+class _Known:
     """A layout that was met, and what its documents are asked."""
 
-    match: Match
-    plan: Plan
+    layout: Layout
     fields: tuple[tuple[str, int, int, set[bytes]], ...]
     """Name, type and place of the fields whose values are checked, and the values of them that were found to be right."""
 
@@ -146,13 +176,13 @@ class _Known(Generic[Plan]):
     """How many documents had it."""
 
 
-class LayoutCache(Generic[Plan]):
-    """The layouts met so far, each with the plan that the caller made for it, and the values met so far."""
+class LayoutCache:
+    """The layouts and the values met so far."""
 
     def __init__(
         self,
         cut: frozenset[str],
-        plan: Callable[[Layout], Plan | None],
+        is_fit: Callable[[Layout], bool],
         checks: Mapping[str, Check],
         wanted: Iterable[str] = (),
     ) -> None:
@@ -160,26 +190,26 @@ class LayoutCache(Generic[Plan]):
 
         Args:
             cut: see `layout_of`.
-            plan: returns what is to be done with the documents of a layout; None: they are left to the reference path.
+            is_fit: says whether the documents of a layout are read; all others are left to the reference path.
             checks: what the strings and numbers of a field have to be. All other strings may be any.
             wanted: see `layout_of`; fields with checks are wanted anyway.
         """
         self._wanted = frozenset({*checks, *wanted})
         self._cut = cut
-        self._plan = plan
+        self._is_fit = is_fit
         self._checks = checks
-        self._known: list[_Known[Plan]] = []
+        self._known: list[_Known] = []
         self._right: dict[tuple[str, int], set[bytes]] = {}
         self._misses = 0
 
-    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[LayoutGroup[Plan]]:
+    def read(self, raw: bytes, borders: Sequence[int]) -> Sequence[LayoutGroup]:
         """Return the documents of each layout, without those that are left to the reference path.
 
         Args:
             raw: bytes in which documents stand, one behind the other.
             borders: where each of them begins, and where the last one ends.
         """
-        found: list[LayoutGroup[Plan]] = []
+        found: list[LayoutGroup] = []
         begins, ends = borders[:-1], borders[1:]
         numbers: Sequence[int] = range(len(begins))
         # What was met most often is met next, more often than not.
@@ -191,7 +221,7 @@ class LayoutCache(Generic[Plan]):
             if known is None:
                 at += 1
                 continue
-            matches = list(map(known.match, repeat(raw), begins[at:], ends[at:]))
+            matches = list(map(known.layout.match, repeat(raw), begins[at:], ends[at:]))
             rows = [match.groups() for match in matches if match]
             found += self._group(known, list(compress(numbers[at:], matches)), rows)
             others = [match is None for match in matches]
@@ -199,26 +229,23 @@ class LayoutCache(Generic[Plan]):
             at = 0
         return found
 
-    def _learn(self, raw: bytes) -> "_Known[Plan] | None":
+    def _learn(self, raw: bytes) -> "_Known | None":
         if self._misses >= _MOST_MISSES or len(self._known) >= _MOST:
             return None
         self._misses += 1
         layout = layout_of(raw, self._cut, self._wanted)
-        plan = None if layout is None else self._plan(layout)
-        if layout is None or plan is None or layout.match(raw, 0, len(raw)) is None:
+        if layout is None or not self._is_fit(layout) or layout.match(raw, 0, len(raw)) is None:
             return None
         fields = tuple(
             (name, kind, layout.place[name], self._right.setdefault((name, kind), set()))
             for name, kind in layout.kinds.items()
             if kind == STRING or (kind in NUMBERS and name in self._checks)
         )
-        known = _Known(layout.match, plan, fields)
+        known = _Known(layout, fields)
         self._known.append(known)
         return known
 
-    def _group(
-        self, known: _Known[Plan], numbers: Sequence[int], rows: Sequence[Values]
-    ) -> Sequence[LayoutGroup[Plan]]:
+    def _group(self, known: _Known, numbers: Sequence[int], rows: Sequence[Values]) -> Sequence[LayoutGroup]:
         """Return the documents of one layout whose values pass the checks; possibly none."""
         if not rows:
             return ()
@@ -237,7 +264,7 @@ class LayoutCache(Generic[Plan]):
             fit = [row not in wrong for row in range(len(rows))]
             numbers = list(compress(numbers, fit))
             columns = [list(compress(column, fit)) for column in columns]
-        return (LayoutGroup(known.plan, numbers, columns),) if numbers else ()
+        return (LayoutGroup(known.layout, numbers, columns),) if numbers else ()
 
     def _is_right(self, name: str, kind: int, value: bytes, right: set[bytes]) -> bool:
         """Return whether a value is as it has to be; it is remembered if it is."""
@@ -251,7 +278,7 @@ class LayoutCache(Generic[Plan]):
         return True
 
 
-def _met(known: _Known[Any]) -> int:
+def _met(known: _Known) -> int:
     return known.met
 
 
@@ -265,15 +292,7 @@ def whole_numbers_of(column: Column) -> Sequence[int]:
     return struct.unpack(f"<{len(column)}q", b"".join(column))
 
 
-def numbers_of(kind: int, column: Column) -> Sequence[Any]:
-    """Return the numbers of values of one BSON type."""
-    code = _CODES.get(kind)
-    if code is not None:
-        return struct.unpack(f"<{len(column)}{code}", b"".join(column))
-    return list(map(NUMBERS[kind], column))
-
-
-_CODES = {0x01: "d", 0x10: "i"}
+_CODES = {DOUBLE: "d", INT32: "i"}
 """How `struct` calls the numbers that are plain ones of Python, by BSON type byte."""
 
 _DOUBLE = struct.Struct("<d")
@@ -293,9 +312,9 @@ def text_of(value: bytes) -> str | None:
 
 
 NUMBERS: Mapping[int, Callable[[bytes], Any]] = {
-    0x01: _double,
-    0x10: whole_number,
-    0x12: lambda value: Int64(whole_number(value)),
-    0x13: Decimal128.from_bid,
+    DOUBLE: _double,
+    INT32: whole_number,
+    INT64: lambda value: Int64(whole_number(value)),
+    DECIMAL128: Decimal128.from_bid,
 }
 """What reads a number, by its BSON type byte."""

@@ -15,7 +15,9 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Element, element_of, elements
 
-_OBJECT_ID = b"\x23"
+OBJECT_ID_KEY = b"\x23"
+"""What the key of an ObjectId begins with; its twelve bytes follow."""
+
 _BRACKETS = {
     0xFF: 0x01,  # MinKey
     0x06: 0x02,  # undefined
@@ -47,7 +49,7 @@ _COMPLEMENT = bytes(range(255, -1, -1))
 def sort_key(value: Any) -> bytes:
     """Return the key of a decoded value (or `Opaque`)."""
     if type(value) is ObjectId:
-        return _OBJECT_ID + value.binary
+        return OBJECT_ID_KEY + value.binary
     return element_key(element_of("", value))
 
 

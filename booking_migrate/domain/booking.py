@@ -1,6 +1,7 @@
-"""One old document, read once: its first level decoded, its bytes kept."""
+"""One old document, read once: its first level decoded, its bytes kept; and the people whose fields it may lack."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bson.code import Code
@@ -69,3 +70,23 @@ def read_booking(raw: bytes) -> Booking:
         return Booking(raw, fields, exact=True, flat=True)
     exact = fields is not None and Code not in map(type, fields.values())
     return Booking(raw, fields if fields is not None and exact else read_fields(raw), exact=exact, flat=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The fields of one user that sessions need."""
+
+    user_id: Any
+    """The value of the users' id field as decoded; None if the user has none."""
+
+    email: Any
+    """The value of the users' email field as decoded; None if the user has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Users and experts by the sort key (`bson.order`) of their `_id`. What is not in here was not found."""
+
+    users: Mapping[bytes, Person] = field(default_factory=dict)
+    experts: Mapping[bytes, Any] = field(default_factory=dict)
+    """For each expert the id of its user; None if the expert has none."""

@@ -4,9 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from booking_migrate.bson.compare import Difference
-from booking_migrate.bson.compare import differences as compare
-from booking_migrate.bson.document import Element, element_of, elements, read_fields, read_value, wrap
+from booking_migrate.bson.document import (
+    ARRAY,
+    DOCUMENT,
+    NULL,
+    Element,
+    element_of,
+    elements,
+    read_fields,
+    read_value,
+    wrap,
+)
+from booking_migrate.bson.format import Difference
+from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
@@ -14,9 +24,6 @@ from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.session import DROPPED, STATES
 
-_ARRAY = 0x04
-_DOCUMENT = 0x03
-_NULL = 0x0A
 _KEPT = frozenset(name.encode() for name in DROPPED)
 _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
 _DEFAULTED = frozenset(name.encode() for name in STATES)
@@ -48,7 +55,7 @@ def carry(
     old = list(elements(original))
     for part in old:
         other = new.get(part.name)
-        if part.name in _KEPT or other == part or (part.name in _LOOKED_UP and part.kind == _NULL):
+        if part.name in _KEPT or other == part or (part.name in _LOOKED_UP and part.kind == NULL):
             parts.append(part)
             continue
         differences.append(Difference(part.name.decode("utf-8", "replace"), part, other))
@@ -71,7 +78,7 @@ def _carry_since(original: bytes, session: StoredSession, decided: bytes) -> tup
         if difference.field.encode() not in _OWN_OF_SESSION and difference.expected != difference.found
     ]
     for difference in unlike:
-        name = (difference.found or difference.expected or Element(_NULL, b"", b"")).name
+        name = (difference.found or difference.expected or Element(NULL, b"", b"")).name
         if difference.found is None:
             parts.pop(name, None)
         else:
@@ -87,7 +94,7 @@ def document_with_sessions(raw: bytes) -> ClientDocument | None:
     """Take a document for a client document if it has an array of sessions, whatever its client; None if it has not."""
     parts = tuple(elements(raw))
     kinds = {part.name: part.kind for part in parts}
-    if kinds.get(b"sessions") != _ARRAY or len(kinds) != len(parts):
+    if kinds.get(b"sessions") != ARRAY or len(kinds) != len(parts):
         return None
     return ClientDocument(raw, parts)
 
@@ -106,7 +113,7 @@ def relocate(
     Returns:
         The booking, what was carried into it, and what was not: a value that identifies no client.
     """
-    carried, differences = carry(original, StoredSession(Element(_DOCUMENT, b"0", session)), decided)
+    carried, differences = carry(original, StoredSession(Element(DOCUMENT, b"0", session)), decided)
     there = {part.name: part for part in elements(client)}
     document_id = read_fields(original)["_id"]
     is_client = is_client_id(read_fields(client).get("clientId"))
@@ -130,7 +137,7 @@ def _is_of_other_client(part: Element, other: Element | None) -> bool:
         return False
     if part.name == b"clientId":
         return element_key(part) != element_key(other)
-    return part.name.decode("utf-8", "replace") in CLIENT_FIELDS and _NULL not in (part.kind, other.kind)
+    return part.name.decode("utf-8", "replace") in CLIENT_FIELDS and NULL not in (part.kind, other.kind)
 
 
 def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
@@ -139,8 +146,8 @@ def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
     parts = list(elements(now))
     booking = [part for part in parts if part.name in known or part.name not in _OF_SESSIONS]
     client_id = read_fields(now).get("clientId")
-    own = [part for part in parts if part.name in _OF_CLIENT and part.kind != _NULL]
+    own = [part for part in parts if part.name in _OF_CLIENT and part.kind != NULL]
     document = [element_of("_id", client_document_id(client_id)), *own]
-    base = ClientDocument(now, (*document, Element(_ARRAY, b"sessions", wrap([]))))
+    base = ClientDocument(now, (*document, Element(ARRAY, b"sessions", wrap([]))))
     there = document_with_sessions(now)
     return wrap(booking), compose(base, there.sessions if there else ())

@@ -1,14 +1,20 @@
 """The new structure's document: one per client, with its `sessions` and totals."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import cached_property
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128, create_decimal128_context
+from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import (
+    ARRAY,
+    DOCUMENT,
+    NULL,
     Document,
     Element,
     body_of,
@@ -25,7 +31,6 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ids import client_document_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.session import Session
-from booking_migrate.domain.totals import total
 
 FIELDS = (
     "_id",
@@ -40,10 +45,12 @@ FIELDS = (
 )
 """A client document's fields in their order."""
 
-
-_ARRAY = 0x04
-_DOCUMENT = 0x03
-_NULL = 0x0A
+# No traps: a session that the application wrote may have a price of NaN, and then the sum is NaN.
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+_DECIMAL128 = create_decimal128_context()
+_DECIMAL128.clear_traps()
+_INT32 = range(-(1 << 31), 1 << 31)
+_INT64 = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class StoredSession:
     @cached_property
     def fields(self) -> Document:
         """Return the session's first level, decoded; empty if the element is not a document."""
-        return read_fields(self.element.value) if self.element.kind == _DOCUMENT else {}
+        return read_fields(self.element.value) if self.element.kind == DOCUMENT else {}
 
     @property
     def legacy_key(self) -> bytes | None:
@@ -124,7 +131,7 @@ def read_client_document(raw: bytes) -> ClientDocument | Fault:
     """
     parts = tuple(elements(raw))
     kinds = {part.name: part.kind for part in parts}
-    if kinds.get(b"sessions") != _ARRAY:
+    if kinds.get(b"sessions") != ARRAY:
         return Fault(Reason.SESSIONS_NOT_AN_ARRAY, "sessions", "not an array")
     if len(kinds) != len(parts):
         return Fault(Reason.DUPLICATE_FIELD, None, "a field occurs more than once")
@@ -150,7 +157,7 @@ def absorb(document: ClientDocument, other: ClientDocument) -> ClientDocument:
     for part in other.parts:
         own = parts.get(part.name)
         is_absent = own is None or (
-            own.kind == _NULL and part.name.decode("utf-8", "replace") in CLIENT_FIELDS
+            own.kind == NULL and part.name.decode("utf-8", "replace") in CLIENT_FIELDS
         )
         if is_absent and part.name != b"__v":
             parts[part.name] = part
@@ -196,7 +203,7 @@ def compose(
         known = [time for time in times if time is not None]
         if known:
             values[name] = DatetimeMS(choose(known))
-    array = Element(_ARRAY, b"sessions", _array(kept, added))
+    array = Element(ARRAY, b"sessions", _array(kept, added))
     if base is None:
         names = [name for name in FIELDS if name in values]
         before, after = names[: names.index("totalSessions")], names[names.index("totalSessions") :]
@@ -239,7 +246,7 @@ def _array(kept: Sequence[StoredSession | Session], added: Sequence[StoredSessio
 
 def _numbered(index: int, session: StoredSession | Session) -> bytes:
     if isinstance(session, Session):
-        return b"%c%d\x00%b" % (_DOCUMENT, index, session.raw)
+        return b"%c%d\x00%b" % (DOCUMENT, index, session.raw)
     return b"%c%d\x00%b" % (session.element.kind, index, session.element.value)
 
 
@@ -251,3 +258,47 @@ def _time(session: StoredSession | Session, name: str) -> int | None:
     if isinstance(session, Session):
         return session.created_at if name == "createdAt" else session.updated_at
     return session.time(name)
+
+
+def decimal_of(value: float | Decimal128) -> Decimal:
+    """Return the decimal number that a BSON number stands for; NaN and infinities stay what they are.
+
+    A double stands for the decimal number of 15 significant digits, as with ``$toDecimal``
+    (MongoDB manual, reference/operator/aggregation/toDecimal).
+    """
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, Decimal128):
+        return value.to_decimal()
+    return Decimal(f"{value:.15g}")
+
+
+def total(values: Iterable[Any]) -> int | float | Decimal128:
+    """Return the sum of the numbers among some decoded values; anything else is passed over, as ``$sum`` does.
+
+    It is computed in decimal, in the type that the server's ``$sum`` would give
+    (MongoDB manual, reference/operator/aggregation/sum). So it does not depend on the order of the values.
+
+    Returns:
+        int (BSON int32), Int64, float (double) or Decimal128. Integers that outgrow int32 give Int64, and those that
+        outgrow int64 a double.
+    """
+    integers = 0
+    decimals = Decimal(0)
+    types = set()
+    for value in values:
+        kind = type(value)
+        if kind is int or kind is Int64:
+            integers += value
+        elif kind is float or kind is Decimal128:
+            decimals = _EXACT.add(decimals, decimal_of(value))
+        else:
+            continue
+        types.add(kind)
+    if Decimal128 in types:
+        return Decimal128(_DECIMAL128.plus(_EXACT.add(decimals, Decimal(integers))))
+    if float in types:
+        return float(_EXACT.add(decimals, Decimal(integers)))
+    if Int64 in types or integers not in _INT32:
+        return Int64(integers) if integers in _INT64 else float(integers)
+    return integers

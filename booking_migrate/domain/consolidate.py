@@ -7,9 +7,8 @@ each booking. Nothing here knows places or batches.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import Document
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
 from booking_migrate.domain.ids import session_id

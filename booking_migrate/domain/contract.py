@@ -20,10 +20,9 @@ from bson.objectid import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
-from booking_migrate.bson.document import Opaque
+from booking_migrate.bson.document import DATE, DECIMAL128, DOUBLE, INT32, INT64, OBJECT_ID, STRING, Opaque
 from booking_migrate.bson.format import describe
 from booking_migrate.domain.rejection import Fault, Reason
-from booking_migrate.domain.totals import NUMBER_TYPES, is_finite
 
 EMAIL = r"[^\x00-\x20@]+@[^\x00-\x20@]+\.[^\x00-\x20@]+"
 USER_ID = r"[0-9]{4}"
@@ -274,6 +273,9 @@ _PATTERN_NAMES: dict[str | None, str] = {
     CURRENCY: "three capitals",
 }
 
+NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
+"""The Python types of BSON's numbers; bool is not among them."""
+
 _TEXTUAL = frozenset({Kind.IDENTIFIER, Kind.STRING})
 """The kinds that a string may be of."""
 
@@ -285,9 +287,23 @@ _PYTHON_TYPES: dict[Kind, frozenset[type]] = {
 }
 
 
+FLAT_TYPES: dict[Kind, frozenset[int]] = {
+    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
+    Kind.STRING: frozenset({STRING}),
+    Kind.NUMBER: frozenset({DOUBLE, INT32, INT64, DECIMAL128}),
+    Kind.DATE: frozenset({DATE}),
+}
+"""The BSON type bytes of each kind in flat bookings, which have ObjectIds only."""
+
+
 def has_kind(value: Any, kind: Kind) -> bool:
     """Return whether a decoded value is of one of the BSON types that a kind stands for."""
     return type(value) in _PYTHON_TYPES[kind] or (kind is Kind.IDENTIFIER and _is_uuid(value))
+
+
+def is_finite(value: float | Decimal128) -> bool:
+    """Return whether a BSON number is neither NaN nor infinite."""
+    return value.to_decimal().is_finite() if isinstance(value, Decimal128) else isfinite(value)
 
 
 def is_client_id(value: Any) -> bool:

@@ -11,14 +11,16 @@ from typing import Any
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.compare import Difference
 from booking_migrate.bson.document import (
+    ARRAY,
+    NULL,
     Document,
     Element,
     elements,
     read_fields,
     wrap,
 )
+from booking_migrate.bson.format import Difference
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, carry, document_with_sessions
@@ -31,9 +33,6 @@ from booking_migrate.domain.ids import session_id
 
 __all__ = ["Change", "Reversal", "reverse"]
 
-_ARRAY = 0x04
-_DOCUMENT = 0x03
-_NULL = 0x0A
 _DATES = (b"createdAt", b"updatedAt")
 _DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})
 
@@ -194,7 +193,7 @@ def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
     has_clients = False
     for original in originals:
         parts = [part for part in elements(original) if part.name.decode("utf-8", "replace") in CLIENT_FIELDS]
-        has_clients = has_clients or any(part.kind != _NULL for part in parts)
+        has_clients = has_clients or any(part.kind != NULL for part in parts)
         known.update(parts)
     ignored = _DERIVED | {b"_id", b"clientId"}
     if not has_clients:
@@ -311,7 +310,7 @@ class _Earlier:
         filled = {
             name.encode()
             for name in CLIENT_FIELDS
-            if old.get(name.encode(), Element(_NULL, b"", b"")).kind == _NULL
+            if old.get(name.encode(), Element(NULL, b"", b"")).kind == NULL
         }
         client_id = b"clientId"
         is_same_client = client_id in old and element_key(old[client_id]) == sort_key(now.client_id)
@@ -336,5 +335,5 @@ def _rewritten(
     """Return a document of before with other sessions and fields, and totals derived again."""
     array = wrap([session.element._replace(name=b"%d" % index) for index, session in enumerate(sessions)])
     parts = {part.name: part for part in document.parts} | dict(replaced)
-    parts[b"sessions"] = Element(_ARRAY, b"sessions", array)
+    parts[b"sessions"] = Element(ARRAY, b"sessions", array)
     return compose(ClientDocument(document.raw, tuple(parts.values())), added)

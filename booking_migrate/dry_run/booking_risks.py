@@ -13,7 +13,7 @@ from typing import NamedTuple
 from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
 from booking_migrate.dry_run.statistics import DAY, FIRST_DAY, LAST_DAY
 from booking_migrate.fastpath.build import Collector
-from booking_migrate.fastpath.flat import ColumnMap, FlatBookings
+from booking_migrate.fastpath.flat import FlatBookings
 from booking_migrate.stores.appointments import AppointmentBlock, appointment_block
 
 _MINUTES_A_DAY = 24 * 60
@@ -168,12 +168,12 @@ _NOTHING = BookingColumns(*((),) * len(BookingColumns._fields))
 COLLECTOR = Collector(collect, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
 
 
-def _column_reader(group: LayoutGroup[ColumnMap], declined: frozenset[int]) -> Callable[[str], Column]:
+def _column_reader(group: LayoutGroup, declined: frozenset[int]) -> Callable[[str], Column]:
     """Return what reads a field of the flat clients' bookings; of a field that the layout lacks no values."""
     fit = None if declined.isdisjoint(group.numbers) else [each not in declined for each in group.numbers]
 
     def column(name: str) -> Column:
-        index = group.plan.index.get(name)
+        index = group.layout.place.get(name)
         values = () if index is None else group.columns[index]
         return values if fit is None else list(compress(values, fit))
 

@@ -16,11 +16,11 @@ from typing_extensions import override
 from booking_migrate.bson.document import CODEC, Document, read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import total
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
-from booking_migrate.domain.totals import total
 from booking_migrate.dry_run.booking_risks import (
     COLLECTOR,
     BatchStats,

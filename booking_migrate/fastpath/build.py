@@ -14,16 +14,13 @@ from typing import Any, NamedTuple
 from bson import encode
 from bson.objectid import ObjectId
 
-from booking_migrate.bson.document import CODEC, MAXIMUM_SIZE, elements
-from booking_migrate.bson.layout import OBJECT_ID
+from booking_migrate.bson.document import CODEC, OBJECT_ID, elements
+from booking_migrate.bson.layout import MOST_BYTES
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import decimal_of, total
 from booking_migrate.domain.ids import client_document_object_id
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
-from booking_migrate.domain.totals import decimal_of, total
 from booking_migrate.fastpath.flat import FlatBookings, FlatReader, session_bytes
-
-_TOO_MUCH = 2 * MAXIMUM_SIZE
-"""More bytes than this are not split at once: it would take much memory, and a client cannot have as many."""
 
 _TIME, _SIZE = struct.Struct("<q"), struct.Struct("<i")
 
@@ -118,7 +115,7 @@ class FlatClients:
 
         If the documents are more than a client can have, all of them are declined, so that memory is bounded.
         """
-        if offsets[-1] - offsets[0] > _TOO_MUCH:
+        if offsets[-1] - offsets[0] > MOST_BYTES:
             return BuiltClients([], list(range(len(offsets) - 1)), None)
         flat = self._read(raw, offsets)
         declined, unfit_clients = _declined(flat, raw, offsets, unfit)

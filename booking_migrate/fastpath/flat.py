@@ -7,58 +7,30 @@ contract's own validator. A booking that is not certain to be flat is declined, 
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
 
+from booking_migrate.bson.document import NULL, OBJECT_ID
 from booking_migrate.bson.layout import (
-    DATE,
-    NULL,
-    NUMBERS,
-    OBJECT_ID,
-    STRING,
     Column,
     Layout,
     LayoutCache,
     LayoutGroup,
     merge_columns,
-    numbers_of,
-    whole_numbers_of,
 )
-from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Kind, Presence
+from booking_migrate.bson.order import OBJECT_ID_KEY
+from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.ids import session_object_id
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session
 
 _UNFIT = frozenset({"sessions", *RESERVED})
-_KINDS = {
-    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
-    Kind.STRING: frozenset({STRING}),
-    Kind.NUMBER: frozenset(NUMBERS),
-    Kind.DATE: frozenset({DATE}),
-}
-_KEY_OF_OBJECT_ID = sort_key(ObjectId(bytes(12)))[:-12]
 _NEEDED = ("_id", "clientId", "createdAt", "updatedAt")
 _SIZE = struct.Struct("<i")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ColumnMap:
-    """The columns of the bookings of one layout."""
-
-    index: Mapping[str, int]
-    """The column of each field, by name."""
-
-    body: tuple[int, ...]
-    """The columns of what the session takes over from the booking."""
-
-    price: int
-    """The BSON type byte of `price`."""
 
 
 class FlatBookings(NamedTuple):
@@ -88,7 +60,7 @@ class FlatBookings(NamedTuple):
     bodies: Column
     """What the session takes over from the booking, as BSON."""
 
-    groups: Sequence[LayoutGroup[ColumnMap]]
+    groups: Sequence[LayoutGroup]
     """The same bookings by layout, with the values of every wanted field."""
 
 
@@ -107,7 +79,7 @@ class FlatReader:
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = LayoutCache(frozenset(DROPPED), _column_map, checks, {*_NEEDED, *wanted})
+        self._layouts = LayoutCache(frozenset(DROPPED), _is_flat, checks, {*_NEEDED, *wanted})
 
     def read(self, raw: bytes, offsets: Sequence[int]) -> FlatBookings:
         """Return the flat bookings among documents.
@@ -138,7 +110,7 @@ class FlatReader:
             session_bytes(flat.bodies[0], legacy_id),
             raw,
             ObjectId(legacy_id),
-            _KEY_OF_OBJECT_ID + legacy_id,
+            OBJECT_ID_KEY + legacy_id,
             flat.created[0],
             flat.updated[0],
             ObjectId(flat.clients[0]),
@@ -160,38 +132,31 @@ def _keeps(validator: SchemaValidator, value: Any) -> bool:
     return True
 
 
-def _column_map(layout: Layout) -> ColumnMap | None:
+def _is_flat(layout: Layout) -> bool:
     kinds = layout.kinds
-    if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
-        return None
-    if any(not _is_flat_kind(rule, kinds.get(rule.name)) for rule in FIELDS):
-        return None
-    return ColumnMap(layout.place, layout.kept, kinds["price"])
+    is_fit = kinds.get("_id") == OBJECT_ID and _UNFIT.isdisjoint(kinds)
+    return is_fit and all(_is_flat_kind(rule, kinds.get(rule.name)) for rule in FIELDS)
 
 
 def _is_flat_kind(rule: FieldRule, kind: int | None) -> bool:
     """Return whether values of this BSON type are checked here; absent and null are fine for optional fields only."""
     if kind is None or kind == NULL:
         return rule.presence is Presence.OPTIONAL
-    return kind in _KINDS[rule.kind]
+    return kind in FLAT_TYPES[rule.kind]
 
 
-def _columns(group: LayoutGroup[ColumnMap]) -> FlatBookings:
+def _columns(group: LayoutGroup) -> FlatBookings:
     """Return the columns of bookings of one layout."""
-    column_map, columns = group.plan, group.columns
-
-    def of(name: str) -> Column:
-        return columns[column_map.index[name]]
-
+    of = group.values
     return FlatBookings(
         group.numbers,
         of("_id"),
         of("clientId"),
         list(zip(of("clientUserId"), of("clientEmail"), of("currency"), strict=True)),
-        whole_numbers_of(of("createdAt")),
-        whole_numbers_of(of("updatedAt")),
-        numbers_of(column_map.price, of("price")),
-        list(map(b"".join, zip(*[columns[index] for index in column_map.body], strict=True))),
+        group.whole_numbers("createdAt"),
+        group.whole_numbers("updatedAt"),
+        group.decoded_numbers("price"),
+        group.remainders(),
         (group,),
     )
 

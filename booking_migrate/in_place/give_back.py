@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.compare import Difference, differences
 from booking_migrate.bson.document import Element, elements, wrap
+from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, read_booking
 from booking_migrate.domain.carried_changes import Change, carry

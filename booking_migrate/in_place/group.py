@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import value_in
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document

@@ -6,10 +6,9 @@ from functools import partial
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import Booking, read_booking
+from booking_migrate.domain.booking import Booking, People, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import FlatClient, FlatRules, object_id_of_client

@@ -9,10 +9,10 @@ from typing import Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import decimal_of
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
-from booking_migrate.domain.totals import decimal_of
 from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.fastpath.build import FlatClient
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup

@@ -6,9 +6,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from booking_migrate.bson.document import Document, read_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import Booking
+from booking_migrate.domain.booking import Booking, People, Person
 from booking_migrate.domain.contract import Kind, has_kind, is_client_id
-from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rules import PeopleFields
 
 _IDS_PER_QUERY = 1000

@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from booking_migrate.bson.compare import Difference, differences
 from booking_migrate.bson.document import elements, wrap
+from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, document_with_sessions, relocate, split

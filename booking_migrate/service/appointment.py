@@ -10,13 +10,12 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.booking import People, Person, read_booking
+from booking_migrate.domain.client_document import total
 from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.domain.ids import client_document_id
-from booking_migrate.domain.people import People, Person
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Converter
-from booking_migrate.domain.totals import total
 from booking_migrate.service.errors import NotBookable
 from booking_migrate.service.timetable import DAY, MINUTES_A_DAY, Slot, minutes_of, slot_of, time_at
 

@@ -10,8 +10,8 @@ from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.totals import NUMBER_TYPES, decimal_of
+from booking_migrate.domain.client_document import decimal_of
+from booking_migrate.domain.contract import DEFAULT_STATUS, NUMBER_TYPES
 from booking_migrate.service.timetable import DAY, read_slot
 
 Item = TypeVar("Item")

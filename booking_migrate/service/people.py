@@ -9,7 +9,7 @@ import pymongo
 
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.people import Person
+from booking_migrate.domain.booking import Person
 from booking_migrate.service.actions import Role
 from booking_migrate.service.appointment import Expert, read_expert
 from booking_migrate.service.errors import Unknown

@@ -21,11 +21,10 @@ from pymongo.client_session import ClientSession
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS
-from booking_migrate.domain.client_document import ClientDocument
+from booking_migrate.domain.client_document import ClientDocument, total
 from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
 from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.domain.session import Converter
-from booking_migrate.domain.totals import total
 from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allow
 from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
 from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable

@@ -12,10 +12,9 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document
+from booking_migrate.domain.client_document import FIELDS, ClientDocument, read_client_document, total
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.totals import total
 
 
 @dataclass(frozen=True, slots=True)

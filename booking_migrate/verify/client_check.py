@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import Element, read_value
+from booking_migrate.bson.document import DOCUMENT, Element, read_value
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
@@ -22,7 +22,6 @@ from booking_migrate.verify.client_fields import (
 )
 from booking_migrate.verify.expected import Deriver, Expected, People
 from booking_migrate.verify.join import (
-    DOCUMENT,
     ClientPair,
     SourceDocument,
     TargetDocument,

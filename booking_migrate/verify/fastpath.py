@@ -11,7 +11,6 @@ taken apart by the plain reader (`bson.document.elements`), which no migration o
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import (
     CODEC,
-    MAXIMUM_SIZE,
+    NULL,
+    OBJECT_ID,
     element_of,
     elements,
     read_value,
@@ -29,20 +29,15 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.layout import (
-    DATE,
-    NULL,
-    NUMBERS,
-    OBJECT_ID,
-    STRING,
+    MOST_BYTES,
     Column,
     Layout,
     LayoutCache,
     LayoutGroup,
     merge_columns,
-    numbers_of,
-    whole_numbers_of,
 )
-from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
+from booking_migrate.bson.order import OBJECT_ID_KEY
+from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
 from booking_migrate.stores.blocks import DocumentBlock, join, split
 from booking_migrate.stores.chunks import cuts
@@ -50,7 +45,6 @@ from booking_migrate.stores.partitions import Partitioned, RemoteChunk
 from booking_migrate.stores.ports import Duplicate, ScannedDocument, stores_any_bson
 from booking_migrate.verify.expected import DROPPED
 from booking_migrate.verify.join import (
-    OBJECT_ID_KEY,
     ClientPair,
     SourceDocument,
     TargetDocument,
@@ -71,16 +65,7 @@ RANGE_DOCUMENTS = 5000
 _CACHE_BLOCK = 500
 """The bookings that are checked together: few enough for the processor's cache."""
 
-_TOO_MUCH = 2 * MAXIMUM_SIZE
-"""More bytes than this are not split at once: it would take much memory, and a client cannot have as many."""
-
 _UNFIT = frozenset({"sessions", *RESERVED})
-_KINDS = {
-    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
-    Kind.STRING: frozenset({STRING}),
-    Kind.NUMBER: frozenset(NUMBERS),
-    Kind.DATE: frozenset({DATE}),
-}
 
 
 class RangePair(NamedTuple):
@@ -189,20 +174,6 @@ class _Bookings(NamedTuple):
     """What their sessions take over from them, as BSON."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _ColumnMap:
-    """The columns of the bookings of one layout."""
-
-    index: Mapping[str, int]
-    """The column of each field, by name."""
-
-    body: tuple[int, ...]
-    """The columns of what the session takes over from the booking."""
-
-    price: int
-    """The BSON type byte of `price`."""
-
-
 _SLICED = ("_id", "clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt", "price")
 
 
@@ -218,8 +189,8 @@ class FastPath:
             for rule in FIELDS
             if rule.kind in (Kind.STRING, Kind.NUMBER)
         }
-        self._layouts = LayoutCache(DROPPED, _column_map, checks, _SLICED)
-        self._compared: set[_ColumnMap] = set()
+        self._layouts = LayoutCache(DROPPED, _is_flat, checks, _SLICED)
+        self._compared: set[Layout] = set()
         """The layouts of which a document of this chunk was taken apart by the plain reader, too."""
 
     def check(self, pairs: Sequence[ClientPair]) -> list[ClientResult | None]:
@@ -272,7 +243,7 @@ class FastPath:
     ) -> Iterator[tuple[bytes, Sequence[int]]]:
         raw, starts, duplicates = source
         offsets = [*starts[first:end], starts[end] if end < len(starts) else len(raw)]
-        if offsets[-1] - offsets[0] > _TOO_MUCH:
+        if offsets[-1] - offsets[0] > MOST_BYTES:
             return
         bookings = self._read(raw, offsets)
         flat = frozenset(bookings.numbers)
@@ -297,8 +268,8 @@ class FastPath:
         tables = [_columns(group) for group in groups]
         bookings = tables[0] if len(tables) == 1 else _Bookings(*merge_columns(tables or [_NOTHING]))
         for group in groups:
-            if group.plan not in self._compared:
-                self._compared.add(group.plan)
+            if group.layout not in self._compared:
+                self._compared.add(group.layout)
                 number = group.numbers[0]
                 _check_slices(bookings, number, raw[offsets[number] : offsets[number + 1]])
         return bookings
@@ -311,32 +282,30 @@ def _is_valid(check: Check, value: Any) -> bool:
     return check(value) is None
 
 
-def _column_map(layout: Layout) -> _ColumnMap | None:
+def _is_flat(layout: Layout) -> bool:
     kinds = layout.kinds
     if kinds.get("_id") != OBJECT_ID or not _UNFIT.isdisjoint(kinds):
-        return None
+        return False
     for rule in FIELDS:
         kind = kinds.get(rule.name, NULL)
         may_be_absent = rule.presence is Presence.OPTIONAL
-        if kind not in _KINDS[rule.kind] and not (kind == NULL and may_be_absent):
-            return None
-    return _ColumnMap(layout.place, layout.kept, kinds["price"])
+        if kind not in FLAT_TYPES[rule.kind] and not (kind == NULL and may_be_absent):
+            return False
+    return True
 
 
-def _columns(group: LayoutGroup[_ColumnMap]) -> _Bookings:
+def _columns(group: LayoutGroup) -> _Bookings:
     """Return the columns of bookings of one layout."""
-    column_map, columns = group.plan, group.columns
-    values = {name: columns[column_map.index[name]] for name in _SLICED}
     return _Bookings(
         group.numbers,
-        values["_id"],
-        values["clientId"],
-        values["clientUserId"],
-        values["clientEmail"],
-        whole_numbers_of(values["createdAt"]),
-        whole_numbers_of(values["updatedAt"]),
-        numbers_of(column_map.price, values["price"]),
-        [b"".join(parts) for parts in zip(*(columns[index] for index in column_map.body), strict=True)],
+        group.values("_id"),
+        group.values("clientId"),
+        group.values("clientUserId"),
+        group.values("clientEmail"),
+        group.whole_numbers("createdAt"),
+        group.whole_numbers("updatedAt"),
+        group.decoded_numbers("price"),
+        group.remainders(),
     )
 
 

@@ -7,15 +7,20 @@ from typing import Any, Self, TypeVar
 
 from bson.code import Code
 
-from booking_migrate.bson.document import Document, Element, elements, read_exactly, read_value
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.document import (
+    ARRAY,
+    DOCUMENT,
+    OBJECT_ID,
+    Document,
+    Element,
+    elements,
+    read_exactly,
+    read_value,
+)
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
-
-ARRAY, DOCUMENT, OBJECT_ID = 0x04, 0x03, 0x07
-OBJECT_ID_KEY = b"\x23"
-"""The first byte of the key of a client whose id is an ObjectId; its twelve bytes follow."""
 
 _SESSION_ID, _CLAIM = b"sessionId", b"legacyBookingId"
 _SESSION_ID_HEAD, _CLAIM_HEAD = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"

@@ -9,9 +9,8 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.compare import differences
 from booking_migrate.bson.document import read_value
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.ports import ComparedReader, RejectedRecord, RejectedRecords

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.compare import Difference, differences
-from booking_migrate.bson.document import Element, read_value
+from booking_migrate.bson.document import DOCUMENT, Element, read_value
+from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import element_key
 from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.join import (
-    DOCUMENT,
     claimed_booking,
     document_fields,
     session_fields,

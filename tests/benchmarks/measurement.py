@@ -13,9 +13,8 @@ from statistics import median
 import bson
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.people import People
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import FlatClients, FlatRules
 from booking_migrate.stores.blocks import pack

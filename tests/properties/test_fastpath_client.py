@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
-from booking_migrate.domain.people import People
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import BuiltClients, FlatClients, FlatRules, object_id_of_client

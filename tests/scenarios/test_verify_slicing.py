@@ -63,13 +63,13 @@ def _without_cut(name: str) -> Patch:
     )
 
 
-def _with_function(name: str, change: Callable[[Any], Any]) -> Patch:
-    """Change what a function of the slicer returns, in both users of it."""
-    function = getattr(slicer, name)
+def _with_function(name: str, change: Callable[[Any], Any], *holders: Any) -> Patch:
+    """Change what a function of the slicer returns, wherever both users find it."""
+    function = getattr(holders[0], name)
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (flat, fastpath):
-            monkeypatch.setattr(module, name, lambda *arguments: change(function(*arguments)))
+        for holder in holders:
+            monkeypatch.setattr(holder, name, lambda *arguments: change(function(*arguments)))
 
     return patch
 
@@ -91,10 +91,16 @@ FAULTS: dict[str, Patch] = {
     "dates change places": _with_layout(_exchanged("createdAt", "updatedAt")),
     "strings change places": _with_layout(_exchanged("clientUserId", "expertUserId")),
     "a field stays that is to be cut out": _without_cut("__v"),
-    "dates are read wrongly": _with_function("whole_numbers_of", lambda dates: [date + 1 for date in dates]),
-    "prices are read wrongly": _with_function("numbers_of", lambda prices: [price + 1 for price in prices]),
-    "rows of several layouts are merged wrongly": _with_function("merge_columns", _rotated),
-    "numbers become doubles": _with_function("numbers_of", lambda prices: [float(price) for price in prices]),
+    "dates are read wrongly": _with_function(
+        "whole_numbers", lambda dates: [date + 1 for date in dates], slicer.LayoutGroup
+    ),
+    "prices are read wrongly": _with_function(
+        "decoded_numbers", lambda prices: [price + 1 for price in prices], slicer.LayoutGroup
+    ),
+    "rows of several layouts are merged wrongly": _with_function("merge_columns", _rotated, flat, fastpath),
+    "numbers become doubles": _with_function(
+        "decoded_numbers", lambda prices: [float(price) for price in prices], slicer.LayoutGroup
+    ),
 }
 
 

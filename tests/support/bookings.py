@@ -7,9 +7,8 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.people import People
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session

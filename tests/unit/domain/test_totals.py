@@ -6,7 +6,8 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from booking_migrate.domain.totals import is_finite, total
+from booking_migrate.domain.client_document import total
+from booking_migrate.domain.contract import is_finite
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import bson
 import pytest
 from bson.int64 import Int64
 
-from booking_migrate.bson.compare import differences
+from booking_migrate.bson.format import differences
 
 
 def test_equal_bytes_have_no_difference() -> None:
