@@ -7,7 +7,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -42,12 +42,14 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.files.sidecar import Sidecar
-from booking_migrate.stores.in_place import InPlaceCollection
+from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.open import CollectionPlace, Connection, FilePlace, open_reader, parse_place
-from booking_migrate.stores.open_in_place import open_in_place
 from booking_migrate.stores.open_journal import open_journal, open_live, open_restored
 from booking_migrate.stores.rejects_reader import open_rejected_records
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 HELP = filled("""
 All runs into a target are undone, the newest first, or the one that --run names: what they wrote is removed, what they
@@ -204,7 +206,7 @@ def _describe_changes(
     return None
 
 
-def _in_place(connection: Connection, chosen: RunRecord) -> InPlaceCollection:
+def _in_place(connection: Connection, chosen: RunRecord) -> "MongoInPlace":
     """Return the collection that a run was made in."""
     return open_in_place(
         connection,

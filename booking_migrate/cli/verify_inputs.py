@@ -23,6 +23,7 @@ from booking_migrate.runs.mode import cut_over_run
 from booking_migrate.runs.provenance import verified_history
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.files.extended_json import survives_extended_json
+from booking_migrate.stores.in_place import open_in_place, open_proof
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -32,7 +33,6 @@ from booking_migrate.stores.open import (
     parse_place,
 )
 from booking_migrate.stores.open_destination import client_index_check
-from booking_migrate.stores.open_in_place import open_in_place, open_proof
 from booking_migrate.stores.open_journal import open_journal
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords, stores_any_bson
 from booking_migrate.stores.rejects_reader import open_rejected_records

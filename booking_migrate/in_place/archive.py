@@ -1,10 +1,14 @@
 """Whether the archive still is the one that runs in place moved old bookings to."""
 
+from typing import TYPE_CHECKING
+
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
 from booking_migrate.runs.states import RESUMABLE
-from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.notes import NoteKind
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _COMPLETE = RESUMABLE | {RunState.DONE}
 """The states of a run whose moved bookings are all in the archive: a rollback takes them out of it again."""
@@ -16,7 +20,7 @@ _LOOKED_AT = 100
 """How many of a run's bookings are looked for: a few that were taken out by hand are for verify to find."""
 
 
-def check_archive(collection: InPlaceCollection, journal: RunJournal) -> None:
+def check_archive(collection: "MongoInPlace", journal: RunJournal) -> None:
     """Refuse an archive that was dropped, or that is another collection of the same name.
 
     Args:
@@ -35,7 +39,7 @@ def check_archive(collection: InPlaceCollection, journal: RunJournal) -> None:
         raise ArchiveNotOwn(collection.archive_name, None)
 
 
-def check_archive_of(run: RunRecord, collection: InPlaceCollection, journal: RunJournal) -> None:
+def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJournal) -> None:
     """As `check_archive`, for one run.
 
     Raises:

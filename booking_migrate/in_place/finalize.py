@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from booking_migrate.errors import Finalized, NoRun, UnfinishedRun
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
@@ -10,16 +11,18 @@ from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import FINAL, RESUMABLE, STANDING, check_transition, in_words
-from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 from booking_migrate.verify.outcome import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
 @dataclass(frozen=True, slots=True)
 class FinalizePlan:
     """What is to be done, and with whose help."""
 
-    collection: InPlaceCollection
+    collection: "MongoInPlace"
     stores: RunStores
     holder: Holder
     verify: Callable[[], VerificationOutcome]

@@ -7,7 +7,7 @@ originals also leave the archive; so an interrupted rollback continues with what
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
@@ -26,16 +26,19 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
-from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, InPlaceCollection, Move, Unit
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Unit
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _AT_ONCE = 300
 """How many bookings of the journal are looked up at a time; all others of their clients come with them."""
 
 
 def assess_changes_in_place(
-    runs: Sequence[RunRecord], collection: InPlaceCollection, journal: RunJournal
+    runs: Sequence[RunRecord], collection: "MongoInPlace", journal: RunJournal
 ) -> ChangesSince:
     """Return what has happened to the result of runs since; nothing is written.
 
@@ -73,7 +76,7 @@ def _assess(
 
 def undo_in_place(
     run: RunRecord,
-    collection: InPlaceCollection,
+    collection: "MongoInPlace",
     stores: RunStores,
     lock: HeldLock,
     *,
@@ -133,7 +136,7 @@ class _Undo:
     def __init__(
         self,
         run: RunRecord,
-        collection: InPlaceCollection,
+        collection: "MongoInPlace",
         stores: RunStores,
         lock: HeldLock,
         *,
@@ -288,7 +291,7 @@ def _claimed(documents: Iterable[bytes]) -> set[bytes | None]:
 
 
 def _clients_of(
-    collection: InPlaceCollection, noted: RangeNote
+    collection: "MongoInPlace", noted: RangeNote
 ) -> Iterator[tuple[Mapping[bytes, Any], Sequence[bytes]]]:
     """Yield the clients of a range that have not been put back, and the sort keys of the bookings that they are found by."""
     remaining = iter(noted.notes)

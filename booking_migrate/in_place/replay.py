@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -10,8 +10,11 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.in_place.derive import claims_of
-from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
+from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.notes import DocumentNote
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
 class Replay(Unit):
@@ -20,7 +23,7 @@ class Replay(Unit):
     def __init__(
         self,
         unit: Unit,
-        collection: InPlaceCollection,
+        collection: "MongoInPlace",
         notes: Sequence[DocumentNote],
         before: Sequence[bytes],
         noted: str,

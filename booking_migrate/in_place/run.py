@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
@@ -24,10 +24,13 @@ from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
 from booking_migrate.stores.destination import refuse_unfit
-from booking_migrate.stores.in_place import InPlaceCollection, Move, Unit
+from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.notes import NoteKind, identity_of
 from booking_migrate.stores.ports import DocumentReader
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 DEFAULT_PASSES = 10
 
@@ -57,7 +60,7 @@ class InPlaceOutcome:
 
 def migrate_in_place(
     plan: MigrationPlan,
-    collection: InPlaceCollection,
+    collection: "MongoInPlace",
     *,
     stores: RunStores,
     session: RunSession,
@@ -126,7 +129,7 @@ class _InPlace:
     def __init__(
         self,
         plan: MigrationPlan,
-        collection: InPlaceCollection,
+        collection: "MongoInPlace",
         settler: GroupPlanner,
         *,
         stores: RunStores,
@@ -358,9 +361,7 @@ class _InPlace:
             this.rejects.add(rejection)
 
 
-def _examined(
-    plan: MigrationPlan, collection: InPlaceCollection, directory: Directory
-) -> tuple[Finding, ...]:
+def _examined(plan: MigrationPlan, collection: "MongoInPlace", directory: Directory) -> tuple[Finding, ...]:
     """Return the findings about the collection's indexes and options.
 
     Raises:

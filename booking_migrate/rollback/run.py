@@ -5,7 +5,7 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 """
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from booking_migrate.cutover.run import recover
 from booking_migrate.errors import (
@@ -26,8 +26,10 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
-from booking_migrate.stores.in_place import InPlaceCollection
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
 def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
@@ -88,7 +90,7 @@ def roll_back(
     holder: Holder,
     *,
     places: Callable[[RunRecord], RestorationPlaces],
-    in_place: Callable[[RunRecord], InPlaceCollection],
+    in_place: Callable[[RunRecord], "MongoInPlace"],
     listener: Listener,
     signal_guard: SignalGuard,
     discard_later: bool = False,

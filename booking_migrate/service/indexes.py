@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from booking_migrate.service.plan import ServiceCollections
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.in_place_indexes import (
-    has_client_documents_index,
-    make_client_documents_index,
+from booking_migrate.stores.mongo.client_index import (
+    CLIENT_DOCUMENTS_ONLY,
+    has_index,
+    indexes_of,
+    make_index,
 )
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import writing
 from booking_migrate.stores.mongo.raw import SIMPLE
 
 
@@ -41,8 +43,8 @@ class NeededIndex:
             NotPermitted, ConnectionProblem: the indexes cannot be listed.
         """
         if self.unique:
-            return has_client_documents_index(self.collection)
-        return any(self._is_served_by(index) for index in _indexes(self.collection))
+            return has_index(self.collection, CLIENT_DOCUMENTS_ONLY)
+        return any(self._is_served_by(index) for index in indexes_of(self.collection))
 
     def _is_served_by(self, index: Mapping[str, Any]) -> bool:
         keys = tuple(dict(index["key"]).items())
@@ -84,14 +86,7 @@ def create_index(index: NeededIndex) -> None:
         NotPermitted, WriteFailed, ConnectionProblem: it cannot be created.
     """
     if index.unique:
-        make_client_documents_index(index.collection)
+        make_index(index.collection, CLIENT_DOCUMENTS_ONLY)
         return
     with writing(index.collection):
         index.collection.create_index([(key, 1) for key in index.keys], name=index.name, collation=SIMPLE)
-
-
-def _indexes(collection: DriverCollection) -> list[Any]:
-    if describe(collection) is None:
-        return []
-    with reading(collection):
-        return list(collection.list_indexes())

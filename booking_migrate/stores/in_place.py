@@ -1,19 +1,27 @@
-"""The port of a migration within one collection, beside a running application. The docstrings are promises.
+"""What a migration within one collection reads and writes, beside a running application. The docstrings are promises.
 
 One group of clients is moved at a time, as one unit of work: its client documents are written, its old bookings go to the
 archive and out of the collection, and the journal says so, all at once. A reader sees each booking in one shape only.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from booking_migrate.stores.destination import PlaceFinding
+from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.notes import RangeNote
-from booking_migrate.stores.ports import Replacement
-from booking_migrate.stores.rejects import RejectsKeeper
+from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.ports import ComparedReader, Replacement
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 Result = TypeVar("Result")
+
+DEFAULT_ARCHIVE_SUFFIX = "_legacy"
+_OWN_PREFIX = "booking_migrate_"
 
 CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
 """The name of the index by which the sessions of a booking are found, whatever client they stand with."""
@@ -83,7 +91,7 @@ class Unit(Protocol):
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the collection's documents with a session of one of these bookings.
 
-        Without the index that `InPlaceCollection.index_claims` makes, the whole collection is read.
+        Without the index that `MongoInPlace.index_claims` makes, the whole collection is read.
         """
 
     def take(self, move: Move) -> None:
@@ -94,102 +102,82 @@ class Unit(Protocol):
         """
 
 
-class InPlaceCollection(Protocol):
-    """A collection that is migrated in place, with its archive.
+def default_archive(source: str) -> str:
+    """Return the archive of a collection unless the user says otherwise."""
+    return source + DEFAULT_ARCHIVE_SUFFIX
+
+
+def open_in_place(
+    connection: Connection, *, source: str, archive: str, has_transactions: bool = True
+) -> "MongoInPlace":
+    """Return a collection with its archive. Nothing is contacted before they are used.
+
+    Args:
+        connection: the server and the database.
+        source: the collection's name.
+        archive: the name of the collection for the old bookings.
+        has_transactions: whether transactions may be used; if not, other processes must not write.
 
     Raises:
-        ConnectionProblem, NotPermitted, WriteFailed, UnusablePlace: it cannot be read or written (any method).
+        BadPlace: a collection that the program keeps for itself, or no collection.
+        BadConfiguration: both are one, or the connection string cannot be used.
+        MissingUri: no server or no database is given.
     """
+    _check(source, archive)
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.mongo import in_place, journal, rejects  # noqa: PLC0415
 
-    @property
-    def name(self) -> str:
-        """Return what to call the collection in messages and reports."""
+    runs, ranges, before = (
+        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE)
+    )
+    return in_place.MongoInPlace(
+        connection.collection(source),
+        connection.collection(archive),
+        connection.collection(rejects.COLLECTION),
+        runs,
+        journal.MongoJournal(runs, ranges, before),
+        has_transactions=has_transactions,
+    )
 
-    @property
-    def archive_name(self) -> str:
-        """Return the name of the collection that keeps the old bookings whole."""
 
-    @property
-    def has_transactions(self) -> bool:
-        """Return whether a unit of work is atomic; if not, the application must be stopped."""
+class Proof(NamedTuple):
+    """A collection that was migrated in place, as the two sides that a verification compares."""
 
-    def check(self) -> None:
-        """Refuse, before anything is written, what cannot be migrated in place.
+    old: ComparedReader
+    new: ComparedReader
+    has_client_index: Callable[[], bool]
+    """Whether an index keeps a client from having two client documents."""
 
-        Raises:
-            PlaceNotFound, UnusablePlace: the collection or the archive is a view, capped, a time series, or not there.
-            NoTransactions: they are to be used, and the server does not support them.
-        """
 
-    def ends(self, count: int) -> Sequence[bytes]:
-        """Return its first and its last ``count`` documents in the order of `_id`, each once."""
+def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
+    """Open both sides for reading. Nothing is contacted before they are used.
 
-    def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
-        """Find what its indexes and options do to client documents; see `stores.destination.examine`."""
+    Args:
+        connection: the server and the database.
+        source: the collection's name.
+        archive: the name of the collection with the old bookings.
 
-    def estimate_count(self) -> int:
-        """Return how many documents the collection holds, roughly and at once."""
+    Raises:
+        BadPlace, BadConfiguration, MissingUri: as `open_in_place`.
+    """
+    _check(source, archive)
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.mongo.client_index import CLIENT_DOCUMENTS_ONLY, has_index  # noqa: PLC0415
+    from booking_migrate.stores.mongo.in_place_scan import open_new_side, open_old_side  # noqa: PLC0415
 
-    def archive_exists(self) -> bool:
-        """Return whether the archive exists."""
+    collection = connection.collection(source)
+    return Proof(
+        open_old_side(collection, connection.collection(archive)),
+        open_new_side(collection),
+        partial(has_index, collection, CLIENT_DOCUMENTS_ONLY),
+    )
 
-    def is_archive_empty(self) -> bool:
-        """Return whether the archive has no document, or does not exist."""
 
-    def lacking_indexes(self) -> Sequence[str]:
-        """Return the names of the indexes of the collection that `prepare` would create."""
-
-    def prepare(self) -> None:
-        """Make the archive and the indexes that are lacking; among them the unique one over client documents.
-
-        Raises:
-            DuplicateClientDocuments: clients have more than one client document; nothing was made.
-        """
-
-    def waiting(self) -> Iterator[Waiting]:
-        """Yield what is left to be moved or rejected: every document that is not a sound client document.
-
-        First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
-        rest. It continues by itself after an election or a lost cursor. What comes into the collection meanwhile may be
-        seen or not.
-        """
-
-    def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the collection's documents with these `_id` values."""
-
-    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the archive's documents with these `_id` values."""
-
-    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the collection's documents of these clients; others may come too."""
-
-    def server_session(self) -> bytes:
-        """Return the id of the server session of this process's units of work; always the same. The server is contacted."""
-
-    def end_session(self, server_session: bytes) -> None:
-        """End the unit of work that a killed process left open, which blocks writes to its documents."""
-
-    def work(self, on: Callable[[Unit], Result]) -> Result:
-        """Run one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
-
-        Raises:
-            Contended: the application wrote to these documents at the same time; nothing was done.
-        """
-
-    def lacks_claims_index(self) -> str | None:
-        """Return the name of the index by which the sessions of a booking are found; None if the collection has one."""
-
-    def index_claims(self) -> None:
-        """Make that index."""
-
-    def drop_indexes(self, names: Sequence[str]) -> bool:
-        """Drop those indexes of the collection that exist; return whether any did."""
-
-    def drop_archive(self, *, only_if_empty: bool) -> bool:
-        """Drop the archive; return whether it was dropped."""
-
-    def drop_legacy_ids(self) -> Iterator[int]:
-        """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""
-
-    def rejects(self) -> RejectsKeeper:
-        """Return a new keeper of the rejected bookings, for one pass through the collection."""
+def _check(source: str, archive: str) -> None:
+    for option, name in (("--source", source), ("--archive", archive)):
+        if not isinstance(parse_place(name), CollectionPlace):
+            raise BadConfiguration(option, f"in place takes a collection, and {name!r} does not name one")
+        if name.startswith(_OWN_PREFIX):
+            raise BadPlace(name, "the program keeps its own records in collections of such names")
+    if source == archive:
+        raise BadConfiguration("--archive", f"{archive} is the collection itself")

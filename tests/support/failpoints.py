@@ -19,10 +19,10 @@ from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.undo import _Undo
 from booking_migrate.stores.files.sidecar import Sidecar
 from booking_migrate.stores.files.target import FileTarget
-from booking_migrate.stores.mongo import in_place_steps
+from booking_migrate.stores.mongo import in_place_units
 from booking_migrate.stores.mongo.cutover import MongoLive
-from booking_migrate.stores.mongo.in_place import MongoInPlace, _Transaction
-from booking_migrate.stores.mongo.in_place_steps import StepByStep
+from booking_migrate.stores.mongo.in_place import MongoInPlace
+from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.restoration import MongoRestored
 from booking_migrate.stores.mongo.target import MongoTarget
@@ -256,10 +256,10 @@ class _InPlace:
 
         wrappers.after(MongoInPlace, "prepare", Step.TARGET_PREPARED)
         wrappers.around(MongoInPlace, "work", self.worked)
-        wrappers.after(_Transaction, "take", Step.MOVE_PREPARED)
+        wrappers.after(Transaction, "take", Step.MOVE_PREPARED)
         wrappers.around(StepByStep, "take", self.take)
-        wrappers.around(in_place_steps, "insert_missing", self.inserted)
-        wrappers.around(in_place_steps, "_remove", self.removed)
+        wrappers.around(in_place_units, "insert_missing", self.inserted)
+        wrappers.around(in_place_units, "_remove", self.removed)
         wrappers.around(MongoInPlace, "drop_legacy_ids", self.dropped)
         wrappers.around(MongoInPlace, "drop_archive", self.archive_dropped)
         wrappers.after(MongoInPlace, "drop_indexes", Step.INDEX_REMOVED)

@@ -1,6 +1,7 @@
-"""A collection and its archive as an `InPlaceCollection`."""
+"""A collection that is migrated in place, and its archive."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -8,42 +9,41 @@ from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
-from typing_extensions import override
 
-from booking_migrate.bson.document import value_in
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
-from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, InPlaceCollection, Move, Result, Unit, Waiting
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
-from booking_migrate.stores.mongo.failures import reading, translated, writing
-from booking_migrate.stores.mongo.in_place_indexes import (
+from booking_migrate.stores.in_place import Result, Unit, Waiting
+from booking_migrate.stores.mongo.client_index import (
+    CLAIMS,
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
+    OwnIndex,
     drop_index,
-    has_claims_index,
-    has_client_documents_index,
-    has_client_index,
-    make_claims_index,
-    make_client_documents_index,
-    make_client_index,
+    has_index,
+    indexes_of,
+    make_index,
 )
-from booking_migrate.stores.mongo.in_place_steps import CLAIM, StepByStep, replacements
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
+from booking_migrate.stores.mongo.failures import read, reading, translated, write
+from booking_migrate.stores.mongo.in_place_scan import waiting
+from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.journal import MongoJournal
-from booking_migrate.stores.mongo.pending import waiting
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw, stores_any
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
-from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.mongo.transactions import transact
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _AT_ONCE = 200
 """How many client documents one statement changes."""
 
 
-class MongoInPlace(InPlaceCollection):
-    """See `InPlaceCollection` for the promises."""
+class MongoInPlace:
+    """A collection that is migrated in place, with its archive.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed, UnusablePlace: it cannot be read or written (any method).
+    """
 
     def __init__(
         self,
@@ -74,22 +74,27 @@ class MongoInPlace(InPlaceCollection):
         self._session: ClientSession | None = None
 
     @property
-    @override
     def name(self) -> str:
+        """Return what to call the collection in messages and reports."""
         return self._collection.name
 
     @property
-    @override
     def archive_name(self) -> str:
+        """Return the name of the collection that keeps the old bookings whole."""
         return self._archive.name
 
     @property
-    @override
     def has_transactions(self) -> bool:
+        """Return whether a unit of work is atomic; if not, the application must be stopped."""
         return self._has_transactions
 
-    @override
     def check(self) -> None:
+        """Refuse, before anything is written, what cannot be migrated in place.
+
+        Raises:
+            PlaceNotFound, UnusablePlace: the collection or the archive is a view, capped, a time series, or not there.
+            NoTransactions: they are to be used, and the server does not support them.
+        """
         if describe(self._collection) is None:
             raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
         for collection in (self._collection, self._archive):
@@ -98,17 +103,16 @@ class MongoInPlace(InPlaceCollection):
                 raise UnusablePlace(collection.name, problem)
         if not self._has_transactions:
             return
-        with reading(self._collection):
-            hello = with_retry(lambda: self._collection.database.command("hello"))
+        hello = read(self._collection, lambda: self._collection.database.command("hello"))
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise NoTransactions(hosts_of(self._collection))
 
-    @override
     def ends(self, count: int) -> Sequence[bytes]:
+        """Return its first and its last ``count`` documents in the order of `_id`, each once."""
         return find_ends(self._collection, count)
 
-    @override
     def examine(self, documents: Sequence[bytes]) -> Sequence[PlaceFinding]:
+        """Find what its indexes and options do to client documents; see `stores.destination.examine`."""
         return examine(
             MongoDestination(self._collection),
             documents,
@@ -116,62 +120,66 @@ class MongoInPlace(InPlaceCollection):
             has_transactions=self._has_transactions,
         )
 
-    @override
     def estimate_count(self) -> int:
-        with reading(self._collection):
-            return with_retry(self._collection.estimated_document_count)
+        """Return how many documents the collection holds, roughly and at once."""
+        return read(self._collection, self._collection.estimated_document_count)
 
-    @override
     def archive_exists(self) -> bool:
+        """Return whether the archive exists."""
         return describe(self._archive) is not None
 
-    @override
     def is_archive_empty(self) -> bool:
-        with reading(self._archive):
-            return with_retry(lambda: self._archive.find_one({}, {"_id": 1})) is None
+        """Return whether the archive has no document, or does not exist."""
+        return read(self._archive, lambda: self._archive.find_one({}, {"_id": 1})) is None
 
-    @override
     def lacking_indexes(self) -> Sequence[str]:
-        needed = {
-            CLIENT_DOCUMENTS_ONLY: has_client_documents_index,
-            EVERY_DOCUMENT: has_client_index,
-        }
-        return [name for name, is_there in needed.items() if not is_there(self._collection)]
+        """Return the names of the indexes of the collection that `prepare` would create."""
+        return [index.name for index in self._lacking()]
 
-    @override
-    def prepare(self) -> None:
+    def _lacking(self) -> Sequence[OwnIndex]:
         # The unique index comes first: it refuses.
-        lacking = self.lacking_indexes()
-        if CLIENT_DOCUMENTS_ONLY in lacking:
-            make_client_documents_index(self._collection)
-        if EVERY_DOCUMENT in lacking:
-            make_client_index(self._collection)
-        if not has_client_index(self._archive):
-            make_client_index(self._archive)
+        needed = (CLIENT_DOCUMENTS_ONLY, EVERY_DOCUMENT)
+        return [index for index in needed if not has_index(self._collection, index)]
 
-    @override
+    def prepare(self) -> None:
+        """Make the archive and the indexes that are lacking; among them the unique one over client documents.
+
+        Raises:
+            DuplicateClientDocuments: clients have more than one client document; nothing was made.
+        """
+        for index in self._lacking():
+            make_index(self._collection, index)
+        if not has_index(self._archive, EVERY_DOCUMENT):
+            make_index(self._archive, EVERY_DOCUMENT)
+
     def waiting(self) -> Iterator[Waiting]:
+        """Yield what is left to be moved or rejected: every document that is not a sound client document.
+
+        First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
+        rest. It continues by itself after an election or a lost cursor. What comes into the collection meanwhile may be
+        seen or not.
+        """
         with reading(self._collection):
             yield from waiting(self._collection)
 
-    @override
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return _found(self._collection, any_of("_id", ids))
+        """Return the collection's documents with these `_id` values."""
+        return find_all(self._collection, any_of("_id", ids))
 
-    @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return _found(self._archive, any_of("_id", ids))
+        """Return the archive's documents with these `_id` values."""
+        return find_all(self._archive, any_of("_id", ids))
 
-    @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        return _found(self._collection, any_of("clientId", client_ids))
+        """Return the collection's documents of these clients; others may come too."""
+        return find_all(self._collection, any_of("clientId", client_ids))
 
-    @override
     def server_session(self) -> bytes:
+        """Return the id of the server session of this process's units of work; always the same. The server is contacted."""
         return bytes(self._own_session().session_id["id"])
 
-    @override
     def end_session(self, server_session: bytes) -> None:
+        """End the unit of work that a killed process left open, which blocks writes to its documents."""
         # Every user may end sessions of their own (manual, killSessions).
         identity = {"id": Binary(server_session, UUID_SUBTYPE)}
         try:
@@ -188,78 +196,76 @@ class MongoInPlace(InPlaceCollection):
                 self._session = self._collection.database.client.start_session()
         return self._session
 
-    @override
     def work(self, on: Callable[[Unit], Result]) -> Result:
-        session = self._own_session() if self._has_transactions else None
+        """Run one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
+
+        Raises:
+            Contended: the application wrote to these documents at the same time; nothing was done.
+        """
+        parts = (self._collection, self._archive, self._runs, self._journal)
         try:
-            if session is None:
-                return on(StepByStep(self._collection, self._archive, self._runs, self._journal))
-            return transact(session, self._collection, lambda transaction: on(self._unit(transaction)))
+            if not self._has_transactions:
+                return on(StepByStep(*parts))
+            return transact(
+                self._own_session(), self._collection, lambda session: on(Transaction(*parts, session))
+            )
         except (PyMongoError, BSONError) as error:
             raise translated(error, self._collection, WriteFailed) from None
 
-    def _unit(self, session: ClientSession) -> "_Transaction":
-        return _Transaction(self._collection, self._archive, self._runs, self._journal, session)
-
-    @override
     def lacks_claims_index(self) -> str | None:
-        return None if has_claims_index(self._collection) else CLAIMED_BOOKINGS
+        """Return the name of the index by which the sessions of a booking are found; None if the collection has one."""
+        return None if has_index(self._collection, CLAIMS) else CLAIMS.name
 
-    @override
     def index_claims(self) -> None:
-        make_claims_index(self._collection)
+        """Make that index."""
+        make_index(self._collection, CLAIMS)
 
-    @override
     def drop_indexes(self, names: Sequence[str]) -> bool:
-        dropped = [name for name in names if drop_index(self._collection, name)]
-        return bool(dropped)
+        """Drop those indexes of the collection that exist; return whether any did."""
+        there = {index["name"] for index in indexes_of(self._collection)}.intersection(names)
+        for name in names:
+            if name in there:
+                write(self._collection, partial(drop_index, self._collection, name))
+        return bool(there)
 
-    @override
     def drop_archive(self, *, only_if_empty: bool) -> bool:
+        """Drop the archive; return whether it was dropped."""
         # The server lacks a conditional drop, so documents that come after the check are dropped, too.
         if not self.archive_exists():
             return False
         with reading(self._archive):
             if only_if_empty and stores_any(self._archive):
                 return False
-        with writing(self._archive):
-            for attempt in attempts():
-                with attempt:
-                    self._archive.drop()
+        write(self._archive, self._archive.drop)
         return True
 
-    @override
     def drop_legacy_ids(self) -> Iterator[int]:
+        """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""
         # An element of `sessions` that is not a document is left alone.
         has_claim = {"sessions.legacyBookingId": {"$exists": True}}
         while True:
             with reading(self._collection):
                 raws = find_raw(self._collection, has_claim, fields={"_id": 1})
-                ids = [_id_of(raw) for raw in islice(raws, _AT_ONCE)]
+                ids = [id_of(raw) for raw in islice(raws, _AT_ONCE)]
             if not ids:
                 return
-            with writing(self._collection):
-                for attempt in attempts():
-                    with attempt:
-                        changed = self._collection.update_many(
-                            any_of("_id", ids),
-                            {"$unset": {"sessions.$[session].legacyBookingId": ""}},
-                            array_filters=[{"session.legacyBookingId": {"$exists": True}}],
-                            collation=SIMPLE,
-                        )
-            yield changed.modified_count
+            yield self._drop_legacy_ids(any_of("_id", ids))
 
-    @override
+    def _drop_legacy_ids(self, condition: Mapping[str, Any]) -> int:
+        changed = write(
+            self._collection,
+            lambda: self._collection.update_many(
+                condition,
+                {"$unset": {"sessions.$[session].legacyBookingId": ""}},
+                array_filters=[{"session.legacyBookingId": {"$exists": True}}],
+                collation=SIMPLE,
+            ),
+        )
+        return changed.modified_count
+
     def rejects(self) -> RejectsKeeper:
+        """Return a new keeper of the rejected bookings, for one pass through the collection."""
         return CollectionRejects(self._rejects, source=self.name, target=self.name)
-
-
-def _found(collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
-    with reading(collection):
-        for attempt in attempts():
-            with attempt:
-                found = list(find_raw(collection, condition))
-    return found
 
 
 def _unfit(collection: DriverCollection) -> str | None:
@@ -271,75 +277,3 @@ def _unfit(collection: DriverCollection) -> str | None:
     if listed["type"] != "collection":
         return kinds.get(listed["type"], f"it is a {listed['type']}")
     return "it is a capped collection" if listed.get("options", {}).get("capped") else None
-
-
-class _Transaction(Unit):
-    """A unit of work in a transaction; see `Unit` for the promises. The driver's errors pass through untouched."""
-
-    def __init__(
-        self,
-        collection: DriverCollection,
-        archive: DriverCollection,
-        runs: DriverCollection,
-        journal: MongoJournal,
-        session: ClientSession,
-    ) -> None:
-        self._collection = collection
-        self._archive = archive
-        self._runs = runs
-        self._journal = journal
-        self._session = session
-
-    @override
-    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(self._collection, any_of("clientId", client_ids), session=self._session))
-
-    @override
-    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(self._archive, any_of("clientId", client_ids), session=self._session))
-
-    @override
-    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(self._archive, any_of("_id", ids), session=self._session))
-
-    @override
-    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(self._collection, any_of("_id", ids), session=self._session))
-
-    @override
-    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(self._collection, any_of(CLAIM, ids), session=self._session))
-
-    @override
-    def take(self, move: Move) -> None:
-        # Bookings go before documents come: an index may be unique over both.
-        if move.archived:
-            self._archive.insert_many(map(as_driver_document, move.archived), session=self._session)
-        if move.gone:
-            ids = [_id_of(raw) for raw in move.gone]
-            self._collection.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
-        if move.changed:
-            self._collection.bulk_write(replacements(move.changed), session=self._session)
-        if move.rearchived:
-            self._archive.bulk_write(replacements(move.rearchived), session=self._session)
-        if move.new:
-            self._collection.insert_many(map(as_driver_document, move.new), session=self._session)
-        if move.unarchived:
-            ids = [_id_of(raw) for raw in move.unarchived]
-            self._archive.delete_many(any_of("_id", ids), collation=SIMPLE, session=self._session)
-        self._note(move)
-
-    def _note(self, move: Move) -> None:
-        progress = dict(move.progress)
-        for noted in move.notes:
-            for written in self._journal.written(move.run_id, move.token, noted):
-                self._journal.insert(written, self._session)
-                progress["noted"] = written.fields["_id"]
-        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in progress.items()}
-        self._runs.update_one(
-            {"_id": move.run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}], session=self._session
-        )
-
-
-def _id_of(raw: bytes) -> Any:
-    return value_in(raw, b"_id")

@@ -16,8 +16,7 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import Contended
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.in_place import Move, Unit
-from booking_migrate.stores.open_in_place import open_in_place
+from booking_migrate.stores.in_place import Move, Unit, open_in_place
 from booking_migrate.stores.ports import Replacement
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.support.booking_lines import booking, client

@@ -10,7 +10,7 @@ from pymongo.database import Database
 from booking_migrate.errors import Contended
 from booking_migrate.in_place import batches, contention
 from booking_migrate.stores.mongo import in_place
-from booking_migrate.stores.mongo.transactions import transact
+from booking_migrate.stores.mongo.in_place_units import transact
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 

@@ -1,0 +1,197 @@
+"""A collection in place as it is read from end to end: what is left to be moved, and both sides of its verification."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import merge
+from operator import itemgetter
+from time import monotonic, sleep
+from typing import Any, cast
+
+from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure, PyMongoError
+from typing_extensions import override
+
+from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.stores.blocks import Chunk, pack, split
+from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
+from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+
+_CLIENT_TYPES = ("objectId", "string", "int", "long", "binData")
+"""The types of `clientId`; an operator of an aggregation does not look into arrays."""
+
+_HAS_CLIENT: Mapping[str, Any] = {"$in": [{"$type": "$clientId"}, list(_CLIENT_TYPES)]}
+_NO_ARRAY: Mapping[str, Any] = {"$ne": [{"$type": "$sessions"}, "array"]}
+_LEFT: Mapping[str, Any] = {"$expr": {"$or": [{"$not": [_HAS_CLIENT]}, _NO_ARRAY]}}
+"""The query for all documents that are not sound client documents."""
+
+_SIZES: Mapping[str, Any] = {"clientId": 1, "size": {"$bsonSize": "$$ROOT"}}
+_KILLED = frozenset({43, 175, 237, 11601})
+"""A cursor that no longer exists or was killed: by its age, an election, or an administrator who ends all sessions."""
+
+_PAUSE = 0.2
+_BATCH = 2000
+
+
+def waiting(collection: DriverCollection) -> Iterator[Waiting]:
+    """Yield what is left to be moved or rejected, in the order that `MongoInPlace.waiting` promises.
+
+    Raises:
+        PyMongoError: the collection cannot be read.
+    """
+    without_client = {"$expr": {"$not": [_HAS_CLIENT]}}
+    yield from _steadily(collection, without_client, "_id", lambda found: sort_key(found.document_id))
+    with_client = {"$expr": {"$and": [_HAS_CLIENT, _NO_ARRAY]}}
+    yield from _steadily(collection, with_client, "clientId", lambda found: sort_key(found.client_id))
+
+
+def _steadily(
+    collection: DriverCollection, condition: Mapping[str, Any], order: str, key_of: Callable[[Waiting], bytes]
+) -> Iterator[Waiting]:
+    """Yield what meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
+    last = b""
+    at_last: set[bytes] = set()
+    deadline = monotonic() + retry.RETRY_TIMEOUT
+    while True:
+        try:
+            for found in _read(collection, condition, order):
+                key, own = key_of(found), sort_key(found.document_id)
+                if key < last or (key == last and own in at_last):
+                    continue
+                if key != last:
+                    last, at_last = key, set()
+                at_last.add(own)
+                yield found
+                deadline = monotonic() + retry.RETRY_TIMEOUT
+        except PyMongoError as error:
+            if not _is_passing(error) or monotonic() > deadline:
+                raise
+            sleep(_PAUSE)
+        else:
+            return
+
+
+def _read(collection: DriverCollection, condition: Mapping[str, Any], order: str) -> Iterator[Waiting]:
+    stages: Sequence[Mapping[str, Any]] = (
+        {"$match": condition},
+        {"$project": _SIZES},
+        {"$sort": {order: 1}},
+    )
+    batches = collection.aggregate_raw_batches(
+        list(stages), collation=SIMPLE, allowDiskUse=True, batchSize=_BATCH
+    )
+    with batches:
+        for batch in batches:
+            # The driver's annotation says document; what comes is the bytes of a whole batch.
+            for raw in split(cast("bytes", batch)).documents():
+                fields = read_fields(raw)
+                yield Waiting(fields.get("clientId"), fields["_id"], int(fields["size"]))
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    if isinstance(error, ConnectionFailure | CursorNotFound) or retry.is_transient(error):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _KILLED
+
+
+_CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
+"""The client documents that hold a booking; any other is the application's own, and was not migrated."""
+
+
+def open_old_side(collection: DriverCollection, archive: DriverCollection) -> ComparedReader:
+    """Return the old bookings: those in the archive, and those that are still, or again, in the collection."""
+    return _Both(
+        MongoReader(archive, required=True), MongoReader(collection, required=True, fetch=_only(_LEFT))
+    )
+
+
+def open_new_side(collection: DriverCollection) -> ComparedReader:
+    """Return the client documents that bookings were migrated into."""
+    return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
+
+
+def _only(wanted: Mapping[str, Any]) -> FindDocuments:
+    def fetch(
+        collection: DriverCollection,
+        condition: Mapping[str, Any],
+        *,
+        fields: Mapping[str, Any] | None = None,
+        by_client: bool = False,
+    ) -> Iterator[bytes]:
+        return find_documents(collection, {"$and": [condition, wanted]}, fields=fields, by_client=by_client)
+
+    return fetch
+
+
+class _Both(ComparedReader):
+    """Two collections read as one; see `ComparedReader` for the promises."""
+
+    def __init__(self, first: ComparedReader, second: ComparedReader) -> None:
+        self._sides = (first, second)
+
+    @property
+    def name(self) -> str:
+        """Return both names."""
+        return " and ".join(side.name for side in self._sides)
+
+    @property
+    def is_live(self) -> bool:
+        """Return True: collections may be in use."""
+        return True
+
+    @override
+    def check(self) -> None:
+        for side in self._sides:
+            side.check()
+
+    def cut(self) -> None:
+        """Return None: two collections at a time are not cut."""
+
+    def estimate_count(self) -> int | None:
+        """Return how many the first holds: the second is hardly anything but client documents."""
+        return self._sides[0].estimate_count()
+
+    @override
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        keyed = merge(*(_keyed(side.scan_by_client()) for side in self._sides), key=itemgetter(0))
+        return (scanned for _key, scanned in keyed)
+
+    @override
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
+        return whole_clients(pack(self.scan_by_client()), documents)
+
+    @override
+    def scan_client_documents(self) -> Iterator[bytes]:
+        for side in self._sides:
+            yield from side.scan_client_documents()
+
+    @override
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        for side in self._sides:
+            yield from side.find(ids)
+
+    @override
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        for side in self._sides:
+            yield from side.find_by_client(client_ids)
+
+    @override
+    def close(self) -> None:
+        for side in self._sides:
+            side.close()
+
+
+def _keyed(scan: Iterator[ScannedDocument]) -> Iterator[tuple[bytes, ScannedDocument]]:
+    """Yield documents with what they are ordered by; one without a client stays behind its neighbour, wherever that is."""
+    key = b""
+    for scanned in scan:
+        client_id = read_booking(scanned.raw).fields.get("clientId")
+        if is_client_id(client_id):
+            key = sort_key(client_id)
+        yield key, scanned

@@ -1,0 +1,277 @@
+"""Units of work in place: as a transaction, or step by step on a server without transactions.
+
+A transaction is repeated while what keeps it from succeeding is passing (manual, core/transactions-in-applications): with
+the label TransientTransactionError as a whole, and with UnknownTransactionCommitResult its commit alone.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pymongo import ReadPreference, ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from typing_extensions import override
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.errors import Contended, ServerUnreachable, TargetChanged
+from booking_migrate.stores.in_place import Move, Result, Unit
+from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import is_on, write
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.raw import (
+    SIMPLE,
+    any_of,
+    as_driver_document,
+    find_all,
+    find_raw,
+    id_of,
+    insert_absent,
+)
+from booking_migrate.stores.ports import Replacement
+
+_TRANSIENT = "TransientTransactionError"
+_UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
+_CONTENTION = frozenset({24, 112})
+"""LockTimeout and WriteConflict."""
+
+_INTERRUPTED = 11601
+_PAUSE = 0.2
+
+
+class _MongoUnit(Unit):
+    """What both kinds of a unit have in common."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+    ) -> None:
+        """Take the parts; see `MongoInPlace`."""
+        self._collection = collection
+        self._archive = archive
+        self._runs = runs
+        self._journal = journal
+
+    @abstractmethod
+    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        """Return the documents of a collection of which a field has one of these values."""
+
+    @override
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._find(self._collection, "clientId", client_ids)
+
+    @override
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._find(self._archive, "clientId", client_ids)
+
+    @override
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._find(self._archive, "_id", ids)
+
+    @override
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._find(self._collection, "_id", ids)
+
+    @override
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._find(self._collection, "sessions.legacyBookingId", ids)
+
+    def _save(self, move: Move, noted: str | None, session: ClientSession | None = None) -> None:
+        """Write a move's progress into the run's record, with the name of its last note if it has any."""
+        progress = {**move.progress, "noted": noted} if noted else move.progress
+        fields: Mapping[str, Any] = {name: {"$literal": value} for name, value in progress.items()}
+        self._runs.update_one(
+            {"_id": move.run_id}, [{"$set": {**fields, "heartbeat_at": "$$NOW"}}], session=session
+        )
+
+
+class Transaction(_MongoUnit):
+    """A unit of work in a transaction. The driver's errors pass through untouched."""
+
+    def __init__(
+        self,
+        collection: DriverCollection,
+        archive: DriverCollection,
+        runs: DriverCollection,
+        journal: MongoJournal,
+        session: ClientSession,
+    ) -> None:
+        """Take the parts, and the session in which the transaction runs."""
+        super().__init__(collection, archive, runs, journal)
+        self._session = session
+
+    @override
+    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        return list(find_raw(collection, any_of(field, values), session=self._session))
+
+    @override
+    def take(self, move: Move) -> None:
+        # Bookings go before documents come: an index may be unique over both.
+        self._insert(self._archive, move.archived)
+        self._delete(self._collection, move.gone)
+        self._replace(self._collection, move.changed)
+        self._replace(self._archive, move.rearchived)
+        self._insert(self._collection, move.new)
+        self._delete(self._archive, move.unarchived)
+        last = None
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                self._journal.insert(written, self._session)
+                last = written.fields["_id"]
+        self._save(move, last, self._session)
+
+    def _insert(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
+        if documents:
+            collection.insert_many(map(as_driver_document, documents), session=self._session)
+
+    def _replace(self, collection: DriverCollection, changes: Sequence[Replacement]) -> None:
+        if changes:
+            collection.bulk_write(_replacements(changes), session=self._session)
+
+    def _delete(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
+        if documents:
+            collection.delete_many(_ids_of(documents), collation=SIMPLE, session=self._session)
+
+
+class StepByStep(_MongoUnit):
+    """A unit of work whose steps can be taken again. Other processes must not write to these documents meanwhile."""
+
+    @override
+    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        return find_all(collection, any_of(field, values))
+
+    @override
+    def take(self, move: Move) -> None:
+        # At every moment a booking is somewhere, and until the deletion it may be seen twice.
+        last = None
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                self._journal.put(written)
+                last = written.fields["_id"]
+        insert_missing(self._archive, move.archived)
+        _replace(self._archive, move.rearchived)
+        insert_missing(self._collection, move.new)
+        _replace(self._collection, move.changed)
+        _remove(self._collection, move.gone)
+        _remove(self._archive, move.unarchived)
+        write(self._runs, lambda: self._save(move, last))
+
+
+def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+    """Insert documents, some of which may be there since a step was cut off.
+
+    Raises:
+        TargetChanged: another one is there instead: another process is writing.
+    """
+    if insert_absent(collection, documents):
+        return
+    there = set(find_all(collection, _ids_of(documents)))
+    other = next((raw for raw in documents if raw not in there), None)
+    if other is not None:
+        raise TargetChanged(collection.name, display_id(id_of(other)))
+
+
+def _replace(collection: DriverCollection, changes: Sequence[Replacement]) -> None:
+    if changes:
+        write(collection, lambda: collection.bulk_write(_replacements(changes)))
+
+
+def _remove(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+    if documents:
+        write(collection, lambda: collection.delete_many(_ids_of(documents), collation=SIMPLE))
+
+
+def _replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:
+    """Return the operations that replace documents by others with the same `_id`."""
+    return [
+        ReplaceOne(_ids_of([change.after]), as_driver_document(change.after), collation=SIMPLE)
+        for change in changes
+    ]
+
+
+def _ids_of(documents: Sequence[bytes]) -> Mapping[str, Any]:
+    """Return the query for documents with the `_id` of these."""
+    return any_of("_id", [id_of(raw) for raw in documents])
+
+
+def transact(
+    session: ClientSession, collection: DriverCollection, work: Callable[[ClientSession], Result]
+) -> Result:
+    """Run a unit of work in a transaction with snapshot reads and majority writes.
+
+    Args:
+        session: where it runs; one transaction at a time.
+        collection: a collection that it is about.
+        work: reads and writes with the session; it may be called more than once.
+
+    Raises:
+        Contended: another client wrote to the same documents; nothing was done.
+        PyMongoError: anything else, or what should have been passing has not passed.
+    """
+    deadline = time.monotonic() + retry.RETRY_TIMEOUT
+    while True:
+        try:
+            return _once(session, work, deadline)
+        except (PyMongoError, ServerUnreachable) as error:
+            if _is_contention(error):
+                raise Contended(collection.name) from None
+            if not _is_passing(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadline: float) -> Result:
+    session.start_transaction(
+        read_concern=ReadConcern("snapshot"),
+        write_concern=retry.majority_written(),
+        read_preference=ReadPreference.PRIMARY,
+    )
+    try:
+        result = work(session)
+    except BaseException:
+        session.abort_transaction()
+        raise
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            is_unknown = error.has_error_label(_UNKNOWN_COMMIT) or _is_interrupted(error)
+            if not is_unknown or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return result
+
+
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, ServerUnreachable) or _is_interrupted(error):
+        return True
+    return isinstance(error, PyMongoError) and error.has_error_label(_TRANSIENT)
+
+
+def _is_interrupted(error: Exception) -> bool:
+    """Return whether the operation or its session was killed; the transaction is aborted then, or was committed."""
+    return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
+
+
+def _is_contention(error: Exception) -> bool:
+    """Return whether other processes write to the same clients.
+
+    A duplicate in the index on `clientId` is a client document that the application has just made. In any other unique
+    index it will not pass by itself.
+    """
+    if not isinstance(error, OperationFailure):
+        return False
+    details = error.details or {}
+    problems = [{**details, "code": error.code}, *details.get("writeErrors", ())]
+    return any(
+        problem.get("code") in _CONTENTION
+        or (problem.get("code") == retry.DUPLICATE_KEY and is_on(problem, "clientId"))
+        for problem in problems
+    )
