@@ -43,12 +43,16 @@ from booking_migrate.reports.lifecycle import report_before_cutover, report_of_a
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.connection import client_index_check, open_destination, open_live
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, open_reader, open_target, parse_place
-from booking_migrate.stores.open_destination import client_index_check, open_destination
-from booking_migrate.stores.open_journal import open_live
-from booking_migrate.stores.rejects_reader import open_rejected_records
+from booking_migrate.stores.open import (
+    CollectionPlace,
+    open_reader,
+    open_rejected_records,
+    open_target,
+    parse_place,
+)
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 
 HELP = filled("""

@@ -49,14 +49,12 @@ from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.saved_plan import ExpectedCounts
-from booking_migrate.stores.open import CollectionPlace, Connection, parse_place
-from booking_migrate.stores.open_destination import open_inspector
-from booking_migrate.stores.open_journal import open_journal
-from booking_migrate.stores.people import Absence
+from booking_migrate.stores.connection import open_inspector, open_journal
+from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, sample
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget, open_preview
-from booking_migrate.stores.sampling import sample
-from booking_migrate.stores.scratchpad import DiskScratchpad
+from booking_migrate.stores.readers import Absence
+from booking_migrate.stores.scratch import Scratchpad
 
 HELP = filled("""
 Everything is read and nothing is written: what would be migrated, what the risks are, what it needs and what it gains.
@@ -270,7 +268,7 @@ def _read(
     source: DocumentReader = sides.source
     if sample_size is not None:
         source = sample(source, parse_place(places.source), sides.connection, sample_size)
-    with closing(DiskScratchpad()) as scratchpad:
+    with closing(Scratchpad()) as scratchpad:
         return read_everything(
             plan,
             source,

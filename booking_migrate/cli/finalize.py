@@ -35,8 +35,8 @@ from booking_migrate.events import Listener
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle import report_of_finalize
 from booking_migrate.reports.model import Report
+from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.in_place import default_archive, open_in_place
-from booking_migrate.stores.open_journal import open_journal
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 
 HELP = filled("""

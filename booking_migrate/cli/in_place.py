@@ -20,7 +20,7 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunSession
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.in_place import default_archive, open_in_place
-from booking_migrate.stores.people import Absence
+from booking_migrate.stores.readers import Absence
 
 ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
 """The parameters of ``migrate`` that mean nothing in place."""

@@ -54,8 +54,9 @@ from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.connection import first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit
-from booking_migrate.stores.files.sidecar import Sidecar
+from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
@@ -66,7 +67,6 @@ from booking_migrate.stores.open import (
     rejects_beside,
     written_beside,
 )
-from booking_migrate.stores.open_destination import first_and_last, open_destination
 
 HELP = filled(f"""
 Side by side, client documents go to the target, and the source is not touched. With --in-place, everything

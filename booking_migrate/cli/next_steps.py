@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 from booking_migrate.reports.model import NextStep
 from booking_migrate.runs.outcome import MigrationOutcome, RejectionGroup
-from booking_migrate.stores.people import Absence
+from booking_migrate.stores.readers import Absence
 
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 

@@ -13,7 +13,8 @@ from booking_migrate.events import Listener
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import run_options
-from booking_migrate.stores.journal import Holder
+from booking_migrate.stores.connection import open_journal, open_undoable_target
+from booking_migrate.stores.journal import Holder, birth_of, host_name, user_name
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -26,10 +27,8 @@ from booking_migrate.stores.open import (
     parse_place,
     written_beside,
 )
-from booking_migrate.stores.open_journal import open_journal, open_undoable_target
-from booking_migrate.stores.people import Absence, Kind, PeopleReader
 from booking_migrate.stores.ports import ComparedReader
-from booking_migrate.stores.process import birth_of, host_name, user_name
+from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,18 @@ from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
-from booking_migrate.stores.files.sidecar import Sidecar
+from booking_migrate.stores.connection import open_journal, open_live, open_restored
+from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open import CollectionPlace, Connection, FilePlace, open_reader, parse_place
-from booking_migrate.stores.open_journal import open_journal, open_live, open_restored
-from booking_migrate.stores.rejects_reader import open_rejected_records
+from booking_migrate.stores.open import (
+    CollectionPlace,
+    Connection,
+    FilePlace,
+    open_reader,
+    open_rejected_records,
+    parse_place,
+)
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace

@@ -21,12 +21,11 @@ from booking_migrate.reports.lifecycle import report_of_status
 from booking_migrate.reports.model_lifecycle import LifeReport
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
+from booking_migrate.stores.connection import open_journal, open_live
 from booking_migrate.stores.cutover import LiveCollections
-from booking_migrate.stores.files.sidecar import Sidecar
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.files.atomic import Sidecar
+from booking_migrate.stores.journal import RunRecord, birth_of, host_name
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
-from booking_migrate.stores.open_journal import open_journal, open_live
-from booking_migrate.stores.process import birth_of, host_name
 
 HELP = filled("""
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now.

@@ -44,9 +44,9 @@ from booking_migrate.reports.verification import report_of_verification
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.states import VerifiedRun
 from booking_migrate.runs.status import unfinished_run
+from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
-from booking_migrate.stores.open_journal import may_write_journal, open_journal
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 from booking_migrate.verify import verify as check
 from booking_migrate.verify.run import ignore

@@ -15,8 +15,7 @@ from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
-from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.notes import RangeNote
+from booking_migrate.stores.journal import RangeNote, RunRecord
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 

@@ -14,7 +14,7 @@ from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
 from booking_migrate.dry_run.statistics import DAY, FIRST_DAY, LAST_DAY
 from booking_migrate.fastpath.build import Collector
 from booking_migrate.fastpath.flat import FlatBookings
-from booking_migrate.stores.appointments import AppointmentBlock, appointment_block
+from booking_migrate.stores.scratch import AppointmentBlock, appointment_block
 
 _MINUTES_A_DAY = 24 * 60
 _CANCELLED = "cancelled"

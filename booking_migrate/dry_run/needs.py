@@ -5,6 +5,7 @@ It needs a server that can do it, privileges, indexes, disk, and an oplog that r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from booking_migrate.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
 from booking_migrate.errors import Refused, UnfitPlace
@@ -13,14 +14,18 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.cutover import OptionNote, options_after
-from booking_migrate.stores.destination import PlaceFinding, examine, refusal_of
-from booking_migrate.stores.inspection import (
+from booking_migrate.stores.destination import (
     CollectionFacts,
-    DatabaseInspector,
+    PlaceFinding,
     Privilege,
     ServerFacts,
     Topology,
+    examine,
+    refusal_of,
 )
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoInspector
 
 REJECTED = "booking_migrate_rejected"
 """The collection of rejected bookings."""
@@ -46,7 +51,7 @@ _COLLECTION = "collection"
 class ServerSurroundings:
     """What the server reports about the places of a migration; empty without a server."""
 
-    inspector: DatabaseInspector | None = None
+    inspector: "MongoInspector | None" = None
     source: CollectionFacts | None = None
     """None if the source is not a collection."""
 
@@ -68,7 +73,7 @@ class ServerSurroundings:
 
 
 def inspect_surroundings(
-    inspector: DatabaseInspector, source: str | None, target: str | None, people: Sequence[str]
+    inspector: "MongoInspector", source: str | None, target: str | None, people: Sequence[str]
 ) -> ServerSurroundings:
     """Ask the server about the collections of a migration.
 

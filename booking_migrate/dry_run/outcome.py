@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from booking_migrate.runs.outcome import MigrationOutcome
-from booking_migrate.stores.inspection import Disk, Privilege, ServerFacts
+from booking_migrate.stores.destination import Disk, Privilege, ServerFacts
 
 
 @dataclass(frozen=True, slots=True)

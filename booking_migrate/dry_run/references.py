@@ -6,7 +6,7 @@ is looked up in the source.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
@@ -16,8 +16,10 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.dry_run.outcome import Reference
 from booking_migrate.errors import NotPermitted
 from booking_migrate.runs.outcome import Finding
-from booking_migrate.stores.inspection import DatabaseInspector
 from booking_migrate.stores.ports import DocumentReader
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoInspector
 
 _DOCUMENTS = 200
 """How many documents of a collection are looked at."""
@@ -68,7 +70,7 @@ class Search:
 
 
 def search_references(
-    inspector: DatabaseInspector | None, source: DocumentReader, known: Sequence[str]
+    inspector: "MongoInspector" | None, source: DocumentReader, known: Sequence[str]
 ) -> Search:
     """Find the fields of other collections that hold ids of bookings.
 

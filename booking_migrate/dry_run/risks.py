@@ -34,8 +34,7 @@ from booking_migrate.fastpath.build import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Samples
 from booking_migrate.migrate.observer import Observer
 from booking_migrate.runs.outcome import Finding
-from booking_migrate.stores.appointments import Appointment, mark_of
-from booking_migrate.stores.scratchpad import Scratchpad
+from booking_migrate.stores.scratch import Appointment, Scratchpad, mark_of
 
 LARGEST = 10
 """How many of the largest clients are named."""

@@ -24,11 +24,11 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import SampledHistory, TargetHistory
-from booking_migrate.stores.inspection import CollectionFacts
+from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget
-from booking_migrate.stores.sampling import SampledReader
-from booking_migrate.stores.scratchpad import Scratchpad
+from booking_migrate.stores.readers import SampledReader
+from booking_migrate.stores.scratch import Scratchpad
 
 _CENT = Decimal("0.01")
 _SCALED_GAINS = (

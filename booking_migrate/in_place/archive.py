@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
 from booking_migrate.runs.states import RESUMABLE
-from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.notes import NoteKind
+from booking_migrate.stores.journal import NoteKind, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace

@@ -23,7 +23,7 @@ from booking_migrate.domain.reversal import reverse
 from booking_migrate.in_place.noted import NotedClients, client_key_of
 from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.notes import identity_of
+from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import Replacement
 
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))

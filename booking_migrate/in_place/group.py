@@ -25,7 +25,7 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 from booking_migrate.stores.ports import Replacement
 
 _SESSIONS = b"sessions\x00"

@@ -27,8 +27,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Unit
-from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace

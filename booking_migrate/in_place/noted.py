@@ -6,8 +6,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.client_document import ClientDocument
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.journal import RunJournal
-from booking_migrate.stores.notes import NoteKind
+from booking_migrate.stores.journal import NoteKind, RunJournal
 
 
 class NotedClients:

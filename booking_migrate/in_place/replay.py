@@ -11,7 +11,7 @@ from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.in_place.derive import claims_of
 from booking_migrate.stores.in_place import Move, Unit
-from booking_migrate.stores.notes import DocumentNote
+from booking_migrate.stores.journal import DocumentNote
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace

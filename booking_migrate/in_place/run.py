@@ -25,8 +25,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.in_place import Move, Unit
-from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.notes import NoteKind, identity_of
+from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
 from booking_migrate.stores.ports import DocumentReader
 
 if TYPE_CHECKING:

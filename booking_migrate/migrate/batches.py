@@ -19,8 +19,7 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.observer import Observer
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.blocks import Chunk, unpack
-from booking_migrate.stores.chunks import PIECE_DOCUMENTS
+from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, unpack
 from booking_migrate.stores.ports import DocumentReader, Duplicate, TargetWriter, stores_any_bson
 
 BATCH_BYTES = 8 * 1024 * 1024

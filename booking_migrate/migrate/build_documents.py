@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from booking_migrate.fastpath.build import FlatClient, FlatClients, FlatRules, object_id_of_client
-from booking_migrate.stores.blocks import Chunk, DocumentBlock, block_of
-from booking_migrate.stores.chunks import cuts
+from booking_migrate.stores.chunks import Chunk, DocumentBlock, block_of, cuts
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
 _CACHE_BLOCK = 500

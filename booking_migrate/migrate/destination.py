@@ -1,6 +1,7 @@
 """Whether a collection can take client documents, found out before the first write with documents such as would be written."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
@@ -9,7 +10,10 @@ from booking_migrate.domain.session import Converter, Session
 from booking_migrate.migrate.lookup import Directory, FindsById
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.stores.destination import Destination, PlaceFinding, examine
+from booking_migrate.stores.destination import PlaceFinding, examine
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoDestination
 
 SAMPLE = 100
 """How many of the oldest and how many of the newest bookings are converted to try out conditions."""
@@ -40,7 +44,7 @@ def sample_documents(
 
 def examine_target(
     plan: MigrationPlan,
-    target: Destination,
+    target: "MongoDestination",
     bookings: Iterable[bytes],
     *,
     users: FindsById | None,

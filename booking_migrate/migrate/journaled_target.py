@@ -13,7 +13,7 @@ from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace, client_key_of
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter
 
 

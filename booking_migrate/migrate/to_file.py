@@ -20,8 +20,7 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
-from booking_migrate.stores.files.atomic import write_failures
-from booking_migrate.stores.files.sidecar import Sidecar, SidecarRecord, WrittenFile, digest_of
+from booking_migrate.stores.files.atomic import Sidecar, SidecarRecord, WrittenFile, digest_of, write_failures
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.ports import CanHold, DocumentReader, Replacement, TargetWriter
 

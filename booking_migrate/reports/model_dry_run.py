@@ -17,7 +17,7 @@ from booking_migrate.reports.model import (
     one_line,
     rejection_reports,
 )
-from booking_migrate.stores.inspection import Topology
+from booking_migrate.stores.destination import Topology
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.

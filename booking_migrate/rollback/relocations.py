@@ -6,7 +6,7 @@ Which belongs to which is known only when every client has been read, so both wa
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from booking_migrate.stores.spool import disk_failures, open_scratch
+from booking_migrate.stores.scratch import disk_failures, open_scratch
 
 
 class Absent(NamedTuple):

@@ -19,7 +19,8 @@ from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.rollback.counterparts import Counterparts, id_key, id_of, in_portions
 from booking_migrate.rollback.relocations import Absent, Found, Relocations
 from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
-from booking_migrate.stores.ports import DocumentReader, RejectedRecord, RejectedRecords
+from booking_migrate.stores.ports import DocumentReader
+from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import ClientPair, pair_clients
 
 _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})

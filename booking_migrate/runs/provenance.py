@@ -16,8 +16,7 @@ from booking_migrate.bson.document import elements, read_value
 from booking_migrate.bson.order import sort_key
 from booking_migrate.runs.states import STANDING, UNDOABLE
 from booking_migrate.stores.baseline import Baseline
-from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.notes import RangeNote, identity_of
+from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
 
 _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
 """The states of a run whose documents are in its target."""

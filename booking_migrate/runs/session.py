@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate import __version__
 from booking_migrate.errors import (
@@ -20,9 +20,21 @@ from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.mode import refuse_other_mode
 from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
-from booking_migrate.stores.journal import Holder, LockStore, RunJournal, RunRecord, RunState, UndoableTarget
+from booking_migrate.stores.journal import (
+    DocumentNote,
+    Holder,
+    LockStore,
+    NoteKind,
+    RangeNote,
+    RunJournal,
+    RunRecord,
+    RunState,
+    identity_of,
+)
 from booking_migrate.stores.lag import LagGauge
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.undo import MongoUndo
 
 CHECKPOINT_SECONDS = 1.0
 """How often the progress of a run is recorded; its ranges are recorded one by one."""
@@ -48,7 +60,7 @@ class RunStores:
 
     journal: RunJournal
     locks: LockStore
-    target: UndoableTarget
+    target: "MongoUndo"
     lag: LagGauge
 
 

@@ -22,8 +22,7 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.notes import NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState, identity_of
 from booking_migrate.stores.ports import Replacement
 
 _AT_ONCE = 500

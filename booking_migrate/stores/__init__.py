@@ -1,7 +1,5 @@
-"""Where bookings live: one set of ports (`base`) and the adapters behind them.
+"""Where bookings live: the ports (`ports`) and the adapters behind them.
 
-`places` says what a user may write, `locate` turns it into an adapter. Files are read by `extended_json` (one document),
-`json_files` and `bson_dump` (many), sorted on disk by `spool`, and put together in `file_reader`; `file_target` writes
-them through `output`, beside and renamed. `rejects` keeps rejected bookings. Collections are `mongo`, the only package
-that imports the driver, reached through `connection`.
+`places` says what a user may write, `open` and `connection` turn it into an adapter. Files are opened, read and written in
+`files`; collections are `mongo`, the only package that imports the driver. `rejects` keeps rejected bookings.
 """

@@ -1,24 +1,37 @@
-"""Which server and which database a run is about, known early and connected to late."""
+"""Which server and which database a run is about, known early and connected to late, and what is opened there.
+
+The driver is slow to import, so it is imported when the first collection is opened. Every function here that opens one raises
+MissingUri, BadConfiguration and ConnectionProblem as `Connection.collection` does, and reads nothing before it says so.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.errors import BookingMigrateError, MissingUri
+from booking_migrate.stores.places import CollectionPlace, Place, last_part, parse_place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from pymongo import MongoClient
 
     from booking_migrate.bson.document import Document
-    from booking_migrate.stores.mongo.client_ranges import Address
+    from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
+    from booking_migrate.stores.journal import LockStore, RunJournal
+    from booking_migrate.stores.lag import LagGauge
     from booking_migrate.stores.mongo.connection import DriverCollection
+    from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
+    from booking_migrate.stores.mongo.reader import Address
+    from booking_migrate.stores.mongo.undo import MongoUndo
 
 
 class Connection:
     """One client, shared by everything that a run reads and writes; made when the first collection is asked for.
 
-    The driver is not imported before that, and no server is contacted before the collection is used, unless the
-    connection string names a single member of a replica set: that has to be the primary.
+    No server is contacted before a collection is used, unless the connection string names a single member of a replica
+    set: that has to be the primary.
     """
 
     def __init__(self, uri: str | None = None, database: str | None = None) -> None:
@@ -49,7 +62,7 @@ class Connection:
         """
         if not self._uri:
             raise MissingUri(name, "uri")
-        from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415 - the driver is slow to import
+        from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415
 
         if self._client is None:
             driver.check_uri(self._uri)
@@ -73,9 +86,8 @@ class Connection:
 
         Raises:
             ConnectionProblem: no server answers, or it does not accept the user.
-            MissingUri, BadConfiguration: as `collection`.
         """
-        from booking_migrate.stores.mongo.connection import contact  # noqa: PLC0415 - the driver is slow to import
+        from booking_migrate.stores.mongo.connection import contact  # noqa: PLC0415
 
         contact(self.collection(name))
 
@@ -88,15 +100,14 @@ class Connection:
         Raises:
             NoMajority: that does not happen in time.
             ConnectionProblem, NotPermitted: the server cannot be asked.
-            MissingUri, BadConfiguration: as `collection`.
         """
-        from booking_migrate.stores.mongo.majority import await_majority  # noqa: PLC0415 - the driver is slow to import
+        from booking_migrate.stores.mongo.majority import await_majority  # noqa: PLC0415
 
         await_majority(self.collection(name))
 
     def address(self, name: str) -> Address:
         """Return where a collection is that `collection` was asked for."""
-        from booking_migrate.stores.mongo.client_ranges import Address  # noqa: PLC0415 - the driver is slow to import
+        from booking_migrate.stores.mongo.reader import Address  # noqa: PLC0415
 
         return Address(self._uri or "", self._database or "", name)
 
@@ -105,3 +116,116 @@ class Connection:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def open_destination(connection: Connection, name: str, source_name: str | None = None) -> MongoDestination:
+    """Return a collection that client documents are written to, to look at its indexes and options.
+
+    The source, which the user may read, is named if it is known.
+    """
+    from booking_migrate.stores.mongo.inspection import MongoDestination  # noqa: PLC0415
+
+    source = None if source_name is None else parse_place(source_name)
+    beside = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
+    return MongoDestination(connection.collection(name), beside)
+
+
+def first_and_last(place: Place, connection: Connection, count: int) -> Sequence[bytes]:
+    """Return the first and the last so many documents of a collection by `_id`; none of a file, which can only be read whole.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
+    """
+    if not isinstance(place, CollectionPlace):
+        return ()
+    from booking_migrate.stores.mongo.inspection import find_ends  # noqa: PLC0415
+
+    return find_ends(connection.collection(place.name), count)
+
+
+def client_index_check(connection: Connection, place: Place) -> Callable[[], bool] | None:
+    """Return a function that says whether a target has the unique index on `clientId`; None for a file, which needs none."""
+    if not isinstance(place, CollectionPlace):
+        return None
+    from booking_migrate.stores.mongo.client_index import has_client_index  # noqa: PLC0415
+
+    return partial(has_client_index, connection.collection(place.name))
+
+
+def open_inspector(connection: Connection, name: str) -> MongoInspector:
+    """Return an inspector of the server and the database that a collection is in."""
+    from booking_migrate.stores.mongo.inspection import MongoInspector  # noqa: PLC0415
+
+    return MongoInspector(connection.collection(name))
+
+
+class JournalPlaces(NamedTuple):
+    """The journal and the locks of one database, and the lag of its replica set."""
+
+    journal: RunJournal
+    locks: LockStore
+    lag: LagGauge
+
+
+def open_journal(connection: Connection) -> JournalPlaces:
+    """Return the journal and the locks of the connection's database."""
+    from booking_migrate.stores.mongo import journal, lag, lock  # noqa: PLC0415
+
+    runs, ranges, before, locks = (
+        connection.collection(name)
+        for name in (journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION)
+    )
+    return JournalPlaces(
+        journal.MongoJournal(runs, ranges, before),
+        lock.MongoLocks(locks),
+        lag.MongoLag(runs),
+    )
+
+
+def may_write_journal(connection: Connection) -> bool:
+    """Return whether this user may change the record of a run; without access control every user may.
+
+    Raises:
+        ConnectionProblem: the server cannot be asked.
+    """
+    from booking_migrate.stores.destination import Privilege  # noqa: PLC0415
+    from booking_migrate.stores.mongo.journal import RUNS  # noqa: PLC0415
+
+    wanted = [Privilege(action, RUNS) for action in ("find", "update")]
+    return not open_inspector(connection, RUNS).missing(wanted)
+
+
+def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> MongoUndo:
+    """Return a target collection as rollback needs it, with the source that was given when it was written."""
+    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
+    from booking_migrate.stores.mongo.undo import MongoUndo  # noqa: PLC0415
+
+    collection, rejects = connection.collection(name), connection.collection(COLLECTION)
+    source = last_part(source_name)
+    keeper = CollectionRejects(rejects, source=source, target=name)
+    return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
+
+
+def open_live(
+    connection: Connection, *, source: str, target: str, block_all_writes: bool = False
+) -> LiveCollections:
+    """Return the collections of a cut-over.
+
+    Args:
+        connection: the server and the database.
+        source: the live collection's name.
+        target: the name of the one that takes its place.
+        block_all_writes: whether the fence refuses all users' writes to the whole cluster.
+    """
+    from booking_migrate.stores.mongo.write_block import BlockingLive  # noqa: PLC0415
+
+    return BlockingLive(connection.collection(source), connection.collection(target), blocks=block_all_writes)
+
+
+def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:
+    """Return the collection in which the old bookings of a live one come together again when its cut-over is rolled back."""
+    from booking_migrate.stores.mongo.restoration import MongoRestored  # noqa: PLC0415
+
+    name = f"booking_migrate_restored_{run_id}"
+    return MongoRestored(connection.collection(name), connection.collection(source))

@@ -6,14 +6,18 @@ write; what it cannot be sure of beforehand it names, and the server's refusal i
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from bson import json_util
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id, shorten
 from booking_migrate.errors import UnfitPlace
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoDestination
 
 CLIENT_FIELDS = frozenset(
     {
@@ -42,36 +46,91 @@ FENCE_FIELD = "booking_migrate_fence"
 """The field of the validator by which a cut-over refuses writes."""
 
 
+class Topology(Enum):
+    """How servers stand together."""
+
+    STANDALONE = "standalone"
+    REPLICA_SET = "replica set"
+    SHARDED = "sharded cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """The server behind the connection."""
+
+    version: str
+    topology: Topology
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """One index of a collection."""
+
+    name: str
+    keys: tuple[str, ...]
+    """The names of the indexed fields, in order."""
+
+    unique: bool = False
+    is_partial: bool = False
+    """Whether it leaves some documents out: sparse, or with a filter."""
+
+    expires: bool = False
+    """Whether it makes the server delete documents (TTL)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """One collection as the server describes it."""
+
+    name: str
+    kind: str
+    """``collection``, ``view`` or ``timeseries``."""
+
+    documents: int | None = None
+    data_bytes: int | None = None
+    """The documents' BSON, uncompressed."""
+
+    storage_bytes: int | None = None
+    """What they take on disk, compressed."""
+
+    index_bytes: int | None = None
+    id_index_bytes: int | None = None
+    """Of ``index_bytes``, the index on `_id`."""
+
+    indexes: tuple[IndexFacts, ...] = ()
+    has_validator: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """As the server lists them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of the server's data, in bytes."""
+
+    total: int
+    used: int
+
+    @property
+    def free(self) -> int:
+        """Return what is left."""
+        return self.total - self.used
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege:
+    """One action on one resource (MongoDB manual, reference/privilege-actions)."""
+
+    action: str
+    collection: str
+    """A collection of the database; empty for the database as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceFacts:
     """A collection's options and indexes, as the server lists them."""
 
     options: Mapping[str, Any]
     indexes: Sequence[Mapping[str, Any]]
-
-
-class Destination(Protocol):
-    """A collection that client documents are to be written to; here it is only read.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server does not say (any method).
-    """
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-
-    def facts(self) -> PlaceFacts | None:
-        """Return its options and indexes; None if it does not exist."""
-
-    def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
-        """Return those of some documents, which need not be in it, that meet a query as the collection would compare them.
-
-        None if the server cannot evaluate it.
-        """
-
-    def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        """Return its documents that have one of these values in a field, with `_id` and the field at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +162,7 @@ class PlaceFinding:
 
 
 def examine(
-    place: Destination, documents: Sequence[bytes], *, in_place: bool, has_transactions: bool = True
+    place: "MongoDestination", documents: Sequence[bytes], *, in_place: bool, has_transactions: bool = True
 ) -> tuple[PlaceFinding, ...]:
     """Find what the indexes and options of a collection do to client documents. Nothing is written.
 
@@ -143,7 +202,7 @@ def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    place: Destination
+    place: "MongoDestination"
     documents: Sequence[bytes]
     in_place: bool
     has_transactions: bool

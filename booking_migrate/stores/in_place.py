@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from booking_migrate.errors import BadConfiguration, BadPlace
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.notes import RangeNote
+from booking_migrate.stores.journal import RangeNote
 from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.ports import ComparedReader, Replacement
 

@@ -5,15 +5,19 @@ everything. So whatever a killed run left in the target, the journal knows of it
 in the target. Everything is durable (majority) when a method returns, unless the method says otherwise.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from booking_migrate.stores.notes import NoteKind, RangeNote
-from booking_migrate.stores.ports import Replacement
+from booking_migrate.bson.document import elements, read_fields, wrap
+from booking_migrate.bson.order import sort_key
 
 JOURNAL_VERSION = 6
 """The version of the journal's format. A journal that is newer than the program is refused.
@@ -26,6 +30,14 @@ History:
     5: ranges that the server groups by itself, which no longer exist.
     6: since when a fence refuses writes; documents that a run removed or adopted.
 """
+
+_OBJECT_ID_FIRST = b"\x07_id\x00"
+"""How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
+
+_SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
+
+_START_TIME = 19
+"""The field of ``/proc/PID/stat`` with the start time, counted behind the command's name (proc(5), number 22)."""
 
 
 class RunState(StrEnum):
@@ -175,6 +187,67 @@ class RunRecord(BaseModel):
     """What a rollback of live data has put back so far, and what had happened to it since."""
 
 
+class NoteKind(StrEnum):
+    """What a range of notes is about."""
+
+    JOIN = "join"
+    """Several client documents of one client that are made one, before anything else."""
+
+    DOCUMENTS = "documents"
+    """The client documents of one batch."""
+
+    REJECTS = "rejects"
+    """The rejected records of this source and target that were there before the run."""
+
+    MOVED = "moved"
+    """In place: the old bookings of one batch that go to the archive."""
+
+
+class DocumentNote(NamedTuple):
+    """One document that is about to be written, changed or removed."""
+
+    identity: bytes
+    """The BSON of ``{_id}``, as it will be."""
+
+    after: bytes | None
+    """The SHA-256 of its BSON as it will be; None if it will be gone."""
+
+    before: bytes | None
+    """Its BSON as it is; None if it is not there yet."""
+
+    @property
+    def document_id(self) -> Any:
+        """Return its `_id`, decoded."""
+        return read_fields(self.identity)["_id"]
+
+    @property
+    def key(self) -> bytes:
+        """Return the sort key of its `_id`."""
+        return sort_key(self.document_id)
+
+
+def identity_of(raw: bytes) -> bytes:
+    """Return the BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
+    if raw[4:9] == _OBJECT_ID_FIRST:
+        return b"%b%b\x00" % (_SIZE_WITH_OBJECT_ID, raw[4:21])
+    return wrap([next(element for element in elements(raw) if element.name == b"_id")])
+
+
+class RangeNote(NamedTuple):
+    """What is about to happen to a range of clients."""
+
+    kind: NoteKind
+    first: bytes
+    """The sort key of the first client's id."""
+
+    last: bytes
+    """The sort key of the last client's id."""
+
+    notes: Sequence[DocumentNote]
+    name: str = ""
+    """What the journal calls it, in the order of noting; empty before it is noted."""
+
+
 class RunJournal(Protocol):
     """The journal of all runs into the targets of one database.
 
@@ -285,56 +358,47 @@ class LockStore(Protocol):
         """
 
 
-class UndoableTarget(Protocol):
-    """A target collection and its rejected records, as rollback needs them.
+def user_name() -> str:
+    """Return the name of the user that runs this process, or its number if it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+
+def host_name() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+def birth_of(pid: int) -> str:
+    """Return what identifies a living process uniquely, or an empty string.
+
+    It is made of the kernel's boot id, the process namespace (a container has its own) and the process's start time,
+    so neither a reused number nor another container of the same name is taken for it. Empty where the system does not
+    provide it (only Linux does), and for a process that is gone.
     """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    if state in ("Z", "X"):
+        return ""
+    return f"{boot} {space} {fields[_START_TIME - 1]}"
 
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports."""
 
-    def exists(self) -> bool:
-        """Return whether it is there."""
+def is_dead(pid: int, birth: str) -> bool:
+    """Return whether a process is known to have ended; False if that is not known.
 
-    def has_client_index(self) -> bool:
-        """Return whether it has a unique index on `clientId`."""
-
-    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
-        """Yield the documents with these `_id` values, whole, in any order; at most a few thousand values."""
-
-    def remove(self, documents: Sequence[bytes]) -> None:
-        """Delete documents that still are these versions; others stay."""
-
-    def restore(self, changes: Sequence[Replacement]) -> None:
-        """Put older versions (``after``) back in the place of documents that still are ``before``.
-
-        Raises:
-            TargetChanged: one of them was changed in the meantime.
-        """
-
-    def insert(self, documents: Sequence[bytes]) -> None:
-        """Insert removed documents again. One that exists already stays."""
-
-    def drop_client_index(self) -> None:
-        """Remove the unique index on `clientId`, if there is one."""
-
-    def drop_if_empty(self) -> bool:
-        """Drop the collection if it is empty; return whether it was dropped."""
-
-    def rejects(self) -> Iterator[bytes]:
-        """Yield the rejected records of this source and target, whole."""
-
-    def remove_rejects(self, kept: Collection[bytes]) -> None:
-        """Delete the rejected records of this source and target whose SHA-256 is not among these."""
-
-    def insert_rejects(self, records: Sequence[bytes]) -> None:
-        """Insert removed records again. One that exists already stays."""
-
-    def drop_rejects_if_empty(self) -> None:
-        """Drop the collection of rejected records if nothing is left in it of any run."""
-
-    def close(self) -> None:
-        """Release everything. May be called twice."""
+    Args:
+        pid: its number.
+        birth: what `birth_of` said about it when it lived.
+    """
+    here = birth_of(os.getpid())
+    # Only a process of this machine and this process namespace can be looked for.
+    if not birth or not here or birth.rpartition(" ")[0] != here.rpartition(" ")[0]:
+        return False
+    return birth_of(pid) != birth

@@ -1,6 +1,7 @@
 """From what the user wrote to an open place.
 
-Importing this module is cheap: the driver, sqlite3 and `bson` are imported when a place of their kind is opened.
+Importing this module is cheap: the driver, sqlite3 and `bson` are imported when a place of their kind is opened. Every function
+raises MissingUri if it needs a server or a database and none is given, and BadConfiguration if the connection string cannot be used.
 """
 
 from functools import partial
@@ -11,21 +12,24 @@ from booking_migrate.errors import BadPlace
 from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
-    SIDECAR_SUFFIX,
     CollectionPlace,
     FileFormat,
     FilePlace,
     JsonFormat,
     Place,
     StreamPlace,
+    last_part,
     parse_place,
+    rejects_beside,
+    written_beside,
 )
-from booking_migrate.stores.ports import ComparedReader, TargetWriter
+from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 
 if TYPE_CHECKING:
     from booking_migrate.stores.files.reader import FileReader
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.people import Kind, PeopleReader
+    from booking_migrate.stores.readers import Kind, PeopleReader, SampledReader
+    from booking_migrate.stores.rejects import RejectedRecords, RejectsKeeper
 
 __all__ = [
     "CollectionPlace",
@@ -38,10 +42,9 @@ __all__ = [
     "open_reader",
     "open_target",
     "parse_place",
+    "rejects_beside",
+    "written_beside",
 ]
-
-STREAM_REJECTS = Path("booking_migrate_rejected.jsonl")
-"""Where rejected bookings go when the target is standard output."""
 
 _SILENCE = NullListener()
 _OWN_PREFIX = "booking_migrate_"
@@ -64,13 +67,9 @@ def open_reader(
         required: whether a collection has to exist. One that need not, and does not, has no documents; neither has
             one for which no server is given. A file that is named has to exist in any case.
         listener: notified about the reading of files, which takes a while.
-
-    Raises:
-        MissingUri: a collection that is required, but no server or no database for it.
-        BadConfiguration: the connection string cannot be used.
     """
     if isinstance(place, CollectionPlace) and not required and not connection.is_given:
-        from booking_migrate.stores.files.reader import AbsentReader  # noqa: PLC0415 - see the module's docstring
+        from booking_migrate.stores.readers import AbsentReader  # noqa: PLC0415
 
         return AbsentReader(place.name)
     return _open_reader(place, connection, json_format, required=required, listener=listener)
@@ -86,12 +85,31 @@ def _open_reader(
 ) -> "FileReader | MongoReader":
     if isinstance(place, CollectionPlace):
         collection = connection.collection(place.name)
-        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415 - see the module's docstring
+        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
 
         return MongoReader(collection, required=required, address=connection.address(place.name))
-    from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415 - see the module's docstring
+    from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415
 
     return FileReader(place, json_format, listener)
+
+
+def sample(whole: DocumentReader, place: Place, connection: Connection, size: int) -> "SampledReader":
+    """Return a reader of about ``size`` documents of a place, as whole clients.
+
+    Args:
+        whole: the place, open.
+        place: what it is.
+        connection: the server and database of collections.
+        size: about how many documents; all if there are no more.
+    """
+    from booking_migrate.stores.readers import SampledReader, scan_share  # noqa: PLC0415
+
+    if isinstance(place, CollectionPlace):
+        collection = connection.collection(place.name)
+        from booking_migrate.stores.mongo import scan  # noqa: PLC0415
+
+        return SampledReader(whole, size, partial(scan.scan_share, collection))
+    return SampledReader(whole, size, partial(scan_share, whole))
 
 
 def open_people(
@@ -112,11 +130,8 @@ def open_people(
         json_format: as for `open_reader`.
         required: as for `open_reader`.
         listener: notified about the reading of files, and if people are needed whose place does not exist.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_reader`.
     """
-    from booking_migrate.stores.people import PeopleReader  # noqa: PLC0415 - see the module's docstring
+    from booking_migrate.stores.readers import PeopleReader  # noqa: PLC0415
 
     if place is None or (isinstance(place, CollectionPlace) and not required and not connection.is_given):
         return PeopleReader(None, kind, listener)
@@ -145,30 +160,39 @@ def open_target(
 
     Raises:
         BadPlace: a collection that the program keeps for itself.
-        MissingUri: a collection, but no server or no database for it.
-        BadConfiguration: the connection string cannot be used.
     """
     if isinstance(place, CollectionPlace):
         if place.name.startswith(_OWN_PREFIX):
             raise BadPlace(place.name, "the program keeps its own records in collections of such names")
         return _open_collection_target(place, connection, source_name, rejects, overwrite=overwrite)
     from booking_migrate.stores.files.atomic import StandardOutput, open_output  # noqa: PLC0415
-    from booking_migrate.stores.files.target import FileTarget  # noqa: PLC0415 - see the module's docstring
-    from booking_migrate.stores.rejects import FileRejects  # noqa: PLC0415
+    from booking_migrate.stores.files.target import FileRejects, FileTarget  # noqa: PLC0415
 
+    path = rejects or rejects_beside(place)
+    kept = FileRejects(path, source=last_part(source_name), target=last_part(place.name), overwrite=overwrite)
     if isinstance(place, StreamPlace):
-        kept = FileRejects(
-            rejects or STREAM_REJECTS, source=last_part(source_name), target=place.name, overwrite=overwrite
-        )
         return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
-    kept = FileRejects(
-        rejects or rejects_beside(place),
-        source=last_part(source_name),
-        target=last_part(place.name),
-        overwrite=overwrite,
-    )
     output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
     return FileTarget(place.name, place.format, output, kept)
+
+
+def _open_collection_target(
+    place: CollectionPlace, connection: Connection, source_name: str, rejects: Path | None, *, overwrite: bool
+) -> TargetWriter:
+    collection = connection.collection(place.name)
+    from booking_migrate.stores.files.target import FileRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
+
+    kept: RejectsKeeper
+    source = parse_place(source_name)
+    model = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
+    source_name = last_part(source_name)
+    if rejects:
+        kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
+    else:
+        kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
+    return MongoTarget(collection, kept, model=model)
 
 
 def check_writable(place: Place, *, rejects: Path | None) -> None:
@@ -181,7 +205,7 @@ def check_writable(place: Place, *, rejects: Path | None) -> None:
     Raises:
         UnusablePlace: the target, or what is written beside it, cannot become a file; standard output is closed.
     """
-    from booking_migrate.stores.files.atomic import check_standard_output, check_usable  # noqa: PLC0415 - see the module's docstring
+    from booking_migrate.stores.files.atomic import check_standard_output, check_usable  # noqa: PLC0415
 
     paths = {} if rejects is None else {str(rejects): rejects}
     if isinstance(place, StreamPlace):
@@ -195,40 +219,29 @@ def check_writable(place: Place, *, rejects: Path | None) -> None:
         check_usable(name, path)
 
 
-def _open_collection_target(
-    place: CollectionPlace, connection: Connection, source_name: str, rejects: Path | None, *, overwrite: bool
-) -> TargetWriter:
-    collection = connection.collection(place.name)
-    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
-    from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
-    from booking_migrate.stores.rejects import FileRejects, RejectsKeeper  # noqa: PLC0415
+def open_rejected_records(
+    target: Place, connection: Connection, *, source_name: str, rejects: Path | None = None
+) -> "RejectedRecords":
+    """Open the rejected bookings of a migration, where `open_target` puts them. A place that does not exist holds none.
 
-    kept: RejectsKeeper
-    source = parse_place(source_name)
-    model = connection.collection(source.name) if isinstance(source, CollectionPlace) else None
-    source_name = last_part(source_name)
-    if rejects:
-        kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
-    else:
-        kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
-    return MongoTarget(collection, kept, model=model)
+    Args:
+        target: the migration's target.
+        connection: the server and database of collections.
+        source_name: the name of the migration's source as passed to the migration.
+        rejects: the file that was passed for rejected bookings, if any.
+    """
+    from booking_migrate.stores.files.reader import read_extended_json  # noqa: PLC0415
+    from booking_migrate.stores.rejects import RejectedRecords  # noqa: PLC0415
 
+    if rejects is None and isinstance(target, CollectionPlace):
+        from booking_migrate.stores.mongo.rejects import COLLECTION, find_records  # noqa: PLC0415
 
-def rejects_beside(place: FilePlace) -> Path:
-    """Return where the rejected bookings of a target file are kept unless the user says otherwise."""
-    return Path(f"{place.name}.rejected.jsonl")
-
-
-def written_beside(place: Place) -> dict[str, Path]:
-    """Return what a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
-    if not isinstance(place, FilePlace):
-        return {}
-    return {
-        "--rejects": rejects_beside(place),
-        "the target's record of its run": Path(place.name + SIDECAR_SUFFIX),
-    }
-
-
-def last_part(name: str) -> str:
-    """Return a file's name without its folders; a collection's name as it is."""
-    return name.rpartition("/")[2]
+        records = partial(
+            find_records,
+            connection.collection(COLLECTION),
+            source=last_part(source_name),
+            target=target.name,
+        )
+        return RejectedRecords(COLLECTION, records)
+    path = rejects or rejects_beside(target)
+    return RejectedRecords(str(path), partial(read_extended_json, path))

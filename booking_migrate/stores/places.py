@@ -1,12 +1,12 @@
-"""What a user may write for a place, as values. No file is opened here."""
+"""What a user may write for a place, as values, and what to do about one that cannot be read. No file is opened here."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 
 from booking_migrate.errors import BadPlace
-from booking_migrate.stores.files.advice import decompress_advice, dump_advice, export_advice, folder_advice
 
 
 class FileFormat(Enum):
@@ -94,6 +94,8 @@ _OTHER_SUFFIXES = frozenset(
 )
 """Suffixes of files that are neither read nor written. A collection may be called ``a.b``: not every dot counts."""
 
+_COLLECTION = re.compile(r"\w[\w-]*")
+_TOOL = re.compile(r"dump|export|backup", re.IGNORECASE)
 _STREAMS = re.compile(r"/dev/(?:stdin|stdout|fd/\d+)|/proc/self/fd/\d+")
 
 
@@ -151,7 +153,7 @@ def _advice(text: str, suffix: str, kind: str) -> str:
         return f"For a file write {stem}.jsonl; a collection of such a name has to be renamed first."
     bare = text[: -len(suffix)]
     if kind in _COMPRESSED and stem_and_suffix(bare)[1].lower() in _SUFFIXES:
-        return decompress_advice(_COMPRESSED[kind], text, bare)
+        return f"Decompress it: {_COMPRESSED[kind]} -dc {shlex.quote(text)} > {shlex.quote(bare)}"
     return dump_advice(text) if kind in _DUMPS else export_advice(text)
 
 
@@ -164,3 +166,56 @@ def _name_problem(name: str) -> str | None:
     if name.startswith(".") or name.endswith(".") or ".." in name:
         return "a collection's name has no empty part between dots"
     return None
+
+
+def export_advice(name: str) -> str:
+    """Return the command that exports the collection that a file of this name seems to hold."""
+    collection = _collection(name)
+    return (
+        'Export the collection as Extended JSON: mongoexport --uri="$MONGODB_URI" '
+        f"--collection={collection} --jsonFormat=canonical --out={collection}.jsonl"
+    )
+
+
+def dump_advice(name: str) -> str:
+    """Return the command that dumps the same collection as a BSON file of its own."""
+    collection = _collection(name)
+    return (
+        "Dump into a folder and name the collection's .bson file there: "
+        f'mongodump --uri="$MONGODB_URI" --collection={collection} --out=dump'
+    )
+
+
+def folder_advice(name: str) -> str:
+    """Return which file to name instead of a folder, such as one that mongodump made."""
+    folder = Path(name)
+    dumped = sorted([*folder.glob("*.bson*"), *folder.glob("*/*.bson*")])
+    likely = [path for path in dumped if path.name.startswith("bookings.")] or dumped
+    return f"Name one file in it, such as {likely[0] if likely else folder / 'bookings.bson'}."
+
+
+def _collection(name: str) -> str:
+    stem = name.rpartition("/")[2].partition(".")[0]
+    return stem if _COLLECTION.fullmatch(stem) and not _TOOL.search(stem) else "bookings"
+
+
+def last_part(name: str) -> str:
+    """Return a file's name without its folders; a collection's name as it is."""
+    return name.rpartition("/")[2]
+
+
+def rejects_beside(place: Place) -> Path:
+    """Return where the rejected bookings of a file or stream are kept unless the user says otherwise."""
+    return Path(
+        f"{place.name}.rejected.jsonl" if isinstance(place, FilePlace) else "booking_migrate_rejected.jsonl"
+    )
+
+
+def written_beside(place: Place) -> dict[str, Path]:
+    """Return what a migration writes beside a target file, by the option that puts it elsewhere or by what it is."""
+    if not isinstance(place, FilePlace):
+        return {}
+    return {
+        "--rejects": rejects_beside(place),
+        "the target's record of its run": Path(place.name + SIDECAR_SUFFIX),
+    }

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from booking_migrate.domain.rejection import Rejection
 
 if TYPE_CHECKING:
-    from booking_migrate.stores.blocks import Chunk
-    from booking_migrate.stores.partitions import Partitioned
+    from booking_migrate.stores.chunks import Chunk
+    from booking_migrate.stores.mongo.reader import ClientRanges
 
 
 class Duplicate(Enum):
@@ -101,7 +101,7 @@ class ComparedReader(DocumentReader, Protocol):
     def is_live(self) -> bool:
         """Return whether others may change the place while it is read: a collection, not a file, which is read once."""
 
-    def cut(self) -> "Partitioned | None":
+    def cut(self) -> "ClientRanges | None":
         """Return the place in ranges of clients; None if it cannot be read that way."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -212,51 +212,3 @@ class TargetWriter(Protocol):
 
     def abandon(self) -> None:
         """Remove an unfinished file and release everything. After `finish` it only releases."""
-
-
-class RejectedRecord(NamedTuple):
-    """What is kept of one rejected booking, without the booking itself."""
-
-    booking_id: Any
-    """The booking's `_id` as decoded, or None."""
-
-    reason: str
-    """The first reason, under which it is counted."""
-
-    reasons: frozenset[str]
-    """All of them."""
-
-    details: tuple[str, ...] = ()
-    """For each fault the field and what was found there, for people."""
-
-    decision: str | None = None
-    """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
-
-    session: bytes | None = None
-    """With a decision: the session that was kept, BSON; None if an earlier version made the record."""
-
-
-class RejectedRecords(Protocol):
-    """The rejected bookings of one source and target, as a migration kept them; they are read, never written.
-
-    A booking is known by its bytes. The records are read when the first of them is asked for.
-
-    Raises:
-        UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: they cannot be read (any method).
-    """
-
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports."""
-
-    def find(self, booking: bytes) -> RejectedRecord | None:
-        """Return the record of a booking of exactly these bytes that was not claimed yet, or None."""
-
-    def claim(self, booking: bytes) -> RejectedRecord | None:
-        """Return what `find` does, and claim it: bookings without `_id` may be equal, and each of them needs a record of its own."""
-
-    def unclaimed(self) -> Iterator[RejectedRecord]:
-        """Yield the records that have not been claimed, in an order that is the same each time."""
-
-    def close(self) -> None:
-        """Release files, cursors and connections. May be called twice."""

@@ -1,27 +1,53 @@
 """Targets that write nothing: what a migration would find there, and what it would be refused for.
 
 A `PreviewTarget` stands where a target stands, so the very same engine runs over it. A collection's reading calls go
-through to it and its writing calls end here. A file is compared with what would be written (`file_preview`). Refusals
+through to it and its writing calls end here; a file is compared with what would be written (`files.target`). Refusals
 are collected instead of raised: the report of a dry-run lists all of them, and everything else too.
+
+Every client document is tried out with the validator and the unique indexes of the collection that it would go to: a sample
+shows what a condition does to all documents, but not what it does to few. Keys are kept on disk, so that memory does not grow
+with the documents.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from sqlite3 import Connection as Database
+from typing import TYPE_CHECKING, Any, Protocol
 
-from booking_migrate.bson.document import read_fields
+from typing_extensions import override
+
+from booking_migrate.bson.document import read_fields, value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import Refused, WriteFailed
-from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files.preview import ComparedFile, ComparedRejects, DiscardedOutput, FilePreview
-from booking_migrate.stores.open import STREAM_REJECTS, last_part, rejects_beside
-from booking_migrate.stores.open_destination import open_destination
-from booking_migrate.stores.places import CollectionPlace, FileFormat, Place, StreamPlace
+from booking_migrate.stores.connection import Connection, open_destination
+from booking_migrate.stores.destination import (
+    PlaceFinding,
+    Verdict,
+    enforced_validator,
+    equal_values_finding,
+    lone_unique_field,
+    refusal_of,
+    validator_finding,
+)
+from booking_migrate.stores.files.target import FilePreview, FileRejects, PreviewOutput, PreviewRejects
+from booking_migrate.stores.places import (
+    CollectionPlace,
+    FileFormat,
+    Place,
+    StreamPlace,
+    last_part,
+    rejects_beside,
+)
 from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
-from booking_migrate.stores.rejects import FileRejects, RejectsKeeper
-from booking_migrate.stores.spool import disk_failures, open_scratch
-from booking_migrate.stores.trial import Trial
+from booking_migrate.stores.rejects import RejectsKeeper
+from booking_migrate.stores.scratch import disk_failures, open_scratch
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoDestination
+    from booking_migrate.stores.mongo.target import MongoTarget
 
 
 class PreviewTarget(TargetWriter, Protocol):
@@ -31,67 +57,25 @@ class PreviewTarget(TargetWriter, Protocol):
         """Return what a migration into this target would be refused for; complete after `finish`."""
 
 
-class ReadableTarget(Protocol):
-    """What a preview asks of a target: the reading part of `TargetWriter`, and a check."""
-
-    @property
-    def name(self) -> str:
-        """Return what to call the target in messages and reports."""
-
-    @property
-    def can_store(self) -> CanHold:
-        """Return the check whether the target can hold a document."""
-
-    def check(self) -> None:
-        """Refuse what `TargetWriter.prepare` would refuse, without writing anything.
-
-        Raises:
-            Refused: it would be refused.
-        """
-
-    def scan_client_documents(self) -> Iterator[bytes]:
-        """Yield the client documents that the target holds already."""
-
-    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """Yield the client documents that the target holds already for these `clientId` values."""
-
-
-class EmptyTarget:
-    """A collection on a server that is not known yet; taken as empty."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def can_store(self) -> CanHold:
-        """Return the check of a collection, which holds every BSON document."""
-        return stores_any_bson
-
-    def check(self) -> None:
-        """Do nothing: an empty collection is accepted."""
-
-    def scan_client_documents(self) -> Iterator[bytes]:
-        """Return an empty iterator."""
-        return iter(())
-
-    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Return an empty iterator."""
-        return iter(())
-
-
-class ReadOnlyTarget:
-    """A collection that is only read; see `PreviewTarget`."""
+class CollectionPreview(PreviewTarget):
+    """A collection that is only read."""
 
     def __init__(
-        self, real: ReadableTarget, rejects: RejectsKeeper, open_trial: Callable[[], Trial] | None = None
+        self,
+        name: str,
+        rejects: RejectsKeeper,
+        real: "MongoTarget | None" = None,
+        open_trial: "Callable[[], Trial] | None" = None,
     ) -> None:
         """Take the parts.
 
         Args:
-            real: the target that a migration would write.
+            name: the collection's name.
             rejects: who gets the rejected bookings.
+            real: the target that a migration would write; None: the server is not known, and the collection taken as empty.
             open_trial: makes what tries documents out; None: the server is not known.
         """
+        self._name = name
         self._open_trial = open_trial
         self._trial: Trial | None = None
         self._real = real
@@ -101,48 +85,55 @@ class ReadOnlyTarget:
         self._changed = False
 
     @property
+    @override
     def name(self) -> str:
-        """Return the real target's name."""
-        return self._real.name
+        return self._name
 
     @property
+    @override
     def rejects_name(self) -> str:
-        """Return where the rejected bookings go."""
         return self._rejects.name
 
+    @override
     def refusals(self) -> Sequence[Refused]:
-        """Return the refusals of the check and of the trial; complete after `finish`."""
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
 
     @property
+    @override
     def can_store(self) -> CanHold:
-        """Return the check whether the target can hold a document."""
-        return self._real.can_store
+        # A collection holds every BSON document.
+        return stores_any_bson
 
+    @override
     def prepare(self) -> None:
-        """Check the real target; no index is made."""
+        # The real target is checked, and no index is made.
         self._rejects.prepare()
         try:
-            self._real.check()
+            if self._real is not None:
+                self._real.check()
         except Refused as refusal:
             self._refusals.append(refusal)
             return
         if self._open_trial is not None:
             self._trial = self._open_trial()
 
+    @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        """Yield the client documents that the target holds already."""
-        return self._real.scan_client_documents()
+        return iter(()) if self._real is None else self._real.scan_client_documents()
 
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """Yield the target's client documents of these clients, with joined documents in place of their parts."""
-        return self._joined.instead_of(self._real.find_client_documents(client_ids))
+        # Joined documents stand in place of their parts.
+        there = iter(()) if self._real is None else self._real.find_client_documents(client_ids)
+        return self._joined.instead_of(there)
 
-    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:  # noqa: ARG002 - the port's signature
-        """Keep the joined document, for look-ups."""
+    @override
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        # The joined document is kept for look-ups.
         self._joined.add(changed.after)
         self._changed = True
 
+    @override
     def write(
         self,
         new: Sequence[bytes],
@@ -150,20 +141,20 @@ class ReadOnlyTarget:
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """Try the documents out and drop them; the rejected bookings go where the user asked for them."""
+        # Documents are tried out and dropped; the rejected bookings go where the user asked for them.
         self._changed |= bool(new or changed or removed)
         if self._trial is not None:
             self._trial.write(new, changed)
         for rejection in rejected:
             self._rejects.add(rejection)
 
+    @override
     def finish(self) -> bool:
-        """Return whether a migration would change the collection."""
         self._rejects.finish()
         return self._changed
 
+    @override
     def abandon(self) -> None:
-        """Abandon the rejected bookings and close everything."""
         self._rejects.abandon()
         self._joined.close()
         if self._trial is not None:
@@ -205,68 +196,143 @@ def _client_key(raw: bytes) -> bytes:
     return sort_key(read_fields(raw)["clientId"])
 
 
-class DroppedRejects:
-    """Rejected bookings that were not asked for."""
+class Trial:
+    """What the server would refuse of the documents of a run."""
 
-    name = ""
+    def __init__(self, place: "MongoDestination") -> None:
+        """Take the collection; its indexes and options are looked at now, and nothing is written.
 
-    def prepare(self) -> None:
-        """Do nothing."""
+        Raises:
+            ConnectionProblem, NotPermitted: the server does not say.
+        """
+        facts = place.facts()
+        self._place = place
+        self._validator = None if facts is None else enforced_validator(facts.options)
+        self._verdict: Verdict | None = Verdict()
+        indexes = () if facts is None else facts.indexes
+        fields = ((index, lone_unique_field(index)) for index in indexes)
+        self._keys = [_Keys(place, index, name) for index, name in fields if name is not None]
 
-    def add(self, rejected: Rejection) -> None:
-        """Drop it."""
+    def write(self, new: Sequence[bytes], changed: Sequence[Replacement]) -> None:
+        """Try out documents that would be written together."""
+        documents = [*new, *(change.after for change in changed)]
+        if not documents:
+            return
+        if self._validator is not None and self._verdict is not None:
+            matching = self._place.matching(self._validator, documents)
+            self._verdict = None if matching is None else self._verdict.after(documents, matching)
+        for keys in self._keys:
+            keys.write(documents)
 
-    def flush(self) -> None:
-        """Do nothing."""
+    def refusals(self) -> Sequence[Refused]:
+        """Return what a migration would be refused for."""
+        findings = [finding for keys in self._keys if (finding := keys.finding()) is not None]
+        if self._validator is not None and self._verdict is not None and self._verdict.refused:
+            findings.append(validator_finding(self._place.name, self._validator, self._verdict))
+        refusal = refusal_of(self._place.name, findings)
+        return () if refusal is None else (refusal,)
 
-    def finish(self) -> bool:
-        """Return False: nothing is written."""
-        return False
-
-    def abandon(self) -> None:
-        """Do nothing: no file is open."""
+    def close(self) -> None:
+        """Delete what is on disk."""
+        for keys in self._keys:
+            keys.close()
 
 
-class OptionalRejects:
-    """Rejected bookings in a file; if it cannot be written, the dry-run continues without it."""
+@dataclass(slots=True)
+class _Keys:
+    """The values of one field that is unique, of all documents so far."""
 
-    def __init__(self, keeper: RejectsKeeper, on_loss: Callable[[WriteFailed], None]) -> None:
+    place: "MongoDestination"
+    index: Mapping[str, Any]
+    name: str
+    doubled: int = 0
+    sample: str = ""
+    _database: Database = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._database = open_scratch("CREATE TABLE key (value BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def write(self, documents: Sequence[bytes]) -> None:
+        name = self.name.encode()
+        is_sparse = bool(self.index.get("sparse"))
+        values = {sort_key(value_in(raw, b"_id")): value_in(raw, name) for raw in documents}
+        there = {
+            sort_key(value_in(raw, name))
+            for raw in self.place.holding(self.name, list(values.values()))
+            if sort_key(value_in(raw, b"_id")) not in values
+        }
+        for value in values.values():
+            if value is None and is_sparse:
+                continue
+            key = sort_key(value)
+            with disk_failures():
+                inserted = self._database.execute("INSERT OR IGNORE INTO key VALUES (?)", (key,)).rowcount
+            if not inserted or key in there:
+                self.doubled += 1
+                self.sample = self.sample or display_id(value)
+
+    def finding(self) -> PlaceFinding | None:
+        """Return what is to be said about the index; None if no value came twice."""
+        if not self.doubled:
+            return None
+        return equal_values_finding(self.place.name, self.index, self.doubled, f"{self.name} {self.sample}")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class OptionalRejects(RejectsKeeper):
+    """Rejected bookings in a file, if they were asked for; if it cannot be written, the dry-run may continue without it."""
+
+    def __init__(
+        self, keeper: RejectsKeeper | None = None, on_loss: Callable[[WriteFailed], None] | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            keeper: the file; None: the bookings are dropped.
+            on_loss: is called if the file cannot be written; None: that ends the dry-run.
+        """
         self._keeper = keeper
         self._on_loss = on_loss
         self._is_lost = False
 
     @property
+    @override
     def name(self) -> str:
-        """Return the file's path."""
-        return self._keeper.name
+        return "" if self._keeper is None else self._keeper.name
 
+    @override
     def prepare(self) -> None:
-        """Prepare the file."""
-        self._keeper.prepare()
+        if self._keeper is not None:
+            self._keeper.prepare()
 
+    @override
     def add(self, rejected: Rejection) -> None:
-        """Add a booking, as long as the file can be written."""
-        self._try(lambda: self._keeper.add(rejected))
+        self._try(lambda keeper: keeper.add(rejected))
 
+    @override
     def flush(self) -> None:
-        """End a batch, as long as the file can be written."""
-        self._try(self._keeper.flush)
+        self._try(lambda keeper: keeper.flush())
 
     def finish(self) -> bool:
         """Publish the file, if it can be written; return False, since a migration would not change it."""
-        self._try(self._keeper.finish)
+        self._try(lambda keeper: keeper.finish())
         return False
 
+    @override
     def abandon(self) -> None:
-        """Abandon the file."""
-        self._keeper.abandon()
+        if self._keeper is not None:
+            self._keeper.abandon()
 
-    def _try(self, action: Callable[[], object]) -> None:
-        if self._is_lost:
+    def _try(self, action: Callable[[RejectsKeeper], object]) -> None:
+        if self._keeper is None or self._is_lost:
             return
         try:
-            action()
+            action(self._keeper)
         except WriteFailed as error:
+            if self._on_loss is None:
+                raise
             self._is_lost = True
             self._keeper.abandon()
             self._on_loss(error)
@@ -281,7 +347,7 @@ def open_preview(
     reject_file: Path | None,
     on_loss: Callable[[WriteFailed], None] | None = None,
 ) -> PreviewTarget:
-    """Open a target for a dry-run, as `locate.open_target` does for a migration.
+    """Open a target for a dry-run, as `open.open_target` does for a migration.
 
     Args:
         place: the target.
@@ -295,32 +361,29 @@ def open_preview(
         MissingUri, BadConfiguration: the connection string cannot be used.
     """
     source, target = last_part(source_name), last_part(place.name)
-    chosen: RejectsKeeper = DroppedRejects()
+    chosen = OptionalRejects()
     if reject_file is not None:
         file = FileRejects(reject_file, source=source, target=target, overwrite=True)
-        chosen = file if on_loss is None else OptionalRejects(file, on_loss)
+        chosen = OptionalRejects(file, on_loss)
     if isinstance(place, CollectionPlace):
-        return _read_only(place, connection, chosen, source_name)
+        return _open_collection(place.name, connection, chosen, source_name)
+    beside = rejects_beside(place)
+    kept = PreviewRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
     if isinstance(place, StreamPlace):
-        beside, output = STREAM_REJECTS, DiscardedOutput()
-        kept = ComparedRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
-        return FilePreview(place.name, FileFormat.JSON_LINES, output, kept)
-    kept = ComparedRejects(
-        rejects_beside(place), source=source, target=target, overwrite=overwrite, also=chosen
-    )
-    compared = ComparedFile(place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+        return FilePreview(place.name, FileFormat.JSON_LINES, PreviewOutput(place.name, None), kept)
+    compared = PreviewOutput(place.name, place.path, compressed=place.gzip, overwrite=overwrite)
     return FilePreview(place.name, place.format, compared, kept)
 
 
-def _read_only(
-    place: CollectionPlace, connection: Connection, rejects: RejectsKeeper, source_name: str
-) -> ReadOnlyTarget:
+def _open_collection(
+    name: str, connection: Connection, rejects: RejectsKeeper, source_name: str
+) -> CollectionPreview:
     if not connection.is_given:
-        return ReadOnlyTarget(EmptyTarget(place.name), rejects)
-    collection = connection.collection(place.name)
+        return CollectionPreview(name, rejects)
+    collection = connection.collection(name)
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415 - the driver is slow to import
 
     def open_trial() -> Trial:
-        return Trial(open_destination(connection, place.name, source_name))
+        return Trial(open_destination(connection, name, source_name))
 
-    return ReadOnlyTarget(MongoTarget(collection, DroppedRejects()), rejects, open_trial)
+    return CollectionPreview(name, rejects, MongoTarget(collection, OptionalRejects()), open_trial)

@@ -5,36 +5,36 @@ the same records, in whatever order they come.
 """
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+import json
+from collections.abc import Callable, Iterable, Iterator
+from sqlite3 import Connection as Database
 from typing import Any, NamedTuple, Protocol
 
 from bson import encode
 from bson.binary import Binary
-from typing_extensions import override
 
 from booking_migrate.bson.document import (
     MAXIMUM_DEPTH,
+    Document,
     Element,
+    MalformedBson,
     depth,
     element_of,
+    elements,
+    read_fields,
+    read_value,
     wrap,
     write_fields,
 )
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Fault, Rejection
-from booking_migrate.errors import TargetHoldsOther
-from booking_migrate.stores.files.atomic import (
-    Output,
-    check_usable,
-    holds_something,
-    open_output,
-    write_failures,
-)
-from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
-from booking_migrate.stores.spool import disk_failures, open_scratch
+from booking_migrate.stores.files.extended_json import survives_extended_json
+from booking_migrate.stores.scratch import disk_failures, open_scratch
 
-_DOCUMENT = 0x03
+_DOCUMENT, _BINARY = 0x03, 0x05
+_BINARY_HEAD = 5
+"""A binary's length and subtype."""
+
 _ABSENT_ID = b""
 
 
@@ -178,53 +178,159 @@ def _text(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-class FileRejects(RejectsKeeper):
-    """Rejected bookings in a file of canonical Extended JSON lines, sorted. No rejects, no file."""
+class RejectedRecord(NamedTuple):
+    """What is kept of one rejected booking, without the booking itself."""
 
-    def __init__(self, path: Path, *, source: str, target: str, overwrite: bool) -> None:
-        self._path = path
-        self._overwrite = overwrite
-        self._ledger = Ledger(source, target)
-        self._output: Output | None = None
+    booking_id: Any
+    """The booking's `_id` as decoded, or None."""
 
-    @property
-    def name(self) -> str:
-        """Return the file's path."""
-        return str(self._path)
+    reason: str
+    """The first reason, under which it is counted."""
 
-    @override
-    def prepare(self) -> None:
-        check_usable(self.name, self._path)
+    reasons: frozenset[str]
+    """All of them."""
 
-    @override
-    def add(self, rejected: Rejection) -> None:
-        self._ledger.add(rejected)
+    details: tuple[str, ...] = ()
+    """For each fault the field and what was found there, for people."""
 
-    def flush(self) -> None:
-        """Do nothing: the file is written in `finish`."""
+    decision: str | None = None
+    """The decision by which the session of a conflicting booking was kept; None if the booking is rejected."""
 
-    @override
-    def finish(self) -> bool:
-        # The file appears here, whole.
-        if not len(self._ledger):
-            return self._remove_stale()
-        self._output = open_output(self.name, self._path, compressed=False, overwrite=self._overwrite)
-        for record in self._ledger.sorted_records():
-            self._output.write(to_json(record).encode() + b"\n")
-        self._output.seal()
-        return self._output.publish()
+    session: bytes | None = None
+    """With a decision: the session that was kept, BSON; None if an earlier version made the record."""
 
-    @override
-    def abandon(self) -> None:
-        if self._output:
-            self._output.abandon()
-        self._ledger.close()
 
-    def _remove_stale(self) -> bool:
-        with write_failures(self.name):
-            if not holds_something(self._path):
-                return False
-            if not self._overwrite:
-                raise TargetHoldsOther(self.name)
-            self._path.unlink()
-        return True
+class RejectedRecords:
+    """The rejected bookings of one source and target, as a migration kept them; they are read, never written.
+
+    A booking is known by its bytes. The records are read when the first of them is asked for, and put on disk: a migration
+    may have rejected every booking of its source, and memory must not grow.
+
+    Raises:
+        UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: they cannot be read (any method).
+    """
+
+    def __init__(self, name: str, read: Callable[[], Iterable[bytes]]) -> None:
+        """Take the parts; nothing is read yet.
+
+        Args:
+            name: what to call the place.
+            read: yields the records as raw BSON.
+        """
+        self.name = name
+        self._read = read
+        self._database: Database | None = None
+
+    def find(self, booking: bytes) -> RejectedRecord | None:
+        """Return the first record of these bytes that was not claimed yet, or None."""
+        found = self._find(booking)
+        return None if found is None else found[1]
+
+    def claim(self, booking: bytes) -> RejectedRecord | None:
+        """Return what `find` does, and claim it: bookings without `_id` may be equal, and each of them needs a record of its own."""
+        found = self._find(booking)
+        if found is None:
+            return None
+        with disk_failures():
+            self._filled().execute("UPDATE record SET claimed = 1 WHERE position = ?", (found[0],))
+        return found[1]
+
+    def unclaimed(self) -> Iterator[RejectedRecord]:
+        """Yield the records that have not been claimed, in the order in which they were read."""
+        with disk_failures():
+            for booking_id, reasons, session in self._filled().execute(
+                "SELECT booking_id, reasons, session FROM record WHERE NOT claimed ORDER BY position"
+            ):
+                yield _read_record(booking_id, reasons, session)
+
+    def close(self) -> None:
+        """Close the database of records. May be called twice."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _find(self, booking: bytes) -> tuple[int, RejectedRecord] | None:
+        with disk_failures():
+            row = (
+                self._filled()
+                .execute(
+                    "SELECT position, booking_id, reasons, session FROM record "
+                    "WHERE digest = ? AND booking = ? AND NOT claimed ORDER BY position LIMIT 1",
+                    (hashlib.sha256(booking).digest(), booking),
+                )
+                .fetchone()
+            )
+        return None if row is None else (row[0], _read_record(*row[1:]))
+
+    def _filled(self) -> Database:
+        if self._database is None:
+            database = open_scratch(
+                "CREATE TABLE record (position INTEGER PRIMARY KEY, digest BLOB, booking BLOB, booking_id BLOB, "
+                "reasons TEXT, session BLOB, claimed INTEGER DEFAULT 0); CREATE INDEX by_digest ON record (digest);"
+            )
+            try:
+                with disk_failures():
+                    database.execute("BEGIN")
+                    database.executemany(
+                        "INSERT INTO record (digest, booking, booking_id, reasons, session) "
+                        "VALUES (?, ?, ?, ?, ?)",
+                        map(_row, self._read()),
+                    )
+                    database.execute("COMMIT")
+            except BaseException:
+                database.close()
+                raise
+            self._database = database
+        return self._database
+
+
+def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
+    """Return what is kept of a record; one without a booking in it is never claimed."""
+    parts = {part.name: part for part in elements(raw)}
+    booking = _document(parts.get(b"booking"))
+    identity = _identity(booking)
+    fields = read_fields(raw)
+    return (
+        hashlib.sha256(booking).digest(),
+        booking,
+        identity,
+        json.dumps([_reasons(fields), _details(fields), fields.get("decision")], default=str),
+        _document(parts[b"session"]) if b"session" in parts else None,
+    )
+
+
+def _identity(booking: bytes) -> bytes:
+    """Return the element `_id`, or nothing: what stands in a record need not be a booking any more."""
+    try:
+        return next((part.raw for part in elements(booking) if part.name == b"_id"), b"")
+    except MalformedBson:
+        return b""
+
+
+def _document(part: Element | None) -> bytes:
+    if part is None:
+        return b""
+    if part.kind == _BINARY:
+        return part.value[_BINARY_HEAD:]
+    return part.value if part.kind == _DOCUMENT else b""
+
+
+def _faults(fields: Document) -> list[Document]:
+    faults = fields.get("faults")
+    return [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
+
+
+def _reasons(fields: Document) -> list[str]:
+    listed = [fault.get("reason") for fault in _faults(fields)]
+    return [str(reason) for reason in (fields.get("reason"), *listed)]
+
+
+def _details(fields: Document) -> list[str]:
+    return [f"{fault.get('field') or 'the booking'}: {fault.get('detail')}" for fault in _faults(fields)]
+
+
+def _read_record(identity: bytes, texts: str, session: bytes | None) -> RejectedRecord:
+    (first, *others), details, decision = json.loads(texts)
+    kind, _, rest = identity.partition(b"_id\x00")
+    booking_id: Any = read_value(Element(kind[0], b"_id", rest)) if identity else None
+    return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision, session)

@@ -14,16 +14,11 @@ from booking_migrate.bson.document import Element, read_fields, unescaped
 from booking_migrate.bson.format import read_shown_text
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import BookingNotFound
-from booking_migrate.stores.files.extended_json import DocumentParser, NotADocument
+from booking_migrate.stores.files.extended_json import DocumentParser
+from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat
-from booking_migrate.stores.ports import (
-    ComparedReader,
-    DocumentReader,
-    Duplicate,
-    RejectedRecord,
-    RejectedRecords,
-    ScannedDocument,
-)
+from booking_migrate.stores.ports import ComparedReader, DocumentReader, Duplicate, ScannedDocument
+from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.client_check import ClientCheck
 from booking_migrate.verify.expected import PeopleLookup
 from booking_migrate.verify.join import (

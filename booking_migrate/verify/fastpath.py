@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bson import encode
 from bson.datetime_ms import DatetimeMS
@@ -39,9 +39,7 @@ from booking_migrate.bson.layout import (
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
-from booking_migrate.stores.blocks import DocumentBlock, join, split
-from booking_migrate.stores.chunks import cuts
-from booking_migrate.stores.partitions import Partitioned, RemoteChunk
+from booking_migrate.stores.chunks import DocumentBlock, cuts, join, split
 from booking_migrate.stores.ports import Duplicate, ScannedDocument, stores_any_bson
 from booking_migrate.verify.expected import DROPPED
 from booking_migrate.verify.join import (
@@ -59,6 +57,9 @@ from booking_migrate.verify.rules import (
     total_spent,
 )
 
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reader import ClientRanges, RemoteRange
+
 RANGE_DOCUMENTS = 5000
 """The bookings that are read together."""
 
@@ -71,8 +72,8 @@ _UNFIT = frozenset({"sessions", *RESERVED})
 class RangePair(NamedTuple):
     """The same range of clients on both sides."""
 
-    source: RemoteChunk
-    target: RemoteChunk
+    source: "RemoteRange"
+    target: "RemoteRange"
 
 
 class RangeResult(NamedTuple):
@@ -94,7 +95,7 @@ class RangeResult(NamedTuple):
     """The clients that were not read yet, if the range is very large."""
 
 
-def range_pairs(source: Partitioned, target: Partitioned) -> Iterator[RangePair]:
+def range_pairs(source: "ClientRanges", target: "ClientRanges") -> Iterator[RangePair]:
     """Yield all ranges of the source, each with what the target has of the same clients."""
     for clients in source.ranges(RANGE_DOCUMENTS):
         chunks = (side.chunk(clients, RANGE_DOCUMENTS) for side in (source, target))
@@ -144,7 +145,7 @@ def _scanned(block: DocumentBlock, number: int) -> ScannedDocument:
     return ScannedDocument(block.document(number), block.duplicates.get(number, Duplicate.NONE))
 
 
-def _read_whole(chunk: RemoteChunk | None) -> Iterator[DocumentBlock]:
+def _read_whole(chunk: "RemoteRange | None") -> Iterator[DocumentBlock]:
     while chunk is not None:
         block, chunk = chunk.read()
         yield block

@@ -13,7 +13,8 @@ from booking_migrate.bson.document import read_value
 from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
-from booking_migrate.stores.ports import ComparedReader, RejectedRecord, RejectedRecords
+from booking_migrate.stores.ports import ComparedReader
+from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup, needs_people
 from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument

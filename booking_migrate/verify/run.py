@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from secrets import SystemRandom
+from typing import TYPE_CHECKING
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
-from booking_migrate.stores.blocks import unpack
-from booking_migrate.stores.notes import identity_of
-from booking_migrate.stores.partitions import Partitioned
-from booking_migrate.stores.ports import ComparedReader, DocumentReader, RejectedRecords
+from booking_migrate.stores.chunks import unpack
+from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.ports import ComparedReader, DocumentReader
+from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup
 from booking_migrate.verify.fastpath import FastPath, RangeResult, check_range, range_pairs
@@ -30,6 +31,9 @@ from booking_migrate.verify.outcome import (
     VerificationPlan,
 )
 from booking_migrate.verify.reconcile import Recheck, Reconciler
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reader import ClientRanges
 
 _BATCHES_PER_WORKER = 2
 """The batches under way for each worker: enough to keep it busy, and no more in memory."""
@@ -195,7 +199,7 @@ class _Run:
         return pair_clients(self._source.scan_by_client(), target)
 
     def _declined_pairs(
-        self, source: Partitioned, target: Partitioned, pool: WorkerPool
+        self, source: "ClientRanges", target: "ClientRanges", pool: WorkerPool
     ) -> Iterator[ClientPair]:
         """Yield all clients but the flat ones that the workers find to be as they must be; those are only counted."""
         below = with_first_checked(unpack(target.scan_below()), self._refuse_old_shape)
@@ -225,7 +229,9 @@ class _Run:
             yield pair
 
 
-def _partitioned(source: ComparedReader, target: ComparedReader) -> tuple[Partitioned, Partitioned] | None:
+def _partitioned(
+    source: ComparedReader, target: ComparedReader
+) -> "tuple[ClientRanges, ClientRanges] | None":
     """Return both sides in ranges of clients; None if one of them cannot be read that way."""
     ours = source.cut()
     theirs = None if ours is None else target.cut()

@@ -17,8 +17,7 @@ from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import FlatClients, FlatRules
-from booking_migrate.stores.blocks import pack
-from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.chunks import pack, whole_clients
 from booking_migrate.stores.ports import ScannedDocument
 from tests.benchmarks.data import CLIENT, bookings
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pymongo.synchronous.topology import Topology
 
-from booking_migrate.stores.mongo import connection_string
+from booking_migrate.stores.mongo import connection
 from tests.cli.conftest import Run, RunProcess
 from tests.support.booking_lines import SOUND
 from tests.support.server import Server
@@ -241,7 +241,7 @@ def test_a_server_that_is_away_is_not_waited_for(
 
 def test_an_srv_name_without_its_module(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module that is missing is named, with the command that installs it."""
-    monkeypatch.setattr(connection_string, "find_spec", lambda name: None if name == "dns" else object())
+    monkeypatch.setattr(connection, "find_spec", lambda name: None if name == "dns" else object())
     ended = run("status", env={"MONGODB_URI": "mongodb+srv://example.invalid/shop"})
 
     assert 10 == ended.exit_code, ended.output

@@ -7,9 +7,9 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from booking_migrate.bson.document import write_fields
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.journal import BEFORE, RANGES, RUNS, MongoJournal
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote
 from tests.support.server import Server
 
 FEW = 5

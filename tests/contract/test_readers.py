@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.blocks import unpack
+from booking_migrate.stores.chunks import unpack
 from booking_migrate.stores.ports import DocumentReader, Duplicate
 from tests.support.bson_samples import deprecated_documents, ordinary_documents
 from tests.support.readers import (

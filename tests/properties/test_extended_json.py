@@ -18,12 +18,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.stores.files.extended_json import (
-    DocumentParser,
-    NotADocument,
-    survives_extended_json,
-    to_json,
-)
+from booking_migrate.stores.files.extended_json import DocumentParser, survives_extended_json, to_json
+from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat
 
 QUICK = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])

@@ -21,7 +21,7 @@ from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.build import BuiltClients, FlatClients, FlatRules, object_id_of_client
 from booking_migrate.migrate.counts import MigrationCounts
-from booking_migrate.stores.blocks import split
+from booking_migrate.stores.chunks import split
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import a_booking, raw
 

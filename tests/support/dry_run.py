@@ -15,7 +15,7 @@ from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import open_preview
-from booking_migrate.stores.scratchpad import DiskScratchpad
+from booking_migrate.stores.scratch import Scratchpad
 
 
 def dry_run(
@@ -42,7 +42,7 @@ def dry_run(
         if in_database:
             inspector = MongoInspector(connection.collection(source))
             around = inspect_surroundings(inspector, source, target, ["users", "experts"])
-        scratchpad = opened.enter_context(closing(DiskScratchpad()))
+        scratchpad = opened.enter_context(closing(Scratchpad()))
         return look(
             MigrationPlan(**plan),
             read(source),

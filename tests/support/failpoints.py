@@ -17,8 +17,9 @@ from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.undo import _Undo
-from booking_migrate.stores.files.sidecar import Sidecar
+from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.files.target import FileTarget
+from booking_migrate.stores.journal import NoteKind, RangeNote
 from booking_migrate.stores.mongo import in_place_units
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.in_place import MongoInPlace
@@ -28,7 +29,6 @@ from booking_migrate.stores.mongo.restoration import MongoRestored
 from booking_migrate.stores.mongo.target import MongoTarget
 from booking_migrate.stores.mongo.undo import MongoUndo
 from booking_migrate.stores.mongo.write_block import BlockingLive
-from booking_migrate.stores.notes import NoteKind, RangeNote
 
 
 class Step(Enum):

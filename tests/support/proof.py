@@ -19,8 +19,13 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.mongo.client_index import has_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
-from booking_migrate.stores.open import Connection, open_reader, open_target, parse_place
-from booking_migrate.stores.rejects_reader import open_rejected_records
+from booking_migrate.stores.open import (
+    Connection,
+    open_reader,
+    open_rejected_records,
+    open_target,
+    parse_place,
+)
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
 
 Document = dict[str, Any]

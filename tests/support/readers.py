@@ -10,7 +10,7 @@ from bson import decode, encode
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.stores.blocks import DocumentBlock, pack
+from booking_migrate.stores.chunks import DocumentBlock, pack
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document

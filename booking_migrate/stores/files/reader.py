@@ -1,21 +1,208 @@
-"""A file, or standard input, as a `DocumentReader`: its format's reader, sorted by a `Spool`."""
+"""A file, or standard input, as a `DocumentReader`: read by its format's reader, and sorted on disk by a `Spool`.
 
-from collections.abc import Iterator, Sequence
+A BSON file has documents one after the other, as mongodump writes them (https://bsonspec.org/spec.html). One of them is *broken*
+when its lengths are wrong. What a value means is not judged here: invalid UTF-8 and deprecated types are legal in files that
+servers have written.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, BinaryIO, assert_never
 
+from bson import decode
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.objectid import ObjectId
 from typing_extensions import override
 
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.stores.blocks import Chunk, pack
-from booking_migrate.stores.chunks import whole_clients
-from booking_migrate.stores.files.bson_dump import read_dump
-from booking_migrate.stores.files.json_files import is_pretty_printed, read_array, read_lines
-from booking_migrate.stores.files.opening import FileDocument, open_input
-from booking_migrate.stores.files.recognition import check_content, looked_ahead
-from booking_migrate.stores.people import HoldsPeople
+from booking_migrate.bson.document import CODEC, Document, MalformedBson, check_structure, elements
+from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.errors import BrokenDocument
+from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
+from booking_migrate.stores.chunks import Chunk, pack, whole_clients
+from booking_migrate.stores.files.extended_json import is_pretty_printed, read_array, read_lines
+from booking_migrate.stores.files.opening import (
+    LARGEST_DOCUMENT,
+    FileDocument,
+    check_content,
+    looked_ahead,
+    open_input,
+)
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
-from booking_migrate.stores.ports import ComparedReader, ScannedDocument
-from booking_migrate.stores.spool import Spool
+from booking_migrate.stores.ports import ComparedReader, Duplicate, ScannedDocument
+from booking_migrate.stores.readers import HoldsPeople
+from booking_migrate.stores.scratch import disk_failures, open_scratch
+
+_LENGTH = struct.Struct("<i")
+_SMALLEST = 5
+_REPORT_EVERY = 5000
+_EXACT_KEYS = frozenset({ObjectId, str, int, Int64})
+"""Types whose decoded value has the key of its bytes; other decoded values may stand for a deprecated type."""
+
+_MARKS = {None: Duplicate.NONE, 1: Duplicate.COPY, 2: Duplicate.CONFLICT}
+_COPY, _CONFLICT = 1, 2
+
+
+class Spool:
+    """The documents of one file, in client order and with their duplicates marked."""
+
+    def __init__(self) -> None:
+        # The raw document comes last, so that the keys are read without it.
+        self._database = open_scratch(
+            "CREATE TABLE document (position INTEGER PRIMARY KEY, id BLOB, client BLOB, grouped INTEGER, raw BLOB);"
+            "CREATE TABLE mark (position INTEGER PRIMARY KEY, mark INTEGER);"
+        )
+        self.count = 0
+        """How many documents there are."""
+
+    def fill(self, documents: Iterable[FileDocument], report: Callable[[int], None]) -> None:
+        """Take all documents of a file; called once.
+
+        Args:
+            documents: the documents in the file's order.
+            report: called now and then with the number of documents since its last call.
+        """
+        with disk_failures():
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "INSERT INTO document (id, client, grouped, raw) VALUES (?, ?, ?, ?)",
+                self._rows(documents, report),
+            )
+            self._database.execute("CREATE INDEX by_id ON document (id) WHERE id IS NOT NULL")
+            self._mark_duplicates()
+            self._database.execute("COMMIT")
+
+    def _rows(
+        self, documents: Iterable[FileDocument], report: Callable[[int], None]
+    ) -> Iterator[tuple[bytes | None, bytes, bool, bytes]]:
+        reported = 0
+        for document in documents:
+            yield _row(document)
+            self.count += 1
+            if self.count - reported >= _REPORT_EVERY:
+                report(self.count - reported)
+                reported = self.count
+        report(self.count - reported)
+
+    def _mark_duplicates(self) -> None:
+        groups = self._database.execute(
+            "SELECT id FROM document WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1"
+        )
+        for (key,) in groups:
+            (distinct,) = self._database.execute(
+                "SELECT count(*) FROM document WHERE id = ? AND raw <> "
+                "(SELECT raw FROM document WHERE id = ? ORDER BY position LIMIT 1)",
+                (key, key),
+            ).fetchone()
+            if distinct:
+                self._database.execute(
+                    "INSERT INTO mark SELECT position, ? FROM document WHERE id = ?", (_CONFLICT, key)
+                )
+            else:
+                self._database.execute(
+                    "INSERT INTO mark SELECT position, ? FROM document WHERE id = ? ORDER BY position "
+                    "LIMIT -1 OFFSET 1",
+                    (_COPY, key),
+                )
+
+    def scan(self) -> Iterator[ScannedDocument]:
+        """Yield all documents by client, then as they stood in the file."""
+        for raw, mark in self._select(
+            "raw, mark FROM document LEFT JOIN mark USING (position) ORDER BY client, position"
+        ):
+            yield ScannedDocument(raw, _MARKS[mark])
+
+    def scan_grouped(self) -> Iterator[bytes]:
+        """Yield the documents with a field `sessions` that are not marked as duplicates, in the same order."""
+        for (raw,) in self._select(
+            "raw FROM document LEFT JOIN mark USING (position) "
+            "WHERE grouped AND mark IS NULL ORDER BY client, position"
+        ):
+            yield raw
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the last document of each of these `_id` values that there is."""
+        for value in ids:
+            for (raw,) in self._select(
+                "raw FROM document WHERE id = ? ORDER BY position DESC LIMIT 1", sort_key(value)
+            ):
+                yield raw
+
+    def conflicting(self) -> Iterator[bytes]:
+        """Yield the first document of each `_id` that several documents with other bytes have."""
+        for (raw,) in self._select(
+            "raw FROM document WHERE position IN (SELECT min(position) FROM document "
+            "JOIN mark USING (position) WHERE mark = ? GROUP BY id) ORDER BY position",
+            _CONFLICT,
+        ):
+            yield raw
+
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the documents of these clients. It reads all keys: for a question now and then, not for a scan."""
+        for value in client_ids:
+            for (raw,) in self._select(
+                "raw FROM document WHERE client = ? ORDER BY position", sort_key(value)
+            ):
+                yield raw
+
+    def _select(self, query: str, *values: Any) -> Iterator[Any]:
+        with disk_failures():
+            yield from self._database.execute(f"SELECT {query}", values)
+
+    def close(self) -> None:
+        """Close the file on disk."""
+        self._database.close()
+
+
+def _row(document: FileDocument) -> tuple[bytes | None, bytes, bool, bytes]:
+    raw, fields = document
+    if fields is not None:
+        client, document_id = fields.get("clientId"), fields.get("_id")
+        if type(client) in _EXACT_KEYS and type(document_id) in _EXACT_KEYS:
+            return sort_key(document_id), sort_key(client), "sessions" in fields, raw
+    # Of a name that occurs twice the last value counts, as in `read_fields`.
+    by_name = {element.name: element for element in elements(raw)}
+    client_element, id_element = by_name.get(b"clientId"), by_name.get(b"_id")
+    return (
+        element_key(id_element) if id_element else None,
+        element_key(client_element) if client_element else b"",
+        b"sessions" in by_name,
+        raw,
+    )
+
+
+def read_dump(stream: BinaryIO, name: str) -> Iterator[FileDocument]:
+    """Yield the documents of a BSON file.
+
+    Raises:
+        BrokenDocument: with the position of the first byte that is wrong, counted from 0.
+    """
+    position = 0
+    while head := stream.read(_LENGTH.size):
+        if len(head) < _LENGTH.size:
+            raise BrokenDocument(name, f"byte {position}", "the file ends within a document")
+        (length,) = _LENGTH.unpack(head)
+        if not _SMALLEST <= length <= LARGEST_DOCUMENT:
+            raise BrokenDocument(name, f"byte {position}", f"no BSON document is {length} bytes long")
+        raw = head + stream.read(length - _LENGTH.size)
+        if len(raw) < length:
+            raise BrokenDocument(name, f"byte {position}", "the file ends within a document")
+        try:
+            yield FileDocument(raw, _decode(raw))
+        except MalformedBson as error:
+            raise BrokenDocument(name, f"byte {position + error.position}", error.problem) from None
+        position += length
+
+
+def _decode(raw: bytes) -> Document | None:
+    """Return the document's fields, or None for one that is sound but that Python cannot hold."""
+    try:
+        return decode(raw, CODEC)
+    except (BSONError, ValueError, OverflowError, RecursionError):
+        check_structure(raw)
+        return None
 
 
 class FileReader(HoldsPeople, ComparedReader):
@@ -115,46 +302,11 @@ class FileReader(HoldsPeople, ComparedReader):
         assert_never(file_format)
 
 
-class AbsentReader:
-    """A place that does not exist and need not: it has no documents."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def check(self) -> None:
-        """Do nothing: an absent place is accepted."""
-
-    def estimate_count(self) -> int | None:
-        """Return 0."""
-        return 0
-
-    def scan_by_client(self) -> Iterator[ScannedDocument]:
-        """Return an empty iterator."""
-        return iter(())
-
-    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port's signature
-        """Return an empty iterator."""
-        return iter(())
-
-    def scan_client_documents(self) -> Iterator[bytes]:
-        """Return an empty iterator."""
-        return iter(())
-
-    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Return an empty iterator."""
-        return iter(())
-
-    @property
-    def is_live(self) -> bool:
-        """Return False: a place that is created later is read when the command is run again."""
-        return False
-
-    def cut(self) -> None:
-        """Return None: an absent place has no ranges of clients."""
-
-    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
-        """Return an empty iterator."""
-        return iter(())
-
-    def close(self) -> None:
-        """Do nothing: no resource is open."""
+def read_extended_json(path: Path) -> Iterator[bytes]:
+    """Yield the documents of a file of Extended JSON lines that this program wrote; none if it does not exist."""
+    if not path.exists():
+        return
+    place = FilePlace(str(path), FileFormat.JSON_LINES)
+    with closing(FileReader(place, JsonFormat.EXTENDED, NullListener())) as reader:
+        for scanned in reader.scan_by_client():
+            yield scanned.raw

@@ -1,4 +1,4 @@
-"""The type wrappers of Extended JSON: which JSON objects are one, and the BSON value that each of them stands for.
+"""JSON objects as they stand in a text, and the type wrappers of Extended JSON: the BSON value that each stands for.
 
 The rules are those of the specification (https://github.com/mongodb/specifications, extended-json): an object below the
 top level that has a wrapper's key must have exactly the wrapper's keys, with values of its types. Anything else with
@@ -10,6 +10,7 @@ mongodb-extended-json-v1) are read too: dates in milliseconds, ``$binary`` besid
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -27,12 +28,10 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from booking_migrate.stores.files.json_objects import JsonObject, NotADocument, finite, named
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-_HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
+HEX_ID = re.compile(r"[0-9a-fA-F]{24}")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _DOUBLE = re.compile(r"(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL = re.compile(
@@ -47,6 +46,58 @@ _LEGACY_SUBTYPE = re.compile(r"(?:[fF]{6}(?=[89a-fA-F]))?[0-9a-fA-F]{1,2}")
 """Old versions of mongoexport sign-extend the subtypes from 80 on."""
 
 _REGEX_OPTIONS = "ilmsux"
+
+_LONGEST_PATH = 200
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class NotADocument(ValueError):
+    """A JSON text that is not a document; the message says why and where, and quotes no value."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self._problem = problem
+        self._path: list[str | int] = []
+
+    def within(self, part: str | int) -> None:
+        """Note the field or the position in an array that the problem is in, from the inside out."""
+        self._path.append(part)
+
+    def __str__(self) -> str:
+        if not self._path:
+            return self._problem
+        path = "$" + "".join(map(_step, reversed(self._path)))
+        return f"{path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + '...'}: {self._problem}"
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _PLAIN_NAME.fullmatch(part) else f"[{json.dumps(part)}]"
+
+
+class JsonObject(list[tuple[str, Any]]):
+    """A JSON object as it stands: names and values in order, an array being a list. See `type_wrappers.Values`."""
+
+
+def named(pairs: JsonObject) -> dict[str, Any]:
+    """Return the object as a dict. JSON readers silently keep one of two equal names, which would lose a value.
+
+    Raises:
+        NotADocument: a name occurs twice.
+    """
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise NotADocument("a field name occurs twice in one object")
+    return fields
+
+
+def finite(text: str) -> float | None:
+    """Return the double nearest to a decimal number, or None if only infinity or zero would be near one that is neither."""
+    number = float(text)
+    if number - number != 0 or (number == 0 and re.search(r"[1-9]", re.split("[eE]", text, maxsplit=1)[0])):
+        return None
+    return number
 
 
 def wrappers_in(value: Any) -> Iterator[str]:
@@ -177,7 +228,7 @@ def _text(name: str, fields: Mapping[str, Any], pattern: re.Pattern[str], expect
 
 
 def _read_oid(fields: Mapping[str, Any], _values: Values) -> ObjectId:
-    return ObjectId(_text("$oid", fields, _HEX_ID, "a string of 24 hex digits"))
+    return ObjectId(_text("$oid", fields, HEX_ID, "a string of 24 hex digits"))
 
 
 def _whole(name: str, fields: Mapping[str, Any], bits: int) -> int:
@@ -233,6 +284,11 @@ def _read_date(fields: Mapping[str, Any], _values: Values) -> DatetimeMS:
     return DatetimeMS(moment)
 
 
+def milliseconds(moment: datetime) -> int:
+    """Return the milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
 def _moment(text: str) -> int | None:
     """Return the milliseconds since 1970 that an ISO 8601 text means, or None."""
     match = _DATE.fullmatch(text)
@@ -243,7 +299,7 @@ def _moment(text: str) -> int | None:
         moment = datetime.fromisoformat(seconds + zone)
     except ValueError:
         return None
-    return (moment - _EPOCH) // _MILLISECOND + int((fraction or "").ljust(3, "0"))
+    return milliseconds(moment) + int((fraction or "").ljust(3, "0"))
 
 
 def _read_binary(fields: Mapping[str, Any], _values: Values) -> bytes | Binary:
@@ -334,7 +390,7 @@ def _is_pointer(value: Any) -> bool:
 def _is_object_id(pairs: JsonObject) -> bool:
     fields = dict(pairs)
     text = fields.get("$oid")
-    return len(pairs) == len(fields) == 1 and type(text) is str and bool(_HEX_ID.fullmatch(text))
+    return len(pairs) == len(fields) == 1 and type(text) is str and bool(HEX_ID.fullmatch(text))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Values], Any]] = {

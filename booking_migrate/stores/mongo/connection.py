@@ -1,20 +1,35 @@
-"""One client for a run, and the collections behind it."""
+"""One client for a run, the collections behind it, and what is wrong with a connection string.
+
+That is found before the driver acts on the string, and without quoting a secret.
+"""
 
 import atexit
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
+from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 from pymongo.errors import ConfigurationError, InvalidName, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.synchronous import monitor
+from pymongo.uri_parser import parse_uri
 
 from booking_migrate.bson.document import CODEC, Document
-from booking_migrate.errors import BadConfiguration, MissingUri, NotThePrimary
-from booking_migrate.stores.mongo.connection_string import ENCODING_HINT, parse, tls_problem
+from booking_migrate.errors import (
+    AuthenticationModuleMissing,
+    BadConfiguration,
+    MissingUri,
+    NotThePrimary,
+    SrvModuleMissing,
+)
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.retry import majority_written, with_retry
 
@@ -28,6 +43,24 @@ TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, unicode_decode_error
 
 _SELECTION_TIMEOUT = 5000
 """How long to look for a server unless the connection string says otherwise, in milliseconds."""
+
+_SRV = "mongodb+srv://"
+_PLAIN = "mongodb://"
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SECRET_OPTIONS = frozenset({"tlscertificatekeyfilepassword", "authmechanismproperties"})
+_TLS_FILES = {
+    "tlscafile": "tlsCAFile",
+    "tlscertificatekeyfile": "tlsCertificateKeyFile",
+    "tlscrlfile": "tlsCRLFile",
+}
+_MODULES = {
+    "MONGODB-AWS": (("pymongo_auth_aws",), "aws"),
+    "GSSAPI": (("kerberos", "winkerberos"), "gssapi"),
+}
+"""Which modules an authentication mechanism needs, any one of them, and the driver's extra that brings them."""
+
+ENCODING_HINT = "Percent-encode the user name and the password: @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25."
+_FORM_HINT = "A connection string has the form mongodb://HOST:PORT/DATABASE?OPTION=VALUE."
 
 
 def make_client(uri: str) -> MongoClient[Document]:
@@ -163,3 +196,157 @@ def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str
             waits=waits,
         )
         return next(iter(listed), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionString:
+    """A connection string that can be used."""
+
+    database: str | None
+    warnings: tuple[str, ...]
+    """What the driver will ignore, one sentence each."""
+
+
+def parse(uri: str) -> ConnectionString:
+    """Take a connection string apart and check each of its options.
+
+    Raises:
+        BadConfiguration: it cannot be parsed, or an option has an impossible value.
+        AuthenticationModuleMissing: it names an authentication mechanism whose module is not installed.
+        SrvModuleMissing: it has an SRV name, and the module that resolves it is not installed.
+    """
+    _check_encoding(uri)
+    # The scheme with +srv would ask a name server, which neither the database's name nor the options depend on.
+    plain = uri.replace(_SRV, _PLAIN, 1)
+    options = list(_options(plain))
+    try:
+        database = parse_uri(plain.partition("?")[0], validate=False, warn=False)["database"]
+    except (PyMongoError, ValueError) as error:
+        # The driver quotes parts of a string that it cannot take apart, and with them perhaps the password.
+        if "@" in uri:
+            raise BadConfiguration("--uri", "no valid connection string", ENCODING_HINT) from None
+        raise BadConfiguration(
+            "--uri", f"no valid connection string: {_sentence(error)}", _FORM_HINT
+        ) from None
+    complaints = _check_options(options, is_srv=uri.startswith(_SRV))
+    _check_modules(options)
+    if uri.startswith(_SRV) and find_spec("dns") is None:
+        raise SrvModuleMissing
+    return ConnectionString(database, tuple(complaints))
+
+
+def tls_problem(uri: str, error: Exception) -> BadConfiguration:
+    """Return our error for TLS files that can be read and are not valid."""
+    names = [_TLS_FILES[name.lower()] for name, _ in _options(uri) if name.lower() in _TLS_FILES]
+    reason = _sentence(error)
+    return BadConfiguration(
+        "--uri",
+        f"the driver cannot use {' and '.join(names) or 'the TLS options'}: {reason}",
+        "Name PEM files: the certificates of the authority in tlsCAFile, key and certificate in tlsCertificateKeyFile.",
+    )
+
+
+def _check_encoding(uri: str) -> None:
+    """Refuse a string in which it is not certain where the password ends, before anything of it is used."""
+    scheme, _, rest = uri.partition("://")
+    if scheme not in ("mongodb", "mongodb+srv"):
+        # Without the scheme, nothing says which part is the password.
+        raise BadConfiguration(
+            "--uri", "no valid connection string: it does not begin with mongodb://", _FORM_HINT
+        )
+    end = re.search(r"[/?]", rest)
+    authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    user_info, at, _ = authority.rpartition("@")
+    is_ambiguous = (
+        "@" in user_info
+        or user_info.count(":") > 1
+        or _BARE_PERCENT.search(user_info)
+        or (at and re.search(r"[\[\]#\s]", user_info))
+        or "@" in tail.partition("?")[0]
+        # An option's value may hold an @, a password behind a ? does as well: only names and values that are right pass.
+        or ("@" in tail and _are_wrong(_options(uri)))
+    )
+    if is_ambiguous:
+        raise BadConfiguration(
+            "--uri",
+            "the user name or the password in the connection string is not percent-encoded",
+            ENCODING_HINT,
+        )
+
+
+def _are_wrong(options: Iterator[tuple[str, str]]) -> bool:
+    try:
+        return any(True for _ in _check_options(list(options), is_srv=True))
+    except BadConfiguration:
+        return True
+
+
+def _options(uri: str) -> Iterator[tuple[str, str]]:
+    query = uri.partition("?")[2]
+    for pair in re.split("[&;]", query) if query else ():
+        name, is_pair, value = pair.partition("=")
+        if not is_pair or not name or not value:
+            named = "" if "@" in uri or not name else f" {name!r}"
+            raise BadConfiguration(
+                "--uri", f"the option{named} in the connection string has no value", _FORM_HINT
+            )
+        yield name, value
+
+
+def _check_options(options: list[tuple[str, str]], *, is_srv: bool) -> list[str]:
+    """Check the options one by one, since the driver says of a wrong one neither its name nor that it is ignored.
+
+    Returns:
+        One sentence for each option that is not known or not available.
+    """
+    complaints = []
+    for name, value in options:
+        if is_srv and name.lower().startswith("srv"):
+            continue
+        if name.lower() not in URI_OPTIONS_VALIDATOR_MAP:
+            near = get_close_matches(name.lower(), URI_OPTIONS_VALIDATOR_MAP, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            complaints.append(f"unknown option {name!r} in the connection string is ignored{meant}")
+            continue
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                parse_uri(f"{_PLAIN}host/?{name}={value}", validate=True, warn=False)
+            except OSError as error:
+                raise _unreadable(name, value, error) from None
+            except (PyMongoError, ValueError, TypeError) as error:
+                reason = "" if name.lower() in _SECRET_OPTIONS else f": {_sentence(error)}"
+                raise BadConfiguration(
+                    "--uri",
+                    f"the option {name} in the connection string has an impossible value{reason}",
+                    f"Correct {name}, or leave it out.",
+                ) from None
+        complaints += [f"the option {name} in the connection string: {warning.message}" for warning in said]
+    return complaints
+
+
+def _unreadable(name: str, path: str, error: OSError) -> BadConfiguration:
+    try:
+        with Path(path).open("rb"):
+            reason = _sentence(error)
+    except OSError as cause:
+        reason = cause.strerror or type(cause).__name__
+    return BadConfiguration(
+        "--uri",
+        f"{name}: {path} cannot be read: {reason}",
+        f"Correct the path in {name}, or make the file readable.",
+    )
+
+
+def _check_modules(options: list[tuple[str, str]]) -> None:
+    for name, value in options:
+        modules, extra = _MODULES.get(value if name.lower() == "authmechanism" else "", ((), ""))
+        if modules and not any(find_spec(module) for module in modules):
+            raise AuthenticationModuleMissing(value, modules[0], extra)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the driver's reason without its advice, its error numbers and the line of its C source."""
+    text = getattr(error, "strerror", None) or str(error)
+    text = re.sub(r"\s*\(_ssl\.c:\d+\)|\[(?:Errno -?\d+|[A-Z0-9_]+(?:: \w+)?)\]\s*", "", text)
+    return text.partition(" Hint: ")[0].strip(" .") or type(error).__name__

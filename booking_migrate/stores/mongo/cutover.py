@@ -33,12 +33,12 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.client_index import client_index_name, drop_index, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import (
     reading,
     server_text,
     writing,
 )
+from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.majority import await_majority, build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, insert_absent, same_version
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry

@@ -24,10 +24,10 @@ from booking_migrate.stores.mongo.client_index import (
     make_index,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import read, reading, translated, write
 from booking_migrate.stores.mongo.in_place_scan import waiting
 from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction, transact
+from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects

@@ -13,8 +13,7 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.blocks import Chunk, pack, split
-from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection

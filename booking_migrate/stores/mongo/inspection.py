@@ -1,34 +1,43 @@
-"""A database as a `DatabaseInspector`: commands that only read (MongoDB manual, reference/command)."""
+"""What is looked at of a database and its collections, with commands that only read (MongoDB manual, reference/command)."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
-from typing_extensions import override
 
-from booking_migrate.bson.document import Document
-from booking_migrate.stores.blocks import split
-from booking_migrate.stores.destination import Destination
-from booking_migrate.stores.inspection import (
+from booking_migrate.bson.document import Document, value_in
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.chunks import split
+from booking_migrate.stores.destination import (
     CollectionFacts,
-    DatabaseInspector,
     Disk,
     IndexFacts,
+    PlaceFacts,
     Privilege,
     ServerFacts,
     Topology,
 )
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
-from booking_migrate.stores.mongo.destination import MongoDestination, find_ends
 from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 
 _OPLOG = "oplog.rs"
 
+_COMMAND_BYTES = 12 * 1024 * 1024
+"""Of documents in one command, which has MongoDB's limit on documents too."""
 
-class MongoInspector(DatabaseInspector):
-    """Looks at the database of a collection; see `DatabaseInspector` for the promises."""
+_UNTOLD = frozenset({13, 40324})
+"""The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
+
+
+class MongoInspector:
+    """Looks at the database of a collection, and needs no more than the built-in role `read` on it.
+
+    What the user may not know comes as None, never as an error.
+    """
 
     def __init__(self, anchor: DriverCollection) -> None:
         """Take any collection of the database; it need not exist."""
@@ -36,12 +45,16 @@ class MongoInspector(DatabaseInspector):
         self._database = anchor.database.with_options(codec_options=DECODED)
 
     @property
-    @override
     def database(self) -> str:
+        """Return the database's name."""
         return self._database.name
 
-    @override
     def server(self) -> ServerFacts:
+        """Return what the server is.
+
+        Raises:
+            ConnectionProblem: it cannot be reached.
+        """
         with reading(self._anchor):
             hello = self._database.command("hello")
             version = self._database.command("buildInfo")["version"]
@@ -49,8 +62,8 @@ class MongoInspector(DatabaseInspector):
             return ServerFacts(version, Topology.SHARDED)
         return ServerFacts(version, Topology.REPLICA_SET if "setName" in hello else Topology.STANDALONE)
 
-    @override
     def collection(self, name: str) -> CollectionFacts | None:
+        """Return what the server says about a collection; None if it does not exist."""
         collection = self._database[name]
         listed = describe(collection, waits=False)
         if listed is None:
@@ -72,8 +85,8 @@ class MongoInspector(DatabaseInspector):
             options=listed.get("options", {}),
         )
 
-    @override
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
+        """Return the names of the collections that hold data, but for the known ones and the server's own, sorted."""
         with reading(self._anchor):
             listed = list(self._database.list_collections(authorizedCollections=True))
         return sorted(
@@ -84,23 +97,26 @@ class MongoInspector(DatabaseInspector):
             and not each["name"].startswith(("system.", "booking_migrate_"))
         )
 
-    @override
     def sample(self, name: str, size: int) -> Iterator[bytes]:
+        """Yield so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
         with reading(self._database[name]):
             for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
                 # The driver's annotation says document; what comes is the bytes of a whole batch.
                 yield from split(cast("bytes", batch)).documents()
 
-    @override
     def ends(self, name: str, count: int) -> Sequence[bytes]:
+        """Return the first and the last so many documents of a collection in the order of `_id`, each once."""
         return find_ends(self._anchor.database[name], count)
 
-    @override
-    def destination(self, name: str) -> Destination:
+    def destination(self, name: str) -> "MongoDestination":
+        """Return a collection as a place that client documents are written to."""
         return MongoDestination(self._anchor.database[name], self._anchor)
 
-    @override
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
+        """Return those of these privileges that the user lacks; None if the server does not say.
+
+        Without a login the server does not check privileges, and none is missing.
+        """
         status = self._told("connectionStatus", 1, showPrivileges=True)
         if status is None:
             return None
@@ -110,15 +126,15 @@ class MongoInspector(DatabaseInspector):
         granted = known["authenticatedUserPrivileges"]
         return tuple(one for one in wanted if not any(self._covers(grant, one) for grant in granted))
 
-    @override
     def disk(self) -> Disk | None:
+        """Return the file system of the server's data; None if the server does not say."""
         statistics = self._told("dbStats", 1) or {}
         if "fsTotalSize" not in statistics:
             return None
         return Disk(int(statistics["fsTotalSize"]), int(statistics["fsUsedSize"]))
 
-    @override
     def oplog_seconds(self) -> float | None:
+        """Return how far back the oplog reaches; None if the user may not read it, or the server does not have one."""
         local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
         oplog = local[_OPLOG]
         with reading(self._anchor):
@@ -130,8 +146,8 @@ class MongoInspector(DatabaseInspector):
         times = [end["ts"].time for end in ends if end is not None]
         return float(times[-1] - times[0]) if times else None
 
-    @override
     def members_without_majority(self) -> Sequence[str]:
+        """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""
         members = members_of(self._database.client)
         return () if can_acknowledge(members) else tuple(map(str, members))
 
@@ -173,3 +189,133 @@ class MongoInspector(DatabaseInspector):
 
 def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
+
+
+class MongoDestination:
+    """A collection that client documents are to be written to; here it is only read.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server does not say (any method).
+    """
+
+    def __init__(self, collection: DriverCollection, beside: DriverCollection | None = None) -> None:
+        """Take the collection.
+
+        Args:
+            collection: the place.
+            beside: another collection that the user may read, for users who may read single collections only.
+        """
+        self._collection = collection
+        self._beside = beside
+        self._facts: PlaceFacts | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._collection.name
+
+    def facts(self) -> PlaceFacts | None:
+        """Return its options and indexes; None if it does not exist."""
+        # A view has neither indexes nor documents of its own.
+        listed = describe(self._collection, waits=False)
+        if listed is None or listed["type"] != "collection":
+            return None
+        with reading(self._collection):
+            indexes = with_retry(lambda: list(self._collection.list_indexes()))
+        self._facts = PlaceFacts(listed.get("options", {}), indexes)
+        return self._facts
+
+    def matching(self, condition: Mapping[str, Any], documents: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Return those of some documents, which need not be in it, that meet a query as the collection would compare them.
+
+        None if the server cannot evaluate it.
+        """
+        # The server compares by the collection's default collation, as it does on a write.
+        options = self._facts.options if self._facts is not None else {}
+        collation = options.get("collation", {"locale": "simple"})
+        matching: set[bytes] = set()
+        with reading(self._collection):
+            for group in _groups(documents):
+                found = self._matching_ids(condition, group, collation)
+                if found is None:
+                    return None
+                matching.update(found)
+        return [raw for raw in documents if _key(raw) in matching]
+
+    def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
+        """Return its documents that have one of these values in a field, with `_id` and the field at least."""
+        with reading(self._collection):
+            return with_retry(
+                lambda: list(find_raw(self._collection, any_of(field, values), fields={"_id": 1, field: 1}))
+            )
+
+    def _matching_ids(
+        self, condition: Mapping[str, Any], documents: Sequence[bytes], collation: Mapping[str, Any]
+    ) -> set[bytes] | None:
+        tried_out: list[Mapping[str, Any]] = [{"$match": condition}, {"$project": {"_id": 1}}]
+        listed = [{"$literal": as_driver_document(raw)} for raw in documents]
+        database = self._collection.database
+        try:
+            return with_retry(
+                lambda: _ids(database.aggregate([{"$documents": listed}, *tried_out], collation=collation))
+            )
+        except OperationFailure as error:
+            if error.code not in _UNTOLD:
+                raise
+        # A user who may read a collection may have the server compute documents from its content.
+        made: list[Mapping[str, Any]] = [
+            {"$limit": 1},
+            {"$project": {"_id": 0, "made": listed}},
+            {"$unwind": "$made"},
+            {"$replaceRoot": {"newRoot": "$made"}},
+        ]
+        for readable in (self._collection, self._beside):
+            if readable is not None and readable.find_one({}, {"_id": 1}) is not None:
+                return _ids(readable.aggregate([*made, *tried_out], collation=collation))
+        return None
+
+
+def _ids(found: Iterable[Mapping[str, Any]]) -> set[bytes]:
+    return {sort_key(each["_id"]) for each in found}
+
+
+def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
+    """Return the first and the last so many documents of a collection in the order of `_id`, each once.
+
+    They are of both generations, where there are two, and cost nothing that grows with the collection.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
+    """
+    found: dict[bytes, bytes] = {}
+    # This may be the first contact: where no server answers, waiting for one does not help.
+    if describe(collection, waits=False) is None:
+        return ()
+    with reading(collection):
+        for direction in (1, -1):
+            for attempt in attempts():
+                with attempt:
+                    cursor = collection.find_raw_batches({}, sort=[("_id", direction)], limit=count)
+                    # The driver's annotation says document; what comes is the bytes of a whole batch.
+                    raws = [
+                        raw for batch in cast("Iterable[bytes]", cursor) for raw in split(batch).documents()
+                    ]
+            found.update((_key(raw), raw) for raw in raws)
+    return list(found.values())
+
+
+def _key(raw: bytes) -> bytes:
+    return sort_key(value_in(raw, b"_id"))
+
+
+def _groups(documents: Sequence[bytes]) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for raw in documents:
+        if group and size + len(raw) > _COMMAND_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(raw)
+        size += len(raw)
+    if group:
+        yield group

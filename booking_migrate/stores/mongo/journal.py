@@ -15,12 +15,19 @@ from pymongo.collection import Collection
 from typing_extensions import override
 
 from booking_migrate.errors import JournalTooNew, NoRun
-from booking_migrate.stores.journal import JOURNAL_VERSION, RunJournal, RunRecord, RunState
+from booking_migrate.stores.journal import (
+    JOURNAL_VERSION,
+    DocumentNote,
+    NoteKind,
+    RangeNote,
+    RunJournal,
+    RunRecord,
+    RunState,
+)
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.retry import attempts, with_retry
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"

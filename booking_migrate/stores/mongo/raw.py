@@ -9,7 +9,7 @@ from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError
 
 from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap
-from booking_migrate.stores.blocks import split
+from booking_migrate.stores.chunks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import is_on, read, write_failure, writing
 from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, is_transient, with_retry

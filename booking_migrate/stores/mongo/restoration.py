@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
 from booking_migrate.stores.cutover import IndexNote, RestoredCollection
+from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     has_same_hash,
@@ -22,7 +23,6 @@ from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.successor_indexes import written
-from booking_migrate.stores.notes import identity_of
 
 _DUPLICATE_KEY = 11000
 _GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})

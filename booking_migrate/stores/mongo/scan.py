@@ -13,10 +13,12 @@ from typing import Any, cast
 
 from booking_migrate.bson.document import Element, elements, value_in
 from booking_migrate.bson.order import element_key
-from booking_migrate.stores.blocks import DocumentBlock, split
+from booking_migrate.stores.chunks import DocumentBlock, split
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before
 from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.ports import ScannedDocument
 
 _BATCH_SIZE = 1000
 _AHEAD = 10
@@ -229,3 +231,31 @@ def _client_of(raw: bytes) -> Element:
 
 def _identity_of(raw: bytes) -> bytes:
     return next(each.raw for each in elements(raw) if each.name == b"_id")
+
+
+_PARTS = 1 << 20
+
+
+def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDocument]:
+    """Yield the documents of a share of the clients, in client order.
+
+    Args:
+        collection: where to look.
+        share: from 0 to 1.
+
+    Raises:
+        NotPermitted, ConnectionProblem, UnusablePlace: it cannot be read.
+    """
+    # The hash of hashed indexes and sharding (manual: operator/aggregation/toHashedIndexKey), so equal ids agree.
+    part = {"$abs": {"$mod": [{"$toHashedIndexKey": "$clientId"}, _PARTS]}}
+    chosen: list[dict[str, Any]] = [
+        {"$match": {"$expr": {"$lt": [part, share * _PARTS]}}},
+        {"$sort": {"clientId": 1}},
+    ]
+    with reading(collection):
+        cursor = collection.aggregate_raw_batches(chosen, collation=SIMPLE, allowDiskUse=True)
+        with cursor:
+            for batch in cursor:
+                # The driver's annotation says document; what comes is the bytes of a whole batch.
+                for raw in split(cast("bytes", batch)).documents():
+                    yield ScannedDocument(raw)

@@ -14,8 +14,7 @@ from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.events import Advanced, Event, PhaseEnded, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.stores.blocks import Chunk, pack
-from booking_migrate.stores.chunks import whole_clients
+from booking_migrate.stores.chunks import Chunk, pack, whole_clients
 from booking_migrate.stores.ports import CanHold, Replacement, ScannedDocument, stores_any_bson
 from tests.support.bookings import ABSENT, CLIENT, raw
 

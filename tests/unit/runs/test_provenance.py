@@ -7,7 +7,7 @@ import bson
 import pytest
 
 from booking_migrate.runs.provenance import predecessors
-from booking_migrate.stores.notes import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
 
 
 def document(version: str, document_id: int = 1) -> bytes:

@@ -4,7 +4,7 @@ import bson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booking_migrate.stores.blocks import block_of, join, pack, split, unpack
+from booking_migrate.stores.chunks import block_of, join, pack, split, unpack
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
 SCANNED = st.lists(

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.blocks import block_of, split
-from booking_migrate.stores.chunks import PIECE_BYTES, client_key, whole_clients
+from booking_migrate.stores.chunks import PIECE_BYTES, block_of, client_key, split, whole_clients
 from booking_migrate.stores.ports import ScannedDocument
 
 ABSENT = object()

@@ -12,7 +12,7 @@ from booking_migrate.errors import WriteFailed
 from booking_migrate.events import Advanced, Event, PhaseEnded, PhaseStarted
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader, parse_place
-from booking_migrate.stores.spool import open_scratch
+from booking_migrate.stores.scratch import open_scratch
 
 
 class Notes:

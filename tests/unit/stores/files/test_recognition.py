@@ -15,7 +15,7 @@ from bson import encode
 
 from booking_migrate.errors import BrokenDocument, Refused, UnusablePlace
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files.recognition import looked_ahead
+from booking_migrate.stores.files.opening import looked_ahead
 from booking_migrate.stores.open import open_reader, parse_place
 
 DOCUMENTS = [{"_id": number, "text": "čtyři"} for number in range(3)]

@@ -21,12 +21,8 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files.extended_json import (
-    DocumentParser,
-    NotADocument,
-    survives_extended_json,
-    to_json,
-)
+from booking_migrate.stores.files.extended_json import DocumentParser, survives_extended_json, to_json
+from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.open import JsonFormat, open_reader, parse_place
 
 HEX = "68b6134f8e21e1ae686349f7"

@@ -1,4 +1,4 @@
-"""Who is kept busy by two sessions at once."""
+"""What a dry-run remembers on disk: who is kept busy by two sessions at once, and whose id is text."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,15 +8,15 @@ from bson.objectid import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booking_migrate.stores import appointments as module
-from booking_migrate.stores.appointments import Appointment, AppointmentSpool, appointment_block, mark_of
+from booking_migrate.stores import scratch as module
+from booking_migrate.stores.scratch import Appointment, Scratchpad, appointment_block, mark_of
 
 Row = tuple[bytes, int, int, str]
 
 
 @pytest.fixture
-def spool() -> Iterator[AppointmentSpool]:
-    with closing(AppointmentSpool()) as empty:
+def scratchpad() -> Iterator[Scratchpad]:
+    with closing(Scratchpad()) as empty:
         yield empty
 
 
@@ -40,26 +40,28 @@ def spool() -> Iterator[AppointmentSpool]:
         ([(b"x", 0, 30, "a"), (b"x", 0, 30, "b"), (b"x", 0, 30, "c")], ["a", "b", "c"]),
     ],
 )
-def test_overlapping(spool: AppointmentSpool, appointments: list[Row], overlapping: list[str]) -> None:
+def test_overlapping(scratchpad: Scratchpad, appointments: list[Row], overlapping: list[str]) -> None:
     """Every appointment that overlaps another one of its expert is named once; touching is no overlap."""
-    spool.add(Appointment(mark_of(who), start, end, name) for who, start, end, name in appointments[::-1])
+    scratchpad.add_appointments(
+        Appointment(mark_of(who), start, end, name) for who, start, end, name in appointments[::-1]
+    )
 
-    assert (len(overlapping), tuple(overlapping[:2])) == spool.overlapping(2)
+    assert (len(overlapping), tuple(overlapping[:2])) == scratchpad.overlapping(2)
 
 
-def test_packed_and_other_appointments_meet(spool: AppointmentSpool) -> None:
+def test_packed_and_other_appointments_meet(scratchpad: Scratchpad) -> None:
     """Bookings with and without ObjectIds of their own keep the same expert busy, before 1970, too."""
     expert, other, booking = ObjectId(), ObjectId(), ObjectId()
     block = [(expert.binary, -30, 0, booking.binary), (other.binary, -30, 0, ObjectId().binary)]
-    spool.add_block(appointment_block(block))
-    spool.add([Appointment(mark_of(expert), -1, 30, "text")])
+    scratchpad.add_appointment_block(appointment_block(block))
+    scratchpad.add_appointments([Appointment(mark_of(expert), -1, 30, "text")])
 
-    assert (2, (str(booking), "text")) == spool.overlapping(5)
+    assert (2, (str(booking), "text")) == scratchpad.overlapping(5)
 
 
 @pytest.mark.parametrize("in_memory", [10**6, 10, 0])
 def test_very_many_appointments(
-    spool: AppointmentSpool, monkeypatch: pytest.MonkeyPatch, in_memory: int
+    scratchpad: Scratchpad, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
     """However many one expert has, and wherever they are sorted, each is found once."""
     monkeypatch.setattr(module, "_HELD", 100_000)
@@ -67,9 +69,9 @@ def test_very_many_appointments(
     count = 25_001
     rows = [(bytes(12), number, number + 2, number.to_bytes(12, "big")) for number in range(count)]
     for start in range(0, count, 700):
-        spool.add_block(appointment_block(rows[::-1][start : start + 700]))
+        scratchpad.add_appointment_block(appointment_block(rows[::-1][start : start + 700]))
 
-    assert (count, tuple(f"{number:024x}" for number in range(3))) == spool.overlapping(3)
+    assert (count, tuple(f"{number:024x}" for number in range(3))) == scratchpad.overlapping(3)
 
 
 @given(
@@ -96,6 +98,16 @@ def test_overlapping_as_compared_one_by_one(times: list[tuple[bytes, int, int]])
             for other in rows
         )
     ]
-    with closing(AppointmentSpool()) as spool:
-        spool.add_block(appointment_block(rows))
-        assert (len(expected), tuple(expected)) == spool.overlapping(len(rows))
+    with closing(Scratchpad()) as scratchpad:
+        scratchpad.add_appointment_block(appointment_block(rows))
+        assert (len(expected), tuple(expected)) == scratchpad.overlapping(len(rows))
+
+
+def test_text_clients(scratchpad: Scratchpad) -> None:
+    """Only what was noted down is known, however often."""
+    assert not scratchpad.has_text_client(b"one")
+
+    scratchpad.add_text_client(b"one")
+    scratchpad.add_text_client(b"one")
+
+    assert (True, False) == (scratchpad.has_text_client(b"one"), scratchpad.has_text_client(b"two"))

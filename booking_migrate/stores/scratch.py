@@ -1,13 +1,18 @@
-"""Who is kept busy by two sessions at once, found among any number of appointments.
+"""What must not be held in memory: private sqlite3 databases, and what a dry-run has to remember across clients.
+
+An empty file name makes sqlite3 create its file in the temporary directory (``TMPDIR``) and unlink it at once, so that
+nothing is left behind however the process ends. Journal and syncing are off: nothing here outlives the process.
 
 Appointments are records of one size that sort as bytes. They are dealt out to buckets by expert, and each bucket is sorted by
 itself: in memory, since very many of them are still few in each; on disk if they are not.
 """
 
 import heapq
+import sqlite3
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
@@ -15,7 +20,33 @@ from typing import Any, NamedTuple
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.spool import disk_failures, open_scratch
+from booking_migrate.errors import WriteFailed
+
+
+@contextmanager
+def disk_failures() -> Iterator[None]:
+    """Name the temporary directory when sqlite3 cannot write there.
+
+    Raises:
+        WriteFailed: the disk is full, or the temporary directory cannot be used.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise WriteFailed("the temporary directory (TMPDIR)", str(error)) from error
+
+
+def open_scratch(schema: str) -> sqlite3.Connection:
+    """Make a private database on disk that is gone when it is closed or when the process ends."""
+    with disk_failures():
+        # Used by one thread at a time, but not always by the same one: what is written is written on a thread of its own.
+        database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        database.executescript(
+            "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            "PRAGMA temp_store = FILE; PRAGMA cache_size = -16384; PRAGMA locking_mode = EXCLUSIVE;" + schema
+        )
+    return database
+
 
 _RECORD = struct.Struct(">12sQQ12s?")
 """Expert, start and end, with a bias, `_id` or the number of its text, and which of both."""
@@ -82,33 +113,48 @@ def appointment_block(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> 
     return {bucket: b"".join(records) for bucket, records in buckets.items()}
 
 
-class AppointmentSpool:
-    """Appointments on disk."""
+class Scratchpad:
+    """What a dry-run remembers across clients, on disk: who keeps which expert busy when, and whose id is text."""
 
     def __init__(self) -> None:
-        """Create the database without appointments."""
         self._database = open_scratch(
             "CREATE TABLE part (bucket INTEGER, records BLOB);"
             "CREATE INDEX by_bucket ON part (bucket);"
             "CREATE TABLE booking (number INTEGER PRIMARY KEY, text TEXT);"
             "CREATE TABLE record (record BLOB);"
             "CREATE TABLE number (number INTEGER PRIMARY KEY);"
+            "CREATE TABLE text_client (id BLOB PRIMARY KEY) WITHOUT ROWID;"
         )
         self._database.execute("BEGIN")
         self._database.executemany("INSERT INTO number VALUES (?)", ((number,) for number in range(_AT_ONCE)))
         self._held: defaultdict[int, list[bytes]] = defaultdict(list)
         self._size = 0
+        self._has_text_clients = False
 
-    def add(self, appointments: Iterable[Appointment]) -> None:
+    def add_text_client(self, object_id: bytes) -> None:
+        """Record that a client's id is text that spells this ObjectId."""
+        self._has_text_clients = True
+        with disk_failures():
+            self._database.execute("INSERT OR IGNORE INTO text_client VALUES (?)", (object_id,))
+
+    def has_text_client(self, object_id: bytes) -> bool:
+        """Return whether `add_text_client` was called for this ObjectId."""
+        if not self._has_text_clients:
+            return False
+        with disk_failures():
+            row = self._database.execute("SELECT 1 FROM text_client WHERE id = ?", (object_id,)).fetchone()
+        return row is not None
+
+    def add_appointments(self, appointments: Iterable[Appointment]) -> None:
         """Take appointments, in any order."""
         for expert, start, end, text in appointments:
             with disk_failures():
                 added = self._database.execute("INSERT INTO booking (text) VALUES (?)", (text,))
             booking = (added.lastrowid or 0).to_bytes(12, "big")
             record = _RECORD.pack(expert, start + _BIAS, end + _BIAS, booking, True)
-            self.add_block({expert[-1] % _BUCKETS: record})
+            self.add_appointment_block({expert[-1] % _BUCKETS: record})
 
-    def add_block(self, block: AppointmentBlock) -> None:
+    def add_appointment_block(self, block: AppointmentBlock) -> None:
         """Take appointments that `appointment_block` has packed, in any order."""
         for bucket, records in block.items():
             self._held[bucket].append(records)
