@@ -1,8 +1,8 @@
 """The expected outcome for one booking: its session, or the reasons why it has none; and the people looked up for it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import encode
 from bson.dbref import DBRef
@@ -33,7 +33,9 @@ from booking_migrate.verify.rules import ContractRules, SessionFacts, facts_of, 
 DROPPED = frozenset({"_id", "clientId", "clientUserId", "clientEmail", "__v"})
 """The fields of a booking that its session does not have."""
 
-_NULL_IS_ABSENT = frozenset({"expertUserId", "expertEmail"})
+_CLIENT, _EXPERT = ("clientUserId", "clientEmail"), ("expertUserId", "expertEmail")
+"""The fields that are looked up if they are absent or null."""
+
 _LEVELS_ABOVE = 2
 """A session stands two levels deep in its client document: in the array, in the document."""
 
@@ -45,8 +47,7 @@ _IDS_PER_QUERY = 1000
 _CACHED_PEOPLE = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """The fields of a user's document; None where it has none."""
 
     user_id: Any
@@ -95,10 +96,10 @@ class PeopleLookup:
             if not needs_people(document):
                 continue
             client_key = document.client_key
-            if client_key is not None and _lacks(fields, "clientUserId", "clientEmail"):
+            if client_key is not None and _lacks(fields, _CLIENT):
                 users[client_key] = document.client_id
             expert_id = fields.get("expertId")
-            if _lacks(fields, "expertUserId", "expertEmail") and has_kind(expert_id, Kind.IDENTIFIER):
+            if _lacks(fields, _EXPERT) and has_kind(expert_id, Kind.IDENTIFIER):
                 experts[sort_key(expert_id)] = expert_id
         if not users and not experts:
             return People()
@@ -125,12 +126,12 @@ class PeopleLookup:
 def needs_people(document: SourceDocument) -> bool:
     """Return whether a user or an expert must be looked up for a booking; null counts as absent."""
     fields = document.fields
-    lacks_any = _lacks(fields, "clientUserId", "clientEmail") or _lacks(fields, "expertUserId", "expertEmail")
+    lacks_any = _lacks(fields, _CLIENT) or _lacks(fields, _EXPERT)
     return lacks_any and not document.is_client_document
 
 
-def _lacks(fields: Document, user_id: str, email: str) -> bool:
-    return fields.get(user_id) is None or fields.get(email) is None
+def _lacks(fields: Document, names: tuple[str, str]) -> bool:
+    return any(fields.get(name) is None for name in names)
 
 
 def _found(reader: DocumentReader | None, ids: Sequence[Any]) -> Iterator[tuple[bytes, Document]]:
@@ -185,19 +186,18 @@ class Deriver:
         if facts.created is None and not {"createdAt", "updatedAt"} & fields.keys():
             broken.append(BrokenRule(Reason.CREATION_TIME_MISSING, "createdAt"))
         broken += self.contract.broken_by(fields)
-        client = _PersonFields(fields.get("clientUserId"), fields.get("clientEmail"))
-        if not client.are_complete:
+        own = {name: fields.get(name) for name in (*_CLIENT, *_EXPERT)}
+        if _lacks(fields, _CLIENT):
             user = people.user(document.client_id) if is_client_id(document.client_id) else None
-            broken += self._complete(client, user, "client", Reason.CLIENT_USER_NOT_FOUND)
-        expert = _PersonFields(fields.get("expertUserId"), fields.get("expertEmail"))
-        if not expert.are_complete and "expertId" in fields:
-            broken += self._complete_expert(expert, fields["expertId"], people)
+            broken += self._complete(own, _CLIENT, user, Reason.CLIENT_USER_NOT_FOUND)
+        if _lacks(fields, _EXPERT) and "expertId" in fields:
+            broken += self._complete_expert(own, fields["expertId"], people)
         if broken or facts.created is None:
             return Expected(document, tuple(broken), facts)
-        session = _session(document, expert, facts.created)
+        session = _session(document, own, facts.created)
         if not self._can_store(session):
             broken.append(BrokenRule(Reason.NOT_EXTENDED_JSON, None))
-        return Expected(document, tuple(broken), facts, session, client.user_id, client.email)
+        return Expected(document, tuple(broken), facts, session, own["clientUserId"], own["clientEmail"])
 
     def _faults_of_document(self, document: SourceDocument) -> list[BrokenRule]:
         fields, found = document.fields, []
@@ -219,57 +219,35 @@ class Deriver:
             found.append(BrokenRule(Reason.NESTED_TOO_DEEP, None))
         return found
 
-    def _complete_expert(self, expert: "_PersonFields", expert_id: Any, people: People) -> list[BrokenRule]:
+    def _complete_expert(self, own: dict[str, Any], expert_id: Any, people: People) -> list[BrokenRule]:
         key = sort_key(expert_id)
         if key not in people.experts:
             return [BrokenRule(Reason.EXPERT_NOT_FOUND, "expertId")]
         user_id = people.experts[key]
         user = None if user_id is None else people.user(user_id)
-        return self._complete(expert, user, "expert", Reason.EXPERT_USER_NOT_FOUND)
+        return self._complete(own, _EXPERT, user, Reason.EXPERT_USER_NOT_FOUND)
 
     def _complete(
-        self, fields: "_PersonFields", user: Person | None, role: str, not_found: Reason
+        self, own: dict[str, Any], names: tuple[str, str], user: Person | None, not_found: Reason
     ) -> list[BrokenRule]:
         """Fill in what is absent; what was looked up must keep the contract too."""
         broken = []
-        for name, own, theirs in (
-            ("user_id", f"{role}UserId", user and user.user_id),
-            ("email", f"{role}Email", user and user.email),
-        ):
-            if getattr(fields, name) is not None:
+        for name, theirs in zip(names, (None, None) if user is None else user, strict=True):
+            if own[name] is not None:
                 continue
-            if theirs is None:
-                broken.append(BrokenRule(not_found, own))
-                continue
-            setattr(fields, name, theirs)
-            fault = self.contract.broken_by_value(own, theirs)
+            fault: BrokenRule | None = BrokenRule(not_found, name)
+            if theirs is not None:
+                own[name] = theirs
+                fault = self.contract.broken_by_value(name, theirs)
             if fault is not None:
                 broken.append(fault)
         return broken
 
 
-@dataclass(slots=True)
-class _PersonFields:
-    """The two fields of a client or an expert that may have to be looked up."""
-
-    user_id: Any
-    email: Any
-
-    @property
-    def are_complete(self) -> bool:
-        return self.user_id is not None and self.email is not None
-
-
-def _session(document: SourceDocument, expert: _PersonFields, created: int) -> bytes:
+def _session(document: SourceDocument, own: Mapping[str, Any], created: int) -> bytes:
     fields = document.fields
-    added: dict[str, Any] = {}
-    if fields.get("expertUserId") is None:
-        added["expertUserId"] = expert.user_id
-    if fields.get("expertEmail") is None:
-        added["expertEmail"] = expert.email
-    for name in ("status", "paymentStatus"):
-        if name not in fields:
-            added[name] = _PENDING
+    added = {name: own[name] for name in _EXPERT if fields.get(name) is None}
+    added |= {name: _PENDING for name in ("status", "paymentStatus") if name not in fields}
     booking_id = document.booking_id
     identity = b"\x07sessionId\x00" + session_id(booking_id, created).binary
     legacy = (
@@ -286,7 +264,7 @@ def _body(document: SourceDocument) -> bytes:
         kept = {
             name: value
             for name, value in document.fields.items()
-            if name not in DROPPED and (value is not None or name not in _NULL_IS_ABSENT)
+            if name not in DROPPED and (value is not None or name not in _EXPERT)
         }
         return encode(kept, codec_options=CODEC)[4:-1]
     return b"".join(part.raw for part in elements(document.raw) if _is_kept(part))
@@ -294,4 +272,4 @@ def _body(document: SourceDocument) -> bytes:
 
 def _is_kept(part: Element) -> bool:
     name = part.name.decode("utf-8", "surrogateescape")
-    return name not in DROPPED and not (part.kind == _NULL and name in _NULL_IS_ABSENT)
+    return name not in DROPPED and not (part.kind == _NULL and name in _EXPERT)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 from bson.code import Code
+from typing_extensions import override
 
 from booking_migrate.bson.document import (
     ARRAY,
@@ -22,6 +23,9 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 
+_NO_CLIENT = b""
+"""Sorts before the key of every client."""
+
 _SESSION_ID, _CLAIM = b"sessionId", b"legacyBookingId"
 _SESSION_ID_HEAD, _CLAIM_HEAD = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
 _CLAIM_START, _CLAIM_VALUE = -30, -13
@@ -31,15 +35,14 @@ _CACHED_SIZE = 16 * 1024
 """The largest session, in bytes, whose fields are cached."""
 
 
-class SourceDocument:
-    """A document of the source, decoded on demand; only its bytes travel between processes."""
+class _ScannedDocument:
+    """A document as a scan yields it; only its bytes travel between processes."""
 
-    __slots__ = ("_fields", "_is_exact", "duplicate", "raw")
+    __slots__ = ("duplicate", "raw")
 
     def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
         self.raw = raw
         self.duplicate = duplicate
-        self._fields: Document | None = None
 
     @classmethod
     def of(cls, scanned: ScannedDocument) -> Self:
@@ -48,6 +51,31 @@ class SourceDocument:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.raw, self.duplicate)
+
+    @property
+    def client_id(self) -> Any:
+        """Return its `clientId` as decoded, or None."""
+        raise NotImplementedError
+
+    @property
+    def client_key(self) -> bytes | None:
+        """Return the sort key of its `clientId`, the same for all documents of a client; None if it has no client."""
+        raw = self.raw
+        # Nearly all documents begin with `_id` and `clientId`, both of them ObjectIds.
+        if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
+            return OBJECT_ID_KEY + raw[31:43]
+        client_id = self.client_id
+        return sort_key(client_id) if is_client_id(client_id) else None
+
+
+class SourceDocument(_ScannedDocument):
+    """A document of the source, decoded on demand."""
+
+    __slots__ = ("_fields", "_is_exact")
+
+    def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
+        super().__init__(raw, duplicate)
+        self._fields: Document | None = None
 
     @property
     def fields(self) -> Document:
@@ -68,18 +96,9 @@ class SourceDocument:
         return self._fields
 
     @property
+    @override
     def client_id(self) -> Any:
-        """Return its `clientId` as decoded, or None."""
         return self.fields.get("clientId")
-
-    @property
-    def client_key(self) -> bytes | None:
-        """Return the sort key of its `clientId`, the same for all documents of a client; None if it has no client."""
-        flat = _flat_client_key(self.raw)
-        if flat is not None:
-            return flat
-        client_id = self.client_id
-        return sort_key(client_id) if is_client_id(client_id) else None
 
     @property
     def is_client_document(self) -> bool:
@@ -96,30 +115,14 @@ def _by_element(raw: bytes) -> Document:
     return {element.name.decode("utf-8", "surrogateescape"): read_value(element) for element in elements(raw)}
 
 
-def _flat_client_key(raw: bytes) -> bytes | None:
-    """Return the key of a document that begins with `_id` and `clientId`, both of them ObjectIds; None of any other."""
-    if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
-        return OBJECT_ID_KEY + raw[31:43]
-    return None
-
-
-class TargetDocument:
+class TargetDocument(_ScannedDocument):
     """A document of the target, or a client document of the source: its elements as bytes, in their order."""
 
-    __slots__ = ("_parts", "duplicate", "raw")
+    __slots__ = ("_parts",)
 
     def __init__(self, raw: bytes, duplicate: Duplicate = Duplicate.NONE) -> None:
-        self.raw = raw
-        self.duplicate = duplicate
+        super().__init__(raw, duplicate)
         self._parts: dict[bytes, Element] | None = None
-
-    @classmethod
-    def of(cls, scanned: ScannedDocument) -> Self:
-        """Wrap a document as a scan yields it."""
-        return cls(scanned.raw, scanned.duplicate)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.raw, self.duplicate)
 
     @property
     def parts(self) -> list[Element]:
@@ -139,21 +142,9 @@ class TargetDocument:
         return None if part is None else read_value(part)
 
     @property
+    @override
     def client_id(self) -> Any:
-        """Return its `clientId` as decoded, or None."""
         return self.value(b"clientId")
-
-    @property
-    def client_key(self) -> bytes | None:
-        """Return the same as `SourceDocument.client_key`."""
-        flat = _flat_client_key(self.raw)
-        if flat is not None:
-            return flat
-        part = self.by_name.get(b"clientId")
-        if part is not None and part.kind == OBJECT_ID:
-            return OBJECT_ID_KEY + part.value
-        client_id = self.client_id
-        return sort_key(client_id) if is_client_id(client_id) else None
 
     @property
     def has_sessions(self) -> bool:
@@ -258,35 +249,25 @@ def pair_clients(
     theirs = _grouped(map(TargetDocument.of, target))
     left, right = next(ours, None), next(theirs, None)
     while left is not None or right is not None:
-        if left is not None and left[0] is None:
-            yield ClientPair(source=left[1])
+        key = min(group[0] for group in (left, right) if group is not None)
+        pair = ClientPair()
+        if left is not None and left[0] == key:
+            pair.source = left[1]
             left = next(ours, None)
-        elif right is not None and right[0] is None:
-            yield ClientPair(target=right[1])
+        if right is not None and right[0] == key and not (pair.source and key == _NO_CLIENT):
+            pair.target = right[1]
             right = next(theirs, None)
-        elif right is None or (left is not None and _key(left) < _key(right)):
-            yield ClientPair(source=left[1] if left else [])
-            left = next(ours, None)
-        elif left is None or _key(right) < _key(left):
-            yield ClientPair(target=right[1])
-            right = next(theirs, None)
-        else:
-            yield ClientPair(source=left[1], target=right[1])
-            left, right = next(ours, None), next(theirs, None)
+        yield pair
 
 
-def _key(group: tuple[bytes | None, object]) -> bytes:
-    return group[0] or b""
-
-
-def _grouped(documents: Iterable[Side]) -> Iterator[tuple[bytes | None, list[Side]]]:
+def _grouped(documents: Iterable[Side]) -> Iterator[tuple[bytes, list[Side]]]:
     """Yield the documents of each client together; those that have no client come singly and split no group."""
-    current: bytes | None = None
+    current = _NO_CLIENT
     group: list[Side] = []
     for document in documents:
         key = document.client_key
         if key is None:
-            yield None, [document]
+            yield _NO_CLIENT, [document]
             continue
         if key != current and group:
             yield current, group
