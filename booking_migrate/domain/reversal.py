@@ -31,8 +31,6 @@ from booking_migrate.domain.client_document import (
 )
 from booking_migrate.domain.ids import session_id
 
-__all__ = ["Change", "Reversal", "reverse"]
-
 _DATES = (b"createdAt", b"updatedAt")
 _DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})
 
@@ -89,7 +87,6 @@ def reverse(
     sessions = now.sessions if now else ()
     keys = [sort_key(read_fields(raw)["_id"]) for raw in originals]
     found, doubled = _claims(sessions, originals, keys)
-    changes: list[Change] = []
     lost = [
         Change(
             now.document_id if now else None,
@@ -97,21 +94,7 @@ def reverse(
         )
         for one in doubled
     ]
-    missing: list[Any] = []
-    bookings: list[bytes] = []
-    for key, original in zip(keys, originals, strict=True):
-        session = found.get(key)
-        if session is None:
-            missing.append(read_fields(original)["_id"])
-            bookings.append(original)
-        else:
-            carried, differences = carry(original, session, (decided or {}).get(key))
-            document_id = read_fields(original)["_id"]
-            is_unknown = decided is not None and key in decided and decided[key] is None
-            into = lost if is_unknown else changes
-            into += [Change(document_id, difference) for difference in differences]
-            carried = original if is_unknown else carried
-            bookings.append(carried)
+    bookings = _bookings(originals, keys, found, decided or {})
     earlier = _Earlier(before)
     restored = {id(session) for session in found.values()}
     gone = {*keys, *elsewhere}
@@ -124,18 +107,54 @@ def reverse(
     ]
     kept = earlier.bring_forward(now, later, frozenset(keys), frozenset(superseded))
     documents = kept.documents
+    lost += bookings.lost
     if now is not None and not before:
         is_whole = len(later) == len(sessions) and bool(later or not originals)
         documents = _remaining(now, later, is_whole=is_whole)
         lost += [] if documents else _lost(now, originals)
     return Reversal(
-        bookings=list(originals) if discard_later else bookings,
+        bookings=list(originals) if discard_later else bookings.documents,
         documents=list(before) if discard_later else documents,
-        changes=[*changes, *kept.changes],
-        missing=[*missing, *kept.missing],
+        changes=[*bookings.changes, *kept.changes],
+        missing=[*bookings.missing, *kept.missing],
         later=len(later),
         lost=lost,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Documents of before the migration, with what has happened since."""
+
+    documents: Sequence[bytes]
+    changes: Sequence[Change]
+    missing: Sequence[Any]
+    lost: Sequence[Change] = ()
+
+
+def _bookings(
+    originals: Sequence[bytes],
+    keys: Sequence[bytes],
+    found: Mapping[bytes, StoredSession],
+    decided: Mapping[bytes, bytes | None],
+) -> _Kept:
+    """Return the bookings with the changes made to their sessions."""
+    bookings: list[bytes] = []
+    changes: list[Change] = []
+    missing: list[Any] = []
+    lost: list[Change] = []
+    for key, original in zip(keys, originals, strict=True):
+        session, document_id = found.get(key), read_fields(original)["_id"]
+        if session is None:
+            missing.append(document_id)
+            bookings.append(original)
+            continue
+        carried, differences = carry(original, session, decided.get(key))
+        is_unknown = key in decided and decided[key] is None
+        into = lost if is_unknown else changes
+        into += [Change(document_id, difference) for difference in differences]
+        bookings.append(original if is_unknown else carried)
+    return _Kept(bookings, changes, missing, lost)
 
 
 def _read(raw: bytes | None) -> ClientDocument | None:
@@ -204,13 +223,6 @@ def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
         for part in now.parts
         if part.name not in ignored and part not in known
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    documents: Sequence[bytes]
-    changes: Sequence[Change]
-    missing: Sequence[Any]
 
 
 class _Earlier:
