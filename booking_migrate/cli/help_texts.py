@@ -1,7 +1,7 @@
 """What ``--help`` says beyond the options. A paragraph that begins with a backspace keeps its lines, for typer."""
 
 from booking_migrate.errors import EXIT_CODE_MEANINGS
-from booking_migrate.reports.command_line import continued
+from booking_migrate.reports.text import continued
 
 _COMMAND, _CONTINUED = " " * 4, " " * 6
 """How an example and its continuation are set in."""

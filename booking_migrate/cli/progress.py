@@ -10,7 +10,7 @@ from typing import NoReturn, Self, TextIO
 from tqdm import tqdm
 
 from booking_migrate.events import Advanced, Event, Listener, NullListener, PhaseEnded, PhaseStarted, Warned
-from booking_migrate.reports.numbers import duration, grouped
+from booking_migrate.reports.text import duration, grouped
 
 HEARTBEAT_SECONDS = 30.0
 _LOOK_SECONDS = 1.0

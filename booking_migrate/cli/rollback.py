@@ -33,7 +33,7 @@ from booking_migrate.in_place.move_back import assess_changes_in_place
 from booking_migrate.migrate.to_file import roll_back_file
 from booking_migrate.reports.lifecycle import report_of_rollback
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.numbers import plural
+from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back

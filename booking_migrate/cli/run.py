@@ -327,7 +327,7 @@ def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: 
         sys.stdout.write(render_json(report))
     elif is_done and not asked.quiet:
         # Here and not above: with --quiet, --json or an error it is not used, and it imports the texts of all reports.
-        from booking_migrate.reports.formats.terminal import render_terminal  # noqa: PLC0415
+        from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415
 
         stream = sys.stderr if asked.writes_to_standard_output else sys.stdout
         console = _console(stream)

@@ -16,9 +16,8 @@ from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget
 from booking_migrate.cli.parameters import option
-from booking_migrate.reports.formats.terminal import render_terminal
-from booking_migrate.reports.lifecycle import report_of_status
-from booking_migrate.reports.model_lifecycle import LifeReport
+from booking_migrate.reports.lifecycle import LifeReport, report_of_status
+from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import open_journal, open_live

@@ -38,9 +38,8 @@ from booking_migrate.cli.verify_inputs import (
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.mismatch_file import MismatchFile
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.reports.verification import report_of_verification
+from booking_migrate.reports.verification import MismatchFile, report_of_verification
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.states import VerifiedRun
 from booking_migrate.runs.status import unfinished_run

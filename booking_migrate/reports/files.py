@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from booking_migrate.reports.page import Page
 
 _PAGE_RENDERERS = {
-    ".md": "booking_migrate.reports.formats.markdown:render_markdown",
-    ".html": "booking_migrate.reports.formats.html:render_html",
-    ".xml": "booking_migrate.reports.formats.junit:render_junit",
+    ".md": "booking_migrate.reports.ci:render_markdown",
+    ".html": "booking_migrate.reports.html:render_html",
+    ".xml": "booking_migrate.reports.ci:render_junit",
 }
 _SUFFIXES = (".json", *_PAGE_RENDERERS)
 

@@ -1,42 +1,198 @@
-"""Build the reports of status, rollback, cutover, finalize, view and service-indexes from what was done."""
+"""The reports of status, rollback, cutover, finalize, view and service-indexes: JSON models, and what builds them.
+
+Fields are only ever added.
+"""
 
 import shlex
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import NextStep, counts_report
-from booking_migrate.reports.model_lifecycle import (
-    AbortedReport,
-    CutoverReport,
-    EarlierUndoneReport,
-    FinalizedReport,
-    IndexesReport,
-    IndexReport,
-    LifeReport,
-    OptionReport,
-    RunReport,
-    ServiceIndex,
-    SinceReport,
-    UndoneReport,
-    ViewReport,
-)
+from booking_migrate.reports.model import Id, Line, NextStep, Part, Report, Seconds, part_of
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.outcome import Counts
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.
     from booking_migrate.cutover.run import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
-    from booking_migrate.runs.drift import ChangesSince
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.cutover import IndexNote
 
 
-def _of_run(command: str, run: RunRecord, *, seconds: float = 0.0, **parts: Any) -> LifeReport:
+class RunReport(Part):
+    """One run and how it stands."""
+
+    run_id: str
+    state: RunState
+    alive: bool = Field(description="whether a process is working on it")
+    stale: bool = Field(description="whether its process ended without recording that")
+    heard_at: datetime = Field(description="the time of its last sign of life")
+    refuses_writes_since: datetime | None = Field(
+        default=None, description="since when the source refuses writes for the run; null if it does not"
+    )
+    started_at: datetime
+    source: Line
+    target: Line
+    tool_version: Line
+    user: Line
+    host: Line
+    pid: int
+    documents: int = Field(description="documents of the source processed since it was started or resumed")
+    total: int | None = Field(description="how many there are, roughly; null if not known")
+    rate: float | None = Field(description="documents per second; null if not known")
+    resumed: int = Field(description="how often it was resumed")
+    kept: int = Field(description="client documents that a rollback left, since others have changed them")
+    problem: Line | None = Field(description="what ended a run that failed")
+    legacy: Line | None = Field(
+        default=None, description="the collection that a cut-over keeps the old bookings in; null before one"
+    )
+    possible: tuple[Line, ...] = Field(description="the commands that are possible now")
+
+
+class IndexReport(Part):
+    """How one index of the old collection was handled."""
+
+    name: Line
+    keys: Line = Field(description="its fields and directions")
+    recreated_as: Line | None = Field(description="those that it has now; null if it was left out")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class OptionReport(Part):
+    """How one option of the old collection was handled."""
+
+    name: Line
+    definition: Line = Field(description="as Extended JSON")
+    kept: bool = Field(description="whether the live collection has it, by what the server lists")
+    reason: Line | None = Field(description="why it was left out")
+
+
+class SinceReport(Part):
+    """What the application has changed since the cut-over."""
+
+    dropped: bool = Field(
+        description="whether that was dropped, as requested; otherwise it was kept and carried over"
+    )
+    later: int = Field(description="sessions and bookings booked since")
+    changed: int = Field(description="fields changed since, each in the old booking now")
+    changes: tuple[Line, ...] = Field(description="the first of them")
+    missing: int = Field(description="bookings whose session had been deleted; they are restored")
+    missing_ids: tuple[Id, ...] = Field(description="the first of them")
+    lost: int = Field(description="changes to fields of the client that bookings do not have")
+    losses: tuple[Line, ...] = Field(description="the first of them")
+
+
+class EarlierUndoneReport(Part):
+    """What a rollback did to an earlier run into the same target."""
+
+    run_id: str
+    removed: int = Field(description="client documents that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(default=(), description="the first of them")
+
+
+class UndoneReport(Part):
+    """What a rollback did."""
+
+    already: bool = Field(description="whether an earlier rollback had done it all")
+    unit: str = Field(description="what is counted: client document or file")
+    removed: int = Field(description="those that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(description="the first of them")
+    index_removed: bool
+    target_dropped: bool
+    since: SinceReport | None = Field(
+        default=None, description="what happened after the cut-over; null before one"
+    )
+    earlier: tuple[EarlierUndoneReport, ...] = Field(
+        default=(), description="the earlier runs into the same target that were undone too, the newest first"
+    )
+    remaining: tuple[str, ...] = Field(
+        default=(), description="the earlier runs into the same target that are not undone"
+    )
+    refused_seconds: Seconds = Field(default=0.0, description="for how long writes were refused")
+    indexes: tuple[IndexReport, ...] = Field(
+        default=(), description="how the indexes of a collection that was restored were handled"
+    )
+
+
+class CutoverReport(Part):
+    """What a cut-over did."""
+
+    live: Line = Field(description="the collection that holds the client documents now")
+    legacy: Line = Field(description="the collection that keeps the old bookings")
+    refused_seconds: Seconds = Field(description="for how long writes to the source were refused")
+    caught_up: int = Field(description="client documents that changed because the source had")
+    carried: int = Field(description="rejected bookings that were carried over in their old shape")
+    indexes: tuple[IndexReport, ...] = Field(description="how the old collection's indexes were handled")
+    options: tuple[OptionReport, ...] = Field(
+        default=(), description="how the old collection's options were handled"
+    )
+
+
+class FinalizedReport(Part):
+    """What a finalize did."""
+
+    archive: Line = Field(description="the collection that kept the old bookings")
+    dropped: bool = Field(description="whether it was dropped; not if the verification found mismatches")
+    documents_changed: int = Field(
+        description="client documents whose sessions lost legacyBookingId, if that was asked for"
+    )
+
+
+class ViewReport(Part):
+    """A view, as it is now."""
+
+    name: Line
+    shape: Shape | None = Field(
+        description="old: one document per booking, new: one per client; null: dropped"
+    )
+
+
+class AbortedReport(Part):
+    """What `cutover --abort` did."""
+
+    live: Line = Field(description="the collection that is live as before and accepts writes")
+    refused_seconds: Seconds = Field(description="for how long writes to it were refused, as far as known")
+
+
+class LifeReport(Report):
+    """The report of `status`, `rollback`, `cutover`, `finalize` or `view`."""
+
+    runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
+    undone: UndoneReport | None = Field(default=None, description="what rollback did")
+    cutover: CutoverReport | None = Field(default=None, description="what cutover did")
+    aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
+    finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
+    view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
+
+
+class ServiceIndex(Part):
+    """One index that the booking service needs."""
+
+    collection: Line
+    fields: tuple[Line, ...] = Field(description="all ascending")
+    unique: bool
+    purpose: str = Field(description="what it finds, or prevents")
+    created: bool = Field(description="whether it was created now; otherwise it existed")
+
+
+class IndexesReport(Report):
+    """The report of `service-indexes`."""
+
+    indexes: tuple[ServiceIndex, ...] = Field(description="every index that the service works with")
+
+
+def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
     """Build the report of a command on a run; without an exit code among the parts, of one that succeeded."""
     return LifeReport(
         **{"exit_code": ExitCode.DONE, **parts},
@@ -44,23 +200,6 @@ def _of_run(command: str, run: RunRecord, *, seconds: float = 0.0, **parts: Any)
         run_id=run.run_id,
         source=run.source,
         target=run.target,
-        seconds=round(seconds, 3),
-    )
-
-
-def _run_reports(standings: "Sequence[RunStatus]") -> tuple[RunReport, ...]:
-    """Return the runs as a report has them."""
-    return tuple(
-        RunReport(
-            **standing.run.model_dump(include=set(RunReport.model_fields)),
-            alive=standing.is_alive,
-            stale=standing.is_stale,
-            heard_at=standing.heard_at,
-            refuses_writes_since=standing.refuses_writes_since,
-            rate=None if standing.rate is None else round(standing.rate, 1),
-            possible=standing.possible,
-        )
-        for standing in standings
     )
 
 
@@ -72,66 +211,43 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
         source="",
         target=target or "",
         exit_code=ExitCode.DONE,
-        runs=_run_reports(standings),
+        runs=tuple(
+            part_of(
+                RunReport,
+                standing.run,
+                alive=standing.is_alive,
+                stale=standing.is_stale,
+                heard_at=standing.heard_at,
+                refuses_writes_since=standing.refuses_writes_since,
+                rate=None if standing.rate is None else round(standing.rate, 1),
+                possible=standing.possible,
+            )
+            for standing in standings
+        ),
     )
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
     """Build the report of a rollback that has finished."""
-    run = outcome.run
     since = outcome.since
     is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
         since is None or since.is_nothing or outcome.is_discarded
     )
     return _of_run(
         "rollback",
-        run,
+        outcome.run,
         exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
         changed=not outcome.was_rolled_back,
         seconds=seconds,
-        undone=UndoneReport(
+        undone=part_of(
+            UndoneReport,
+            outcome,
             already=outcome.was_rolled_back,
-            unit=outcome.unit,
-            removed=outcome.removed,
-            restored=outcome.restored,
-            kept=outcome.kept,
-            earlier=tuple(
-                EarlierUndoneReport(
-                    run_id=each.run.run_id,
-                    removed=each.removed,
-                    restored=each.restored,
-                    kept=each.kept,
-                    kept_ids=tuple(each.kept_ids),
-                )
-                for each in outcome.earlier
-            ),
-            remaining=tuple(outcome.remaining),
-            kept_ids=tuple(outcome.kept_ids),
-            index_removed=outcome.index_removed,
-            target_dropped=outcome.target_dropped,
-            since=None if since is None else _since(since, dropped=outcome.is_discarded),
-            refused_seconds=round(outcome.refused_seconds, 3),
-            indexes=_indexes(outcome.indexes),
+            earlier=[part_of(EarlierUndoneReport, each, run_id=each.run.run_id) for each in outcome.earlier],
+            since=None if since is None else part_of(SinceReport, since, dropped=outcome.is_discarded),
         ),
         next_steps=tuple(_steps_after_rollback(outcome)),
     )
-
-
-def _since(since: "ChangesSince", *, dropped: bool) -> SinceReport:
-    return SinceReport(
-        dropped=dropped,
-        later=since.later,
-        changed=since.changed,
-        changes=tuple(since.changes),
-        missing=since.missing,
-        missing_ids=tuple(since.missing_ids),
-        lost=since.lost,
-        losses=tuple(since.losses),
-    )
-
-
-def _indexes(notes: "Sequence[IndexNote]") -> tuple[IndexReport, ...]:
-    return tuple(map(IndexReport.model_validate, notes))
 
 
 def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
@@ -161,7 +277,7 @@ def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:
 
 def report_before_cutover(run: RunRecord) -> LifeReport:
     """Build the report of a cut-over that is about to begin; its counts are those of the run."""
-    return _of_run("cutover", run, counts=counts_report(Counts(**run.counts)) if run.counts else None)
+    return _of_run("cutover", run, counts=Counts(**run.counts) if run.counts else None)
 
 
 def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
@@ -170,7 +286,7 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
         "cutover",
         run,
         seconds=seconds,
-        aborted=AbortedReport(live=run.source, refused_seconds=round(run.refused_seconds, 3)),
+        aborted=part_of(AbortedReport, run, live=run.source),
         next_steps=(
             NextStep(text="Cut over again:", command=command_of(run, "cutover")),
             NextStep(text="Or undo the run:", command=rollback_of(run)),
@@ -185,19 +301,12 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
         "cutover",
         run,
         seconds=seconds,
-        cutover=CutoverReport(
+        cutover=part_of(
+            CutoverReport,
+            outcome,
             live=run.source,
             legacy=run.legacy or "",
-            refused_seconds=round(outcome.refused_seconds, 3),
-            caught_up=outcome.caught_up,
-            carried=outcome.carried,
-            indexes=_indexes(outcome.indexes),
-            options=tuple(
-                OptionReport(
-                    name=note.name, definition=note.definition, kept=note.is_kept, reason=note.reason
-                )
-                for note in outcome.options
-            ),
+            options=[part_of(OptionReport, note, kept=note.is_kept) for note in outcome.options],
         ),
         next_steps=(
             *_left_out(outcome.indexes),
@@ -227,7 +336,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
         exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
         changed=outcome.is_done,
         seconds=seconds,
-        counts=None if verification is None else counts_report(verification.counts),
+        counts=None if verification is None else verification.counts,
         mismatch_count=None if verification is None else verification.mismatch_count,
         finalized=FinalizedReport(
             archive=run.archive or "",
@@ -249,7 +358,7 @@ def report_of_view(
         target=name,
         exit_code=ExitCode.DONE,
         changed=changed,
-        seconds=round(seconds, 3),
+        seconds=seconds,
         view=ViewReport(name=name, shape=shape),
     )
 

@@ -5,14 +5,15 @@ to: cut to one short line, with everything that does not print written as an esc
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from booking_migrate import __version__
 from booking_migrate.errors import ExitCode
-from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.outcome import MigrationOutcome
 
 LONGEST_ID = 80
 LONGEST_LINE = 1000
@@ -51,6 +52,9 @@ def _some_lines(text: str) -> str:
 
 Lines = Annotated[str, BeforeValidator(_some_lines)]
 """A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
+
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
+"""A length of time, to the millisecond."""
 
 
 class Part(BaseModel):
@@ -222,8 +226,23 @@ class Report(Part):
     )
     verification: VerificationReport | None = Field(default=None, description="what verify looked at")
     explanation: ExplanationReport | None = Field(default=None, description="what explain found")
-    seconds: float = Field(default=0.0, description="how long it took")
+    seconds: Seconds = Field(default=0.0, description="how long it took")
     next_steps: tuple[NextStep, ...] = Field(default=(), description="[{`text`, `command`}]: what to do next")
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def part_of(kind: type[AnyPart], outcome: object, **further: Any) -> AnyPart:
+    """Return a report, or a part of one, with every field that an outcome has under the same name.
+
+    Args:
+        kind: what to make.
+        outcome: what was done or found.
+        further: the fields that it does not have, or has in another form.
+    """
+    own = {name: getattr(outcome, name) for name in kind.model_fields if hasattr(outcome, name)}
+    return kind(**{**own, **further})
 
 
 def report_of_migration(
@@ -232,46 +251,29 @@ def report_of_migration(
     """Build the report of a migration that has finished.
 
     Args:
-        outcome: what the engine did.
+        outcome: what was done.
         run_id: the run's name.
         source: the source place as the user wrote it.
         target: the target place as the user wrote it.
         next_steps: what to suggest to the user.
     """
-    counts = outcome.counts
-    return Report(
+    return part_of(
+        Report,
+        outcome,
         command="migrate",
         run_id=run_id,
         source=source,
         target=target,
-        exit_code=ExitCode.REJECTED if counts.rejected else ExitCode.DONE,
-        counts=counts_report(counts),
-        rejections=rejection_reports(outcome.rejections),
+        exit_code=ExitCode.REJECTED if outcome.counts.rejected else ExitCode.DONE,
         rejects=outcome.rejects_name,
-        spent={_short(currency): f"{total:f}" for currency, total in sorted(outcome.spent.items())},
-        findings=finding_reports(outcome.findings),
-        documents_written=outcome.documents_written,
-        documents_changed=outcome.documents_changed,
-        documents_removed=outcome.documents_removed,
-        changed=outcome.changed,
-        seconds=round(outcome.seconds, 3),
-        next_steps=tuple(next_steps),
+        spent=sums_by_currency(outcome.spent),
+        next_steps=next_steps,
     )
 
 
-def counts_report(counts: Counts) -> CountsReport:
-    """Return the counts as a report has them."""
-    return CountsReport.model_validate(counts)
-
-
-def rejection_reports(groups: Iterable[RejectionGroup]) -> tuple[RejectionReport, ...]:
-    """Return the rejections as a report has them."""
-    return tuple(map(RejectionReport.model_validate, groups))
-
-
-def finding_reports(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
-    """Return the findings as a report has them."""
-    return tuple(map(FindingReport.model_validate, findings))
+def sums_by_currency(spent: Mapping[str, Decimal]) -> dict[str, str]:
+    """Return sums of money as a report has them."""
+    return {_short(currency): f"{total:f}" for currency, total in sorted(spent.items())}
 
 
 def report_of_failure(

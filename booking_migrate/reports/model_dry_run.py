@@ -12,10 +12,8 @@ from booking_migrate.reports.model import (
     NextStep,
     Part,
     Report,
-    counts_report,
-    finding_reports,
-    one_line,
-    rejection_reports,
+    part_of,
+    sums_by_currency,
 )
 from booking_migrate.stores.destination import Topology
 
@@ -187,7 +185,7 @@ def report_of_dry_run(
     """Build the report of a dry-run.
 
     Args:
-        outcome: what the engine found.
+        outcome: what was found.
         run_id: the run's name.
         source: the source place as the user wrote it.
         target: the target place as the user wrote it.
@@ -195,23 +193,19 @@ def report_of_dry_run(
         next_steps: what to suggest to the user.
     """
     migration = outcome.migration
-    return DryRunReport(
+    return part_of(
+        DryRunReport,
+        migration,
         command="dry-run",
         run_id=run_id,
         source=source,
         target=target,
         exit_code=_exit_code(outcome),
-        counts=counts_report(migration.counts),
-        rejections=rejection_reports(migration.rejections),
         rejects=rejects,
-        spent={one_line(currency): f"{total:f}" for currency, total in sorted(migration.spent.items())},
-        findings=finding_reports(migration.findings),
-        documents_written=migration.documents_written,
-        documents_changed=migration.documents_changed,
-        changed=migration.changed,
-        seconds=round(migration.seconds, 3),
-        next_steps=tuple(next_steps),
-        dry_run=DryRunPart.model_validate(outcome),
+        spent=sums_by_currency(migration.spent),
+        documents_removed=0,
+        next_steps=next_steps,
+        dry_run=outcome,
     )
 
 

@@ -1,6 +1,6 @@
 """The page between reports and formats: everything that a report shows, in words, without markup.
 
-Builders in `pages` make a page of a report; renderers in `formats` draw any page, without knowing which command ran.
+Builders in `pages` make a page of a report; `terminal`, `html` and `ci` draw any page, without knowing which command ran.
 Texts come from a report and are harmless: one line each, nothing that does not print.
 """
 

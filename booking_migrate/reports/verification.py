@@ -1,13 +1,16 @@
-"""Build the reports of verify and explain from what was found."""
+"""Build the reports of verify and explain from what was found, and the file with every mismatch."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
 
+from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import Element, read_value
+from booking_migrate.bson.document import Element, element_of, read_value, wrap
 from booking_migrate.bson.format import describe, display_id
-from booking_migrate.errors import ExitCode
+from booking_migrate.errors import ExitCode, WriteFailed
 from booking_migrate.reports.model import (
     ExplainedField,
     ExplanationReport,
@@ -16,10 +19,10 @@ from booking_migrate.reports.model import (
     Report,
     RuleReport,
     VerificationReport,
-    counts_report,
-    finding_reports,
-    rejection_reports,
+    part_of,
 )
+from booking_migrate.stores.files.atomic import check_usable, open_output
+from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.verify.explain import Disposition, Explanation
 from booking_migrate.verify.outcome import Mismatch, VerificationOutcome
 
@@ -46,50 +49,38 @@ def report_of_verification(
         next_steps: what to suggest to the user.
         mismatches_file: where every mismatch is listed, if anywhere.
     """
-    rules = tuple(
+    rules = [
         RuleReport(
             rule=result.rule.value,
             mismatch_count=result.count,
             examples=tuple(map(mismatch_report, result.examples)),
         )
         for result in outcome.results
-    )
-    return Report(
+    ]
+    return part_of(
+        Report,
+        outcome,
         command="verify",
         run_id=run_id,
         source=source,
         target=target,
         exit_code=ExitCode.MISMATCHES if outcome.mismatch_count else ExitCode.DONE,
-        counts=counts_report(outcome.counts),
-        rejections=rejection_reports(outcome.rejections),
         rejects=outcome.rejects_name,
-        findings=finding_reports(outcome.findings),
-        mismatch_count=outcome.mismatch_count,
-        mismatches=tuple(example for rule in rules for example in rule.examples),
-        verification=VerificationReport(
-            rules=rules,
-            clients_checked=outcome.clients_checked,
-            clients_seen=outcome.clients_seen,
-            sampled=outcome.sampled,
-            later_sessions=outcome.later_sessions,
-            changed_sessions=outcome.changed_sessions,
-            mismatches_file=mismatches_file,
-        ),
-        seconds=round(outcome.seconds, 3),
-        next_steps=tuple(next_steps),
+        mismatches=[example for rule in rules for example in rule.examples],
+        verification=part_of(VerificationReport, outcome, rules=rules, mismatches_file=mismatches_file),
+        next_steps=next_steps,
     )
 
 
 def mismatch_report(mismatch: Mismatch) -> MismatchReport:
     """Return a mismatch with its values as text."""
-    return MismatchReport(
-        kind=mismatch.kind.value,
+    return part_of(
+        MismatchReport,
+        mismatch,
         client_id=_id(mismatch.client_id),
         booking_id=_id(mismatch.booking_id),
-        field=mismatch.field,
         expected=_value(mismatch.expected),
         found=_value(mismatch.found),
-        detail=mismatch.detail,
     )
 
 
@@ -111,13 +102,12 @@ def report_of_explanation(explanation: Explanation, *, run_id: str, source: str,
         source=source,
         target=target,
         exit_code=ExitCode.DONE if is_right else ExitCode.MISMATCHES,
-        explanation=ExplanationReport(
-            fate=explanation.fate.value,
+        explanation=part_of(
+            ExplanationReport,
+            explanation,
             booking_id=display_id(explanation.booking_id),
             client_id=_id(explanation.client_id),
             document_id=_id(explanation.document_id),
-            session_number=explanation.session_number,
-            session_count=explanation.session_count,
             fields=tuple(
                 ExplainedField(name=field.name, old=_value(field.old), new=_value(field.new))
                 for field in explanation.fields
@@ -140,3 +130,79 @@ def _value(element: Element | None) -> str | None:
     if isinstance(value, DatetimeMS) and _FIRST_DATE <= int(value) <= _LAST_DATE:
         return f"date {value.as_datetime().isoformat(timespec='milliseconds')}"
     return describe(value)
+
+
+class MismatchFile:
+    """Every mismatch as a line of canonical Extended JSON, with the values as they are.
+
+    The file appears as a whole when the verification has finished, and not if it fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a temporary file beside the path.
+
+        Raises:
+            UnusablePlace, WriteFailed, TargetBusy: the file cannot be created.
+        """
+        check_usable(str(path), path)
+        self._output = open_output(str(path), path, compressed=path.suffix.lower() == ".gz", overwrite=True)
+        self._is_whole = False
+        self.failure: WriteFailed | None = None
+        """Why the file cannot be written; None: it can. A verification continues without it."""
+
+    def write(self, mismatch: Mismatch) -> None:
+        """Add one mismatch, as long as the file can be written."""
+        if self.failure is None:
+            with self._noting_failure():
+                self._output.write(to_json(_document(mismatch)).encode() + b"\n")
+
+    def finish(self) -> None:
+        """Publish the file under its name after the last mismatch, if all could be written."""
+        if self.failure is None:
+            with self._noting_failure():
+                self._output.seal()
+                self._output.publish()
+                self._is_whole = True
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except WriteFailed as error:
+            self.failure = error
+            self._output.abandon()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove a file that is not whole."""
+        if not self._is_whole:
+            self._output.abandon()
+
+
+def _document(mismatch: Mismatch) -> bytes:
+    parts = [
+        element_of("kind", mismatch.kind.value),
+        element_of("rule", mismatch.rule.value),
+        _carried("client_id", element_of("", mismatch.client_id)),
+        _carried("booking_id", element_of("", mismatch.booking_id)),
+        _text("field", mismatch.field),
+        # A value that is not there has no field, for null is a value.
+        *([] if mismatch.expected is None else [_carried("expected", mismatch.expected)]),
+        *([] if mismatch.found is None else [_carried("found", mismatch.found)]),
+        _text("detail", mismatch.detail),
+    ]
+    return wrap(parts)
+
+
+def _carried(name: str, element: Element) -> Element:
+    """Return a value under another name; one that Extended JSON cannot hold as the BSON of a document of that field."""
+    named: Element = element._replace(name=name.encode())
+    alone = wrap([named])
+    return named if survives_extended_json(alone) else element_of(name, Binary(alone))
+
+
+def _text(name: str, value: Any) -> Element:
+    """Return a text without surrogate escapes: a field's name need not be UTF-8."""
+    return element_of(name, value if value is None else value.encode("utf-8", "backslashreplace").decode())

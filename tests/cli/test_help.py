@@ -74,7 +74,7 @@ def test_quiet_commands_import_no_renderers(program: list[str], tmp_path: Path) 
     _, imported = _imported_by(
         program, "migrate", "--source", str(source), "--target", str(target), "--quiet"
     )
-    renderers = {"page", "pages", "formats"}
+    renderers = {"page", "pages", "terminal", "html", "ci"}
 
     assert "booking_migrate.reports.model" in imported
     assert set() == {f"booking_migrate.reports.{name}" for name in renderers} & imported

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from booking_migrate.reports.command_line import continued
+from booking_migrate.reports.text import continued
 from tests.cli.conftest import Run, RunProcess
 from tests.support.booking_lines import MIXED, booking, lines
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from booking_migrate.reports.files import render_report
-from booking_migrate.reports.formats.terminal import render_terminal
 from booking_migrate.reports.model_dry_run import DryRunReport
+from booking_migrate.reports.terminal import render_terminal
 from tests.support import sample_dry_runs
 
 Check = Callable[[str, str], None]

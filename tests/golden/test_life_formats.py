@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
 from booking_migrate.reports.files import render_report
-from booking_migrate.reports.formats.terminal import render_terminal
-from booking_migrate.reports.model_lifecycle import LifeReport
+from booking_migrate.reports.lifecycle import LifeReport
+from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs import session
 from tests.support.booking_lines import booking
 from tests.support.server import Server

@@ -11,8 +11,8 @@ from rich.console import Console
 from booking_migrate.bson.document import element_of
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.reports.files import render_report
-from booking_migrate.reports.formats.terminal import render_terminal
 from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.reports.verification import report_of_verification
 from booking_migrate.runs.outcome import Counts, RejectionGroup
 from booking_migrate.verify import Kind, Mismatch, Rule, VerificationOutcome

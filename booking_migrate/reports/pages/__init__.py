@@ -2,20 +2,21 @@
 
 from functools import singledispatch
 
+from booking_migrate.reports.lifecycle import IndexesReport, LifeReport
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.model_dry_run import DryRunReport
-from booking_migrate.reports.model_lifecycle import IndexesReport, LifeReport
 from booking_migrate.reports.page import Page
-from booking_migrate.reports.pages.cutover import (
+from booking_migrate.reports.pages.dry_run import dry_run_page
+from booking_migrate.reports.pages.lifecycle import (
     abort_page,
     cutover_page,
     finalize_page,
     indexes_page,
+    rollback_page,
+    status_page,
     view_page,
 )
-from booking_migrate.reports.pages.dry_run import dry_run_page
 from booking_migrate.reports.pages.migrate import migration_page
-from booking_migrate.reports.pages.runs import rollback_page, status_page
 from booking_migrate.reports.pages.verify import explanation_page, verification_page
 
 

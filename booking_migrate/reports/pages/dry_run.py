@@ -10,7 +10,6 @@ from booking_migrate.reports.model_dry_run import (
     MissingPrivilegeReport,
     NeedsReport,
 )
-from booking_migrate.reports.numbers import duration, grouped, money, plural, size
 from booking_migrate.reports.page import (
     Bar,
     Chart,
@@ -25,8 +24,8 @@ from booking_migrate.reports.page import (
     Table,
     Verdict,
 )
-from booking_migrate.reports.pages.migrate import NOTHING_TO_MIGRATE
-from booking_migrate.reports.pages.parts import (
+from booking_migrate.reports.pages.migrate import (
+    NOTHING_TO_MIGRATE,
     count_figure,
     error_check,
     final_verdict,
@@ -34,6 +33,7 @@ from booking_migrate.reports.pages.parts import (
     rejection_check,
     rejection_sections,
 )
+from booking_migrate.reports.text import duration, grouped, money, plural, size
 
 _REASONS_SHOWN = 5
 _RISKS_SHOWN = 9

@@ -1,20 +1,19 @@
-"""The page of a migration, and of any command that failed."""
+"""The page of a migration, and of any command that failed; and what other pages have in common with it."""
 
-from booking_migrate.reports.model import CountsReport, Report
-from booking_migrate.reports.numbers import plural
-from booking_migrate.reports.page import Figure, Mood, Page, Section, Verdict
-from booking_migrate.reports.pages.parts import (
-    accounted,
-    conflict_figures,
-    count_figure,
-    error_check,
-    final_verdict,
-    finding_sections,
-    rejection_check,
-    rejection_sections,
-    route_line,
-    spent_sections,
-)
+from collections.abc import Iterator
+
+from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
+from booking_migrate.reports.model import CountsReport, MismatchReport, Report
+from booking_migrate.reports.page import Check, Figure, Group, Medium, Mood, Page, Result, Section, Verdict
+from booking_migrate.reports.text import duration, grouped, money, plural, samples
+
+_ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
+"""The counts that a terminal shows even if they are zero."""
+
+_REASONS_SHOWN = 8
+_CURRENCIES_SHOWN = 6
+_LINES_SHOWN = 10
+_SAMPLES_SHOWN = 3
 
 NOTHING_TO_MIGRATE = Verdict(
     Mood.CAUTION, "Nothing to migrate", "The source holds no bookings. Is it the right place?"
@@ -74,3 +73,130 @@ def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:
     if counts.client_documents:
         figures.append(count_figure("client documents", counts.client_documents, "already in the source"))
     return tuple(figures)
+
+
+def final_verdict(report: Report, done: Verdict, *, is_done: bool) -> Verdict:
+    """Return the verdict on a command, with the error that it ended with, if any.
+
+    Args:
+        report: of the command.
+        done: the verdict on what it did.
+        is_done: whether it did it before the error.
+    """
+    error = report.error
+    if error is None:
+        return done
+    if error.kind == HookFailed.__name__:
+        return Verdict(Mood.BAD, done.headline, f"{done.explanation} But {error.message}.")
+    if error.kind == OutputFailed.__name__ and is_done:
+        said = f"{error.message[:1].upper()}{error.message[1:]}."
+        return Verdict(Mood.BAD, done.headline, f"{done.explanation} {said}")
+    return Verdict(Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{error.message}.")
+
+
+def route_line(report: Report) -> str:
+    """Return from where to where a command went, and how long it took."""
+    return f"{report.source} -> {report.target}, {duration(report.seconds)}"
+
+
+def accounted(counts: CountsReport) -> str:
+    """Return the beginning of a sentence: all bookings of the source are accounted for."""
+    if counts.scanned == 1:
+        return "The one booking of the source is accounted for"
+    return f"All {grouped(counts.scanned)} bookings of the source are accounted for"
+
+
+def count_figure(
+    label: str, number: int, note: str, about: str = "", *, only_in_files: bool = False
+) -> Figure:
+    """Return a count; a terminal leaves most of them out if they are zero."""
+    is_shown = label in _ALWAYS_SHOWN or (number > 0 and not only_in_files)
+    return Figure(
+        label,
+        f"{about}{grouped(number)}",
+        note,
+        medium=Medium.ALL if is_shown else Medium.FILES,
+        is_flagged=label == "rejected" and number > 0,
+    )
+
+
+def conflict_figures(counts: CountsReport) -> Iterator[Figure]:
+    """Yield the number of conflicts, if there are any."""
+    if counts.conflicts:
+        yield count_figure(
+            "of them conflicts", counts.conflicts, "client documents that others wrote or changed differ"
+        )
+
+
+def rejection_sections(report: Report, *, most_reasons: int = _REASONS_SHOWN) -> Iterator[Section]:
+    """Yield the bookings rejected, by reason."""
+    if report.rejections:
+        yield Section(
+            title="Rejected",
+            groups=tuple(Group(each.reason, each.count, each.sample_ids) for each in report.rejections),
+            head=("Reason", "Bookings", "Such as"),
+            most=most_reasons,
+            detail="" if report.rejects is None else f"All rejected bookings are in {report.rejects}.",
+        )
+
+
+def spent_sections(report: Report) -> Iterator[Section]:
+    """Yield the sums of the sessions' prices, by currency."""
+    if report.spent:
+        sums = tuple(Figure(currency, money(total)) for currency, total in report.spent.items())
+        yield Section(
+            title="Total price by currency",
+            remark="of all sessions, cancelled and refunded ones included",
+            figures=sums,
+            head=("Currency", "Sum"),
+            most=_CURRENCIES_SHOWN,
+        )
+
+
+def finding_sections(report: Report) -> Iterator[Section]:
+    """Yield what is worth knowing although nothing is rejected for it."""
+    if report.findings:
+        yield Section(title="Worth knowing", findings=finding_groups(report))
+
+
+def finding_groups(report: Report) -> tuple[Group, ...]:
+    """Return the findings of a report."""
+    return tuple(Group(each.title, each.count, each.sample_ids, each.advice) for each in report.findings)
+
+
+def mismatch_line(mismatch: MismatchReport) -> str:
+    """Return a mismatch in one line: what is wrong, where, and how."""
+    where = [
+        f"client {mismatch.client_id}" if mismatch.client_id is not None else "",
+        f"booking {mismatch.booking_id}" if mismatch.booking_id is not None else "",
+        mismatch.field or "",
+    ]
+    said = [mismatch.detail] if mismatch.detail else []
+    if mismatch.expected is not None or mismatch.found is not None:
+        said.append(f"expected {mismatch.expected or 'nothing'}, found {mismatch.found or 'nothing'}")
+    return ": ".join(filter(None, [mismatch.kind, ", ".join(filter(None, where)), "; ".join(said)]))
+
+
+def error_check(report: Report, name: str, verdict: Verdict) -> Check:
+    """Return the check that a command did not fail."""
+    if report.error is None:
+        return Check(name)
+    return Check(name, Result.ERROR, report.error.kind, verdict.explanation, report.error.hint)
+
+
+def rejection_check(report: Report) -> Check:
+    """Return the check that no booking was rejected."""
+    name = "no-booking-rejected"
+    if report.counts is None:
+        return Check(name, Result.SKIPPED, message="the command failed")
+    if not report.counts.rejected:
+        return Check(name)
+    lines = [
+        f"{group.reason}: {group.count} ({samples(group.sample_ids, group.count, _SAMPLES_SHOWN)})"
+        for group in report.rejections[:_LINES_SHOWN]
+    ]
+    more = len(report.rejections) - _LINES_SHOWN
+    if more > 0:
+        lines.append(f"and {plural(more, 'more reason')}")
+    said = f"{plural(report.counts.rejected, 'booking')} rejected"
+    return Check(name, Result.FAILURE, "rejected", said, "\n".join(lines))

@@ -9,7 +9,6 @@ from booking_migrate.reports.model import (
     RuleReport,
     VerificationReport,
 )
-from booking_migrate.reports.numbers import grouped, plural
 from booking_migrate.reports.page import (
     Check,
     Figure,
@@ -22,7 +21,7 @@ from booking_migrate.reports.page import (
     Table,
     Verdict,
 )
-from booking_migrate.reports.pages.parts import (
+from booking_migrate.reports.pages.migrate import (
     accounted,
     conflict_figures,
     count_figure,
@@ -34,6 +33,7 @@ from booking_migrate.reports.pages.parts import (
     rejection_sections,
     route_line,
 )
+from booking_migrate.reports.text import grouped, plural
 
 _EXAMPLES_SHOWN = 3
 _LINES_SHOWN = 10

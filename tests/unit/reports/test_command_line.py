@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from booking_migrate.reports.formats.terminal import CommandLine
+from booking_migrate.reports.terminal import CommandLine
 
 COMMAND = (
     "booking-migrate migrate --source bookings --accept price-negative --accept time-invalid --overwrite"

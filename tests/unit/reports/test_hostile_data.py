@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from booking_migrate.reports.files import render_report
-from booking_migrate.reports.formats.terminal import render_terminal
+from booking_migrate.reports.terminal import render_terminal
 from tests.support.sample_reports import hostile
 
 ENOUGH = 30_000

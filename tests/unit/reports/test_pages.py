@@ -9,9 +9,8 @@ from rich.console import Console
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.files import render_report
-from booking_migrate.reports.formats.html import FEWEST_COLUMNS, columns_of
-from booking_migrate.reports.formats.terminal import render_terminal
-from booking_migrate.reports.lifecycle import report_of_indexes
+from booking_migrate.reports.html import FEWEST_COLUMNS, columns_of
+from booking_migrate.reports.lifecycle import LifeReport, ServiceIndex, report_of_indexes
 from booking_migrate.reports.model import (
     ErrorReport,
     ExplainedField,
@@ -19,10 +18,10 @@ from booking_migrate.reports.model import (
     Report,
     report_of_migration,
 )
-from booking_migrate.reports.model_lifecycle import LifeReport, ServiceIndex
-from booking_migrate.reports.numbers import duration, money, plural, samples
 from booking_migrate.reports.page import Bar, Chart, Mood
 from booking_migrate.reports.pages import page_of
+from booking_migrate.reports.terminal import render_terminal
+from booking_migrate.reports.text import duration, money, plural, samples
 from booking_migrate.runs.outcome import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_dry_runs, sample_reports
 

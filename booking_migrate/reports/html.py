@@ -6,8 +6,8 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from booking_migrate.reports.numbers import duration, grouped, samples
 from booking_migrate.reports.page import Bar, Chart, Group, Medium, Page, Section, shown_on
+from booking_migrate.reports.text import duration, grouped, samples
 
 FEWEST_COLUMNS = 6
 """Of fewer bars, a chart of time is drawn with bars that lie, like any other."""

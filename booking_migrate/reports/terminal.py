@@ -11,11 +11,10 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
-from booking_migrate.reports.command_line import continued
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.reports.numbers import grouped, plural, samples
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
 from booking_migrate.reports.pages import page_of
+from booking_migrate.reports.text import continued, grouped, plural, samples
 
 _NARROW = 76
 """Below this many columns, notes on numbers are left out."""

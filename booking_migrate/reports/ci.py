@@ -1,10 +1,22 @@
-"""A page as Markdown: for pull requests, tickets and summaries of CI jobs."""
+"""A page for CI: as Markdown, for pull requests, tickets and summaries of jobs; and as JUnit XML, which CI systems show as tests."""
 
 import re
 from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree as ET
 
-from booking_migrate.reports.numbers import duration, grouped, samples
-from booking_migrate.reports.page import Figure, Group, Item, Medium, Mood, Page, Section, shown_on
+from booking_migrate.reports.page import (
+    Check,
+    Figure,
+    Group,
+    Item,
+    Medium,
+    Mood,
+    Page,
+    Result,
+    Section,
+    shown_on,
+)
+from booking_migrate.reports.text import duration, grouped, samples
 
 _SIGNS = {Mood.GOOD: "✅", Mood.CAUTION: "⚠️", Mood.BAD: "❌"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")
@@ -100,3 +112,35 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: int
 def _escaped(text: str) -> str:
     """Return a text that shows as it is."""
     return _SPECIAL.sub(r"\\\1", text)
+
+
+def render_junit(page: Page) -> str:
+    """Return one test suite with a test case for each promise that the command can keep or break, never one for each booking."""
+    report = page.report
+    results = [check.result for check in page.checks]
+    tally = {
+        "tests": str(len(results)),
+        "failures": str(results.count(Result.FAILURE)),
+        "errors": str(results.count(Result.ERROR)),
+        "skipped": str(results.count(Result.SKIPPED)),
+        "time": f"{report.seconds:.3f}",
+    }
+    root = ET.Element("testsuites", tally)
+    suite = ET.SubElement(root, "testsuite", {"name": f"booking-migrate {report.command}", **tally})
+    properties = ET.SubElement(suite, "properties")
+    for name in ("tool_version", "run_id", "source", "target"):
+        ET.SubElement(properties, "property", {"name": name, "value": getattr(report, name)})
+    suite.extend(_case(report.command, check) for check in page.checks)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _case(command: str, check: Check) -> ET.Element:
+    case = ET.Element("testcase", {"classname": f"booking-migrate.{command}", "name": check.name})
+    if check.result is not Result.PASSED:
+        described = {"type": check.kind, "message": check.message}
+        result = ET.SubElement(
+            case, check.result.value, {key: text for key, text in described.items() if text}
+        )
+        result.text = check.text or None
+    return case
