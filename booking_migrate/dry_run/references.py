@@ -70,7 +70,7 @@ class Search:
 
 
 def search_references(
-    inspector: "MongoInspector" | None, source: DocumentReader, known: Sequence[str]
+    inspector: "MongoInspector | None", source: DocumentReader, known: Sequence[str]
 ) -> Search:
     """Find the fields of other collections that hold ids of bookings.
 
