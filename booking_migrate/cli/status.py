@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,10 +21,12 @@ from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import open_journal, open_live
-from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord, birth_of, host_name
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
 
 HELP = filled("""
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now.
@@ -86,7 +88,7 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
     """Yield the runs as they stand, as often as asked."""
     journal, locks, _ = open_journal(connection)
 
-    def live_of(found: RunRecord) -> LiveCollections:
+    def live_of(found: RunRecord) -> "MongoLive":
         return open_live(connection, source=found.source, target=found.target)
 
     while True:

@@ -15,8 +15,7 @@ from booking_migrate.events import Listener
 from booking_migrate.reports.lifecycle import report_of_view
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open_views import open_views
-from booking_migrate.stores.views import PeopleNames, Shape
+from booking_migrate.stores.views import PeopleNames, Shape, open_views
 
 HELP = filled("""
 No document is written. By default the view shows client documents in the old shape: one document per booking, with its

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
-from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
 
 
 class RejectedPolicy(StrEnum):
@@ -25,7 +28,7 @@ RESOLVE_CONFLICTS = "Run migrate with --on-conflict source or --on-conflict targ
 
 
 def check_ready(
-    run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: LiveCollections
+    run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: "MongoLive"
 ) -> RunRecord:
     """Check that a run may be cut over, without changing anything.
 

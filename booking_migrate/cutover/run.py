@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_value
 from booking_migrate.cutover.catch_up import CaughtUp, FinishedRun, catch_up
@@ -28,10 +29,13 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition, newest_result
-from booking_migrate.stores.cutover import IndexNote, LiveCollections, OptionNote
+from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 from booking_migrate.verify import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class CutoverPlaces:
     target: TargetWriter
     users: DocumentReader | None
     experts: DocumentReader | None
-    live: LiveCollections
+    live: "MongoLive"
     verify: Callable[[str], VerificationOutcome]
     """Proves the target, strictly and whole, against the collection of this name, which holds the source's documents."""
 
@@ -143,7 +147,7 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
     return _Attempt(run, plan, lock).carry_out()
 
 
-def abort(stores: RunStores, live: LiveCollections, request: RunRequest) -> RunRecord:
+def abort(stores: RunStores, live: "MongoLive", request: RunRequest) -> RunRecord:
     """Undo a cut-over that was killed, so that the source is live as before; the target is kept.
 
     Args:
@@ -165,7 +169,7 @@ def abort(stores: RunStores, live: LiveCollections, request: RunRequest) -> RunR
     return run
 
 
-def _aborted(stores: RunStores, live: LiveCollections, request: RunRequest, lock: HeldLock) -> RunRecord:
+def _aborted(stores: RunStores, live: "MongoLive", request: RunRequest, lock: HeldLock) -> RunRecord:
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
         problem = f"{request.source} has no unfinished cut-over"
@@ -179,7 +183,7 @@ def _aborted(stores: RunStores, live: LiveCollections, request: RunRequest, lock
     return run
 
 
-def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: HeldLock) -> RunRecord:
+def recover(run: RunRecord, live: "MongoLive", stores: RunStores, lock: HeldLock) -> RunRecord:
     """Recover from a cut-over that was killed: undo it before the swap, complete it after the swap.
 
     Raises:
@@ -214,11 +218,11 @@ def recover(run: RunRecord, live: LiveCollections, stores: RunStores, lock: Held
     )
 
 
-def _recreate_indexes(run: RunRecord, live: LiveCollections) -> tuple[IndexNote, ...]:
+def _recreate_indexes(run: RunRecord, live: "MongoLive") -> tuple[IndexNote, ...]:
     return tuple(live.recreate_indexes(run.live_settings or ""))
 
 
-def _options(run: RunRecord, live: LiveCollections) -> tuple[OptionNote, ...]:
+def _options(run: RunRecord, live: "MongoLive") -> tuple[OptionNote, ...]:
     return tuple(live.options(run.live_settings or ""))
 
 

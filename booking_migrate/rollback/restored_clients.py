@@ -7,7 +7,7 @@ to another client since. So every old booking comes back exactly once.
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from booking_migrate.bson.document import elements, wrap
 from booking_migrate.bson.format import Difference, differences
@@ -18,10 +18,13 @@ from booking_migrate.domain.client_document import ClientDocument, read_client_d
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.rollback.counterparts import Counterparts, id_key, id_of, in_portions
 from booking_migrate.rollback.relocations import Absent, Found, Relocations
-from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import ClientPair, pair_clients
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
+    from booking_migrate.stores.mongo.rollback import MongoRestored
 
 _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
@@ -30,8 +33,8 @@ _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 class RestorationPlaces:
     """What a restoration reads and writes."""
 
-    live: LiveCollections
-    restored: RestoredCollection
+    live: "MongoLive"
+    restored: "MongoRestored"
     kept: DocumentReader
     """The copy of the old collection that the cut-over made."""
 

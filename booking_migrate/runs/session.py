@@ -34,7 +34,7 @@ from booking_migrate.stores.journal import (
 from booking_migrate.stores.lag import LagGauge
 
 if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.undo import MongoUndo
+    from booking_migrate.stores.mongo.rollback import MongoUndo
 
 CHECKPOINT_SECONDS = 1.0
 """How often the progress of a run is recorded; its ranges are recorded one by one."""

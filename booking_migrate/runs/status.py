@@ -4,12 +4,15 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
-from booking_migrate.stores.cutover import LiveCollections
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
 
 _AT_WORK = frozenset(
     {
@@ -48,7 +51,7 @@ class RunStatus:
     """The commands that are possible now, without the address of a server."""
 
 
-LiveOf = Callable[[RunRecord], LiveCollections]
+LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""
 
 

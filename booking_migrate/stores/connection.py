@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
     from booking_migrate.bson.document import Document
-    from booking_migrate.stores.cutover import LiveCollections, RestoredCollection
     from booking_migrate.stores.journal import LockStore, RunJournal
     from booking_migrate.stores.lag import LagGauge
     from booking_migrate.stores.mongo.connection import DriverCollection
+    from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
     from booking_migrate.stores.mongo.reader import Address
-    from booking_migrate.stores.mongo.undo import MongoUndo
+    from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
 
 
 class Connection:
@@ -197,19 +197,19 @@ def may_write_journal(connection: Connection) -> bool:
 
 def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> MongoUndo:
     """Return a target collection as rollback needs it, with the source that was given when it was written."""
+    from booking_migrate.stores.mongo import rollback  # noqa: PLC0415
     from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
-    from booking_migrate.stores.mongo.undo import MongoUndo  # noqa: PLC0415
 
     collection, rejects = connection.collection(name), connection.collection(COLLECTION)
     source = last_part(source_name)
     keeper = CollectionRejects(rejects, source=source, target=name)
-    return MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
+    return rollback.MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)
 
 
 def open_live(
     connection: Connection, *, source: str, target: str, block_all_writes: bool = False
-) -> LiveCollections:
+) -> MongoLive:
     """Return the collections of a cut-over.
 
     Args:
@@ -218,14 +218,16 @@ def open_live(
         target: the name of the one that takes its place.
         block_all_writes: whether the fence refuses all users' writes to the whole cluster.
     """
-    from booking_migrate.stores.mongo.write_block import BlockingLive  # noqa: PLC0415
+    from booking_migrate.stores.mongo import cutover  # noqa: PLC0415
 
-    return BlockingLive(connection.collection(source), connection.collection(target), blocks=block_all_writes)
+    return cutover.MongoLive(
+        connection.collection(source), connection.collection(target), blocks=block_all_writes
+    )
 
 
-def open_restored(connection: Connection, *, source: str, run_id: str) -> RestoredCollection:
+def open_restored(connection: Connection, *, source: str, run_id: str) -> MongoRestored:
     """Return the collection in which the old bookings of a live one come together again when its cut-over is rolled back."""
-    from booking_migrate.stores.mongo.restoration import MongoRestored  # noqa: PLC0415
+    from booking_migrate.stores.mongo import rollback  # noqa: PLC0415
 
     name = f"booking_migrate_restored_{run_id}"
-    return MongoRestored(connection.collection(name), connection.collection(source))
+    return rollback.MongoRestored(connection.collection(name), connection.collection(source))

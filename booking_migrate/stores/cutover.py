@@ -1,11 +1,8 @@
-"""The ports of a cut-over and of its way back: the live collection, its successor, and the copy that is kept.
+"""What a cut-over keeps of a collection: its options, and the indexes that make sense for client documents."""
 
-The docstrings are promises.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from bson import json_util
 
@@ -88,118 +85,55 @@ def _shown(value: Any) -> str:
     return json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
 
 
-class LiveCollections(Protocol):
-    """The source, which is live, and the target, which is to take its name; both in one database.
+_SAME_FIELDS = frozenset({"clientId", "clientUserId", "clientEmail", "createdAt", "updatedAt"})
+_ORDINARY = frozenset({"v", "key", "name", "ns", "background", "sparse", "collation"})
 
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+
+IndexKeys = Sequence[tuple[str, Any]]
+
+
+class Successor(NamedTuple):
+    """An index of the new collection, or why it is left out."""
+
+    keys: IndexKeys
+    reason: str | None = None
+
+
+def successor_of(index: Mapping[str, Any]) -> Successor:
+    """Return the index that serves the same queries on client documents.
+
+    Fields of a session are found under ``sessions``; those of the client stay where they are. What
+    would mean something else there is left out: a unique index, since it would hold across clients and not within one; an
+    expiry, since it would delete whole clients; a filter, since it was written for single bookings.
+
+    Args:
+        index: as the server lists it.
     """
-
-    def unfit(self) -> str | None:
-        """Return why the source cannot be replaced by a rename: it is a view, capped, a time series, or bears a fence already.
-
-        None if it can.
-
-        Raises:
-            UnfitPlace: an index or option of the target conflicts with client documents.
-            WritesNotBlockable: all users' writes were to be refused, and that cannot be done.
-        """
-
-    def settings(self) -> str:
-        """Return the source's identity, options and indexes as Extended JSON."""
-
-    def raise_fence(self) -> None:
-        """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
-
-        It is a validator that no document meets. Deletes are not refused by validators (manual,
-        core/schema-validation), but by the server's own block of all writes, where that was asked for.
-        """
-
-    def lift_fence(self, settings: str) -> None:
-        """Restore the source's own validator, if it has the fence's, and end a block of all writes. May be repeated.
-
-        After the swap the fence's validator no longer exists, but the block may.
-        """
-
-    def refuses_writes(self, settings: str) -> bool:
-        """Return whether the source refuses writes at this moment because of `raise_fence`.
-
-        Args:
-            settings: what `settings` returned before. Where the user may not read whether all writes are blocked, a block
-                that the settings speak of counts as standing.
-        """
-
-    def copy(self, legacy: str) -> None:
-        """Copy the source, on the server, to a collection that is replaced if it is there."""
-
-    def is_same(self, legacy: str) -> bool:
-        """Return whether the copy holds exactly the source's documents: as many, and of one hash."""
-
-    def count(self) -> int:
-        """Return how many documents the source has; takes no time."""
-
-    def has_same_count(self, legacy: str) -> bool:
-        """Return whether both have as many documents; takes no time."""
-
-    def drop(self, legacy: str) -> None:
-        """Drop the copy, if it is there."""
-
-    def carry(self, bookings: Iterable[bytes]) -> int:
-        """Insert old bookings beside the client documents of the target; return how many.
-
-        The unique index on `clientId` then counts for client documents only, and another one serves queries for all.
-        """
-
-    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
-        """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
-
-    def swap(self) -> None:
-        """Replace the source by the target in one atomic rename.
-
-        Before that it gets the source's images for change streams, and that is read again.
-        """
-
-    def is_swapped(self, settings: str) -> bool:
-        """Return whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
-
-    def options(self, settings: str) -> Sequence[OptionNote]:
-        """Return which of the old collection's options are kept, according to the options that the server lists for the live one."""
-
-    def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
-        """Create on the live collection those of the old one's indexes that are useful for client documents."""
+    keys = tuple(dict(index["key"]).items())
+    if keys == (("_id", 1),):
+        return Successor((), "every collection has it")
+    is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
+    if dict(keys) in ({"clientId": 1}, {"clientId": -1}) and is_simple:
+        return Successor((), "the target's own index on clientId serves the same")
+    for option, reason in (
+        ("expireAfterSeconds", "its expiry would delete whole clients"),
+        ("partialFilterExpression", "its filter was written for single bookings"),
+        ("unique", "it would forbid what single bookings did not: check what it was for"),
+    ):
+        if index.get(option) not in (None, False):
+            return Successor((), reason)
+    unknown = set(index) - _ORDINARY - {"unique"}
+    if unknown or any(direction not in (1, -1) for _, direction in keys):
+        return Successor((), "it is of a special kind")
+    return Successor(tuple((_moved(name), direction) for name, direction in keys))
 
 
-class RestoredCollection(Protocol):
-    """The collection in which the old bookings come together again, until it takes the live one's name.
+def _moved(name: str) -> str:
+    if name == "_id":
+        return "sessions.legacyBookingId"
+    return name if name.partition(".")[0] in _SAME_FIELDS else f"sessions.{name}"
 
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
-    """
 
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-
-    def begin(self, settings: str) -> None:
-        """Create it again, empty, with the options of the old collection (see `LiveCollections.settings`).
-
-        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings.
-        """
-
-    def insert(self, documents: Sequence[bytes]) -> None:
-        """Insert documents durably. One that exists already with the same bytes is accepted: an earlier reply may have been lost."""
-
-    def complete(self, settings: str) -> Sequence[IndexNote]:
-        """Create the old collection's indexes and validator. An index that the data does not allow is left out and named."""
-
-    def count(self) -> int:
-        """Return the number of documents it holds."""
-
-    def is_same(self, other: str) -> bool:
-        """Return whether another collection holds exactly its documents, by the server's hash of them."""
-
-    def swap(self) -> None:
-        """Take the live collection's place and name in one atomic rename. The live collection is gone then."""
-
-    def drop(self) -> None:
-        """Drop it, if it is there."""
+def written(keys: IndexKeys) -> str:
+    """Return an index's fields and directions for people."""
+    return ", ".join(f"{name} {direction}" for name, direction in keys)

@@ -1,10 +1,18 @@
-"""The port of the views that show a collection in the other shape. The docstrings are promises."""
+"""Views that show a collection in the other shape: what may be chosen, and from what the user wrote to the views."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from booking_migrate.domain.rules import PeopleFields
+from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.places import CollectionPlace, parse_place
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.views import MongoViews
+
+_OWN_PREFIX = "booking_migrate_"
 
 
 class Shape(StrEnum):
@@ -26,24 +34,24 @@ class PeopleNames:
     fields: PeopleFields = field(default_factory=PeopleFields)
 
 
-class ViewStore(Protocol):
-    """The views over one collection.
+def open_views(connection: Connection, *, source: str, name: str) -> "MongoViews":
+    """Return the views over a collection. Nothing is contacted before they are used.
+
+    Args:
+        connection: the server and the database.
+        source: the collection's name.
+        name: the name of the view that is meant.
 
     Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked, or does not do it (any method).
+        BadPlace: the program keeps such names for itself.
+        BadConfiguration: one of them is not a collection's name, or the connection string cannot be used.
+        MissingUri: no server or no database is given.
     """
+    for option, text in (("--source", source), ("--name", name)):
+        if not isinstance(parse_place(text), CollectionPlace):
+            raise BadConfiguration(option, f"a view is over a collection, and {text!r} does not name one")
+    if name.startswith(_OWN_PREFIX):
+        raise BadPlace(name, "the program keeps its own records in collections of such names")
+    from booking_migrate.stores.mongo import views  # noqa: PLC0415 - the driver is slow to import
 
-    def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
-        """Create a view; return False if the very same one exists already.
-
-        Raises:
-            PlaceNotFound: the collection does not exist.
-            UnusablePlace: the name is taken by another collection or view, or the collection is itself a view.
-        """
-
-    def drop(self, name: str) -> bool:
-        """Drop a view over the collection; return False if the name does not exist.
-
-        Raises:
-            UnusablePlace: the name belongs to a collection, or to a view over another one.
-        """
+    return views.MongoViews(connection.collection(source))

@@ -22,13 +22,12 @@ from booking_migrate.stores.files.target import FileTarget
 from booking_migrate.stores.journal import NoteKind, RangeNote
 from booking_migrate.stores.mongo import in_place_units
 from booking_migrate.stores.mongo.cutover import MongoLive
+from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.in_place import MongoInPlace
 from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction
 from booking_migrate.stores.mongo.journal import MongoJournal
-from booking_migrate.stores.mongo.restoration import MongoRestored
+from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
 from booking_migrate.stores.mongo.target import MongoTarget
-from booking_migrate.stores.mongo.undo import MongoUndo
-from booking_migrate.stores.mongo.write_block import BlockingLive
 
 
 class Step(Enum):
@@ -316,17 +315,17 @@ class _Cutover:
         self.act = wrappers.act
         self.progress = wrappers.progress
 
-        wrappers.after(BlockingLive, "raise_fence", Step.FENCED)
+        wrappers.after(FencedSource, "raise_fence", Step.FENCED)
         wrappers.after(cutover, "catch_up", Step.CAUGHT_UP)
         wrappers.around(MongoLive, "is_same", self.copied)
         wrappers.around(MongoLive, "has_same_count", self.counted)
         wrappers.around(MongoLive, "carry", self.carried)
         wrappers.around(MongoLive, "swap", self.swapped)
-        wrappers.around(BlockingLive, "lift_fence", self.lifted)
+        wrappers.around(FencedSource, "lift_fence", self.lifted)
         wrappers.before(MongoRestored, "complete", Step.RESTORATION_BUILT)
         wrappers.after(MongoRestored, "swap", Step.RESTORED)
 
-    def copied(self, whole: Callable[..., Any], live: BlockingLive, legacy: str) -> bool:
+    def copied(self, whole: Callable[..., Any], live: MongoLive, legacy: str) -> bool:
         result: bool = whole(live, legacy)
         if result:
             self.act(Step.LEGACY_COPIED)
@@ -338,21 +337,21 @@ class _Cutover:
             self.progress.is_copied = False
             self.act(Step.PROVEN_AGAIN)
 
-    def counted(self, whole: Callable[..., Any], live: BlockingLive, legacy: str) -> Any:
+    def counted(self, whole: Callable[..., Any], live: MongoLive, legacy: str) -> Any:
         self.proven()
         return whole(live, legacy)
 
-    def carried(self, whole: Callable[..., Any], live: BlockingLive, bookings: Any) -> Any:
+    def carried(self, whole: Callable[..., Any], live: MongoLive, bookings: Any) -> Any:
         self.proven()
         result = whole(live, bookings)
         self.act(Step.CARRIED)
         return result
 
-    def swapped(self, whole: Callable[..., Any], live: BlockingLive) -> None:
+    def swapped(self, whole: Callable[..., Any], live: MongoLive) -> None:
         whole(live)
         self.progress.is_swapped = True
 
-    def lifted(self, whole: Callable[..., Any], live: BlockingLive, settings: str) -> None:
+    def lifted(self, whole: Callable[..., Any], live: MongoLive, settings: str) -> None:
         is_swapped = live.is_swapped(settings)
         whole(live, settings)
         if self.progress.is_swapped:

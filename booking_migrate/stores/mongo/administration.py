@@ -1,14 +1,18 @@
 """What is done to whole collections, the same for a cut-over and for its way back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pymongo.database import Database
-from pymongo.errors import CollectionInvalid, WriteConcernError
+from pymongo.errors import CollectionInvalid, OperationFailure, WriteConcernError
 
+from booking_migrate.stores.cutover import comparable
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.retry import attempts, majority_written
+from booking_migrate.stores.mongo.failures import read, server_text, write, writing
+from booking_migrate.stores.mongo.majority import build_index
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.retry import attempts, majority_written, with_retry
 
 NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
 """What a collection has that was never given a validator (manual, reference/command/collMod)."""
@@ -24,6 +28,12 @@ def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
     unacknowledged = answer.get("writeConcernError")
     if unacknowledged:
         raise WriteConcernError(unacknowledged.get("errmsg", ""), unacknowledged.get("code"), unacknowledged)
+
+
+def options_of(collection: DriverCollection) -> Mapping[str, Any]:
+    """Return a collection's options as the server lists them; none if it does not exist."""
+    options: Mapping[str, Any] = (describe(collection) or {}).get("options", {})
+    return options
 
 
 def identity(collection: DriverCollection) -> str | None:
@@ -43,18 +53,21 @@ def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> Non
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
-    with writing(collection):
-        for attempt in attempts():
-            with attempt:
-                run_durably(collection.database, {"collMod": collection.name, **validation})
+    write(collection, lambda: run_durably(collection.database, {"collMod": collection.name, **validation}))
 
 
-def collation_of(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a collection's default collation, without the version of the library behind it; None if it compares bytes."""
-    collation = options.get("collation")
-    if not collation:
-        return None
-    return {name: value for name, value in collation.items() if name != "version"}
+def create(collection: DriverCollection, **options: Any) -> None:
+    """Create a collection. One that is there already is accepted: it was made by an attempt whose answer got lost.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+
+    def make() -> None:
+        with suppress(CollectionInvalid):
+            collection.database.create_collection(collection.name, **options)
+
+    write(collection, make)
 
 
 def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
@@ -63,26 +76,34 @@ def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
-    collation = collation_of((describe(model) or {}).get("options", {}))
-    if collation is None or describe(collection) is not None:
+    collation = comparable("collation", options_of(model).get("collation"))
+    if not collation or describe(collection) is not None:
         return False
-    with writing(collection):
-        for attempt in attempts():
-            with attempt:
-                try:
-                    collection.database.create_collection(collection.name, collation=collation)
-                except CollectionInvalid:
-                    # It was made by an attempt whose answer got lost.
-                    continue
+    create(collection, collation=collation)
     return True
+
+
+def create_index(
+    collection: DriverCollection, keys: Sequence[tuple[str, Any]], options: Mapping[str, Any]
+) -> str | None:
+    """Create an index; return the reason if the server refuses it. Without a collation of its own it compares bytes.
+
+    Raises:
+        ConnectionProblem, NoMajority: the server cannot be reached, or a majority of its members.
+    """
+    # Otherwise it would get the collection's collation.
+    with writing(collection):
+        try:
+            with_retry(lambda: build_index(collection, list(keys), **{"collation": SIMPLE, **options}))
+        except OperationFailure as error:
+            return server_text(error)
+    return None
 
 
 def has_same_hash(collection: DriverCollection, other: str) -> bool:
     """Return whether the server's hash of the documents of two collections is one (manual, reference/command/dbHash)."""
-    with reading(collection):
-        for attempt in attempts():
-            with attempt:
-                hashes = collection.database.command("dbHash", collections=[collection.name, other])
+    names = [collection.name, other]
+    hashes = read(collection, lambda: collection.database.command("dbHash", collections=names))
     digests: Mapping[str, str] = hashes["collections"]
     return digests[collection.name] == digests[other]
 

@@ -1,9 +1,10 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError
@@ -11,7 +12,7 @@ from pymongo.errors import BulkWriteError
 from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap
 from booking_migrate.stores.chunks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import is_on, read, write_failure, writing
+from booking_migrate.stores.mongo.failures import is_on, read, write, write_failure, writing
 from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, is_transient, with_retry
 
 SIMPLE = Collation("simple")
@@ -174,6 +175,25 @@ def same_version_roughly(before: bytes) -> RawBSONDocument:
             ("updatedAt", _unchanged(fields.get(b"updatedAt"))),
         ]
     )
+
+
+def delete_versions(
+    collection: DriverCollection,
+    documents: Sequence[bytes],
+    unchanged: Callable[[bytes], RawBSONDocument] = same_version,
+) -> None:
+    """Delete documents that still are these versions; others stay.
+
+    Args:
+        collection: where they are.
+        documents: as they were read.
+        unchanged: the query for a document that still is a version.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    operations = [DeleteOne(unchanged(raw), collation=SIMPLE) for raw in documents]
+    write(collection, lambda: collection.bulk_write(operations, ordered=False))
 
 
 def _unchanged(element: Element | None) -> Element:

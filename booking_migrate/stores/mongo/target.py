@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pymongo import DeleteOne, ReadPreference, ReplaceOne
+from pymongo import ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -22,6 +22,7 @@ from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
+    delete_versions,
     find_raw,
     same_version,
     same_version_roughly,
@@ -175,11 +176,7 @@ class MongoTarget(TargetWriter):
         Raises:
             TargetChanged: one of them was changed in the meantime.
         """
-        operations = [DeleteOne(same_version_within_limits(raw), collation=SIMPLE) for raw in documents]
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    self._collection.bulk_write(operations, ordered=False)
+        delete_versions(self._collection, documents, same_version_within_limits)
         self._changed = True
         ids = [_id_of(raw) for raw in documents]
         with reading(self._collection):

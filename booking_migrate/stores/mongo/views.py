@@ -1,26 +1,44 @@
-"""Views over a collection (MongoDB manual, core/views)."""
+"""Views over a collection, and the pipelines by which the server works the other shape out (MongoDB manual, core/views).
 
-from typing_extensions import override
+What stands here means what `domain` means, for bookings that keep the contract; a test compares document by document.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import writing
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.failures import write
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.mongo.view_pipelines import new_shape, old_shape
-from booking_migrate.stores.views import PeopleNames, Shape, ViewStore
+from booking_migrate.stores.views import PeopleNames, Shape
+
+Stage = Mapping[str, Any]
+
+_CLIENT_TYPES = ["objectId", "string", "int", "long", "binData"]
+_DROPPED = ("_id", "clientId", "clientUserId", "clientEmail", "__v")
+_LOOKED_UP = ("expertUserId", "expertEmail")
+_STATES = ("status", "paymentStatus")
 
 
-class MongoViews(ViewStore):
-    """See `ViewStore` for the promises."""
+class MongoViews:
+    """The views over one collection.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked, or does not do it (any method).
+    """
 
     def __init__(self, collection: DriverCollection) -> None:
         """Take the collection that the views are over."""
         self._collection = collection
 
-    @override
     def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:
+        """Create a view; return False if the very same one exists already.
+
+        Raises:
+            PlaceNotFound: the collection does not exist.
+            UnusablePlace: the name is taken by another collection or view, or the collection is itself a view.
+        """
         listed = describe(self._collection, waits=False)
         if listed is None:
             raise PlaceNotFound(
@@ -35,17 +53,16 @@ class MongoViews(ViewStore):
             if options.get("viewOn") == self._collection.name and options.get("pipeline") == pipeline:
                 return False
             raise UnusablePlace(name, f"there is a {there['type']} of that name already")
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    run_durably(
-                        self._collection.database,
-                        {"create": name, "viewOn": self._collection.name, "pipeline": pipeline},
-                    )
+        command = {"create": name, "viewOn": self._collection.name, "pipeline": pipeline}
+        write(self._collection, lambda: run_durably(self._collection.database, command))
         return True
 
-    @override
     def drop(self, name: str) -> bool:
+        """Drop a view over the collection; return False if the name does not exist.
+
+        Raises:
+            UnusablePlace: the name belongs to a collection, or to a view over another one.
+        """
         there = describe(self._collection.database[name], waits=False)
         if there is None:
             return False
@@ -53,8 +70,178 @@ class MongoViews(ViewStore):
             raise UnusablePlace(name, f"it is a {there['type']}, not a view")
         if there["options"].get("viewOn") != self._collection.name:
             raise UnusablePlace(name, f"it is a view over {there['options'].get('viewOn')}")
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    self._collection.database.drop_collection(name)
+        write(self._collection, lambda: self._collection.database.drop_collection(name))
         return True
+
+
+def old_shape() -> Sequence[Stage]:
+    """Return each session as a booking of its own; a document in the old shape passes as it is.
+
+    Its `_id` is the old booking's, or `sessionId` for a session that was never one. Client fields are the client's.
+    """
+    own: Any = "$sessions"
+    for name in ("sessionId", "legacyBookingId"):
+        own = {"$unsetField": {"field": name, "input": own}}
+    head = {
+        "_id": {"$ifNull": ["$sessions.legacyBookingId", "$sessions.sessionId"]},
+        "clientId": "$clientId",
+        "clientUserId": "$clientUserId",
+        "clientEmail": "$clientEmail",
+    }
+    return (
+        # A client document without sessions has no booking to show.
+        {"$match": {"sessions": {"$ne": []}}},
+        {"$unwind": {"path": "$sessions", "preserveNullAndEmptyArrays": True}},
+        {
+            "$replaceWith": {
+                "$cond": [
+                    {"$eq": [{"$type": "$sessions"}, "object"]},
+                    {"$mergeObjects": [head, own]},
+                    "$$ROOT",
+                ]
+            }
+        },
+    )
+
+
+def new_shape(people: PeopleNames) -> Sequence[Stage]:
+    """Return the bookings of each client as one document; a client document that is there already gets them added."""
+    return (
+        {"$match": {"$expr": {"$in": [{"$type": "$clientId"}, _CLIENT_TYPES]}}},
+        {"$project": {"_id": 0, "booking": "$$ROOT"}},
+        _lookup(people.users, "booking.clientId", "user"),
+        _lookup(people.experts, "booking.expertId", "expert"),
+        _first("user", "expert"),
+        _lookup(people.users, f"expert.{people.fields.expert_user}", "expertUser"),
+        _first("expertUser"),
+        {
+            "$project": {
+                "_id": 0,
+                "client": "$booking.clientId",
+                "base": _if_document("$booking", "$$REMOVE"),
+                "session": _if_document("$$REMOVE", _session(people)),
+                "userId": {"$ifNull": ["$booking.clientUserId", f"$user.{people.fields.user_id}"]},
+                "email": {"$ifNull": ["$booking.clientEmail", f"$user.{people.fields.email}"]},
+                "created": _if_document("$booking.createdAt", _time("createdAt", "updatedAt")),
+                "updated": _if_document("$booking.updatedAt", _time("updatedAt", "createdAt")),
+                "order": "$booking._id",
+            }
+        },
+        {"$sort": {"created": 1, "order": 1}},
+        {
+            "$group": {
+                "_id": "$client",
+                "base": {"$max": "$base"},
+                "new": {"$push": "$session"},
+                "userId": {"$last": "$userId"},
+                "email": {"$last": "$email"},
+                "created": {"$min": "$created"},
+                "updated": {"$max": "$updated"},
+            }
+        },
+        {"$set": {"sessions": {"$concatArrays": [{"$ifNull": ["$base.sessions", []]}, "$new"]}}},
+        {
+            "$replaceWith": {
+                "$switch": {
+                    "branches": [
+                        {"case": {"$eq": ["$new", []]}, "then": "$base"},
+                        {
+                            "case": {"$eq": [{"$type": "$base"}, "object"]},
+                            "then": {"$mergeObjects": ["$base", _totals()]},
+                        },
+                    ],
+                    "default": {"$mergeObjects": [_head(), _totals()]},
+                }
+            }
+        },
+    )
+
+
+def _lookup(collection: str, local: str, name: str) -> Stage:
+    return {"$lookup": {"from": collection, "localField": local, "foreignField": "_id", "as": name}}
+
+
+def _first(*names: str) -> Stage:
+    return {"$set": {name: {"$first": f"${name}"} for name in names}}
+
+
+def _if_document(then: Any, otherwise: Any) -> Stage:
+    return {"$cond": [{"$isArray": "$booking.sessions"}, then, otherwise]}
+
+
+def _session(people: PeopleNames) -> Stage:
+    own: Any = "$booking"
+    for name in _DROPPED:
+        own = {"$unsetField": {"field": name, "input": own}}
+    for name in _LOOKED_UP:
+        is_null: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "null"]}
+        own = {"$cond": [is_null, {"$unsetField": {"field": name, "input": own}}, own]}
+    added: Stage = {
+        "expertUserId": f"$expertUser.{people.fields.user_id}",
+        "expertEmail": f"$expertUser.{people.fields.email}",
+        "status": "pending",
+        "paymentStatus": "pending",
+    }
+    # As `domain.ids.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
+    session_id = _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
+    parts: list[Any] = [{"sessionId": session_id}, own]
+    for name in _LOOKED_UP:
+        has_none: Stage = {"$eq": [{"$ifNull": [f"$booking.{name}", None]}, None]}
+        parts.append({"$cond": [has_none, {name: added[name]}, {}]})
+    for name in _STATES:
+        is_lacking: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "missing"]}
+        parts.append({"$cond": [is_lacking, {name: added[name]}, {}]})
+    return {"$mergeObjects": [*parts, {"legacyBookingId": "$booking._id"}]}
+
+
+def _permuted(value: str, *parts: tuple[int, int]) -> Stage:
+    """Return an ObjectId of pieces of another one's hex digits."""
+    text = {"$toString": value}
+    chunks = [{"$substrBytes": [text, start, length]} for start, length in parts]
+    return {"$cond": [{"$eq": [{"$type": value}, "objectId"]}, {"$toObjectId": {"$concat": chunks}}, value]}
+
+
+def _time(own: str, other: str) -> Stage:
+    """Return a booking's date, else the time in an ObjectId `_id`, else its other date."""
+    is_object_id = {"$eq": [{"$type": "$booking._id"}, "objectId"]}
+    in_id = {"$cond": [is_object_id, {"$toDate": "$booking._id"}, f"$booking.{other}"]}
+    return {"$ifNull": [f"$booking.{own}", in_id]}
+
+
+def _head() -> Stage:
+    """Return the fields before the sessions, of a client that has no document yet."""
+    return {
+        "_id": _permuted("$_id", (0, 8), (16, 8), (8, 8)),
+        "clientId": "$_id",
+        "clientUserId": "$userId",
+        "clientEmail": "$email",
+    }
+
+
+def _totals() -> Stage:
+    """Return the sessions and what is taken over all of them."""
+    prices = "$sessions.price"
+    types = {"$map": {"input": "$sessions", "in": {"$type": "$$this.price"}}}
+    exact = {
+        "$sum": {
+            "$map": {
+                "input": prices,
+                "in": {"$convert": {"input": "$$this", "to": "decimal", "onError": None, "onNull": None}},
+            }
+        }
+    }
+    return {
+        "sessions": "$sessions",
+        "totalSessions": {"$size": "$sessions"},
+        "totalSpent": {
+            "$switch": {
+                "branches": [
+                    {"case": {"$in": ["decimal", types]}, "then": exact},
+                    {"case": {"$in": ["double", types]}, "then": {"$toDouble": exact}},
+                ],
+                "default": {"$sum": prices},
+            }
+        },
+        "createdAt": "$created",
+        "updatedAt": "$updated",
+    }

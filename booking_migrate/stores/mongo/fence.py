@@ -1,0 +1,152 @@
+"""The fence of a cut-over: what makes the live collection refuse writes, and takes that back."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bson import json_util
+
+from booking_migrate.errors import NotPermitted, WritesNotBlockable
+from booking_migrate.stores.destination import FENCE_FIELD
+from booking_migrate.stores.mongo.administration import (
+    NO_VALIDATION,
+    identity,
+    options_of,
+    validate,
+    validation_of,
+)
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import read, reading, write
+from booking_migrate.stores.mongo.majority import await_majority
+from booking_migrate.stores.mongo.retry import settled
+
+_FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
+"""A validator that no booking meets, and that is recognized among all others."""
+
+_NOTE = "blocks_all_writes"
+"""The key in a source's settings that says, after a crash too, that the mode was turned on by this cut-over."""
+
+_NEEDED = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
+_OFF = 1
+"""What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
+
+
+class FencedSource:
+    """The live collection, which refuses writes while the fence stands.
+
+    The fence is a validator that no document meets. On request it is also the server's mode that refuses every write of
+    every user: unlike a validator, it refuses deletes, and writers that bypass validation. It holds for the whole cluster, all
+    databases, and for all users without the privilege to bypass it; those with it are still stopped in the source by the
+    validator (manual, reference/command/setUserWriteBlockMode; from 6.0, replica sets and sharded clusters).
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    def __init__(self, source: DriverCollection, *, blocks: bool) -> None:
+        """Take the collection.
+
+        Args:
+            source: the live collection.
+            blocks: whether to refuse all users' writes, and not only those to the source. What was noted of an earlier
+                block is lifted in any case.
+        """
+        self._source = source
+        self._blocks = blocks
+        self._admin = source.database.client.admin
+
+    def settings(self) -> str:
+        """Return the source's identity, options and indexes as Extended JSON."""
+        indexes = read(self._source, lambda: list(self._source.list_indexes()))
+        kept: dict[str, Any] = {
+            "uuid": identity(self._source),
+            "options": options_of(self._source),
+            "indexes": indexes,
+        }
+        if self._blocks:
+            kept[_NOTE] = True
+        return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
+
+    def raise_fence(self) -> None:
+        """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
+
+        It is a validator that no document meets. Deletes are not refused by validators (manual,
+        core/schema-validation), but by the server's own block of all writes, where that was asked for.
+        """
+        # The mode waits for writes that are under way.
+        if self._blocks:
+            self._block(on=True)
+        # Without a majority, writes would be refused for as long as it is waited for.
+        await_majority(self._source)
+        validate(self._source, {**NO_VALIDATION, "validator": _FENCE})
+        write(self._source, lambda: settled(self._source))
+
+    def lift_fence(self, settings: str) -> None:
+        """Restore the source's own validator, if it has the fence's, and end a block of all writes. May be repeated.
+
+        After the swap the fence's validator no longer exists, but the block may.
+        """
+        # One of the two that cannot be lifted does not keep the other.
+        try:
+            if self._is_fenced():
+                kept = validation_of(json_util.loads(settings)["options"])
+                validate(self._source, {**NO_VALIDATION, **kept})
+        finally:
+            if json.loads(settings or "{}").get(_NOTE):
+                self._block(on=False)
+
+    def refuses_writes(self, settings: str) -> bool:
+        """Return whether the source refuses writes at this moment because of `raise_fence`.
+
+        Args:
+            settings: what `settings` returned before. Where the user may not read whether all writes are blocked, a block
+                that the settings speak of counts as standing.
+        """
+        if self._is_fenced():
+            return True
+        return bool(json.loads(settings or "{}").get(_NOTE)) and self._is_blocked()
+
+    def _is_fenced(self) -> bool:
+        validator = options_of(self._source).get("validator")
+        return isinstance(validator, Mapping) and FENCE_FIELD in validator
+
+    def _is_blocked(self) -> bool:
+        try:
+            return self._mode() != _OFF
+        except NotPermitted:
+            return True
+
+    def _mode(self) -> int | None:
+        with reading(self._source):
+            mode: int | None = self._admin.command("serverStatus").get("repl", {}).get("userWriteBlockMode")
+            return mode
+
+    def _block(self, *, on: bool) -> None:
+        write(self._source, lambda: self._admin.command({"setUserWriteBlockMode": 1, "global": on}))
+
+    def _check_block(self) -> None:
+        """Refuse to block all writes where the server, or the user's privileges, do not allow it, or it is done already."""
+        with reading(self._source):
+            login: Any = self._admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+        if not login["authenticatedUsers"]:
+            problem = "no user is logged in, so it would stop this program too"
+            raise WritesNotBlockable(problem, "Switch on access control, or go without.")
+        lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
+        if lacking:
+            advice = "The built-in roles restore and clusterMonitor have them."
+            raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
+        mode = self._mode()
+        if mode is None:
+            problem = "the server does not have setUserWriteBlockMode"
+            raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")
+        if mode != _OFF:
+            problem = "they are blocked already"
+            raise WritesNotBlockable(problem, "Go without, and the block lasts until its owner ends it.")
+
+
+def _may(action: str, privileges: Collection[Any]) -> bool:
+    """Return whether one of a user's privileges lets it do this to the cluster (manual, reference/resource-document)."""
+    return any(
+        action in each["actions"] and (each["resource"].get("cluster") or each["resource"].get("anyResource"))
+        for each in privileges
+    )

@@ -1,0 +1,217 @@
+"""What a rollback writes to: the target of a run that is undone, and the collection of the restored bookings."""
+
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+from bson import json_util
+from pymongo.errors import BulkWriteError
+
+from booking_migrate.stores.cutover import IndexNote, written
+from booking_migrate.stores.mongo.administration import (
+    NO_VALIDATION,
+    create,
+    create_index,
+    has_same_hash,
+    rename,
+    validate,
+    validation_of,
+)
+from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import read, reading, write
+from booking_migrate.stores.mongo.raw import (
+    any_of,
+    as_driver_document,
+    delete_versions,
+    find_raw,
+    id_of,
+    insert_absent,
+    same_version_within_limits,
+    stores_any,
+)
+from booking_migrate.stores.mongo.rejects import find_records
+from booking_migrate.stores.mongo.retry import DUPLICATE_KEY
+from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.ports import Replacement, TargetWriter
+
+_AT_ONCE = 1000
+_GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
+
+
+class MongoUndo:
+    """A target collection and its rejected records, as rollback needs them.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+    """
+
+    def __init__(
+        self, collection: DriverCollection, rejects: DriverCollection, writer: TargetWriter, *, source: str
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collection: the target.
+            writer: the same as a migration writes it; it knows how to replace documents.
+            rejects: the collection of rejected records, which all runs of the database share.
+            source: the name of the source, as it stands in those records.
+        """
+        self._collection = collection
+        self._rejects = rejects
+        self._writer = writer
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """Return what to call the place in messages and reports."""
+        return self._collection.name
+
+    def exists(self) -> bool:
+        """Return whether it is there."""
+        return describe(self._collection) is not None
+
+    def has_client_index(self) -> bool:
+        """Return whether it has a unique index on `clientId`."""
+        return client_index_name(self._collection) is not None
+
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the documents with these `_id` values, whole, in any order; at most a few thousand values."""
+        with reading(self._collection):
+            yield from find_documents(self._collection, any_of("_id", ids))
+
+    def remove(self, documents: Sequence[bytes]) -> None:
+        """Delete documents that still are these versions; others stay."""
+        if documents:
+            delete_versions(self._collection, documents, same_version_within_limits)
+
+    def restore(self, changes: Sequence[Replacement]) -> None:
+        """Put older versions (``after``) back in the place of documents that still are ``before``.
+
+        Raises:
+            TargetChanged: one of them was changed in the meantime.
+        """
+        if changes:
+            self._writer.write([], changes, [])
+
+    def insert(self, documents: Sequence[bytes]) -> None:
+        """Insert removed documents again. One that exists already stays."""
+        insert_absent(self._collection, documents)
+
+    def drop_client_index(self) -> None:
+        """Remove the unique index on `clientId`, if there is one."""
+        name = client_index_name(self._collection)
+        if name is not None:
+            write(self._collection, lambda: drop_index(self._collection, name))
+
+    def drop_if_empty(self) -> bool:
+        """Drop the collection if it is empty; return whether it was dropped."""
+        # The server knows no drop under a condition, so a moment lies between.
+        if not self.exists() or self._holds_something(self._collection):
+            return False
+        write(self._collection, self._collection.drop)
+        return True
+
+    def rejects(self) -> Iterator[bytes]:
+        """Yield the rejected records of this source and target, whole."""
+        return find_records(self._rejects, source=self._source, target=self.name)
+
+    def remove_rejects(self, kept: Collection[bytes]) -> None:
+        """Delete the rejected records of this source and target whose SHA-256 is not among these."""
+        surplus = (raw for raw in self.rejects() if sha256(raw).digest() not in kept)
+        while some := list(islice(surplus, _AT_ONCE)):
+            delete_versions(self._rejects, some)
+
+    def insert_rejects(self, records: Sequence[bytes]) -> None:
+        """Insert removed records again. One that exists already stays."""
+        insert_absent(self._rejects, records)
+
+    def drop_rejects_if_empty(self) -> None:
+        """Drop the collection of rejected records if nothing is left in it of any run."""
+        if describe(self._rejects) is not None and not self._holds_something(self._rejects):
+            write(self._rejects, self._rejects.drop)
+
+    def close(self) -> None:
+        """Release everything. May be called twice."""
+        self._writer.abandon()
+
+    def _holds_something(self, collection: DriverCollection) -> bool:
+        return read(collection, lambda: stores_any(collection))
+
+
+class MongoRestored:
+    """The collection in which the old bookings come together again, until it takes the live one's name.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    def __init__(self, collection: DriverCollection, live: DriverCollection) -> None:
+        self._collection = collection
+        self._live = live
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._collection.name
+
+    def begin(self, settings: str) -> None:
+        """Create it again, empty, with the options of the old collection (see `MongoLive.settings`).
+
+        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings.
+        """
+        self.drop()
+        options: dict[str, Any] = json_util.loads(settings)["options"]
+        kept = {name: value for name, value in options.items() if name not in NO_VALIDATION}
+        create(self._collection, **kept)
+
+    def insert(self, documents: Sequence[bytes]) -> None:
+        """Insert documents durably. One that exists already with the same bytes is accepted: an earlier reply may have been lost."""
+        write(self._collection, lambda: self._insert(documents))
+
+    def _insert(self, documents: Sequence[bytes]) -> None:
+        try:
+            self._collection.insert_many(map(as_driver_document, documents), ordered=False)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            others = [problem for problem in problems if problem["code"] != DUPLICATE_KEY]
+            if others or not problems or not self._holds([documents[each["index"]] for each in problems]):
+                raise
+
+    def _holds(self, documents: Sequence[bytes]) -> bool:
+        """Return whether all of these are there, byte for byte."""
+        ids = [id_of(raw) for raw in documents]
+        return set(documents) <= set(find_raw(self._collection, any_of("_id", ids)))
+
+    def complete(self, settings: str) -> Sequence[IndexNote]:
+        """Create the old collection's indexes and validator. An index that the data does not allow is left out and named."""
+        kept = json_util.loads(settings)
+        notes = []
+        for index in kept["indexes"]:
+            keys = tuple(dict(index["key"]).items())
+            if keys != (("_id", 1),):
+                own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+                reason = create_index(self._collection, keys, own)
+                shown = written(keys)
+                notes.append(IndexNote(index["name"], shown, None if reason else shown, reason))
+        validation = validation_of(kept["options"])
+        if validation:
+            validate(self._collection, {**NO_VALIDATION, **validation})
+        return notes
+
+    def count(self) -> int:
+        """Return the number of documents it holds."""
+        return read(self._collection, lambda: self._collection.count_documents({}))
+
+    def is_same(self, other: str) -> bool:
+        """Return whether another collection holds exactly its documents, by the server's hash of them."""
+        return has_same_hash(self._collection, other)
+
+    def swap(self) -> None:
+        """Take the live collection's place and name in one atomic rename. The live collection is gone then."""
+        rename(self._collection, self._live)
+
+    def drop(self) -> None:
+        """Drop it, if it is there."""
+        write(self._collection, self._collection.drop)
