@@ -11,8 +11,7 @@ from booking_migrate.reports.files import replace_file
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.fingerprint import fingerprint
-from booking_migrate.stores.open import parse_place
+from booking_migrate.stores.open import fingerprint, parse_place
 
 
 def current_plan(places: Places, plan: MigrationPlan, connection: Connection) -> SavedPlan:

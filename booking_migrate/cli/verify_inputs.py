@@ -21,7 +21,6 @@ from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.mode import cut_over_run
 from booking_migrate.runs.provenance import verified_history
-from booking_migrate.stores.baseline import Baseline
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import open_in_place, open_proof
@@ -34,7 +33,7 @@ from booking_migrate.stores.open import (
     open_rejected_records,
     parse_place,
 )
-from booking_migrate.stores.ports import ComparedReader, DocumentReader, stores_any_bson
+from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify import VerificationRules
 

@@ -31,7 +31,7 @@ from booking_migrate.stores.journal import (
     RunState,
     identity_of,
 )
-from booking_migrate.stores.lag import LagGauge
+from booking_migrate.stores.ports import LagGauge
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.rollback import MongoUndo

@@ -5,7 +5,7 @@ from time import monotonic, sleep
 
 from booking_migrate.errors import LagNotMeasurable, LagUnknown
 from booking_migrate.events import Listener, Warned
-from booking_migrate.stores.lag import LagGauge
+from booking_migrate.stores.ports import LagGauge
 
 _LOOK_SECONDS = 1.0
 """How often the lag is measured."""

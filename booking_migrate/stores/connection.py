@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from booking_migrate.bson.document import Document
     from booking_migrate.stores.journal import LockStore, RunJournal
-    from booking_migrate.stores.lag import LagGauge
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
     from booking_migrate.stores.mongo.reader import Address
     from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
+    from booking_migrate.stores.ports import LagGauge
 
 
 class Connection:
@@ -101,7 +101,7 @@ class Connection:
             NoMajority: that does not happen in time.
             ConnectionProblem, NotPermitted: the server cannot be asked.
         """
-        from booking_migrate.stores.mongo.majority import await_majority  # noqa: PLC0415
+        from booking_migrate.stores.mongo.replica_set import await_majority  # noqa: PLC0415
 
         await_majority(self.collection(name))
 
@@ -169,7 +169,7 @@ class JournalPlaces(NamedTuple):
 
 def open_journal(connection: Connection) -> JournalPlaces:
     """Return the journal and the locks of the connection's database."""
-    from booking_migrate.stores.mongo import journal, lag, lock  # noqa: PLC0415
+    from booking_migrate.stores.mongo import journal, lock, replica_set  # noqa: PLC0415
 
     runs, ranges, before, locks = (
         connection.collection(name)
@@ -178,7 +178,7 @@ def open_journal(connection: Connection) -> JournalPlaces:
     return JournalPlaces(
         journal.MongoJournal(runs, ranges, before),
         lock.MongoLocks(locks),
-        lag.MongoLag(runs),
+        replica_set.MongoLag(runs),
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.places import CollectionPlace, parse_place, refuse_own
 from booking_migrate.stores.ports import ComparedReader, Replacement
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DEFAULT_ARCHIVE_SUFFIX = "_legacy"
-_OWN_PREFIX = "booking_migrate_"
 
 CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
 """The name of the index by which the sessions of a booking are found, whatever client they stand with."""
@@ -177,7 +176,6 @@ def _check(source: str, archive: str) -> None:
     for option, name in (("--source", source), ("--archive", archive)):
         if not isinstance(parse_place(name), CollectionPlace):
             raise BadConfiguration(option, f"in place takes a collection, and {name!r} does not name one")
-        if name.startswith(_OWN_PREFIX):
-            raise BadPlace(name, "the program keeps its own records in collections of such names")
+        refuse_own(name)
     if source == archive:
         raise BadConfiguration("--archive", f"{archive} is the collection itself")

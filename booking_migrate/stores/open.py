@@ -4,11 +4,12 @@ Importing this module is cheap: the driver, sqlite3 and `bson` are imported when
 raises MissingUri if it needs a server or a database and none is given, and BadConfiguration if the connection string cannot be used.
 """
 
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import BadPlace
+from booking_migrate.errors import UnusablePlace
 from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
@@ -20,6 +21,7 @@ from booking_migrate.stores.places import (
     StreamPlace,
     last_part,
     parse_place,
+    refuse_own,
     rejects_beside,
     written_beside,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "JsonFormat",
     "Place",
     "StreamPlace",
+    "fingerprint",
     "open_reader",
     "open_target",
     "parse_place",
@@ -47,7 +50,7 @@ __all__ = [
 ]
 
 _SILENCE = NullListener()
-_OWN_PREFIX = "booking_migrate_"
+_BLOCK = 1 << 18
 
 
 def open_reader(
@@ -162,8 +165,7 @@ def open_target(
         BadPlace: a collection that the program keeps for itself.
     """
     if isinstance(place, CollectionPlace):
-        if place.name.startswith(_OWN_PREFIX):
-            raise BadPlace(place.name, "the program keeps its own records in collections of such names")
+        refuse_own(place.name)
         return _open_collection_target(place, connection, source_name, rejects, overwrite=overwrite)
     from booking_migrate.stores.files.atomic import StandardOutput, open_output  # noqa: PLC0415
     from booking_migrate.stores.files.target import FileRejects, FileTarget  # noqa: PLC0415
@@ -245,3 +247,31 @@ def open_rejected_records(
         return RejectedRecords(COLLECTION, records)
     path = rejects or rejects_beside(target)
     return RejectedRecords(str(path), partial(read_extended_json, path))
+
+
+def fingerprint(place: Place, connection: Connection, *, only_count: bool = False) -> dict[str, str | int]:
+    """Return what identifies the data of a place, and changes when its documents do. None of it is held in memory.
+
+    Args:
+        place: a file: its size and the SHA-256 of its bytes; a collection: how many documents, and the newest.
+        connection: the server and database of collections.
+        only_count: of a collection, only count the documents: logins change users continuously.
+
+    Raises:
+        PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: it cannot be read; standard input never can,
+            since it comes only once.
+    """
+    if isinstance(place, StreamPlace):
+        raise UnusablePlace("-", "standard input comes only once, so a plan cannot refer to it")
+    if isinstance(place, CollectionPlace):
+        from booking_migrate.stores.mongo.administration import collection_fingerprint  # noqa: PLC0415
+
+        return collection_fingerprint(connection.collection(place.name), only_count=only_count)
+    from booking_migrate.stores.files.opening import open_bytes  # noqa: PLC0415
+
+    with open_bytes(place) as stream:
+        digest, size = hashlib.sha256(), 0
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    return {"bytes": size, "SHA-256": digest.hexdigest()}

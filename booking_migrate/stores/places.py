@@ -199,6 +199,16 @@ def _collection(name: str) -> str:
     return stem if _COLLECTION.fullmatch(stem) and not _TOOL.search(stem) else "bookings"
 
 
+def refuse_own(name: str) -> None:
+    """Refuse a name of the collections in which the program keeps its own records.
+
+    Raises:
+        BadPlace: it is one.
+    """
+    if name.startswith("booking_migrate_"):
+        raise BadPlace(name, "the program keeps its own records in collections of such names")
+
+
 def last_part(name: str) -> str:
     """Return a file's name without its folders; a collection's name as it is."""
     return name.rpartition("/")[2]

@@ -212,3 +212,29 @@ class TargetWriter(Protocol):
 
     def abandon(self) -> None:
         """Remove an unfinished file and release everything. After `finish` it only releases."""
+
+
+class Baseline(NamedTuple):
+    """What stood in the place of a client document of the target before the migration."""
+
+    document: bytes
+    """The last version that others wrote, which a run then continued from."""
+
+    oldest: bytes | None
+    """The version before the first run; None if it was not there then."""
+
+
+class LagGauge(Protocol):
+    """Measures the replication lag of the target's replica set. It only reads."""
+
+    def seconds(self, *, waits: bool = True) -> float | str:
+        """Return how far the slowest secondary is behind the primary, 0 without secondaries; or why that is not known.
+
+        It is not known without a replica set or the privilege, and while a secondary is down or recovering.
+
+        Args:
+            waits: whether to wait for a server to be found; not at the first contact, as there may be none.
+
+        Raises:
+            ConnectionProblem: the server does not answer.
+        """

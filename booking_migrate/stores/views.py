@@ -5,14 +5,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from booking_migrate.domain.rules import PeopleFields
-from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.places import CollectionPlace, parse_place, refuse_own
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.views import MongoViews
-
-_OWN_PREFIX = "booking_migrate_"
 
 
 class Shape(StrEnum):
@@ -50,8 +48,7 @@ def open_views(connection: Connection, *, source: str, name: str) -> "MongoViews
     for option, text in (("--source", source), ("--name", name)):
         if not isinstance(parse_place(text), CollectionPlace):
             raise BadConfiguration(option, f"a view is over a collection, and {text!r} does not name one")
-    if name.startswith(_OWN_PREFIX):
-        raise BadPlace(name, "the program keeps its own records in collections of such names")
+    refuse_own(name)
     from booking_migrate.stores.mongo import views  # noqa: PLC0415 - the driver is slow to import
 
     return views.MongoViews(connection.collection(source))

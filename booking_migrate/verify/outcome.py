@@ -14,8 +14,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import PeopleFields, Rules
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
-from booking_migrate.stores.baseline import Baseline
-from booking_migrate.stores.ports import CanHold, stores_any_bson
+from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
 
 REJECTED_FIELD = "rejected"
 """The field of a mismatch in the record of a rejected booking."""

@@ -14,8 +14,8 @@ from booking_migrate.errors import NoMajority
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.in_place_units import insert_missing
-from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.rejects import CollectionRejects
+from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.rollback import MongoUndo
 from booking_migrate.stores.mongo.servers import known_members, members_of
 from booking_migrate.stores.mongo.target import MongoTarget

@@ -1,4 +1,4 @@
-"""What is done to whole collections, the same for a cut-over and for its way back."""
+"""What is done to whole collections: options, creation, hashes, renames, fingerprints."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -7,12 +7,16 @@ from typing import Any
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure, WriteConcernError
 
+from booking_migrate.bson.format import display_id
 from booking_migrate.stores.cutover import comparable
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, server_text, write, writing
-from booking_migrate.stores.mongo.majority import build_index
+from booking_migrate.stores.mongo.failures import read, reading, server_text, write, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.retry import attempts, majority_written, with_retry
+
+_COUNT: dict[str, Any] = {"_id": None, "documents": {"$sum": 1}}
+_NEWEST: dict[str, Any] = {"id": {"$max": "$_id"}, "change": {"$max": "$updatedAt"}}
 
 NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
 """What a collection has that was never given a validator (manual, reference/command/collMod)."""
@@ -131,3 +135,19 @@ def rename(successor: DriverCollection, live: DriverCollection) -> None:
                         "dropTarget": True,
                     },
                 )
+
+
+def collection_fingerprint(collection: DriverCollection, *, only_count: bool) -> dict[str, str | int]:
+    """Return how many documents a collection has, and unless only that is asked for, its newest `_id` and `updatedAt`.
+
+    Raises:
+        NotPermitted, ConnectionProblem, UnusablePlace: it cannot be read.
+    """
+    group = _COUNT if only_count else {**_COUNT, **_NEWEST}
+    with reading(collection):
+        found = next(iter(collection.aggregate([{"$group": group}])), {"documents": 0})
+    result: dict[str, str | int] = {"documents": int(found["documents"])}
+    if not only_count:
+        result["newest _id"] = display_id(found.get("id"))
+        result["newest updatedAt"] = display_id(found.get("change"))
+    return result

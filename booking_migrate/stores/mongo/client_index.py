@@ -14,8 +14,8 @@ from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, writing
-from booking_migrate.stores.mongo.majority import build_index
 from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.retry import with_retry
 
 _USUAL_NAME = "clientId_1"

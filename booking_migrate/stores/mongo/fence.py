@@ -17,7 +17,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write
-from booking_migrate.stores.mongo.majority import await_majority
+from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
 
 _FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}

@@ -26,7 +26,7 @@ from booking_migrate.stores.journal import (
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.majority import build_index
+from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 RUNS = "booking_migrate_runs"

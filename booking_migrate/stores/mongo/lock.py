@@ -13,7 +13,7 @@ from booking_migrate.errors import TargetBusy
 from booking_migrate.stores.journal import HeldLockView, Holder, Lease, LockStore, is_dead
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.majority import await_majority
+from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 
 COLLECTION = "booking_migrate_locks"

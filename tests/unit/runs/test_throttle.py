@@ -9,7 +9,7 @@ from booking_migrate.errors import LagNotMeasurable, LagUnknown
 from booking_migrate.events import Event, Warned
 from booking_migrate.runs.throttle import Throttle
 from booking_migrate.stores.connection import Connection, open_journal
-from booking_migrate.stores.mongo.lag import lag_of
+from booking_migrate.stores.mongo.replica_set import lag_of
 from tests.support.server import Server
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Waiting for a majority of the replica set, and no longer than patience lasts.
+"""What other members of the replica set have: waiting for a majority, no longer than patience lasts, and their lag.
 
 A primary that has lost its majority while an arbiter keeps it elected still answers: reads are of the last state that a
 majority had, and writes are done and never acknowledged. So before anything is proven or written, `await_majority` makes
@@ -6,20 +6,23 @@ sure that a majority has all that the primary has taken.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from pymongo.errors import ExecutionTimeout
+from pymongo.errors import ExecutionTimeout, OperationFailure
+from typing_extensions import override
 
 from booking_migrate.errors import NoMajority
 from booking_migrate.stores.mongo import retry
-from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.servers import can_acknowledge, described, members_of
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
+from booking_migrate.stores.mongo.servers import can_acknowledge, described, members_of, reported
+from booking_migrate.stores.ports import LagGauge
 
-IndexKeys = Sequence[tuple[str, Any]]
+_PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
+"""The states of members (manual, reference/replica-states)."""
 
 _LOOK_SECONDS = 2.0
 """How often the members are looked at while a majority does not acknowledge."""
@@ -62,7 +65,7 @@ def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
     return True
 
 
-def build_index(collection: DriverCollection, keys: IndexKeys, **options: Any) -> None:
+def build_index(collection: DriverCollection, keys: Sequence[tuple[str, Any]], **options: Any) -> None:
     """Build an index, and stop waiting for it when a majority has been down for too long.
 
     Its commit waits for all members that vote (manual, core/index-creation). A build may take hours, and the server has no
@@ -72,16 +75,11 @@ def build_index(collection: DriverCollection, keys: IndexKeys, **options: Any) -
         NoMajority: a majority has been down for as long as patience lasts.
         PyMongoError: the server refuses it.
     """
-    _watched(collection, lambda: collection.create_index(keys, **options))
-
-
-def _watched(collection: DriverCollection, action: Callable[[], object]) -> None:
-    """Run an action that waits for other members without a limit, and stop waiting when they have been down for too long."""
     answers: SimpleQueue[Exception | None] = SimpleQueue()
 
     def work() -> None:
         try:
-            action()
+            collection.create_index(keys, **options)
         except Exception as error:  # noqa: BLE001 - raised again where the answer is taken
             answers.put(error)
         else:
@@ -103,3 +101,41 @@ def _watched(collection: DriverCollection, action: Callable[[], object]) -> None
         if error is not None:
             raise error
         return
+
+
+class MongoLag(LagGauge):
+    """See `LagGauge` for the promises."""
+
+    def __init__(self, anchor: DriverCollection) -> None:
+        """Take any collection of the replica set."""
+        self._anchor = anchor
+        self._admin = anchor.database.client.get_database("admin")
+
+    @override
+    def seconds(self, *, waits: bool = True) -> float | str:
+        with reading(self._anchor):
+            try:
+                status = retry.with_retry(
+                    lambda: self._admin.command("replSetGetStatus", codec_options=TIMES), waits=waits
+                )
+            except OperationFailure as error:
+                if retry.is_transient(error):
+                    raise
+                if error.code in NOT_PERMITTED_CODES:
+                    return "this user may not run replSetGetStatus"
+                return server_text(error)
+        return lag_of(status["members"])
+
+
+def lag_of(members: Sequence[Mapping[str, Any]]) -> float | str:
+    """Return the lag in what ``replSetGetStatus`` says of the members, in seconds; or the members that keep it from being known.
+
+    Args:
+        members: each with its ``name``, its ``state`` and, if it holds data, the time of its newest entry, ``optimeDate``.
+    """
+    holding = [member for member in members if member["state"] != _ARBITER]
+    primary = next((member for member in holding if member["state"] == _PRIMARY), None)
+    if primary is None or any(member["state"] not in (_PRIMARY, _SECONDARY) for member in holding):
+        return f"not all members are up: {described(map(reported, members))}"
+    lags: list[float] = [(primary["optimeDate"] - member["optimeDate"]).total_seconds() for member in holding]
+    return max(0.0, *lags)
