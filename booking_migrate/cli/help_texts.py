@@ -1,6 +1,6 @@
 """What ``--help`` says beyond the options. A paragraph that begins with a backspace keeps its lines, for typer."""
 
-from booking_migrate.errors import EXIT_CODE_MEANINGS
+from booking_migrate.errors import ExitCode
 from booking_migrate.reports.text import continued
 
 _COMMAND, _CONTINUED = " " * 4, " " * 6
@@ -39,6 +39,6 @@ Migrate a MongoDB database from one document per booking to one document per cli
   booking-migrate migrate --help
 """)
 
-_ROWS = [f"[bold]{code.value:>3}[/bold]  {meaning}" for code, meaning in EXIT_CODE_MEANINGS.items()]
+_ROWS = [f"[bold]{code.value:>3}[/bold]  {code.meaning}" for code in ExitCode]
 EXIT_STATUS = "\n".join(["\b", "[bold]Exit status[/bold]", *_ROWS])
 """The table of exit codes, under each command's options."""

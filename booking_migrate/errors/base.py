@@ -6,49 +6,41 @@ from enum import IntEnum
 from inspect import get_annotations
 from shlex import quote
 from string import Formatter
-from typing import Any, dataclass_transform
+from typing import Any, Self, dataclass_transform
 
 
 class ExitCode(IntEnum):
     """How a command ended. An API: codes are only ever added."""
 
-    DONE = 0
-    UNEXPECTED = 1
-    USAGE = 2
-    REJECTED = 3
-    MISMATCHES = 4
-    REFUSED = 5
-    NOT_WRITTEN = 6
-    CANNOT_CONNECT = 10
-    LOCKED = 11
-    NOTHING_TO_DO = 12
-    HUNG_UP = 129
-    INTERRUPTED = 130
-    TERMINATED = 143
+    meaning: str
 
+    DONE = 0, "done, nothing wrong"
+    UNEXPECTED = 1, "unexpected error"
+    USAGE = 2, "usage or configuration"
+    REJECTED = 3, "done, but some bookings were rejected (dry-run: would be)"
+    MISMATCHES = 4, "verify found mismatches"
+    REFUSED = 5, "refused, a precondition does not hold"
+    NOT_WRITTEN = 6, "the step itself is done, but a report or output could not be written"
+    CANNOT_CONNECT = 10, "cannot connect or authenticate"
+    LOCKED = 11, "another run holds the lock"
+    NOTHING_TO_DO = 12, "nothing to resume or roll back"
+    HUNG_UP = 129, "hung up (SIGHUP: the terminal is gone); can be run again"
+    INTERRUPTED = 130, "interrupted (Ctrl-C); can be run again"
+    TERMINATED = 143, "terminated (SIGTERM); can be run again"
 
-EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
-    ExitCode.DONE: "done, nothing wrong",
-    ExitCode.UNEXPECTED: "unexpected error",
-    ExitCode.USAGE: "usage or configuration",
-    ExitCode.REJECTED: "done, but some bookings were rejected (dry-run: would be)",
-    ExitCode.MISMATCHES: "verify found mismatches",
-    ExitCode.REFUSED: "refused, a precondition does not hold",
-    ExitCode.NOT_WRITTEN: "the step itself is done, but a report or output could not be written",
-    ExitCode.CANNOT_CONNECT: "cannot connect or authenticate",
-    ExitCode.LOCKED: "another run holds the lock",
-    ExitCode.NOTHING_TO_DO: "nothing to resume or roll back",
-    ExitCode.HUNG_UP: "hung up (SIGHUP: the terminal is gone); can be run again",
-    ExitCode.INTERRUPTED: "interrupted (Ctrl-C); can be run again",
-    ExitCode.TERMINATED: "terminated (SIGTERM); can be run again",
-}
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a number that knows its meaning."""
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
 
 
 class _TextFormatter(Formatter):
     """Formats templates with attributes of an error.
 
     ``{count:client has|clients have}`` is a number with the noun that fits it, ``{problems:; }`` a sequence with its
-    separator (a comma if none is named), ``{source!q}`` a text quoted for the shell; all else is as in `str.format`.
+    separator (a comma if none is named), ``{ids:, |{count}}`` the first few of so many, ``{source!q}`` a text quoted for the
+    shell; all else is as in `str.format`.
     """
 
     def get_value(self, key: int | str, args: Sequence[Any], _kwargs: Any) -> Any:
@@ -65,8 +57,28 @@ class _TextFormatter(Formatter):
             one, many = format_spec.split("|")
             return f"{value} {one if value == 1 else many}"
         if isinstance(value, list | tuple):
-            return (format_spec or ", ").join(value)
+            separator, _, count = format_spec.partition("|")
+            return _first_of(value, int(count or len(value)), separator or ", ")
         return str(super().format_field(value, format_spec))
+
+
+def _first_of(shown: Sequence[str], count: int, separator: str) -> str:
+    more = f"{separator.rstrip(', ')} and {count - len(shown)} more" if count > len(shown) else ""
+    return separator.join(shown) + more
+
+
+class either(str):  # noqa: N801 - it stands where a template stands
+    """A template that counts if a field is neither empty nor false, and another one that counts otherwise."""
+
+    __slots__ = ("field", "otherwise")
+    field: str
+    otherwise: str
+
+    def __new__(cls, field: str, then: str, otherwise: str = "") -> Self:
+        """Choose between two templates by a field."""
+        choice = super().__new__(cls, then)
+        choice.field, choice.otherwise = field, otherwise
+        return choice
 
 
 class Template:
@@ -80,7 +92,12 @@ class Template:
 
     def __get__(self, error: object | None, _kind: type | None = None) -> str:
         """Return the text with the error's fields filled in."""
-        return self._template if error is None else self._formatter.format(self._template, error)
+        template = self._template
+        if error is None:
+            return template
+        if isinstance(template, either) and not getattr(error, template.field):
+            template = template.otherwise
+        return self._formatter.format(template, error)
 
 
 @dataclass_transform(eq_default=False)
@@ -193,9 +210,3 @@ def exit_code_of(error: BaseException) -> ExitCode:
         if kind in EXIT_CODES:
             return EXIT_CODES[kind]
     return ExitCode.UNEXPECTED
-
-
-def first_of(shown: Sequence[str], count: int, separator: str = ", ") -> str:
-    """Return samples joined as text, with the number of those of ``count`` that are not shown."""
-    more = f"{separator.rstrip(', ')} and {count - len(shown)} more" if count > len(shown) else ""
-    return separator.join(shown) + more

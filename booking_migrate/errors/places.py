@@ -8,7 +8,7 @@ from booking_migrate.errors.base import (
     Refused,
     Unexpected,
     UsageProblem,
-    first_of,
+    either,
 )
 
 
@@ -36,19 +36,16 @@ class MissingUri(UsageProblem):
     """A place is a collection, but nothing says on which server or in which database."""
 
     place: str
-    lacking: str
-    """``uri`` or ``db``."""
+    has_server: bool
+    """Whether the database is lacking, not the server."""
 
-    @property
-    def message(self) -> str:
-        what = "server" if self.lacking == "uri" else "database"
-        return f"{self.place!r} is a collection, but no {what} was named"
-
-    @property
-    def hint(self) -> str:
-        if self.lacking == "uri":
-            return "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl."
-        return "Pass --db, or put the database's name into the connection string."
+    lacking = either("has_server", "database", "server")
+    message = "{place!r} is a collection, but no {lacking} was named"
+    hint = either(
+        "has_server",
+        "Pass --db, or put the database's name into the connection string.",
+        "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl.",
+    )
 
 
 class BadConfiguration(UsageProblem):
@@ -142,12 +139,11 @@ class CredentialsMissing(ConnectionProblem):
 
     hosts: str
     database: str
+    where = either("database", " for the database {database}")
+    message = (
+        "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
+    )
     hint = "Put user and password into MONGODB_URI, percent-encoded."
-
-    @property
-    def message(self) -> str:
-        where = f" for the database {self.database}" if self.database else ""
-        return f"the MongoDB server at {self.hosts} requires authentication{where}, and the connection string has no user"
 
 
 class AuthenticationModuleMissing(ConnectionProblem):
@@ -185,18 +181,16 @@ class PlaceNotFound(Refused):
     """Where it was looked for, if it is a collection."""
 
     hosts: str = ""
-
-    @property
-    def message(self) -> str:
-        if not self.database:
-            return f"{self.place} does not exist"
-        return f"collection {self.place} does not exist in database {self.database} at {self.hosts}"
-
-    @property
-    def hint(self) -> str:
-        if not self.database:
-            return "Check the path."
-        return "Check the names of the collection and of the database (--db or the connection string)."
+    message = either(
+        "database",
+        "collection {place} does not exist in database {database} at {hosts}",
+        "{place} does not exist",
+    )
+    hint = either(
+        "database",
+        "Check the names of the collection and of the database (--db or the connection string).",
+        "Check the path.",
+    )
 
 
 class UnusablePlace(Refused):
@@ -242,12 +236,8 @@ class AmbiguousPeople(Refused):
     """The first few of these ids."""
 
     count: int
+    message = "{place} has several different {noun} with the same _id: {ids:, |{count}}"
     hint = "Nothing was written. Keep one document for each _id, then run the same command again."
-
-    @property
-    def message(self) -> str:
-        ids = first_of(self.ids, self.count)
-        return f"{self.place} has several different {self.noun} with the same _id: {ids}"
 
 
 class TargetHoldsOther(Refused):
@@ -275,13 +265,8 @@ class DuplicateClientDocuments(Refused):
 
     count: int
     advice: str = "Use --merge-client-documents to join them into the older one."
-    message = "{count:client has|clients have} more than one client document: {listed}"
+    message = "{count:client has|clients have} more than one client document: {clients:; |{count}}"
     hint = "{advice}"
-
-    @property
-    def listed(self) -> str:
-        """Return the first few of these clients."""
-        return first_of(self.clients, self.count, "; ")
 
 
 class UnfitPlace(Refused):
@@ -364,12 +349,8 @@ class OutputFailed(OutputProblem):
     is_done: bool = True
     """Whether the command itself did what it was asked for."""
 
+    ended = either("is_done", "is done", "ended with an error")
     message = "{command} {ended}; its {output} could not be written to {place}: {problem}"
-
-    @property
-    def ended(self) -> str:
-        """Return how the command itself ended."""
-        return "is done" if self.is_done else "ended with an error"
 
 
 class DuplicateKeys(Unexpected):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import Locked, NothingToDo, Refused, Unexpected, first_of
+from booking_migrate.errors.base import Locked, NothingToDo, Refused, Unexpected, either
 
 
 class JournalTooNew(Refused):
@@ -63,13 +63,9 @@ class OtherMode(Refused):
     commands: Sequence[str]
     """What can be done about it; the first one continues the run."""
 
+    mode = either("is_in_place", "in place", "side by side")
     message = "{source} is being migrated {mode} by run {run_id}"
     hint = "Nothing was written. Continue with: {commands:\nOr: }"
-
-    @property
-    def mode(self) -> str:
-        """Return the mode of the existing run."""
-        return "in place" if self.is_in_place else "side by side"
 
 
 class CutOverAlready(Refused):
@@ -183,14 +179,11 @@ class OldBookingsLost(Refused):
     going_on: str = ""
     """The command that continues without them, if one does."""
 
+    alternative = either(
+        "going_on", " Or migrate only the bookings that are still in the old shape: {going_on}"
+    )
     message = "{kept}, which kept the old bookings, no longer exists"
-
-    @property
-    def hint(self) -> str:
-        restore = f"Restore {self.kept} from a backup of the database, then run the same command again."
-        if not self.going_on:
-            return restore
-        return f"{restore} Or migrate only the bookings that are still in the old shape: {self.going_on}"
+    hint = "Restore {kept} from a backup of the database, then run the same command again.{alternative}"
 
 
 class ArchiveNotOwn(Refused):
@@ -200,20 +193,17 @@ class ArchiveNotOwn(Refused):
     run_id: str | None
     """The run that moved old bookings to a collection of that name; None: none did."""
 
-    @property
-    def message(self) -> str:
-        if self.run_id is None:
-            return f"{self.archive} holds documents that were not moved there by a run in place"
-        return f"{self.archive} holds none of the old bookings that run {self.run_id} moved there"
-
-    @property
-    def hint(self) -> str:
-        if self.run_id is None:
-            return "Use --archive with the name of a collection that does not exist yet."
-        return (
-            f"Rename the collection that has this name now, and restore {self.archive} from where it "
-            "was moved or from a backup. Or migrate only the bookings that are still in the old shape: migrate --in-place --archive OTHER"
-        )
+    message = either(
+        "run_id",
+        "{archive} holds none of the old bookings that run {run_id} moved there",
+        "{archive} holds documents that were not moved there by a run in place",
+    )
+    hint = either(
+        "run_id",
+        "Rename the collection that has this name now, and restore {archive} from where it was moved or from a backup. "
+        "Or migrate only the bookings that are still in the old shape: migrate --in-place --archive OTHER",
+        "Use --archive with the name of a collection that does not exist yet.",
+    )
 
 
 class CutoverRefused(Refused):
@@ -310,12 +300,9 @@ class Contended(Unexpected):
     clients: Sequence[str] = ()
     """The clients, where transactions were retried client by client."""
 
+    whose = either("clients", " of client {clients}")
+    message = "other processes keep writing to the same documents{whose} in {place}"
     hint = "Run the same command again when the application writes less: what was done is kept."
-
-    @property
-    def message(self) -> str:
-        whose = f" of client {', '.join(self.clients)}" if self.clients else ""
-        return f"other processes keep writing to the same documents{whose} in {self.place}"
 
 
 class SlicingFault(Unexpected):
@@ -345,14 +332,9 @@ class BookingsLeft(Unexpected):
     passes: int
     message = (
         "{bookings:booking|bookings} of {clients:client|clients} in {place} could not be moved in "
-        "{passes:pass|passes}, because other processes keep writing to these clients: {listed}"
+        "{passes:pass|passes}, because other processes keep writing to these clients: {sample:, |{clients}}"
     )
     hint = "Run the same command again when the application writes less, or with more --passes: what was moved is kept."
-
-    @property
-    def listed(self) -> str:
-        """Return the first of these clients, and the number of the others."""
-        return first_of(self.sample, self.clients)
 
 
 class IllegalTransition(Unexpected):
@@ -390,11 +372,8 @@ class WorkerLost(Unexpected):
     unsupported_reason: str | None = None
     """Why it could not be started; None if it was started and has ended."""
 
+    ending = either("unsupported_reason", "could not be started: {unsupported_reason}", "ended unexpectedly")
+    message = "a worker process {ending}"
     hint = (
         "Run the same command again: what is already there is kept. If memory was short, use fewer --workers."
     )
-
-    @property
-    def message(self) -> str:
-        reason = self.unsupported_reason
-        return f"a worker process {f'could not be started: {reason}' if reason else 'ended unexpectedly'}"

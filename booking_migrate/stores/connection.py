@@ -61,7 +61,7 @@ class Connection:
             AuthenticationModuleMissing: it needs a module that is not installed.
         """
         if not self._uri:
-            raise MissingUri(name, "uri")
+            raise MissingUri(name, has_server=False)
         from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415
 
         if self._client is None:

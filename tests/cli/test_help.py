@@ -11,7 +11,7 @@ from typer.main import get_command
 from booking_migrate import __version__
 from booking_migrate.cli.app import COMMANDS, app
 from booking_migrate.domain.rejection import WAIVABLE
-from booking_migrate.errors import EXIT_CODE_MEANINGS
+from booking_migrate.errors import ExitCode
 
 WIDE = {"COLUMNS": "200"}
 
@@ -24,8 +24,8 @@ def test_help(run: Callable[..., Any], command: list[str]) -> None:
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert "Exit status" in result.stdout
-    for code, meaning in EXIT_CODE_MEANINGS.items():
-        assert f"{code.value:>3}  {meaning}" in result.stdout
+    for code in ExitCode:
+        assert f"{code.value:>3}  {code.meaning}" in result.stdout
 
 
 def test_help_of_options(run: Callable[..., Any]) -> None:

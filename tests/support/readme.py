@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from booking_migrate.cli.app import app
 from booking_migrate.domain.contract import FIELDS, Contract, FieldRule
 from booking_migrate.domain.rejection import WAIVABLE, Reason
-from booking_migrate.errors import EXIT_CODE_MEANINGS
+from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     CountsReport,
     ExplanationReport,
@@ -222,7 +222,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _exit_codes() -> str:
-    return _table(("code", "means"), [(str(int(code)), text) for code, text in EXIT_CODE_MEANINGS.items()])
+    return _table(("code", "means"), [(str(int(code)), code.meaning) for code in ExitCode])
 
 
 def _privileges() -> str:

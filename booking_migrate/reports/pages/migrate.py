@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.errors import EXIT_CODE_MEANINGS, HookFailed, OutputFailed
+from booking_migrate.errors import HookFailed, OutputFailed
 from booking_migrate.reports.model import CountsReport, MismatchReport, Report
 from booking_migrate.reports.page import Check, Figure, Group, Medium, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.text import duration, grouped, money, plural, samples
@@ -91,7 +91,7 @@ def final_verdict(report: Report, done: Verdict, *, is_done: bool) -> Verdict:
     if error.kind == OutputFailed.__name__ and is_done:
         said = f"{error.message[:1].upper()}{error.message[1:]}."
         return Verdict(Mood.BAD, done.headline, f"{done.explanation} {said}")
-    return Verdict(Mood.BAD, f"Failed: {EXIT_CODE_MEANINGS[report.exit_code]}", f"{error.message}.")
+    return Verdict(Mood.BAD, f"Failed: {report.exit_code.meaning}", f"{error.message}.")
 
 
 def route_line(report: Report) -> str:

@@ -120,7 +120,7 @@ def find_database_name(uri: str, place: str) -> str:
     """
     database = parse(uri).database
     if not database:
-        raise MissingUri(place, "db")
+        raise MissingUri(place, has_server=True)
     return database
 
 

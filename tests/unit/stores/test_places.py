@@ -115,7 +115,7 @@ def test_a_folder_is_named_with_a_file_in_it(tmp_path: Path) -> None:
 
 def test_a_collection_needs_a_server_and_a_database() -> None:
     """Without one of them the message says which."""
-    for connection, lacking in ((Connection(), "uri"), (Connection("mongodb://127.0.0.1:1"), "db")):
+    for connection, lacking in ((Connection(), "server"), (Connection("mongodb://127.0.0.1:1"), "database")):
         with pytest.raises(MissingUri) as caught:
             open_reader(CollectionPlace("bookings"), connection)
         assert lacking == caught.value.lacking
