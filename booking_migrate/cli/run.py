@@ -36,7 +36,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.model import ErrorReport, Report, render_json, report_of_failure
+from booking_migrate.reports.model import ErrorReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
 
 STANDARD_STREAM = "-"
@@ -251,8 +251,8 @@ def _say_that_it_waits(is_signalled: bool) -> None:
 
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
-    return report_of_failure(
-        _print_error(asked, error),
+    return Report(
+        error=_print_error(asked, error),
         command=asked.command,
         run_id=run_id,
         source=asked.redact(asked.source),

@@ -20,14 +20,7 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.format import describe, display_id, shorten
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS, Booking, People, Person
-from booking_migrate.domain.contract import (
-    DEFAULT_STATUS,
-    FIELDS,
-    RESERVED,
-    Kind,
-    has_kind,
-    is_client_id,
-)
+from booking_migrate.domain.contract import DEFAULT_STATUS, FIELDS, RESERVED, Kind, has_kind, is_client_id
 from booking_migrate.domain.ids import session_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules

@@ -15,13 +15,7 @@ from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
 
 from booking_migrate.bson.document import NULL, OBJECT_ID
-from booking_migrate.bson.layout import (
-    Column,
-    Layout,
-    LayoutCache,
-    LayoutGroup,
-    merge_columns,
-)
+from booking_migrate.bson.layout import Column, Layout, LayoutCache, LayoutGroup, merge_columns
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.ids import session_object_id

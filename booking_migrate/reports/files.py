@@ -8,8 +8,9 @@ from pkgutil import resolve_name
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import BadConfiguration, WriteFailed
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.reports.model import Report, render_json
+from booking_migrate.stores.files.atomic import write_failures
 
 if TYPE_CHECKING:
     from booking_migrate.reports.page import Page
@@ -79,19 +80,13 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         WriteFailed: the file cannot be written; what was there before is still there.
     """
-    try:
-        _replace(path, text)
-    except OSError as error:
-        raise WriteFailed(str(path), error.strerror or str(error)) from error
-
-
-def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
-    try:
-        with beside.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        beside.replace(path)
-    finally:
-        # The reason why it cannot be written may keep it from being removed, too; the first one is what counts.
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with write_failures(str(path)):
+        try:
+            with beside.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            beside.replace(path)
+        finally:
+            # The reason why it cannot be written may keep it from being removed, too; the first one is what counts.
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)

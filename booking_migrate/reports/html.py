@@ -42,6 +42,7 @@ def render_html(page: Page) -> str:
         rows=list(_rows(page.shown_on(Medium.FILES))),
         for_files=lambda figures: shown_on(figures, Medium.FILES),
         columns_of=columns_of,
+        column_width=round(1 - _GAP, 3),
         lengths_of=lengths_of,
         lengths_of_groups=lambda groups: _lengths([group.count for group in groups]),
         grouped=grouped,
@@ -81,20 +82,12 @@ def _lengths(amounts: Sequence[int]) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A bar that stands, in a picture 100 units high with one unit of width a column."""
-
-    bar: Bar
-    x: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
 class Columns:
-    """Bars that stand side by side."""
+    """Bars that stand side by side, in a picture 100 units high with one unit of width a bar."""
 
-    columns: tuple[Column, ...]
+    columns: Sequence[tuple[Bar, float, float]]
+    """The bars, each with the place of its left edge and its height."""
+
     highest: str
     """The amount of the highest, for the axis."""
 
@@ -115,10 +108,10 @@ def columns_of(chart: Chart) -> Columns | None:
     heights = _lengths([bar.amount for bar in bars])
     highest = max(bar.amount for bar in bars)
     return Columns(
-        tuple(
-            Column(bar, round(number + _GAP / 2, 3), round(1 - _GAP, 3), height)
+        [
+            (bar, round(number + _GAP / 2, 3), height)
             for number, (bar, height) in enumerate(zip(bars, heights, strict=True))
-        ),
+        ],
         highest=grouped(highest),
         half=f"{highest / 2:,g}" if highest < _ROUND_FROM else grouped(round(highest / 2)),
         first=bars[0].label,

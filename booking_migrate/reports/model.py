@@ -276,15 +276,6 @@ def sums_by_currency(spent: Mapping[str, Decimal]) -> dict[str, str]:
     return {_short(currency): f"{total:f}" for currency, total in sorted(spent.items())}
 
 
-def report_of_failure(
-    error: ErrorReport, *, command: str, run_id: str, source: str, target: str, exit_code: ExitCode
-) -> Report:
-    """Build the report of a command that failed; what it had counted until then is not known."""
-    return Report(
-        command=command, run_id=run_id, source=source, target=target, exit_code=exit_code, error=error
-    )
-
-
 def render_json(report: Report) -> str:
     """Return the report as JSON: one document, indented, with a line end; keys in the order of the model.
 

@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import (
-    Id,
-    Line,
-    NextStep,
-    Part,
-    Report,
-    part_of,
-    sums_by_currency,
-)
+from booking_migrate.reports.model import Id, Line, NextStep, Part, Report, part_of, sums_by_currency
 from booking_migrate.stores.destination import Topology
 
 if TYPE_CHECKING:

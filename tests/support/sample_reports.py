@@ -8,7 +8,6 @@ from booking_migrate.reports.model import (
     ErrorReport,
     NextStep,
     Report,
-    report_of_failure,
     report_of_migration,
 )
 from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
@@ -81,8 +80,8 @@ def failed() -> Report:
         message="bookings.jsonl, line 12: no JSON document",
         hint="Nothing was written. Fix the file, or export it again.",
     )
-    return report_of_failure(
-        error,
+    return Report(
+        error=error,
         command="migrate",
         run_id=RUN_ID,
         source="bookings.jsonl",

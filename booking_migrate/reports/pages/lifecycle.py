@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from booking_migrate.reports.lifecycle import (
-    AbortedReport,
     CutoverReport,
     FinalizedReport,
     IndexesReport,
@@ -21,21 +20,41 @@ from booking_migrate.runs.states import LIVE, in_words
 from booking_migrate.stores.views import Shape
 
 
-def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
+def lifecycle_page(report: LifeReport) -> Page:
+    """Return the page of status, rollback, cutover, finalize or view."""
+    if report.undone is not None:
+        return _rollback_page(report, report.undone)
+    if report.cutover is not None:
+        explanation = f"{report.cutover.live} holds the client documents; {report.cutover.legacy} keeps the old bookings."
+        route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
+        verdict = Verdict(Mood.GOOD, "Cut over", explanation)
+        return _page(report, verdict, *_switched(report.cutover), route=route)
+    if report.aborted is not None:
+        explanation = f"{report.aborted.live} is live as before and accepts writes; {report.target} is kept."
+        refused = f"writes were refused for {duration(report.aborted.refused_seconds)}"
+        return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), refused)
+    if report.finalized is not None:
+        return _finalize_page(report, report.finalized)
+    if report.view is not None:
+        return _view_page(report, report.view)
+    return _status_page(report)
+
+
+def _outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
     """Return the check that a command did not fail and left nothing for the user to do."""
     if report.error is None and verdict.mood is not Mood.GOOD:
         return Check(name, Result.FAILURE, verdict.headline, verdict.explanation)
     return error_check(report, name, verdict)
 
 
-def status_page(report: LifeReport) -> Page:
+def _status_page(report: LifeReport) -> Page:
     """Return the page of status: one section a run."""
     verdict = final_verdict(report, _status(report.runs), is_done=True)
     return Page(
         report,
         verdict,
         sections=tuple(map(_run, report.runs)),
-        checks=(outcome_check(report, "no-run-is-stale", verdict),),
+        checks=(_outcome_check(report, "no-run-is-stale", verdict),),
     )
 
 
@@ -101,14 +120,14 @@ def _progress(run: RunReport) -> str:
     return text
 
 
-def rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
+def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
     """Return the page of a rollback."""
     verdict = final_verdict(report, _undone(undone), is_done=True)
     return Page(
         report,
         verdict,
         sections=(Section(items=tuple(_items(undone))),),
-        checks=(outcome_check(report, "as-before-the-run", verdict),),
+        checks=(_outcome_check(report, "as-before-the-run", verdict),),
         route=f"run {report.run_id}: {route_line(report)}",
     )
 
@@ -181,13 +200,6 @@ def _listed(count: int, noun: str, said: str, listed: Sequence[str]) -> Iterator
         yield Item(f"{plural(count, noun)} {said}:", Mood.CAUTION, tuple(listed), count)
 
 
-def cutover_page(report: LifeReport, cutover: CutoverReport) -> Page:
-    """Return the page of a cut-over."""
-    explanation = f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
-    route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
-    return _page(report, Verdict(Mood.GOOD, "Cut over", explanation), *_switched(cutover), route=route)
-
-
 def _switched(cutover: CutoverReport) -> Iterator[str]:
     yield f"writes were refused for {duration(cutover.refused_seconds)}"
     yield f"old bookings are kept in {cutover.legacy}"
@@ -203,14 +215,7 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
             yield f"option {option.name} was kept: {option.definition}"
 
 
-def abort_page(report: LifeReport, aborted: AbortedReport) -> Page:
-    """Return the page of a cut-over that was aborted."""
-    explanation = f"{aborted.live} is live as before and accepts writes; {report.target} is kept."
-    refused = f"writes were refused for {duration(aborted.refused_seconds)}"
-    return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), refused)
-
-
-def finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
+def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     """Return the page of a finalize."""
     archive, changed = finalized.archive, finalized.documents_changed
     if finalized.dropped:
@@ -223,7 +228,7 @@ def finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     return _page(report, verdict, *said)
 
 
-def view_page(report: LifeReport, view: ViewReport) -> Page:
+def _view_page(report: LifeReport, view: ViewReport) -> Page:
     """Return the page of a view that was created or dropped."""
     if view.shape is None:
         headline = "View dropped" if report.changed else "Nothing to drop"
@@ -238,7 +243,7 @@ def view_page(report: LifeReport, view: ViewReport) -> Page:
 def _page(report: LifeReport, done: Verdict, *lines: str, route: str = "") -> Page:
     verdict = final_verdict(report, done, is_done=True)
     name = "cut-over" if report.command == "cutover" else report.command
-    check = outcome_check(report, name, verdict)
+    check = _outcome_check(report, name, verdict)
     return Page(report, verdict, (Section(items=tuple(map(Item, lines))),), (check,), route)
 
 
