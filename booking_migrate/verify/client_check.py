@@ -127,17 +127,13 @@ class ClientCheck:
             found,
             client_id,
             rejected,
+            result,
             allow_later=self._rules.allow_later and is_client_id(client_id),
             is_touched=_is_touched(documents, found) if self._rules.allow_changed else None,
         )
-        result.mismatches += compared.mismatches
-        result.unresolved += compared.unresolved
         present = {identity_of(session) for session in found} if rejected else set()
         result.unresolved += [unresolved_booking(one) for key, one in rejected.items() if key not in present]
-        result.migrated = compared.matched
-        result.later = len(compared.later)
-        result.changed = compared.changed
-        if compared.matched or result.already_migrated:
+        if result.migrated or result.already_migrated:
             result.sessions = len(found)
         outline = Outline(client_id, base, allotment.new or allotment.kept, compared)
         result.mismatches += document_mismatches(documents, outline)

@@ -48,7 +48,7 @@ from booking_migrate.verify.join import (
     TargetDocument,
     pair_clients,
 )
-from booking_migrate.verify.outcome import ClientResult, VerificationRules
+from booking_migrate.verify.outcome import VerificationRules
 from booking_migrate.verify.rules import (
     Check,
     ContractRules,
@@ -76,8 +76,8 @@ class RangePair(NamedTuple):
     target: "RemoteRange"
 
 
-class RangeResult(NamedTuple):
-    """The result of checking a range."""
+class FlatResult(NamedTuple):
+    """The result of checking the flat ones among some clients."""
 
     bookings: int
     """The bookings of flat clients without a mismatch."""
@@ -88,10 +88,10 @@ class RangeResult(NamedTuple):
     declined: list[ClientPair]
     """All others, in their order."""
 
-    first_target: bytes | None
+    first_target: bytes | None = None
     """The range's first document of the target; None if it has none."""
 
-    rest: RangePair | None
+    rest: RangePair | None = None
     """The clients that were not read yet, if the range is very large."""
 
 
@@ -102,7 +102,7 @@ def range_pairs(source: "ClientRanges", target: "ClientRanges") -> Iterator[Rang
         yield RangePair(*chunks)
 
 
-def check_range(rules: VerificationRules, pair: RangePair) -> RangeResult:
+def check_range(rules: VerificationRules, pair: RangePair) -> FlatResult:
     """Read both sides of a range, and check its flat clients; runs in worker processes.
 
     Raises:
@@ -128,7 +128,7 @@ def check_range(rules: VerificationRules, pair: RangePair) -> RangeResult:
         (_scanned(theirs, number) for number, each in enumerate(targets) if each.client_key not in sound),
     )
     first_target = targets[0].raw if targets else None
-    return RangeResult(len(ours.starts) - len(remaining), len(sound), list(declined), first_target, rest)
+    return FlatResult(len(ours.starts) - len(remaining), len(sound), list(declined), first_target, rest)
 
 
 def _by_client(documents: Iterable[TargetDocument]) -> Mapping[bytes, bytes | None]:
@@ -194,17 +194,18 @@ class FastPath:
         self._compared: set[Layout] = set()
         """The layouts of which a document of this chunk was taken apart by the plain reader, too."""
 
-    def check(self, pairs: Sequence[ClientPair]) -> list[ClientResult | None]:
-        """Check clients; None: declined.
+    def check(self, pairs: Sequence[ClientPair]) -> FlatResult:
+        """Check clients.
 
         Raises:
             SlicingFault: the slices of a document are not its elements.
         """
-        results: list[ClientResult | None] = [None] * len(pairs)
-        indexes = {
-            pair.key: index for index, pair in enumerate(pairs) if pair.source and len(pair.target) == 1
+        target = {
+            pair.key: pair.target[0].raw
+            for pair in pairs
+            if pair.key is not None and pair.source and len(pair.target) == 1
         }
-        documents = [document for index in indexes.values() for document in pairs[index].source]
+        documents = [document for pair in pairs if pair.key in target for document in pair.source]
         raws = [document.raw for document in documents]
         marks = {
             number: document.duplicate
@@ -212,11 +213,8 @@ class FastPath:
             if document.duplicate is not Duplicate.NONE
         }
         block = DocumentBlock(b"".join(raws), [0, *accumulate(map(len, raws))][:-1], marks)
-        target = {key: pairs[index].target[0].raw for key, index in indexes.items() if key is not None}
-        for key, numbers in self.sound_clients(block, target):
-            count = len(numbers)
-            results[indexes[key]] = ClientResult(scanned=count, migrated=count, sessions=count)
-        return results
+        sound = {key: len(numbers) for key, numbers in self.sound_clients(block, target)}
+        return FlatResult(sum(sound.values()), len(sound), [pair for pair in pairs if pair.key not in sound])
 
     def sound_clients(
         self, source: DocumentBlock, target: Mapping[bytes, bytes | None]

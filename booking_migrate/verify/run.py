@@ -18,7 +18,7 @@ from booking_migrate.stores.ports import ComparedReader, DocumentReader
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup
-from booking_migrate.verify.fastpath import FastPath, RangeResult, check_range, range_pairs
+from booking_migrate.verify.fastpath import FastPath, FlatResult, check_range, range_pairs
 from booking_migrate.verify.join import ClientPair, TargetDocument, pair_clients, with_first_checked
 from booking_migrate.verify.outcome import (
     INDEX_FIELD,
@@ -41,7 +41,6 @@ _BATCHES_PER_WORKER = 2
 _NULL_LISTENER = NullListener()
 
 Batch = list[ClientPair]
-_Results = list[ClientResult | None]
 
 
 def ignore(_mismatch: Mismatch) -> None:
@@ -125,6 +124,7 @@ class _Run:
         self._is_first_target = True
         self._clients_seen = 0
         self._clients_checked = 0
+        self._others_checked = 0
 
     def check_clients(self, reconciler: Reconciler) -> None:
         """Check all clients, or a random sample of them."""
@@ -133,7 +133,9 @@ class _Run:
         recheck = Recheck(plan, self._source, self._target, self._lookup)
         with WorkerPool(workers) as pool:
             for batch, results in self._check_batches(pool):
-                self._clients_checked += sum(pair.is_client for pair in batch)
+                clients = sum(pair.is_client for pair in batch)
+                self._clients_checked += clients
+                self._others_checked += len(batch) - clients
                 final = []
                 for pair, result in zip(batch, results, strict=True):
                     if recheck.is_wanted(pair) and not reconciler.is_sound(result):
@@ -147,7 +149,7 @@ class _Run:
             for again in recheck.rest():
                 reconciler.take(again)
         if plan.sample is None:
-            self._clients_seen = self._clients_checked + self._gathered.totals["orphans"]
+            self._clients_seen = self._clients_checked + self._others_checked
 
     def outcome(self, rules: tuple[Rule, ...], rejects_name: str, seconds: float) -> VerificationOutcome:
         """Return what was found, with a result for each of these rules."""
@@ -168,65 +170,59 @@ class _Run:
         )
 
     def _check_batches(self, pool: WorkerPool) -> Iterator[tuple[Batch, list[ClientResult]]]:
-        """Yield every batch of clients with its results, in client order; flat clients of ranges are only counted."""
-        sides = None
-        if pool.workers > 1 and self._plan.sample is None:
-            sides = _partitioned(self._source, self._target)
-        # Of a place in ranges the workers have declined these clients already, or they are not flat.
-        fast_path = FastPath(self._plan.rules) if sides is None else None
-        pairs: Iterable[ClientPair] = self._counted(
-            self._all_pairs() if sides is None else self._declined_pairs(*sides, pool)
-        )
+        """Yield batches of clients with their results, in client order; flat clients without mismatch are only counted."""
+        plan = self._plan
+        sides = _partitioned(self._source, self._target) if pool.workers > 1 and plan.sample is None else None
+        declined = self._declined() if sides is None else self._declined_of_ranges(*sides, pool)
+        under_way: deque[tuple[Batch, Future[list[ClientResult]]]] = deque()
+        for batch in _batches(declined, plan.batch_bookings):
+            _set_baselines(plan, batch)
+            people = self._lookup.people_for(document for pair in batch for document in pair.source)
+            under_way.append((batch, pool.submit(check_batch, plan.rules, batch, people)))
+            if pool.workers == 1 or len(under_way) >= pool.workers * _BATCHES_PER_WORKER:
+                done, checked = under_way.popleft()
+                yield done, checked.result()
+        for done, checked in under_way:
+            yield done, checked.result()
+
+    def _declined(self) -> Iterator[ClientPair]:
+        """Yield all clients, or those of a sample, but the flat ones that are as they must be."""
+        target = with_first_checked(self._target.scan_by_client(), self._refuse_old_shape)
+        pairs: Iterable[ClientPair] = pair_clients(self._source.scan_by_client(), target)
         if self._plan.sample is not None:
             pairs, self._clients_seen = _random_sample(pairs, self._plan.sample)
-        under_way: deque[tuple[Batch, _Results, Future[list[ClientResult]]]] = deque()
+        fast_path = FastPath(self._plan.rules)
         for batch in _batches(pairs, self._plan.batch_bookings):
-            results: _Results = [None] * len(batch) if fast_path is None else fast_path.check(batch)
-            declined = [pair for pair, result in zip(batch, results, strict=True) if result is None]
-            _set_baselines(self._plan, declined)
-            people = self._lookup.people_for(document for pair in declined for document in pair.source)
-            checked = pool.submit(check_batch, self._plan.rules, declined, people)
-            under_way.append((batch, results, checked))
-            if pool.workers == 1 or len(under_way) >= pool.workers * _BATCHES_PER_WORKER:
-                done, results, checked = under_way.popleft()
-                yield done, _filled(results, checked.result())
-        while under_way:
-            done, results, checked = under_way.popleft()
-            yield done, _filled(results, checked.result())
+            yield from self._count_flat(fast_path.check(batch))
 
-    def _all_pairs(self) -> Iterator[ClientPair]:
-        target = with_first_checked(self._target.scan_by_client(), self._refuse_old_shape)
-        return pair_clients(self._source.scan_by_client(), target)
-
-    def _declined_pairs(
+    def _declined_of_ranges(
         self, source: "ClientRanges", target: "ClientRanges", pool: WorkerPool
     ) -> Iterator[ClientPair]:
-        """Yield all clients but the flat ones that the workers find to be as they must be; those are only counted."""
+        """Yield all clients but the flat ones that the workers find to be as they must be."""
         below = with_first_checked(unpack(target.scan_below()), self._refuse_old_shape)
         yield from pair_clients(unpack(source.scan_below()), below)
         rules = self._plan.rules
         for _, first in pool.each(partial(check_range, rules), range_pairs(source, target)):
-            part: RangeResult | None = first
+            part: FlatResult | None = first
             while part is not None:
                 if part.first_target is not None:
                     self._refuse_old_shape(part.first_target)
-                self._clients_checked += part.clients
-                self._gathered.add_flat(part.clients, part.bookings)
-                self._listener.notify(Advanced(part.bookings))
-                yield from part.declined
+                yield from self._count_flat(part)
                 part = None if part.rest is None else check_range(rules, part.rest)
         yield from pair_clients(unpack(source.scan_above()), unpack(target.scan_above()))
+
+    def _count_flat(self, result: FlatResult) -> list[ClientPair]:
+        """Count flat clients; return all others."""
+        self._clients_checked += result.clients
+        self._gathered.add_flat(result.clients, result.bookings)
+        self._listener.notify(Advanced(result.bookings))
+        return result.declined
 
     def _refuse_old_shape(self, raw: bytes) -> None:
         document = TargetDocument(raw)
         if self._is_first_target and b"sessions" not in document.by_name:
             raise TargetInOldShape(self._target.name, display_id(document.value(b"_id")))
         self._is_first_target = False
-
-    def _counted(self, pairs: Iterable[ClientPair]) -> Iterator[ClientPair]:
-        for pair in pairs:
-            self._gathered.totals["orphans"] += not pair.is_client
-            yield pair
 
 
 def _partitioned(
@@ -277,9 +273,3 @@ def _set_baselines(plan: VerificationPlan, batch: Batch) -> None:
     for pair in clients if known else ():
         found = (known.get(identity_of(document.raw)) for document in pair.target if document.has_sessions)
         pair.baseline = next((each for each in found if each is not None), None)
-
-
-def _filled(results: _Results, others: list[ClientResult]) -> list[ClientResult]:
-    """Return all results in the order of the clients."""
-    remaining = iter(others)
-    return [next(remaining) if result is None else result for result in results]

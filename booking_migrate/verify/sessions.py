@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import DOCUMENT, Element, read_value
-from booking_migrate.bson.format import Difference, differences
+from booking_migrate.bson.format import differences
 from booking_migrate.bson.order import element_key
 from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.join import (
@@ -15,12 +14,12 @@ from booking_migrate.verify.join import (
     session_fields,
     session_id_of,
 )
-from booking_migrate.verify.outcome import Kind, Mismatch, UnresolvedBooking
+from booking_migrate.verify.outcome import ClientResult, Kind, Mismatch, UnresolvedBooking
 from booking_migrate.verify.rules import SessionFacts, facts_of, own_facts
 
 CLAIM = "legacyBookingId"
 _FACT_FIELDS = ("price", "createdAt", "updatedAt", CLAIM)
-_ENCODED_FACT_FIELDS = tuple(name.encode() for name in _FACT_FIELDS)
+_SHARED_ID = "two sessions share this id"
 
 
 class ExpectedSession(NamedTuple):
@@ -45,19 +44,11 @@ class ExpectedSession(NamedTuple):
         return self.value == session.value and self.kind == session.kind
 
 
-@dataclass(slots=True)
-class Comparison:
-    """The result of comparing the sessions of one client."""
+class Comparison(NamedTuple):
+    """What the sessions of one client are, right or wrong."""
 
-    mismatches: list[Mismatch] = field(default_factory=list)
-    unresolved: list[UnresolvedBooking] = field(default_factory=list)
-    facts: list[SessionFacts] = field(default_factory=list)
-    """Of all sessions that are there, right or wrong."""
-
-    matched: int = 0
-    """The number of bookings whose sessions are as they must be."""
-
-    later: list[Element] = field(default_factory=list)
+    facts: Sequence[SessionFacts]
+    later: Sequence[Element] = ()
     """Sessions that the new application added and that are allowed."""
 
     changed: int = 0
@@ -100,6 +91,7 @@ def compare_sessions(
     found: Sequence[Element],
     client_id: Any,
     rejected: Mapping[bytes, Expected],
+    result: ClientResult,
     *,
     allow_later: bool,
     is_touched: bool | None = None,
@@ -111,16 +103,15 @@ def compare_sessions(
         found: the elements of `sessions`.
         client_id: for the mismatches.
         rejected: the client's bookings that cannot be converted, by their identities.
+        result: takes what is found.
         allow_later: whether sessions that claim no booking are counted instead of reported.
         is_touched: whether the client document's `updatedAt` shows that the application has written to it since the
             migration; then any session may differ, otherwise only those whose own `updatedAt` shows it. None: none may.
     """
-    if len(expected) == len(found) and all(
-        one.is_equal(other) for one, other in zip(expected, found, strict=True)
-    ):
-        matched = sum(one.booking is not None for one in expected)
-        return Comparison(facts=[one.facts for one in expected], matched=matched)
-    matching = _Matching(expected, found, client_id, rejected, is_touched=is_touched)
+    if len(expected) == len(found) and all(map(ExpectedSession.is_equal, expected, found)):
+        result.migrated += sum(one.booking is not None for one in expected)
+        return Comparison([one.facts for one in expected])
+    matching = _Matching(expected, found, client_id, rejected, result, is_touched=is_touched)
     return matching.compare(allow_later=allow_later)
 
 
@@ -133,6 +124,7 @@ class _Matching:
         found: Sequence[Element],
         client_id: Any,
         rejected: Mapping[bytes, Expected],
+        result: ClientResult,
         *,
         is_touched: bool | None,
     ) -> None:
@@ -141,9 +133,11 @@ class _Matching:
         self._found = found
         self._client_id = client_id
         self._rejected = rejected
-        self._later_ids: set[Element] = set()
+        self._later: dict[Element, Element] = {}
+        """The allowed sessions that the application added, by `sessionId`."""
+
         self._facts: dict[int, SessionFacts] = {}
-        self._result = Comparison()
+        self._result = result
 
     def compare(self, *, allow_later: bool) -> Comparison:
         pairs, missing, surplus = self._pair()
@@ -155,15 +149,16 @@ class _Matching:
         known = {one.identity for one in self._expected}
         for other in surplus:
             self._take_surplus(self._found[other], known, allow_later=allow_later)
+        self._result.later += len(self._later)
         if self._is_touched is None or not (self._result.later or self._result.changed):
             # Behind what the application has added, bookings that came late are put as they come.
             self._compare_order(pairs)
         self._check_session_ids(pairs)
-        self._result.facts = [
+        facts = [
             self._facts[other] if other in self._facts else session_facts(session)
             for other, session in enumerate(self._found)
         ]
-        return self._result
+        return Comparison(facts, list(self._later.values()), self._result.changed)
 
     def _pair(self) -> tuple[dict[int, int], list[int], list[int]]:
         """Pair by identity; return the pairs, the expected that are left over, and the found that are."""
@@ -200,13 +195,12 @@ class _Matching:
 
     def _compare_content(self, one: ExpectedSession, other: int) -> None:
         session = self._found[other]
-        if _has_same_facts(one, session):
-            self._facts[other] = one.facts
         if one.is_equal(session):
-            self._result.matched += one.booking is not None
+            self._facts[other] = one.facts
+            self._result.migrated += one.booking is not None
             return
-        if self._is_touched is not None and self._was_changed(one, other):
-            self._result.matched += one.booking is not None
+        if self._is_touched is not None and self._was_changed(one, session):
+            self._result.migrated += one.booking is not None
             self._result.changed += 1
             return
         differing = tuple(self._content_mismatches(one, session))
@@ -215,9 +209,8 @@ class _Matching:
         else:
             self._result.unresolved.append(unresolved_booking(one.booking, differing))
 
-    def _was_changed(self, one: ExpectedSession, other: int) -> bool:
+    def _was_changed(self, one: ExpectedSession, session: Element) -> bool:
         """Return whether a session is the expected one by both of its ids, and the application has changed it since."""
-        session = self._found[other]
         if session.kind != DOCUMENT or one.kind != DOCUMENT:
             return False
         expected, found = document_fields(one.value), document_fields(session.value)
@@ -235,31 +228,20 @@ class _Matching:
                 Kind.CONTENT, self._client_id, booking_id, "sessions", one.element, session, "no session"
             )
             return
-        for difference in _differences(one.value, session.value):
-            is_moved = difference.expected == difference.found
+        for each in differences(one.value, session.value):
+            is_moved = each.expected == each.found
+            detail = "the fields are in another order, or one occurs twice" if is_moved else ""
             yield Mismatch(
-                Kind.CONTENT,
-                self._client_id,
-                booking_id,
-                difference.field,
-                difference.expected,
-                difference.found,
-                "the fields are in another order, or one occurs twice" if is_moved else "",
+                Kind.CONTENT, self._client_id, booking_id, each.field, each.expected, each.found, detail
             )
 
     def _report_missing(self, one: ExpectedSession) -> None:
         if one.booking is not None:
             self._result.unresolved.append(unresolved_booking(one.booking))
             return
+        name, detail = session_name(one.element), "a session that was there before the migration is gone"
         self._result.mismatches.append(
-            Mismatch(
-                Kind.MISSING,
-                self._client_id,
-                session_name(one.element),
-                "sessions",
-                expected=one.element,
-                detail="a session that was there before the migration is gone",
-            )
+            Mismatch(Kind.MISSING, self._client_id, name, "sessions", expected=one.element, detail=detail)
         )
 
     def _take_surplus(self, session: Element, known: set[bytes], *, allow_later: bool) -> None:
@@ -283,11 +265,10 @@ class _Matching:
         own = session_id_of(session)
         if own is None:
             self._report(Kind.EXTRA, name, "sessionId", session, "no session: it has no sessionId")
-        elif own in self._later_ids:
-            self._report(Kind.DUPLICATE, name, "sessionId", session, "two sessions share this id")
+        elif own in self._later:
+            self._report(Kind.DUPLICATE, name, "sessionId", session, _SHARED_ID)
         else:
-            self._later_ids.add(own)
-            self._result.later.append(session)
+            self._later[own] = session
 
     def _report(self, kind: Kind, booking_id: Any, at: str | None, session: Element, detail: str) -> None:
         found = None if at is None else session_fields(session).get(at.encode())
@@ -300,16 +281,10 @@ class _Matching:
         for wanted, there in zip(sorted(pairs), standing, strict=True):
             if wanted != there:
                 one, other = self._expected[wanted].element, self._expected[there].element
+                detail = "another session stands where this one belongs"
+                pair = (_named_by(one), _named_by(other))
                 self._result.mismatches.append(
-                    Mismatch(
-                        Kind.ORDER,
-                        self._client_id,
-                        session_name(one),
-                        "sessions",
-                        _named_by(one),
-                        _named_by(other),
-                        "another session stands where this one belongs",
-                    )
+                    Mismatch(Kind.ORDER, self._client_id, session_name(one), "sessions", *pair, detail)
                 )
                 return
 
@@ -327,29 +302,7 @@ class _Matching:
             if first == other or {first, other} <= untouched:
                 continue
             if identity_of(self._found[first]) != identity_of(session):
-                self._report(
-                    Kind.DUPLICATE, session_name(session), "sessionId", session, "two sessions share this id"
-                )
-
-
-def _has_same_facts(one: ExpectedSession, session: Element) -> bool:
-    if one.value == session.value:
-        return True
-    if session.kind != DOCUMENT or one.kind != DOCUMENT:
-        return False
-    ours, theirs = document_fields(one.value), document_fields(session.value)
-    return all(ours.get(name) == theirs.get(name) for name in _ENCODED_FACT_FIELDS)
-
-
-def _differences(expected: bytes, found: bytes) -> list[Difference]:
-    """Return the same as `differences`, from fields that are taken apart once."""
-    ours, theirs = document_fields(expected), document_fields(found)
-    unlike = [
-        Difference(name.decode("utf-8", "replace"), ours.get(name), theirs.get(name))
-        for name in {**ours, **theirs}
-        if ours.get(name) != theirs.get(name)
-    ]
-    return unlike or differences(expected, found)
+                self._report(Kind.DUPLICATE, session_name(session), "sessionId", session, _SHARED_ID)
 
 
 def unresolved_booking(
@@ -377,9 +330,10 @@ def unclaimed_mismatch(session: Element, client_id: Any) -> Mismatch:
 def conflict_mismatches(booking: Expected, there: ExpectedSession) -> Iterator[Mismatch]:
     """Yield the differences between the session that was there before the migration and the one that its booking makes."""
     document = booking.document
-    for difference in differences(booking.session, there.value) if there.kind == DOCUMENT else ():
-        at, wanted, found = difference.field, difference.expected, difference.found
-        yield Mismatch(Kind.CONTENT, document.client_id, document.booking_id, at, wanted, found)
+    for each in differences(booking.session, there.value) if there.kind == DOCUMENT else ():
+        yield Mismatch(
+            Kind.CONTENT, document.client_id, document.booking_id, each.field, each.expected, each.found
+        )
 
 
 def session_name(session: Element) -> Any:

@@ -20,7 +20,7 @@ from booking_migrate.verify.client_check import ClientCheck
 from booking_migrate.verify.expected import People as KnownPeople
 from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument
-from booking_migrate.verify.outcome import VerificationRules
+from booking_migrate.verify.outcome import ClientResult, VerificationRules
 from tests.support.bookings import ABSENT, a_booking
 
 FLAT = st.one_of(
@@ -143,13 +143,15 @@ def test_fast_path_declines_or_agrees(data: st.DataObject, changes: list[dict[st
         target = [changed if _is_sound(changed) else document]
     pair = ClientPair([SourceDocument(raw) for raw in raws], [TargetDocument(raw) for raw in target])
     rules = VerificationRules(maximum_document_size=data.draw(st.sampled_from([1000, 8 * 1024 * 1024])))
-    (fast,) = FastPath(rules).check([pair])
+    fast = FastPath(rules).check([pair])
     full = ClientCheck(rules).check(pair, KnownPeople())
 
-    assert fast in (None, full)
+    if not fast.declined:
+        count = fast.bookings
+        assert ClientResult(scanned=count, migrated=count, sessions=count) == full
     is_plain = all(fields == {} for fields in changes)
     if is_plain and target == [document] and rules.maximum_document_size > 1000:
-        assert fast is not None
+        assert not fast.declined
 
 
 def _is_sound(raw: bytes) -> bool:
@@ -176,8 +178,9 @@ def test_clients_are_checked_together_as_alone() -> None:
     fast_path = FastPath(VerificationRules())
     together = fast_path.check(pairs)
 
-    assert [fast_path.check([pair])[0] for pair in pairs] == together
-    assert [2, None, None, 3, None, 600, None] == [result and result.scanned for result in together]
+    assert [pairs[number] for number in (1, 2, 4, 6)] == together.declined
+    assert (3, 605) == (together.clients, together.bookings)
+    assert [2, 0, 0, 3, 0, 600, 0] == [fast_path.check([pair]).bookings for pair in pairs]
 
 
 def _pair(number: int, *changes: dict[str, Any]) -> ClientPair:

@@ -7,7 +7,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Element
-from booking_migrate.verify.outcome import Kind
+from booking_migrate.verify.outcome import ClientResult, Kind
 from booking_migrate.verify.sessions import compare_sessions
 
 ONE, OTHER = ({"sessionId": ObjectId(), "price": price} for price in (1, 2))
@@ -38,6 +38,7 @@ def test_only_sessions_with_an_id_of_their_own_are_allowed(
     sessions: list[Any], allowed: int, kinds: list[Kind]
 ) -> None:
     """A later session is a document with a `sessionId` that no other has; anything else is a mismatch."""
-    compared = compare_sessions([], elements_of(sessions), ObjectId(), {}, allow_later=True)
+    result = ClientResult()
+    compared = compare_sessions([], elements_of(sessions), ObjectId(), {}, result, allow_later=True)
 
-    assert (allowed, kinds) == (len(compared.later), [mismatch.kind for mismatch in compared.mismatches])
+    assert (allowed, kinds) == (len(compared.later), [mismatch.kind for mismatch in result.mismatches])
