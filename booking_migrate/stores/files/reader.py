@@ -149,7 +149,9 @@ class Spool:
 
     def _select(self, query: str, *values: Any) -> Iterator[Any]:
         with disk_failures():
-            yield from self._database.execute(f"SELECT {query}", values)
+            # Not `yield from`: that would close the cursor too, which fails once the database is closed.
+            for row in self._database.execute(f"SELECT {query}", values):  # noqa: UP028
+                yield row
 
     def close(self) -> None:
         """Close the file on disk."""
