@@ -125,17 +125,19 @@ def open_in_place(
     _check(source, archive)
     # Here and not above: the driver is slow to import.
     from booking_migrate.stores.mongo import in_place, journal, rejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo import in_place_units as units  # noqa: PLC0415
 
     runs, ranges, before = (
         connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE)
     )
-    return in_place.MongoInPlace(
+    places = units.InPlacePlaces(
         connection.collection(source),
         connection.collection(archive),
-        connection.collection(rejects.COLLECTION),
         runs,
         journal.MongoJournal(runs, ranges, before),
-        has_transactions=has_transactions,
+    )
+    return in_place.MongoInPlace(
+        places, connection.collection(rejects.COLLECTION), has_transactions=has_transactions
     )
 
 

@@ -3,7 +3,7 @@
 In place, old bookings and client documents stand side by side, so the unique index there counts for client documents only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,34 +179,18 @@ def duplicates_of(
         among: the query for the documents that count.
         advice: what to do about them; None: join them, as a migration side by side can.
     """
-    group = {
-        "$group": {
-            "_id": "$clientId",
-            "n": {"$sum": 1},
-            "ids": {"$firstN": {"input": "$_id", "n": _SHOWN_IDS}},
-        }
-    }
-    several = {"$match": {"n": {"$gt": 1}}}
+    ids = {"$firstN": {"input": "$_id", "n": _SHOWN_IDS}}
+    several: list[Mapping[str, Any]] = [
+        {"$group": {"_id": "$clientId", "n": {"$sum": 1}, "ids": ids}},
+        {"$match": {"n": {"$gt": 1}}},
+    ]
+    first = [{"$sort": {"_id": 1}}, *several, {"$sort": {"_id": 1}}, {"$limit": _SHOWN}]
+
+    def found(stages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return list(collection.aggregate([{"$match": among}, *stages], collation=SIMPLE, allowDiskUse=True))
+
     with reading(collection):
-        shown = list(
-            collection.aggregate(
-                [
-                    {"$match": among},
-                    {"$sort": {"_id": 1}},
-                    group,
-                    several,
-                    {"$sort": {"_id": 1}},
-                    {"$limit": _SHOWN},
-                ],
-                collation=SIMPLE,
-                allowDiskUse=True,
-            )
-        )
-        counted = list(
-            collection.aggregate(
-                [{"$match": among}, group, several, {"$count": "n"}], collation=SIMPLE, allowDiskUse=True
-            )
-        )
+        shown, counted = found(first), found([*several, {"$count": "n"}])
     lines = [
         f"{display_id(client['_id'])} ({', '.join(display_id(each) for each in client['ids'])})"
         for client in shown

@@ -202,12 +202,9 @@ def _refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> Boo
     info = problems[0].get("errInfo") or {}
     fields = sorted(set(_fields_at_fault(info.get("details"))))
     problem = f"it does not allow {', '.join(fields)}" if fields else "one of its conditions does not hold"
-    return ValidationFailed(place, problem, display_id(info.get("failingDocumentId")), validation_off(place))
-
-
-def validation_off(place: str) -> str:
-    """Return the command of the server's shell that switches a collection's validator off."""
-    return f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
+    # The command of the server's shell that switches the validator off.
+    remedy = f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
+    return ValidationFailed(place, problem, display_id(info.get("failingDocumentId")), remedy)
 
 
 def _fields_at_fault(details: Any) -> Iterator[str]:

@@ -26,9 +26,8 @@ from booking_migrate.stores.mongo.client_index import (
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, translated, write
 from booking_migrate.stores.mongo.in_place_scan import waiting
-from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction, transact
+from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
-from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
@@ -45,48 +44,27 @@ class MongoInPlace:
         ConnectionProblem, NotPermitted, WriteFailed, UnusablePlace: it cannot be read or written (any method).
     """
 
-    def __init__(
-        self,
-        collection: DriverCollection,
-        archive: DriverCollection,
-        rejects: DriverCollection,
-        runs: DriverCollection,
-        journal: MongoJournal,
-        *,
-        has_transactions: bool,
-    ) -> None:
+    def __init__(self, places: InPlacePlaces, rejects: DriverCollection, *, has_transactions: bool) -> None:
         """Take the parts.
 
         Args:
-            collection: where old bookings and client documents are.
-            archive: where old bookings go.
+            places: what units of work write to.
             rejects: the collection of rejected records, which all runs of the database share.
-            runs: the collection of the runs' records.
-            journal: the journal; here it is written within transactions.
             has_transactions: whether they may be used.
         """
-        self._collection = collection
-        self._archive = archive
+        self._places: Final = places
+        self._collection = places.collection
+        self._archive = places.archive
         self._rejects = rejects
-        self._runs: Final = runs
-        self._journal = journal
-        self._has_transactions = has_transactions
         self._session: ClientSession | None = None
+        self.name: Final = places.collection.name
+        """What to call the collection in messages and reports."""
 
-    @property
-    def name(self) -> str:
-        """Return what to call the collection in messages and reports."""
-        return self._collection.name
+        self.archive_name: Final = places.archive.name
+        """The name of the collection that keeps the old bookings whole."""
 
-    @property
-    def archive_name(self) -> str:
-        """Return the name of the collection that keeps the old bookings whole."""
-        return self._archive.name
-
-    @property
-    def has_transactions(self) -> bool:
-        """Return whether a unit of work is atomic; if not, the application must be stopped."""
-        return self._has_transactions
+        self.has_transactions: Final = has_transactions
+        """Whether a unit of work is atomic; if not, the application must be stopped."""
 
     def check(self) -> None:
         """Refuse, before anything is written, what cannot be migrated in place.
@@ -101,7 +79,7 @@ class MongoInPlace:
             problem = _unfit(collection)
             if problem is not None:
                 raise UnusablePlace(collection.name, problem)
-        if not self._has_transactions:
+        if not self.has_transactions:
             return
         hello = read(self._collection, lambda: self._collection.database.command("hello"))
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -117,7 +95,7 @@ class MongoInPlace:
             MongoDestination(self._collection),
             documents,
             in_place=True,
-            has_transactions=self._has_transactions,
+            has_transactions=self.has_transactions,
         )
 
     def estimate_count(self) -> int:
@@ -202,12 +180,11 @@ class MongoInPlace:
         Raises:
             Contended: the application wrote to these documents at the same time; nothing was done.
         """
-        parts = (self._collection, self._archive, self._runs, self._journal)
         try:
-            if not self._has_transactions:
-                return on(StepByStep(*parts))
+            if not self.has_transactions:
+                return on(StepByStep(self._places))
             return transact(
-                self._own_session(), self._collection, lambda session: on(Transaction(*parts, session))
+                self._own_session(), self._collection, lambda session: on(Transaction(self._places, session))
             )
         except (PyMongoError, BSONError) as error:
             raise translated(error, self._collection, WriteFailed) from None

@@ -7,7 +7,7 @@ the label TransientTransactionError as a whole, and with UnknownTransactionCommi
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
@@ -42,21 +42,28 @@ _INTERRUPTED = 11601
 _PAUSE = 0.2
 
 
+class InPlacePlaces(NamedTuple):
+    """Where a unit of work writes."""
+
+    collection: DriverCollection
+    """Where old bookings and client documents are."""
+
+    archive: DriverCollection
+    """Where old bookings go."""
+
+    runs: DriverCollection
+    """The runs' records."""
+
+    journal: MongoJournal
+    """The journal; here it is written within transactions."""
+
+
 class _MongoUnit(Unit):
     """What both kinds of a unit have in common."""
 
-    def __init__(
-        self,
-        collection: DriverCollection,
-        archive: DriverCollection,
-        runs: DriverCollection,
-        journal: MongoJournal,
-    ) -> None:
-        """Take the parts; see `MongoInPlace`."""
-        self._collection = collection
-        self._archive = archive
-        self._runs = runs
-        self._journal = journal
+    def __init__(self, places: InPlacePlaces) -> None:
+        """Take the places."""
+        self._collection, self._archive, self._runs, self._journal = places
 
     @abstractmethod
     def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
@@ -94,16 +101,9 @@ class _MongoUnit(Unit):
 class Transaction(_MongoUnit):
     """A unit of work in a transaction. The driver's errors pass through untouched."""
 
-    def __init__(
-        self,
-        collection: DriverCollection,
-        archive: DriverCollection,
-        runs: DriverCollection,
-        journal: MongoJournal,
-        session: ClientSession,
-    ) -> None:
-        """Take the parts, and the session in which the transaction runs."""
-        super().__init__(collection, archive, runs, journal)
+    def __init__(self, places: InPlacePlaces, session: ClientSession) -> None:
+        """Take the places, and the session in which the transaction runs."""
+        super().__init__(places)
         self._session = session
 
     @override
