@@ -13,11 +13,15 @@ from fastapi import FastAPI
 from booking_migrate.cli.service import check_server
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import MissingIndexes
-from booking_migrate.service.http.access import KEY, Gatekeeper, read_rules
 from booking_migrate.service.http.application import make_application
-from booking_migrate.service.http.gate import Limits
-from booking_migrate.service.indexes import create_index, missing_indexes, needed_indexes
-from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.http.gate import KEY, Gatekeeper, Limits, read_rules
+from booking_migrate.service.plan import (
+    ServiceCollections,
+    ServicePlan,
+    create_index,
+    missing_indexes,
+    needed_indexes,
+)
 from booking_migrate.service.repository import Repository
 
 _BACKLOG = 1024
@@ -90,7 +94,6 @@ def serve_http(
     application = make_application(
         Repository(collections, plan),
         gatekeeper,
-        contract=plan.rules.contract,
         limits=limits,
         write_line=_write_line,
         hosts=listening.names,

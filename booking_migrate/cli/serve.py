@@ -22,8 +22,7 @@ from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.service import LiveSource, check_extra, open_service_collections
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, Rules
-from booking_migrate.service.actions import check_contract
-from booking_migrate.service.appointment import OfferFields
+from booking_migrate.service.appointment import OfferFields, check_contract
 from booking_migrate.service.plan import ServicePlan
 from booking_migrate.stores.connection import Connection
 

@@ -11,8 +11,7 @@ from booking_migrate.cli.options import ConnectionOptions, OutputOptions, People
 from booking_migrate.cli.parameters import only
 from booking_migrate.cli.service import LiveSource, check_server, open_service_collections
 from booking_migrate.reports.lifecycle import IndexesReport, ServiceIndex, report_of_indexes
-from booking_migrate.service.indexes import create_index, missing_indexes, needed_indexes
-from booking_migrate.service.plan import ServiceCollections
+from booking_migrate.service.plan import ServiceCollections, create_index, missing_indexes, needed_indexes
 from booking_migrate.stores.connection import Connection
 
 HELP = filled("""

@@ -1,6 +1,7 @@
 """Errors of the booking service: reasons why it does not start, and refusals of requests."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from booking_migrate.errors import BookingMigrateError, Refused
 
@@ -30,6 +31,8 @@ class StandaloneServer(Refused):
 class RequestRefused(BookingMigrateError):
     """Root of the refusals that the HTTP API answers with; none of them ends the program."""
 
+    http_status: ClassVar[int]
+
     @property
     def at_fault(self) -> str | None:
         """Return the field or parameter of the request at fault; None if it is the request as a whole."""
@@ -39,6 +42,7 @@ class RequestRefused(BookingMigrateError):
 class NotSignedIn(RequestRefused):
     """The request has no valid token."""
 
+    http_status = 401
     problem: str
     message = "{problem}"
 
@@ -46,6 +50,7 @@ class NotSignedIn(RequestRefused):
 class NotYours(RequestRefused):
     """The caller may not see or do this."""
 
+    http_status = 403
     problem: str
     message = "{problem}"
 
@@ -53,6 +58,7 @@ class NotYours(RequestRefused):
 class Unknown(RequestRefused):
     """Something that the request names does not exist."""
 
+    http_status = 404
     what: str
     """``booking``, ``session`` or ``expert``."""
 
@@ -62,17 +68,9 @@ class Unknown(RequestRefused):
 
 
 class BadValue(RequestRefused):
-    """A field or parameter has a value that it cannot have."""
+    """A field or parameter has a value that it cannot have, or that cannot be booked."""
 
-    field: str
-    problem: str
-    message = "{problem}"
-    at_fault = "{field}"
-
-
-class NotBookable(RequestRefused):
-    """The requested session cannot be booked."""
-
+    http_status = 422
     field: str
     problem: str
     message = "{problem}"
@@ -82,6 +80,7 @@ class NotBookable(RequestRefused):
 class SlotTaken(RequestRefused):
     """Another session of the expert or of the client overlaps."""
 
+    http_status = 409
     whose: str
     """``expert`` or ``client``."""
 
@@ -96,6 +95,7 @@ class SlotTaken(RequestRefused):
 class WrongState(RequestRefused):
     """A session's status does not allow the requested action."""
 
+    http_status = 409
     status: str
     action: str
     message = "a session that is {status} cannot be {action}"
@@ -105,6 +105,7 @@ class WrongState(RequestRefused):
 class Unwritable(RequestRefused):
     """The client's document takes no further session."""
 
+    http_status = 409
     problem: str
     message = "this client's document takes no more sessions: {problem}"
 
@@ -112,6 +113,7 @@ class Unwritable(RequestRefused):
 class Busy(RequestRefused):
     """The request could not be handled in time; it may succeed later."""
 
+    http_status = 503
     problem: str
     retry_after: int = 1
     """Seconds after which the request should be repeated."""

@@ -8,34 +8,48 @@ one hits a write conflict, is repeated, and then sees the other's session.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pymongo
 from bson import encode
-from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.client_document import ClientDocument, total
-from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
+from booking_migrate.domain.contract import DEFAULT_STATUS, Contract, is_client_id
 from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.domain.session import Converter
-from booking_migrate.service.actions import BLOCKING, Action, Change, Role, allow
-from booking_migrate.service.appointment import Appointment, Wish, appoint, check_offer
+from booking_migrate.service.appointment import (
+    BLOCKING,
+    Action,
+    Appointment,
+    Role,
+    Slot,
+    Wish,
+    allow,
+    appoint,
+    changed_fields,
+    read_slot,
+)
 from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable
-from booking_migrate.service.identifiers import meanings
-from booking_migrate.service.listing import Filters, Order, Page, arrange, paginate
 from booking_migrate.service.people import Caller, PeopleDirectory
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
-from booking_migrate.service.snapshot import ClientRecords, Snapshot
-from booking_migrate.service.timetable import DAY, Slot, read_slot
-from booking_migrate.service.transactions import in_snapshot, in_transaction
-from booking_migrate.service.view import ClientView, SeenSession
+from booking_migrate.service.snapshot import ClientRecords, Snapshot, in_snapshot, in_transaction
+from booking_migrate.service.view import (
+    ClientView,
+    Filters,
+    ListedSession,
+    Order,
+    Page,
+    SeenSession,
+    arrange,
+    meanings,
+    paginate,
+)
 from booking_migrate.stores.mongo.raw import any_of
 
 _ARRAY_ELEMENT = 64
@@ -55,16 +69,6 @@ class Shown:
     session: SeenSession
 
 
-@dataclass(frozen=True, slots=True)
-class ListedSession:
-    """One session of a list."""
-
-    booking: Document
-    """`_id` and the client's fields of the client document that has the session, or will have it after a migration."""
-
-    session: Document
-
-
 class Repository:
     """The bookings of one collection, in either shape."""
 
@@ -76,26 +80,27 @@ class Repository:
         self._converter = Converter(plan.rules)
         self.people = PeopleDirectory(collections, plan)
 
+    @property
+    def contract(self) -> Contract:
+        """Return the allowed values."""
+        return self._plan.rules.contract
+
     def book(self, caller: Caller, expert_id: str, wish: Wish) -> Shown:
         """Book a session: append it to the caller's client document, or create the document.
 
         Raises:
             NotYours: the caller is not a user of the platform.
             Unknown: the expert does not exist.
-            NotBookable: the expert does not offer it, or the session would violate the contract.
+            BadValue: the expert does not offer it, or the session would violate the contract.
             SlotTaken: the expert or the client has another session at that time, pending or confirmed.
             Unwritable: the client's document would become too large, or cannot be read.
             Busy: too many write conflicts.
         """
         if caller.person is None:
             raise NotYours("only users of the platform can book")
-        expert, person = self.people.expert(expert_id)
-        price = check_offer(expert, wish, caller.user_id)
         appointment = appoint(
             wish,
-            price,
-            expert_id=expert.expert_id,
-            expert=person,
+            self.people.expert(expert_id),
             client_id=caller.user_id,
             client=caller.person,
             converter=self._converter,
@@ -108,7 +113,10 @@ class Repository:
     def _write(self, session: ClientSession, new: Appointment) -> Shown:
         snapshot = self._snapshot(session)
         client_id, expert_id = new.client["clientId"], new.session["expertId"]
-        if any(_blocks(fields, new.slot) for fields in snapshot.blocking(expert_id, new.date)):
+        if any(
+            _blocks(fields, new.slot)
+            for fields in snapshot.blocking(expert_id, int(new.session["scheduledDate"]))
+        ):
             raise SlotTaken("expert")
         records = snapshot.records_of(client_id)
         if any(_blocks(fields, new.slot) for fields in _sessions_in(records)):
@@ -136,10 +144,10 @@ class Repository:
         size = len(document.raw) + len(encode(new.session, codec_options=CODEC)) + _ARRAY_ELEMENT
         if size > self._plan.rules.maximum_document_size:
             raise Unwritable(f"it has {len(document.raw)} bytes")
-        totals = _totals([*(one.fields for one in document.sessions), new.session], new.now)
+        totals = _totals([*(one.fields for one in document.sessions), new.session])
         self._collections.bookings.update_one(
             any_of("_id", [document.document_id]),
-            {"$push": {"sessions": new.session}, "$set": totals},
+            {"$push": {"sessions": new.session}, "$set": {**totals, "updatedAt": new.session["updatedAt"]}},
             session=session,
         )
 
@@ -161,27 +169,29 @@ class Repository:
             view = _view(records)
             seen = _seen(view, caller, session_id)
             role = allow(action, caller.roles_in(view, seen), seen.fields.get("status"))
-            self._apply(session, records, seen, Change(action, role, _now(), reason))
+            self._apply(session, records, seen, changed_fields(action, role, _now(), reason))
             after = _view(snapshot.records_of(view.client_id))
             return _shown(_visible(after, caller), session_id)
 
         return in_transaction(self._client, body, self._plan.seconds)
 
     def _apply(
-        self, session: ClientSession, records: ClientRecords, seen: SeenSession, change: Change
+        self, session: ClientSession, records: ClientRecords, seen: SeenSession, changed: Document
     ) -> None:
         bookings = self._collections.bookings
         if seen.is_old:
             old = any_of("_id", [seen.fields["legacyBookingId"]])
-            bookings.update_one(old, {"$set": change.fields()}, session=session)
+            bookings.update_one(old, {"$set": changed}, session=session)
             return
         for document in records.documents:
             for number, stored in enumerate(document.sessions):
                 if stored.fields.get("sessionId") == seen.session_id:
-                    fields = {f"sessions.{number}.{name}": value for name, value in change.fields().items()}
-                    totals = _totals([one.fields for one in document.sessions], change.now)
-                    mine = any_of("_id", [document.document_id])
-                    bookings.update_one(mine, {"$set": {**fields, **totals}}, session=session)
+                    fields = {f"sessions.{number}.{name}": value for name, value in changed.items()}
+                    totals = _totals([one.fields for one in document.sessions])
+                    update = {**fields, **totals, "updatedAt": changed["updatedAt"]}
+                    bookings.update_one(
+                        any_of("_id", [document.document_id]), {"$set": update}, session=session
+                    )
                     return
 
     def find(self, caller: Caller, booking_id: str) -> ClientView:
@@ -191,8 +201,7 @@ class Repository:
             Unknown: the booking does not exist.
             NotYours: it belongs to another client and has no session with the caller as expert.
         """
-        view = self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
-        return _visible(view, caller)
+        return _visible(self._whole(caller, booking_id), caller)
 
     def find_session(self, caller: Caller, booking_id: str, session_id: ObjectId) -> Shown:
         """Return one session with its booking.
@@ -201,17 +210,20 @@ class Repository:
             Unknown: the booking or session does not exist.
             NotYours: the caller is neither its client nor its expert.
         """
-        view = self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
+        view = self._whole(caller, booking_id)
         return Shown(_visible(view, caller), _seen(view, caller, session_id))
+
+    def _whole(self, caller: Caller, booking_id: str) -> ClientView:
+        return self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
 
     def list(
         self, caller: Caller, role: Role, filters: Filters, order: Order, *, page: int, limit: int
-    ) -> Page[ListedSession]:
+    ) -> Page:
         """Return one page of the caller's sessions as client or as expert, filtered and sorted."""
         if role is Role.CLIENT:
             view = self._read(lambda snapshot: snapshot.records_of(caller.user_id).view())
-            own = [] if view is None else [ListedSession(_owner(view), one.fields) for one in view.sessions]
-            return paginate(arrange(own, lambda one: one.session, filters, order), page, limit)
+            own = [] if view is None else [ListedSession(view.owner, one.fields) for one in view.sessions]
+            return paginate(arrange(own, filters, order), page, limit)
         return self._read(
             lambda snapshot: _expert_page(snapshot, caller, filters, order, page=page, limit=limit)
         )
@@ -257,22 +269,26 @@ class Repository:
 
 def _expert_page(
     snapshot: Snapshot, caller: Caller, filters: Filters, order: Order, *, page: int, limit: int
-) -> Page[ListedSession]:
+) -> Page:
     """Return one page of an expert's sessions, each with its client's booking."""
-    found = snapshot.sessions_of(caller.expert_ids, *_range(filters)) if caller.expert_ids else []
-    chosen = paginate(arrange(found, lambda one: one.fields, filters, order), page, limit)
-    bookings = {sort_key(one.client_id): one.booking for one in chosen.items if one.booking is not None}
-    others = {sort_key(one.client_id): one.client_id for one in chosen.items}
-    unknown = [client_id for key, client_id in others.items() if key not in bookings]
-    for key, records in (snapshot.records_by_client(unknown) if unknown else {}).items():
-        view = records.view()
-        bookings[key] = {"clientId": others[key]} if view is None else _owner(view)
-    listed = [ListedSession(bookings[sort_key(one.client_id)], one.fields) for one in chosen.items]
-    return Page(listed, chosen.page, chosen.limit, chosen.total)
+    found: list[ListedSession] = []
+    if caller.expert_ids:
+        found = snapshot.sessions_of(caller.expert_ids, filters.first, filters.behind)
+    chosen = paginate(arrange(found, filters, order), page, limit)
+    # Of one client, some sessions may come with the whole booking, and some without.
+    bookings = {_client_key(one): one.booking for one in chosen.items if "_id" in one.booking}
+    lacking = {_client_key(one): one.booking for one in chosen.items if _client_key(one) not in bookings}
+    records = snapshot.records_by_client([one["clientId"] for one in lacking.values()]) if lacking else {}
+    for key, booking in lacking.items():
+        view = records[key].view() if key in records else None
+        bookings[key] = booking if view is None else view.owner
+    return replace(
+        chosen, items=[ListedSession(bookings[_client_key(one)], one.session) for one in chosen.items]
+    )
 
 
-def _owner(view: ClientView) -> Document:
-    return {name: view.fields[name] for name in ("_id", "clientId", *CLIENT_FIELDS) if name in view.fields}
+def _client_key(listed: ListedSession) -> bytes:
+    return sort_key(listed.booking.get("clientId"))
 
 
 def _now() -> int:
@@ -336,19 +352,6 @@ def _blocks(fields: Document, slot: Slot) -> bool:
     return fields.get("status", DEFAULT_STATUS) in BLOCKING and taken is not None and taken.overlaps(slot)
 
 
-def _totals(sessions: list[Document], now: int) -> Document:
-    """Return the totals of a client document with these sessions, and the time of the change."""
-    return {
-        "totalSessions": len(sessions),
-        "totalSpent": total(one.get("price") for one in sessions),
-        "updatedAt": DatetimeMS(now),
-    }
-
-
-def _range(filters: Filters) -> tuple[int | None, int | None]:
-    """Return the range of dates of a list: the earliest, and the upper bound, excluded."""
-    first, last = filters.first_date, filters.last_date
-    return (
-        None if first is None else first // DAY * DAY,
-        None if last is None else last // DAY * DAY + DAY,
-    )
+def _totals(sessions: list[Document]) -> Document:
+    """Return the totals of a client document with these sessions."""
+    return {"totalSessions": len(sessions), "totalSpent": total(one.get("price") for one in sessions)}

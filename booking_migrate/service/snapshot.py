@@ -1,15 +1,25 @@
-"""Reads of one snapshot or transaction.
+"""Reads of one snapshot, and writes in transactions.
 
 A migration in place moves bookings from the old shape into client documents. Reads of one snapshot see each booking in
 exactly one of the two.
+
+Source: MongoDB manual, core/transactions-in-applications and reference/read-concern-snapshot.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import pymongo
 from bson.datetime_ms import DatetimeMS
+from pymongo import MongoClient
 from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
 from booking_migrate.bson.document import Document, Element, elements, read_fields, unescaped, wrap
 from booking_migrate.bson.order import element_key, sort_key
@@ -18,10 +28,10 @@ from booking_migrate.domain.client_document import ClientDocument, StoredSession
 from booking_migrate.domain.consolidate import ClientCase
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.service.actions import BLOCKING
+from booking_migrate.service.appointment import BLOCKING, dates_near
+from booking_migrate.service.errors import Busy
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
-from booking_migrate.service.timetable import dates_near
-from booking_migrate.service.view import ClientView, is_of_expert, view_of
+from booking_migrate.service.view import ClientView, ListedSession, is_of_expert, view_of
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import any_of, find_raw
 from booking_migrate.stores.mongo.reader import HAS_SESSIONS
@@ -50,16 +60,6 @@ class ClientRecords:
     def view(self) -> ClientView | None:
         """Return the client's bookings in the new shape."""
         return view_of(ClientCase(self.sessions, self.documents))
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertSession:
-    """One session of an expert, with the client that it belongs to."""
-
-    client_id: Any
-    fields: Document
-    booking: Document | None = None
-    """`_id` and the client's fields of the document that holds it; None if that document lacks some of them."""
 
 
 class _People:
@@ -107,9 +107,8 @@ class Snapshot:
                 records.documents.append(document)
             else:
                 records.broken += 1
-        people = self._people([booking for records in found.values() for booking in records.bookings])
-        for records in found.values():
-            records.sessions = self._sessions(records.bookings, people)
+        for session in self._convert([one for records in found.values() for one in records.bookings]):
+            found[sort_key(session.client_id)].sessions.append(session)
         return found
 
     def records_of(self, client_id: Any) -> ClientRecords:
@@ -132,8 +131,10 @@ class Snapshot:
 
     def sessions_of(
         self, expert_ids: Sequence[Any], first: int | None, behind: int | None
-    ) -> list[ExpertSession]:
+    ) -> list[ListedSession]:
         """Return the sessions of some experts with all their clients, in the new shape.
+
+        Each has its booking if the document that holds it has `_id` and all fields of the client; else only the `clientId`.
 
         Args:
             expert_ids: the experts.
@@ -142,23 +143,23 @@ class Snapshot:
         """
         keys = frozenset(map(sort_key, expert_ids))
         old, new = queries_by_expert(expert_ids, first, behind)
-        found: dict[tuple[bytes, bytes], ExpertSession] = {}
+        found: dict[tuple[bytes, bytes], ListedSession] = {}
 
-        def keep(session: ExpertSession) -> None:
-            if is_of_expert(session.fields, keys):
-                place = sort_key(session.client_id), sort_key(session.fields.get("sessionId"))
+        def keep(booking: Document, fields: Document) -> None:
+            if is_of_expert(fields, keys):
+                place = sort_key(booking.get("clientId")), sort_key(fields.get("sessionId"))
                 # A booking that is also a session is found twice; the session takes precedence.
-                found.setdefault(place, session)
+                found.setdefault(place, ListedSession(booking, fields))
 
         for raw in self._find(new, fields={**_OWNER, **_only_of(expert_ids)}):
             parts = list(elements(raw))
             owner = read_fields(wrap([part for part in parts if part.name != b"sessions"]))
-            complete = owner if all(owner.get(name) is not None for name in CLIENT_FIELDS) else None
+            if any(owner.get(name) is None for name in CLIENT_FIELDS):
+                owner = {"clientId": owner.get("clientId")}
             for fields in _stored_sessions(parts):
-                keep(ExpertSession(owner.get("clientId"), fields, complete))
-        bookings = [read_booking(raw) for raw in self._find(old)]
-        for session in self._sessions(bookings, self._people(bookings)):
-            keep(ExpertSession(session.client_id, read_fields(session.raw)))
+                keep(owner, fields)
+        for session in self._convert([read_booking(raw) for raw in self._find(old)]):
+            keep({"clientId": session.client_id}, read_fields(session.raw))
         return list(found.values())
 
     def blocking(self, expert_id: Any, date: int) -> Iterable[Document]:
@@ -174,17 +175,17 @@ class Snapshot:
             else:
                 yield read_fields(raw)
 
-    def _sessions(self, bookings: Iterable[Booking], people: People) -> list[Session]:
-        converted = (self._converter.convert(booking, people) for booking in bookings)
-        return [session for session in converted if isinstance(session, Session)]
-
-    def _people(self, bookings: Iterable[Booking]) -> People:
+    def _convert(self, bookings: Sequence[Booking]) -> Iterator[Session]:
+        """Yield the bookings that keep the contract, as sessions."""
+        people = People()
         incomplete = [one for one in bookings if one.lacks_client() or one.lacks_expert()]
-        if not incomplete:
-            return People()
-        users, experts = (_People(one) for one in (self._collections.users, self._collections.experts))
-        directory = Directory(users, experts, self._plan.people)
-        return directory.find(incomplete)
+        if incomplete:
+            users, experts = _People(self._collections.users), _People(self._collections.experts)
+            people = Directory(users, experts, self._plan.people).find(incomplete)
+        for booking in bookings:
+            converted = self._converter.convert(booking, people)
+            if isinstance(converted, Session):
+                yield converted
 
     def _find(
         self, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
@@ -226,3 +227,124 @@ def _stored_sessions(parts: Iterable[Element]) -> list[Document]:
     """Return the sessions in the elements of a client document, or of a projection of one, decoded."""
     arrays = [part.value for part in parts if part.name == b"sessions"]
     return [StoredSession(element).fields for array in arrays for element in elements(array)]
+
+
+_SECONDS_TO_ABORT = 2.0
+_SHORTEST = 0.001
+"""Seconds: the driver takes 0 as no limit."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
+"""Seconds; a pause is random up to a bound that doubles."""
+
+_REFUSING = frozenset({121, 371})
+"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over refuses writes."""
+
+_CONTENTION = frozenset({112, 11000})
+"""WriteConflict, and DuplicateKey: a concurrent request created the same document, which the next attempt finds."""
+
+_NO_SNAPSHOT = frozenset({239, 246})
+"""SnapshotTooOld, and SnapshotUnavailable: the collection was renamed or dropped."""
+
+Result = TypeVar("Result")
+
+
+def in_transaction(
+    client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float
+) -> Result:
+    """Run a body of reads and writes in one transaction, and repeat it after a write conflict.
+
+    Its reads see one snapshot; if a document that it writes has changed since, nothing is written and it is run again.
+
+    Args:
+        client: the client of the collections that the body uses.
+        body: the reads and writes; it may be called several times.
+        seconds: how long all attempts may take together.
+
+    Raises:
+        Busy: too many write conflicts, or the collection refuses writes during a cut-over.
+    """
+
+    def attempt(deadline: float) -> Result:
+        try:
+            return _transact(client, body, deadline)
+        except OperationFailure as error:
+            if _REFUSING & _codes(error):
+                raise Busy("bookings cannot be changed at the moment", retry_after=5) from None
+            raise
+
+    return _persist(attempt, _CONTENTION, seconds)
+
+
+def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result], seconds: float) -> Result:
+    """Run a body of reads in one snapshot of majority-committed data.
+
+    Args:
+        client: the client of the collections that the body reads.
+        body: the reads; it may be called several times.
+        seconds: how long all attempts may take together.
+
+    Raises:
+        Busy: the server had no snapshot of these collections within the time limit.
+    """
+
+    def attempt(deadline: float) -> Result:
+        with _until(deadline), client.start_session(snapshot=True) as session:
+            return body(session)
+
+    return _persist(attempt, _NO_SNAPSHOT, seconds)
+
+
+def _persist(attempt: Callable[[float], Result], passing: frozenset[int], seconds: float) -> Result:
+    """Make attempts until one succeeds; errors with codes in ``passing`` are retried."""
+    deadline = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while time.monotonic() < deadline:
+        try:
+            return attempt(deadline)
+        except PyMongoError as error:
+            if not (error.has_error_label("TransientTransactionError") or passing & _codes(error)):
+                raise
+        time.sleep(random.uniform(0, pause))  # noqa: S311 - a pause need not be unpredictable
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    raise Busy("too many conflicting requests at the moment")
+
+
+def _transact(client: MongoClient[Any], body: Callable[[ClientSession], Result], deadline: float) -> Result:
+    with client.start_session() as session:
+        session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
+        try:
+            with _until(deadline):
+                result = body(session)
+        except BaseException:
+            # With its own time limit: an open transaction blocks other bookings for a minute.
+            with pymongo.timeout(_SECONDS_TO_ABORT):
+                session.abort_transaction()
+            raise
+        with _until(deadline):
+            _commit(session, deadline)
+        return result
+
+
+def _commit(session: ClientSession, deadline: float) -> None:
+    """Commit, and repeat it while its result is unknown: a commit is idempotent."""
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if time.monotonic() > deadline or not error.has_error_label("UnknownTransactionCommitResult"):
+                raise
+            time.sleep(_FIRST_PAUSE)
+        else:
+            return
+
+
+def _until(deadline: float) -> AbstractContextManager[None]:
+    return pymongo.timeout(max(deadline - time.monotonic(), _SHORTEST))
+
+
+def _codes(error: PyMongoError) -> frozenset[int | None]:
+    """Return the server's codes in an error, including those of single writes."""
+    if not isinstance(error, OperationFailure):
+        return frozenset()
+    problems = (error.details or {}).get("writeErrors", ())
+    return frozenset({error.code, *(problem.get("code") for problem in problems)})

@@ -13,8 +13,7 @@ import httpx
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.service.indexes import create_index, needed_indexes
-from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.plan import ServiceCollections, ServicePlan, create_index, needed_indexes
 from booking_migrate.service.repository import Repository
 from booking_migrate.stores.mongo.connection import open_collection
 from tests.support.platform import Platform, State, user

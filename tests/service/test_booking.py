@@ -8,8 +8,8 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from pymongo.database import Database
 
-from booking_migrate.service.actions import Action
-from booking_migrate.service.errors import NotBookable, NotYours, SlotTaken, Unknown
+from booking_migrate.service.appointment import Action
+from booking_migrate.service.errors import BadValue, NotYours, SlotTaken, Unknown
 from booking_migrate.service.repository import Repository
 from tests.support.bookings import ABSENT, DAY
 from tests.support.platform import (
@@ -106,18 +106,16 @@ def test_a_first_booking(repository: Repository, platform: Settle) -> None:
     [
         pytest.param("65f0b0000000000000000099", {}, Unknown, "expertId", id="unknown expert"),
         pytest.param("nobody", {}, Unknown, "expertId", id="no id at all"),
-        pytest.param(str(expert(3)), {}, NotBookable, "expertId", id="unavailable expert"),
+        pytest.param(str(expert(3)), {}, BadValue, "expertId", id="unavailable expert"),
         pytest.param(
-            str(expert(0)), {"session_type": "in-person"}, NotBookable, "sessionType", id="not offered"
+            str(expert(0)), {"session_type": "in-person"}, BadValue, "sessionType", id="not offered"
         ),
-        pytest.param(str(expert(4)), {}, NotBookable, "expertId", id="oneself"),
-        pytest.param(str(expert(0)), {"duration": 14}, NotBookable, "duration", id="too short"),
-        pytest.param(str(expert(0)), {"duration": 1441}, NotBookable, "duration", id="more than a day"),
-        pytest.param(
-            str(expert(0)), {"notes": "🎉" * 501}, NotBookable, "notes", id="notes too long in UTF-16"
-        ),
-        pytest.param(str(expert(5)), {}, NotBookable, "price", id="price is no number"),
-        pytest.param(str(expert(6)), {}, NotBookable, "expertId", id="expert without a user"),
+        pytest.param(str(expert(4)), {}, BadValue, "expertId", id="oneself"),
+        pytest.param(str(expert(0)), {"duration": 14}, BadValue, "duration", id="too short"),
+        pytest.param(str(expert(0)), {"duration": 1441}, BadValue, "duration", id="more than a day"),
+        pytest.param(str(expert(0)), {"notes": "🎉" * 501}, BadValue, "notes", id="notes too long in UTF-16"),
+        pytest.param(str(expert(5)), {}, BadValue, "price", id="price is no number"),
+        pytest.param(str(expert(6)), {}, BadValue, "expertId", id="expert without a user"),
     ],
 )
 def test_what_cannot_be_booked(

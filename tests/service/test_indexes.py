@@ -7,8 +7,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.errors import DuplicateClientDocuments
-from booking_migrate.service.indexes import create_index, missing_indexes, needed_indexes
-from booking_migrate.service.plan import ServiceCollections
+from booking_migrate.service.plan import ServiceCollections, create_index, missing_indexes, needed_indexes
 from booking_migrate.service.snapshot import blocking_query, queries_by_expert
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
 from tests.support.platform import FIRST_DAY, Platform, State, expert, user

@@ -9,10 +9,10 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.domain.ids import client_document_id, session_id
-from booking_migrate.service.actions import Action, Role
+from booking_migrate.service.appointment import Action, Role
 from booking_migrate.service.errors import NotYours, Unknown, Unwritable, WrongState
-from booking_migrate.service.listing import Filters, Order
 from booking_migrate.service.repository import Repository
+from booking_migrate.service.view import Filters, Order
 from tests.support.platform import (
     Platform,
     State,

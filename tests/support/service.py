@@ -14,11 +14,9 @@ import jwt
 import uvicorn
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.ids import session_id
-from booking_migrate.service.http.access import Gatekeeper, TokenRules
 from booking_migrate.service.http.application import make_application
-from booking_migrate.service.http.gate import Limits
+from booking_migrate.service.http.gate import Gatekeeper, Limits, TokenRules
 from booking_migrate.service.repository import Repository
 from tests.support.platform import booking_id, document, expert
 
@@ -82,7 +80,6 @@ def serving(
         application = make_application(
             repository,
             gatekeeper or Gatekeeper(TokenRules(SECRET.encode(), "HS256")),
-            contract=Contract(),
             limits=limits or Limits(),
             write_line=service.log.append,
         )

@@ -1,5 +1,5 @@
 """The HTTP API: validates requests, limits the load, and puts answers into the envelope.
 
-The path of a request, from the outside in: `access_log` (one line per request) · `gate` (limits of concurrent requests
-and of bodies) · `access` (authentication) · `routes` · `presentation` (JSON). `answers` maps refusals to HTTP statuses.
+The path of a request: `gate` (access log, limits, authentication), `application` (routes; requests and responses are
+described in `models`), `answers` (JSON, and the HTTP status of each refusal).
 """

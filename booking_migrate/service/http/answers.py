@@ -1,47 +1,107 @@
-"""The envelope of all answers, and the HTTP status of each refusal."""
+"""All answers: BSON values as JSON, the envelope, and what is answered to each problem.
 
+Ids are strings, dates ISO 8601, numbers numbers, and a Decimal128 a string of all its digits.
+"""
+
+import json
+import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import NoneType
 from typing import Any
 
+from bson import json_util
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from booking_migrate.bson.document import Document, Opaque
+from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.errors import ConnectionProblem
-from booking_migrate.service.errors import (
-    BadValue,
-    Busy,
-    NotBookable,
-    NotSignedIn,
-    NotYours,
-    RequestRefused,
-    SlotTaken,
-    Unknown,
-    Unwritable,
-    WrongState,
-)
-from booking_migrate.service.http.presentation import encode
+from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused
+from booking_migrate.service.view import ClientView, ListedSession, Page, as_text
 from booking_migrate.stores.mongo.retry import is_transient
-
-STATUSES: dict[type[RequestRefused], int] = {
-    BadValue: 422,
-    Busy: 503,
-    NotBookable: 422,
-    NotSignedIn: 401,
-    NotYours: 403,
-    SlotTaken: 409,
-    Unknown: 404,
-    Unwritable: 409,
-    WrongState: 409,
-}
 
 _LONGEST_PROBLEM = 200
 
+_OWNER = ("clientId", *CLIENT_FIELDS)
+_IDS = frozenset({"_id", "clientId", "expertId", "sessionId", "legacyBookingId"})
+_AS_THEY_ARE = frozenset({str, int, Int64, bool, NoneType})
+
+
+def booking(view: ClientView) -> Document:
+    """Return a client document in the form of the API."""
+    shown = plain(view.fields)
+    sessions = [plain(one.fields) for one in view.sessions]
+    # The sessions follow the fields of the owner, as in the database.
+    before = {name: shown.pop(name) for name in ("_id", *_OWNER) if name in shown}
+    return {**before, "sessions": sessions, **shown}
+
+
+def plain(fields: Document) -> Document:
+    """Return the fields of a session or of a client document in the form of the API."""
+    return {name: _field(name, value) for name, value in fields.items()}
+
+
+def listing(page: Page) -> Document:
+    """Return a page of sessions, each with the booking that it belongs to."""
+    return {
+        "sessions": [_listed(one) for one in page.items],
+        "pagination": {"page": page.page, "limit": page.limit, "total": page.total, "pages": page.pages},
+    }
+
+
+def _listed(one: ListedSession) -> Document:
+    owner = {name: _field(name, one.booking.get(name)) for name in _OWNER}
+    return {"bookingId": _field("_id", one.booking.get("_id")), **owner, **plain(one.session)}
+
+
+def _field(name: str, value: Any) -> Any:
+    text = as_text(value) if name in _IDS else None
+    return _value(value) if text is None else text
+
+
+def _value(value: Any) -> Any:  # noqa: PLR0911 - one line for each kind of BSON value
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is DatetimeMS:
+        return _date(value)
+    if kind is ObjectId or kind is Decimal128:
+        return str(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is dict:
+        return {str(name): _value(inner) for name, inner in value.items()}
+    if kind is list:
+        return [_value(inner) for inner in value]
+    if kind is Opaque:
+        return None
+    return as_text(value) or _rare(value)
+
+
+def _date(value: DatetimeMS) -> Any:
+    seconds, milliseconds = divmod(int(value), 1000)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
+    except (ValueError, OverflowError, OSError):
+        return int(value)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _rare(value: Any) -> Any:
+    """Return a value of a type that JSON lacks as Extended JSON."""
+    return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+
 
 class Answer(Response):
-    """JSON written by `presentation.encode`; it is for one user, so caches must not store it."""
+    """JSON in plain ASCII, whatever the database contains; it is for one user, so caches must not store it."""
 
     media_type = "application/json"
 
@@ -51,7 +111,7 @@ class Answer(Response):
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        return encode(content)
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def success(data: Any, *, message: str | None = None, status: int = 200) -> Answer:
@@ -77,7 +137,7 @@ def refusal(problem: RequestRefused) -> Answer:
     if isinstance(problem, NotSignedIn):
         headers = {"WWW-Authenticate": "Bearer"}
     named = [] if problem.at_fault is None else [(problem.at_fault, problem.message)]
-    return failure(STATUSES[type(problem)], problem.message, named, headers)
+    return failure(problem.http_status, problem.message, named, headers)
 
 
 def answer_problems(application: FastAPI) -> None:

@@ -14,10 +14,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from booking_migrate.domain.contract import TIME
-from booking_migrate.service.actions import Role
-from booking_migrate.service.identifiers import LONGEST
-from booking_migrate.service.listing import Order
-from booking_migrate.service.timetable import MINUTES_A_DAY
+from booking_migrate.service.appointment import MINUTES_A_DAY, Role
+from booking_migrate.service.view import LONGEST, Order
 
 LONGEST_PAGE = 100
 _LONGEST_WORD = 50

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.ids import client_document_id, client_of_document
-from booking_migrate.service.identifiers import as_text, likeliest, meanings
+from booking_migrate.service.view import as_text, likeliest, meanings
 
 HEX = "68b6134f8e21e1ae686349f7"
 UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
@@ -33,7 +33,7 @@ def test_an_id_is_found_by_its_text(value: Any) -> None:
 
     assert shown is not None
     assert sort_key(value) in map(sort_key, meanings(shown))
-    assert sort_key(value) == sort_key(likeliest(shown, [value, "something else"]))
+    assert {"_id": value} == likeliest(shown, [{"_id": value}, {"_id": "something else"}])
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_a_uuid_has_two_forms() -> None:
 
 def test_the_likeliest_of_several() -> None:
     """An ObjectId comes before the text of its digits; what is not there is not chosen."""
-    assert ObjectId(HEX) == likeliest(HEX, [HEX, ObjectId(HEX)])
-    assert likeliest(HEX, [HEX]) == HEX
-    assert likeliest(HEX, [Int64(1)]) is None
-    assert likeliest("7", [7]) == 7
+    assert {"user": ObjectId(HEX)} == likeliest(HEX, [{"user": HEX}, {"user": ObjectId(HEX)}], "user")
+    assert {"_id": HEX} == likeliest(HEX, [{"_id": HEX}])
+    assert likeliest(HEX, [{"_id": Int64(1)}]) is None
+    assert {"_id": 7} == likeliest("7", [{"_id": 7}])
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, b"x", {"$oid": HEX}, Binary(b"short", 4)])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.service.listing import Filters, Order, arrange, paginate
-from booking_migrate.service.timetable import DAY
+from booking_migrate.service.appointment import DAY
+from booking_migrate.service.view import Filters, ListedSession, Order, arrange, paginate
 
 DATE = 20_000 * DAY
 
@@ -43,7 +43,8 @@ def numbers(sessions: list[dict[str, Any]]) -> list[int]:
 def arranged(
     *sessions: dict[str, Any], filters: Filters | None = None, order: Order = Order.DATE
 ) -> list[int]:
-    return numbers(arrange(sessions, lambda one: one, filters or Filters(), order))
+    listed = [ListedSession({}, one) for one in sessions]
+    return numbers([one.session for one in arrange(listed, filters or Filters(), order)])
 
 
 @pytest.mark.parametrize(
@@ -54,9 +55,9 @@ def arranged(
         pytest.param(Filters(payment_statuses=frozenset({"paid", "failed"})), [2], id="payment"),
         pytest.param(Filters(session_types=frozenset({"video"})), [3], id="type"),
         pytest.param(Filters(expert_keys=frozenset({sort_key(2.0)})), [2], id="expert, as MongoDB compares"),
-        pytest.param(Filters(first_date=DATE + 5), [1, 2], id="from a day on"),
-        pytest.param(Filters(last_date=DATE), [1, 3], id="to the end of a day"),
-        pytest.param(Filters(first_date=DATE, last_date=DATE), [1], id="one day"),
+        pytest.param(Filters(first=DATE), [1, 2], id="from a day on"),
+        pytest.param(Filters(behind=DATE + DAY), [1, 3], id="to the end of a day"),
+        pytest.param(Filters(first=DATE, behind=DATE + DAY), [1], id="one day"),
     ],
 )
 def test_filters(filters: Filters, expected: list[int]) -> None:
@@ -107,7 +108,7 @@ def test_nothing_in_a_session_breaks_a_list(values: list[tuple[Any, Any, Any]], 
 @given(st.integers(0, 30), st.integers(1, 10))
 def test_pages_make_up_the_list(count: int, limit: int) -> None:
     """All pages together are the list, and one behind the last is empty."""
-    items = list(range(count))
+    items = [ListedSession({}, {"number": number}) for number in range(count)]
     first = paginate(items, 1, limit)
     pages = [paginate(items, number, limit).items for number in range(1, first.pages + 1)]
 

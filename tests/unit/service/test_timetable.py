@@ -5,7 +5,7 @@ from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booking_migrate.service.timetable import (
+from booking_migrate.service.appointment import (
     DAY,
     MINUTES_A_DAY,
     Slot,

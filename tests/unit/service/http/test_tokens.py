@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import NotSignedIn
-from booking_migrate.service.http.access import ALGORITHM, AUDIENCE, ISSUER, KEY, TokenRules, read_rules
+from booking_migrate.service.http.gate import ALGORITHM, AUDIENCE, ISSUER, KEY, TokenRules, read_rules
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 PRIVATE = rsa.generate_private_key(65537, 2048)
