@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress, repeat
+from operator import attrgetter
 from typing import Any
 
 from bson.decimal128 import Decimal128
@@ -213,7 +214,7 @@ class LayoutCache:
         begins, ends = borders[:-1], borders[1:]
         numbers: Sequence[int] = range(len(begins))
         # What was met most often is met next, more often than not.
-        self._known.sort(key=_met, reverse=True)
+        self._known.sort(key=attrgetter("met"), reverse=True)
         untried = iter([*self._known])
         at = 0
         while at < len(numbers):
@@ -276,10 +277,6 @@ class LayoutCache:
         if len(right) < _REMEMBERED and len(value) <= _LONGEST_REMEMBERED:
             right.add(value)
         return True
-
-
-def _met(known: _Known) -> int:
-    return known.met
 
 
 def whole_number(value: bytes) -> int:

@@ -86,8 +86,8 @@ def _document(value: bytes) -> bytes:
     )
 
 
-def _binary(value: bytes) -> bytes:
-    """Return the key of length, then subtype, then bytes."""
+def _counted(value: bytes) -> bytes:
+    """Return the key of a length, then bytes: of a binary with its subtype, of a DBPointer with its namespace."""
     return struct.pack(">I", struct.unpack_from("<i", value)[0]) + value[4:]
 
 
@@ -102,11 +102,6 @@ def _unsigned(value: bytes) -> bytes:
 def _code_with_scope(value: bytes) -> bytes:
     scope = 8 + struct.unpack_from("<i", value, 4)[0]
     return _terminated(value[8 : scope - 1]) + _document(value[scope:])
-
-
-def _pointer(value: bytes) -> bytes:
-    """Return a DBPointer: the namespace's length, then the bytes."""
-    return struct.pack(">I", struct.unpack_from("<i", value)[0]) + value[4:]
 
 
 def _double(value: bytes) -> bytes:
@@ -139,14 +134,14 @@ _KEYS: dict[int, Callable[[bytes], bytes]] = {
     0x02: _text,
     0x03: _document,
     0x04: _document,
-    0x05: _binary,
+    0x05: _counted,
     0x06: _nothing,
     0x07: _plain,
     0x08: _plain,
     0x09: _signed,
     0x0A: _nothing,
     0x0B: _plain,
-    0x0C: _pointer,
+    0x0C: _counted,
     0x0D: _text,
     0x0E: _text,
     0x0F: _code_with_scope,

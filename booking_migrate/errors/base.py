@@ -115,8 +115,8 @@ class BookingMigrateError(Exception):
 
     @property
     def hint(self) -> str:
-        """Return the command or change that helps, or an empty string."""
-        return ""
+        """Return the command or change that helps, or an empty string; by default what a field `advice` says."""
+        return str(getattr(self, "advice", ""))
 
     def __init_subclass__(cls) -> None:
         """Make the subclass a dataclass, and its texts templates."""

@@ -21,7 +21,6 @@ class BadPlace(UsageProblem):
         "A place is a collection name, a .jsonl, .ndjson, .json or .bson file (each also .gz), or -."
     )
     message = "{text!r} is not a valid place: {problem}"
-    hint = "{advice}"
 
 
 class SamePlace(UsageProblem):
@@ -57,7 +56,6 @@ class BadConfiguration(UsageProblem):
     problem: str
     advice: str = ""
     message = "{where}: {problem}"
-    hint = "{advice}"
 
 
 class MissingExtra(UsageProblem):
@@ -76,7 +74,6 @@ class ServerUnreachable(ConnectionProblem):
     problem: str
     advice: str = "Check that the server runs, and the host and port in the connection string."
     message = "no MongoDB server answers at {hosts}: {problem}"
-    hint = "{advice}"
 
 
 class NoMajority(ConnectionProblem):
@@ -200,7 +197,6 @@ class UnusablePlace(Refused):
     problem: str
     advice: str = ""
     message = "{place} cannot be used: {problem}"
-    hint = "{advice}"
 
 
 class BrokenDocument(Refused):
@@ -213,7 +209,6 @@ class BrokenDocument(Refused):
     problem: str
     advice: str = "Nothing was written. Fix the file, or export it again."
     message = "{place}, {position}: {problem}"
-    hint = "{advice}"
 
 
 class BookingNotFound(Refused):
@@ -266,7 +261,6 @@ class DuplicateClientDocuments(Refused):
     count: int
     advice: str = "Use --merge-client-documents to join them into the older one."
     message = "{count:client has|clients have} more than one client document: {clients:; |{count}}"
-    hint = "{advice}"
 
 
 class UnfitPlace(Refused):

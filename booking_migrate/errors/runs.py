@@ -213,7 +213,6 @@ class CutoverRefused(Refused):
     problem: str
     advice: str
     message = "cut-over to {target} refused: {problem}"
-    hint = "{advice}"
 
 
 class WritesNotBlockable(Refused):
@@ -222,7 +221,6 @@ class WritesNotBlockable(Refused):
     problem: str
     advice: str
     message = "all writes cannot be blocked: {problem}"
-    hint = "{advice}"
 
 
 class CutoverFailed(Refused):

@@ -16,7 +16,7 @@ from booking_migrate.reports.page import (
     Section,
     shown_on,
 )
-from booking_migrate.reports.text import duration, grouped, samples
+from booking_migrate.reports.text import duration, grouped
 
 _SIGNS = {Mood.GOOD: "✅", Mood.CAUTION: "⚠️", Mood.BAD: "❌"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")
@@ -58,7 +58,9 @@ def _content(section: Section) -> Iterator[str]:
     if section.facts:
         yield _figures(section.head, section.facts, right=-1)
     if section.groups:
-        groups = [(group.title, grouped(group.count), _samples(group)) for group in section.groups]
+        groups = [
+            (group.title, grouped(group.count), group.samples(_SAMPLES_SHOWN)) for group in section.groups
+        ]
         yield _table(section.head, groups, right=1)
     if section.findings:
         yield "\n".join(map(_finding, section.findings))
@@ -88,13 +90,9 @@ def _figures(head: tuple[str, ...], figures: tuple[Figure, ...], *, right: int) 
 
 
 def _finding(finding: Group) -> str:
-    listed = _samples(finding)
+    listed = finding.samples(_SAMPLES_SHOWN)
     such_as = f" ({_escaped(listed)})" if listed else ""
     return f"- **{_escaped(finding.title)}**: {grouped(finding.count)}{such_as}. {_escaped(finding.advice)}"
-
-
-def _samples(group: Group) -> str:
-    return samples(group.sample_ids, group.count, _SAMPLES_SHOWN)
 
 
 def _step(text: str, command: str | None) -> str:

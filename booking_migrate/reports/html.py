@@ -6,8 +6,8 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from booking_migrate.reports.page import Bar, Chart, Group, Medium, Page, Section, shown_on
-from booking_migrate.reports.text import duration, grouped, samples
+from booking_migrate.reports.page import Bar, Chart, Medium, Page, Section, shown_on
+from booking_migrate.reports.text import duration, grouped
 
 FEWEST_COLUMNS = 6
 """Of fewer bars, a chart of time is drawn with bars that lie, like any other."""
@@ -46,7 +46,7 @@ def render_html(page: Page) -> str:
         lengths_of=lengths_of,
         lengths_of_groups=lambda groups: _lengths([group.count for group in groups]),
         grouped=grouped,
-        samples_of=_samples,
+        samples_shown=_SAMPLES_SHOWN,
         details_shown=_DETAILS_SHOWN,
     )
 
@@ -64,10 +64,6 @@ def _rows(sections: Sequence[Section]) -> Iterator[list[Section]]:
 def _has_content(section: Section) -> bool:
     parts = (section.figures, section.facts, section.groups, section.findings, section.chart, section.table)
     return any((*parts, section.items, section.note))
-
-
-def _samples(group: Group) -> str:
-    return samples(group.sample_ids, group.count, _SAMPLES_SHOWN)
 
 
 def lengths_of(chart: Chart) -> list[tuple[Bar, float]]:

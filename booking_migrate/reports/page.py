@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.reports.model import Report
+from booking_migrate.reports.text import samples
 
 
 class Mood(Enum):
@@ -63,6 +64,10 @@ class Group:
     count: int
     sample_ids: tuple[str, ...]
     advice: str = ""
+
+    def samples(self, shown: int) -> str:
+        """Return the first few ids, and how many more there are."""
+        return samples(self.sample_ids, self.count, shown)
 
 
 @dataclass(frozen=True, slots=True)

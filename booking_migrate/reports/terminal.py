@@ -14,7 +14,7 @@ from rich.text import Text
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
 from booking_migrate.reports.pages import page_of
-from booking_migrate.reports.text import continued, grouped, plural, samples
+from booking_migrate.reports.text import continued, grouped, plural
 
 _NARROW = 76
 """Below this many columns, notes on numbers are left out."""
@@ -122,7 +122,7 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
     for group in shown:
         line = Text(f"{group.title:<{longest_reason}}", style="yellow")
         line.append(f"  {grouped(group.count):>{longest_count}}", style="none")
-        listed = [samples(group.sample_ids, group.count, few) for few in _SAMPLES_SHOWN]
+        listed = [group.samples(few) for few in _SAMPLES_SHOWN]
         fitting = next((text for text in listed if len(text) <= room), None)
         if fitting is not None:
             yield line.append(f"  {fitting}" if fitting else "", style="dim")
@@ -139,7 +139,7 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
 def _findings(section: Section) -> Iterable[RenderableType]:
     for finding in section.findings:
         yield Text(f"{finding.title}: {grouped(finding.count)}")
-        if listed := samples(finding.sample_ids, finding.count, _SAMPLES_SHOWN[-1]):
+        if listed := finding.samples(_SAMPLES_SHOWN[-1]):
             yield _indented(Text(listed, style="dim", overflow="fold"))
         yield _indented(Text(finding.advice))
 
@@ -152,7 +152,7 @@ def _brief_findings(section: Section, width: int) -> Iterable[RenderableType]:
     for finding in shown:
         line = Text(f"{grouped(finding.count):>{longest}}", style="yellow", no_wrap=True, overflow="ellipsis")
         line.append(f"  {finding.title}", style="none")
-        listed = samples(finding.sample_ids, finding.count, 1)
+        listed = finding.samples(1)
         room = width - len(line) - 4
         yield line.append(f"  {listed}", style="dim") if len(listed) <= room else line
     if rest:

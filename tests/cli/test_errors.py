@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from booking_migrate.cli import migrate as command
-from booking_migrate.errors import EXIT_CODES, BookingMigrateError, BrokenDocument, PlaceNotFound
+from booking_migrate.errors import EXIT_CODES, BookingMigrateError, BrokenDocument, PlaceNotFound, WriteFailed
 from booking_migrate.reports import files
 from tests.support.booking_lines import MIXED, SOUND
 
@@ -182,10 +182,10 @@ def test_report_that_cannot_be_written(
     """If a report cannot be written after the work is done, the exit code says so and the counts are kept."""
     workspace.joinpath("in.jsonl").write_text(MIXED, encoding="utf-8")
 
-    def refuse(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def refuse(path: Path, *_: Any) -> None:
+        raise WriteFailed(str(path), "No space left on device")
 
-    monkeypatch.setattr(files, "_replace", refuse)
+    monkeypatch.setattr(files, "replace_file", refuse)
     result = run("migrate", "--source", "in.jsonl", "--target", "out.bson", "--report", "r.md", "--json")
     report = json.loads(result.stdout)
 
@@ -203,10 +203,10 @@ def test_what_was_undone_is_shown_without_its_report(
     workspace.joinpath("in.jsonl").write_text(SOUND, encoding="utf-8")
     run("migrate", "--source", "in.jsonl", "--target", "out.jsonl")
 
-    def refuse(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def refuse(path: Path, *_: Any) -> None:
+        raise WriteFailed(str(path), "No space left on device")
 
-    monkeypatch.setattr(files, "_replace", refuse)
+    monkeypatch.setattr(files, "replace_file", refuse)
     result = run("rollback", "--target", "out.jsonl", "--yes", "--report", "r.md")
 
     assert 6 == result.exit_code
