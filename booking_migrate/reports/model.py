@@ -2,6 +2,8 @@
 
 Texts that come from data (ids, names of places, messages) are made harmless when a report is built, so no renderer has
 to: cut to one short line, with everything that does not print written as an escape.
+
+Builders of reports take an outcome, the run's name, and the places as the user wrote them.
 """
 
 import json
@@ -248,15 +250,7 @@ def part_of(kind: type[AnyPart], outcome: object, **further: Any) -> AnyPart:
 def report_of_migration(
     outcome: MigrationOutcome, *, run_id: str, source: str, target: str, next_steps: Sequence[NextStep]
 ) -> Report:
-    """Build the report of a migration that has finished.
-
-    Args:
-        outcome: what was done.
-        run_id: the run's name.
-        source: the source place as the user wrote it.
-        target: the target place as the user wrote it.
-        next_steps: what to suggest to the user.
-    """
+    """Build the report of a migration that has finished."""
     return part_of(
         Report,
         outcome,

@@ -174,16 +174,7 @@ def report_of_dry_run(
     rejects: str | None,
     next_steps: Sequence[NextStep],
 ) -> DryRunReport:
-    """Build the report of a dry-run.
-
-    Args:
-        outcome: what was found.
-        run_id: the run's name.
-        source: the source place as the user wrote it.
-        target: the target place as the user wrote it.
-        rejects: the file with the bookings that would be rejected, if the user wanted one.
-        next_steps: what to suggest to the user.
-    """
+    """Build the report of a dry-run; ``rejects`` is the file with the bookings that would be rejected, if one was wanted."""
     migration = outcome.migration
     return part_of(
         DryRunReport,

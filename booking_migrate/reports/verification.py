@@ -39,16 +39,7 @@ def report_of_verification(
     next_steps: Sequence[NextStep],
     mismatches_file: str | None = None,
 ) -> Report:
-    """Build the report of a verification that has finished.
-
-    Args:
-        outcome: what was found.
-        run_id: the run's name.
-        source: the source place as the user wrote it.
-        target: the target place as the user wrote it.
-        next_steps: what to suggest to the user.
-        mismatches_file: where every mismatch is listed, if anywhere.
-    """
+    """Build the report of a verification that has finished; ``mismatches_file`` is where every mismatch is listed."""
     rules = [
         RuleReport(
             rule=result.rule.value,
@@ -85,14 +76,7 @@ def mismatch_report(mismatch: Mismatch) -> MismatchReport:
 
 
 def report_of_explanation(explanation: Explanation, *, run_id: str, source: str, target: str) -> Report:
-    """Build the report of an explanation.
-
-    Args:
-        explanation: what was found.
-        run_id: the run's name.
-        source: the source place as the user wrote it.
-        target: the target place as the user wrote it.
-    """
+    """Build the report of an explanation."""
     record = explanation.record
     reasons = () if record is None else (record.reason, *sorted(record.reasons - {record.reason}))
     is_right = explanation.fate in (Disposition.MIGRATED, Disposition.REJECTED)

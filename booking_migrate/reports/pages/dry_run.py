@@ -197,20 +197,13 @@ def _charts(part: DryRunPart) -> Iterator[Section]:
     shown = part.distributions
     is_by_year = bool(shown.bookings_by_month) and "-" not in shown.bookings_by_month[0].label
     period = "year" if is_by_year else "month"
-    yield from _chart(
-        "Bookings by time",
-        f"bookings, by the {period} of scheduledDate",
-        shown.bookings_by_month,
-        is_timeline=True,
-    )
-    yield from _chart(
-        "Sessions per client", "clients, by how many sessions they have", shown.sessions_per_client
-    )
+    by_time = f"bookings, by the {period} of scheduledDate"
+    yield from _chart("Bookings by time", by_time, shown.bookings_by_month, is_timeline=True)
+    by_sessions, as_is = "clients, by how many sessions they have", "bookings, as they are in the source"
+    yield from _chart("Sessions per client", by_sessions, shown.sessions_per_client)
     yield from _chart("Document sizes", "client documents, against the limit", shown.document_sizes)
-    yield from _chart("Bookings by status", "bookings, as they are in the source", shown.bookings_by_status)
-    yield from _chart(
-        "Bookings by payment status", "bookings, as they are in the source", shown.bookings_by_payment_status
-    )
+    yield from _chart("Bookings by status", as_is, shown.bookings_by_status)
+    yield from _chart("Bookings by payment status", as_is, shown.bookings_by_payment_status)
     if part.largest_clients:
         yield _largest_clients(part)
 
