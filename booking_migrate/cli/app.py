@@ -10,12 +10,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from booking_migrate import __version__
-from booking_migrate.cli.help_texts import EXIT_STATUS, PROGRAM
 from booking_migrate.cli.parameters import flatten_groups
-from booking_migrate.cli.redaction import redact, secrets_among
-from booking_migrate.cli.streams import failure_of, ignore_impossible_sizes, make_tolerant
+from booking_migrate.cli.streams import (
+    failure_of,
+    ignore_impossible_sizes,
+    make_tolerant,
+    redact,
+    secrets_among,
+)
 from booking_migrate.errors import ExitCode
 from booking_migrate.gc_tuning import spare_collector
+from booking_migrate.reports.text import continued
 
 _SECRETS = "booking_migrate.secrets"
 
@@ -24,13 +29,53 @@ _MIGRATE = "Migrate"
 _GO_LIVE = "Go live"
 _END = "Undo and end"
 
+_COMMAND, _CONTINUED = " " * 4, " " * 6
+"""How an example and its continuation are set in."""
+
+_WIDTH = 72
+"""How many columns a command may have so that help fits 80."""
+
+_ROWS = [f"[bold]{code.value:>3}[/bold]  {code.meaning}" for code in ExitCode]
+_EXIT_STATUS = "\n".join(["\b", "[bold]Exit status[/bold]", *_ROWS])
+"""The table of exit codes, under each command's options."""
+
+
+def _filled(text: str) -> str:
+    """Return a help text whose paragraphs are one line each, for typer to wrap; those that begin with a backspace stay."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(
+        _with_whole_commands(part) if part.startswith("\b") else " ".join(part.split()) for part in paragraphs
+    )
+
+
+def _with_whole_commands(paragraph: str) -> str:
+    """Break its commands as a shell does it, before a terminal of the usual width breaks them in its own way."""
+    lines = paragraph.replace(f" \\\n{_CONTINUED}", " ").split("\n")
+    return "\n".join(
+        _COMMAND + f"\n{_CONTINUED}".join(continued(line.strip(), _WIDTH))
+        if line.startswith(_COMMAND)
+        else line
+        for line in lines
+    )
+
+
+_PROGRAM = _filled("""
+Migrate a MongoDB database from one document per booking to one document per client.
+
+\b
+[bold]Examples[/bold]
+  booking-migrate migrate --source bookings.jsonl --target clients.jsonl
+  MONGODB_URI=mongodb://localhost booking-migrate migrate --db shop
+  booking-migrate migrate --help
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
     """A command as the help of the program lists it; its module is imported when more is needed.
 
     The module is named as the command, with underscores. So is the function in it, whose parameters are the options. Its
-    ``HELP`` follows the summary.
+    ``HELP`` follows the summary; a paragraph that begins with a backspace keeps its lines, for typer.
     """
 
     panel: str
@@ -42,7 +87,10 @@ class CommandEntry:
         module = import_module(f"booking_migrate.cli.{function}")
         single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
         single.command(
-            name, help=f"{self.summary}\n\n{module.HELP}", epilog=EXIT_STATUS, rich_help_panel=self.panel
+            name,
+            help=f"{self.summary}\n\n{_filled(module.HELP)}",
+            epilog=_EXIT_STATUS,
+            rich_help_panel=self.panel,
         )(flatten_groups(getattr(module, function)))
         return cast(TyperCommand, typer.main.get_command(single))
 
@@ -138,8 +186,8 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     name="booking-migrate",
     cls=LazyGroup,
-    help=PROGRAM,
-    epilog=EXIT_STATUS,
+    help=_PROGRAM,
+    epilog=_EXIT_STATUS,
     no_args_is_help=True,
     rich_markup_mode="rich",
     # Tracebacks are for --verbose, and cli/run.py takes secrets out of them.

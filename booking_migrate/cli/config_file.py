@@ -2,26 +2,136 @@
 
 Keys at the top are for all commands that have such an option, those in a table named as a command for that command
 alone. Paths in it are relative to the folder in which the command runs. Values rank below options and environment.
+
+Hooks are commands of the user's that run before or after a step. A hook is split into words as a shell would (`shlex`), and
+run without one. It has the user's environment and the facts of the run in it, the JSON report on its standard input, and
+standard error for everything that it says.
 """
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
 from pydantic import ValidationError
 
-from booking_migrate.cli.hooks import Hooks, read_hooks
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BadConfiguration
+from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
+from booking_migrate.reports.model import Report, render_json
 
 _CONTRACT = "contract"
 _HOOKS = "hooks"
 _NOT_IN_FILE = frozenset({"config", "help"})
+_STANDARD_ERROR = 2
+_PATIENCE = 10
+"""How many seconds a hook has to end after SIGTERM."""
 
+Redact = Callable[[str], str]
 Table = Mapping[str, Any]
+
+
+class HookName(StrEnum):
+    """When a hook runs. The values are the keys of the config file."""
+
+    BEFORE_CUTOVER = "before_cutover"
+    AFTER_MIGRATE = "after_migrate"
+    AFTER_VERIFY = "after_verify"
+    AFTER_CUTOVER = "after_cutover"
+    AFTER_ROLLBACK = "after_rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The hooks that a config file names."""
+
+    commands: Mapping[HookName, Sequence[str]] = field(default_factory=dict)
+    """The words of each one's command."""
+
+    def run_before(self, report: Report, redact: Redact) -> None:
+        """Run the hook before a step, if there is one.
+
+        Args:
+            report: what is about to be done, with the name of the command.
+            redact: takes secrets out of a text.
+
+        Raises:
+            StoppedByHook: it failed, so the step must not be taken.
+        """
+        name = HookName(f"before_{report.command}")
+        problem = self._run(name, report, redact, {})
+        if problem is not None:
+            raise StoppedByHook(name, problem)
+
+    def run_after(self, report: Report, redact: Redact) -> None:
+        """Run the hook after a step, if there is one.
+
+        Args:
+            report: the result of the step.
+            redact: takes secrets out of a text.
+
+        Raises:
+            HookFailed: it failed; the step is done all the same.
+        """
+        name = f"after_{report.command}"
+        if name not in set(HookName):
+            return
+        problem = self._run(HookName(name), report, redact, {"EXIT_CODE": str(int(report.exit_code))})
+        if problem is not None:
+            raise HookFailed(report.command, name, problem)
+
+    def _run(self, name: HookName, report: Report, redact: Redact, more: Mapping[str, str]) -> str | None:
+        """Run a hook to its end; return what went wrong, None if nothing did."""
+        command = self.commands.get(name)
+        if command is None:
+            return None
+        facts = {
+            "HOOK": name.value,
+            "COMMAND": report.command,
+            "RUN_ID": report.run_id,
+            "SOURCE": redact(report.source),
+            "TARGET": redact(report.target),
+            **more,
+        }
+        environment = {**os.environ, **{f"BOOKING_MIGRATE_{key}": value for key, value in facts.items()}}
+        sys.stderr.flush()
+        try:
+            # Standard output is the program's own: with --json it is one report.
+            process = subprocess.Popen(  # noqa: S603 - it is the user's own command
+                command, env=environment, stdin=subprocess.PIPE, stdout=_STANDARD_ERROR
+            )
+        except OSError as error:
+            return f"{command[0]} cannot be run ({error.strerror})"
+        try:
+            # A hook that does not read is not a problem: the pipe it closes is not written any further.
+            process.communicate(render_json(report).encode())
+        except BaseException:
+            _end(process)
+            raise
+        return _bad_ending(process.returncode)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a hook to end, and end it if it does not."""
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _bad_ending(code: int) -> str | None:
+    if code >= 0:
+        return f"exit code {code}" if code else None
+    return f"ended by {signal.Signals(-code).name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +167,8 @@ def hooks_of(ctx: typer.Context) -> Hooks:
     Raises:
         BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
-    if isinstance(ctx.obj, BadConfiguration):
-        raise ctx.obj
-    return ctx.obj.hooks if isinstance(ctx.obj, ConfigFile) else Hooks()
+    file = _file_of(ctx)
+    return Hooks() if file is None else file.hooks
 
 
 def contract_of(ctx: typer.Context) -> Contract:
@@ -68,16 +177,21 @@ def contract_of(ctx: typer.Context) -> Contract:
     Raises:
         BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
-    if isinstance(ctx.obj, BadConfiguration):
-        raise ctx.obj
-    if not isinstance(ctx.obj, ConfigFile):
+    file = _file_of(ctx)
+    if file is None:
         return Contract()
     try:
-        return Contract.model_validate(ctx.obj.contract)
+        return Contract.model_validate(file.contract)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        raise _problem(ctx.obj.path, f"[{_CONTRACT}] {key}: {first['msg']}") from error
+        raise _problem(file.path, f"[{_CONTRACT}] {key}: {first['msg']}") from error
+
+
+def _file_of(ctx: typer.Context) -> ConfigFile | None:
+    if isinstance(ctx.obj, BadConfiguration):
+        raise ctx.obj
+    return ctx.obj if isinstance(ctx.obj, ConfigFile) else None
 
 
 def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
@@ -86,7 +200,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     contract = content.pop(_CONTRACT, {})
     if not isinstance(contract, dict):
         raise _problem(path, f"{_CONTRACT} is not a table")
-    hooks = read_hooks(str(path), content.pop(_HOOKS, {}))
+    hooks = _hooks(path, content.pop(_HOOKS, {}))
     commands = _commands(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
@@ -136,7 +250,8 @@ def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
 def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:
     """Return the value if it is of the option's type; it is converted again where it is used."""
     if parameter.multiple:
-        fits, wanted = _is_list_of_strings(value), "a list of strings"
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        wanted = "a list of strings"
     elif parameter.is_flag:
         fits, wanted = isinstance(value, bool), "true or false"
     elif parameter.type_descriptor.annotation is float:
@@ -152,8 +267,32 @@ def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context)
     return value
 
 
-def _is_list_of_strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _hooks(path: Path, table: Any) -> Hooks:
+    """Read the hooks of the table ``[hooks]``.
+
+    Raises:
+        BadConfiguration: it is not a table of hooks.
+    """
+    if not isinstance(table, dict):
+        raise _problem(path, f"{_HOOKS} is not a table")
+    commands = {}
+    for key, text in table.items():
+        if key not in set(HookName):
+            raise _problem(path, f"[hooks] {key} is not a hook; those are: {', '.join(HookName)}")
+        commands[HookName(key)] = _words(path, key, text)
+    return Hooks(commands)
+
+
+def _words(path: Path, key: str, text: Any) -> Sequence[str]:
+    if not isinstance(text, str):
+        raise _problem(path, f"[hooks] {key} is not a string")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise _problem(path, f"[hooks] {key}: {str(error).lower()}") from error
+    if not words or "\0" in text:
+        raise _problem(path, f"[hooks] {key} is not a command")
+    return words
 
 
 def _problem(path: Path, problem: str) -> BadConfiguration:

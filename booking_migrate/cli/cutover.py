@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated, ClassVar
 
@@ -11,15 +10,13 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
-from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
-    current_process,
     migration_plan,
     open_places,
     open_run_stores,
-    options_of_run,
+    run_request,
 )
 from booking_migrate.cli.options import (
     RULES,
@@ -29,20 +26,18 @@ from booking_migrate.cli.options import (
     PlaceOptions,
     RuleOptions,
     WritingOptions,
-    Yes,
+    YesOption,
 )
 from booking_migrate.cli.parameters import only, option
-from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.verify_inputs import baselines, verification_rules
+from booking_migrate.cli.streams import confirm_by_name
+from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.run import CutoverPlaces, CutoverPlan, abort, cut_over
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import CutoverRefused, NotConfirmed
+from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.lifecycle import report_before_cutover, report_of_abort, report_of_cutover
 from booking_migrate.reports.model import Report
-from booking_migrate.runs.session import RunRequest
-from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.connection import client_index_check, open_destination, open_live
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord
@@ -53,9 +48,9 @@ from booking_migrate.stores.open import (
     open_target,
     parse_place,
 )
-from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify import VerificationOutcome
 
-HELP = filled("""
+HELP = """
 The target takes the source's name, after a clean and current verify of its newest run.
 
 Inserts and updates of the source are refused meanwhile. The command brings in what has changed since, keeps the old
@@ -74,7 +69,7 @@ bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and cluste
     MONGODB_URI=mongodb://localhost booking-migrate cutover --db shop
   In a script, with rejected bookings staying in the copy:
     booking-migrate cutover --target clients --rejected leave --yes --json
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +78,21 @@ class CutoverOptions:
 
     panel: ClassVar[str] = RULES
 
-    rejected: Annotated[
-        str | None,
-        option(
-            metavar="carry|leave",
-            show_default=False,
-            help="Take rejected bookings along in their old shape, or leave them in the copy of the old collection only.",
-        ),
-    ] = None
-    block_all_writes: Annotated[
-        bool,
-        option(
-            negatable=True,
-            show_default=False,
-            help="Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
-        ),
-    ] = False
-    abort: Annotated[
-        bool,
-        option(
-            show_default=False,
-            help="Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
-        ),
-    ] = False
+    rejected: str | None = option(
+        None,
+        "Take rejected bookings along in their old shape, or leave them in the copy of the old collection only.",
+        metavar="carry|leave",
+    )
+    block_all_writes: bool = option(
+        False,
+        "Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
+        negatable=True,
+    )
+    abort: bool = option(
+        False,
+        "Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
+        show_default=False,
+    )
 
     @property
     def policy(self) -> RejectedPolicy | None:
@@ -118,25 +105,11 @@ class CutoverOptions:
             raise typer.BadParameter("it is carry or leave.", param_hint="--rejected")
         return None if self.rejected is None else RejectedPolicy(self.rejected)
 
-
-@dataclass(frozen=True, slots=True)
-class _RunContext:
-    """What a cut-over takes beside its places and rules."""
-
-    run_id: str
-    options: CutoverOptions
-    policy: RejectedPolicy | None
-    before: Callable[[RunRecord], None]
-    """Asks at the terminal, and runs the hook."""
-
-    listener: Listener
-    signal_guard: SignalGuard
-
     @property
-    def own_options(self) -> dict[str, str]:
+    def as_recorded(self) -> dict[str, str]:
         """Return the options that only a cut-over has, as the journal keeps them."""
-        policy = {} if self.policy is None else {"rejected": self.policy.value}
-        return {**policy, **({"block-all-writes": str(True)} if self.options.block_all_writes else {})}
+        recorded = {} if self.rejected is None else {"rejected": self.rejected}
+        return {**recorded, **({"block-all-writes": str(True)} if self.block_all_writes else {})}
 
 
 def cutover(
@@ -147,38 +120,25 @@ def cutover(
     people: PeopleOptions,
     rules: RuleOptions,
     options: CutoverOptions,
-    yes: Yes = False,
+    asking: YesOption,
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_cutover`."""
-    policy = options.policy
-    places = Places(given.source, given.target, people, connection)
-    asked = output.invocation(
-        ctx, uri=connection.uri, source=places.source, target=places.target, places=places.named
-    )
-    signal_guard = SignalGuard()
-
-    def before(chosen: RunRecord) -> None:
-        if not yes:
-            _confirm(chosen)
-        hooks_of(ctx).run_before(report_before_cutover(chosen), asked.redact)
-
+    # A wrong policy is a usage error, which is raised before anything else.
+    _ = options.policy
+    places = Places.of(ctx, given, people, connection)
     run.execute(
-        asked,
-        lambda run_id, listener: _cutover(
-            places,
-            rules,
-            contract_of(ctx),
-            _RunContext(run_id, options, policy, before, listener, signal_guard),
-        ),
-        signal_guard,
-        partial(hooks_of, ctx),
+        run.Invocation.about(ctx, output, places),
+        lambda context: _cutover(places, rules, options, context, yes=asking.yes),
     )
 
 
-def _cutover(places: Places, rules: RuleOptions, contract: Contract, context: _RunContext) -> Report:
+def _cutover(
+    places: Places, rules: RuleOptions, options: CutoverOptions, context: run.RunContext, *, yes: bool
+) -> Report:
     """Open the places, cut over or give a cut-over up, and make the report."""
     began = monotonic()
+    contract = contract_of(context.asked.ctx)
     for side in (places.source, places.target):
         if not isinstance(parse_place(side), CollectionPlace):
             raise CutoverRefused(
@@ -186,31 +146,41 @@ def _cutover(places: Places, rules: RuleOptions, contract: Contract, context: _R
             )
     places.check_distinct({})
     plan = migration_plan(contract, rules, places.people, WritingOptions(workers=1))
-    request = RunRequest(
-        run_id=context.run_id,
-        source=places.source,
-        target=places.target,
-        options=options_of_run(plan, places),
-        holder=current_process("cutover", context.run_id),
-    )
+    request = run_request("cutover", context.run_id, places, plan)
     with open_places(places, context.listener) as sides:
         stores = open_run_stores(sides.connection, target=places.target, source=places.source)
-        if context.options.abort:
+        if options.abort:
             live = open_live(sides.connection, source=places.source, target=places.target)
-            outcome = abort(stores, live, request)
-            return report_of_abort(outcome, seconds=monotonic() - began)
+            return report_of_abort(abort(stores, live, request), seconds=monotonic() - began)
 
         def before(chosen: RunRecord) -> None:
             _warn_of_options(places, sides, context.listener)
-            context.before(chosen)
-            stores.journal.annotate(chosen.run_id, cutover_options=context.own_options)
+            if not yes:
+                what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
+                confirm_by_name(what, chosen.source)
+            hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
+            stores.journal.annotate(chosen.run_id, cutover_options=options.as_recorded)
 
         done = cut_over(
             CutoverPlan(
                 migration=plan,
                 request=request,
-                policy=context.policy,
-                places=_cutover_places(places, rules, contract, sides, context),
+                policy=options.policy,
+                places=CutoverPlaces(
+                    source=sides.source,
+                    target=open_target(
+                        parse_place(places.target), sides.connection, source_name=places.source
+                    ),
+                    users=sides.users,
+                    experts=sides.experts,
+                    live=open_live(
+                        sides.connection,
+                        source=places.source,
+                        target=places.target,
+                        block_all_writes=options.block_all_writes,
+                    ),
+                    verify=_verification(places, rules, contract, sides, context.listener),
+                ),
                 stores=stores,
                 listener=context.listener,
                 signal_guard=context.signal_guard,
@@ -232,66 +202,23 @@ def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> N
             listener.notify(Warned(f"{places.source} will lose its option {note.name}: {note.reason}"))
 
 
-def _cutover_places(
-    places: Places, rules: RuleOptions, contract: Contract, sides: OpenPlaces, context: _RunContext
-) -> CutoverPlaces:
-    connection = sides.connection
-    return CutoverPlaces(
-        source=sides.source,
-        target=open_target(parse_place(places.target), connection, source_name=places.source),
-        users=sides.users,
-        experts=sides.experts,
-        live=open_live(
-            connection,
-            source=places.source,
-            target=places.target,
-            block_all_writes=context.options.block_all_writes,
-        ),
-        verify=_verification(places, rules, contract, sides, context.listener),
-    )
-
-
 def _verification(
     places: Places, rules: RuleOptions, contract: Contract, sides: OpenPlaces, listener: Listener
 ) -> Callable[[str], VerificationOutcome]:
     """Return the verification of the target against a collection, by the rules of the run."""
-    plan = VerificationPlan(
-        rules=verification_rules(contract, rules, places.target), people=places.people.fields
-    )
-    target = parse_place(places.target)
+    plan = verification_plan(contract, rules, places)
+    target, connection = parse_place(places.target), sides.connection
 
     def check(kept: str) -> VerificationOutcome:
-        connection = sides.connection
         with (
             closing(open_reader(CollectionPlace(kept), connection)) as source,
             closing(open_reader(target, connection)) as result,
             closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
         ):
-            return verify(
-                replace(plan, baselines=baselines(places, connection, listener)),
-                source,
-                result,
-                rejected,
-                users=sides.users,
-                experts=sides.experts,
-                has_client_index=client_index_check(connection, target),
-                listener=listener,
+            index_check = client_index_check(connection, target)
+            inputs = VerifyInputs(
+                connection, source, result, rejected, sides.users, sides.experts, index_check
             )
+            return inputs.verify(plan, places, listener)
 
     return check
-
-
-def _confirm(chosen: RunRecord) -> None:
-    """Ask the user at the terminal to type the collection's name.
-
-    Raises:
-        NotConfirmed: standard input is not a terminal, or it is another name.
-    """
-    what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
-    if not is_interactive():
-        raise NotConfirmed(what)
-    typed = typer.prompt(
-        f"{what}. Type {chosen.source} to continue", err=True, default="", show_default=False
-    )
-    if typed != chosen.source:
-        raise NotConfirmed(what, typed, chosen.source)

@@ -11,24 +11,22 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.next_steps import is_for_source, steps_about_people
-from booking_migrate.cli.open import OpenPlaces, Places, migration_plan, open_places
+from booking_migrate.cli.next_steps import accepting, is_for_source, steps_about_people
+from booking_migrate.cli.open import OpenPlaces, Places, current_plan, migration_plan, open_places
 from booking_migrate.cli.options import (
     DEFAULT_TARGET,
     OUTPUT,
     PLACES,
     ConnectionOptions,
-    JsonFormatOption,
     OutputOptions,
     PeopleOptions,
+    PlaceOptions,
     RuleOptions,
-    Source,
     WritingOptions,
+    json_format_option,
+    source_option,
 )
 from booking_migrate.cli.parameters import only, option
-from booking_migrate.cli.plan_file import current_plan, write_plan
-from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
@@ -41,7 +39,7 @@ from booking_migrate.errors import (
     WriteFailed,
 )
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.files import check_output_path
+from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.model_dry_run import report_of_dry_run
 from booking_migrate.runs.mode import refuse_other_mode
@@ -50,13 +48,13 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.saved_plan import ExpectedCounts
 from booking_migrate.stores.connection import open_inspector, open_journal
-from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, sample
+from booking_migrate.stores.open import CollectionPlace, Connection, JsonFormat, parse_place, sample
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget, open_preview
 from booking_migrate.stores.readers import Absence
 from booking_migrate.stores.scratch import Scratchpad
 
-HELP = filled("""
+HELP = """
 Everything is read and nothing is written: what would be migrated, what the risks are, what it needs and what it gains.
 
 The counts are those that migrate will report, because it is the same engine. A user who may only read is enough: no
@@ -76,7 +74,7 @@ other options, another contract and other files, naming the difference; of a col
     booking-migrate dry-run --db shop --sample 50000
   Look, then do exactly that:
     booking-migrate dry-run --db shop --plan plan.json && booking-migrate migrate --db shop --plan plan.json
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +83,21 @@ class DryRunPlaces:
 
     panel: ClassVar[str] = PLACES
 
-    source: Source = "bookings"
-    target: Annotated[
-        str | None,
-        option(
-            metavar="PLACE",
-            help="Where client documents would go.",
-            show_default="bookings_consolidated, taken as empty without a server",
-        ),
-    ] = None
-    json_format: JsonFormatOption = None
-    sample: Annotated[
-        int | None,
-        option(
-            metavar="N",
-            min=1,
-            show_default="all",
-            help="A quick look at about N bookings; every figure is then an estimate.",
-        ),
-    ] = None
+    source: str = source_option()
+    target: str | None = option(
+        None,
+        "Where client documents would go.",
+        metavar="PLACE",
+        show_default="bookings_consolidated, taken as empty without a server",
+    )
+    json_format: JsonFormat | None = json_format_option()
+    sample: int | None = option(
+        None,
+        "A quick look at about N bookings; every figure is then an estimate.",
+        metavar="N",
+        min=1,
+        show_default="all",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +106,16 @@ class DryRunFiles:
 
     panel: ClassVar[str] = OUTPUT
 
-    reject_file: Annotated[
-        Path | None,
-        option(
-            metavar="FILE",
-            show_default=False,
-            help="Write the bookings that would be rejected, whole and with all reasons, as JSON lines.",
-        ),
-    ] = None
-    plan: Annotated[
-        Path | None,
-        option(
-            metavar="FILE",
-            show_default=False,
-            help="Save what would be migrated; migrate --plan FILE then refuses other options and files.",
-        ),
-    ] = None
+    reject_file: Path | None = option(
+        None,
+        "Write the bookings that would be rejected, whole and with all reasons, as JSON lines.",
+        metavar="FILE",
+    )
+    plan: Path | None = option(
+        None,
+        "Save what would be migrated; migrate --plan FILE then refuses other options and files.",
+        metavar="FILE",
+    )
 
 
 def dry_run(
@@ -142,27 +130,14 @@ def dry_run(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_dry_run`."""
-    places = Places(
-        source=given.source,
-        target=given.target or DEFAULT_TARGET,
-        people=people,
-        connection=connection,
-        json_format=given.json_format,
-        overwrite=writing.overwrite,
-    )
-    asked = output.invocation(
-        ctx,
-        uri=connection.uri,
-        source=places.source,
-        target=places.target,
-        places=(given.source, given.target, people.users, people.experts, files.reject_file, files.plan),
-    )
+    options = PlaceOptions(given.source, given.target or DEFAULT_TARGET, json_format=given.json_format)
+    places = Places.of(ctx, options, people, connection, overwrite=writing.overwrite)
 
-    def body(run_id: str, listener: Listener) -> Report | run.Incomplete:
+    def body(context: run.RunContext) -> Report | run.Incomplete:
         plan = migration_plan(contract_of(ctx), rules, people, writing)
-        return _dry_run(places, plan, given, files, run_id=run_id, listener=listener)
+        return _dry_run(places, plan, given, files, context)
 
-    run.execute(asked, body)
+    run.execute(run.Invocation.about(ctx, output, places, files.reject_file, files.plan), body)
 
 
 def _dry_run(
@@ -170,14 +145,12 @@ def _dry_run(
     plan: MigrationPlan,
     given: DryRunPlaces,
     files: DryRunFiles,
-    *,
-    run_id: str,
-    listener: Listener,
+    context: run.RunContext,
 ) -> Report | run.Incomplete:
     """Open the places, read everything, and make the report."""
-    connection = places.connection
+    connection, listener = places.connection, context.listener
     is_in_database = isinstance(parse_place(places.source), CollectionPlace)
-    if connection.is_uri_from_environment and not is_in_database and given.target is None:
+    if places.is_uri_from_environment and not is_in_database and given.target is None:
         # A MONGODB_URI for other programs does not mean that a server is to be asked about a file.
         places = replace(places, connection=replace(connection, uri=None))
     written = {"--reject-file": files.reject_file, "--plan": files.plan}
@@ -206,7 +179,7 @@ def _dry_run(
             outcome = _with_standing_run(outcome, places.source, sides.connection)
     report = report_of_dry_run(
         outcome,
-        run_id=run_id,
+        run_id=context.run_id,
         source=places.source,
         target=places.target,
         rejects=str(files.reject_file)
@@ -219,7 +192,7 @@ def _dry_run(
             expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
             saved = saved.model_copy(update={"expected": expected})
         try:
-            write_plan(files.plan, saved)
+            replace_file(files.plan, saved.model_dump_json(indent=2) + "\n")
         except WriteFailed as error:
             lost.append(OutputFailed("dry-run", "plan", error.place, error.problem))
     return run.Incomplete(report, lost) if lost else report
@@ -298,9 +271,7 @@ def _next_steps(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Ite
         if is_for_source(outcome.migration.rejections, absences):
             text = "Fix what would be rejected; --reject-file FILE has it whole, with all reasons."
             yield NextStep(text=text)
-        waivable = [group.reason.value for group in outcome.migration.rejections if group.reason in WAIVABLE]
-        if waivable:
-            accepted = [part for reason in waivable for part in ("--accept", reason)]
+        if accepted := accepting(outcome.migration.rejections):
             yield NextStep(
                 text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
             )

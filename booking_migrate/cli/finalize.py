@@ -1,7 +1,6 @@
 """The command ``finalize``: end a migration in place, which cannot be undone."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated, ClassVar
 
@@ -9,37 +8,28 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open import Places, current_process, open_run_stores
 from booking_migrate.cli.options import (
     IN_PLACE,
-    Archive,
     ConnectionOptions,
     OutputOptions,
     PeopleOptions,
+    PlaceOptions,
     RuleOptions,
-    Source,
-    Yes,
+    YesOption,
+    archive_option,
+    source_option,
 )
 from booking_migrate.cli.parameters import only, option
-from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cli.verify_inputs import (
-    VerifyInputs,
-    baselines,
-    open_verify_inputs,
-    verification_rules,
-)
-from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import NotConfirmed
-from booking_migrate.events import Listener
+from booking_migrate.cli.streams import confirm_by_name
+from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.in_place import default_archive, open_in_place
-from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 
-HELP = filled("""
+HELP = """
 The old bookings in the archive are dropped, so the migration in place cannot be undone after that.
 
 If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
@@ -53,9 +43,7 @@ they are.
     MONGODB_URI=mongodb://localhost booking-migrate finalize --db shop --source bookings
   In a script:
     booking-migrate finalize --source bookings --drop-legacy-ids --yes --json
-""")
-
-_RECHECK_SECONDS = 1.0
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +52,11 @@ class FinalizeOptions:
 
     panel: ClassVar[str] = IN_PLACE
 
-    source: Source = "bookings"
-    archive: Archive = None
-    drop_legacy_ids: Annotated[
-        bool,
-        option(
-            help="Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown."
-        ),
-    ] = False
+    source: str = source_option()
+    archive: str | None = archive_option()
+    drop_legacy_ids: bool = option(
+        False, "Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown."
+    )
 
 
 def finalize(
@@ -81,71 +66,40 @@ def finalize(
     connection: ConnectionOptions,
     people: PeopleOptions,
     rules: Annotated[RuleOptions, only("accept", "max_document_size", "on_conflict")],
-    yes: Yes = False,
+    asking: YesOption,
     output: OutputOptions,
 ) -> None:
     """Parse, verify, drop the archive, and make the report."""
     source = given.source
     archive = given.archive or default_archive(source)
-    places = Places(source, source, people, connection, archive=archive)
+    places = Places.of(ctx, PlaceOptions(source, source), people, connection, archive=archive)
 
-    def body(run_id: str, listener: Listener) -> Report:
+    def body(context: run.RunContext) -> Report:
         began = monotonic()
-        with open_verify_inputs(places, listener) as inputs:
-            if not yes:
-                _confirm(source, archive, inputs)
+        with open_verify_inputs(places, context.listener) as inputs:
+            if not asking.yes:
+                journal = open_journal(inputs.connection).journal
+                chosen = engine.runs_to_finalize(journal, source=source, archive=archive)[0]
+                what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
+                confirm_by_name(what, archive)
+            plan = verification_plan(
+                contract_of(ctx),
+                rules,
+                places,
+                allow_later=True,
+                allow_changed=True,
+                recheck_seconds=RECHECK_SECONDS,
+            )
             outcome = engine.finalize(
                 engine.FinalizePlan(
                     collection=open_in_place(inputs.connection, source=source, archive=archive),
                     stores=open_run_stores(inputs.connection, target=source, source=source),
-                    holder=current_process("finalize", run_id),
-                    verify=_verification(places, rules, contract_of(ctx), inputs, listener),
+                    holder=current_process("finalize", context.run_id),
+                    verify=lambda: inputs.verify(plan, places, context.listener),
                     drop_legacy_ids=given.drop_legacy_ids,
-                    listener=listener,
+                    listener=context.listener,
                 )
             )
         return report_of_finalize(outcome, seconds=monotonic() - began)
 
-    asked = output.invocation(ctx, uri=connection.uri, source=source, target=source, places=places.named)
-    run.execute(asked, body)
-
-
-def _verification(
-    places: Places, rules: RuleOptions, contract: Contract, inputs: VerifyInputs, listener: Listener
-) -> Callable[[], VerificationOutcome]:
-    """Return the verification that ``verify --in-place`` does, to be called when the lock is held."""
-    plan = VerificationPlan(
-        rules=verification_rules(contract, rules, places.target, allow_later=True, allow_changed=True),
-        people=places.people.fields,
-        recheck_seconds=_RECHECK_SECONDS,
-    )
-
-    def check() -> VerificationOutcome:
-        return verify(
-            replace(plan, baselines=baselines(places, inputs.connection, listener)),
-            inputs.source,
-            inputs.target,
-            inputs.rejected,
-            users=inputs.users,
-            experts=inputs.experts,
-            has_client_index=inputs.has_client_index,
-            listener=listener,
-        )
-
-    return check
-
-
-def _confirm(source: str, archive: str, inputs: VerifyInputs) -> None:
-    """Ask the user at the terminal to type the archive's name.
-
-    Raises:
-        NotConfirmed: standard input is not a terminal, or it is another name.
-    """
-    journal = open_journal(inputs.connection).journal
-    chosen = engine.runs_to_finalize(journal, source=source, archive=archive)[0]
-    what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
-    if not is_interactive():
-        raise NotConfirmed(what)
-    typed = typer.prompt(f"{what}. Type {archive} to continue", err=True, default="", show_default=False)
-    if typed != archive:
-        raise NotConfirmed(what, typed, archive)
+    run.execute(run.Invocation.about(ctx, output, places), body)

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import uvicorn
 from fastapi import FastAPI
 
-from booking_migrate.cli.service import check_server
+from booking_migrate.cli.service_indexes import check_server
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.service.http.application import make_application

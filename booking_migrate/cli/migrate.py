@@ -1,36 +1,27 @@
 """The command ``migrate``: side by side, from any place to any place, or within one collection."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import typer
+from pydantic import ValidationError
 
 from booking_migrate.cli import run
-from booking_migrate.cli.config_file import config_path, contract_of, hooks_of
-from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.in_place import (
-    ONLY_IN_PLACE,
-    ONLY_SIDE_BY_SIDE,
-    InPlaceOptions,
-    RunContext,
-    check_mode_options,
-    check_options,
-    migrate_in_place,
-)
-from booking_migrate.cli.next_steps import steps_after_migrate
+from booking_migrate.cli.config_file import config_path, contract_of
+from booking_migrate.cli.next_steps import steps_after_in_place, steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
-    current_process,
+    current_plan,
     migration_plan,
     open_places,
     open_run_stores,
-    options_of_run,
+    run_request,
 )
-from booking_migrate.cli.option_values import waivable
 from booking_migrate.cli.options import (
+    IN_PLACE,
     RULES,
     ConnectionOptions,
     OutputOptions,
@@ -38,25 +29,32 @@ from booking_migrate.cli.options import (
     PlaceOptions,
     RuleOptions,
     WritingOptions,
+    archive_option,
+    check_mode,
+    refuse_options,
+    waivable,
 )
 from booking_migrate.cli.parameters import option
-from booking_migrate.cli.plan_file import check_plan
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration, BadPlace
+from booking_migrate.errors import BadConfiguration, BadPlace, PlanDiffers
 from booking_migrate.events import Listener, Warned
+from booking_migrate.in_place import run as engine
+from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.migrate.destination import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.lifecycle import JournaledOutcome
 from booking_migrate.migrate.lifecycle import migrate as migrate_to_collection
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
 from booking_migrate.reports.model import Report, report_of_migration
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.session import RunRequest
-from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.stores.connection import first_and_last, open_destination
+from booking_migrate.runs.saved_plan import SavedPlan
+from booking_migrate.runs.session import RunRequest, RunSession
+from booking_migrate.stores.connection import Connection, first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.files.atomic import Sidecar
+from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
@@ -68,7 +66,7 @@ from booking_migrate.stores.open import (
     written_beside,
 )
 
-HELP = filled(f"""
+HELP = f"""
 Side by side, client documents go to the target, and the source is not touched. With --in-place, everything
 happens within the source collection, while the application uses it: one transaction per few clients writes their
 documents and moves their old bookings to an archive.
@@ -96,9 +94,42 @@ file; an option ranks before the environment, and that before the file.
     booking-migrate migrate --in-place --source bookings --db shop --max-rate 2000
   In a script:
     booking-migrate migrate --source bookings.jsonl --target clients.jsonl --json --quiet
-""")
+"""
 
 ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself. The option will be removed."
+
+ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
+"""The parameters that mean nothing in place."""
+
+ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
+"""The parameters that mean something in place only."""
+
+
+@dataclass(frozen=True, slots=True)
+class InPlaceOptions:
+    """Whether the migration is made in place, and how."""
+
+    panel: ClassVar[str] = IN_PLACE
+
+    in_place: bool = option(
+        False, "Migrate within the source collection, while the application uses it.", negatable=True
+    )
+    archive: str | None = archive_option()
+    passes: int = option(
+        10,
+        "Look for bookings that were added meanwhile at most this many times.",
+        metavar="N",
+        min=1,
+        max=1000,
+    )
+    max_rate: float | None = option(
+        None, "Move at most this many bookings a second.", metavar="N", min=1, show_default="no limit"
+    )
+    without_transactions: bool = option(
+        False,
+        "For a server without transactions: the application must be stopped until the run is done.",
+        show_default=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +138,11 @@ class PlanOptions:
 
     panel: ClassVar[str] = RULES
 
-    plan: Annotated[
-        Path | None,
-        option(
-            metavar="FILE",
-            show_default=False,
-            help="Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
-        ),
-    ] = None
+    plan: Path | None = option(
+        None,
+        "Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
+        metavar="FILE",
+    )
 
 
 def migrate(
@@ -129,100 +157,109 @@ def migrate(
     planned: PlanOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_migrate` or to `in_place`."""
-    places = Places(
-        source=given.source,
-        target=given.target,
-        people=people,
-        connection=connection,
-        json_format=given.json_format,
-        overwrite=writing.overwrite,
-        rejects=given.rejects,
-    )
-    asked = output.invocation(
-        ctx,
-        uri=connection.uri,
-        source=given.source,
-        target=given.source if in_place.in_place else given.target,
-        places=[*places.named, planned.plan, *_files_beside(given.target)],
-    )
-    signal_guard = SignalGuard()
+    """Parse, and hand over to `_migrate` or to `_migrate_in_place`."""
+    places = Places.of(ctx, given, people, connection, overwrite=writing.overwrite)
+    is_in_place = in_place.in_place
+    asked = run.Invocation.about(ctx, output, places, planned.plan, *_files_beside(given.target))
+    if is_in_place:
+        asked = replace(asked, target=given.source)
 
-    def body(run_id: str, listener: Listener) -> Report:
-        is_in_place = in_place.in_place
-        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if is_in_place else ONLY_IN_PLACE, in_place=is_in_place)
+    def body(context: run.RunContext) -> Report:
+        check_mode(ctx, ONLY_SIDE_BY_SIDE if is_in_place else ONLY_IN_PLACE, in_place=is_in_place)
         if writing.engine is not None:
-            listener.notify(Warned(ENGINE_IGNORED))
+            context.listener.notify(Warned(ENGINE_IGNORED))
         if is_in_place and rules.on_conflict is ConflictPolicy.TARGET:
             raise BadConfiguration("--on-conflict", "in place it is reject or source")
         plan = migration_plan(contract_of(ctx), rules, people, writing)
-        context = RunContext(
-            run_id, writing.restart, writing.max_lag, listener, signal_guard, config_path(ctx)
-        )
         if not isinstance(parse_place(asked.target), CollectionPlace):
-            check_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
+            refuse_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
+        request = replace(
+            run_request("migrate", context.run_id, places, plan, None if is_in_place else places.rejects),
+            maximum_lag=writing.max_lag,
+            restart=writing.restart,
+            config=config_path(ctx),
+        )
         if is_in_place:
-            return migrate_in_place(places, plan, in_place, context)
-        return _migrate(places, plan, planned.plan, context)
+            return _migrate_in_place(places, plan, request, in_place, context)
+        return _migrate(places, plan, request, planned.plan, context)
 
-    run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
+    run.execute(asked, body)
 
 
-def _files_beside(target: str) -> list[Path]:
+def _files_beside(target: str) -> Sequence[Path]:
     """Return the files that the run writes beside a target file; a report must not be one of them."""
     try:
         return list(written_beside(parse_place(target)).values())
     except BadPlace:
         # Reported where the places are opened, like any other problem.
-        return []
+        return ()
 
 
-def _migrate(places: Places, plan: MigrationPlan, saved: Path | None, context: RunContext) -> Report:
-    """Open the places, migrate, and make the report.
+def _migrate(
+    places: Places, plan: MigrationPlan, request: RunRequest, saved: Path | None, context: run.RunContext
+) -> Report:
+    """Open the places, migrate side by side, and make the report.
 
     Args:
         places: the places.
         plan: what to do.
+        request: the request to run.
         saved: the file of a plan that has to be kept to, if any.
-        context: the run.
+        context: what commands run with.
     """
     places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
     check_writable(target, rejects=places.rejects)
     with open_places(places, context.listener) as sides:
         if saved is not None:
-            check_plan(saved, places, plan, sides.connection, context.listener)
+            _check_plan(saved, places, plan, sides.connection, context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
-        done = _run(plan, places, context, sides)
+        done = _run(plan, places, request, context, sides)
+    steps = steps_after_migrate(
+        done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
+    )
     return report_of_migration(
         done.outcome,
         run_id=done.run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(
-            steps_after_migrate(
-                done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
-            )
-        ),
+        next_steps=tuple(steps),
     )
 
 
-def _run(plan: MigrationPlan, places: Places, context: RunContext, sides: OpenPlaces) -> JournaledOutcome:
+def _check_plan(
+    path: Path, places: Places, plan: MigrationPlan, connection: Connection, listener: Listener
+) -> None:
+    """Refuse to migrate other than planned, and warn of what has changed in the collections since.
+
+    Raises:
+        PlanDiffers: options, contract or files are no longer those of the plan, or a collection has been emptied.
+        BadConfiguration: the file is not a plan.
+    """
+    try:
+        saved = SavedPlan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadConfiguration("--plan", f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        problem = f"{path} is not a plan of this version: {where}: {first['msg']}"
+        raise BadConfiguration("--plan", problem) from error
+    current = current_plan(places, plan, connection)
+    if differences := saved.differences(current):
+        raise PlanDiffers(str(path), differences)
+    for change in saved.changes(current):
+        listener.notify(Warned(f"since {path} was made, {change}"))
+
+
+def _run(
+    plan: MigrationPlan, places: Places, request: RunRequest, context: run.RunContext, sides: OpenPlaces
+) -> JournaledOutcome:
     """Migrate: into a collection with a journal and a lock, into a file with a sidecar, else with neither."""
     place = parse_place(places.target)
     target = open_target(
         place, sides.connection, source_name=places.source, rejects=places.rejects, overwrite=places.overwrite
-    )
-    request = RunRequest(
-        run_id=context.run_id,
-        source=places.source,
-        target=places.target,
-        options=options_of_run(plan, places, places.rejects),
-        holder=current_process("migrate", context.run_id),
-        maximum_lag=context.maximum_lag,
-        restart=context.restart,
-        config=context.config,
     )
     match place:
         case CollectionPlace():
@@ -279,3 +316,50 @@ def _target_findings(plan: MigrationPlan, places: Places, sides: OpenPlaces) -> 
     )
     refuse_unfit(places.target, found)
     return tuple(findings_of(places.target, found))
+
+
+def _migrate_in_place(
+    places: Places,
+    plan: MigrationPlan,
+    request: RunRequest,
+    options: InPlaceOptions,
+    context: run.RunContext,
+) -> Report:
+    """Open the collection, migrate within it, and make the report."""
+    source, archive = places.source, options.archive or default_archive(places.source)
+    listener, signal_guard = context.listener, context.signal_guard
+    own_options = {"archive": archive, "without-transactions": str(options.without_transactions)}
+    request = replace(request, target=source, options={**request.options, **own_options}, archive=archive)
+    with open_places(places, listener) as sides:
+        collection = open_in_place(
+            sides.connection,
+            source=source,
+            archive=archive,
+            has_transactions=not options.without_transactions,
+        )
+        stores = open_run_stores(sides.connection, target=source, source=source)
+        session = RunSession(
+            stores,
+            request,
+            undo=lambda run, lock: undo_in_place(
+                run, collection, stores, lock, listener=listener, signal_guard=signal_guard
+            ),
+        )
+        done = engine.migrate_in_place(
+            plan,
+            collection,
+            stores=stores,
+            session=session,
+            request=request,
+            users=sides.users,
+            experts=sides.experts,
+            manner=engine.Manner(passes=options.passes, maximum_rate=options.max_rate),
+            listener=listener,
+            signal_guard=signal_guard,
+        )
+        absences = sides.absences
+    steps = steps_after_in_place(done.outcome, command_of(done.run, "verify"), absences)
+    report = report_of_migration(
+        done.outcome, run_id=done.run.run_id, source=source, target=source, next_steps=tuple(steps)
+    )
+    return report.model_copy(update={"archive": archive, "passes": done.passes})

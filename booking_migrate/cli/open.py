@@ -1,17 +1,28 @@
-"""From the options to open places: what a command reads, and where the life of a run is kept."""
+"""From the options to open places: what a command reads, what it may write, and where the life of a run is kept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from booking_migrate.cli.options import ConnectionOptions, PeopleOptions, RuleOptions, WritingOptions
-from booking_migrate.cli.path_conflicts import check_distinct
+import typer
+
+from booking_migrate.cli.options import (
+    ConnectionOptions,
+    PeopleOptions,
+    PlaceOptions,
+    RuleOptions,
+    WritingOptions,
+)
+from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
+from booking_migrate.errors import BadConfiguration, SamePlace
 from booking_migrate.events import Listener
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
+from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import open_journal, open_undoable_target
 from booking_migrate.stores.journal import Holder, birth_of, host_name, user_name
@@ -22,6 +33,8 @@ from booking_migrate.stores.open import (
     FilePlace,
     JsonFormat,
     Place,
+    StreamPlace,
+    fingerprint,
     open_people,
     open_reader,
     parse_place,
@@ -31,19 +44,53 @@ from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
 
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Return whether two paths lead to one file, through links too; neither needs to exist."""
+    first, second = Path(one), Path(other)
+    if first.resolve() == second.resolve():
+        return True
+    try:
+        return first.exists() and second.exists() and first.samefile(second)
+    except OSError:
+        # Such as a name that is too long: it is not a file, and opening it says why.
+        return False
+
+
+def is_same_place(one: Place, other: Place) -> bool:
+    """Return whether two places are one file or one collection; standard input and output are two."""
+    if isinstance(one, FilePlace) and isinstance(other, FilePlace):
+        return is_same_file(one.path, other.path)
+    return isinstance(one, CollectionPlace) and one == other
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where everything is that a command reads, and its target, as the user wrote it."""
 
     source: str
     target: str
+    rejects: Path | None
+    json_format: JsonFormat | None
     people: PeopleOptions
     connection: ConnectionOptions
-    json_format: JsonFormat | None = None
+    is_uri_from_environment: bool
     overwrite: bool = False
-    rejects: Path | None = None
     archive: str | None = None
     """In place: the collection that the old bookings were moved to. Source and target are one collection then."""
+
+    @classmethod
+    def of(
+        cls,
+        ctx: typer.Context,
+        given: PlaceOptions,
+        people: PeopleOptions,
+        connection: ConnectionOptions,
+        **more: Any,
+    ) -> "Places":
+        """Take the options of a command that was parsed; ``more`` are the other fields."""
+        from_environment = is_from(ctx, "uri", "ENVIRONMENT")
+        places = (given.source, given.target, given.rejects, given.json_format)
+        return cls(*places, people, connection, from_environment, **more)
 
     @property
     def named(self) -> list[str]:
@@ -62,8 +109,8 @@ class Places:
 
         From file to file they are not, just because a MONGODB_URI for other programs is set.
         """
-        connection = self.connection
-        return connection.uri is not None and (self.in_database or not connection.is_uri_from_environment)
+        has_uri = self.connection.uri is not None
+        return has_uri and (self.in_database or not self.is_uri_from_environment)
 
     @property
     def people_places(self) -> dict[str, tuple[Place, bool]]:
@@ -91,18 +138,32 @@ class Places:
                 connection.contact(place.name)
                 return
 
-    def check_distinct(self, written: dict[str, Path | None]) -> None:
-        """Refuse to write what is read; ``written`` are further files that are written, by their options."""
+    def check_distinct(self, written: Mapping[str, Path | None]) -> None:
+        """Refuse to write what is read, or to write two things to one place.
+
+        Args:
+            written: the files that are written beside the target, by the options that name them; None: not written.
+
+        Raises:
+            SamePlace: ``--source`` and ``--target`` are the same.
+            BadConfiguration: any other two are.
+        """
         named = {"--source": self.source, "--users": self.people.users, "--experts": self.people.experts}
         read = {option: parse_place(name) for option, name in named.items() if name is not None}
+        streams = [option for option, place in read.items() if isinstance(place, StreamPlace)]
+        if len(streams) > 1:
+            raise BadConfiguration(streams[1], f"standard input is also given as {streams[0]}")
         target = parse_place(self.target)
-        named_files = {option: path for option, path in written.items() if path is not None}
-        beside = {name: path for name, path in written_beside(target).items() if name not in named_files}
-        files = {
-            option: FilePlace(str(path), FileFormat.JSON_LINES)
-            for option, path in {**beside, **named_files}.items()
-        }
-        check_distinct(read, {"--target": target, **files})
+        files = {**written_beside(target), **{option: path for option, path in written.items() if path}}
+        outputs: dict[str, Place] = {"--target": target}
+        outputs |= {option: FilePlace(str(path), FileFormat.JSON_LINES) for option, path in files.items()}
+        for option, place in outputs.items():
+            for other, neighbour in {**read, **outputs}.items():
+                if option == other or not is_same_place(place, neighbour):
+                    continue
+                if {option, other} == {"--source", "--target"}:
+                    raise SamePlace(place.name)
+                raise BadConfiguration(option, f"{place.name} is also given as {other}")
 
 
 def migration_plan(
@@ -172,27 +233,28 @@ def current_process(command: str, run_id: str) -> Holder:
 
 
 def open_run_stores(connection: Connection, *, target: str, source: str) -> RunStores:
-    """Open where the life of a run into a collection is kept.
-
-    Args:
-        connection: the server and the database.
-        target: the target collection's name.
-        source: the source as given.
+    """Open where the life of a run from a source, as given, into a collection is kept.
 
     Raises:
         MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
     """
     places = open_journal(connection)
-    return RunStores(
-        places.journal,
-        places.locks,
-        open_undoable_target(connection, target, source_name=source),
-        places.lag,
-    )
+    undoable = open_undoable_target(connection, target, source_name=source)
+    return RunStores(places.journal, places.locks, undoable, places.lag)
 
 
-def options_of_run(plan: MigrationPlan, places: Places, rejects: Path | None = None) -> dict[str, str]:
-    """Return everything that decides a run's result, as its journal has it (see `runs.states.run_options`)."""
+def run_request(
+    command: str, run_id: str, places: Places, plan: MigrationPlan, rejects: Path | None = None
+) -> RunRequest:
+    """Return the request to run.
+
+    Args:
+        command: the command that runs.
+        run_id: the id of the run, if it is a new one.
+        places: the places.
+        plan: what to do.
+        rejects: the file that rejected bookings go to, if that is part of what decides the run's result.
+    """
     named = {
         "source": places.source,
         "target": places.target,
@@ -200,4 +262,29 @@ def options_of_run(plan: MigrationPlan, places: Places, rejects: Path | None = N
         "json-format": places.json_format,
         **{option.removeprefix("--"): place.name for option, (place, _) in places.people_places.items()},
     }
-    return run_options(plan, named)
+    return RunRequest(
+        run_id=run_id,
+        source=places.source,
+        target=places.target,
+        options=run_options(plan, named),
+        holder=current_process(command, run_id),
+    )
+
+
+def current_plan(places: Places, plan: MigrationPlan, connection: Connection) -> SavedPlan:
+    """Return what would be migrated now, by these options, over the data as it is.
+
+    Raises:
+        PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: something cannot be read.
+    """
+    people = {option.removeprefix("--"): place for option, (place, _) in places.people_places.items()}
+    fingerprints: dict[str, Fingerprint] = {
+        "source": fingerprint(parse_place(places.source), connection),
+        **{name: fingerprint(place, connection, only_count=True) for name, place in people.items()},
+    }
+    named = {name: place.name for name, place in people.items()}
+    return SavedPlan(
+        places={"source": places.source, "target": places.target, **named},
+        options=options_of(plan),
+        fingerprints=fingerprints,
+    )

@@ -4,76 +4,127 @@ Each option is also read from the environment (``BOOKING_MIGRATE_`` and its name
 option, environment, config file, default. A group's fields become parameters of a command (see `parameters`).
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Any, ClassVar
 
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.cli.option_values import parse_size, parse_waiver, waivable
-from booking_migrate.cli.parameters import FromEnvironment, Option, option
-from booking_migrate.cli.printed_commands import GivenOptions
-from booking_migrate.cli.run import Invocation
+from booking_migrate.cli.parameters import is_from, option
 from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import ConflictPolicy, Reason
+from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.open import JsonFormat
 
 DEFAULT_TARGET = "bookings_consolidated"
 
 PLACES = "Places"
-CONNECTION = "Connection"
 PEOPLE = "Users and experts, for bookings without user ids and emails"
 RULES = "What may pass"
-WRITING = "Writing"
 IN_PLACE = "In place"
 OUTPUT = "Output"
 
+MEBIBYTE = 1024 * 1024
+LARGEST_DOCUMENT = 16 * MEBIBYTE
+"""MongoDB's limit on a document's size (manual, reference/limits)."""
 
-def accept_option(help: str) -> Option:  # noqa: A002 - typer's own name for it
+_SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
+_UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
+
+
+def parse_size(text: str | int) -> int:
+    """Read a size such as ``8MiB``, ``500 KB`` or ``1000000``, in bytes.
+
+    Raises:
+        typer.BadParameter: it is not a size, is zero, or is larger than MongoDB takes.
+    """
+    match = _SIZE.fullmatch(str(text))
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size; write bytes, or a number with KB, KiB, MB or MiB.")
+    size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
+    if not 0 < size <= LARGEST_DOCUMENT:
+        raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
+    return size
+
+
+def parse_waiver(text: str) -> Reason:
+    """Read a reason that may be waived.
+
+    Raises:
+        typer.BadParameter: it is not one; the message lists those that are.
+    """
+    if text not in WAIVABLE:
+        raise typer.BadParameter(
+            f"{text!r} is not a reason that can be waived; those are: {', '.join(waivable())}."
+        )
+    return Reason(text)
+
+
+def waivable() -> list[str]:
+    """Return the reasons that may be waived, for messages and for the shell's completion."""
+    return sorted(WAIVABLE)
+
+
+def check_mode(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> None:
+    """Refuse the options ``unfit``, which mean nothing with or without ``--in-place``, as it is given.
+
+    Raises:
+        BadConfiguration: one of them is given.
+    """
+    refuse_options(ctx, unfit, "it means nothing with --in-place" if in_place else "it needs --in-place")
+
+
+def refuse_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None:
+    """Refuse options that mean nothing for what is asked for; the config file may have them for other commands.
+
+    Args:
+        ctx: the source of each parameter's value.
+        unfit: the parameters that mean nothing.
+        reason: why they do not.
+
+    Raises:
+        BadConfiguration: one of them is given.
+    """
+    for parameter in unfit:
+        if is_from(ctx, parameter, "COMMANDLINE", "ENVIRONMENT"):
+            raise BadConfiguration("--" + parameter.replace("_", "-"), reason)
+
+
+def accept_option(text: str) -> Any:
     """Return the option ``--accept``, which names the rules that are waived."""
-    return option(
-        metavar="REASON", parser=parse_waiver, autocompletion=waivable, show_default=False, help=help
-    )
+    return option(None, text, metavar="REASON", parser=parse_waiver, autocompletion=waivable)
 
 
-def size_option(*, default: str, help: str) -> Option:  # noqa: A002 - as above
-    """Return an option that takes a size with a unit."""
-    return option(metavar="SIZE", parser=parse_size, show_default=default, help=help)
+def document_size_option(text: str) -> Any:
+    """Return the option ``--max-document-size``."""
+    return option(DEFAULT_MAXIMUM_DOCUMENT_SIZE, text, metavar="SIZE", parser=parse_size, show_default="8MiB")
 
 
-def workers_option(help: str) -> Option:  # noqa: A002 - as above
+def workers_option(text: str) -> Any:
     """Return the option ``--workers``."""
-    return option(min=1, max=64, help=help)
+    return option(2, text, min=1, max=64)
 
 
-Source = Annotated[
-    str, option(panel=PLACES, metavar="PLACE", help="Where the bookings are: a collection, a file, or -.")
-]
-JsonFormatOption = Annotated[
-    JsonFormat | None,
-    option(
-        panel=PLACES,
-        help="How JSON files are read: as Extended JSON, or as plain JSON.",
-        show_default="by the first document",
-    ),
-]
-Archive = Annotated[
-    str | None,
-    option(
-        panel=IN_PLACE,
-        metavar="NAME",
-        show_default="SOURCE_legacy",
-        help="The collection that old bookings are moved to, whole.",
-    ),
-]
-RunTarget = Annotated[
-    str | None,
-    option(panel=PLACES, metavar="PLACE", help="The target of the runs that are meant.", show_default=False),
-]
-Yes = Annotated[bool, option(panel=WRITING, help="Do not ask for confirmation; required without a terminal.")]
+def source_option() -> Any:
+    """Return the option ``--source``."""
+    text = "Where the bookings are: a collection, a file, or -."
+    return option("bookings", text, metavar="PLACE", panel=PLACES)
+
+
+def archive_option() -> Any:
+    """Return the option ``--archive``."""
+    text = "The collection that old bookings are moved to, whole."
+    return option(None, text, metavar="NAME", panel=IN_PLACE, show_default="SOURCE_legacy")
+
+
+def json_format_option() -> Any:
+    """Return the option ``--json-format``."""
+    text = "How JSON files are read: as Extended JSON, or as plain JSON."
+    return option(None, text, show_default="by the first document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +133,59 @@ class PlaceOptions:
 
     panel: ClassVar[str] = PLACES
 
-    source: Source = "bookings"
-    target: Annotated[
-        str, option(metavar="PLACE", help="Where client documents go: a collection, a file, or -.")
-    ] = DEFAULT_TARGET
-    rejects: Annotated[
-        Path | None,
-        option(
-            metavar="FILE",
-            help="Where rejected bookings go.",
-            show_default="TARGET.rejected.jsonl, or collection booking_migrate_rejected",
-        ),
-    ] = None
-    json_format: JsonFormatOption = None
+    source: str = source_option()
+    target: str = option(
+        DEFAULT_TARGET, "Where client documents go: a collection, a file, or -.", metavar="PLACE"
+    )
+    rejects: Path | None = option(
+        None,
+        "Where rejected bookings go.",
+        metavar="FILE",
+        show_default="TARGET.rejected.jsonl, or collection booking_migrate_rejected",
+    )
+    json_format: JsonFormat | None = json_format_option()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Which runs are meant."""
+
+    panel: ClassVar[str] = PLACES
+
+    target: str | None = option(None, "The target of the runs that are meant.", metavar="PLACE")
+    run_id: str | None = option(
+        None,
+        "The run that is meant, as status and every report name it.",
+        flag="--run",
+        metavar="ID",
+        show_default="the newest one that wrote something",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class YesOption:
+    """Whether to ask."""
+
+    panel: ClassVar[str] = "Writing"
+
+    yes: bool = option(False, "Do not ask for confirmation; required without a terminal.")
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
     """The server and the database."""
 
-    panel: ClassVar[str] = CONNECTION
+    panel: ClassVar[str] = "Connection"
 
-    uri: Annotated[
-        str | None,
-        option(
-            metavar="URI",
-            also_from="MONGODB_URI",
-            show_default=False,
-            help="The MongoDB server, as mongodb://... Prefer MONGODB_URI: other users of a machine can see options.",
-        ),
-    ] = None
-    db: Annotated[
-        str | None,
-        option(metavar="NAME", help="The database.", show_default="the one in the connection string"),
-    ] = None
-    is_uri_from_environment: Annotated[bool, FromEnvironment("uri")] = False
+    uri: str | None = option(
+        None,
+        "The MongoDB server, as mongodb://... Prefer MONGODB_URI: other users of a machine can see options.",
+        metavar="URI",
+        also_from="MONGODB_URI",
+    )
+    db: str | None = option(
+        None, "The database.", metavar="NAME", show_default="the one in the connection string"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +194,15 @@ class PeopleOptions:
 
     panel: ClassVar[str] = PEOPLE
 
-    users: Annotated[
-        str | None,
-        option(metavar="PLACE", help="Where users are.", show_default="users, if there is a server"),
-    ] = None
-    experts: Annotated[
-        str | None,
-        option(metavar="PLACE", help="Where experts are.", show_default="experts, if there is a server"),
-    ] = None
-    user_id_field: Annotated[str, option(metavar="FIELD", help="A user's field with the four-digit id.")] = (
-        "user_id"
+    users: str | None = option(
+        None, "Where users are.", metavar="PLACE", show_default="users, if there is a server"
     )
-    user_email_field: Annotated[str, option(metavar="FIELD", help="A user's field with the email.")] = "email"
-    expert_user_field: Annotated[
-        str, option(metavar="FIELD", help="An expert's field with the _id of its user.")
-    ] = "userId"
+    experts: str | None = option(
+        None, "Where experts are.", metavar="PLACE", show_default="experts, if there is a server"
+    )
+    user_id_field: str = option("user_id", "A user's field with the four-digit id.", metavar="FIELD")
+    user_email_field: str = option("email", "A user's field with the email.", metavar="FIELD")
+    expert_user_field: str = option("userId", "An expert's field with the _id of its user.", metavar="FIELD")
 
     @property
     def fields(self) -> PeopleFields:
@@ -153,31 +216,24 @@ class RuleOptions:
 
     panel: ClassVar[str] = RULES
 
-    accept: Annotated[
-        list[Reason] | None,
-        accept_option("Migrate bookings that break this rule; REASON as listed above. May be repeated."),
-    ] = None
-    max_document_size: Annotated[
-        int,
-        size_option(default="8MiB", help="Reject the bookings of a client whose document would be larger."),
-    ] = DEFAULT_MAXIMUM_DOCUMENT_SIZE
-    merge_client_documents: Annotated[
-        bool,
-        option(
-            negatable=True,
-            show_default=False,
-            help="Join two client documents of one client into the older one, instead of refusing.",
-        ),
-    ] = False
-    on_conflict: Annotated[
-        ConflictPolicy,
-        option(
-            metavar="reject|source|target",
-            show_default=False,
-            help="A booking differs from its session in a client document that another program wrote or changed: reject it "
-            "(default), derive the session from the booking again, or keep the session and record that decision.",
-        ),
-    ] = ConflictPolicy.REJECT
+    accept: list[Reason] | None = accept_option(
+        "Migrate bookings that break this rule; REASON as listed above. May be repeated."
+    )
+    max_document_size: int = document_size_option(
+        "Reject the bookings of a client whose document would be larger."
+    )
+    merge_client_documents: bool = option(
+        False,
+        "Join two client documents of one client into the older one, instead of refusing.",
+        negatable=True,
+    )
+    on_conflict: ConflictPolicy = option(
+        ConflictPolicy.REJECT,
+        "A booking differs from its session in a client document that another program wrote or changed: reject it "
+        "(default), derive the session from the booking again, or keep the session and record that decision.",
+        metavar="reject|source|target",
+        show_default=False,
+    )
 
     def under(self, contract: Contract) -> Rules:
         """Return the rules that these options make of a contract."""
@@ -188,39 +244,26 @@ class RuleOptions:
 class WritingOptions:
     """How the result is written; without influence on what it is."""
 
-    panel: ClassVar[str] = WRITING
+    panel: ClassVar[str] = "Writing"
 
-    overwrite: Annotated[
-        bool, option(negatable=True, show_default=False, help="Replace a target file that holds other data.")
-    ] = False
-    batch_size: Annotated[
-        int,
-        option(min=1, max=100_000, help="Bookings per batch. It changes speed and memory, never the result."),
-    ] = 10_000
-    engine: Annotated[str | None, option(help="Ignored.", hidden=True)] = None
-    workers: Annotated[
-        int,
-        workers_option(
-            "Number of processes that read and convert; more than there are cores makes it slower."
-        ),
-    ] = 2
-    max_lag: Annotated[
-        float | None,
-        option(
-            metavar="SECONDS",
-            min=0,
-            show_default="never pause",
-            help="Pause while a secondary of the target's replica set is further behind, or its lag is unknown.",
-        ),
-    ] = None
-    restart: Annotated[
-        bool,
-        option(
-            negatable=True,
-            show_default=False,
-            help="Undo an interrupted run and start over, instead of resuming it.",
-        ),
-    ] = False
+    overwrite: bool = option(False, "Replace a target file that holds other data.", negatable=True)
+    batch_size: int = option(
+        10_000, "Bookings per batch. It changes speed and memory, never the result.", min=1, max=100_000
+    )
+    engine: str | None = option(None, "Ignored.", hidden=True)
+    workers: int = workers_option(
+        "Number of processes that read and convert; more than there are cores makes it slower."
+    )
+    max_lag: float | None = option(
+        None,
+        "Pause while a secondary of the target's replica set is further behind, or its lag is unknown.",
+        metavar="SECONDS",
+        min=0,
+        show_default="never pause",
+    )
+    restart: bool = option(
+        False, "Undo an interrupted run and start over, instead of resuming it.", negatable=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,55 +272,18 @@ class OutputOptions:
 
     panel: ClassVar[str] = OUTPUT
 
-    json: Annotated[bool, option(help="Print one JSON report on standard output, also on failure.")] = False
-    report: Annotated[
-        list[Path] | None,
-        option(
-            metavar="PATH",
-            show_default=False,
-            help="Write a report too; .json, .md, .html or .xml (JUnit) by suffix. May be repeated.",
-        ),
-    ] = None
-    config: Annotated[
-        Path | None,
-        option(
-            metavar="FILE",
-            is_eager=True,
-            callback=read_config_option,
-            show_default=False,
-            help="A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
-        ),
-    ] = None
-    quiet: Annotated[bool, option(help="No progress, no table; errors only.")] = False
-    verbose: Annotated[bool, option(help="Show the traceback of an error.")] = False
-
-    def invocation(
-        self,
-        ctx: typer.Context,
-        *,
-        uri: str | None,
-        source: str = "",
-        target: str = "",
-        places: Iterable[str | Path | None] = (),
-    ) -> Invocation:
-        """Return what `run` needs to know about a command.
-
-        Args:
-            ctx: the command's context.
-            uri: the connection string, whose secrets no output shows.
-            source: the source as given.
-            target: the target as given.
-            places: what it reads or writes, as given; None is left out, and the config file is added.
-        """
-        return Invocation(
-            command=ctx.command.name or "",
-            source=source,
-            target=target,
-            places=[str(place) for place in (*places, self.config) if place is not None],
-            uri=uri,
-            json=self.json,
-            reports=tuple(self.report or ()),
-            quiet=self.quiet,
-            verbose=self.verbose,
-            given=GivenOptions.of(ctx),
-        )
+    json: bool = option(False, "Print one JSON report on standard output, also on failure.")
+    report: list[Path] | None = option(
+        None,
+        "Write a report too; .json, .md, .html or .xml (JUnit) by suffix. May be repeated.",
+        metavar="PATH",
+    )
+    config: Path | None = option(
+        None,
+        "A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
+        metavar="FILE",
+        is_eager=True,
+        callback=read_config_option,
+    )
+    quiet: bool = option(False, "No progress, no table; errors only.")
+    verbose: bool = option(False, "Show the traceback of an error.")

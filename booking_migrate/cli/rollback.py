@@ -3,26 +3,22 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 
 from booking_migrate.cli import run
-from booking_migrate.cli.config_file import hooks_of
-from booking_migrate.cli.help_texts import filled
 from booking_migrate.cli.open import current_process, open_run_stores
 from booking_migrate.cli.options import (
     DEFAULT_TARGET,
-    PLACES,
     RULES,
     ConnectionOptions,
     OutputOptions,
-    RunTarget,
-    Yes,
+    RunOptions,
+    YesOption,
 )
 from booking_migrate.cli.parameters import option
 from booking_migrate.cli.streams import is_interactive
@@ -38,7 +34,6 @@ from booking_migrate.rollback.restore import assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.runs.drift import ChangesSince
-from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_journal, open_live, open_restored
@@ -57,7 +52,7 @@ from booking_migrate.stores.open import (
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
-HELP = filled("""
+HELP = """
 All runs into a target are undone, the newest first, or the one that --run names: what they wrote is removed, what they
 changed is put back, and nothing else is touched.
 
@@ -85,99 +80,76 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
     booking-migrate rollback --db shop --target bookings
   After a cut-over, as if it had never been:
     booking-migrate rollback --db shop --discard-later
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class RollbackOptions:
-    """What is undone, and how."""
-
-    panel: ClassVar[str] = PLACES
-
-    target: RunTarget = None
-    run_id: Annotated[
-        str | None,
-        option(
-            flag="--run",
-            metavar="ID",
-            help="The run that is meant, as status and every report name it.",
-            show_default="the newest one that wrote something",
-        ),
-    ] = None
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class DiscardOptions:
-    """What happens to changes since, and whether to ask."""
+    """What happens to changes since."""
 
     panel: ClassVar[str] = RULES
 
-    discard_later: Annotated[
-        bool,
-        option(
-            help="After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is."
-        ),
-    ] = False
-    yes: Yes = False
+    discard_later: bool = option(
+        False,
+        "After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is.",
+    )
 
 
 def rollback(
     ctx: typer.Context,
     *,
-    chosen: RollbackOptions,
+    chosen: RunOptions,
     connection: ConnectionOptions,
     discard: DiscardOptions,
+    asking: YesOption,
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_rollback`."""
     run_id = chosen.run_id
     target = chosen.target if chosen.target is not None or run_id is not None else DEFAULT_TARGET
-    signal_guard = SignalGuard()
     began = monotonic()
 
-    def body(own_id: str, listener: Listener) -> Report:
+    def body(context: run.RunContext) -> Report:
         place = None if target is None else parse_place(target)
         if isinstance(place, FilePlace):
-            outcome = _remove_files(place, run_id, yes=discard.yes, listener=listener)
+            outcome = _remove_files(place, run_id, yes=asking.yes, listener=context.listener)
             return report_of_rollback(outcome, seconds=monotonic() - began)
         with closing(Connection(connection.uri, connection.db)) as opened:
             runs = choose_runs(open_journal(opened).journal, target=target, run_id=run_id)
-            outcome = _rollback(opened, runs, discard, own_id, listener=listener, signal_guard=signal_guard)
+            outcome = _rollback(opened, runs, context, yes=asking.yes, discard_later=discard.discard_later)
         return report_of_rollback(outcome, seconds=monotonic() - began)
 
-    asked = output.invocation(ctx, uri=connection.uri, target=target or "")
-    run.execute(asked, body, signal_guard, partial(hooks_of, ctx))
+    run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
 
 
 def _rollback(
     connection: Connection,
     runs: Sequence[RunRecord],
-    options: DiscardOptions,
-    own_id: str,
+    context: run.RunContext,
     *,
-    listener: Listener,
-    signal_guard: SignalGuard,
+    yes: bool,
+    discard_later: bool,
 ) -> UndoOutcome:
     """Undo runs, the newest first; return the outcome of the newest, with those of the others in it."""
     journal = open_journal(connection).journal
     newest = runs[0]
     changes = None
-    if options.discard_later or not options.yes:
-        changes = _describe_changes(connection, runs, journal, listener, will_drop=options.discard_later)
-    if not options.yes:
+    if discard_later or not yes:
+        changes = _describe_changes(connection, runs, journal, context.listener, will_drop=discard_later)
+    if not yes:
         _confirm(runs, changes)
     elif changes is not None:
-        listener.notify(Warned(changes))
+        context.listener.notify(Warned(changes))
     outcomes = [
         roll_back(
             run,
             open_run_stores(connection, target=run.target, source=run.source),
-            current_process("rollback", own_id),
+            current_process("rollback", context.run_id),
             places=lambda run: _places(connection, run),
             in_place=lambda run: _in_place(connection, run),
-            listener=listener,
-            signal_guard=signal_guard,
-            discard_later=options.discard_later and (run is newest or run.archive is not None),
+            listener=context.listener,
+            signal_guard=context.signal_guard,
+            discard_later=discard_later and (run is newest or run.archive is not None),
             older=older if older is not None and older.archive is not None else None,
         )
         for run, older in zip_longest(runs, runs[1:])

@@ -17,11 +17,11 @@ import typer
 from rich.console import Console
 
 from booking_migrate.cli import progress
-from booking_migrate.cli.hooks import Hooks
-from booking_migrate.cli.path_conflicts import is_same_file
-from booking_migrate.cli.printed_commands import GivenOptions
-from booking_migrate.cli.redaction import redact, secrets_of
-from booking_migrate.cli.streams import failure_of
+from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
+from booking_migrate.cli.next_steps import GivenOptions
+from booking_migrate.cli.open import Places, is_same_file
+from booking_migrate.cli.options import OutputOptions
+from booking_migrate.cli.streams import failure_of, redact, secrets_of
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
@@ -47,18 +47,35 @@ STANDARD_STREAM = "-"
 class Invocation:
     """What is the same for every command: what was asked for, and how to answer."""
 
-    command: str
-    source: str
-    target: str
-    places: Sequence[str]
-    """Everything that it reads or writes, as the user wrote it; no report may be one of them."""
-
+    ctx: typer.Context
+    output: OutputOptions
     uri: str | None
-    json: bool
-    reports: Sequence[Path]
-    quiet: bool
-    verbose: bool
-    given: GivenOptions
+    source: str = ""
+    target: str = ""
+    places: Sequence[str | Path | None] = ()
+    """Everything that it reads or writes, as the user wrote it; no report may be one of them, nor be the config file."""
+
+    @classmethod
+    def about(
+        cls, ctx: typer.Context, output: OutputOptions, places: Places, *others: str | Path | None
+    ) -> "Invocation":
+        """Return the invocation of a command that works with these places, and reads or writes others, too."""
+        return cls(ctx, output, places.connection.uri, places.source, places.target, [*places.named, *others])
+
+    @property
+    def command(self) -> str:
+        """Return the command's name."""
+        return self.ctx.command.name or ""
+
+    @property
+    def reports(self) -> Sequence[Path]:
+        """Return the files that the report is written to."""
+        return self.output.report or ()
+
+    @property
+    def given(self) -> GivenOptions:
+        """Return what other commands need, too."""
+        return GivenOptions.of(self.ctx)
 
     @property
     def writes_to_standard_output(self) -> bool:
@@ -72,6 +89,17 @@ class Invocation:
     def printable(self, text: str) -> str:
         """Return a text without secrets, whose commands can be copied as they are."""
         return self.given.complete(self.redact(text))
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the body of a command works with, beside its options."""
+
+    asked: Invocation
+    run_id: str
+    listener: Listener
+    signal_guard: SignalGuard
+    """Defers the first signal during critical sections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +118,17 @@ class _HangUp(KeyboardInterrupt):
     """SIGHUP arrived; see `_Termination`."""
 
 
-def execute(
-    asked: Invocation,
-    body: Callable[[str, Listener], Report | Incomplete],
-    signal_guard: SignalGuard | None = None,
-    hooks: Callable[[], Hooks] = Hooks,
-) -> NoReturn:
-    """Run a command's body, report its result, and exit.
+def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]) -> NoReturn:
+    """Run a command's body, report its result, run the hook after it, and exit.
 
     Args:
         asked: what was asked for.
-        body: does the work; it takes the run's id and a listener, and returns the report.
-        signal_guard: defers the first signal during critical sections; None if the command has none.
-        hooks: reads the hooks, of which the one after this command runs when the body has ended.
+        body: does the work, and returns the report.
 
     Raises:
         typer.Exit: always, with the exit code.
     """
-    if asked.json and asked.writes_to_standard_output:
+    if asked.output.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
             "standard output is taken by --target -; use --report report.json.", param_hint="--json"
         )
@@ -116,15 +137,17 @@ def execute(
     is_done = False
     lost: Sequence[OutputFailed] = ()
     try:
-        known = hooks()
+        has_hook = f"after_{asked.command}" in set(HookName)
+        hooks = hooks_of(asked.ctx) if has_hook else Hooks()
+        signal_guard = SignalGuard()
         with (
             _signals_raise(signal_guard),
-            progress.progress(sys.stderr, quiet=asked.quiet, redact=asked.printable) as listener,
+            progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
-            ended = body(run_id, listener)
+            ended = body(RunContext(asked, run_id, listener, signal_guard))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
@@ -134,7 +157,7 @@ def execute(
         report = _with_loss(asked, report, each)
     report = _write_reports(asked, report, writable)
     if is_done:
-        report = _run_hook(asked, report, known, writable)
+        report = _run_hook(asked, report, hooks, writable)
     raise typer.Exit(_show(asked, report, writable, is_done=is_done))
 
 
@@ -197,9 +220,9 @@ def _check_reports(asked: Invocation) -> None:
     """Refuse reports that could not be written, and those that would overwrite what the command reads or writes."""
     for path in asked.reports:
         check_report_path(path)
-        for place in asked.places:
-            if is_same_file(path, place):
-                raise BadConfiguration("--report", f"{str(path)!r} is also read or written as {place!r}")
+        for place in (*asked.places, asked.output.config):
+            if place is not None and is_same_file(path, place):
+                raise BadConfiguration("--report", f"{str(path)!r} is also read or written as {str(place)!r}")
 
 
 def new_run_id() -> str:
@@ -278,13 +301,13 @@ def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         message, hint = error.message, error.hint
     else:
         message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
-        hint = "" if asked.verbose else "--verbose shows the traceback."
+        hint = "" if asked.output.verbose else "--verbose shows the traceback."
     # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
     hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
     told = ErrorReport(
         kind=type(error).__name__, message=asked.printable(message), hint=asked.printable(hint)
     )
-    if asked.verbose:
+    if asked.output.verbose:
         trace = "".join(traceback.format_exception(raised))
         sys.stderr.write(asked.redact(trace))
     console = _console(sys.stderr)
@@ -323,9 +346,9 @@ def _with_loss(asked: Invocation, report: Report, failure: OutputFailed) -> Repo
 
 def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: bool) -> int:
     """Print the command's result; return its exit code."""
-    if asked.json:
+    if asked.output.json:
         sys.stdout.write(render_json(report))
-    elif is_done and not asked.quiet:
+    elif is_done and not asked.output.quiet:
         # Here and not above: with --quiet, --json or an error it is not used, and it imports the texts of all reports.
         from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415
 
@@ -338,7 +361,7 @@ def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: 
     problem = failure_of(sys.stdout)
     if problem is None:
         return report.exit_code
-    output = "report" if asked.json else "result"
+    output = "report" if asked.output.json else "result"
     failure = OutputFailed(asked.command, output, "standard output", problem, is_done)
     return _write_reports(asked, _with_loss(asked, report, failure), paths).exit_code
 

@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
@@ -13,22 +13,18 @@ from rich.live import Live
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
-from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunTarget
-from booking_migrate.cli.parameters import option
+from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunOptions
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.reports.lifecycle import LifeReport, report_of_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import open_journal, open_live
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.journal import RunRecord, birth_of, host_name
+from booking_migrate.stores.journal import birth_of, host_name
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.cutover import MongoLive
-
-HELP = filled("""
+HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now.
 
 A run whose process is gone is called stale, not running. Nothing is written.
@@ -41,38 +37,44 @@ A run whose process is gone is called stale, not running. Nothing is written.
     booking-migrate status --watch
   In a script:
     booking-migrate status --json
-""")
+"""
 
 _PAUSE = 1.0
 """Seconds between two looks."""
 
-Watch = Annotated[
-    bool, option(panel=OUTPUT, help="Show it again every second, until the last running run has ended.")
-]
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """Whether to look once."""
+
+    panel: ClassVar[str] = OUTPUT
+
+    watch: bool = option(False, "Show it again every second, until the last running run has ended.")
 
 
 def status(
     ctx: typer.Context,
     *,
-    target: RunTarget = None,
+    given: Annotated[RunOptions, only("target")],
     connection: ConnectionOptions,
-    watch: Watch = False,
+    watching: WatchOptions,
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_poll`."""
+    target = given.target
 
-    def body(own_id: str, _listener: object) -> LifeReport:
+    def body(context: run.RunContext) -> LifeReport:
+        # It has no hook, but a mistake in the config file has to be reported here too.
+        hooks_of(ctx)
         place = None if target is None else parse_place(target)
         if isinstance(place, FilePlace):
-            return _status_of_file(place, own_id)
+            return _status_of_file(place, context.run_id)
         with closing(Connection(connection.uri, connection.db)) as opened:
-            reports = _poll(opened, target, own_id)
+            reports = _poll(opened, target, context.run_id)
             report = next(reports)
-            return _watch(report, reports) if watch else report
+            return _watch(report, reports) if watching.watch else report
 
-    asked = output.invocation(ctx, uri=connection.uri, target=target or "")
-    # It has no hook, but a mistake in the config file has to be reported here too.
-    run.execute(asked, body, hooks=partial(hooks_of, ctx))
+    run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
 
 
 def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
@@ -88,11 +90,13 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
     """Yield the runs as they stand, as often as asked."""
     journal, locks, _ = open_journal(connection)
 
-    def live_of(found: RunRecord) -> "MongoLive":
-        return open_live(connection, source=found.source, target=found.target)
-
     while True:
-        found = standings(journal, locks, live_of, target=target)
+        found = standings(
+            journal,
+            locks,
+            lambda run: open_live(connection, source=run.source, target=run.target),
+            target=target,
+        )
         yield report_of_status(found, run_id=own_id, target=target)
 
 

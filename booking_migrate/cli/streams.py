@@ -1,20 +1,38 @@
-"""Standard streams that may be closed, full or gone, and a terminal whose size may be nonsense."""
+"""What reaches the outside: standard streams that may be closed, full or gone, and no password of a connection string.
+
+Streams tolerate what goes wrong with them, terminals whose size is nonsense too. A secret never appears in any output.
+"""
 
 import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TextIO
+from urllib.parse import unquote, unquote_plus
+
+import typer
+
+from booking_migrate.errors import NotConfirmed
 
 _INPUT, _OUTPUT, _ERROR = 0, 1, 2
 _SIZES = {"COLUMNS": 20, "LINES": 2}
 """The variables that name the size of a terminal, and the least that each of them can mean."""
 
-
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)(?=\n)")
 """Blanks at the end of a line, before what may switch colours off."""
+
+# One slash is enough: a path has lost the second one.
+_USER_INFO = re.compile(r"(://?)[^\s'\"]*@")
+# A password that is not encoded may hold blanks and quotes, so that everything up to the last @ may belong to it.
+_CONNECTION_STRING = re.compile(r"(mongodb(?:\+srv)?:/+)[^\n]*@", re.IGNORECASE)
+_SECRET_PARAMETERS = re.compile(r"[?&](?:[^=&]*password|authmechanismproperties)=([^&#]*)", re.IGNORECASE)
+_SCHEME = re.compile(r"mongodb(?:\+srv)?:/", re.IGNORECASE)
+_DELIMITERS = re.compile(r"[:/?#\[\]@%&=;,\s]+")
+_ENCODED = re.compile(r"[^:/?#\[\]@\s]*(?::[^:/?#\[\]@\s]*)?")
+_SHORTEST = 3
+_MASK = "***"
 
 
 class TolerantStream(io.TextIOWrapper):
@@ -96,6 +114,23 @@ def is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def confirm_by_name(what: str, name: str) -> None:
+    """Ask the user at the terminal to type a name.
+
+    Args:
+        what: what is about to be done.
+        name: the name of what it is done to.
+
+    Raises:
+        NotConfirmed: standard input is not a terminal, or it is another name.
+    """
+    if not is_interactive():
+        raise NotConfirmed(what)
+    typed = typer.prompt(f"{what}. Type {name} to continue", err=True, default="", show_default=False)
+    if typed != name:
+        raise NotConfirmed(what, typed, name)
+
+
 def ignore_impossible_sizes() -> None:
     """Ignore a terminal size in the environment that no terminal has; some programs set it to 0."""
     for name, least in _SIZES.items():
@@ -103,3 +138,53 @@ def ignore_impossible_sizes() -> None:
         is_possible = re.fullmatch(r"[0-9]{1,4}", text) is not None and int(text) >= least
         if name in os.environ and not is_possible:
             del os.environ[name]
+
+
+def secrets_of(uri: str | None) -> frozenset[str]:
+    """Return the parts of a connection string that must not be shown, as written, as decoded, and as Python quotes them.
+
+    Args:
+        uri: a connection string; it need not be valid. None if none is given.
+    """
+    if not uri or not uri.strip():
+        return frozenset()
+    uri = uri.strip()
+    user_info, at, _ = (uri.partition("://")[2] or uri).rpartition("@")
+    found = [uri, *_SECRET_PARAMETERS.findall(uri)]
+    if at:
+        found += [user_info, user_info.partition(":")[2]]
+        # Not encoded: it is not certain which part is what, and messages may quote any of them.
+        if not _ENCODED.fullmatch(user_info):
+            found += _DELIMITERS.split(user_info)
+    decoded = [form for text in found for form in (text, unquote(text), unquote_plus(text))]
+    quoted = [form for text in decoded for form in (text, repr(text)[1:-1])]
+    # A shorter secret occurs in text by chance, and masking each letter of a message would reveal it.
+    return frozenset(text for text in quoted if len(text) >= _SHORTEST)
+
+
+def secrets_among(arguments: Sequence[str]) -> frozenset[str]:
+    """Return the secret parts of connection strings on a command line, also of one that the shell has split at blanks."""
+    found: set[str] = set()
+    for index, argument in enumerate(arguments):
+        start = _SCHEME.search(argument)
+        if not start:
+            continue
+        found |= secrets_of(argument[start.start() :])
+        if "@" in argument:
+            continue
+        chunks = [argument[start.start() :]]
+        for chunk in arguments[index + 1 :]:
+            if chunk.startswith("--"):
+                break
+            chunks.append(chunk)
+            if "@" in chunk:
+                found |= secrets_of(" ".join(chunks)) | {chunk, repr(chunk)[1:-1]}
+                break
+    return frozenset(found)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without the secrets, and without user and password in anything that looks like a connection string."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return _USER_INFO.sub(rf"\1{_MASK}@", _CONNECTION_STRING.sub(rf"\1{_MASK}@", text))

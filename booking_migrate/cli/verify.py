@@ -3,37 +3,34 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import typer
 
 from booking_migrate.cli import run
-from booking_migrate.cli.config_file import contract_of, hooks_of
-from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.in_place import check_mode_options
-from booking_migrate.cli.open import Places
+from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.next_steps import similar_command
+from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import (
     IN_PLACE,
     OUTPUT,
-    Archive,
     ConnectionOptions,
     OutputOptions,
     PeopleOptions,
     PlaceOptions,
     RuleOptions,
+    archive_option,
+    check_mode,
     workers_option,
 )
 from booking_migrate.cli.parameters import only, option
-from booking_migrate.cli.path_conflicts import is_same_file
-from booking_migrate.cli.printed_commands import similar_command
 from booking_migrate.cli.verify_inputs import (
+    RECHECK_SECONDS,
     VerifyInputs,
-    baselines,
     check_own_archive,
     open_verify_inputs,
-    verification_rules,
+    verification_plan,
 )
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
@@ -47,10 +44,9 @@ from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
-from booking_migrate.verify import verify as check
 from booking_migrate.verify.run import ignore
 
-HELP = filled("""
+HELP = """
 Both sides are read once, and nothing is written to either. Each client document is taken apart into the bookings that
 it claims to hold, and these are compared byte for byte with the source; ids, order, totals, dates and rejected bookings
 are worked out again, by code that the migration does not use. Use the same --users, --experts, --accept,
@@ -76,51 +72,38 @@ one whose own updatedAt, or that of its client document, says so.
     booking-migrate verify --in-place --source bookings --db shop
   A quick look at a large collection that is in use already:
     booking-migrate verify --db shop --sample 1000 --allow-later
-""")
+"""
 
-_CHECKING = "Checking"
 ONLY_SIDE_BY_SIDE = ("target", "rejects")
 ONLY_IN_PLACE = ("archive",)
-_RECHECK_SECONDS = 1.0
-"""What a difference on a collection waits by default: longer than a majority write takes to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     """How the sides are compared."""
 
-    panel: ClassVar[str] = _CHECKING
+    panel: ClassVar[str] = "Checking"
 
-    workers: Annotated[
-        int, workers_option("Read and check in this many processes. It changes speed, never the result.")
-    ] = 2
-    sample: Annotated[
-        int | None,
-        option(
-            metavar="N",
-            min=1,
-            show_default=False,
-            help="Check only N clients, chosen at random, for a quick look.",
-        ),
-    ] = None
-    recheck: Annotated[
-        float | None,
-        option(
-            metavar="SECONDS",
-            min=0,
-            max=3600,
-            show_default="1 for collections, 0 for files",
-            help="Read a client with a difference again after this time, before it is reported.",
-        ),
-    ] = None
-    allow_later: Annotated[
-        bool | None,
-        option(
-            negatable=True,
-            show_default="only with --in-place",
-            help="Count sessions that the new application added since, instead of reporting them.",
-        ),
-    ] = None
+    workers: int = workers_option(
+        "Read and check in this many processes. It changes speed, never the result."
+    )
+    sample: int | None = option(
+        None, "Check only N clients, chosen at random, for a quick look.", metavar="N", min=1
+    )
+    recheck: float | None = option(
+        None,
+        "Read a client with a difference again after this time, before it is reported.",
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        show_default="1 for collections, 0 for files",
+    )
+    allow_later: bool | None = option(
+        None,
+        "Count sessions that the new application added since, instead of reporting them.",
+        negatable=True,
+        show_default="only with --in-place",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,34 +112,23 @@ class InPlaceVerifyOptions:
 
     panel: ClassVar[str] = IN_PLACE
 
-    in_place: Annotated[
-        bool,
-        option(
-            negatable=True,
-            show_default=False,
-            help="The source was migrated within itself: the archive is read with it.",
-        ),
-    ] = False
-    archive: Archive = None
-
-
-Mismatches = Annotated[
-    Path | None,
-    option(
-        panel=OUTPUT,
-        metavar="FILE",
-        show_default=False,
-        help="Write every mismatch to a file of Extended JSON lines, with the values expected and found.",
-    ),
-]
+    in_place: bool = option(
+        False, "The source was migrated within itself: the archive is read with it.", negatable=True
+    )
+    archive: str | None = archive_option()
 
 
 @dataclass(frozen=True, slots=True)
-class _FollowUp:
-    """Commands about the same places that make sense after mismatches."""
+class MismatchOptions:
+    """Where mismatches are listed."""
 
-    migrate: str
-    explain: str
+    panel: ClassVar[str] = OUTPUT
+
+    mismatches: Path | None = option(
+        None,
+        "Write every mismatch to a file of Extended JSON lines, with the values expected and found.",
+        metavar="FILE",
+    )
 
 
 def verify(
@@ -168,51 +140,33 @@ def verify(
     rules: Annotated[RuleOptions, only("accept", "max_document_size", "on_conflict")],
     checking: CheckOptions,
     moved: InPlaceVerifyOptions,
-    mismatches: Mismatches = None,
+    listing: MismatchOptions,
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_verify`."""
-    in_place = moved.in_place
-    places = Places(
-        source=given.source,
-        target=given.source if in_place else given.target,
-        people=people,
-        connection=connection,
-        json_format=given.json_format,
-        rejects=given.rejects,
-        archive=(moved.archive or default_archive(given.source)) if in_place else None,
-    )
-    asked = output.invocation(
-        ctx,
-        uri=connection.uri,
-        source=places.source,
-        target=places.target,
-        places=[*places.named, mismatches],
-    )
+    in_place, archive = moved.in_place, None
+    if in_place:
+        archive = moved.archive or default_archive(given.source)
+        given = replace(given, target=given.source)
+    places = Places.of(ctx, given, people, connection, archive=archive)
 
-    def body(run_id: str, listener: Listener) -> Report | run.Incomplete:
-        check_mode_options(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
+    def body(context: run.RunContext) -> Report | run.Incomplete:
+        check_mode(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         plan = _plan(places, rules, checking, contract_of(ctx))
-        follow_up = _FollowUp(
-            migrate=similar_command(ctx, "migrate"), explain=similar_command(ctx, "explain", "BOOKING_ID")
-        )
-        return _verify(places, plan, mismatches, follow_up, run_id=run_id, listener=listener)
+        return _verify(places, plan, listing.mismatches, context)
 
-    run.execute(asked, body, hooks=partial(hooks_of, ctx))
+    run.execute(run.Invocation.about(ctx, output, places, listing.mismatches), body)
 
 
 def _plan(places: Places, rules: RuleOptions, checking: CheckOptions, contract: Contract) -> VerificationPlan:
-    default_recheck = _RECHECK_SECONDS if places.in_database else 0.0
+    default_recheck = RECHECK_SECONDS if places.in_database else 0.0
     is_in_place = places.archive is not None
-    return VerificationPlan(
-        rules=verification_rules(
-            contract,
-            rules,
-            places.target,
-            allow_later=is_in_place if checking.allow_later is None else checking.allow_later,
-            allow_changed=is_in_place and checking.allow_later is not False,
-        ),
-        people=places.people.fields,
+    return verification_plan(
+        contract,
+        rules,
+        places,
+        allow_later=is_in_place if checking.allow_later is None else checking.allow_later,
+        allow_changed=is_in_place and checking.allow_later is not False,
         sample=checking.sample,
         workers=checking.workers,
         recheck_seconds=default_recheck if checking.recheck is None else checking.recheck,
@@ -220,29 +174,25 @@ def _plan(places: Places, rules: RuleOptions, checking: CheckOptions, contract: 
 
 
 def _verify(
-    places: Places,
-    plan: VerificationPlan,
-    mismatches: Path | None,
-    follow_up: _FollowUp,
-    *,
-    run_id: str,
-    listener: Listener,
+    places: Places, plan: VerificationPlan, mismatches: Path | None, context: run.RunContext
 ) -> Report | run.Incomplete:
     """Open the places, compare them, and make the report."""
-    with open_verify_inputs(places, listener) as inputs, ExitStack() as stack:
+    with open_verify_inputs(places, context.listener) as inputs, ExitStack() as stack:
         check_own_archive(places, inputs.connection)
         listed: MismatchFile | None = None
         if mismatches is not None:
             _check_no_clash(mismatches, places)
             listed = stack.enter_context(MismatchFile(mismatches))
-        outcome = _compare(places, plan, inputs, listed, listener)
+        outcome = _compare(places, plan, inputs, listed, context.listener)
         failure = listed.failure if listed else None
     report = report_of_verification(
         outcome,
-        run_id=run_id,
+        run_id=context.run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(_next_steps(outcome, follow_up, listed=listed is not None and failure is None)),
+        next_steps=tuple(
+            _next_steps(outcome, context.asked.ctx, listed=listed is not None and failure is None)
+        ),
         mismatches_file=None if listed is None or failure is not None else str(mismatches),
     ).model_copy(update={"archive": places.archive})
     if failure is None:
@@ -266,17 +216,7 @@ def _compare(
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
     verified_run = _verified_run(places, connection, plan)
-    outcome = check(
-        replace(plan, baselines=baselines(places, connection, listener)),
-        inputs.source,
-        inputs.target,
-        inputs.rejected,
-        users=inputs.users,
-        experts=inputs.experts,
-        has_client_index=inputs.has_client_index,
-        sink=listed.write if listed else ignore,
-        listener=listener,
-    )
+    outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
     if listed:
         listed.finish()
     outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)))
@@ -291,23 +231,25 @@ def _compare(
     return outcome
 
 
-def _next_steps(outcome: VerificationOutcome, follow_up: _FollowUp, *, listed: bool) -> Iterator[NextStep]:
+def _next_steps(outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool) -> Iterator[NextStep]:
     """Yield the steps after a verification.
 
     Args:
         outcome: what the verification found.
-        follow_up: the commands to name.
+        ctx: has the options for the commands to name.
         listed: whether every mismatch is in a file already.
     """
     if not outcome.mismatch_count:
         return
     yield NextStep(
         text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
-        command=follow_up.migrate,
+        command=similar_command(ctx, "migrate"),
     )
     if not listed:
         yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
-    yield NextStep(text="Look at one booking and its session:", command=follow_up.explain)
+    yield NextStep(
+        text="Look at one booking and its session:", command=similar_command(ctx, "explain", "BOOKING_ID")
+    )
     yield NextStep(
         text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from booking_migrate.cli.open import Places, open_places
+from booking_migrate.cli.open import Places, is_same_place, open_places
 from booking_migrate.cli.options import RuleOptions
-from booking_migrate.cli.path_conflicts import check_distinct
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import (
     BookingMigrateError,
@@ -35,32 +35,44 @@ from booking_migrate.stores.open import (
 )
 from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
-from booking_migrate.verify import VerificationRules
+from booking_migrate.verify import (
+    Mismatch,
+    VerificationOutcome,
+    VerificationPlan,
+    VerificationRules,
+    verify,
+)
+from booking_migrate.verify.run import ignore
+
+RECHECK_SECONDS = 1.0
+"""What a difference on a collection waits by default: longer than a majority write takes to be seen."""
 
 
-def verification_rules(
+def verification_plan(
     contract: Contract,
     rules: RuleOptions,
-    target: str,
+    places: Places,
     *,
     allow_later: bool = False,
     allow_changed: bool = False,
-) -> VerificationRules:
-    """Return the rules for a target as the user wrote it; a JSON file cannot hold every document.
+    **more: Any,
+) -> VerificationPlan:
+    """Return the plan to verify places as the user wrote them; a JSON file cannot hold every document.
 
     Args:
         contract: the contract with the new application.
         rules: the options, those of the migration.
-        target: the target.
+        places: the places.
         allow_later: see `VerificationRules`.
         allow_changed: likewise.
+        **more: other fields of the plan.
     """
-    place = parse_place(target)
-    holds_all = isinstance(place, CollectionPlace) or (
-        isinstance(place, FilePlace) and place.format is FileFormat.BSON
+    target = parse_place(places.target)
+    holds_all = isinstance(target, CollectionPlace) or (
+        isinstance(target, FilePlace) and target.format is FileFormat.BSON
     )
     agreed = rules.under(contract)
-    return VerificationRules(
+    checked = VerificationRules(
         contract=contract,
         accepted=agreed.accepted,
         maximum_document_size=agreed.maximum_document_size,
@@ -69,6 +81,7 @@ def verification_rules(
         allow_later=allow_later,
         allow_changed=allow_changed,
     )
+    return VerificationPlan(rules=checked, people=places.people.fields, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,32 @@ class VerifyInputs:
     has_client_index: Callable[[], bool] | None
     """None if the target is a file, which needs no index."""
 
+    def verify(
+        self,
+        plan: VerificationPlan,
+        places: Places,
+        listener: Listener,
+        sink: Callable[[Mismatch], None] = ignore,
+    ) -> VerificationOutcome:
+        """Compare both sides, with what the journal knows of the target before the migration.
+
+        A journal that cannot be read does not stop the verification: a warning says so, and nothing is known.
+
+        Raises:
+            ConnectionProblem: the server does not answer, so nothing can be verified.
+        """
+        return verify(
+            replace(plan, baselines=_baselines(places, self.connection, listener)),
+            self.source,
+            self.target,
+            self.rejected,
+            users=self.users,
+            experts=self.experts,
+            has_client_index=self.has_client_index,
+            sink=sink,
+            listener=listener,
+        )
+
 
 @contextmanager
 def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInputs]:
@@ -92,10 +131,9 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
     Raises:
         SamePlace, BadPlace, MissingUri, BadConfiguration: the places are not valid.
     """
-    if places.archive is None:
-        if places.source == places.target:
-            raise SamePlace(places.target)
-        check_distinct({"--source": parse_place(places.source)}, {"--target": parse_place(places.target)})
+    one, other = parse_place(places.source), parse_place(places.target)
+    if places.archive is None and (places.source == places.target or is_same_place(one, other)):
+        raise SamePlace(places.target)
     with open_places(places, listener) as sides, ExitStack() as stack:
         connection = sides.connection
         if places.archive is None:
@@ -155,20 +193,14 @@ def check_own_archive(places: Places, connection: Connection) -> None:
     try:
         check_archive(collection, open_journal(connection).journal)
     except NotPermitted:
-        # Without the journal the comparison itself has to show it; `baselines` says that it cannot be read.
+        # Without the journal the comparison itself has to show it; `VerifyInputs.verify` says that it cannot be read.
         return
 
 
-def baselines(
+def _baselines(
     places: Places, connection: Connection, listener: Listener
 ) -> Callable[[Sequence[bytes]], Mapping[bytes, Baseline]]:
-    """Return a function that looks up the client documents that the target held before the migration.
-
-    A journal that cannot be read does not stop the verification: a warning says so, and nothing is known.
-
-    Raises:
-        ConnectionProblem: the server does not answer, so nothing can be verified either.
-    """
+    """Return a function that looks up the client documents that the target held before the migration."""
     if isinstance(parse_place(places.target), CollectionPlace):
         try:
             journal = open_journal(connection).journal

@@ -1,23 +1,29 @@
 """The command ``view``: a collection in the other shape, for readers that expect it."""
 
 from contextlib import closing
+from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from booking_migrate.cli import run
-from booking_migrate.cli.help_texts import filled
-from booking_migrate.cli.options import PLACES, RULES, ConnectionOptions, OutputOptions, PeopleOptions, Source
+from booking_migrate.cli.options import (
+    PLACES,
+    RULES,
+    ConnectionOptions,
+    OutputOptions,
+    PeopleOptions,
+    source_option,
+)
 from booking_migrate.cli.parameters import option
-from booking_migrate.events import Listener
 from booking_migrate.reports.lifecycle import report_of_view
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.views import PeopleNames, Shape, open_views
 
-HELP = filled("""
+HELP = """
 No document is written. By default the view shows client documents in the old shape: one document per booking, with its
 old _id and its old fields, so that readers that have not been changed yet keep working; old bookings that are not
 migrated yet pass as they are. With --new-shape it shows old bookings in the new shape, one document per client, so that
@@ -33,7 +39,7 @@ A view checks no contract, and the server works it out at each query, from the w
     booking-migrate view create --new-shape --name clients_preview --source bookings
   When it is not needed any more:
     booking-migrate view drop --name bookings_flat
-""")
+"""
 
 
 class Action(StrEnum):
@@ -43,39 +49,43 @@ class Action(StrEnum):
     DROP = "drop"
 
 
-ActionArgument = Annotated[Action, typer.Argument(help="What to do.", show_default=False)]
-Name = Annotated[str, option(panel=PLACES, metavar="NAME", help="The name of the view.")]
-NewShape = Annotated[
-    bool,
-    option(
-        panel=RULES, help="Show old bookings in the new shape, instead of client documents in the old one."
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """Which view is meant."""
+
+    panel: ClassVar[str] = PLACES
+
+    name: str = option(..., "The name of the view.", metavar="NAME")
+    source: str = source_option()
+    new_shape: bool = option(
+        False,
+        "Show old bookings in the new shape, instead of client documents in the old one.",
+        panel=RULES,
+    )
 
 
 def view(
     ctx: typer.Context,
-    action: ActionArgument,
-    name: Name,
-    source: Source = "bookings",
-    new_shape: NewShape = False,
+    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     *,
+    given: ViewOptions,
     connection: ConnectionOptions,
     people: PeopleOptions,
     output: OutputOptions,
 ) -> None:
     """Parse, create or drop the view, and make the report."""
+    source, name = given.source, given.name
     fields = PeopleNames(people.users or "users", people.experts or "experts", people.fields)
-    shape = Shape.NEW if new_shape else Shape.OLD
+    shape = Shape.NEW if given.new_shape else Shape.OLD
 
-    def body(run_id: str, _listener: Listener) -> Report:
+    def body(context: run.RunContext) -> Report:
         began = monotonic()
         with closing(Connection(connection.uri, connection.db)) as opened:
             views = open_views(opened, source=source, name=name)
             is_dropped = action is Action.DROP
             changed = views.drop(name) if is_dropped else views.create(name, shape, fields)
         return report_of_view(
-            run_id=run_id,
+            run_id=context.run_id,
             source=source,
             name=name,
             shape=None if is_dropped else shape,
@@ -83,5 +93,4 @@ def view(
             seconds=monotonic() - began,
         )
 
-    asked = output.invocation(ctx, uri=connection.uri, source=source, target=name, places=(source, name))
-    run.execute(asked, body)
+    run.execute(run.Invocation(ctx, output, connection.uri, source, name, (source, name)), body)

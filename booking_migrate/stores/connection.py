@@ -169,14 +169,15 @@ class JournalPlaces(NamedTuple):
 
 def open_journal(connection: Connection) -> JournalPlaces:
     """Return the journal and the locks of the connection's database."""
-    from booking_migrate.stores.mongo import journal, replica_set  # noqa: PLC0415
+    from booking_migrate.stores.mongo import journal, lock, replica_set  # noqa: PLC0415
 
     runs, ranges, before, locks = (
-        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE, journal.LOCKS)
+        connection.collection(name)
+        for name in (journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION)
     )
     return JournalPlaces(
         journal.MongoJournal(runs, ranges, before),
-        journal.MongoLocks(locks),
+        lock.MongoLocks(locks),
         replica_set.MongoLag(runs),
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli.hooks import HookName, Hooks
+from booking_migrate.cli.config_file import HookName, Hooks
 from booking_migrate.errors import ExitCode, HookFailed
 from booking_migrate.reports.model import NextStep, Report
 from tests.support.booking_lines import MIXED, SOUND, booking

@@ -15,6 +15,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.events import NullListener
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.open import JsonFormat
 from tests.support import sample_reports
 
@@ -112,9 +113,10 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
         seen.update(accept=plan.rules.accepted, batch_size=plan.batch_bookings)
         return sample_reports.clean()
 
-    def execute(asked: Any, body: Any, *_: Any) -> NoReturn:
-        seen.update({name: getattr(asked, name) for name in ("json", "reports", "quiet", "verbose")})
-        body("run", NullListener())
+    def execute(asked: runner.Invocation, body: Callable[[runner.RunContext], Any]) -> NoReturn:
+        seen.update({name: getattr(asked.output, name) for name in ("json", "quiet", "verbose")})
+        seen["reports"] = tuple(asked.reports)
+        body(runner.RunContext(asked, "run", NullListener(), SignalGuard()))
         raise typer.Exit(0)
 
     def told(*arguments: str, env: dict[str, str] | None = None) -> Values:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli import cutover
+from booking_migrate.cli import streams
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
 
@@ -19,7 +19,7 @@ def test_an_interrupted_question_changes_nothing(
     """A prompt that ends without an answer, as by Ctrl-C, ends the command as an interruption; nothing is changed."""
     database.bookings.insert_many(map(booking, range(3)))
     assert [0, 0] == [command(name, *PLACES).returncode for name in ("migrate", "verify")]
-    monkeypatch.setattr(cutover, "is_interactive", lambda: True)
+    monkeypatch.setattr(streams, "is_interactive", lambda: True)
     ended = command("cutover", *PLACES)
 
     assert 130 == ended.returncode, ended.stderr

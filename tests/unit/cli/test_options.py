@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from booking_migrate.cli.option_values import parse_size, parse_waiver
+from booking_migrate.cli.options import parse_size, parse_waiver
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 
 

@@ -7,28 +7,27 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from booking_migrate.cli.parameters import FromEnvironment, flatten_groups, only, option
+from booking_migrate.cli.parameters import flatten_groups, only, option
 
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """A group of three options, and a fact about one of them."""
+    """A group of three options."""
 
-    colour: Annotated[str, typer.Option("--colour", envvar="PAINT_COLOUR")] = "red"
-    coats: Annotated[int, typer.Option("--coats", min=1)] = 2
-    gloss: Annotated[list[str] | None, typer.Option("--gloss")] = None
-    is_from_environment: Annotated[bool, FromEnvironment("colour")] = False
+    colour: str = option("red", "Of what colour.")
+    coats: int = option(2, "How many.", min=1)
+    gloss: list[str] | None = option(None, "Where to be shiny.")
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """A group whose options are named as its fields."""
+    """A group with a panel, and options that have more than a name."""
 
     panel: ClassVar[str] = "Toolbox"
 
-    wide_brush: Annotated[bool, option(help="Use the wide brush.", negatable=True)] = False
-    ladder_height: Annotated[int, option(help="In metres.", panel="Safety", also_from="LADDER")] = 2
-    number: Annotated[str | None, option(help="Which one.", flag="--no")] = None
+    wide_brush: bool = option(False, "Use the wide brush.", negatable=True)
+    ladder_height: int = option(2, "In metres.", panel="Safety", also_from="LADDER")
+    number: str | None = option(None, "Which one.", flag="--no")
 
 
 @pytest.fixture
@@ -51,18 +50,6 @@ def test_group(seen: list[Any]) -> None:
 
     assert 0 == _run(command, "door", "--coats", "3", "--gloss", "a", "--gloss", "b").exit_code
     assert [("door", Paint("red", 3, ["a", "b"]))] == seen
-
-
-def test_value_from_the_environment(seen: list[Any]) -> None:
-    """A field can say whether another one's value comes from the environment."""
-
-    def command(*, paint: Paint) -> None:
-        seen.append(paint)
-
-    _run(command, env={"PAINT_COLOUR": "blue"})
-    _run(command, "--colour", "green", env={"PAINT_COLOUR": "blue"})
-
-    assert [Paint("blue", is_from_environment=True), Paint("green")] == seen
 
 
 def test_some_fields_only(seen: list[Any]) -> None:

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 
 from booking_migrate.cli.progress import Bar, Heartbeat, progress
-from booking_migrate.cli.redaction import redact
+from booking_migrate.cli.streams import redact
 from booking_migrate.events import Advanced, NullListener, PhaseEnded, PhaseStarted, Warned
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from booking_migrate.cli.redaction import redact, secrets_of
+from booking_migrate.cli.streams import redact, secrets_of
 
 
 @pytest.mark.parametrize(
