@@ -7,14 +7,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import stamina
 from bson.objectid import ObjectId
+from pymongo import common
 from pymongo.database import Database
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from booking_migrate.stores.mongo import retry, scan
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
-from tests.support.server import Server
+from tests.support.server import Server, environment_of
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -53,6 +55,21 @@ TROUBLES: list[tuple[str, dict[str, Any]]] = [
     ("update", NOT_ACKNOWLEDGED),
     ("findAndModify", NOT_ACKNOWLEDGED),
 ]
+
+
+@pytest.fixture
+def environment(server: Server, database: Db) -> dict[str, str]:
+    """Variables by which the driver asks the server how it is; it takes half a second to stop listening instead."""
+    separator = "&" if "?" in server.uri else "/?"
+    return environment_of(f"{server.uri}{separator}serverMonitoringMode=poll", database.name)
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the program nor the driver pauses before it tries again."""
+    monkeypatch.setattr(common, "MIN_HEARTBEAT_INTERVAL", 0.01)
+    with stamina.set_testing(True, attempts=10):
+        yield
 
 
 @contextmanager
@@ -168,7 +185,7 @@ def test_a_server_that_is_gone_for_good(
     command(*ROLLBACK)
     monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.5)
     monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
-    with failing(server, 1000, ["getMore"], LOST_BEFORE):
+    with stamina.set_testing(False), failing(server, 1000, ["getMore"], LOST_BEFORE):
         broken = command(*MIGRATE)
     completed = command(*MIGRATE)
 

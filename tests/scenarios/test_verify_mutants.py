@@ -13,7 +13,7 @@ from booking_migrate.stores.open import Connection
 from booking_migrate.verify import VerificationPlan, fastpath
 from tests.support.crews import take_for_many
 from tests.support.mutants import MUTANTS, Mutant
-from tests.support.proof import Proof, migrated, verify_collections, verify_files
+from tests.support.proof import Proof, fill_collections, migrated, verify_files, verify_filled
 from tests.support.server import Server
 
 
@@ -54,7 +54,8 @@ def test_unharmed_collections(
     proof: Proof, database: Database[dict[str, Any]], connection: Connection
 ) -> None:
     """The same documents in MongoDB have none either."""
-    outcome, found = verify_collections(proof, database, connection)
+    fill_collections(proof, database)
+    outcome, found = verify_filled(connection)
 
     assert [] == found
     assert 0 == outcome.mismatch_count
@@ -73,9 +74,8 @@ class Thread:
         self._thread.shutdown(cancel_futures=at_once)
 
 
-@pytest.fixture
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> VerificationPlan:
-    """A plan by which few clients are checked in ranges, as very many are, by a thread that stands for a process."""
+    """From now on, a plan by which few clients are checked in ranges, as very many are, by a thread that stands for a process."""
     take_for_many(monkeypatch)
     monkeypatch.setattr(fastpath, "RANGE_DOCUMENTS", 2)
     monkeypatch.setattr(pool, "WorkerGroup", Thread)
@@ -86,11 +86,12 @@ def test_unharmed_ranges(
     proof: Proof,
     database: Database[dict[str, Any]],
     connection: Connection,
-    in_ranges: VerificationPlan,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Checked in ranges, the same documents have no mismatch either, and the same counts."""
-    alone, _found = verify_collections(proof, database, connection)
-    outcome, found = verify_collections(proof, database, connection, in_ranges)
+    fill_collections(proof, database)
+    alone, _found = verify_filled(connection)
+    outcome, found = verify_filled(connection, in_ranges(monkeypatch))
 
     assert [] == found
     assert (alone.counts, alone.rejections) == (outcome.counts, outcome.rejections)
@@ -100,20 +101,21 @@ def test_unharmed_ranges(
 @pytest.mark.parametrize(
     "mutant", [each for each in MUTANTS if not each.in_files_only], ids=lambda mutant: mutant.name
 )
-def test_mutant_in_ranges(
+def test_mutant_in_collections(
     proof: Proof,
     database: Database[dict[str, Any]],
     connection: Connection,
     mutant: Mutant,
-    in_ranges: VerificationPlan,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A fault is found in ranges too, and nothing else is than without ranges."""
+    """A fault in a collection is found and named, and nothing else is found in ranges."""
     harmed = proof.copy()
     mutant.harm(harmed)
-    _outcome, alone = verify_collections(harmed, database, connection)
-    _outcome, found = verify_collections(harmed, database, connection, in_ranges)
+    fill_collections(harmed, database)
+    _outcome, alone = verify_filled(connection)
+    _outcome, found = verify_filled(connection, in_ranges(monkeypatch))
 
-    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
+    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in alone}
     assert alone == found
 
 
@@ -121,16 +123,16 @@ def test_declined_client_is_not_checked_by_the_fast_path_again(
     proof: Proof,
     database: Database[dict[str, Any]],
     connection: Connection,
-    in_ranges: VerificationPlan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A client that a worker's fast path declined goes straight to the full check."""
     harmed = proof.copy()
     MUTANTS[0].harm(harmed)
-    _outcome, alone = verify_collections(harmed, database, connection)
+    fill_collections(harmed, database)
+    _outcome, alone = verify_filled(connection)
     offered: list[int] = []
     monkeypatch.setattr(fastpath.FastPath, "check", lambda _self, pairs: offered.append(len(pairs)))
-    _outcome, found = verify_collections(harmed, database, connection, in_ranges)
+    _outcome, found = verify_filled(connection, in_ranges(monkeypatch))
 
     assert alone
     assert (alone, []) == (found, offered)
@@ -154,19 +156,5 @@ def test_mutant_in_files(proof: Proof, tmp_path: Path, mutant: Mutant) -> None:
     harmed = proof.copy()
     mutant.harm(harmed)
     _outcome, found = verify_files(harmed, tmp_path)
-
-    assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}
-
-
-@pytest.mark.parametrize(
-    "mutant", [each for each in MUTANTS if not each.in_files_only], ids=lambda mutant: mutant.name
-)
-def test_mutant_in_collections(
-    proof: Proof, database: Database[dict[str, Any]], connection: Connection, mutant: Mutant
-) -> None:
-    """A fault in a collection is found and named."""
-    harmed = proof.copy()
-    mutant.harm(harmed)
-    _outcome, found = verify_collections(harmed, database, connection)
 
     assert (mutant.kind, mutant.field) in {(each.kind.value, each.field) for each in found}

@@ -198,7 +198,13 @@ def verify_files(proof: Proof, folder: Path, plan: VerificationPlan | None = Non
 def verify_collections(
     proof: Proof, database: Database[Document], connection: Connection, plan: VerificationPlan | None = None
 ) -> Result:
-    """Verify both sides as collections of a real server."""
+    """Fill collections of a real server with both sides, and verify them."""
+    fill_collections(proof, database)
+    return verify_filled(connection, plan)
+
+
+def fill_collections(proof: Proof, database: Database[Document]) -> None:
+    """Fill collections of a real server with both sides."""
     sides = {
         "bookings": proof.source,
         "clients": proof.target,
@@ -214,6 +220,10 @@ def verify_collections(
     if len(set(keys)) == len(keys):
         database["clients"].create_index("clientId", unique=True)
     database["bookings"].create_index("clientId")
+
+
+def verify_filled(connection: Connection, plan: VerificationPlan | None = None) -> Result:
+    """Verify the collections of a real server as they are."""
     with _readers(connection, {name: name for name in _PLACES}) as readers:
         rejected = open_rejected_records(parse_place("clients"), connection, source_name="bookings")
         with closing(rejected):

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,14 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from tests.support.server import STARTUP_SECONDS, Server, end_of_log, free_port, start_mongod
+from tests.support.server import (
+    STARTUP_SECONDS,
+    Server,
+    end_of_log,
+    free_port,
+    start_mongod,
+    temporary_folder,
+)
 
 _MEMBERS = 3
 _ELECTION_MILLISECONDS = 2000
@@ -128,7 +134,7 @@ def replica_set(*, has_arbiter: bool = False) -> Iterator[ReplicaSet]:
         members: dict[int, subprocess.Popen[bytes]] = {}
         for _ in range(_MEMBERS):
             port = free_port()
-            folders[port] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mongod-")))
+            folders[port] = Path(stack.enter_context(temporary_folder()))
         # One that is restarted replaces the one that is stopped here.
         stack.callback(_stop, members)
         for port, folder in folders.items():

@@ -25,6 +25,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 STARTUP_SECONDS = 60
 _NOT_YET_INITIALIZED = 94
+_MEMORY = Path("/dev/shm")
+_ROOM = 1 << 30
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -75,7 +77,7 @@ def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
         finally:
             server.close()
         return
-    with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
+    with temporary_folder() as folder:
         port = free_port()
         # The server is a child of this thread, which must live as long as it does (see prctl(2)).
         assert threading.current_thread() is threading.main_thread()
@@ -97,7 +99,7 @@ def guarded_server(*, in_replica_set: bool = False) -> Iterator[Server]:
     It stands alone, so that it starts at once, unless it is to be a replica set of one. The administrator is made
     through the exception for a first user on the same machine (MongoDB manual: core/localhost-exception).
     """
-    with tempfile.TemporaryDirectory(prefix="mongod-") as folder:
+    with temporary_folder() as folder:
         port = free_port()
         options = ("--replSet", "tests", *_key_file(Path(folder))) if in_replica_set else ("--auth",)
         process = start_mongod(Path(folder), port, *options)
@@ -134,6 +136,12 @@ def _add_administrator(process: subprocess.Popen[bytes], port: int, folder: Path
                 time.sleep(0.05)
             else:
                 return
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a server's data: in memory if there is room, since most of a test's time is the server's waiting for a disk."""
+    is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM
+    return tempfile.TemporaryDirectory(prefix="mongod-", dir=_MEMORY if is_roomy else None)
 
 
 def find_mongod() -> str:
@@ -174,6 +182,7 @@ def start_mongod(folder: Path, port: int, *options: str, cache_gib: float = 0.25
             *("--bind_ip", "127.0.0.1", "--nounixsocket"),
             *(options or ("--replSet", "tests")),
             *("--wiredTigerCacheSizeGB", str(cache_gib), "--oplogSize", "64"),
+            *("--wiredTigerEngineConfigString", "log=(file_max=8MB)"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ],
