@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from time import monotonic, sleep
-from typing import Any, cast
+from typing import Any
 
 from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure, PyMongoError
 from typing_extensions import override
@@ -13,11 +13,11 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
+from booking_migrate.stores.chunks import Chunk, pack, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.raw import SIMPLE, documents_in
 from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
@@ -85,12 +85,9 @@ def _read(collection: DriverCollection, condition: Mapping[str, Any], order: str
     batches = collection.aggregate_raw_batches(
         list(stages), collation=SIMPLE, allowDiskUse=True, batchSize=_BATCH
     )
-    with batches:
-        for batch in batches:
-            # The driver's annotation says document; what comes is the bytes of a whole batch.
-            for raw in split(cast("bytes", batch)).documents():
-                fields = read_fields(raw)
-                yield Waiting(fields.get("clientId"), fields["_id"], int(fields["size"]))
+    for raw in documents_in(batches):
+        fields = read_fields(raw)
+        yield Waiting(fields.get("clientId"), fields["_id"], int(fields["size"]))
 
 
 def _is_passing(error: PyMongoError) -> bool:

@@ -21,7 +21,7 @@ from booking_migrate.stores.in_place import Move, Result, Unit
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import is_on, write
-from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.journal import MongoJournal, WrittenRange
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -89,6 +89,15 @@ class _MongoUnit(Unit):
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
         return self._find(self._collection, "sessions.legacyBookingId", ids)
 
+    def _note(self, move: Move, insert: Callable[[WrittenRange], None]) -> str | None:
+        """Write a move's notes; return the name of the last one."""
+        last: str | None = None
+        for noted in move.notes:
+            for written in self._journal.written(move.run_id, move.token, noted):
+                insert(written)
+                last = written.fields["_id"]
+        return last
+
     def _save(self, move: Move, noted: str | None, session: ClientSession | None = None) -> None:
         """Write a move's progress into the run's record, with the name of its last note if it has any."""
         progress = {**move.progress, "noted": noted} if noted else move.progress
@@ -119,11 +128,7 @@ class Transaction(_MongoUnit):
         self._replace(self._archive, move.rearchived)
         self._insert(self._collection, move.new)
         self._delete(self._archive, move.unarchived)
-        last = None
-        for noted in move.notes:
-            for written in self._journal.written(move.run_id, move.token, noted):
-                self._journal.insert(written, self._session)
-                last = written.fields["_id"]
+        last = self._note(move, lambda written: self._journal.insert(written, self._session))
         self._save(move, last, self._session)
 
     def _insert(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
@@ -149,11 +154,7 @@ class StepByStep(_MongoUnit):
     @override
     def take(self, move: Move) -> None:
         # At every moment a booking is somewhere, and until the deletion it may be seen twice.
-        last = None
-        for noted in move.notes:
-            for written in self._journal.written(move.run_id, move.token, noted):
-                self._journal.put(written)
-                last = written.fields["_id"]
+        last = self._note(move, self._journal.put)
         insert_missing(self._archive, move.archived)
         _replace(self._archive, move.rearchived)
         insert_missing(self._collection, move.new)
