@@ -1,7 +1,7 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne
@@ -14,6 +14,8 @@ from booking_migrate.stores.chunks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import is_on, read, write, write_failure, writing
 from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, is_transient, with_retry
+
+Item = TypeVar("Item")
 
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
@@ -44,6 +46,7 @@ def find_raw(
     *,
     fields: Mapping[str, Any] | None = None,
     by_id: bool = False,
+    at_once: int = _BATCH_SIZE,
     session: ClientSession | None = None,
 ) -> Iterator[bytes]:
     """Yield the documents of a collection that meet a condition, as raw BSON; any trouble ends it.
@@ -53,6 +56,7 @@ def find_raw(
         condition: a query.
         fields: a projection that cuts the documents down; None: they come whole.
         by_id: in the order of `_id`.
+        at_once: how many documents the server is asked for at a time.
         session: the snapshot or transaction to read in, if any.
     """
     cursor = collection.find_raw_batches(
@@ -60,9 +64,14 @@ def find_raw(
         projection=fields,
         sort=[("_id", 1)] if by_id else None,
         collation=SIMPLE,
-        batch_size=_BATCH_SIZE,
+        batch_size=at_once,
         session=session,
     )
+    yield from documents_in(cursor)
+
+
+def documents_in(cursor: Any) -> Iterator[bytes]:
+    """Yield the documents that a cursor of raw batches finds; any trouble ends it."""
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
         for batch in cast("Iterable[bytes]", cursor):
@@ -106,6 +115,20 @@ def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> b
 def stores_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
     """Return whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
     return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
+
+
+def by_size(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Cut a sequence into pieces of at most `most` bytes, or of one item that has more."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        if group and total + size(item) > most:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += size(item)
+    if group:
+        yield group
 
 
 def id_of(raw: bytes) -> Any:
