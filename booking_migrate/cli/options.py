@@ -16,7 +16,11 @@ from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.parameters import is_from, option
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
-from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
+from booking_migrate.domain.rules import (
+    DEFAULT_MAXIMUM_DOCUMENT_SIZE,
+    PeopleFields,
+    Rules,
+)
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.open import JsonFormat
 

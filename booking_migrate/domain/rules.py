@@ -40,3 +40,6 @@ class PeopleFields:
 
     expert_user: str = "userId"
     """The experts' field with the `_id` of their user."""
+
+
+DEFAULT_PEOPLE_FIELDS: Final = PeopleFields()

@@ -1,8 +1,8 @@
 """What a migration is to do, as a value."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from booking_migrate.domain.rules import DEFAULT_RULES, PeopleFields, Rules
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 
 DEFAULT_BATCH_BOOKINGS = 10_000
 
@@ -12,7 +12,7 @@ class MigrationPlan:
     """Everything that decides what comes out of a migration, and how much is done at a time."""
 
     rules: Rules = DEFAULT_RULES
-    people: PeopleFields = field(default_factory=PeopleFields)
+    people: PeopleFields = DEFAULT_PEOPLE_FIELDS
     merge_client_documents: bool = False
     """Whether several client documents of one client are joined instead of refused."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from booking_migrate.domain.rules import DEFAULT_RULES, PeopleFields, Rules
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 from booking_migrate.service.appointment import OfferFields
 from booking_migrate.stores.mongo.client_index import (
     CLIENT_DOCUMENTS_ONLY,
@@ -24,7 +24,7 @@ class ServicePlan:
     rules: Rules = DEFAULT_RULES
     """A client document that would become larger than they allow takes no more sessions."""
 
-    people: PeopleFields = field(default_factory=PeopleFields)
+    people: PeopleFields = DEFAULT_PEOPLE_FIELDS
     offer: OfferFields = field(default_factory=OfferFields)
     seconds: float = 10.0
     """The time limit for each lookup, for each read, and for all attempts of a write together."""

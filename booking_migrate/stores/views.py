@@ -1,10 +1,10 @@
 """Views that show a collection in the other shape: what may be chosen, and from what the user wrote to the views."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from booking_migrate.domain.rules import PeopleFields
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import CollectionPlace, parse_place, refuse_own
@@ -29,7 +29,7 @@ class PeopleNames:
 
     users: str = "users"
     experts: str = "experts"
-    fields: PeopleFields = field(default_factory=PeopleFields)
+    fields: PeopleFields = DEFAULT_PEOPLE_FIELDS
 
 
 def open_views(connection: Connection, *, source: str, name: str) -> "MongoViews":

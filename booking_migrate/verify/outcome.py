@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from booking_migrate.bson.document import Element
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.domain.rules import PeopleFields, Rules
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
 
@@ -47,7 +47,7 @@ class VerificationPlan:
     """Everything that a verification needs to know beside the places."""
 
     rules: VerificationRules = field(default_factory=VerificationRules)
-    people: PeopleFields = field(default_factory=PeopleFields)
+    people: PeopleFields = DEFAULT_PEOPLE_FIELDS
     sample: int | None = None
     """The number of clients to check, chosen at random; None: all."""
 
