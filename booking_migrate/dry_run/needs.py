@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from booking_migrate.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
+from booking_migrate.dry_run.risks import risk
 from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.migrate.lookup import Directory
@@ -43,7 +44,6 @@ _WRITING = ("find", "insert", "update", "remove")
 _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
 
-_SHOWN = 5
 _COLLECTION = "collection"
 
 
@@ -228,32 +228,13 @@ def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstima
         yield from _lost(around.source)
     if needs.missing_privileges:
         named = dict.fromkeys(f"{one.command}: {one.privilege.action}" for one in needs.missing_privileges)
-        yield Finding(
-            kind="privileges-missing",
-            title="privileges that migrate, cutover or rollback need and this user lacks",
-            count=len(needs.missing_privileges),
-            sample_ids=tuple(named)[:_SHOWN],
-            advice="Run those commands as a user who has them; the built-in roles readWrite and dbAdmin do.",
-        )
+        yield risk("privileges-missing", tuple(named), len(needs.missing_privileges))
     members = around.inspector.members_without_majority() if around.inspector else ()
     if members:
-        yield Finding(
-            kind="no-majority",
-            title="too few members of the replica set are up to acknowledge writes; its members",
-            count=len(members),
-            sample_ids=tuple(members),
-            advice="Start the members that are down first: until then every command that writes or verifies ends with exit "
-            "code 10, and changes that the application makes are not counted here.",
-        )
+        yield risk("no-majority", members, most=None)
     reach = needs.oplog_seconds
     if reach is not None and reach < _SAFETY * estimate.seconds:
-        yield Finding(
-            kind="oplog-window-short",
-            title="the oplog reaches back less than twice the time estimated, in seconds",
-            count=int(reach),
-            sample_ids=(),
-            advice="Changes made meanwhile could be lost to change streams and secondaries. Enlarge the oplog first.",
-        )
+        yield risk("oplog-window-short", (), int(reach))
 
 
 def need_blockers(needs: Needs) -> Iterator[Blocker]:
@@ -313,28 +294,9 @@ def _lost(source: CollectionFacts) -> Iterator[Finding]:
     """Yield what the source has besides its documents, and the new shape does not have."""
     indexes = [index.name for index in source.indexes if index.keys != ("_id",)]
     if indexes:
-        yield Finding(
-            kind="indexes-lost",
-            title="indexes of the source that the new shape does not have",
-            count=len(indexes),
-            sample_ids=tuple(indexes[:_SHOWN]),
-            advice="Create them on sessions.FIELD where queries still need them. A unique index does not apply between the "
-            "sessions of one document.",
-        )
+        yield risk("indexes-lost", indexes)
     if source.has_validator:
-        yield Finding(
-            kind="validator-lost",
-            title="validator of the source that the new shape does not have",
-            count=1,
-            sample_ids=(source.name,),
-            advice="Write one for client documents and set it on the target, after the migration.",
-        )
+        yield risk("validator-lost", (source.name,))
     expiring = [index.name for index in source.indexes if index.expires]
     if expiring:
-        yield Finding(
-            kind="ttl-index",
-            title="indexes that make the server delete bookings while the migration runs",
-            count=len(expiring),
-            sample_ids=tuple(expiring[:_SHOWN]),
-            advice="Drop them before migrating; afterwards nothing expires by itself any more.",
-        )
+        yield risk("ttl-index", expiring)

@@ -14,6 +14,7 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import Document, read_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.dry_run.outcome import Reference
+from booking_migrate.dry_run.risks import risk
 from booking_migrate.errors import NotPermitted
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.stores.ports import DocumentReader
@@ -32,7 +33,6 @@ _MOST_VALUES = 2000
 _DEEPEST = 5
 _HEX_DIGITS = 24
 _UUID_LENGTH = 16
-_SHOWN = 5
 
 Candidates = dict[str, dict[bytes, Any]]
 """By the path of a field: values that could be ids, by sort key."""
@@ -51,22 +51,9 @@ class Search:
     def findings(self) -> Iterator[Finding]:
         """Yield the risks that go with it."""
         if self.references:
-            yield Finding(
-                kind="references-by-id",
-                title="fields of other collections that refer to bookings by id",
-                count=len(self.references),
-                sample_ids=tuple(f"{one.collection}.{one.field}" for one in self.references[:_SHOWN]),
-                advice="Their ids are found in sessions.legacyBookingId from then on. Change what reads them, and index "
-                "it.",
-            )
+            yield risk("references-by-id", [f"{one.collection}.{one.field}" for one in self.references])
         if self.unreadable:
-            yield Finding(
-                kind="collections-unreadable",
-                title="collections that this user may not read, and that may refer to bookings",
-                count=len(self.unreadable),
-                sample_ids=self.unreadable[:_SHOWN],
-                advice="Look again as a user who may read the whole database.",
-            )
+            yield risk("collections-unreadable", self.unreadable)
 
 
 def search_references(

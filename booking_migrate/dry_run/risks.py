@@ -4,7 +4,7 @@ Those of single bookings that can be converted come from `booking_risks`; those 
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bson import decode
@@ -82,8 +82,59 @@ RISKS: dict[str, tuple[str, str]] = {
         "client documents that keep totals which are not those of their sessions",
         "No booking is added to them, so they are migrated unchanged. Fix their totalSessions and totalSpent.",
     ),
+    "references-by-id": (
+        "fields of other collections that refer to bookings by id",
+        "Their ids are found in sessions.legacyBookingId from then on. Change what reads them, and index it.",
+    ),
+    "collections-unreadable": (
+        "collections that this user may not read, and that may refer to bookings",
+        "Look again as a user who may read the whole database.",
+    ),
+    "indexes-lost": (
+        "indexes of the source that the new shape does not have",
+        (
+            "Create them on sessions.FIELD where queries still need them. A unique index does not apply between the sessions "
+            "of one document."
+        ),
+    ),
+    "validator-lost": (
+        "validator of the source that the new shape does not have",
+        "Write one for client documents and set it on the target, after the migration.",
+    ),
+    "ttl-index": (
+        "indexes that make the server delete bookings while the migration runs",
+        "Drop them before migrating; afterwards nothing expires by itself any more.",
+    ),
+    "privileges-missing": (
+        "privileges that migrate, cutover or rollback need and this user lacks",
+        "Run those commands as a user who has them; the built-in roles readWrite and dbAdmin do.",
+    ),
+    "no-majority": (
+        "too few members of the replica set are up to acknowledge writes; its members",
+        (
+            "Start the members that are down first: until then every command that writes or verifies ends with exit code 10, "
+            "and changes that the application makes are not counted here."
+        ),
+    ),
+    "oplog-window-short": (
+        "the oplog reaches back less than twice the time estimated, in seconds",
+        "Changes made meanwhile could be lost to change streams and secondaries. Enlarge the oplog first.",
+    ),
 }
-"""Title and advice of each risk, by its kind, in the order in which they are reported."""
+"""Title and advice of each risk, by its kind; those of bookings and clients come first, in the order of reports."""
+
+
+def risk(kind: str, ids: Sequence[str], count: int | None = None, most: int | None = SAMPLES) -> Finding:
+    """Return the finding of a risk.
+
+    Args:
+        kind: of `RISKS`.
+        ids: what is at risk.
+        count: how many are at risk, if not as many as there are ids.
+        most: how many ids are named; None: all.
+    """
+    title, advice = RISKS[kind]
+    return Finding(kind, title, len(ids) if count is None else count, tuple(ids[:most]), advice)
 
 
 class RiskWatch(Observer):
@@ -242,11 +293,7 @@ class RiskWatch(Observer):
         self._end_batch()
         found = {kind: (samples.count, samples.ids()) for kind, samples in self._samples.items()}
         found["expert-overlaps"] = self._scratchpad.overlapping(SAMPLES)
-        return tuple(
-            Finding(kind, title, *found[kind], advice)
-            for kind, (title, advice) in RISKS.items()
-            if found[kind][0]
-        )
+        return tuple(risk(kind, ids, count) for kind, (count, ids) in found.items() if count)
 
 
 def _decoded(raw: bytes) -> Document:

@@ -169,15 +169,14 @@ class JournalPlaces(NamedTuple):
 
 def open_journal(connection: Connection) -> JournalPlaces:
     """Return the journal and the locks of the connection's database."""
-    from booking_migrate.stores.mongo import journal, lock, replica_set  # noqa: PLC0415
+    from booking_migrate.stores.mongo import journal, replica_set  # noqa: PLC0415
 
     runs, ranges, before, locks = (
-        connection.collection(name)
-        for name in (journal.RUNS, journal.RANGES, journal.BEFORE, lock.COLLECTION)
+        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE, journal.LOCKS)
     )
     return JournalPlaces(
         journal.MongoJournal(runs, ranges, before),
-        lock.MongoLocks(locks),
+        journal.MongoLocks(locks),
         replica_set.MongoLag(runs),
     )
 

@@ -208,25 +208,25 @@ class _Rules:
     has_transactions: bool
 
     def of_index(self, index: Mapping[str, Any]) -> Iterator[PlaceFinding]:
+        for kind, problem, is_refused in self._problems(index):
+            yield _of_index(self.place.name, index, kind, problem, is_refused=is_refused)
+
+    def _problems(self, index: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         keys = tuple(index["key"])
-        is_partial = "partialFilterExpression" in index
         holds = self._holds(index, keys)
         if "expireAfterSeconds" in index:
             yield from self._of_expiry(index, keys[0], holds=holds)
         if holds is False:
             return
-        is_sure = holds is True or not is_partial
-        if "hashed" in index["key"].values():
-            hashed = next(name for name, kind in index["key"].items() if kind == "hashed")
-            if hashed.partition(".")[0] == "sessions":
-                problem = "refuses every client document: a hashed index holds no arrays"
-                yield _of_index(index, "hashed-index", problem, self._drop(index), is_refused=is_sure)
-        if (index.get("unique") or index.get("prepareUnique")) and keys != ("_id",):
+        is_sure = holds is True or "partialFilterExpression" not in index
+        if any(kind == "hashed" and _top(name) == "sessions" for name, kind in index["key"].items()):
+            yield "hashed-index", "refuses every client document: a hashed index holds no arrays", is_sure
+        if _is_unique(index) and keys != ("_id",):
             yield from self._of_unique(index, keys, is_sure=is_sure)
 
     def _holds(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool | None:
         """Return whether an index holds client documents; None if nothing says so."""
-        if index.get("sparse") and not any(_is_of_clients(key) for key in keys):
+        if index.get("sparse") and not any(_top(key) in CLIENT_FIELDS for key in keys):
             return False
         if "partialFilterExpression" not in index:
             return True
@@ -237,22 +237,22 @@ class _Rules:
 
     def _of_unique(
         self, index: Mapping[str, Any], keys: Sequence[str], *, is_sure: bool
-    ) -> Iterator[PlaceFinding]:
-        is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
-        if not any(_is_of_clients(key) for key in keys):
+    ) -> Iterator[tuple[str, str, bool]]:
+        kind = "unique-index"
+        if not any(_top(key) in CLIENT_FIELDS for key in keys):
             problem = "refuses the second client document: client documents lack these fields"
-            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=is_sure)
+            yield kind, problem, is_sure
         elif self._meets_own_bookings(index, keys):
             problem = (
                 "refuses a client document while the client's bookings, which have the same value, are there"
             )
-            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=is_sure)
-        elif not any(key in _NEVER_EQUAL and (is_simple or key != "clientId") for key in keys):
+            yield kind, problem, is_sure
+        elif not any(key in _NEVER_EQUAL and (_is_simple(index) or key != "clientId") for key in keys):
             problem = "refuses a client document that has the same value there as another one"
-            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=False)
+            yield kind, problem, False
         elif self.in_place and _NEVER_EQUAL.intersection(keys) == {"clientId"} and len(keys) > 1:
             problem = "refuses a client document beside a rejected booking of the client that lacks the other fields"
-            yield _of_index(index, "unique-index", problem, self._drop(index), is_refused=False)
+            yield kind, problem, False
 
     def _meets_own_bookings(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool:
         return (
@@ -262,16 +262,19 @@ class _Rules:
             and set(keys) <= _COMMON
         )
 
-    def _of_expiry(self, index: Mapping[str, Any], key: str, *, holds: bool | None) -> Iterator[PlaceFinding]:
-        remedy = self._drop(index)
-        is_date = key in _DATES or key.partition(".")[0] == "sessions"
-        if is_date and holds is not False:
-            problem = "makes the server delete client documents with all of their sessions"
+    def _of_expiry(
+        self, index: Mapping[str, Any], key: str, *, holds: bool | None
+    ) -> Iterator[tuple[str, str, bool]]:
+        if (key in _DATES or _top(key) == "sessions") and holds is not False:
             is_refused = holds is True or "partialFilterExpression" not in index
-            yield _of_index(index, "expiring-index", problem, remedy, is_refused=is_refused)
+            yield (
+                "expiring-index",
+                "makes the server delete client documents with all of their sessions",
+                is_refused,
+            )
         elif self.in_place:
             problem = "makes the server delete bookings during the run; client documents lack the field, so that none expires"
-            yield _of_index(index, "expiring-index", problem, remedy, is_refused=False)
+            yield "expiring-index", problem, False
 
     def of_options(self, options: Mapping[str, Any]) -> Iterator[PlaceFinding]:
         if "encryptedFields" in options:
@@ -302,9 +305,6 @@ class _Rules:
         verdict = None if matching is None else Verdict().after(self.documents, matching)
         if verdict is None or verdict.refused:
             yield validator_finding(self.place.name, validator, verdict, is_enforced=action != "warn")
-
-    def _drop(self, index: Mapping[str, Any]) -> str:
-        return _drop(self.place.name, index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,30 +365,32 @@ def validator_finding(
 def lone_unique_field(index: Mapping[str, Any]) -> str | None:
     """Return the one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
     (name, *others) = index["key"]
-    is_unique = bool(index.get("unique") or index.get("prepareUnique"))
-    is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
     is_own = name in CLIENT_FIELDS - _NEVER_EQUAL - {"sessions"}
     is_whole = "partialFilterExpression" not in index
-    return name if is_unique and is_simple and is_own and is_whole and not others else None
+    return name if _is_unique(index) and _is_simple(index) and is_own and is_whole and not others else None
 
 
 def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
     """Return what is to be said about a unique index that refuses so many documents, one of them for this value."""
     noun = "client document that has" if count == 1 else "client documents that have"
     problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
-    return _of_index(index, "unique-index", problem, _drop(place, index), is_refused=True)
+    return _of_index(place, index, "unique-index", problem, is_refused=True)
 
 
-def _drop(place: str, index: Mapping[str, Any]) -> str:
-    return f'db.getCollection("{place}").dropIndex("{index["name"]}")'
+def _top(field: str) -> str:
+    return field.partition(".")[0]
 
 
-def _is_of_clients(key: str) -> bool:
-    return key.partition(".")[0] in CLIENT_FIELDS
+def _is_unique(index: Mapping[str, Any]) -> bool:
+    return bool(index.get("unique") or index.get("prepareUnique"))
+
+
+def _is_simple(index: Mapping[str, Any]) -> bool:
+    return bool(index.get("collation", {}).get("locale", "simple") == "simple")
 
 
 def _of_index(
-    index: Mapping[str, Any], kind: str, problem: str, remedy: str, *, is_refused: bool
+    place: str, index: Mapping[str, Any], kind: str, problem: str, *, is_refused: bool
 ) -> PlaceFinding:
     definition = {name: value for name, value in index.items() if name not in ("v", "name", "ns")}
     return PlaceFinding(
@@ -396,7 +398,7 @@ def _of_index(
         name=str(index["name"]),
         definition=_shown(definition),
         problem=problem,
-        remedy=remedy,
+        remedy=f'db.getCollection("{place}").dropIndex("{index["name"]}")',
         is_refused=is_refused,
     )
 

@@ -54,13 +54,8 @@ from booking_migrate.verify.sessions import (
 
 def check_batch(rules: VerificationRules, batch: Sequence[ClientPair], people: People) -> list[ClientResult]:
     """Check some clients; runs in worker processes too."""
-    check = _check_of(rules)
-    return [check.check(pair, people) for pair in batch]
-
-
-@lru_cache(maxsize=1)
-def _check_of(rules: VerificationRules) -> "ClientCheck":
-    return ClientCheck(rules)
+    check = _check_of(rules).check
+    return [check(pair, people) for pair in batch]
 
 
 @dataclass(slots=True)
@@ -115,7 +110,8 @@ class ClientCheck:
         """
         result = ClientResult()
         client_id = pair.client_id
-        bookings = self._derive_bookings(pair, people, result)
+        bookings = [self._deriver.derive(each, people) for each in pair.source if not each.is_client_document]
+        result.scanned = len(bookings)
         base = self._find_base(pair, bookings, result)
         allotment = self._allot(bookings, base, result)
         rejected = allotment.rejected
@@ -140,11 +136,6 @@ class ClientCheck:
         if base is not None and outline.is_carried and base.has_wrong_totals:
             result.wrong_totals.append(base.document.value(b"_id"))
         return result
-
-    def _derive_bookings(self, pair: ClientPair, people: People, result: ClientResult) -> list[Expected]:
-        bookings = [document for document in pair.source if not document.is_client_document]
-        result.scanned = len(bookings)
-        return [self._deriver.derive(document, people) for document in bookings]
 
     def _find_base(self, pair: ClientPair, bookings: Sequence[Expected], result: ClientResult) -> Base | None:
         """Find the client document from before the migration: in the source, and by the baseline in the target."""
@@ -264,7 +255,9 @@ class ClientCheck:
         """Return a booking whose session has other content, or stands there more than once."""
         differing = tuple(conflict_mismatches(booking, there[0]))
         if len(there) > 1:
-            differing = (_doubled_mismatch(booking, len(there)), *differing)
+            document, detail = booking.document, f"{len(there)} sessions claim this booking"
+            twice = Mismatch(Kind.DUPLICATE, document.client_id, document.booking_id, CLAIM, detail=detail)
+            differing = (twice, *differing)
         is_known = len(there) == 1 and there[0].identity == booking_identity(booking)
         is_decidable = is_known and self._keeps_contract(there[0], booking)
         return unresolved_booking(booking, differing, is_decidable=is_decidable)
@@ -303,6 +296,9 @@ class ClientCheck:
         fields = expected_fields(facts, base.document if base else None, new)
         others = sum(len(element.raw) for name, element in fields.items() if name != b"sessions")
         return 5 + others + len(b"\x04sessions\x00") + in_array
+
+
+_check_of = lru_cache(maxsize=1)(ClientCheck)
 
 
 def _by_identity(base: Base | None) -> dict[bytes, list[int]]:
@@ -352,13 +348,6 @@ def _sessions_of(documents: Sequence[TargetDocument]) -> list[Element]:
         there = {session.value for session in sessions}
         sessions += [session for session in document.sessions() if session.value not in there]
     return sessions
-
-
-def _doubled_mismatch(booking: Expected, count: int) -> Mismatch:
-    """Return the mismatch of a booking that several sessions claim."""
-    document = booking.document
-    detail = f"{count} sessions claim this booking"
-    return Mismatch(Kind.DUPLICATE, document.client_id, document.booking_id, CLAIM, detail=detail)
 
 
 def _session_id_identity(booking: Expected) -> bytes:

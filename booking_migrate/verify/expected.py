@@ -70,16 +70,14 @@ class People:
         return self.users.get(sort_key(user_id))
 
 
+@dataclass(slots=True)
 class PeopleLookup:
     """Looks up the users and experts of a batch of bookings at a time, with a bounded cache."""
 
-    def __init__(
-        self, users: DocumentReader | None, experts: DocumentReader | None, fields: PeopleFields
-    ) -> None:
-        self._users = users
-        self._experts = experts
-        self._fields = fields
-        self._people = People()
+    _users: DocumentReader | None
+    _experts: DocumentReader | None
+    _fields: PeopleFields
+    _people: People = field(default_factory=People)
 
     def people_for(self, documents: Iterable[SourceDocument]) -> People:
         """Return the users and experts that these bookings need, and possibly others.

@@ -151,11 +151,6 @@ def _read_whole(chunk: "RemoteRange | None") -> Iterator[DocumentBlock]:
         yield block
 
 
-@lru_cache(maxsize=1)
-def _fast_path_of(rules: VerificationRules) -> "FastPath":
-    return FastPath(rules)
-
-
 class _Bookings(NamedTuple):
     """Flat bookings that keep the contract, in the order of their documents: one value of each in every column."""
 
@@ -274,6 +269,7 @@ class FastPath:
         return bookings
 
 
+_fast_path_of = lru_cache(maxsize=1)(FastPath)
 _NOTHING = _Bookings(*((),) * len(_Bookings._fields))
 
 

@@ -243,6 +243,20 @@ class VerificationOutcome:
 
 
 @dataclass(slots=True)
+class _Examples:
+    """A count, and the first few of what is counted."""
+
+    most: int
+    count: int = 0
+    first: list[Any] = field(default_factory=list)
+
+    def add(self, one: Any) -> None:
+        self.count += 1
+        if len(self.first) < self.most:
+            self.first.append(one)
+
+
+@dataclass(slots=True)
 class VerificationCounts:
     """Adds up the results of clients."""
 
@@ -250,20 +264,19 @@ class VerificationCounts:
     """Takes every mismatch as it is found."""
 
     totals: Counter[str] = field(default_factory=Counter)
-    mismatches: Counter[Rule] = field(default_factory=Counter)
-    _examples: dict[Rule, list[Mismatch]] = field(default_factory=dict)
-    _reasons: Counter[str] = field(default_factory=Counter)
-    _rejected_ids: dict[str, list[str]] = field(default_factory=dict)
-    _wrong_totals: list[str] = field(default_factory=list)
+    _mismatches: dict[Rule, _Examples] = field(
+        default_factory=lambda: {rule: _Examples(EXAMPLES) for rule in Rule}
+    )
+    _rejected: dict[str, _Examples] = field(default_factory=dict)
+    _wrong_totals: _Examples = field(default_factory=lambda: _Examples(_SAMPLE_IDS))
 
     def add_client(self, result: ClientResult) -> None:
         """Add the numbers of one client."""
         for name in _ADDED:
             self.totals[name] += getattr(result, name)
         self.totals["clients"] += bool(result.migrated or result.already_migrated)
-        self.totals["wrong_totals"] += len(result.wrong_totals)
-        room = _SAMPLE_IDS - len(self._wrong_totals)
-        self._wrong_totals += map(display_id, result.wrong_totals[:room])
+        for document_id in result.wrong_totals:
+            self._wrong_totals.add(display_id(document_id))
 
     def add_flat(self, clients: int, bookings: int) -> None:
         """Add flat clients, all of whose bookings were migrated correctly."""
@@ -274,33 +287,27 @@ class VerificationCounts:
     def add_mismatch(self, mismatch: Mismatch) -> None:
         """Add one mismatch."""
         self.sink(mismatch)
-        self.mismatches[mismatch.rule] += 1
-        examples = self._examples.setdefault(mismatch.rule, [])
-        if len(examples) < EXAMPLES:
-            examples.append(mismatch)
+        self._mismatches[mismatch.rule].add(mismatch)
 
     def add_rejected(self, reason: str, booking_id: Any) -> None:
         """Add a booking that is correctly among the rejected."""
-        self._reasons[reason] += 1
-        ids = self._rejected_ids.setdefault(reason, [])
-        if len(ids) < _SAMPLE_IDS:
-            ids.append(display_id(booking_id))
+        self._rejected.setdefault(reason, _Examples(_SAMPLE_IDS)).add(display_id(booking_id))
 
     def results(self, rules: tuple[Rule, ...]) -> tuple[RuleResult, ...]:
         """Return the results for these rules."""
-        return tuple(
-            RuleResult(rule, self.mismatches[rule], tuple(self._examples.get(rule, ()))) for rule in rules
-        )
+        found = ((rule, self._mismatches[rule]) for rule in rules)
+        return tuple(RuleResult(rule, each.count, tuple(each.first)) for rule, each in found)
 
     def counts(self) -> Counts:
         """Return the counts for reports."""
         totals: Mapping[str, int] = self.totals
+        rejected = {reason: each.count for reason, each in self._rejected.items()}
         return Counts(
             scanned=totals["scanned"],
             migrated=totals["migrated"],
             already_migrated=totals["already_migrated"],
-            rejected=sum(self._reasons.values()),
-            conflicts=self._reasons[Reason.CONFLICT.value],
+            rejected=sum(rejected.values()),
+            conflicts=rejected.get(Reason.CONFLICT.value, 0),
             clients=totals["clients"],
             sessions=totals["sessions"],
             client_documents=totals["client_documents"],
@@ -308,22 +315,21 @@ class VerificationCounts:
 
     def rejections(self) -> tuple[RejectionGroup, ...]:
         """Return the rejections that are accounted for, by reason."""
-        ordered = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
+        ordered = sorted(self._rejected.items(), key=lambda item: (-item[1].count, item[0]))
         return tuple(
-            RejectionGroup(Reason(reason), count, tuple(self._rejected_ids[reason]))
-            for reason, count in ordered
+            RejectionGroup(Reason(reason), each.count, tuple(each.first)) for reason, each in ordered
         )
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what is not a mismatch but should be known."""
-        if not self._wrong_totals:
+        if not self._wrong_totals.count:
             return ()
         return (
             Finding(
                 "client-document-totals-wrong",
                 "client documents of the source whose own totals are wrong",
-                self.totals["wrong_totals"],
-                tuple(self._wrong_totals),
+                self._wrong_totals.count,
+                tuple(self._wrong_totals.first),
                 "Nothing had to be added to them, so they were carried as they were. Correct them in the application.",
             ),
         )

@@ -5,7 +5,7 @@ On a collection in use a difference may be one of time only, so a client that ha
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -43,13 +43,13 @@ _HELD_FOR_A_CLIENT = 1000
 """The bytes that a deferred client takes beside its documents."""
 
 
+@dataclass(frozen=True, slots=True)
 class Reconciler:
     """Decides about the results of clients, and counts them."""
 
-    def __init__(self, source: ComparedReader, rejected: RejectedRecords, counts: VerificationCounts) -> None:
-        self._source = source
-        self._rejected = rejected
-        self._counts = counts
+    _source: ComparedReader
+    _rejected: RejectedRecords
+    _counts: VerificationCounts
 
     def is_sound(self, result: ClientResult) -> bool:
         """Return whether a client has no mismatch; the records of its rejected bookings are not claimed."""
@@ -186,25 +186,19 @@ class _Deferred(NamedTuple):
     """About how many bytes of memory it takes."""
 
 
+@dataclass(slots=True)
 class Recheck:
     """The clients that had mismatches at the first reading.
 
     They wait while the others are checked, so that very many of them cost one wait and not one for every few clients.
     """
 
-    def __init__(
-        self,
-        plan: VerificationPlan,
-        source: ComparedReader,
-        target: ComparedReader,
-        lookup: PeopleLookup,
-    ) -> None:
-        self._plan = plan
-        self._source = source
-        self._target = target
-        self._lookup = lookup
-        self._deferred: deque[_Deferred] = deque()
-        self._held = 0
+    _plan: VerificationPlan
+    _source: ComparedReader
+    _target: ComparedReader
+    _lookup: PeopleLookup
+    _deferred: deque[_Deferred] = field(default_factory=deque)
+    _held: int = 0
 
     def is_wanted(self, pair: ClientPair) -> bool:
         """Return whether a client with mismatches is to be read again."""

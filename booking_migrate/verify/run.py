@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from secrets import SystemRandom
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def verify(
         if place is not None:
             place.check()
     gathered = VerificationCounts(sink)
-    run = _Run(plan, source, target, PeopleLookup(users, experts, plan.people), gathered, listener=listener)
+    run = _Run(plan, source, target, PeopleLookup(users, experts, plan.people), gathered, listener)
     reconciler = Reconciler(source, rejected, gathered)
     listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
     run.check_clients(reconciler)
@@ -102,29 +103,20 @@ def verify(
     return outcome
 
 
+@dataclass(slots=True)
 class _Run:
     """One verification in progress."""
 
-    def __init__(
-        self,
-        plan: VerificationPlan,
-        source: ComparedReader,
-        target: ComparedReader,
-        lookup: PeopleLookup,
-        gathered: VerificationCounts,
-        *,
-        listener: Listener,
-    ) -> None:
-        self._plan = plan
-        self._source = source
-        self._target = target
-        self._lookup = lookup
-        self._gathered = gathered
-        self._listener = listener
-        self._is_first_target = True
-        self._clients_seen = 0
-        self._clients_checked = 0
-        self._others_checked = 0
+    _plan: VerificationPlan
+    _source: ComparedReader
+    _target: ComparedReader
+    _lookup: PeopleLookup
+    _gathered: VerificationCounts
+    _listener: Listener
+    _is_first_target: bool = True
+    _clients_seen: int = 0
+    _clients_checked: int = 0
+    _others_checked: int = 0
 
     def check_clients(self, reconciler: Reconciler) -> None:
         """Check all clients, or a random sample of them."""

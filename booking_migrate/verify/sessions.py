@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import DOCUMENT, Element, read_value
@@ -111,66 +112,58 @@ def compare_sessions(
     if len(expected) == len(found) and all(map(ExpectedSession.is_equal, expected, found)):
         result.migrated += sum(one.booking is not None for one in expected)
         return Comparison([one.facts for one in expected])
-    matching = _Matching(expected, found, client_id, rejected, result, is_touched=is_touched)
-    return matching.compare(allow_later=allow_later)
+    return _Matching(expected, found, client_id, rejected, result, is_touched).compare(
+        allow_later=allow_later
+    )
 
 
+@dataclass(slots=True)
 class _Matching:
     """Matches found sessions with expected ones. Both are named by their indexes."""
 
-    def __init__(
-        self,
-        expected: Sequence[ExpectedSession],
-        found: Sequence[Element],
-        client_id: Any,
-        rejected: Mapping[bytes, Expected],
-        result: ClientResult,
-        *,
-        is_touched: bool | None,
-    ) -> None:
-        self._is_touched = is_touched
-        self._expected = expected
-        self._found = found
-        self._client_id = client_id
-        self._rejected = rejected
-        self._later: dict[Element, Element] = {}
-        """The allowed sessions that the application added, by `sessionId`."""
+    expected: Sequence[ExpectedSession]
+    found: Sequence[Element]
+    client_id: Any
+    rejected: Mapping[bytes, Expected]
+    result: ClientResult
+    is_touched: bool | None
+    later: dict[Element, Element] = field(default_factory=dict)
+    """The allowed sessions that the application added, by `sessionId`."""
 
-        self._facts: dict[int, SessionFacts] = {}
-        self._result = result
+    facts: dict[int, SessionFacts] = field(default_factory=dict)
 
     def compare(self, *, allow_later: bool) -> Comparison:
         pairs, missing, surplus = self._pair()
         pairs |= self._pair_by_session_id(missing, surplus)
         for index, other in sorted(pairs.items()):
-            self._compare_content(self._expected[index], other)
+            self._compare_content(self.expected[index], other)
         for index in missing:
-            self._report_missing(self._expected[index])
-        known = {one.identity for one in self._expected}
+            self._report_missing(self.expected[index])
+        known = {one.identity for one in self.expected}
         for other in surplus:
-            self._take_surplus(self._found[other], known, allow_later=allow_later)
-        self._result.later += len(self._later)
-        if self._is_touched is None or not (self._result.later or self._result.changed):
+            self._take_surplus(self.found[other], known, allow_later=allow_later)
+        self.result.later += len(self.later)
+        if self.is_touched is None or not (self.result.later or self.result.changed):
             # Behind what the application has added, bookings that came late are put as they come.
             self._compare_order(pairs)
         self._check_session_ids(pairs)
         facts = [
-            self._facts[other] if other in self._facts else session_facts(session)
-            for other, session in enumerate(self._found)
+            self.facts[other] if other in self.facts else session_facts(session)
+            for other, session in enumerate(self.found)
         ]
-        return Comparison(facts, list(self._later.values()), self._result.changed)
+        return Comparison(facts, list(self.later.values()), self.result.changed)
 
     def _pair(self) -> tuple[dict[int, int], list[int], list[int]]:
         """Pair by identity; return the pairs, the expected that are left over, and the found that are."""
         by_identity: defaultdict[bytes, list[int]] = defaultdict(list)
-        for other, session in enumerate(self._found):
+        for other, session in enumerate(self.found):
             by_identity[identity_of(session)].append(other)
         pairs: dict[int, int] = {}
         missing = []
-        for index, one in enumerate(self._expected):
+        for index, one in enumerate(self.expected):
             candidates = by_identity[one.identity]
             if candidates:
-                same = (other for other in candidates if self._found[other].value == one.value)
+                same = (other for other in candidates if self.found[other].value == one.value)
                 chosen = next(same, candidates[0])
                 candidates.remove(chosen)
                 pairs[index] = chosen
@@ -181,11 +174,11 @@ class _Matching:
     def _pair_by_session_id(self, missing: list[int], surplus: list[int]) -> dict[int, int]:
         """Pair sessions whose claim alone is wrong or gone, by their `sessionId`."""
         by_session_id = {
-            element: other for other in surplus if (element := session_id_of(self._found[other])) is not None
+            element: other for other in surplus if (element := session_id_of(self.found[other])) is not None
         }
         pairs = {}
         for index in tuple(missing):
-            own = session_id_of(self._expected[index].element)
+            own = session_id_of(self.expected[index].element)
             other = None if own is None else by_session_id.pop(own, None)
             if other is not None:
                 pairs[index] = other
@@ -194,20 +187,20 @@ class _Matching:
         return pairs
 
     def _compare_content(self, one: ExpectedSession, other: int) -> None:
-        session = self._found[other]
+        session = self.found[other]
         if one.is_equal(session):
-            self._facts[other] = one.facts
-            self._result.migrated += one.booking is not None
+            self.facts[other] = one.facts
+            self.result.migrated += one.booking is not None
             return
-        if self._is_touched is not None and self._was_changed(one, session):
-            self._result.migrated += one.booking is not None
-            self._result.changed += 1
+        if self.is_touched is not None and self._was_changed(one, session):
+            self.result.migrated += one.booking is not None
+            self.result.changed += 1
             return
         differing = tuple(self._content_mismatches(one, session))
         if one.booking is None:
-            self._result.mismatches += differing
+            self.result.mismatches += differing
         else:
-            self._result.unresolved.append(unresolved_booking(one.booking, differing))
+            self.result.unresolved.append(unresolved_booking(one.booking, differing))
 
     def _was_changed(self, one: ExpectedSession, session: Element) -> bool:
         """Return whether a session is the expected one by both of its ids, and the application has changed it since."""
@@ -216,7 +209,7 @@ class _Matching:
         expected, found = document_fields(one.value), document_fields(session.value)
         if any(expected.get(name) != found.get(name) for name in (b"sessionId", CLAIM.encode())):
             return False
-        if self._is_touched:
+        if self.is_touched:
             return True
         before, now = one.facts.updated, session_facts(session).updated
         return before is not None and now is not None and now > before
@@ -225,23 +218,23 @@ class _Matching:
         booking_id = one.booking.document.booking_id if one.booking else session_name(one.element)
         if session.kind != DOCUMENT or one.kind != DOCUMENT:
             yield Mismatch(
-                Kind.CONTENT, self._client_id, booking_id, "sessions", one.element, session, "no session"
+                Kind.CONTENT, self.client_id, booking_id, "sessions", one.element, session, "no session"
             )
             return
         for each in differences(one.value, session.value):
             is_moved = each.expected == each.found
             detail = "the fields are in another order, or one occurs twice" if is_moved else ""
             yield Mismatch(
-                Kind.CONTENT, self._client_id, booking_id, each.field, each.expected, each.found, detail
+                Kind.CONTENT, self.client_id, booking_id, each.field, each.expected, each.found, detail
             )
 
     def _report_missing(self, one: ExpectedSession) -> None:
         if one.booking is not None:
-            self._result.unresolved.append(unresolved_booking(one.booking))
+            self.result.unresolved.append(unresolved_booking(one.booking))
             return
         name, detail = session_name(one.element), "a session that was there before the migration is gone"
-        self._result.mismatches.append(
-            Mismatch(Kind.MISSING, self._client_id, name, "sessions", expected=one.element, detail=detail)
+        self.result.mismatches.append(
+            Mismatch(Kind.MISSING, self.client_id, name, "sessions", expected=one.element, detail=detail)
         )
 
     def _take_surplus(self, session: Element, known: set[bytes], *, allow_later: bool) -> None:
@@ -250,58 +243,58 @@ class _Matching:
         if identity in known:
             which = CLAIM if claim is not None else "sessionId"
             self._report(Kind.DUPLICATE, name, which, session, "the session is there more than once")
-        elif identity in self._rejected:
-            reason, at_fault = self._rejected[identity].broken[0]
+        elif identity in self.rejected:
+            reason, at_fault = self.rejected[identity].broken[0]
             self._report(Kind.EXTRA, name, at_fault, session, f"the booking had to be rejected: {reason}")
         elif claim is not None:
-            self._result.mismatches.append(stale_mismatch(session, self._client_id))
+            self.result.mismatches.append(stale_mismatch(session, self.client_id))
         elif allow_later:
             self._take_later(session, name)
         else:
-            self._result.mismatches.append(unclaimed_mismatch(session, self._client_id))
+            self.result.mismatches.append(unclaimed_mismatch(session, self.client_id))
 
     def _take_later(self, session: Element, name: Any) -> None:
         """Allow a session that the application added if it has a `sessionId` of its own."""
         own = session_id_of(session)
         if own is None:
             self._report(Kind.EXTRA, name, "sessionId", session, "no session: it has no sessionId")
-        elif own in self._later:
+        elif own in self.later:
             self._report(Kind.DUPLICATE, name, "sessionId", session, _SHARED_ID)
         else:
-            self._later[own] = session
+            self.later[own] = session
 
     def _report(self, kind: Kind, booking_id: Any, at: str | None, session: Element, detail: str) -> None:
         found = None if at is None else session_fields(session).get(at.encode())
-        self._result.mismatches.append(
-            Mismatch(kind, self._client_id, booking_id, at, found=found, detail=detail)
+        self.result.mismatches.append(
+            Mismatch(kind, self.client_id, booking_id, at, found=found, detail=detail)
         )
 
     def _compare_order(self, pairs: Mapping[int, int]) -> None:
         standing = [index for index, _other in sorted(pairs.items(), key=lambda pair: pair[1])]
         for wanted, there in zip(sorted(pairs), standing, strict=True):
             if wanted != there:
-                one, other = self._expected[wanted].element, self._expected[there].element
+                one, other = self.expected[wanted].element, self.expected[there].element
                 detail = "another session stands where this one belongs"
                 pair = (_named_by(one), _named_by(other))
-                self._result.mismatches.append(
-                    Mismatch(Kind.ORDER, self._client_id, session_name(one), "sessions", *pair, detail)
+                self.result.mismatches.append(
+                    Mismatch(Kind.ORDER, self.client_id, session_name(one), "sessions", *pair, detail)
                 )
                 return
 
     def _check_session_ids(self, pairs: Mapping[int, int]) -> None:
         """Report different sessions with one `sessionId`, unless they were so before the migration."""
         untouched = {
-            other for index, other in pairs.items() if self._expected[index].value == self._found[other].value
+            other for index, other in pairs.items() if self.expected[index].value == self.found[other].value
         }
         seen: dict[Element, int] = {}
-        for other, session in enumerate(self._found):
+        for other, session in enumerate(self.found):
             own = session_id_of(session)
             if own is None:
                 continue
             first = seen.setdefault(own, other)
             if first == other or {first, other} <= untouched:
                 continue
-            if identity_of(self._found[first]) != identity_of(session):
+            if identity_of(self.found[first]) != identity_of(session):
                 self._report(Kind.DUPLICATE, session_name(session), "sessionId", session, _SHARED_ID)
 
 

@@ -16,20 +16,19 @@ FEW = 5
 """More ranges than these are not asked for at a time."""
 
 
-class Answers(CommandListener):
-    """Notes how many documents each answer brings."""
+class Questions(CommandListener):
+    """Notes how many documents each question asks for."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
     def started(self, event: CommandStartedEvent) -> None:
-        """Nothing to note."""
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
         """Note one."""
         if event.command_name in ("find", "getMore"):
-            cursor = event.reply["cursor"]
-            self.sizes.append(len(cursor.get("firstBatch", cursor.get("nextBatch", ()))))
+            self.sizes.append(event.command["batchSize"])
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing to note."""
 
     def failed(self, event: CommandFailedEvent) -> None:
         """Nothing to note."""
@@ -37,8 +36,8 @@ class Answers(CommandListener):
 
 def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, Any]]) -> None:
     """However many ranges a run has, a few are in memory at a time, and all of them come in their order."""
-    answers = Answers()
-    with server.client(event_listeners=[answers]) as client:
+    questions = Questions()
+    with server.client(event_listeners=[questions]) as client:
         journal = MongoJournal(
             *(open_collection(client, database.name, name) for name in (RUNS, RANGES, BEFORE))
         )
@@ -46,8 +45,9 @@ def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, 
         for identity in identities:
             note = DocumentNote(identity, bytes(32), None)
             journal.note("run", 1, RangeNote(NoteKind.DOCUMENTS, identity, identity, [note]))
-        answers.sizes.clear()
+        questions.sizes.clear()
         found = [note.identity for noted in journal.ranges("run", NoteKind.DOCUMENTS) for note in noted.notes]
 
     assert identities == found
-    assert (40, True) == (sum(answers.sizes), max(answers.sizes) <= FEW)
+    assert len(questions.sizes) >= 40 / FEW
+    assert max(questions.sizes) <= FEW

@@ -159,7 +159,7 @@ def test_a_dry_run_sees_the_same(platform: Db, command: Run, monkeypatch: pytest
         ]
     )
     reports = [seen(command(*DRY_RUN, "--workers", workers)) for workers in ("1", "2")]
-    monkeypatch.setattr(usual_client, "_TOO_MUCH", -1)
+    monkeypatch.setattr(usual_client, "MOST_BYTES", -1)
     thorough = seen(command(*DRY_RUN, "--workers", "1"))
 
     assert thorough == reports[0] == reports[1]

@@ -22,7 +22,7 @@ from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.stores.chunks import Chunk, pack, whole_clients
-from booking_migrate.stores.files.extended_json import is_pretty_printed, read_array, read_lines
+from booking_migrate.stores.files.json_files import is_pretty_printed, read_array, read_lines
 from booking_migrate.stores.files.opening import (
     LARGEST_DOCUMENT,
     FileDocument,

@@ -80,7 +80,7 @@ class JsonObject(list[tuple[str, Any]]):
     """A JSON object as it stands: names and values in order, an array being a list. See `type_wrappers.Values`."""
 
 
-def named(pairs: JsonObject) -> dict[str, Any]:
+def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object as a dict. JSON readers silently keep one of two equal names, which would lose a value.
 
     Raises:
@@ -144,16 +144,14 @@ class Values:
         Raises:
             NotADocument: a wrapper is malformed or may not occur, or a name occurs twice in an object.
         """
-        return self.document(self._root)
+        return self.read_fields(named(self._root))
 
-    def document(self, pairs: JsonObject) -> dict[str, Any]:
-        """Read a JSON object that is not a wrapper."""
-        return self._read_fields(named(pairs))
-
-    def _read_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def read_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Read the fields of a JSON object that is not a wrapper, in place."""
         for name, value in fields.items():
             kind = type(value)
             if kind is JsonObject or kind is list:
+                # Without a call in between: the depth of documents is limited by that of calls.
                 try:
                     fields[name] = self._value(value)
                 except NotADocument as problem:
@@ -167,7 +165,7 @@ class Values:
             fields = named(value)
             name = _wrapper_name(fields)
             if name is None or (name == "$regex" and self._is_version_2()):
-                return self._read_fields(fields)
+                return self.read_fields(fields)
             return self._unwrap(name, fields)
         if kind is list:
             return [self._element(number, part) for number, part in enumerate(value)]
@@ -227,24 +225,12 @@ def _text(name: str, fields: Mapping[str, Any], pattern: re.Pattern[str], expect
     return text
 
 
-def _read_oid(fields: Mapping[str, Any], _values: Values) -> ObjectId:
-    return ObjectId(_text("$oid", fields, HEX_ID, "a string of 24 hex digits"))
-
-
 def _whole(name: str, fields: Mapping[str, Any], bits: int) -> int:
     expected = f"a whole number of {bits} bits as a string"
     number = int(_text(name, fields, _WHOLE, expected))
     if not -(1 << (bits - 1)) <= number < 1 << (bits - 1):
         _malformed(name, f"it must hold {expected}")
     return number
-
-
-def _read_int(fields: Mapping[str, Any], _values: Values) -> int:
-    return _whole("$numberInt", fields, 32)
-
-
-def _read_long(fields: Mapping[str, Any], _values: Values) -> Int64:
-    return Int64(_whole("$numberLong", fields, 64))
 
 
 def _read_double(fields: Mapping[str, Any], _values: Values) -> float:
@@ -319,10 +305,6 @@ def _read_binary(fields: Mapping[str, Any], _values: Values) -> bytes | Binary:
     return Binary(content, number) if number else content
 
 
-def _read_uuid(fields: Mapping[str, Any], _values: Values) -> Binary:
-    return Binary(UUID(_text("$uuid", fields, _UUID, "a UUID as a string of hex digits")).bytes, 4)
-
-
 def _read_code(fields: Mapping[str, Any], values: Values) -> Code:
     if "$scope" in fields:
         code, scope = _only("$code", fields, "$scope"), fields["$scope"]
@@ -335,7 +317,7 @@ def _read_code(fields: Mapping[str, Any], values: Values) -> Code:
     if scope is None:
         return Code(code)
     try:
-        return Code(code, values.document(scope))
+        return Code(code, values.read_fields(named(scope)))
     except NotADocument as problem:
         problem.within("$scope")
         raise
@@ -346,10 +328,6 @@ def _read_timestamp(fields: Mapping[str, Any], _values: Values) -> Timestamp:
     if not all(type(part) is int and 0 <= part < 1 << 32 for part in (time, increment)):
         _malformed("$timestamp", "t and i must be whole numbers from 0 on, of 32 bits")
     return Timestamp(time, increment)
-
-
-def _read_regular_expression(fields: Mapping[str, Any], _values: Values) -> Regex[str]:
-    return _read_regex("$regularExpression", *_parts("$regularExpression", fields, "pattern", "options"))
 
 
 def _read_regex(name: str, pattern: Any, options: Any) -> Regex[str]:
@@ -394,17 +372,21 @@ def _is_object_id(pairs: JsonObject) -> bool:
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Values], Any]] = {
-    "$oid": _read_oid,
-    "$numberInt": _read_int,
-    "$numberLong": _read_long,
+    "$oid": lambda fields, _: ObjectId(_text("$oid", fields, HEX_ID, "a string of 24 hex digits")),
+    "$numberInt": lambda fields, _: _whole("$numberInt", fields, 32),
+    "$numberLong": lambda fields, _: Int64(_whole("$numberLong", fields, 64)),
     "$numberDouble": _read_double,
     "$numberDecimal": _read_decimal,
     "$date": _read_date,
     "$binary": _read_binary,
-    "$uuid": _read_uuid,
+    "$uuid": lambda fields, _: Binary(
+        UUID(_text("$uuid", fields, _UUID, "a UUID as a string of hex digits")).bytes, 4
+    ),
     "$code": _read_code,
     "$timestamp": _read_timestamp,
-    "$regularExpression": _read_regular_expression,
+    "$regularExpression": lambda fields, _: _read_regex(
+        "$regularExpression", *_parts("$regularExpression", fields, "pattern", "options")
+    ),
     "$minKey": _key("$minKey", MinKey),
     "$maxKey": _key("$maxKey", MaxKey),
     "$symbol": _deprecated("$symbol", lambda value: type(value) is str, "a string"),

@@ -7,8 +7,8 @@ import atexit
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from booking_migrate.errors import (
     NotThePrimary,
     SrvModuleMissing,
 )
-from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.retry import majority_written, with_retry
+from booking_migrate.stores.mongo.failures import read
+from booking_migrate.stores.mongo.retry import majority_written
 
 DriverCollection = Collection[Document]
 
@@ -79,7 +79,7 @@ def make_client(uri: str) -> MongoClient[Document]:
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
     try:
         with warnings.catch_warnings():
-            # What the driver would say to standard error, `connection_string.parse` has said already.
+            # What the driver would say to standard error, `parse` has said already.
             warnings.simplefilter("ignore")
             return MongoClient(uri, connect=False, **options)
     except (OSError, ConfigurationError) as error:
@@ -107,7 +107,7 @@ def check_uri(uri: str) -> None:
         BadConfiguration: the connection string cannot be used.
         AuthenticationModuleMissing: it needs a module that is not installed.
     """
-    for complaint in parse(uri).warnings:
+    for complaint in parse(uri)[1]:
         warnings.warn(complaint, stacklevel=2)
 
 
@@ -118,7 +118,7 @@ def find_database_name(uri: str, place: str) -> str:
         MissingUri: the path is empty.
         BadConfiguration: the connection string cannot be used.
     """
-    database = parse(uri).database
+    database, _ = parse(uri)
     if not database:
         raise MissingUri(place, has_server=True)
     return database
@@ -155,8 +155,7 @@ def check_member(client: MongoClient[Document]) -> None:
     if client.topology_description.topology_type_name != "Single":
         return
     admin = client.get_database("admin")
-    with reading(admin.get_collection("system.version")):
-        asked = with_retry(lambda: admin.command("hello"), waits=False)
+    asked = read(admin.get_collection("system.version"), lambda: admin.command("hello"), waits=False)
     if "setName" not in asked or asked["isWritablePrimary"]:
         return
     if asked.get("arbiterOnly"):
@@ -172,8 +171,7 @@ def contact(collection: DriverCollection) -> None:
     Raises:
         ConnectionProblem: no server answers, or it does not accept the user.
     """
-    with reading(collection):
-        with_retry(lambda: collection.database.command("ping"), waits=False)
+    read(collection, lambda: collection.database.command("ping"), waits=False)
 
 
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
@@ -186,29 +184,16 @@ def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    with reading(collection):
-        listed = with_retry(
-            lambda: list(
-                collection.database.list_collections(
-                    filter={"name": collection.name}, authorizedCollections=True
-                )
-            ),
-            waits=waits,
-        )
-        return next(iter(listed), None)
+    named = {"name": collection.name}
+    find = partial(collection.database.list_collections, filter=named, authorizedCollections=True)
+    return next(iter(read(collection, lambda: list(find()), waits=waits)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionString:
-    """A connection string that can be used."""
-
-    database: str | None
-    warnings: tuple[str, ...]
-    """What the driver will ignore, one sentence each."""
-
-
-def parse(uri: str) -> ConnectionString:
+def parse(uri: str) -> tuple[str | None, list[str]]:
     """Take a connection string apart and check each of its options.
+
+    Returns:
+        The database, and what the driver will ignore, one sentence each.
 
     Raises:
         BadConfiguration: it cannot be parsed, or an option has an impossible value.
@@ -232,7 +217,7 @@ def parse(uri: str) -> ConnectionString:
     _check_modules(options)
     if uri.startswith(_SRV) and find_spec("dns") is None:
         raise SrvModuleMissing
-    return ConnectionString(database, tuple(complaints))
+    return database, complaints
 
 
 def tls_problem(uri: str, error: Exception) -> BadConfiguration:

@@ -1,14 +1,14 @@
 """What is looked at of a database and its collections, with commands that only read (MongoDB manual, reference/command)."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import Document, value_in
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.chunks import split
 from booking_migrate.stores.destination import (
     CollectionFacts,
     Disk,
@@ -19,9 +19,9 @@ from booking_migrate.stores.destination import (
     Topology,
 )
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
-from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
+from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 
 _OPLOG = "oplog.rs"
@@ -100,9 +100,7 @@ class MongoInspector:
     def sample(self, name: str, size: int) -> Iterator[bytes]:
         """Yield so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
         with reading(self._database[name]):
-            for batch in self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]):
-                # The driver's annotation says document; what comes is the bytes of a whole batch.
-                yield from split(cast("bytes", batch)).documents()
+            yield from documents_in(self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]))
 
     def ends(self, name: str, count: int) -> Sequence[bytes]:
         """Return the first and the last so many documents of a collection in the order of `_id`, each once."""
@@ -220,8 +218,7 @@ class MongoDestination:
         listed = describe(self._collection, waits=False)
         if listed is None or listed["type"] != "collection":
             return None
-        with reading(self._collection):
-            indexes = with_retry(lambda: list(self._collection.list_indexes()))
+        indexes = read(self._collection, lambda: list(self._collection.list_indexes()))
         self._facts = PlaceFacts(listed.get("options", {}), indexes)
         return self._facts
 
@@ -235,7 +232,7 @@ class MongoDestination:
         collation = options.get("collation", {"locale": "simple"})
         matching: set[bytes] = set()
         with reading(self._collection):
-            for group in _groups(documents):
+            for group in by_size(documents, len, _COMMAND_BYTES):
                 found = self._matching_ids(condition, group, collation)
                 if found is None:
                     return None
@@ -244,10 +241,10 @@ class MongoDestination:
 
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
         """Return its documents that have one of these values in a field, with `_id` and the field at least."""
-        with reading(self._collection):
-            return with_retry(
-                lambda: list(find_raw(self._collection, any_of(field, values), fields={"_id": 1, field: 1}))
-            )
+        fields = {"_id": 1, field: 1}
+        return read(
+            self._collection, lambda: list(find_raw(self._collection, any_of(field, values), fields=fields))
+        )
 
     def _matching_ids(
         self, condition: Mapping[str, Any], documents: Sequence[bytes], collation: Mapping[str, Any]
@@ -291,31 +288,15 @@ def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
     # This may be the first contact: where no server answers, waiting for one does not help.
     if describe(collection, waits=False) is None:
         return ()
-    with reading(collection):
-        for direction in (1, -1):
-            for attempt in attempts():
-                with attempt:
-                    cursor = collection.find_raw_batches({}, sort=[("_id", direction)], limit=count)
-                    # The driver's annotation says document; what comes is the bytes of a whole batch.
-                    raws = [
-                        raw for batch in cast("Iterable[bytes]", cursor) for raw in split(batch).documents()
-                    ]
-            found.update((_key(raw), raw) for raw in raws)
+    for direction in (1, -1):
+        ends = partial(collection.find_raw_batches, {}, sort=[("_id", direction)], limit=count)
+        found.update((_key(raw), raw) for raw in read(collection, partial(_listed, ends)))
     return list(found.values())
+
+
+def _listed(find: Callable[[], Any]) -> list[bytes]:
+    return list(documents_in(find()))
 
 
 def _key(raw: bytes) -> bytes:
     return sort_key(value_in(raw, b"_id"))
-
-
-def _groups(documents: Sequence[bytes]) -> Iterator[list[bytes]]:
-    group: list[bytes] = []
-    size = 0
-    for raw in documents:
-        if group and size + len(raw) > _COMMAND_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(raw)
-        size += len(raw)
-    if group:
-        yield group

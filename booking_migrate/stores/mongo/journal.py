@@ -1,37 +1,51 @@
-"""The journal in collections of the target's database.
+"""The journal and the locks in collections of the target's database.
 
 ``booking_migrate_runs`` has one document a run, ``booking_migrate_ranges`` one for each range of clients, and
-``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own.
+``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own. ``booking_migrate_locks`` has
+one document a target, judged by the server's clock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
+from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+from pymongo.write_concern import WriteConcern
 from typing_extensions import override
 
-from booking_migrate.errors import JournalTooNew, NoRun
+from booking_migrate.bson.document import read_fields
+from booking_migrate.errors import JournalTooNew, NoRun, TargetBusy
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
     DocumentNote,
+    HeldLockView,
+    Holder,
+    Lease,
+    LockStore,
     NoteKind,
     RangeNote,
     RunJournal,
     RunRecord,
     RunState,
+    is_dead,
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.replica_set import build_index
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.replica_set import await_majority, build_index
+from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
+from booking_migrate.stores.mongo.scan import scan_by_id
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
 BEFORE = "booking_migrate_before"
+LOCKS = "booking_migrate_locks"
 
 _PART = 12 * 1024 * 1024
 """How much of an image one document holds, in bytes; it has to fit beside its names."""
@@ -45,7 +59,7 @@ _NOTES = 20_000
 _KEY = 256
 """How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
 
-
+_EXPIRED = {"$lt": ["$until", "$$NOW"]}
 _NUMBERS = count()
 """Numbers of the notes of this process: a run may note through several journals, and through several threads at a time."""
 
@@ -70,9 +84,8 @@ class MongoJournal(RunJournal):
 
     @override
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
-        with reading(self._runs):
-            condition = {} if target is None else {"target": target}
-            found = with_retry(lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
+        condition = {} if target is None else {"target": target}
+        found = read(self._runs, lambda: list(self._runs.find(condition).sort("started_at", -1)), waits=False)
         newest = max((run["version"] for run in found), default=0)
         if newest > JOURNAL_VERSION:
             raise JournalTooNew(RUNS, newest, JOURNAL_VERSION)
@@ -80,20 +93,16 @@ class MongoJournal(RunJournal):
 
     @override
     def now(self) -> datetime:
-        with reading(self._runs):
-            hello = with_retry(lambda: self._runs.database.command("hello", codec_options=TIMES))
+        hello = read(self._runs, lambda: self._runs.database.command("hello", codec_options=TIMES))
         time: datetime = hello["localTime"]
         return time
 
     @override
     def create(self, run: RunRecord) -> RunRecord:
         # The index for `between` is made here, since readers may not make one.
-        self._ensure_index()
+        write(self._ranges, lambda: build_index(self._ranges, [("run", 1), ("last", 1)]))
         fields = {"_id": run.run_id, **run.model_dump(mode="python", exclude={"run_id"})}
-        with writing(self._runs):
-            for attempt in attempts():
-                with attempt:
-                    self._runs.replace_one({"_id": run.run_id}, fields, upsert=True)
+        self._put(self._runs, fields)
         times = dict.fromkeys(("started_at", "worked_from", "heartbeat_at"), "$$NOW")
         return self._update(run.run_id, times)
 
@@ -109,14 +118,11 @@ class MongoJournal(RunJournal):
         self._update(run_id, {name: {"$literal": value} for name, value in changes.items()})
 
     def _update(self, run_id: str, fields: Mapping[str, Any]) -> RunRecord:
-        with writing(self._runs):
-            for attempt in attempts():
-                with attempt:
-                    saved = self._runs.find_one_and_update(
-                        {"_id": run_id},
-                        [{"$set": dict(fields)}],
-                        return_document=ReturnDocument.AFTER,
-                    )
+        changes, after = [{"$set": dict(fields)}], ReturnDocument.AFTER
+        saved = write(
+            self._runs,
+            lambda: self._runs.find_one_and_update({"_id": run_id}, changes, return_document=after),
+        )
         if saved is None:
             raise NoRun(f"run {run_id} in {RUNS}")
         return _record(saved)
@@ -124,10 +130,7 @@ class MongoJournal(RunJournal):
     @override
     def remove(self, run_id: str) -> None:
         self.forget(run_id)
-        with writing(self._runs):
-            for attempt in attempts():
-                with attempt:
-                    self._runs.delete_one({"_id": run_id})
+        write(self._runs, lambda: self._runs.delete_one({"_id": run_id}))
 
     @override
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
@@ -164,11 +167,8 @@ class MongoJournal(RunJournal):
         self._ranges.insert_one(dict(written.fields), session=session)
 
     def _put(self, collection: DriverCollection, fields: Mapping[str, Any]) -> None:
-        with writing(collection):
-            for attempt in attempts():
-                with attempt:
-                    # Sent again, it finds itself there, or is written: its name is given once.
-                    collection.replace_one({"_id": fields["_id"]}, fields, upsert=True)
+        # Sent again, it finds itself there, or is written: its name is given once.
+        write(collection, lambda: collection.replace_one({"_id": fields["_id"]}, fields, upsert=True))
 
     @override
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
@@ -189,14 +189,8 @@ class MongoJournal(RunJournal):
         }
         return list(self._find(condition))
 
-    def _ensure_index(self) -> None:
-        with writing(self._ranges):
-            for attempt in attempts():
-                with attempt:
-                    build_index(self._ranges, [("run", 1), ("last", 1)])
-
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
-        for noted in self._scan(condition):
+        for noted in self._in_order(condition):
             has_images = any(document["image"] for document in noted["documents"])
             images = self._images_of(noted["_id"]) if has_images else {}
             yield RangeNote(
@@ -212,34 +206,17 @@ class MongoJournal(RunJournal):
                 noted["_id"],
             )
 
-    def _scan(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Yield ranges in the order of their names; a cursor that is lost is opened again behind the last of them."""
-        rest = condition
-        found = self._open(rest)
-        while True:
-            with reading(self._ranges):
-                for attempt in attempts():
-                    with attempt:
-                        if attempt.num > 1:
-                            found = self._open(rest)
-                        noted = next(found, None)
-            if noted is None:
-                return
-            rest = {"$and": [condition, {"_id": {"$gt": noted["_id"]}}]}
-            yield noted
-
-    def _open(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        # Few at a time: a range has thousands of notes, and the driver decodes all that it is sent.
-        return self._ranges.find(condition).sort("_id", 1).allow_disk_use(True).batch_size(_RANGES_AT_ONCE)
+    def _in_order(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        # Few at a time: a range has thousands of notes.
+        with reading(self._ranges):
+            yield from map(read_fields, scan_by_id(self._ranges, condition, at_once=_RANGES_AT_ONCE))
 
     def _images_of(self, name: str) -> Mapping[int, bytes]:
         """Return a range's documents as they were, by their positions among its notes."""
         images: dict[int, bytes] = {}
         # "0" follows "/": all parts of this range, in their order by the index on `_id`.
-        with reading(self._before):
-            condition = {"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}}
-            parts = with_retry(lambda: list(self._before.find(condition).sort("_id", 1)))
-        for part in parts:
+        condition = {"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}}
+        for part in read(self._before, lambda: list(self._before.find(condition).sort("_id", 1))):
             position = int(part["_id"].rsplit("/", 2)[1])
             images[position] = images.get(position, b"") + part["bytes"]
         return images
@@ -247,10 +224,7 @@ class MongoJournal(RunJournal):
     @override
     def forget(self, run_id: str) -> None:
         for collection in (self._ranges, self._before):
-            with writing(collection):
-                for attempt in attempts():
-                    with attempt:
-                        collection.delete_many({"run": run_id})
+            write(collection, partial(collection.delete_many, {"run": run_id}))
 
 
 def _images(run_id: str, name: str, notes: Sequence[DocumentNote]) -> list[Mapping[str, Any]]:
@@ -278,3 +252,89 @@ def _described(note: DocumentNote) -> Mapping[str, Any]:
 def _record(run: Mapping[str, Any]) -> RunRecord:
     fields = {name: value for name, value in run.items() if name in RunRecord.model_fields}
     return RunRecord.model_validate({**fields, "run_id": run["_id"], "state": RunState(run["state"])})
+
+
+class MongoLocks(LockStore):
+    """See `LockStore` for the promises."""
+
+    def __init__(self, collection: DriverCollection) -> None:
+        self._collection = collection
+
+    @override
+    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
+        # A holder on this machine that has died need not be waited for.
+        read(self._collection, lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
+        await_majority(self._collection)
+        with writing(self._collection):
+            self._ensure(name)
+            taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
+            if taken is None:
+                there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
+                if there.get("birth") and is_dead(there["pid"], there["birth"]):
+                    # The token makes sure that no other process has taken it over in between.
+                    taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
+                if taken is None:
+                    known = str(_holder(there)) if "run_id" in there else "a process that has just started"
+                    raise TargetBusy(name, known)
+        return Lease(name, int(taken["token"]))
+
+    @override
+    def renew(self, lease: Lease, seconds: float) -> bool:
+        # Not waiting for a majority saves a round trip a batch. A primary that has been deposed may accept
+        # it, but then the batch that follows it is not acknowledged by a majority either and is rolled back
+        # by the servers.
+        quick = self._collection.with_options(write_concern=WriteConcern(w=1))
+        held, longer = {"_id": lease.name, "token": lease.token}, [{"$set": _until(seconds)}]
+        return write(self._collection, lambda: quick.update_one(held, longer)).matched_count == 1
+
+    @override
+    def look(self, name: str) -> HeldLockView | None:
+        timed = self._collection.with_options(codec_options=TIMES)
+        stages: list[Mapping[str, Any]] = [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]
+        found = read(self._collection, lambda: list(timed.aggregate(stages)))
+        if not found or "run_id" not in found[0]:
+            return None
+        there = found[0]
+        is_gone = there["expired"] or (bool(there["birth"]) and is_dead(there["pid"], there["birth"]))
+        return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
+
+    @override
+    def release(self, lease: Lease, *, waits: bool = True) -> None:
+        # The document stays: its token must not be used again.
+        quick = self._collection.with_options(write_concern=WriteConcern(w=1))
+        held, free = {"_id": lease.name, "token": lease.token}, {"until": "$at", "pid": 0, "birth": ""}
+        used = self._collection if waits else quick
+        write(self._collection, lambda: used.update_one(held, [{"$set": free}]))
+
+    def _ensure(self, name: str) -> None:
+        # A query with $expr cannot insert, so the document comes first, expired since the beginning of time.
+        free = {"token": Int64(0), "until": {"$toDate": Int64(0)}}
+        kept = {key: {"$ifNull": [f"${key}", value]} for key, value in free.items()}
+        # Another process may just have done the same.
+        with suppress(DuplicateKeyError):
+            with_retry(lambda: self._collection.update_one({"_id": name}, [{"$set": kept}], upsert=True))
+
+    def _take(self, condition: Mapping[str, Any], holder: Holder, seconds: float) -> Mapping[str, Any] | None:
+        fields = {key: {"$literal": value} for key, value in holder._asdict().items()}
+        for attempt in attempts():
+            with attempt:
+                if attempt.num > 1:
+                    settled(self._collection)
+                    # The attempt before may have succeeded without our hearing of it.
+                    ours = self._collection.find_one({"_id": condition["_id"], **holder._asdict()})
+                    if ours is not None:
+                        return ours
+                taken: Mapping[str, Any] | None = self._collection.find_one_and_update(
+                    condition,
+                    [{"$set": {**fields, **_until(seconds), "token": {"$add": ["$token", Int64(1)]}}}],
+                    return_document=ReturnDocument.AFTER,
+                )
+        return taken
+
+
+def _until(seconds: float) -> Mapping[str, Any]:
+    return {"at": "$$NOW", "until": {"$add": ["$$NOW", round(seconds * 1000)]}}
+
+
+def _holder(there: Mapping[str, Any]) -> Holder:
+    return Holder(*[there[name] for name in Holder._fields])

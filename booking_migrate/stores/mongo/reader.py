@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from bson.max_key import MaxKey
@@ -14,9 +14,8 @@ from booking_migrate.bson.document import Document, value_in
 from booking_migrate.errors import NotPermitted, PlaceNotFound
 from booking_migrate.stores.chunks import Chunk, ClientRange, DocumentBlock, split, whole_clients
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
-from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, stores_any
-from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
 from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
@@ -96,8 +95,7 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     @override
     def check(self) -> None:
-        with reading(self._collection):
-            with_retry(lambda: stores_any(self._collection), waits=False)
+        read(self._collection, lambda: stores_any(self._collection), waits=False)
         self._check_exists()
 
     def estimate_count(self) -> int | None:
@@ -107,8 +105,7 @@ class MongoReader(ComparedReader, HoldsPeople):
             PlaceNotFound, UnusablePlace, NotPermitted, ConnectionProblem: it cannot be read.
         """
         self._check_exists()
-        with reading(self._collection):
-            return with_retry(self._collection.estimated_document_count)
+        return read(self._collection, self._collection.estimated_document_count)
 
     @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
@@ -251,13 +248,11 @@ class ClientRanges:
         """Return the client so many entries behind the first of another client, or behind all of that client's."""
         above = "$gt" if is_after else "$gte"
         condition = {"clientId": {above: first, "$lt": LAST}}
-        with reading(self._source):
-            for attempt in attempts():
-                with attempt:
-                    cursor = self._source.find(
-                        condition, {"clientId": 1, "_id": 0}, hint=self.index(), collation=SIMPLE
-                    )
-                    found = list(cursor.sort("clientId", 1).skip(skip).limit(1))
+        options: dict[str, Any] = {"hint": self.index(), "collation": SIMPLE, "skip": skip, "limit": 1}
+        find = partial(
+            self._source.find, condition, {"clientId": 1, "_id": 0}, sort=[("clientId", 1)], **options
+        )
+        found = read(self._source, lambda: list(find()))
         return found[0]["clientId"] if found else LAST
 
     def scan_below(self) -> Iterator[DocumentBlock]:
@@ -288,18 +283,15 @@ class ClientRanges:
     def index(self) -> str:
         """Return the name of an index along which all documents stand in client order, or nothing."""
         if self._found_index is None:
-            with reading(self._source):
-                indexes = with_retry(lambda: list(self._source.list_indexes()))
+            indexes = read(self._source, lambda: list(self._source.list_indexes()))
             self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
         return self._found_index
 
     def _holds_arrays(self) -> bool:
         """Return whether the index has ever held an array, so that a document may stand at several places of it."""
-        with reading(self._source):
-            asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
-            explained = with_retry(
-                lambda: self._source.database.command("explain", asked, verbosity="queryPlanner")
-            )
+        asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
+        database = self._source.database
+        explained = read(self._source, lambda: database.command("explain", asked, verbosity="queryPlanner"))
         marks = list(_values(explained, "isMultiKey"))
         return not marks or any(marks)
 

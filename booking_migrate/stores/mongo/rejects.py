@@ -1,19 +1,21 @@
 """Rejected bookings in the collection `booking_migrate_rejected`, which all runs of a database share."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 from typing_extensions import override
 
-from booking_migrate.bson.document import MAXIMUM_SIZE, read_fields
+from booking_migrate.bson.document import MAXIMUM_SIZE
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import RecordTooLarge, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import bulk_text, reading, writing
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document
+from booking_migrate.stores.mongo.failures import bulk_text, reading, write, writing
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper
@@ -85,7 +87,8 @@ class CollectionRejects(RejectsKeeper):
                     self._write_missing(pending)
 
     def _write_missing(self, records: Sequence[Record]) -> None:
-        there = self._existing([record.record_id for record in records])
+        ids = [record.record_id for record in records]
+        there = {id_of(raw): raw for raw in find_documents(self._collection, any_of("_id", ids))}
         self._write(
             [
                 ReplaceOne({"_id": record.record_id}, as_driver_document(record.raw))
@@ -99,14 +102,9 @@ class CollectionRejects(RejectsKeeper):
     @override
     def finish(self) -> bool:
         self.flush()
-        stale: list[str] = []
-        for record_id in self._ids_of_this_target():
-            if record_id not in self._ledger:
-                stale.append(record_id)
-            if len(stale) >= _GROUP_COUNT:
-                self._remove(stale)
-                stale = []
-        self._remove(stale)
+        stale = (record_id for record_id in self._ids_of_this_target() if record_id not in self._ledger)
+        while some := list(islice(stale, _GROUP_COUNT)):
+            write(self._collection, partial(self._write, [DeleteMany({"_id": {"$in": some}})]))
         return self._changed
 
     @override
@@ -114,21 +112,10 @@ class CollectionRejects(RejectsKeeper):
         # Records that were written stay: the next run finds them.
         self._ledger.close()
 
-    def _existing(self, record_ids: list[str]) -> dict[str, bytes]:
-        found = find_documents(self._collection, any_of("_id", record_ids))
-        return {read_fields(raw)["_id"]: raw for raw in found}
-
     def _ids_of_this_target(self) -> Iterator[str]:
         with reading(self._collection):
             condition = {"source": self._source, "target": self._target}
-            for raw in scan_by_id(self._collection, condition, fields={"_id": 1}):
-                yield read_fields(raw)["_id"]
-
-    def _remove(self, record_ids: list[str]) -> None:
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    self._write([DeleteMany({"_id": {"$in": record_ids}})] if record_ids else [])
+            yield from map(id_of, scan_by_id(self._collection, condition, fields={"_id": 1}))
 
     def _write(self, operations: list[Operation]) -> None:
         if not operations:

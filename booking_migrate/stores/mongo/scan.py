@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, cast
 
-from booking_migrate.bson.document import Element, elements, value_in
+from booking_migrate.bson.document import Element, elements
 from booking_migrate.bson.order import element_key
 from booking_migrate.stores.chunks import DocumentBlock, split
+from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import SIMPLE, after, find_raw, not_before
+from booking_migrate.stores.mongo.raw import SIMPLE, after, documents_in, find_raw, id_of, not_before
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.ports import ScannedDocument
 
@@ -27,6 +28,7 @@ _AHEAD = 10
 _AHEAD_BYTES = 8 * 1024 * 1024
 """Fewer of them if they are as large as that together."""
 
+_PARTS = 1 << 20
 _NULL, _UNDEFINED, _ARRAY = 0x0A, 0x06, 0x04
 _COMPARABLE = frozenset({0x01, 0x02, 0x07, 0x10, 0x12, 0x13})
 """The BSON types of values that a query may ask to begin with: numbers, strings and ObjectIds."""
@@ -61,14 +63,14 @@ class Bookmark:
             raw = documents.document(number)
             if element_key(_client_of(raw)) != key:
                 break
-            self._ids.add(_identity_of(raw))
+            self._ids.add(identity_of(raw))
 
     def is_passed(self, raw: bytes) -> bool:
         """Return whether a document was handed out."""
         if self._key is None:
             return False
         key = element_key(_client_of(raw))
-        return key < self._key or (key == self._key and _identity_of(raw) in self._ids)
+        return key < self._key or (key == self._key and identity_of(raw) in self._ids)
 
     def is_behind(self, raw: bytes) -> bool:
         """Return whether this document, and with it all that follow, come after the client that was handed out last."""
@@ -117,17 +119,21 @@ def find_blocks(
 
 
 def scan_by_id(
-    collection: DriverCollection, condition: Mapping[str, Any], *, fields: Mapping[str, Any] | None = None
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any] | None = None,
+    at_once: int = _BATCH_SIZE,
 ) -> Iterator[bytes]:
-    """Yield what `find_documents` does in the order of `_id`, which are values of one type; memory holds one batch."""
+    """Yield what `find_documents` does in the order of `_id`, which are values of one type; memory holds ``at_once`` of them."""
     rest = condition
-    found = find_raw(collection, rest, fields=fields, by_id=True)
+    found = find_raw(collection, rest, fields=fields, by_id=True, at_once=at_once)
     while True:
         for attempt in attempts():
             with attempt:
                 if attempt.num > 1:
-                    found = find_raw(collection, rest, fields=fields, by_id=True)
-                batch = list(islice(found, _BATCH_SIZE))
+                    found = find_raw(collection, rest, fields=fields, by_id=True, at_once=at_once)
+                batch = list(islice(found, at_once))
         if not batch:
             return
         yield from batch
@@ -140,11 +146,8 @@ def repeated_ids(collection: DriverCollection) -> Iterator[Any]:
         {"$group": {"_id": "$_id", "count": {"$sum": 1}}},
         {"$match": {"count": {"$gt": 1}}},
     ]
-    with collection.aggregate_raw_batches(stages, collation=SIMPLE, allowDiskUse=True) as cursor:
-        # The driver's annotation says document; what comes is the bytes of a whole batch.
-        for batch in cast("Iterable[bytes]", cursor):
-            for raw in split(batch).documents():
-                yield value_in(raw, b"_id")
+    cursor = collection.aggregate_raw_batches(stages, collation=SIMPLE, allowDiskUse=True)
+    yield from map(id_of, documents_in(cursor))
 
 
 def _scan(
@@ -229,13 +232,6 @@ def _client_of(raw: bytes) -> Element:
     return min(elements(found.value), key=element_key, default=Element(_UNDEFINED, b"clientId", b""))
 
 
-def _identity_of(raw: bytes) -> bytes:
-    return next(each.raw for each in elements(raw) if each.name == b"_id")
-
-
-_PARTS = 1 << 20
-
-
 def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDocument]:
     """Yield the documents of a share of the clients, in client order.
 
@@ -254,8 +250,4 @@ def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDo
     ]
     with reading(collection):
         cursor = collection.aggregate_raw_batches(chosen, collation=SIMPLE, allowDiskUse=True)
-        with cursor:
-            for batch in cursor:
-                # The driver's annotation says document; what comes is the bytes of a whole batch.
-                for raw in split(cast("bytes", batch)).documents():
-                    yield ScannedDocument(raw)
+        yield from map(ScannedDocument, documents_in(cursor))

@@ -1,7 +1,7 @@
 """A collection as a `TargetWriter`."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pymongo import ReadPreference, ReplaceOne
 from pymongo.client_session import ClientSession
@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
-from booking_migrate.bson.document import MAXIMUM_SIZE, Document, read_fields
+from booking_migrate.bson.document import MAXIMUM_SIZE, Document
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
@@ -17,13 +17,16 @@ from booking_migrate.stores.mongo.administration import create_like
 from booking_migrate.stores.mongo.client_index import ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
-from booking_migrate.stores.mongo.failures import reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import read, reading, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
+    by_size,
     delete_versions,
+    find_all,
     find_raw,
+    id_of,
     same_version,
     same_version_roughly,
     same_version_within_limits,
@@ -48,8 +51,6 @@ _OPERATION_OVERHEAD = 4096
 
 _OLD_SHAPE = {"sessions": {"$exists": False}}
 _NO_TRANSACTIONS = 20
-
-_Item = TypeVar("_Item")
 
 
 class MongoTarget(TargetWriter):
@@ -108,8 +109,7 @@ class MongoTarget(TargetWriter):
         self._rejects.prepare()
         self._refuse_other_kinds()
         self._refuse_old_shape()
-        with reading(self._collection):
-            self._was_empty = not with_retry(lambda: stores_any(self._collection))
+        self._was_empty = not read(self._collection, lambda: stores_any(self._collection))
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -139,7 +139,7 @@ class MongoTarget(TargetWriter):
             with writing(self._collection):
                 deleted = self._collection.delete_one(same_version(raw), collation=SIMPLE).deleted_count
             if not deleted:
-                raise TargetChanged(self.name, display_id(_id_of(raw)))
+                raise TargetChanged(self.name, display_id(id_of(raw)))
 
     @override
     def write(
@@ -156,16 +156,16 @@ class MongoTarget(TargetWriter):
         kept: list[Replacement] = []
         taken_over: list[Replacement] = []
         for change in changed:
-            (kept if _id_of(change.before) == _id_of(change.after) else taken_over).append(change)
-        for changes in _groups(kept, lambda change: len(change.before) + len(change.after)):
+            (kept if id_of(change.before) == id_of(change.after) else taken_over).append(change)
+        for changes in by_size(kept, _replacement_size, _GROUP_BYTES):
             self._replace(changes)
         # An `_id` may pass from one client to another: it is free before it is taken again.
-        for group in _groups(removed, len):
+        for group in by_size(removed, len, _GROUP_BYTES):
             self._remove(group)
-        for changes in _groups(taken_over, lambda change: len(change.before) + len(change.after)):
+        for changes in by_size(taken_over, _replacement_size, _GROUP_BYTES):
             self._exchange(changes)
         duplicates: list[Document] = []
-        for group in _groups(new, len):
+        for group in by_size(new, len, _GROUP_BYTES):
             duplicates += self._insert(group)
         if duplicates:
             raise duplicate_keys(self.name, duplicates)
@@ -178,11 +178,9 @@ class MongoTarget(TargetWriter):
         """
         delete_versions(self._collection, documents, same_version_within_limits)
         self._changed = True
-        ids = [_id_of(raw) for raw in documents]
-        with reading(self._collection):
-            left = next(iter(find_documents(self._collection, any_of("_id", ids))), None)
-        if left is not None:
-            raise TargetChanged(self.name, display_id(_id_of(left)))
+        left = find_all(self._collection, any_of("_id", list(map(id_of, documents))))
+        if left:
+            raise TargetChanged(self.name, display_id(id_of(left[0])))
 
     @override
     def finish(self) -> bool:
@@ -205,10 +203,11 @@ class MongoTarget(TargetWriter):
             raise UnusablePlace(self.name, "it is a capped collection")
 
     def _refuse_old_shape(self) -> None:
-        with reading(self._collection):
-            found = with_retry(lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None))
+        found = read(
+            self._collection, lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None)
+        )
         if found is not None:
-            raise TargetInOldShape(self.name, display_id(_id_of(found)))
+            raise TargetInOldShape(self.name, display_id(id_of(found)))
 
     def _insert(self, documents: list[bytes]) -> list[Document]:
         """Insert what can be inserted; return the server's notes on duplicate keys."""
@@ -235,8 +234,7 @@ class MongoTarget(TargetWriter):
     def _lacking(self, documents: Sequence[bytes]) -> list[bytes]:
         """Return those of these documents that are not there, after a write whose outcome is not known."""
         settled(self._collection)
-        ids = [_id_of(raw) for raw in documents]
-        there = set(find_raw(self._collection, any_of("_id", ids)))
+        there = set(find_raw(self._collection, any_of("_id", list(map(id_of, documents)))))
         return [raw for raw in documents if raw not in there]
 
     def _replace(self, changes: list[Replacement]) -> None:
@@ -275,7 +273,7 @@ class MongoTarget(TargetWriter):
                     before = same_version(change.before)
                     found = self._collection.delete_one(before, collation=SIMPLE, session=transaction)
                     if not found.deleted_count:
-                        raise TargetChanged(self.name, display_id(_id_of(change.before)))
+                        raise TargetChanged(self.name, display_id(id_of(change.before)))
                 documents = [as_driver_document(change.after) for change in changes]
                 self._collection.insert_many(documents, session=transaction)
 
@@ -293,35 +291,20 @@ class MongoTarget(TargetWriter):
         self._changed = True
 
     def _first_unreplaced(self, changes: list[Replacement]) -> str:
-        ids = [_id_of(change.after) for change in changes]
-        with reading(self._collection):
-            there = set(find_documents(self._collection, any_of("_id", ids)))
+        ids = [id_of(change.after) for change in changes]
+        there = set(find_all(self._collection, any_of("_id", ids)))
         unreplaced = (
             document_id for document_id, change in zip(ids, changes, strict=True) if change.after not in there
         )
         return display_id(next(unreplaced, ids[0]))
 
 
-def _id_of(raw: bytes) -> Any:
-    return read_fields(raw)["_id"]
+def _replacement_size(change: Replacement) -> int:
+    return len(change.before) + len(change.after)
 
 
 def _unchanged_since(change: Replacement) -> Any:
     # Query and new version travel as one document, which has MongoDB's limit too.
-    if len(change.before) + len(change.after) + _OPERATION_OVERHEAD > MAXIMUM_SIZE:
+    if _replacement_size(change) + _OPERATION_OVERHEAD > MAXIMUM_SIZE:
         return same_version_roughly(change.before)
     return same_version(change.before)
-
-
-def _groups(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
-    """Cut a sequence into pieces of limited size in bytes."""
-    group: list[_Item] = []
-    total = 0
-    for item in items:
-        if group and total + size(item) > _GROUP_BYTES:
-            yield group
-            group, total = [], 0
-        group.append(item)
-        total += size(item)
-    if group:
-        yield group

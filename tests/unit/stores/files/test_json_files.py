@@ -15,7 +15,8 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import BrokenDocument, PlaceNotFound, UnusablePlace
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files.extended_json import read_array, survives_extended_json, to_json
+from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
+from booking_migrate.stores.files.json_files import read_array
 from booking_migrate.stores.open import JsonFormat, open_reader, parse_place
 from tests.support.bson_samples import DEPRECATED, VALUES, deprecated_documents, document_of
 

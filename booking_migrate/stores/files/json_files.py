@@ -1,0 +1,204 @@
+"""Reading whole JSON files: one document a line, or one array, or documents that take several lines each.
+
+None of them is ever held in memory as a whole.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from booking_migrate.errors import BrokenDocument
+from booking_migrate.stores.files.extended_json import DocumentParser
+from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument, is_shell_syntax
+from booking_migrate.stores.files.type_wrappers import NotADocument
+from booking_migrate.stores.places import JsonFormat, export_advice
+
+_LONGEST = 12 * LARGEST_DOCUMENT
+"""No text of a document is longer, in bytes: canonical wrappers take at most that much more than BSON."""
+
+_CHUNK = 1 << 18
+_NEAR_END = 16
+"""A text that is merely cut off fails at its end; a cut ``-Infinity`` or ``\\uXXXX`` fails some characters before."""
+
+_IN_A_STRING = "Unterminated string"
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def read_lines(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
+    """Yield the documents of a JSON lines file. Blank lines and a byte order mark are skipped.
+
+    Raises:
+        BrokenDocument: with the line's number, counted from 1.
+    """
+    parser = DocumentParser(json_format)
+    number = 0
+    while line := stream.readline(_LONGEST):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.isspace() or not line:
+            continue
+        try:
+            yield _read_line(parser, line)
+        except NotADocument as error:
+            raise BrokenDocument(name, f"line {number}", str(error)) from None
+        except json.JSONDecodeError as error:
+            cut_off = "the line ends within a document; documents of several lines are read from a .json file"
+            raise _no_json(name, f"line {number}", error, cut_off) from None
+        except UnicodeDecodeError as error:
+            raise BrokenDocument(name, f"line {number}", _encoding_problem(error)) from None
+
+
+def _read_line(parser: DocumentParser, line: bytes) -> FileDocument:
+    if len(line) >= _LONGEST:
+        raise NotADocument("the line is longer than any document")
+    text = line.decode("utf-8")
+    document, end = parser.read(text, _skip_blank(text, 0))
+    end = _skip_blank(text, end)
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return document
+
+
+def _skip_blank(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    return match.end() if match else position
+
+
+def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
+    """Return the error for a text that is not JSON; its message is ``cut_off`` if the text ends inside a value."""
+    if is_shell_syntax(error):
+        return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
+    if error.msg.startswith(_IN_A_STRING) or error.pos >= len(error.doc.rstrip()):
+        return BrokenDocument(name, position, cut_off, export_advice(name))
+    return BrokenDocument(name, position, f"no JSON: {error.msg} at column {error.colno}")
+
+
+def _encoding_problem(error: UnicodeDecodeError) -> str:
+    return f"not UTF-8: byte 0x{error.object[error.start]:02x}"
+
+
+def is_pretty_printed(head: bytes) -> bool:
+    """Return whether a file that begins like this has documents of several lines: its first line is a mere brace."""
+    first, end, _rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    return bool(end) and first.rstrip() == b"{"
+
+
+def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
+    """Yield the documents of one JSON array, or those that follow one another without one, one at a time.
+
+    The first character decides which of the two is read. Documents may take several lines.
+
+    Raises:
+        BrokenDocument: with the document's number and line, both counted from 1; or there is neither.
+    """
+    return _WindowReader(stream, name, DocumentParser(json_format)).documents()
+
+
+class _WindowReader:
+    """A window over the text of a file, moved along from document to document."""
+
+    def __init__(self, stream: BinaryIO, name: str, parser: DocumentParser) -> None:
+        self._stream = stream
+        self._name = name
+        self._parser = parser
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._position = 0
+        self._lines_before = 0
+        """Line ends in the text that has left the window."""
+
+        self._number = 0
+        self._at_end = False
+
+    def documents(self) -> Iterator[FileDocument]:
+        opening = self._next_character()
+        if opening == "{":
+            yield from self._one_after_the_other()
+            return
+        if opening != "[":
+            raise self._broken(
+                "an array or a document is expected here"
+                if opening
+                else "the file is empty: it holds no array"
+            )
+        self._position += 1
+        if self._next_character() != "]":
+            yield from self._elements()
+        self._position += 1
+        if self._next_character():
+            raise self._broken("something follows the array")
+
+    def _one_after_the_other(self) -> Iterator[FileDocument]:
+        while self._next_character():
+            self._number += 1
+            yield self._read_document()
+
+    def _elements(self) -> Iterator[FileDocument]:
+        while True:
+            self._number += 1
+            yield self._read_document()
+            separator = self._next_character()
+            if separator == "]":
+                return
+            if separator != ",":
+                raise self._broken(
+                    "a comma or the array's end is expected" if separator else "the array has no end"
+                )
+            self._position += 1
+
+    def _read_document(self) -> FileDocument:
+        if self._next_character() != "{":
+            raise self._broken("the array has no end" if self._at_end else "a document is expected here")
+        while True:
+            try:
+                document, self._position = self._parser.read(self._text, self._position)
+            except NotADocument as error:
+                raise self._broken(str(error)) from None
+            except json.JSONDecodeError as error:
+                if self._at_end or not self._is_cut_off(error):
+                    where = self._broken("", error.pos).position
+                    raise _no_json(self._name, where, error, self._cut_off()) from None
+                if len(self._text) - self._position > _LONGEST:
+                    raise self._broken("longer than any document") from None
+                # Doubling what is read keeps the work linear for a document much longer than the window.
+                self._read_more(max(_CHUNK, len(self._text) - self._position))
+            else:
+                return document
+
+    def _cut_off(self) -> str:
+        is_pretty = "\n" in self._text[self._position :].rstrip()
+        return f"the file ends within this {'pretty-printed ' if is_pretty else ''}document"
+
+    def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith(_IN_A_STRING) or error.pos >= len(self._text) - _NEAR_END
+
+    def _next_character(self) -> str:
+        """Return the next character that is not blank, where the window then stands; empty at the file's end."""
+        while True:
+            self._position = _skip_blank(self._text, self._position)
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if self._at_end:
+                return ""
+            self._read_more(_CHUNK)
+
+    def _read_more(self, size: int) -> None:
+        self._lines_before += self._text.count("\n", 0, self._position)
+        self._text = self._text[self._position :]
+        self._position = 0
+        data = self._stream.read(size)
+        self._at_end = not data
+        try:
+            self._text += self._decoder.decode(data, final=self._at_end)
+        except UnicodeDecodeError as error:
+            line = self._lines_before + self._text.count("\n") + error.object.count(b"\n", 0, error.start) + 1
+            raise BrokenDocument(self._name, f"line {line}", _encoding_problem(error)) from None
+
+    def _broken(self, problem: str, position: int | None = None) -> BrokenDocument:
+        until = self._position if position is None else position
+        line = self._lines_before + self._text.count("\n", 0, until) + 1
+        where = f"document {self._number}, line {line}" if self._number else f"line {line}"
+        return BrokenDocument(self._name, where, problem)
