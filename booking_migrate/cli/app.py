@@ -74,24 +74,26 @@ Migrate a MongoDB database from one document per booking to one document per cli
 class CommandEntry:
     """A command as the help of the program lists it; its module is imported when more is needed.
 
-    The module is named as the command, with underscores. So is the function in it, whose parameters are the options. Its
-    ``HELP`` follows the summary; a paragraph that begins with a backspace keeps its lines, for typer.
+    The function in the module is named as the command, with underscores, and its parameters are the options.
     """
 
     panel: str
     summary: str
+    module: str = ""
+    """The module's name; empty: that of the function."""
+
+    help: str = "HELP"
+    """The text in the module that follows the summary; a paragraph that begins with a backspace keeps its lines, for typer."""
 
     def load(self, name: str) -> TyperCommand:
         """Import the command's module, and make the command."""
         function = name.replace("-", "_")
-        module = import_module(f"booking_migrate.cli.{function}")
+        module = import_module(f"booking_migrate.cli.{self.module or function}")
+        text = f"{self.summary}\n\n{_filled(getattr(module, self.help))}"
         single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
-        single.command(
-            name,
-            help=f"{self.summary}\n\n{_filled(module.HELP)}",
-            epilog=_EXIT_STATUS,
-            rich_help_panel=self.panel,
-        )(flatten_groups(getattr(module, function)))
+        single.command(name, help=text, epilog=_EXIT_STATUS, rich_help_panel=self.panel)(
+            flatten_groups(getattr(module, function))
+        )
         return cast(TyperCommand, typer.main.get_command(single))
 
 
@@ -99,7 +101,7 @@ COMMANDS = {
     "dry-run": CommandEntry(
         _LOOK, "Show what would be migrated, what would be rejected and why, and what it takes."
     ),
-    "explain": CommandEntry(_LOOK, "Show where one old booking went."),
+    "explain": CommandEntry(_LOOK, "Show where one old booking went.", "verify", "EXPLAIN_HELP"),
     "migrate": CommandEntry(
         _MIGRATE, "Write one client document per client, side by side or within the source collection."
     ),
@@ -110,7 +112,9 @@ COMMANDS = {
     "cutover": CommandEntry(_GO_LIVE, "Make the target the live collection."),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),
     "serve": CommandEntry(_GO_LIVE, "Serve bookings over HTTP, before, during and after the migration."),
-    "service-indexes": CommandEntry(_GO_LIVE, "Create the indexes that the booking service works with."),
+    "service-indexes": CommandEntry(
+        _GO_LIVE, "Create the indexes that the booking service works with.", "serve", "INDEXES_HELP"
+    ),
     "rollback": CommandEntry(_END, "Undo runs, at any point of their life."),
     "finalize": CommandEntry(_END, "End a migration in place: verify it once more, then drop the archive."),
 }

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from time import monotonic
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -28,7 +27,7 @@ from booking_migrate.cli.options import (
     WritingOptions,
     YesOption,
 )
-from booking_migrate.cli.parameters import only, option
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -73,10 +72,8 @@ bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and cluste
 
 
 @dataclass(frozen=True, slots=True)
-class CutoverOptions:
+class CutoverOptions(Group, panel=RULES):
     """How the cut-over goes about it."""
-
-    panel: ClassVar[str] = RULES
 
     rejected: str | None = option(
         None,
@@ -137,7 +134,6 @@ def _cutover(
     places: Places, rules: RuleOptions, options: CutoverOptions, context: run.RunContext, *, yes: bool
 ) -> Report:
     """Open the places, cut over or give a cut-over up, and make the report."""
-    began = monotonic()
     contract = contract_of(context.asked.ctx)
     for side in (places.source, places.target):
         if not isinstance(parse_place(side), CollectionPlace):
@@ -151,7 +147,7 @@ def _cutover(
         stores = open_run_stores(sides.connection, target=places.target, source=places.source)
         if options.abort:
             live = open_live(sides.connection, source=places.source, target=places.target)
-            return report_of_abort(abort(stores, live, request), seconds=monotonic() - began)
+            return report_of_abort(abort(stores, live, request), seconds=context.seconds)
 
         def before(chosen: RunRecord) -> None:
             _warn_of_options(places, sides, context.listener)
@@ -187,7 +183,7 @@ def _cutover(
                 before=before,
             )
         )
-    return report_of_cutover(done, seconds=monotonic() - began)
+    return report_of_cutover(done, seconds=context.seconds)
 
 
 def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ from booking_migrate.cli.options import (
     json_format_option,
     source_option,
 )
-from booking_migrate.cli.parameters import only, option
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
@@ -78,10 +78,8 @@ other options, another contract and other files, naming the difference; of a col
 
 
 @dataclass(frozen=True, slots=True)
-class DryRunPlaces:
+class DryRunPlaces(Group, panel=PLACES):
     """What is read, and how much of it."""
-
-    panel: ClassVar[str] = PLACES
 
     source: str = source_option()
     target: str | None = option(
@@ -101,10 +99,8 @@ class DryRunPlaces:
 
 
 @dataclass(frozen=True, slots=True)
-class DryRunFiles:
+class DryRunFiles(Group, panel=OUTPUT):
     """What a dry-run writes beside its report."""
-
-    panel: ClassVar[str] = OUTPUT
 
     reject_file: Path | None = option(
         None,

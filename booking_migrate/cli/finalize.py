@@ -1,8 +1,7 @@
 """The command ``finalize``: end a migration in place, which cannot be undone."""
 
 from dataclasses import dataclass
-from time import monotonic
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -20,7 +19,7 @@ from booking_migrate.cli.options import (
     archive_option,
     source_option,
 )
-from booking_migrate.cli.parameters import only, option
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.in_place import finalize as engine
@@ -47,10 +46,8 @@ they are.
 
 
 @dataclass(frozen=True, slots=True)
-class FinalizeOptions:
+class FinalizeOptions(Group, panel=IN_PLACE):
     """What is ended, and how thoroughly."""
-
-    panel: ClassVar[str] = IN_PLACE
 
     source: str = source_option()
     archive: str | None = archive_option()
@@ -75,7 +72,6 @@ def finalize(
     places = Places.of(ctx, PlaceOptions(source, source), people, connection, archive=archive)
 
     def body(context: run.RunContext) -> Report:
-        began = monotonic()
         with open_verify_inputs(places, context.listener) as inputs:
             if not asking.yes:
                 journal = open_journal(inputs.connection).journal
@@ -100,6 +96,6 @@ def finalize(
                     listener=context.listener,
                 )
             )
-        return report_of_finalize(outcome, seconds=monotonic() - began)
+        return report_of_finalize(outcome, seconds=context.seconds)
 
     run.execute(run.Invocation.about(ctx, output, places), body)

@@ -4,13 +4,12 @@ import os
 import socket
 import sys
 from contextlib import closing
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
 
-from booking_migrate.cli.service_indexes import check_server
+from booking_migrate.cli.serve import ServingOptions, check_server
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.service.http.application import make_application
@@ -29,53 +28,29 @@ _GRACE = 10
 """Seconds that requests get to end when the service is stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where the service listens and whom it lets in."""
-
-    host: str
-    port: int
-    insecure_user: str | None
-
-    @property
-    def is_local(self) -> bool:
-        """Return whether only this machine reaches it."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the host names that requests may use: without tokens, a page of another site must not send any through a browser."""
-        return ("*",) if self.insecure_user is None else ("localhost", "127.0.0.1", "[::1]", self.host)
-
-
-def make_gatekeeper(listening: Listening) -> Gatekeeper:
+def make_gatekeeper(serving: ServingOptions) -> Gatekeeper:
     """Return what decides which requests are let in.
 
     Raises:
         BadConfiguration: the settings would let in none, or all.
     """
     rules = read_rules(os.environ)
-    if listening.insecure_user is None and rules is None:
+    if serving.insecure_user is None and rules is None:
         problem = "not set: a secret of at least 32 bytes, or a public key in PEM; it has no default"
         raise BadConfiguration(KEY, problem)
-    if listening.insecure_user is not None and rules is not None:
+    if serving.insecure_user is not None and rules is not None:
         raise BadConfiguration("--insecure-user", f"tokens are checked by {KEY}; give one of the two")
-    if listening.insecure_user is not None and not listening.is_local:
-        raise BadConfiguration("--insecure-user", f"not with --host {listening.host}, which others can reach")
-    return Gatekeeper(rules, insecure_user=listening.insecure_user)
+    if serving.insecure_user is not None and not _is_local(serving.host):
+        raise BadConfiguration("--insecure-user", f"not with --host {serving.host}, which others can reach")
+    return Gatekeeper(rules, insecure_user=serving.insecure_user)
 
 
 def serve_http(
     collections: ServiceCollections,
     plan: ServicePlan,
-    *,
+    serving: ServingOptions,
     gatekeeper: Gatekeeper,
-    limits: Limits,
-    listening: Listening,
-    create_indexes: bool,
+    *,
     quiet: bool,
 ) -> None:
     """Check what must exist, and serve until a signal arrives.
@@ -87,18 +62,28 @@ def serve_http(
     """
     check_server(collections)
     missing = missing_indexes(needed_indexes(collections, plan.people.expert_user))
-    if missing and not create_indexes:
+    if missing and not serving.create_indexes:
         raise MissingIndexes([str(index) for index in missing])
     for index in missing:
         create_index(index)
+    # Without tokens, a page of another site must not send any requests through a browser.
+    own_names = ("localhost", "127.0.0.1", "[::1]", serving.host)
     application = make_application(
         Repository(collections, plan),
         gatekeeper,
-        limits=limits,
+        limits=Limits(serving.max_requests, serving.max_waiting, serving.max_body_size, serving.max_seconds),
         write_line=_write_line,
-        hosts=listening.names,
+        hosts=("*",) if serving.insecure_user is None else own_names,
     )
-    _serve_until_signal(application, listening, quiet=quiet)
+    _serve_until_signal(application, serving, quiet=quiet)
+
+
+def _is_local(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _write_line(line: str) -> None:
@@ -106,17 +91,15 @@ def _write_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def _serve_until_signal(application: FastAPI, listening: Listening, *, quiet: bool) -> None:
+def _serve_until_signal(application: FastAPI, serving: ServingOptions, *, quiet: bool) -> None:
     """Serve until a signal comes, which is how a service ends when all is well."""
-    with closing(_listen(listening)) as listener:
+    with closing(_listen(serving)) as listener:
         port = listener.getsockname()[1]
-        host = f"[{listening.host}]" if ":" in listening.host else listening.host
+        host = f"[{serving.host}]" if ":" in serving.host else serving.host
         if not quiet:
             sys.stderr.write(f"Serving at http://{host}:{port}; requests are described at /docs.\n")
-            if listening.insecure_user is not None:
-                sys.stderr.write(
-                    f"Without tokens: every request is made by user {listening.insecure_user}.\n"
-                )
+            if serving.insecure_user is not None:
+                sys.stderr.write(f"Without tokens: every request is made by user {serving.insecure_user}.\n")
             sys.stderr.flush()
         server = uvicorn.Server(
             uvicorn.Config(
@@ -135,16 +118,16 @@ def _serve_until_signal(application: FastAPI, listening: Listening, *, quiet: bo
             return
 
 
-def _listen(listening: Listening) -> socket.socket:
+def _listen(serving: ServingOptions) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
         BadConfiguration: it cannot.
     """
-    where = f"{listening.host} port {listening.port}"
+    where = f"{serving.host} port {serving.port}"
     try:
         found = socket.getaddrinfo(
-            listening.host, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            serving.host, serving.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, kind, protocol, _, address = found[0]
         # With the protocol named, and not 0: else answers wait for the other side's delayed acknowledgements.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import typer
 from pydantic import ValidationError
@@ -34,7 +33,7 @@ from booking_migrate.cli.options import (
     refuse_options,
     waivable,
 )
-from booking_migrate.cli.parameters import option
+from booking_migrate.cli.parameters import Group, option
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace, PlanDiffers
 from booking_migrate.events import Listener, Warned
@@ -106,10 +105,8 @@ ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
 
 
 @dataclass(frozen=True, slots=True)
-class InPlaceOptions:
+class InPlaceOptions(Group, panel=IN_PLACE):
     """Whether the migration is made in place, and how."""
-
-    panel: ClassVar[str] = IN_PLACE
 
     in_place: bool = option(
         False, "Migrate within the source collection, while the application uses it.", negatable=True
@@ -133,10 +130,8 @@ class InPlaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(Group, panel=RULES):
     """A plan to keep to."""
-
-    panel: ClassVar[str] = RULES
 
     plan: Path | None = option(
         None,

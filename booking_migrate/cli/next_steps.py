@@ -150,7 +150,11 @@ def steps_after_migrate(
         flags = f" with {again[0]}" if again else ""
         if is_for_source(outcome.rejections, absences):
             yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
-        yield from _about_conflicts(outcome)
+        if outcome.counts.conflicts:
+            yield NextStep(
+                text="Conflicts: others changed the client documents. Take the bookings' content, or keep the sessions with target:",
+                command="--on-conflict source",
+            )
         if accepted := accepting(outcome.rejections):
             yield NextStep(
                 text="Or, if the new application may hold such values, run the same command again with",
@@ -159,14 +163,6 @@ def steps_after_migrate(
     elif outcome.changed:
         yield NextStep(
             text="Prove the result. Run the same command again at any time: it writes only what has changed."
-        )
-
-
-def _about_conflicts(outcome: MigrationOutcome) -> Iterator[NextStep]:
-    if outcome.counts.conflicts:
-        yield NextStep(
-            text="Conflicts: others changed the client documents. Take the bookings' content, or keep the sessions with target:",
-            command="--on-conflict source",
         )
 
 

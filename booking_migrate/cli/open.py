@@ -201,8 +201,7 @@ def open_places(places: Places, listener: Listener) -> Iterator[OpenPlaces]:
     Raises:
         MissingUri, BadConfiguration, BadPlace: a place cannot be one.
     """
-    given = places.connection
-    with closing(Connection(given.uri, given.db)) as connection, ExitStack() as stack:
+    with places.connection.open() as connection, ExitStack() as stack:
 
         def people(kind: Kind) -> PeopleReader:
             place, required = places.people_places.get(kind.value, (None, False))

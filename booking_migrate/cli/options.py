@@ -6,14 +6,15 @@ option, environment, config file, default. A group's fields become parameters of
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.cli.parameters import is_from, option
+from booking_migrate.cli.parameters import Group, is_from, option
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.domain.rules import (
@@ -22,7 +23,7 @@ from booking_migrate.domain.rules import (
     Rules,
 )
 from booking_migrate.errors import BadConfiguration
-from booking_migrate.stores.open import JsonFormat
+from booking_migrate.stores.open import Connection, JsonFormat
 
 DEFAULT_TARGET = "bookings_consolidated"
 
@@ -132,10 +133,8 @@ def json_format_option() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceOptions:
+class PlaceOptions(Group, panel=PLACES):
     """Where bookings are read and client documents are."""
-
-    panel: ClassVar[str] = PLACES
 
     source: str = source_option()
     target: str = option(
@@ -151,10 +150,8 @@ class PlaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Group, panel=PLACES):
     """Which runs are meant."""
-
-    panel: ClassVar[str] = PLACES
 
     target: str | None = option(None, "The target of the runs that are meant.", metavar="PLACE")
     run_id: str | None = option(
@@ -167,19 +164,15 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class YesOption:
+class YesOption(Group, panel="Writing"):
     """Whether to ask."""
-
-    panel: ClassVar[str] = "Writing"
 
     yes: bool = option(False, "Do not ask for confirmation; required without a terminal.")
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class ConnectionOptions(Group, panel="Connection"):
     """The server and the database."""
-
-    panel: ClassVar[str] = "Connection"
 
     uri: str | None = option(
         None,
@@ -191,12 +184,14 @@ class ConnectionOptions:
         None, "The database.", metavar="NAME", show_default="the one in the connection string"
     )
 
+    def open(self) -> "closing[Connection]":
+        """Return the connection, which is closed after a ``with`` block; nothing is contacted yet."""
+        return closing(Connection(self.uri, self.db))
+
 
 @dataclass(frozen=True, slots=True)
-class PeopleOptions:
+class PeopleOptions(Group, panel=PEOPLE):
     """Where users and experts are, and their fields."""
-
-    panel: ClassVar[str] = PEOPLE
 
     users: str | None = option(
         None, "Where users are.", metavar="PLACE", show_default="users, if there is a server"
@@ -215,10 +210,8 @@ class PeopleOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleOptions:
+class RuleOptions(Group, panel=RULES):
     """What decides the result."""
-
-    panel: ClassVar[str] = RULES
 
     accept: list[Reason] | None = accept_option(
         "Migrate bookings that break this rule; REASON as listed above. May be repeated."
@@ -245,10 +238,8 @@ class RuleOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class WritingOptions:
+class WritingOptions(Group, panel="Writing"):
     """How the result is written; without influence on what it is."""
-
-    panel: ClassVar[str] = "Writing"
 
     overwrite: bool = option(False, "Replace a target file that holds other data.", negatable=True)
     batch_size: int = option(
@@ -271,10 +262,8 @@ class WritingOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(Group, panel=OUTPUT):
     """What a command prints and writes about itself."""
-
-    panel: ClassVar[str] = OUTPUT
 
     json: bool = option(False, "Print one JSON report on standard output, also on failure.")
     report: list[Path] | None = option(

@@ -1,14 +1,13 @@
 """Dataclasses as groups of command-line options.
 
 A command takes the context, its arguments, and one parameter per group. Typer, which reads signatures, is shown one
-parameter per field instead: the field's name, its type, its default and the `option` that it is. A class variable
-``panel`` is the heading under which ``--help`` shows the group.
+parameter per field instead: the field's name, its type, its default and the `option` that it is.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -53,6 +52,19 @@ def option(
     return field(default=default, metadata={_NAMED: named})
 
 
+class Group:
+    """The base of all groups, which are dataclasses whose fields are options."""
+
+    __slots__ = ()
+    panel: ClassVar[str | None] = None
+    """The heading under which ``--help`` shows the group."""
+
+    def __init_subclass__(cls, panel: str | None = None) -> None:
+        """Take the heading; a class with slots is made twice, the second time without it."""
+        if panel is not None:
+            cls.panel = panel
+
+
 @dataclass(frozen=True, slots=True)
 class Only:
     """Marks a group of which a command has some fields only; the others keep their defaults."""
@@ -77,11 +89,11 @@ def flatten_groups(command: Callable[..., None]) -> Callable[..., None]:
     The order of parameters is that of the command's, and within a group that of its fields.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, tuple[type, list[str]]] = {}
+    groups: dict[str, tuple[type[Group], list[str]]] = {}
     parameters: list[inspect.Parameter] = []
     for name, argument in inspect.signature(command).parameters.items():
         kind, *marks = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
-        if is_dataclass(kind) and isinstance(kind, type):
+        if isinstance(kind, type) and issubclass(kind, Group):
             options = _options(kind, marks)
             groups[name] = kind, [each.name for each in options]
             parameters += options
@@ -107,10 +119,11 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def _options(group: Any, marks: list[Any]) -> list[inspect.Parameter]:
     """Return the parameters of a group, without those that an `Only` among the marks leaves out."""
     hints = get_type_hints(group)
-    panel = getattr(group, "panel", None)
     return [
         _parameter(
-            each.name, Annotated[hints[each.name], each.metadata[_NAMED](each.name, panel)], each.default
+            each.name,
+            Annotated[hints[each.name], each.metadata[_NAMED](each.name, group.panel)],
+            each.default,
         )
         for each in fields(group)
         if all(each.name in mark.names for mark in marks if isinstance(mark, Only))

@@ -1,12 +1,10 @@
 """The command ``rollback``: undo a run."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,7 +18,7 @@ from booking_migrate.cli.options import (
     RunOptions,
     YesOption,
 )
-from booking_migrate.cli.parameters import option
+from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.errors import NotConfirmed
@@ -84,10 +82,8 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardOptions:
+class DiscardOptions(Group, panel=RULES):
     """What happens to changes since."""
-
-    panel: ClassVar[str] = RULES
 
     discard_later: bool = option(
         False,
@@ -107,17 +103,16 @@ def rollback(
     """Parse, and hand over to `_rollback`."""
     run_id = chosen.run_id
     target = chosen.target if chosen.target is not None or run_id is not None else DEFAULT_TARGET
-    began = monotonic()
 
     def body(context: run.RunContext) -> Report:
         place = None if target is None else parse_place(target)
         if isinstance(place, FilePlace):
             outcome = _remove_files(place, run_id, yes=asking.yes, listener=context.listener)
-            return report_of_rollback(outcome, seconds=monotonic() - began)
-        with closing(Connection(connection.uri, connection.db)) as opened:
+            return report_of_rollback(outcome, seconds=context.seconds)
+        with connection.open() as opened:
             runs = choose_runs(open_journal(opened).journal, target=target, run_id=run_id)
             outcome = _rollback(opened, runs, context, yes=asking.yes, discard_later=discard.discard_later)
-        return report_of_rollback(outcome, seconds=monotonic() - began)
+        return report_of_rollback(outcome, seconds=context.seconds)
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
 

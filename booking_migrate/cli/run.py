@@ -7,9 +7,10 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -100,6 +101,13 @@ class RunContext:
     listener: Listener
     signal_guard: SignalGuard
     """Defers the first signal during critical sections."""
+
+    _began: float = field(default_factory=monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Return for how long the command has run."""
+        return monotonic() - self._began
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +216,8 @@ def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[P
         failure, code = HookFailed(report.command, f"after_{report.command}", str(end)), exit_code_of(end)
     else:
         return report
-    told = _print_error(asked, failure)
-    if report.error is not None:
-        return report
-    is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
-    changes = {"error": told, "exit_code": code if is_good else report.exit_code}
-    return _write_reports(asked, report.model_copy(update=changes), paths)
+    changed = _with_loss(asked, report, failure, code)
+    return report if changed is report else _write_reports(asked, changed, paths)
 
 
 def _check_reports(asked: Invocation) -> None:
@@ -334,14 +338,23 @@ def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> 
     return report if report is before else _write_reports(asked, report, written)
 
 
-def _with_loss(asked: Invocation, report: Report, failure: OutputFailed) -> Report:
-    """Say that something could not be written; that never hides an error or mismatches."""
+def _with_loss(
+    asked: Invocation, report: Report, failure: BookingMigrateError, code: int | None = None
+) -> Report:
+    """Say what failed after the step; that never hides an error or mismatches.
+
+    Args:
+        asked: what was asked for.
+        report: the result of the step.
+        failure: what failed.
+        code: the exit code, if it is not that of ``failure``.
+    """
     told = _print_error(asked, failure)
     if report.error is not None:
         return report
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
-    code = exit_code_of(failure) if is_good else report.exit_code
-    return report.model_copy(update={"error": told, "exit_code": code})
+    failed = exit_code_of(failure) if code is None else code
+    return report.model_copy(update={"error": told, "exit_code": failed if is_good else report.exit_code})
 
 
 def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: bool) -> int:

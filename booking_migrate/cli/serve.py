@@ -1,15 +1,15 @@
-"""The command ``serve``: the booking service over HTTP."""
+"""The commands of the booking service: ``serve``, over HTTP, and ``service-indexes``, which creates what it works with."""
 
 import importlib.util
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.options import (
+    PLACES,
     RULES,
     ConnectionOptions,
     OutputOptions,
@@ -18,14 +18,25 @@ from booking_migrate.cli.options import (
     document_size_option,
     parse_size,
 )
-from booking_migrate.cli.parameters import only, option
-from booking_migrate.cli.service_indexes import LiveOptions, open_service_collections
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import Rules
-from booking_migrate.errors import MissingExtra
+from booking_migrate.errors import BadPlace, MissingExtra, UnusablePlace
+from booking_migrate.reports.lifecycle import IndexesReport, ServiceIndex, report_of_indexes
 from booking_migrate.service.appointment import OfferFields, check_contract
-from booking_migrate.service.plan import ServicePlan
+from booking_migrate.service.errors import StandaloneServer
+from booking_migrate.service.plan import (
+    ServiceCollections,
+    ServicePlan,
+    create_index,
+    missing_indexes,
+    needed_indexes,
+)
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.mongo.connection import describe
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.servers import hosts_of
+from booking_migrate.stores.places import CollectionPlace, parse_place
 
 HELP = """
 Bookings are served in the new structure, whether they are migrated, half migrated or not at all.
@@ -43,12 +54,33 @@ PEM (RS256). Requests and their fields are described at /docs. One line of JSON 
     booking-migrate serve --port 8080
 """
 
+INDEXES_HELP = """
+Indexes that do the same already are left as they are; the report says what each is for.
+
+They are those of the bookings, by client and by expert in both shapes, a unique one that keeps a client from having two
+client documents, and one of the experts by their user. Reads and writes continue while they are built.
+
+\b
+[bold]Examples[/bold]
+  MONGODB_URI=mongodb://localhost booking-migrate service-indexes --db shop
+  booking-migrate service-indexes --json
+"""
+
+SLOTS = "booking_migrate_slots"
+
 
 @dataclass(frozen=True, slots=True)
-class OfferOptions:
-    """How experts keep what they offer."""
+class LiveOptions(Group, panel=PLACES):
+    """What the service works with."""
 
-    panel: ClassVar[str] = "What experts offer"
+    source: str = option(
+        "bookings", "The bookings: old ones, client documents, or both.", metavar="COLLECTION"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OfferOptions(Group, panel="What experts offer"):
+    """How experts keep what they offer."""
 
     expert_available_field: str = option(
         "available",
@@ -64,10 +96,8 @@ class OfferOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceRules:
+class ServiceRules(Group, panel=RULES):
     """What the service shows and takes."""
-
-    panel: ClassVar[str] = RULES
 
     accept: list[Reason] | None = accept_option(
         "Show and take bookings that break this rule, as migrate --accept does. May be repeated."
@@ -78,10 +108,8 @@ class ServiceRules:
 
 
 @dataclass(frozen=True, slots=True)
-class ServingOptions:
+class ServingOptions(Group, panel="Serving"):
     """Where the service listens, and how much it takes."""
-
-    panel: ClassVar[str] = "Serving"
 
     host: str = option("127.0.0.1", "The address to listen on.", metavar="ADDRESS")
     port: int = option(8000, "The port; 0 takes any that is free.", metavar="N", min=0, max=65535)
@@ -130,7 +158,6 @@ def serve(
         _check_extra()
         # Here and not above: the extra may not be installed, and the help is there without it.
         from booking_migrate.cli import http_server  # noqa: PLC0415
-        from booking_migrate.service.http.gate import Limits  # noqa: PLC0415
 
         contract = contract_of(ctx)
         check_contract(contract)
@@ -140,19 +167,10 @@ def serve(
             offer=OfferFields(offers.expert_available_field, offers.expert_types_field, offers.currency),
             seconds=serving.max_seconds,
         )
-        limits = Limits(serving.max_requests, serving.max_waiting, serving.max_body_size, serving.max_seconds)
-        listening = http_server.Listening(serving.host, serving.port, serving.insecure_user)
-        gatekeeper = http_server.make_gatekeeper(listening)
-        with closing(Connection(connection.uri, connection.db)) as opened:
-            http_server.serve_http(
-                open_service_collections(opened, live, people),
-                plan,
-                gatekeeper=gatekeeper,
-                limits=limits,
-                listening=listening,
-                create_indexes=serving.create_indexes,
-                quiet=output.quiet,
-            )
+        gatekeeper = http_server.make_gatekeeper(serving)
+        with connection.open() as opened:
+            collections = open_service_collections(opened, live, people)
+            http_server.serve_http(collections, plan, serving, gatekeeper, quiet=output.quiet)
 
     run.attend(run.Invocation(ctx, output, connection.uri, live.source), body)
 
@@ -166,3 +184,75 @@ def _check_extra() -> None:
     needed = ("cryptography", "fastapi", "jwt", "uvicorn")
     if any(importlib.util.find_spec(package) is None for package in needed):
         raise MissingExtra("serve", "service")
+
+
+def service_indexes(
+    ctx: typer.Context,
+    *,
+    live: LiveOptions,
+    connection: ConnectionOptions,
+    people: Annotated[PeopleOptions, only("experts", "expert_user_field")],
+    output: Annotated[OutputOptions, only("json", "config", "quiet", "verbose")],
+) -> None:
+    """Parse, create what is missing, and make the report."""
+
+    def body(context: run.RunContext) -> IndexesReport:
+        with connection.open() as opened:
+            collections = open_service_collections(opened, live, people)
+            indexes = _create_missing(collections, people.expert_user_field)
+        return report_of_indexes(indexes, run_id=context.run_id, source=live.source)
+
+    run.execute(run.Invocation(ctx, output, connection.uri, live.source), body)
+
+
+def _create_missing(collections: ServiceCollections, expert_user_field: str) -> tuple[ServiceIndex, ...]:
+    """Create the indexes that are missing; return all that are needed."""
+    check_server(collections)
+    needed = needed_indexes(collections, expert_user_field)
+    missing = missing_indexes(needed)
+    for index in missing:
+        create_index(index)
+    return tuple(
+        ServiceIndex(
+            collection=index.collection.name,
+            fields=index.keys,
+            unique=index.unique,
+            purpose=index.purpose,
+            created=index in missing,
+        )
+        for index in needed
+    )
+
+
+def open_service_collections(
+    connection: Connection, live: LiveOptions, people: PeopleOptions
+) -> ServiceCollections:
+    """Return the collections that the service works with.
+
+    Raises:
+        BadPlace: a place is not a collection.
+        MissingUri, BadConfiguration: no server or no database is given, or the connection string cannot be used.
+    """
+    names = (live.source, people.users or "users", people.experts or "experts")
+    for name in names:
+        if not isinstance(parse_place(name), CollectionPlace):
+            raise BadPlace(name, "the service works with collections only")
+    return ServiceCollections(*(connection.collection(name) for name in (*names, SLOTS)))
+
+
+def check_server(collections: ServiceCollections) -> None:
+    """Make sure that the server has transactions and that bookings can be written.
+
+    Raises:
+        StandaloneServer: it has none.
+        UnusablePlace: the bookings are a view.
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    bookings = collections.bookings
+    with reading(bookings):
+        hello = bookings.database.client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StandaloneServer(hosts_of(bookings))
+    listed = describe(bookings)
+    if listed is not None and listed.get("type") != "collection":
+        raise UnusablePlace(bookings.name, f"it is a {listed.get('type')}, which takes no bookings")

@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +13,7 @@ from rich.live import Live
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunOptions
-from booking_migrate.cli.parameters import only, option
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.reports.lifecycle import LifeReport, report_of_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
@@ -44,10 +43,8 @@ _PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class WatchOptions:
+class WatchOptions(Group, panel=OUTPUT):
     """Whether to look once."""
-
-    panel: ClassVar[str] = OUTPUT
 
     watch: bool = option(False, "Show it again every second, until the last running run has ended.")
 
@@ -69,7 +66,7 @@ def status(
         place = None if target is None else parse_place(target)
         if isinstance(place, FilePlace):
             return _status_of_file(place, context.run_id)
-        with closing(Connection(connection.uri, connection.db)) as opened:
+        with connection.open() as opened:
             reports = _poll(opened, target, context.run_id)
             report = next(reports)
             return _watch(report, reports) if watching.watch else report

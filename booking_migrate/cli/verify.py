@@ -1,10 +1,10 @@
-"""The command ``verify``: proves a migration's result, or lists every mismatch."""
+"""The commands ``verify``, which proves a migration's result or lists every mismatch, and ``explain``, for one booking."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from booking_migrate.cli.options import (
     check_mode,
     workers_option,
 )
-from booking_migrate.cli.parameters import only, option
+from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.verify_inputs import (
     RECHECK_SECONDS,
     VerifyInputs,
@@ -36,7 +36,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.reports.verification import MismatchFile, report_of_verification
+from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.states import VerifiedRun
 from booking_migrate.runs.status import unfinished_run
@@ -44,6 +44,7 @@ from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
+from booking_migrate.verify.explain import explain as explain_booking
 from booking_migrate.verify.run import ignore
 
 HELP = """
@@ -74,15 +75,25 @@ one whose own updatedAt, or that of its client document, says so.
     booking-migrate verify --db shop --sample 1000 --allow-later
 """
 
+EXPLAIN_HELP = """
+It shows the booking's client document, and its session and the fields side by side, or the reasons why it was rejected.
+
+BOOKING_ID is the booking's _id: 24 hex digits, a whole number, a text, or any other value in Extended JSON. Nothing is
+written. A booking that is not as it should be exits with 4.
+
+\b
+[bold]Examples[/bold]
+  booking-migrate explain 68b61bd7a4c0bf9eaab38ee5 --source bookings.jsonl --target clients.jsonl
+  MONGODB_URI=mongodb://localhost booking-migrate explain 68b61bd7a4c0bf9eaab38ee5 --db shop
+"""
+
 ONLY_SIDE_BY_SIDE = ("target", "rejects")
 ONLY_IN_PLACE = ("archive",)
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOptions:
+class CheckOptions(Group, panel="Checking"):
     """How the sides are compared."""
-
-    panel: ClassVar[str] = "Checking"
 
     workers: int = workers_option(
         "Read and check in this many processes. It changes speed, never the result."
@@ -107,10 +118,8 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class InPlaceVerifyOptions:
+class InPlaceVerifyOptions(Group, panel=IN_PLACE):
     """Whether the migration was made in place."""
-
-    panel: ClassVar[str] = IN_PLACE
 
     in_place: bool = option(
         False, "The source was migrated within itself: the archive is read with it.", negatable=True
@@ -119,10 +128,8 @@ class InPlaceVerifyOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MismatchOptions:
+class MismatchOptions(Group, panel=OUTPUT):
     """Where mismatches are listed."""
-
-    panel: ClassVar[str] = OUTPUT
 
     mismatches: Path | None = option(
         None,
@@ -293,3 +300,38 @@ def _check_no_clash(mismatches: Path, places: Places) -> None:
     for place in [*places.named, *map(str, written_beside(parse_place(places.target)).values())]:
         if is_same_file(mismatches, place):
             raise BadConfiguration("--mismatches", f"{str(mismatches)!r} is also read as {place!r}")
+
+
+def explain(
+    ctx: typer.Context,
+    *,
+    booking_id: Annotated[
+        str, typer.Argument(metavar="BOOKING_ID", help="The _id of the booking.", show_default=False)
+    ],
+    given: PlaceOptions,
+    connection: ConnectionOptions,
+    people: PeopleOptions,
+    rules: Annotated[RuleOptions, only("accept", "max_document_size")],
+    output: OutputOptions,
+) -> None:
+    """Parse, look the booking up, and make the report."""
+    places = Places.of(ctx, given, people, connection)
+
+    def body(context: run.RunContext) -> Report:
+        plan = verification_plan(contract_of(ctx), rules, places)
+        with open_verify_inputs(places, context.listener) as inputs:
+            places.contact(inputs.connection)
+            explanation = explain_booking(
+                booking_id,
+                plan,
+                inputs.source,
+                inputs.target,
+                inputs.rejected,
+                users=inputs.users,
+                experts=inputs.experts,
+            )
+        return report_of_explanation(
+            explanation, run_id=context.run_id, source=places.source, target=places.target
+        )
+
+    run.execute(run.Invocation.about(ctx, output, places), body)

@@ -1,10 +1,8 @@
 """The command ``view``: a collection in the other shape, for readers that expect it."""
 
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from time import monotonic
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
@@ -17,10 +15,9 @@ from booking_migrate.cli.options import (
     PeopleOptions,
     source_option,
 )
-from booking_migrate.cli.parameters import option
+from booking_migrate.cli.parameters import Group, option
 from booking_migrate.reports.lifecycle import report_of_view
 from booking_migrate.reports.model import Report
-from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.views import PeopleNames, Shape, open_views
 
 HELP = """
@@ -50,10 +47,8 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ViewOptions:
+class ViewOptions(Group, panel=PLACES):
     """Which view is meant."""
-
-    panel: ClassVar[str] = PLACES
 
     name: str = option(..., "The name of the view.", metavar="NAME")
     source: str = source_option()
@@ -79,8 +74,7 @@ def view(
     shape = Shape.NEW if given.new_shape else Shape.OLD
 
     def body(context: run.RunContext) -> Report:
-        began = monotonic()
-        with closing(Connection(connection.uri, connection.db)) as opened:
+        with connection.open() as opened:
             views = open_views(opened, source=source, name=name)
             is_dropped = action is Action.DROP
             changed = views.drop(name) if is_dropped else views.create(name, shape, fields)
@@ -90,7 +84,7 @@ def view(
             name=name,
             shape=None if is_dropped else shape,
             changed=changed,
-            seconds=monotonic() - began,
+            seconds=context.seconds,
         )
 
     run.execute(run.Invocation(ctx, output, connection.uri, source, name, (source, name)), body)

@@ -1,17 +1,17 @@
 """Dataclasses as groups of command-line parameters."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from booking_migrate.cli.parameters import flatten_groups, only, option
+from booking_migrate.cli.parameters import Group, flatten_groups, only, option
 
 
 @dataclass(frozen=True, slots=True)
-class Paint:
+class Paint(Group):
     """A group of three options."""
 
     colour: str = option("red", "Of what colour.")
@@ -20,10 +20,8 @@ class Paint:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(Group, panel="Toolbox"):
     """A group with a panel, and options that have more than a name."""
-
-    panel: ClassVar[str] = "Toolbox"
 
     wide_brush: bool = option(False, "Use the wide brush.", negatable=True)
     ladder_height: int = option(2, "In metres.", panel="Safety", also_from="LADDER")
