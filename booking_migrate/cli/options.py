@@ -17,15 +17,12 @@ from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.parameters import Group, is_from, option
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
-from booking_migrate.domain.rules import (
-    DEFAULT_MAXIMUM_DOCUMENT_SIZE,
-    PeopleFields,
-    Rules,
-)
+from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.open import Connection, JsonFormat
 
 DEFAULT_TARGET = "bookings_consolidated"
+_NAMES = PeopleFields()
 
 PLACES = "Places"
 PEOPLE = "Users and experts, for bookings without user ids and emails"
@@ -199,9 +196,11 @@ class PeopleOptions(Group, panel=PEOPLE):
     experts: str | None = option(
         None, "Where experts are.", metavar="PLACE", show_default="experts, if there is a server"
     )
-    user_id_field: str = option("user_id", "A user's field with the four-digit id.", metavar="FIELD")
-    user_email_field: str = option("email", "A user's field with the email.", metavar="FIELD")
-    expert_user_field: str = option("userId", "An expert's field with the _id of its user.", metavar="FIELD")
+    user_id_field: str = option(_NAMES.user_id, "A user's field with the four-digit id.", metavar="FIELD")
+    user_email_field: str = option(_NAMES.email, "A user's field with the email.", metavar="FIELD")
+    expert_user_field: str = option(
+        _NAMES.expert_user, "An expert's field with the _id of its user.", metavar="FIELD"
+    )
 
     @property
     def fields(self) -> PeopleFields:
