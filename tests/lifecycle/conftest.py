@@ -1,8 +1,6 @@
 """What the tests of a run's life share: a database with old bookings, and the program as a process."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,14 @@ from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
+from tests.support.killed import killed_at, prepare_forking
 from tests.support.server import Server, environment_of
 
 ROOT = Path(__file__).parents[2]
 Db = Database[dict[str, Any]]
+
+prepare_forking()
 
 
 @pytest.fixture
@@ -58,25 +60,13 @@ def command(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def killed(environment: Mapping[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """A function that runs the program and kills it when it reaches a step for the Nth time."""
+def killed(environment: Mapping[str, str]) -> Callable[..., int]:
+    """A function that runs the program, kills it when it reaches a step for the Nth time, and returns its exit code."""
 
-    def run(step: str, count: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return _finished(["-m", "tests.support.killed", "kill", step, str(count), *arguments], environment)
+    def run(step: str, count: int, *arguments: str) -> int:
+        return killed_at(Step(step), count, environment, *arguments)
 
     return run
-
-
-def _finished(arguments: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=ROOT,
-    )
 
 
 def contents(database: Db) -> dict[str, str]:

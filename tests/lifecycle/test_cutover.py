@@ -179,7 +179,7 @@ def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step)
     database.bookings.create_index("expertId")
     source, target = contents(database)["bookings"], database.clients.count_documents({})
     arguments = (*CUTOVER, "--rejected", "carry")
-    assert -9 == killed(step.value, 1, *arguments).returncode
+    assert -9 == killed(step.value, 1, *arguments)
     again = command(*arguments)
     is_done = step in {Step.CUT_OVER, Step.UNLOCKED}
 
@@ -239,7 +239,7 @@ def test_killed_while_clearing_up(database: Db, command: Run, killed: Killed) ->
     """Clearing up can be cut off too: the next cutover goes on with it."""
     arguments = (*CUTOVER, "--rejected", "carry")
     killed(Step.CARRIED.value, 1, *arguments)
-    assert -9 == killed(Step.FENCE_LIFTED.value, 1, *arguments).returncode
+    assert -9 == killed(Step.FENCE_LIFTED.value, 1, *arguments)
     done = command(*arguments)
 
     assert 0 == done.returncode, done.stderr

@@ -66,7 +66,7 @@ def test_a_changed_file_is_kept(tmp_path: Path, invoke: Run) -> None:
 def test_a_run_killed_before_its_end_is_completed(tmp_path: Path, killed: Run, invoke: Run) -> None:
     """Killed when its files have just appeared, a run is completed by the same command and can be rolled back."""
     source, target = str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")
-    assert -9 == killed("target-finished", 1, "migrate", "--source", source, "--target", target).returncode
+    assert -9 == killed("target-finished", 1, "migrate", "--source", source, "--target", target)
     completed = invoke("migrate", "--source", source, "--target", target, "--json")
     undone = invoke("rollback", "--target", target, "--yes")
 

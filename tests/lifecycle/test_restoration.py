@@ -141,7 +141,7 @@ def test_killed_anywhere(
     database: Db, command: Run, killed: Killed, before: dict[str, str], step: Step
 ) -> None:
     """Killed at any step, the next rollback comes to what an undisturbed one comes to."""
-    assert -9 == killed(step.value, 1, *ROLLBACK).returncode
+    assert -9 == killed(step.value, 1, *ROLLBACK)
     again = command(*ROLLBACK)
 
     assert 0 == again.returncode, again.stderr

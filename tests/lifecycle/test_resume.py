@@ -56,7 +56,7 @@ def test_killed_at_every_step(database: Db, command: Run, killed: Killed) -> Non
     assert 3 == undisturbed.returncode, undisturbed.stderr
     for step, count in STEPS:
         _restart_from(database, before)
-        assert -9 == killed(step.value, count, *MIGRATE).returncode, step
+        assert -9 == killed(step.value, count, *MIGRATE), step
         resumed = command(*MIGRATE)
 
         assert 3 == resumed.returncode, (step, resumed.stderr)
@@ -69,7 +69,7 @@ def test_killed_at_every_step(database: Db, command: Run, killed: Killed) -> Non
 def test_killed_again_and_again(database: Db, command: Run, killed: Killed) -> None:
     """A run that is killed in each of its lives is complete in the end, with the counts of one life."""
     for step, count in ((Step.RANGE_NOTED, 1), (Step.RANGE_NOTED, 1), (Step.BATCH_WRITTEN, 3)):
-        assert -9 == killed(step.value, count, *MIGRATE).returncode
+        assert -9 == killed(step.value, count, *MIGRATE)
     resumed = json.loads(command(*MIGRATE).stdout)
 
     assert (30, 28, 2) == tuple(resumed["counts"][name] for name in ("scanned", "migrated", "rejected"))

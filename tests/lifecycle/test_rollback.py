@@ -104,7 +104,7 @@ def test_a_run_killed_at_any_step_can_be_rolled_back(database: Db, command: Run,
     before = contents(database)
 
     for step, count in MIGRATE_STEPS:
-        assert -9 == killed(step.value, count, *MIGRATE).returncode, step
+        assert -9 == killed(step.value, count, *MIGRATE), step
         undone = command(*ROLLBACK)
         assert 0 == undone.returncode, (step, undone.stderr)
         assert before == contents(database), step
@@ -117,7 +117,7 @@ def test_a_rollback_killed_at_any_step_goes_on(database: Db, command: Run, kille
 
     for step, count in ROLLBACK_STEPS:
         command(*MIGRATE)
-        assert -9 == killed(step.value, count, *ROLLBACK).returncode, step
+        assert -9 == killed(step.value, count, *ROLLBACK), step
         undone = command(*ROLLBACK)
         assert 0 == undone.returncode, (step, undone.stderr)
         assert before == contents(database), step
@@ -189,11 +189,11 @@ def test_killed_while_joining(database: Db, command: Run, killed: Killed) -> Non
     command(*ROLLBACK)
 
     for step, count in ((Step.RANGE_NOTED, 1), (Step.BATCH_WRITTEN, 1), (Step.BATCH_WRITTEN, 3)):
-        assert -9 == killed(step.value, count, *joining).returncode, step
+        assert -9 == killed(step.value, count, *joining), step
         assert 3 == command(*joining).returncode, step
         assert after == contents(database), step
         assert 0 == command(*ROLLBACK).returncode, step
         assert before == contents(database), step
-        assert -9 == killed(step.value, count, *joining).returncode, step
+        assert -9 == killed(step.value, count, *joining), step
         assert 0 == command(*ROLLBACK).returncode, step
         assert before == contents(database), step

@@ -1,7 +1,7 @@
 """The program as a process that stops, waits or dies at a named step of a run's life.
 
-``python -m tests.support.killed WHAT STEP N ARGUMENTS...`` runs the command line with a failpoint that, when the step is
-reached for the Nth time, kills the process (``kill``), or makes a file and waits for another (``wait FILE``).
+`killed_at` runs the command line with a failpoint that kills the process when the step is reached for the Nth time;
+``python -m tests.support.killed wait STEP N ARGUMENTS...`` with one that makes a file and waits for another.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ GATE = "LIFECYCLE_GATE"
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 120
+_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("migrate", "cutover", "rollback", "finalize"))
 _FORKING = get_context("forkserver")
-_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("migrate", "cutover", "rollback"))
 
 
 class Saboteur:
@@ -85,10 +85,14 @@ def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
     return report
 
 
+def prepare_forking() -> None:
+    """Start the process that others are forked from, with what takes long to import; the program would start it with less."""
+    _FORKING.set_forkserver_preload(["__main__", __name__, *_NEEDED])
+    forkserver.ensure_running()
+
+
 def killed_at(step: Step, count: int, environment: Mapping[str, str], *arguments: str) -> int:
     """Kill the program at a step, in a process that is forked and so starts at once; return its exit code."""
-    # What takes long to import; too late, but no harm, if other processes were forked before.
-    _FORKING.set_forkserver_preload(["__main__", __name__, *_NEEDED])
     process = _FORKING.Process(target=_run, args=(step.value, count, dict(environment), arguments))
     process.start()
     process.join(_PATIENCE)

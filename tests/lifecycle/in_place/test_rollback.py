@@ -164,7 +164,7 @@ def test_killed_at_every_step(database: Db, command: Run, killed: Killed, step: 
     database.bookings.update_one(
         {"clientId": client(1), "sessions": {"$exists": True}}, {"$set": {"sessions.0.status": "confirmed"}}
     )
-    assert -9 == killed(step.value, count, *ROLLBACK).returncode
+    assert -9 == killed(step.value, count, *ROLLBACK)
     done = command(*ROLLBACK)
     report = json.loads(done.stdout)
     database.bookings.update_one({"_id": booking(1)["_id"]}, {"$set": {"status": "pending"}})

@@ -97,7 +97,7 @@ def test_a_killed_rollback_of_two_runs_reports_both(database: Db, command: Run, 
     database.bookings.insert_one(booking(30, clientId=client(8)))
     command(*MIGRATE)
     database.bookings.update_one({"clientId": client(8)}, {"$set": {"sessions.0.notes": "edited"}})
-    assert -9 == killed(Step.UNLOCKED.value, 1, *ROLLBACK).returncode
+    assert -9 == killed(Step.UNLOCKED.value, 1, *ROLLBACK)
     done = command(*ROLLBACK)
 
     assert (3, {"changed": 1}) == (done.returncode, _since(done)), done.stderr

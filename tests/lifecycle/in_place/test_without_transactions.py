@@ -83,7 +83,7 @@ def test_killed_at_every_step(database: Db, command: Run, killed: Killed) -> Non
         for name in database.list_collection_names():
             database.drop_collection(name)
         database.bookings.insert_many(before)
-        assert -9 == killed(step.value, count, *MIGRATE).returncode, (step, count)
+        assert -9 == killed(step.value, count, *MIGRATE), (step, count)
         resumed = command(*MIGRATE)
 
         assert 3 == resumed.returncode, (step, resumed.stderr)
@@ -102,7 +102,7 @@ def test_rollback_killed_at_every_step(database: Db, command: Run, killed: Kille
     before = contents(database)
     for step in (Step.ARCHIVED, Step.DOCUMENTS_WRITTEN, Step.MOVE_PREPARED, Step.RANGE_UNDONE):
         command(*MIGRATE)
-        assert -9 == killed(step.value, 1, *ROLLBACK).returncode, step
+        assert -9 == killed(step.value, 1, *ROLLBACK), step
         done = command(*ROLLBACK)
 
         assert 0 == done.returncode, (step, done.stderr)
@@ -119,7 +119,7 @@ def test_a_decision_killed_at_every_step(database: Db, command: Run, killed: Kil
     database.bookings.insert_one(booking(1, clientId=client(2), notes="stored again"))
     stored = contents(database)
     decide = (*MIGRATE, "--on-conflict", "source")
-    assert -9 == killed(step.value, 1, *decide).returncode
+    assert -9 == killed(step.value, 1, *decide)
     done = command(*decide)
     claims = database.bookings.aggregate(
         [{"$unwind": "$sessions"}, {"$match": {"sessions.legacyBookingId": booking(1)["_id"]}}]
