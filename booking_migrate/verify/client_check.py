@@ -1,6 +1,6 @@
 """The full check of one client: what its bookings must have become against what the target holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ from booking_migrate.bson.document import DOCUMENT, Element, read_value
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
-from booking_migrate.stores.ports import Duplicate
+from booking_migrate.stores.ports import Baseline, Duplicate
 from booking_migrate.verify.client_fields import (
     Base,
     Outline,
@@ -155,15 +155,16 @@ class ClientCheck:
             else:
                 result.client_documents += 1
                 documents.append(document)
+        earlier, known = None, None
         if pair.baseline is not None:
             earlier = TargetDocument(pair.baseline.document)
-            result.mismatches += self._unaccounted(pair, earlier, bookings, documents)
+            known = _sessions_before(pair.baseline, documents)
             same = earlier.by_name.get(b"_id")
             # A source client document and a target one with the same `_id` are one; the target's is the newer version.
             documents = [other for other in documents if other.by_name.get(b"_id") != same] + [earlier]
         if not documents:
             return None
-        result.foreign += self._foreign(documents, bookings, result.mismatches)
+        self._report_unexplained(documents, bookings, None if known is None else earlier, known or (), result)
         documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
         sessions: list[ExpectedSession] = []
         for document in documents:
@@ -171,49 +172,38 @@ class ClientCheck:
             sessions += [
                 expect_unchanged(session)
                 for session in document.sessions()
-                if not there or (session.kind, session.value) not in there
+                if (session.kind, session.value) not in there
             ]
         is_joined = len(documents) > 1
         return Base(joined_document(documents) if is_joined else documents[0], sessions, is_joined)
 
-    def _unaccounted(
+    def _report_unexplained(
         self,
-        pair: ClientPair,
-        document: TargetDocument,
+        documents: Sequence[TargetDocument],
         bookings: Sequence[Expected],
-        own: Sequence[TargetDocument],
-    ) -> Iterator[Mismatch]:
-        """Report sessions in a document that others changed between two runs, which nothing from before explains.
+        changed: TargetDocument | None,
+        known: Container[bytes],
+        result: ClientResult,
+    ) -> None:
+        """Report sessions that were there before and that no booking of the client explains.
 
-        Those of a booking that the client does not have any more are stale: an earlier run wrote them. Those of no booking
-        were added by others during the migration.
+        One that claims a booking is foreign: another client may have it. In a document that others changed between two runs,
+        one that is not known from before is a mismatch: with a claim an earlier run wrote it, and without one it was added
+        by others during the migration.
         """
-        baseline = pair.baseline
-        if baseline is None or baseline.oldest == baseline.document:
-            return
-        before = [*own, *(() if baseline.oldest is None else (TargetDocument(baseline.oldest),))]
-        there = {session.value for each in before for session in each.sessions()}
         identities = {booking_identity(one) for one in bookings}
-        for session in document.sessions():
-            if session.value in there or identity_of(session) in identities:
-                continue
-            if claimed_booking(session) is not None:
-                yield stale_mismatch(session, document.client_id)
-            elif not self._rules.allow_later:
-                yield unclaimed_mismatch(session, document.client_id)
-
-    @staticmethod
-    def _foreign(
-        documents: Sequence[TargetDocument], bookings: Sequence[Expected], reported: Sequence[Mismatch]
-    ) -> Iterator[Mismatch]:
-        """Find sessions that were there before and claim a booking that the client does not have."""
-        identities = {booking_identity(one) for one in bookings}
+        foreign: list[Mismatch] = []
         for document in documents:
             for session in document.sessions():
-                if claimed_booking(session) is not None and identity_of(session) not in identities:
-                    mismatch = stale_mismatch(session, document.client_id)
-                    if mismatch not in reported:
-                        yield mismatch
+                if identity_of(session) in identities:
+                    continue
+                is_new = document is changed and session.value not in known
+                if claimed_booking(session) is not None:
+                    stale = stale_mismatch(session, document.client_id)
+                    (result.mismatches if is_new else foreign).append(stale)
+                elif is_new and not self._rules.allow_later:
+                    result.mismatches.append(unclaimed_mismatch(session, document.client_id))
+        result.foreign += [mismatch for mismatch in foreign if mismatch not in result.mismatches]
 
     def _allot(self, bookings: Sequence[Expected], base: Base | None, result: ClientResult) -> _Allotment:
         """Decide which bookings must be new sessions, which must be rejected, and which conflict with a session."""
@@ -299,6 +289,14 @@ class ClientCheck:
 
 
 _check_of = lru_cache(maxsize=1)(ClientCheck)
+
+
+def _sessions_before(baseline: Baseline, own: Sequence[TargetDocument]) -> set[bytes] | None:
+    """Return the sessions from before the first run, if others changed the document between two runs; else None."""
+    if baseline.oldest == baseline.document:
+        return None
+    oldest = () if baseline.oldest is None else (TargetDocument(baseline.oldest),)
+    return {session.value for each in (*own, *oldest) for session in each.sessions()}
 
 
 def _by_identity(base: Base | None) -> dict[bytes, list[int]]:

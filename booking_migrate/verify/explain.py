@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from bson.int64 import Int64
@@ -110,6 +111,13 @@ def explain(
     result = ClientCheck(plan.rules).check(pair, people)
     record = rejected.find(booking.raw)
     mismatches = tuple(_mismatches_of(booking, result, record))
+    explanation = partial(
+        Explanation,
+        booking_id=booking.booking_id,
+        client_id=booking.client_id,
+        record=record,
+        mismatches=mismatches,
+    )
     for document in pair.target:
         sessions = document.sessions()
         for number, session in enumerate(sessions, 1):
@@ -117,26 +125,15 @@ def explain(
             if claim is not None and element_key(claim) == sort_key(booking.booking_id):
                 # With a record it is a conflict: the session is there, and the booking has changed since.
                 right = Disposition.MIGRATED if record is None else Disposition.REJECTED
-                return Explanation(
+                return explanation(
                     Disposition.DIFFERENT if mismatches else right,
-                    booking.booking_id,
-                    booking.client_id,
-                    document.value(b"_id"),
-                    number,
-                    len(sessions),
-                    _side_by_side(booking, session),
-                    record,
-                    mismatches,
+                    document_id=document.value(b"_id"),
+                    session_number=number,
+                    session_count=len(sessions),
+                    fields=_side_by_side(booking, session),
                 )
     fate = Disposition.MISSING if mismatches or record is None else Disposition.REJECTED
-    return Explanation(
-        fate,
-        booking.booking_id,
-        booking.client_id,
-        fields=_side_by_side(booking, None),
-        record=record,
-        mismatches=mismatches,
-    )
+    return explanation(fate, fields=_side_by_side(booking, None))
 
 
 def _find_booking(text: str, source: ComparedReader) -> SourceDocument:
