@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import typer
@@ -25,7 +26,7 @@ from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import open_journal, open_undoable_target
-from booking_migrate.stores.journal import Holder, birth_of, host_name, user_name
+from booking_migrate.stores.journal import Holder, birth_of, user_name
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -228,7 +229,7 @@ def open_places(places: Places, listener: Listener) -> Iterator[OpenPlaces]:
 def current_process(command: str, run_id: str) -> Holder:
     """Return this process, as others see it that find the lock taken."""
     pid = os.getpid()
-    return Holder(run_id, command, user_name(), host_name(), pid, birth_of(pid))
+    return Holder(run_id, command, user_name(), gethostname(), pid, birth_of(pid))
 
 
 def open_run_stores(connection: Connection, *, target: str, source: str) -> RunStores:

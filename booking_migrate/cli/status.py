@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from socket import gethostname
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import open_journal, open_live
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.journal import birth_of, host_name
+from booking_migrate.stores.journal import birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 
 HELP = """
@@ -78,7 +79,7 @@ def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
     record = Sidecar(place.path).read()
     runs = [] if record is None else [record.run]
     found = [
-        file_status(each, is_alive=each.host == host_name() and bool(birth_of(each.pid))) for each in runs
+        file_status(each, is_alive=each.host == gethostname() and bool(birth_of(each.pid))) for each in runs
     ]
     return report_of_status(found, run_id=own_id, target=place.name)
 

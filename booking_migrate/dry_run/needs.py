@@ -295,7 +295,7 @@ def _lost(source: CollectionFacts) -> Iterator[Finding]:
     indexes = [index.name for index in source.indexes if index.keys != ("_id",)]
     if indexes:
         yield risk("indexes-lost", indexes)
-    if source.has_validator:
+    if source.options.get("validator"):
         yield risk("validator-lost", (source.name,))
     expiring = [index.name for index in source.indexes if index.expires]
     if expiring:

@@ -14,7 +14,7 @@ from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
-from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter
+from booking_migrate.stores.ports import Replacement, TargetWriter
 
 
 class NotingSession(Protocol):
@@ -114,21 +114,9 @@ class JournaledTarget(TargetWriter, TargetHistory):
 
         self.written = 0
         """How many documents were written, without those that were already in the target."""
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._target.name
-
-    @property
-    @override
-    def rejects_name(self) -> str:
-        return self._target.rejects_name
-
-    @property
-    @override
-    def can_store(self) -> CanHold:
-        return self._target.can_store
+        self.name = self._target.name
+        self.rejects_name = self._target.rejects_name
+        self.can_store = self._target.can_store
 
     @override
     def prepare(self) -> None:

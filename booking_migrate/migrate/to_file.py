@@ -22,7 +22,7 @@ from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.files.atomic import Sidecar, SidecarRecord, WrittenFile, digest_of, write_failures
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.ports import CanHold, DocumentReader, Replacement, TargetWriter
+from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
 
 
 class SidecarTarget(TargetWriter):
@@ -50,21 +50,9 @@ class SidecarTarget(TargetWriter):
         self._request = request
         self._files = files
         self._listener = listener
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._target.name
-
-    @property
-    @override
-    def rejects_name(self) -> str:
-        return self._target.rejects_name
-
-    @property
-    @override
-    def can_store(self) -> CanHold:
-        return self._target.can_store
+        self.name = self._target.name
+        self.rejects_name = self._target.rejects_name
+        self.can_store = self._target.can_store
 
     @override
     def prepare(self) -> None:

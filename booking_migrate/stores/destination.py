@@ -98,7 +98,6 @@ class CollectionFacts:
     """Of ``index_bytes``, the index on `_id`."""
 
     indexes: tuple[IndexFacts, ...] = ()
-    has_validator: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     """As the server lists them."""
 
@@ -175,7 +174,7 @@ def examine(
     facts = place.facts()
     if facts is None:
         return ()
-    rules = _Rules(place, documents, in_place=in_place, has_transactions=has_transactions)
+    rules = _Rules(place, documents, in_place=in_place, has_own_bookings=in_place and not has_transactions)
     found = [finding for index in facts.indexes for finding in rules.of_index(index)]
     return (*found, *rules.of_options(facts.options))
 
@@ -205,7 +204,8 @@ class _Rules:
     place: "MongoDestination"
     documents: Sequence[bytes]
     in_place: bool
-    has_transactions: bool
+    has_own_bookings: bool
+    """Whether a client document comes while the client's bookings are still there."""
 
     def of_index(self, index: Mapping[str, Any]) -> Iterator[PlaceFinding]:
         for kind, problem, is_refused in self._problems(index):
@@ -242,7 +242,7 @@ class _Rules:
         if not any(_top(key) in CLIENT_FIELDS for key in keys):
             problem = "refuses the second client document: client documents lack these fields"
             yield kind, problem, is_sure
-        elif self._meets_own_bookings(index, keys):
+        elif self.has_own_bookings and "partialFilterExpression" not in index and set(keys) <= _COMMON:
             problem = (
                 "refuses a client document while the client's bookings, which have the same value, are there"
             )
@@ -254,24 +254,13 @@ class _Rules:
             problem = "refuses a client document beside a rejected booking of the client that lacks the other fields"
             yield kind, problem, False
 
-    def _meets_own_bookings(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool:
-        return (
-            self.in_place
-            and not self.has_transactions
-            and "partialFilterExpression" not in index
-            and set(keys) <= _COMMON
-        )
-
     def _of_expiry(
         self, index: Mapping[str, Any], key: str, *, holds: bool | None
     ) -> Iterator[tuple[str, str, bool]]:
         if (key in _DATES or _top(key) == "sessions") and holds is not False:
             is_refused = holds is True or "partialFilterExpression" not in index
-            yield (
-                "expiring-index",
-                "makes the server delete client documents with all of their sessions",
-                is_refused,
-            )
+            problem = "makes the server delete client documents with all of their sessions"
+            yield "expiring-index", problem, is_refused
         elif self.in_place:
             problem = "makes the server delete bookings during the run; client documents lack the field, so that none expires"
             yield "expiring-index", problem, False

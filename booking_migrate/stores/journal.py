@@ -7,7 +7,6 @@ in the target. Everything is durable (majority) when a method returns, unless th
 
 import getpass
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -364,11 +363,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def host_name() -> str:
-    """Return the name of this machine."""
-    return socket.gethostname()
 
 
 def birth_of(pid: int) -> str:

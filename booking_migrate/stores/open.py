@@ -267,9 +267,10 @@ def fingerprint(place: Place, connection: Connection, *, only_count: bool = Fals
         from booking_migrate.stores.mongo.administration import collection_fingerprint  # noqa: PLC0415
 
         return collection_fingerprint(connection.collection(place.name), only_count=only_count)
-    from booking_migrate.stores.files.opening import open_bytes  # noqa: PLC0415
+    from booking_migrate.stores.files.opening import open_input  # noqa: PLC0415
 
-    with open_bytes(place) as stream:
+    # The bytes as they stand on disk, compressed or not.
+    with open_input(FilePlace(place.name, place.format)) as stream:
         digest, size = hashlib.sha256(), 0
         while block := stream.read(_BLOCK):
             digest.update(block)

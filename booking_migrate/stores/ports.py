@@ -37,9 +37,8 @@ class ScannedDocument(NamedTuple):
 class DocumentReader(Protocol):
     """A place that is read: bookings, client documents, users, experts."""
 
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
+    name: str
+    """What to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
 
     def check(self) -> None:
         """Make sure that the place can be read, before anything is written; a file is read to its end.
@@ -97,9 +96,8 @@ class DocumentReader(Protocol):
 class ComparedReader(DocumentReader, Protocol):
     """A place that is read to be compared with another one."""
 
-    @property
-    def is_live(self) -> bool:
-        """Return whether others may change the place while it is read: a collection, not a file, which is read once."""
+    is_live: bool
+    """Whether others may change the place while it is read: a collection, not a file, which is read once."""
 
     def cut(self) -> "ClientRanges | None":
         """Return the place in ranges of clients; None if it cannot be read that way."""
@@ -135,20 +133,17 @@ def stores_any_bson(_raw: bytes) -> bool:
 class TargetWriter(Protocol):
     """A place where a migration's result goes: client documents, and the rejected bookings beside them."""
 
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports."""
+    name: str
+    """What to call the place in messages and reports."""
 
-    @property
-    def rejects_name(self) -> str:
-        """Return where the rejected bookings are kept, for messages and reports."""
+    rejects_name: str
+    """Where the rejected bookings are kept, for messages and reports."""
 
-    @property
-    def can_store(self) -> "CanHold":
-        """Return the check whether a document's BSON bytes come back from this place unchanged: JSON cannot hold them all.
+    can_store: CanHold
+    """The check whether a document's BSON bytes come back from this place unchanged: JSON cannot hold them all.
 
-        `stores_any_bson` if the place can hold all of them.
-        """
+    `stores_any_bson` if the place can hold all of them.
+    """
 
     def prepare(self) -> None:
         """Make the place ready; called once, before the first write and after everything that may refuse.

@@ -41,7 +41,7 @@ from booking_migrate.stores.places import (
     last_part,
     rejects_beside,
 )
-from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
+from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 from booking_migrate.stores.scratch import disk_failures, open_scratch
 
@@ -75,7 +75,7 @@ class CollectionPreview(PreviewTarget):
             real: the target that a migration would write; None: the server is not known, and the collection taken as empty.
             open_trial: makes what tries documents out; None: the server is not known.
         """
-        self._name = name
+        self.name = name
         self._open_trial = open_trial
         self._trial: Trial | None = None
         self._real = real
@@ -83,26 +83,12 @@ class CollectionPreview(PreviewTarget):
         self._joined = _Joined()
         self._refusals: list[Refused] = []
         self._changed = False
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._name
-
-    @property
-    @override
-    def rejects_name(self) -> str:
-        return self._rejects.name
+        self.rejects_name = self._rejects.name
+        self.can_store = stores_any_bson
 
     @override
     def refusals(self) -> Sequence[Refused]:
         return (*self._refusals, *(() if self._trial is None else self._trial.refusals()))
-
-    @property
-    @override
-    def can_store(self) -> CanHold:
-        # A collection holds every BSON document.
-        return stores_any_bson
 
     @override
     def prepare(self) -> None:
@@ -296,11 +282,7 @@ class OptionalRejects(RejectsKeeper):
         self._keeper = keeper
         self._on_loss = on_loss
         self._is_lost = False
-
-    @property
-    @override
-    def name(self) -> str:
-        return "" if self._keeper is None else self._keeper.name
+        self.name = "" if self._keeper is None else self._keeper.name
 
     @override
     def prepare(self) -> None:

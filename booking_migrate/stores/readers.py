@@ -36,11 +36,7 @@ class _FrontReader(DocumentReader):
 
     def __init__(self, whole: DocumentReader) -> None:
         self._whole = whole
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._whole.name
+        self.name = self._whole.name
 
     @override
     def check(self) -> None:
@@ -125,12 +121,8 @@ class AbsentReader(ComparedReader, HoldsPeople):
     """A place that does not exist and need not: it has no documents."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._name
+        self.name = name
+        self.is_live = False
 
     def check(self) -> None:
         """Do nothing: an absent place is accepted."""
@@ -161,11 +153,6 @@ class AbsentReader(ComparedReader, HoldsPeople):
 
     def missing(self) -> None:
         """Return None: no collection was named that could be missing."""
-
-    @property
-    def is_live(self) -> bool:
-        """Return False: a place that is created later is read when the command is run again."""
-        return False
 
     def cut(self) -> None:
         """Return None: an absent place has no ranges of clients."""

@@ -15,7 +15,6 @@ from bson.binary import Binary
 
 from booking_migrate.bson.document import (
     MAXIMUM_DEPTH,
-    Document,
     Element,
     MalformedBson,
     depth,
@@ -51,9 +50,8 @@ class Record(NamedTuple):
 class RejectsKeeper(Protocol):
     """Where a target keeps rejected bookings."""
 
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports."""
+    name: str
+    """What to call the place in messages and reports."""
 
     def prepare(self) -> None:
         """Refuse, before anything is written, a place that cannot be used.
@@ -290,11 +288,15 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
     booking = _document(parts.get(b"booking"))
     identity = _identity(booking)
     fields = read_fields(raw)
+    listed = fields.get("faults")
+    faults = [fault for fault in listed if isinstance(fault, dict)] if isinstance(listed, list) else []
+    reasons = [str(each.get("reason")) for each in (fields, *faults)]
+    details = [f"{fault.get('field') or 'the booking'}: {fault.get('detail')}" for fault in faults]
     return (
         hashlib.sha256(booking).digest(),
         booking,
         identity,
-        json.dumps([_reasons(fields), _details(fields), fields.get("decision")], default=str),
+        json.dumps([reasons, details, fields.get("decision")], default=str),
         _document(parts[b"session"]) if b"session" in parts else None,
     )
 
@@ -313,20 +315,6 @@ def _document(part: Element | None) -> bytes:
     if part.kind == _BINARY:
         return part.value[_BINARY_HEAD:]
     return part.value if part.kind == _DOCUMENT else b""
-
-
-def _faults(fields: Document) -> list[Document]:
-    faults = fields.get("faults")
-    return [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
-
-
-def _reasons(fields: Document) -> list[str]:
-    listed = [fault.get("reason") for fault in _faults(fields)]
-    return [str(reason) for reason in (fields.get("reason"), *listed)]
-
-
-def _details(fields: Document) -> list[str]:
-    return [f"{fault.get('field') or 'the booking'}: {fault.get('detail')}" for fault in _faults(fields)]
 
 
 def _read_record(identity: bytes, texts: str, session: bytes | None) -> RejectedRecord:

@@ -51,12 +51,8 @@ _OTHERS = {
     b"<": "XML or HTML",
 }
 _WIDE = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-_WIDE_PATTERNS = (
+    (re.compile(b"|".join(map(re.escape, (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)))), "UTF-32"),
+    (re.compile(b"|".join(map(re.escape, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))), "UTF-16"),
     (re.compile(rb"[\[{\s]\x00\x00\x00[\x09-\x7f]\x00\x00\x00"), "UTF-32LE"),
     (re.compile(rb"\x00\x00\x00[\[{\s]\x00\x00\x00[\x09-\x7f]"), "UTF-32BE"),
     (re.compile(rb"[\[{\s]\x00[\x09-\x7f]\x00"), "UTF-16LE"),
@@ -117,17 +113,6 @@ def open_input(place: FilePlace | StreamPlace) -> Iterator[BinaryIO]:
         raise UnusablePlace(place.name, f"its gzip stream is cut off or damaged ({error})") from error
     except OSError as error:
         raise UnusablePlace(place.name, error.strerror or str(error)) from error
-
-
-@contextmanager
-def open_bytes(place: FilePlace) -> Iterator[BinaryIO]:
-    """Open a file for reading its bytes as they stand on disk.
-
-    Raises:
-        PlaceNotFound, UnusablePlace: as `open_input`.
-    """
-    with open_input(FilePlace(place.name, place.format)) as stream:
-        yield stream
 
 
 def _standard_input() -> BinaryIO:
@@ -233,11 +218,8 @@ def _is_gzip(head: bytes) -> bool:
 
 
 def _binary(head: bytes, place: FilePlace | StreamPlace) -> Remedy | None:
-    for recognise in (_zipped, _compressed, _archive, _wide, _other):
-        remedy = recognise(head, place)
-        if remedy:
-            return remedy
-    return None
+    recognised = (recognise(head, place) for recognise in (_zipped, _compressed, _archive, _wide, _other))
+    return next(filter(None, recognised), None)
 
 
 def _zipped(head: bytes, place: FilePlace | StreamPlace) -> Remedy | None:
@@ -266,12 +248,7 @@ def _archive(head: bytes, place: FilePlace | StreamPlace) -> Remedy | None:
 
 
 def _wide(head: bytes, place: FilePlace | StreamPlace) -> Remedy | None:
-    for mark, encoding in _WIDE:
-        if head.startswith(mark):
-            return Remedy(
-                f"{encoding} text, not UTF-8", _through(f"iconv -f {encoding} -t UTF-8", place, ".utf8")
-            )
-    for pattern, encoding in _WIDE_PATTERNS:
+    for pattern, encoding in _WIDE:
         if pattern.match(head):
             return Remedy(
                 f"{encoding} text, not UTF-8", _through(f"iconv -f {encoding} -t UTF-8", place, ".utf8")

@@ -217,11 +217,8 @@ class FileReader(HoldsPeople, ComparedReader):
         self._json_format = json_format
         self._listener = listener
         self._spool: Spool | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the path as given, or ``-``."""
-        return self._place.name
+        self.name = self._place.name
+        self.is_live = False
 
     @override
     def check(self) -> None:
@@ -254,11 +251,6 @@ class FileReader(HoldsPeople, ComparedReader):
 
     def missing(self) -> None:
         """Return None: a file that does not exist is refused when it is opened."""
-
-    @property
-    def is_live(self) -> bool:
-        """Return False: a file is read once."""
-        return False
 
     def cut(self) -> None:
         """Return None: a file has no index."""

@@ -47,28 +47,16 @@ class FileTarget(TargetWriter):
             open_output: makes the place where the bytes go.
             rejects: keeps the rejected bookings.
         """
-        self._name = name
+        self.name = name
         self._format = file_format
         self._open_output = open_output
         self._rejects = rejects
         self._output: Output | None = None
         self._is_empty = True
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def rejects_name(self) -> str:
-        """Return what to call the place of the rejected bookings."""
-        return self._rejects.name
-
-    @property
-    @override
-    def can_store(self) -> CanHold:
-        # A BSON file holds everything.
-        return stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
+        self.rejects_name = self._rejects.name
+        self.can_store: CanHold = (
+            stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
+        )
 
     @override
     def prepare(self) -> None:
@@ -153,11 +141,7 @@ class FileRejects(RejectsKeeper):
         self._overwrite = overwrite
         self._ledger = Ledger(source, target)
         self._output: Output | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the file's path."""
-        return str(self._path)
+        self.name = str(self._path)
 
     @override
     def prepare(self) -> None:
@@ -263,11 +247,7 @@ class PreviewRejects(FileRejects):
         super().__init__(path, source=source, target=target, overwrite=overwrite)
         self._also = also
         self.refusal: Refused | None = None
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._also.name
+        self.name = self._also.name
 
     @override
     def prepare(self) -> None:

@@ -130,16 +130,8 @@ class _Both(ComparedReader):
 
     def __init__(self, first: ComparedReader, second: ComparedReader) -> None:
         self._sides = (first, second)
-
-    @property
-    def name(self) -> str:
-        """Return both names."""
-        return " and ".join(side.name for side in self._sides)
-
-    @property
-    def is_live(self) -> bool:
-        """Return True: collections may be in use."""
-        return True
+        self.name = " and ".join(side.name for side in self._sides)
+        self.is_live = True
 
     @override
     def check(self) -> None:

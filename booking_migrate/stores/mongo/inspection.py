@@ -81,7 +81,6 @@ class MongoInspector:
             index_bytes=_whole(statistics.get("totalIndexSize")),
             id_index_bytes=_whole(statistics.get("indexSizes", {}).get("_id_")),
             indexes=self._indexes(collection),
-            has_validator=bool(listed.get("options", {}).get("validator")),
             options=listed.get("options", {}),
         )
 

@@ -87,11 +87,8 @@ class MongoReader(ComparedReader, HoldsPeople):
         self._address = address
         self._exists = exists
         self._is_checked = False
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
+        self.name = self._collection.name
+        self.is_live = True
 
     @override
     def check(self) -> None:
@@ -165,11 +162,6 @@ class MongoReader(ComparedReader, HoldsPeople):
         if self._required or self._exists(self._collection):
             return None
         return self._collection.full_name
-
-    @property
-    def is_live(self) -> bool:
-        """Return True: a collection may be in use."""
-        return True
 
     @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:

@@ -50,11 +50,7 @@ class CollectionRejects(RejectsKeeper):
         self._pending: list[Record] = []
         self._pending_bytes = 0
         self._changed = False
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
+        self.name = self._collection.name
 
     def prepare(self) -> None:
         """Do nothing: the server creates the collection with its first record."""

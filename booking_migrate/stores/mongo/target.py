@@ -42,7 +42,7 @@ from booking_migrate.stores.mongo.retry import (
     with_retry,
 )
 from booking_migrate.stores.mongo.scan import find_documents
-from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
+from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -75,22 +75,9 @@ class MongoTarget(TargetWriter):
         self._was_empty = False
         self._sent = 0
         """How many documents this run has inserted, or tried to."""
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
-
-    @property
-    def rejects_name(self) -> str:
-        """Return what to call the place of the rejected bookings."""
-        return self._rejects.name
-
-    @property
-    @override
-    def can_store(self) -> CanHold:
-        # A collection holds every BSON document.
-        return stores_any_bson
+        self.name = self._collection.name
+        self.rejects_name = self._rejects.name
+        self.can_store = stores_any_bson
 
     @override
     def prepare(self) -> None:

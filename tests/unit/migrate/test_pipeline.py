@@ -59,10 +59,7 @@ class Target:
         self.batches: list[tuple[int, int, int]] = []
         self.new: list[bytes] = []
         self.calls: list[str] = []
-
-    @property
-    def can_store(self) -> CanHold:
-        return stores_any_bson
+        self.can_store: CanHold = stores_any_bson
 
     def prepare(self) -> None:
         self.calls.append("prepare")
