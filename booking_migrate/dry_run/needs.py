@@ -5,7 +5,7 @@ It needs a server that can do it, privileges, indexes, disk, and an oplog that r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
 from booking_migrate.dry_run.risks import risk
@@ -87,55 +87,17 @@ def inspect_surroundings(
     return ServerSurroundings(inspector, ours, theirs, source, target, tuple(people))
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """What indexes and options do to client documents; empty where no collection is involved."""
 
-    source_name: str = ""
-    target_name: str = ""
-    source: tuple[PlaceFinding, ...] = ()
-    """What is to be said about the source if it is migrated in place."""
+    in_place_refusal: UnfitPlace | None = None
+    """Why the source cannot be migrated in place; None if it can."""
 
-    target: tuple[PlaceFinding, ...] = ()
-    """What is to be said about the target. Its validator is tried out with every document, elsewhere."""
+    blockers: tuple[Blocker, ...] = ()
+    """The reasons for which a migration into the target would be refused."""
 
-    options: tuple[OptionNote, ...] = ()
-    """What a cut-over would make of the source's options."""
-
-    @property
-    def in_place_refusal(self) -> UnfitPlace | None:
-        """Return why the source cannot be migrated in place; None if it can."""
-        return refusal_of(self.source_name, self.source)
-
-    def blockers(self) -> Iterator[Blocker]:
-        """Yield the reasons for which a migration into the target would be refused."""
-        refusal = refusal_of(self.target_name, self.target)
-        if refusal is not None:
-            yield blocker_of(refusal)
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield what is only reported, and what prevents a migration in place."""
-        yield from findings_of(self.target_name, self.target)
-        refusal = self.in_place_refusal
-        if refusal is not None:
-            yield Finding(
-                kind="in-place-refused",
-                title=f"migrate --in-place would be refused: {refusal.message}",
-                count=len(refusal.problems),
-                sample_ids=tuple(finding.name for finding in self.source if finding.is_refused),
-                advice=refusal.hint,
-            )
-        # The validator has a finding of its own.
-        left_out = [note for note in self.options if not note.is_kept and note.name != "validator"]
-        if left_out:
-            reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)
-            yield Finding(
-                kind="options-lost",
-                title="options of the source that a cut-over does not keep",
-                count=len(left_out),
-                sample_ids=tuple(note.name for note in left_out),
-                advice=f"{reasons}. Where they matter, set them on the target before the cut-over.",
-            )
+    findings: tuple[Finding, ...] = ()
+    """What is only reported, and what prevents a migration in place."""
 
 
 def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: Directory) -> Examined:
@@ -165,13 +127,35 @@ def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: D
         if around.target_name is not None:
             options = options_after(source.options, None if target is None else target.options)
     found = () if target is None else examine(inspector.destination(target.name), documents, in_place=False)
+    # The target's validator is tried out with every document, elsewhere.
+    found = tuple(each for each in found if each.kind != "validator" or not each.is_refused)
+    refusal = refusal_of(around.target_name or "", found)
+    in_place_refusal = refusal_of(around.source_name or "", in_place)
+    findings = [*findings_of(around.target_name or "", found)]
+    if in_place_refusal is not None:
+        title = f"migrate --in-place would be refused: {in_place_refusal.message}"
+        names = tuple(finding.name for finding in in_place if finding.is_refused)
+        count, advice = len(in_place_refusal.problems), in_place_refusal.hint
+        findings.append(Finding("in-place-refused", title, count, names, advice))
     return Examined(
-        source_name=around.source_name or "",
-        target_name=around.target_name or "",
-        source=in_place,
-        target=tuple(each for each in found if each.kind != "validator" or not each.is_refused),
-        options=options,
+        in_place_refusal,
+        () if refusal is None else (blocker_of(refusal),),
+        (*findings, *_lost_options(options)),
     )
+
+
+def _lost_options(options: Sequence[OptionNote]) -> Iterator[Finding]:
+    """Yield the finding of what a cut-over makes of the source's options; its validator has a finding of its own."""
+    left_out = [note for note in options if not note.is_kept and note.name != "validator"]
+    if left_out:
+        reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)
+        yield Finding(
+            kind="options-lost",
+            title="options of the source that a cut-over does not keep",
+            count=len(left_out),
+            sample_ids=tuple(note.name for note in left_out),
+            advice=f"{reasons}. Where they matter, set them on the target before the cut-over.",
+        )
 
 
 def blocker_of(refusal: Refused) -> Blocker:

@@ -5,7 +5,6 @@ is looked up in the source.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bson.binary import Binary
@@ -38,36 +37,22 @@ Candidates = dict[str, dict[bytes, Any]]
 """By the path of a field: values that could be ids, by sort key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The result of searching other collections."""
-
-    references: tuple[Reference, ...] = ()
-    """One for each field with at least one hit, by collection and field."""
-
-    unreadable: tuple[str, ...] = ()
-    """The collections that the user may not read, and that were not searched."""
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield the risks that go with it."""
-        if self.references:
-            yield risk("references-by-id", [f"{one.collection}.{one.field}" for one in self.references])
-        if self.unreadable:
-            yield risk("collections-unreadable", self.unreadable)
-
-
 def search_references(
     inspector: "MongoInspector | None", source: DocumentReader, known: Sequence[str]
-) -> Search:
+) -> tuple[tuple[Reference, ...], Sequence[Finding]]:
     """Find the fields of other collections that hold ids of bookings.
 
     Args:
         inspector: of the database to look through; None if only files are involved.
         source: where the bookings are.
         known: collections that need no look: source, target, users, experts.
+
+    Returns:
+        One for each field with at least one hit, by collection and field; and the risks that go with it, also for
+        collections that the user may not read, and that were not searched.
     """
     if inspector is None:
-        return Search()
+        return (), ()
     references: list[Reference] = []
     unreadable: list[str] = []
     for name in inspector.other_collections(known)[:_MOST_COLLECTIONS]:
@@ -77,7 +62,12 @@ def search_references(
             unreadable.append(name)
         else:
             references += _references(name, candidates, source)
-    return Search(tuple(references), tuple(unreadable))
+    findings = []
+    if references:
+        findings.append(risk("references-by-id", [f"{one.collection}.{one.field}" for one in references]))
+    if unreadable:
+        findings.append(risk("collections-unreadable", unreadable))
+    return tuple(references), findings
 
 
 def _references(name: str, candidates: Candidates, source: DocumentReader) -> Iterator[Reference]:
@@ -91,9 +81,9 @@ def _references(name: str, candidates: Candidates, source: DocumentReader) -> It
 
 def _ids_in(source: DocumentReader, values: Sequence[Any]) -> set[bytes]:
     """Return the sort keys of those values that are ids in the source; text that spells an ObjectId counts for it."""
-    spelled = {sort_key(_as_object_id(value)): sort_key(value) for value in values}
-    asked = {sort_key(value): value for value in values}
-    asked.update({sort_key(_as_object_id(value)): _as_object_id(value) for value in values})
+    ids = {sort_key(value): _as_object_id(value) for value in values}
+    spelled = {sort_key(object_id): key for key, object_id in ids.items()}
+    asked = {sort_key(value): value for value in (*values, *ids.values())}
     there: set[bytes] = set()
     wanted = list(asked.values())
     for start in range(0, len(wanted), _AT_ONCE):
@@ -136,8 +126,5 @@ def _collect(found: Candidates, value: Any, path: str, level: int) -> None:
 
 def _could_be_id(value: Any) -> bool:
     # Small numbers and words are everywhere, and would hit bookings with such ids by chance.
-    return type(value) is ObjectId or (type(value) is str and len(value) == _HEX_DIGITS) or _is_uuid(value)
-
-
-def _is_uuid(value: Any) -> bool:
-    return isinstance(value, Binary) and len(value) == _UUID_LENGTH
+    is_uuid = isinstance(value, Binary) and len(value) == _UUID_LENGTH
+    return is_uuid or type(value) is ObjectId or (type(value) is str and len(value) == _HEX_DIGITS)

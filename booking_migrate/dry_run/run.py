@@ -89,15 +89,15 @@ def dry_run(
     read = _scaled(_what_was_read(migration, watch, surroundings.source), source)
     examined = examine_places(plan, surroundings, Directory(users, experts, plan.people))
     needs = find_needs(surroundings, read.gains, examined.in_place_refusal)
-    search = search_references(surroundings.inspector, source, surroundings.known)
-    around = (*search.findings(), *need_findings(needs, surroundings, read.estimate), *examined.findings())
+    references, elsewhere = search_references(surroundings.inspector, source, surroundings.known)
+    around = (*elsewhere, *need_findings(needs, surroundings, read.estimate), *examined.findings)
     findings = (*migration.findings, *read.migration.findings, *around)
     return replace(
         read,
         migration=replace(read.migration, findings=findings),
         needs=needs,
-        blockers=(*refusals, *examined.blockers(), *need_blockers(needs), *_sample_blockers(source)),
-        references=search.references,
+        blockers=(*refusals, *examined.blockers, *need_blockers(needs), *_sample_blockers(source)),
+        references=references,
     )
 
 
