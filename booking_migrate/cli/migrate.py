@@ -321,7 +321,8 @@ def _migrate_in_place(
     context: run.RunContext,
 ) -> Report:
     """Open the collection, migrate within it, and make the report."""
-    source, archive = places.source, options.archive or default_archive(places.source)
+    source = places.source
+    archive = default_archive(source) if options.archive is None else options.archive
     listener, signal_guard = context.listener, context.signal_guard
     own_options = {"archive": archive, "without-transactions": str(options.without_transactions)}
     request = replace(request, target=source, options={**request.options, **own_options}, archive=archive)
