@@ -1,7 +1,7 @@
 """The program: its commands, what holds for all of them, and where it starts."""
 
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections import UserDict
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, cast
@@ -120,23 +120,13 @@ COMMANDS = {
 }
 
 
-class LazyCommands(Mapping[str, TyperCommand]):
+class LazyCommands(UserDict[str, Any]):
     """The commands by name; each is loaded when it is asked for."""
 
-    def __init__(self, entries: Mapping[str, CommandEntry]) -> None:
-        self._entries = entries
-        self._loaded: dict[str, TyperCommand] = {}
-
-    def __getitem__(self, name: str) -> TyperCommand:
-        if name not in self._loaded:
-            self._loaded[name] = self._entries[name].load(name)
-        return self._loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __getitem__(self, name: str) -> Any:
+        if isinstance(entry := self.data[name], CommandEntry):
+            self.data[name] = entry.load(name)
+        return self.data[name]
 
 
 class LazyGroup(TyperGroup):
@@ -147,7 +137,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = cast(MutableMapping[str, Any], LazyCommands(COMMANDS))
+        self.commands = LazyCommands(COMMANDS)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return the names, in the order of the table."""

@@ -27,7 +27,6 @@ _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects
 _RULES = frozenset({"accept", "max-document-size", "user-id-field", "user-email-field", "expert-user-field"})
 _TAKEN = {
     "migrate": _PLACES | _RULES | {"on-conflict", "in-place"},
-    "verify": _PLACES | _RULES | {"on-conflict", "in-place"},
     "explain": (_PLACES | _RULES) - {"archive"},
 }
 """The options of one command that another one takes with the same meaning."""

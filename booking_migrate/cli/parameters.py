@@ -5,8 +5,8 @@ parameter per field instead: the field's name, its type, its default and the `op
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import field, fields
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -65,16 +65,9 @@ class Group:
             cls.panel = panel
 
 
-@dataclass(frozen=True, slots=True)
-class Only:
-    """Marks a group of which a command has some fields only; the others keep their defaults."""
-
-    names: frozenset[str]
-
-
-def only(*names: str) -> Only:
-    """Return the mark for a group of which a command has these fields only."""
-    return Only(frozenset(names))
+def only(*names: str) -> frozenset[str]:
+    """Return the mark for a group of which a command has these fields only; the others keep their defaults."""
+    return frozenset(names)
 
 
 def is_from(ctx: typer.Context, parameter: str, *sources: str) -> bool:
@@ -116,8 +109,8 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _options(group: Any, marks: list[Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a group, without those that an `Only` among the marks leaves out."""
+def _options(group: Any, marks: Sequence[frozenset[str]]) -> list[inspect.Parameter]:
+    """Return the parameters of a group, without those that a mark of `only` leaves out."""
     hints = get_type_hints(group)
     return [
         _parameter(
@@ -126,5 +119,5 @@ def _options(group: Any, marks: list[Any]) -> list[inspect.Parameter]:
             each.default,
         )
         for each in fields(group)
-        if all(each.name in mark.names for mark in marks if isinstance(mark, Only))
+        if all(each.name in mark for mark in marks)
     ]
