@@ -39,10 +39,10 @@ from booking_migrate.errors import BadConfiguration, BadPlace, PlanDiffers
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import run as engine
 from booking_migrate.in_place.move_back import undo_in_place
-from booking_migrate.migrate.destination import SAMPLE, examine_target, findings_of
-from booking_migrate.migrate.lifecycle import JournaledOutcome
-from booking_migrate.migrate.lifecycle import migrate as migrate_to_collection
+from booking_migrate.migrate.journaled_target import JournaledOutcome
+from booking_migrate.migrate.journaled_target import migrate as migrate_to_collection
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
+from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
 from booking_migrate.reports.model import Report, report_of_migration
 from booking_migrate.runs.commands import command_of
@@ -278,7 +278,7 @@ def _run(
             return migrate_to_file(
                 plan,
                 sides.source,
-                SidecarTarget(target, Sidecar(place.path), request, written, context.listener),
+                SidecarTarget(target, Sidecar(place.path), request, written),
                 run_id=context.run_id,
                 users=sides.users,
                 experts=sides.experts,

@@ -15,8 +15,8 @@ from booking_migrate.in_place.contention import bisect_on_conflict
 from booking_migrate.in_place.group import GroupPlan, GroupPlanner
 from booking_migrate.in_place.replay import Replay
 from booking_migrate.migrate.counts import MigrationCounts
-from booking_migrate.migrate.destination import SAMPLE, findings_of, sample_documents
 from booking_migrate.migrate.lookup import Directory
+from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.runs.outcome import Finding, MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory, history_in_place

@@ -1,7 +1,11 @@
-"""A target whose writes are recorded in the journal first, under a lock, so that a run can be resumed and undone."""
+"""A migration with a journal and a lock, which is continued after an interruption and undone on demand.
+
+Its target records every write in the journal first.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from threading import Thread
 from typing import Any, NamedTuple, Protocol
@@ -10,11 +14,16 @@ from typing_extensions import override
 
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
+from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace, client_key_of
+from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
+from booking_migrate.runs.undo import undo
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
-from booking_migrate.stores.ports import Replacement, TargetWriter
+from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
 
 
 class NotingSession(Protocol):
@@ -75,7 +84,52 @@ class _Batch(NamedTuple):
     removed: Sequence[bytes]
 
 
-class JournaledTarget(TargetWriter, TargetHistory):
+class ForwardingTarget(TargetWriter):
+    """A target that passes everything on to another one; a subclass overrides what it does beside that."""
+
+    def __init__(self, target: TargetWriter) -> None:
+        """Take the target to write to."""
+        self._target = target
+        self.name = target.name
+        self.rejects_name = target.rejects_name
+        self.can_store = target.can_store
+
+    @override
+    def prepare(self) -> None:
+        self._target.prepare()
+
+    @override
+    def scan_client_documents(self) -> Iterator[bytes]:
+        return self._target.scan_client_documents()
+
+    @override
+    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        return self._target.find_client_documents(client_ids)
+
+    @override
+    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
+        self._target.join(changed, removed)
+
+    @override
+    def write(
+        self,
+        new: Sequence[bytes],
+        changed: Sequence[Replacement],
+        rejected: Sequence[Rejection],
+        removed: Sequence[bytes] = (),
+    ) -> None:
+        self._target.write(new, changed, rejected, removed)
+
+    @override
+    def finish(self) -> bool:
+        return self._target.finish()
+
+    @override
+    def abandon(self) -> None:
+        self._target.abandon()
+
+
+class JournaledTarget(ForwardingTarget, TargetHistory):
     """A `TargetWriter` that records each write in the journal before it, and a checkpoint after it.
 
     It is the target's history as well (see `TargetHistory`). A run that is resumed reads its source from the beginning and
@@ -101,7 +155,7 @@ class JournaledTarget(TargetWriter, TargetHistory):
             odometer: counts the documents of the run.
             throttle: pauses before a batch while a secondary is behind.
         """
-        self._target = target
+        super().__init__(target)
         self._session = session
         self._shield = signal_guard
         self._odometer = odometer
@@ -114,9 +168,6 @@ class JournaledTarget(TargetWriter, TargetHistory):
 
         self.written = 0
         """How many documents were written, without those that were already in the target."""
-        self.name = self._target.name
-        self.rejects_name = self._target.rejects_name
-        self.can_store = self._target.can_store
 
     @override
     def prepare(self) -> None:
@@ -130,10 +181,6 @@ class JournaledTarget(TargetWriter, TargetHistory):
         # The source has been read successfully by now, so the lock is acquired here.
         self._session.lock()
         return self._target.scan_client_documents()
-
-    @override
-    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        return self._target.find_client_documents(client_ids)
 
     @property
     @override
@@ -252,3 +299,74 @@ def _span(batch: _Batch) -> tuple[bytes, bytes]:
     ]
     keys = [client_key_of(raw) for raw in ends]
     return min(keys), max(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledOutcome:
+    """The outcome of a run that has a journal."""
+
+    outcome: MigrationOutcome
+    run_id: str
+    """The id of the run; that of the interrupted run if one was continued."""
+
+    is_resumed: bool
+
+
+def migrate(
+    plan: MigrationPlan,
+    source: DocumentReader,
+    target: TargetWriter,
+    *,
+    stores: RunStores,
+    request: RunRequest,
+    users: DocumentReader | None,
+    experts: DocumentReader | None,
+    listener: Listener,
+    signal_guard: SignalGuard,
+) -> JournaledOutcome:
+    """Migrate side by side under a journal and a lock; an interrupted run of the same request is continued.
+
+    The result is byte for byte that of a run that was never interrupted, and so are the counts.
+
+    Args:
+        plan: what is to be done.
+        source: where the bookings are; only read.
+        target: where the client documents go.
+        stores: which record the run.
+        request: what the caller requests to run.
+        users: where users are looked up; None if they are not.
+        experts: where experts are looked up; None if they are not.
+        listener: notified of the progress.
+        signal_guard: defers a signal while a batch is written.
+
+    Raises:
+        TargetBusy, LeaseLost: another process works on the target.
+        OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
+        BookingMigrateError: as `migrate.pipeline.migrate`.
+    """
+    odometer = ProgressCounter(listener)
+    session = RunSession(
+        stores, request, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
+    )
+    limit = request.maximum_lag
+    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    try:
+        throttle.check()
+        kept = JournaledTarget(target, session, signal_guard, odometer, throttle)
+        outcome = migrate_stream(
+            plan,
+            source,
+            kept,
+            users=users,
+            experts=experts,
+            listener=odometer,
+            history=kept,
+        )
+        with signal_guard.critical_section():
+            session.finish(
+                changed=outcome.changed, counts=asdict(outcome.counts), documents=odometer.documents
+            )
+    except BaseException as error:
+        session.fail(error)
+        raise
+    return JournaledOutcome(outcome, session.run_id, session.is_resumed)

@@ -5,15 +5,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from typing_extensions import override
 
 from booking_migrate import __version__
-from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Warned
-from booking_migrate.migrate.lifecycle import JournaledOutcome
+from booking_migrate.migrate.journaled_target import ForwardingTarget, JournaledOutcome
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.outcome import Counts
 from booking_migrate.runs.plan import MigrationPlan
@@ -22,10 +20,10 @@ from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.files.atomic import Sidecar, SidecarRecord, WrittenFile, digest_of, write_failures
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
+from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 
-class SidecarTarget(TargetWriter):
+class SidecarTarget(ForwardingTarget):
     """A target file with a sidecar that records the run that wrote it."""
 
     def __init__(
@@ -34,7 +32,6 @@ class SidecarTarget(TargetWriter):
         sidecar: Sidecar,
         request: RunRequest,
         files: Sequence[Path],
-        listener: Listener,
     ) -> None:
         """Take the parts.
 
@@ -43,44 +40,17 @@ class SidecarTarget(TargetWriter):
             sidecar: the file beside it.
             request: what the caller requests to run.
             files: the target file, and the one with the rejected bookings.
-            listener: notified of each step.
         """
-        self._target = target
+        super().__init__(target)
         self._sidecar = sidecar
         self._request = request
         self._files = files
-        self._listener = listener
-        self.name = self._target.name
-        self.rejects_name = self._target.rejects_name
-        self.can_store = self._target.can_store
 
     @override
     def prepare(self) -> None:
         # A sidecar of a newer version is refused before anything is written.
         self._sidecar.read()
         self._target.prepare()
-
-    @override
-    def scan_client_documents(self) -> Iterator[bytes]:
-        return self._target.scan_client_documents()
-
-    @override
-    def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        return self._target.find_client_documents(client_ids)
-
-    @override
-    def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        self._target.join(changed, removed)
-
-    @override
-    def write(
-        self,
-        new: Sequence[bytes],
-        changed: Sequence[Replacement],
-        rejected: Sequence[Rejection],
-        removed: Sequence[bytes] = (),
-    ) -> None:
-        self._target.write(new, changed, rejected, removed)
 
     @override
     def finish(self) -> bool:
@@ -115,10 +85,6 @@ class SidecarTarget(TargetWriter):
             with _record_lost():
                 self._sidecar.write(self._done(record))
         return changed
-
-    @override
-    def abandon(self) -> None:
-        self._target.abandon()
 
     def note_counts(self, counts: Counts) -> None:
         """Add the counts of a run that completed."""
