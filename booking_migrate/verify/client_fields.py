@@ -8,7 +8,7 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
-from booking_migrate.bson.document import Element, element_of, elements, read_value, wrap, write_fields
+from booking_migrate.bson.document import NULL, Element, element_of, elements, read_value, wrap, write_fields
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.expected import Expected
@@ -23,24 +23,13 @@ from booking_migrate.verify.rules import (
 )
 from booking_migrate.verify.sessions import Comparison, ExpectedSession
 
-_ORDER = (
-    b"_id",
-    b"clientId",
-    b"clientUserId",
-    b"clientEmail",
-    b"sessions",
-    b"totalSessions",
-    b"totalSpent",
-    b"createdAt",
-    b"updatedAt",
-)
-_CLIENT_FIELDS = frozenset({b"_id", b"clientId", b"clientUserId", b"clientEmail"})
+_IDENTITY = (b"_id", b"clientId", b"clientUserId", b"clientEmail")
+_NULL_IS_ABSENT = _IDENTITY[2:]
+_SESSIONS = b"sessions"
 _AMOUNTS = (b"totalSessions", b"totalSpent")
 _TOTALS = (*_AMOUNTS, b"createdAt", b"updatedAt")
+_ORDER = (*_IDENTITY, _SESSIONS, *_TOTALS)
 _SET_BY_APPLICATION = (*_TOTALS, b"__v")
-_SESSIONS = b"sessions"
-_NULL = 0x0A
-_NULL_IS_ABSENT = frozenset({b"clientUserId", b"clientEmail"})
 
 Fields = dict[bytes, Element]
 
@@ -135,7 +124,7 @@ def expected_fields(
 def _is_lacking(fields: Fields, name: bytes) -> bool:
     """Return whether a client document lacks a field; a client field that is null counts as lacking."""
     own = fields.get(name)
-    return own is None or (own.kind == _NULL and name in _NULL_IS_ABSENT)
+    return own is None or (own.kind == NULL and name in _NULL_IS_ABSENT)
 
 
 def joined_document(documents: Sequence[TargetDocument]) -> TargetDocument:
@@ -214,8 +203,11 @@ def document_mismatches(documents: Sequence[TargetDocument], outline: Outline) -
         documents: its client documents in the target; of several none has all sessions, so they are not checked.
         outline: what must be there.
     """
-    if not documents:
-        yield from _absence(outline)
+    if not documents and outline.base is not None:
+        # An absent document of bookings alone is missing booking by booking.
+        identity = outline.base.document.by_name.get(b"_id")
+        detail = "a client document of the source is not in the target"
+        yield Mismatch(Kind.MISSING, outline.client_id, field="_id", expected=identity, detail=detail)
     elif len(documents) == 1:
         document = documents[0]
         if outline.compared.later or outline.compared.changed:
@@ -224,14 +216,6 @@ def document_mismatches(documents: Sequence[TargetDocument], outline: Outline) -
             yield from _unwanted_mismatches(document, outline)
         else:
             yield from _field_mismatches(outline.fields, document, outline.client_id)
-
-
-def _absence(outline: Outline) -> Iterator[Mismatch]:
-    """Yield the mismatch of an absent document that was there before; one of bookings alone is missing booking by booking."""
-    if outline.base is not None:
-        identity: Element | None = outline.base.document.by_name.get(b"_id")
-        detail = "a client document of the source is not in the target"
-        yield Mismatch(Kind.MISSING, outline.client_id, field="_id", expected=identity, detail=detail)
 
 
 def _unwanted_mismatches(document: TargetDocument, outline: Outline) -> Iterator[Mismatch]:
@@ -267,15 +251,11 @@ def _field_mismatches(
     """
     names = [part.name for part in found.parts]
     is_sound = True
-    for name, element in expected.items():
-        other = found.by_name.get(name)
-        if name != _SESSIONS and other != element:
+    for name in expected if may_have_more else {**expected, **found.by_name}:
+        wanted, other = expected.get(name), found.by_name.get(name)
+        if name != _SESSIONS and other != wanted:
             is_sound = False
-            yield _mismatch(name, client_id, element, other)
-    for name, element in found.by_name.items():
-        if name not in expected and name != _SESSIONS and not may_have_more:
-            is_sound = False
-            yield _mismatch(name, client_id, None, element)
+            yield _mismatch(name, client_id, wanted, other)
     if len(names) > len(found.by_name):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         yield Mismatch(Kind.DUPLICATE, client_id, field=_text(twice), detail="the field occurs twice")
@@ -310,7 +290,7 @@ def _fitting_mismatches(
 
 
 def _mismatch(name: bytes, client_id: Any, expected: Element | None, found: Element | None) -> Mismatch:
-    kind = Kind.CLIENT if name in _CLIENT_FIELDS else Kind.TOTALS if name in _TOTALS else Kind.CONTENT
+    kind = Kind.CLIENT if name in _IDENTITY else Kind.TOTALS if name in _TOTALS else Kind.CONTENT
     return Mismatch(kind, client_id, field=_text(name), expected=expected, found=found)
 
 

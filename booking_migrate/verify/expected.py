@@ -11,6 +11,7 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import (
     CODEC,
     MAXIMUM_DEPTH,
+    NULL,
     Document,
     Element,
     body_of,
@@ -41,7 +42,6 @@ _LEVELS_ABOVE = 2
 
 _PENDING = "pending"
 _NESTING = frozenset({dict, list, DBRef})
-_NULL = 0x0A
 
 _IDS_PER_QUERY = 1000
 _CACHED_PEOPLE = 20_000
@@ -270,4 +270,4 @@ def _body(document: SourceDocument) -> bytes:
 
 def _is_kept(part: Element) -> bool:
     name = part.name.decode("utf-8", "surrogateescape")
-    return name not in DROPPED and not (part.kind == _NULL and name in _EXPERT)
+    return name not in DROPPED and not (part.kind == NULL and name in _EXPERT)
