@@ -15,7 +15,9 @@ from booking_migrate.stores.mongo import scan
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step, failpoints
+from tests.support.pauses import polled, shorten_pauses
 from tests.support.replica_set import ReplicaSet, replica_set
+from tests.support.server import environment_of
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -24,14 +26,28 @@ PLACES = ("--source", "bookings", "--target", "clients")
 MIGRATE = ("migrate", *PLACES, "--batch-size", "5", "--json")
 VERIFY = ("verify", *PLACES, "--recheck", "0", "--json")
 CUTOVER = ("cutover", *PLACES, "--rejected", "carry", "--yes", "--json")
+_ELECTION = 500
+"""After how many milliseconds without a primary there is an election."""
+
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReplicaSet]:
     """Three servers."""
-    with replica_set() as servers:
+    with replica_set(election_milliseconds=_ELECTION) as servers:
         yield servers
+
+
+@pytest.fixture
+def environment(server: ReplicaSet, database: Db) -> dict[str, str]:
+    """Variables by which the driver notices at once what has become of a server."""
+    return environment_of(polled(server.uri), database.name)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pauses(monkeypatch, 0.05)
 
 
 @pytest.fixture
@@ -128,10 +144,10 @@ def test_a_cutover_through_elections(
 
 def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _At"], None]) -> None:
     """When the primary's machine dies in the middle of a migrate, the two others carry it to its end."""
-    with replica_set() as servers:
+    with replica_set(election_milliseconds=_ELECTION) as servers:
         database = servers.client()["shop"]
         database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
-        place = ("--uri", servers.uri, "--db", "shop")
+        place = ("--uri", polled(servers.uri), "--db", "shop")
         command(*MIGRATE, *place)
         migrated = contents(database)
         command(*ROLLBACK, *place)

@@ -7,15 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-import stamina
 from bson.objectid import ObjectId
-from pymongo import common
 from pymongo.database import Database
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from booking_migrate.stores.mongo import retry, scan
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.pauses import polled, shorten_pauses
 from tests.support.server import Server, environment_of
 
 Db = Database[dict[str, Any]]
@@ -59,17 +58,13 @@ TROUBLES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture
 def environment(server: Server, database: Db) -> dict[str, str]:
-    """Variables by which the driver asks the server how it is; it takes half a second to stop listening instead."""
-    separator = "&" if "?" in server.uri else "/?"
-    return environment_of(f"{server.uri}{separator}serverMonitoringMode=poll", database.name)
+    """Variables by which the driver notices at once what has become of a server."""
+    return environment_of(polled(server.uri), database.name)
 
 
 @pytest.fixture(autouse=True)
-def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither the program nor the driver pauses before it tries again."""
-    monkeypatch.setattr(common, "MIN_HEARTBEAT_INTERVAL", 0.01)
-    with stamina.set_testing(True, attempts=10):
-        yield
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pauses(monkeypatch, 0.001)
 
 
 @contextmanager
@@ -185,7 +180,7 @@ def test_a_server_that_is_gone_for_good(
     command(*ROLLBACK)
     monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.5)
     monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
-    with stamina.set_testing(False), failing(server, 1000, ["getMore"], LOST_BEFORE):
+    with failing(server, 1000, ["getMore"], LOST_BEFORE):
         broken = command(*MIGRATE)
     completed = command(*MIGRATE)
 

@@ -22,9 +22,6 @@ from tests.support.server import (
 )
 
 _MEMBERS = 3
-_ELECTION_MILLISECONDS = 2000
-"""After how long without a primary the others elect one: a fifth of the default, so that tests need not wait."""
-
 _PAUSE = 0.05
 _INITIATED_ALREADY = 23
 _READY = (1, 2, 7)
@@ -47,7 +44,7 @@ class ReplicaSet(Server):
         """Make the primary step down, if there is one just now; nobody waits for the election that follows."""
         with _alone(self._primary()) as client:
             try:
-                client.admin.command("replSetStepDown", 2, secondaryCatchUpPeriodSecs=1, force=True)
+                client.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=1, force=True)
             except OperationFailure:
                 # An election is on its way already.
                 return
@@ -121,11 +118,13 @@ class ReplicaSet(Server):
 
 
 @contextmanager
-def replica_set(*, has_arbiter: bool = False) -> Iterator[ReplicaSet]:
+def replica_set(*, has_arbiter: bool = False, election_milliseconds: int = 2000) -> Iterator[ReplicaSet]:
     """Three servers of their own for as long as the context lasts.
 
     Args:
         has_arbiter: whether the third is an arbiter; then the first becomes primary and the second stays secondary.
+        election_milliseconds: after how long without a primary the others elect one; the default of a server is 10,000. If it
+            is short, a machine that is busy may have elections at any time.
     """
     # The servers are children of this thread, which must live as long as they do (see prctl(2)).
     assert threading.current_thread() is threading.main_thread()
@@ -141,7 +140,7 @@ def replica_set(*, has_arbiter: bool = False) -> Iterator[ReplicaSet]:
             members[port] = start_mongod(folder, port)
         servers = ReplicaSet(members, folders)
         stack.callback(servers.close)
-        _initiate(folders, has_arbiter=has_arbiter)
+        _initiate(folders, election_milliseconds, has_arbiter=has_arbiter)
         servers.await_primary()
         if has_arbiter:
             servers.await_all()
@@ -166,7 +165,7 @@ def _is_primary(port: int) -> bool:
             return False
 
 
-def _initiate(folders: dict[int, Path], *, has_arbiter: bool) -> None:
+def _initiate(folders: dict[int, Path], election_milliseconds: int, *, has_arbiter: bool) -> None:
     """Make them a replica set."""
     first, *_ = folders
     members: list[dict[str, Any]] = [
@@ -178,7 +177,7 @@ def _initiate(folders: dict[int, Path], *, has_arbiter: bool) -> None:
     configuration = {
         "_id": "tests",
         "members": members,
-        "settings": {"electionTimeoutMillis": _ELECTION_MILLISECONDS},
+        "settings": {"electionTimeoutMillis": election_milliseconds},
     }
     deadline = time.monotonic() + STARTUP_SECONDS
     with _alone(first) as client:

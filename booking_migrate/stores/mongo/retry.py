@@ -25,6 +25,9 @@ T = TypeVar("T")
 RETRY_TIMEOUT = 60.0
 """For how many seconds something is tried again; an election takes about twelve (manual: core/replica-set-elections)."""
 
+LONGEST_PAUSE = 3.0
+"""How many seconds may pass between two attempts; the first pauses are shorter."""
+
 _ACKNOWLEDGED_SECONDS = 10.0
 """How long one write waits for a majority before it counts as failed for the moment."""
 
@@ -70,7 +73,12 @@ def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[st
     """Return attempts at one action, each to be entered with ``with``; the first that succeeds is the last."""
     return iter(
         stamina.retry_context(
-            on=retried, attempts=None, timeout=RETRY_TIMEOUT, wait_initial=0.1, wait_max=3.0, wait_jitter=0.2
+            on=retried,
+            attempts=None,
+            timeout=RETRY_TIMEOUT,
+            wait_initial=0.1,
+            wait_max=LONGEST_PAUSE,
+            wait_jitter=0.2,
         )
     )
 
