@@ -6,7 +6,7 @@ Which belongs to which is known only when every client has been read, so both wa
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from booking_migrate.stores.scratch import disk_failures, open_scratch
+from booking_migrate.stores.scratch import Scratch
 
 
 class Absent(NamedTuple):
@@ -33,7 +33,7 @@ class Relocations:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._database = open_scratch(
+        self._database = Scratch(
             "CREATE TABLE absent (key BLOB PRIMARY KEY, original BLOB, listed INTEGER);"
             "CREATE TABLE found (position INTEGER PRIMARY KEY, key BLOB, original BLOB, session BLOB, client BLOB);"
             "CREATE INDEX by_key ON found (key);"
@@ -41,34 +41,29 @@ class Relocations:
 
     def add_absent(self, absent: Absent) -> None:
         """Remember a booking that is missing at its place."""
-        with disk_failures():
-            self._database.execute("INSERT INTO absent VALUES (?, ?, ?)", absent)
+        self._database.execute("INSERT INTO absent VALUES (?, ?, ?)", *absent)
 
     def add_found(self, key: bytes, original: bytes, found: Found) -> None:
         """Remember a session that is at another place than its booking's."""
-        with disk_failures():
-            self._database.execute(
-                "INSERT INTO found (key, original, session, client) VALUES (?, ?, ?, ?)",
-                (key, original, *found),
-            )
+        self._database.execute(
+            "INSERT INTO found (key, original, session, client) VALUES (?, ?, ?, ?)", key, original, *found
+        )
 
     def absent(self) -> Iterator[tuple[Absent, Sequence[Found]]]:
         """Yield each missing booking with its sessions elsewhere, in the order of reading."""
-        with disk_failures():
-            for key, original, listed in self._database.execute("SELECT * FROM absent ORDER BY key"):
-                rows = self._database.execute(
-                    "SELECT session, client FROM found WHERE key = ? ORDER BY position", (key,)
-                ).fetchall()
-                yield Absent(key, original, bool(listed)), [Found(*row) for row in rows]
+        for key, original, listed in self._database.rows("SELECT * FROM absent ORDER BY key"):
+            rows = self._database.rows(
+                "SELECT session, client FROM found WHERE key = ? ORDER BY position", key
+            )
+            yield Absent(key, original, bool(listed)), [Found(*row) for row in rows]
 
     def copies(self) -> Iterator[tuple[bytes, Found]]:
         """Yield the sessions elsewhere of bookings that are not missing at their place, each with its booking."""
-        with disk_failures():
-            for original, session, client in self._database.execute(
-                "SELECT original, session, client FROM found WHERE key NOT IN (SELECT key FROM absent) "
-                "ORDER BY position"
-            ):
-                yield original, Found(session, client)
+        for original, session, client in self._database.rows(
+            "SELECT original, session, client FROM found WHERE key NOT IN (SELECT key FROM absent) "
+            "ORDER BY position"
+        ):
+            yield original, Found(session, client)
 
     def close(self) -> None:
         """Drop the file on disk."""

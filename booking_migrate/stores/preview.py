@@ -12,7 +12,6 @@ with the documents.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from sqlite3 import Connection as Database
 from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import override
@@ -43,7 +42,7 @@ from booking_migrate.stores.places import (
 )
 from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
-from booking_migrate.stores.scratch import disk_failures, open_scratch
+from booking_migrate.stores.scratch import Scratch
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination
@@ -151,13 +150,12 @@ class _Joined:
     """Client documents that would be joined, by client; on disk, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
-        self._database = open_scratch("CREATE TABLE joined (client BLOB PRIMARY KEY, raw BLOB) WITHOUT ROWID")
+        self._database = Scratch("CREATE TABLE joined (client BLOB PRIMARY KEY, raw BLOB) WITHOUT ROWID")
         self._is_empty = True
 
     def add(self, raw: bytes) -> None:
         self._is_empty = False
-        with disk_failures():
-            self._database.execute("INSERT OR REPLACE INTO joined VALUES (?, ?)", (_client_key(raw), raw))
+        self._database.execute("INSERT OR REPLACE INTO joined VALUES (?, ?)", _client_key(raw), raw)
 
     def instead_of(self, documents: Iterator[bytes]) -> Iterator[bytes]:
         if self._is_empty:
@@ -166,8 +164,7 @@ class _Joined:
         shown: set[bytes] = set()
         for raw in documents:
             key = _client_key(raw)
-            with disk_failures():
-                row = self._database.execute("SELECT raw FROM joined WHERE client = ?", (key,)).fetchone()
+            row = self._database.row("SELECT raw FROM joined WHERE client = ?", key)
             if row is None:
                 yield raw
             elif key not in shown:
@@ -233,10 +230,10 @@ class _Keys:
     name: str
     doubled: int = 0
     sample: str = ""
-    _database: Database = field(init=False)
+    _database: Scratch = field(init=False)
 
     def __post_init__(self) -> None:
-        self._database = open_scratch("CREATE TABLE key (value BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._database = Scratch("CREATE TABLE key (value BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def write(self, documents: Sequence[bytes]) -> None:
         name = self.name.encode()
@@ -251,8 +248,7 @@ class _Keys:
             if value is None and is_sparse:
                 continue
             key = sort_key(value)
-            with disk_failures():
-                inserted = self._database.execute("INSERT OR IGNORE INTO key VALUES (?)", (key,)).rowcount
+            inserted = self._database.execute("INSERT OR IGNORE INTO key VALUES (?)", key).rowcount
             if not inserted or key in there:
                 self.doubled += 1
                 self.sample = self.sample or display_id(value)

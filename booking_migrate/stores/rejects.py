@@ -7,7 +7,6 @@ the same records, in whatever order they come.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from sqlite3 import Connection as Database
 from typing import Any, NamedTuple, Protocol
 
 from bson import encode
@@ -28,7 +27,7 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.stores.files.extended_json import survives_extended_json
-from booking_migrate.stores.scratch import disk_failures, open_scratch
+from booking_migrate.stores.scratch import Scratch
 
 _DOCUMENT, _BINARY = 0x03, 0x05
 _BINARY_HEAD = 5
@@ -88,7 +87,7 @@ class Ledger:
     def __init__(self, source: str, target: str) -> None:
         self._source = source
         self._target = target
-        self._database = open_scratch(
+        self._database = Scratch(
             "CREATE TABLE record (record_id TEXT PRIMARY KEY, digest BLOB, booking BLOB, raw BLOB, record BLOB);"
             "CREATE INDEX by_digest ON record (digest);"
         )
@@ -96,37 +95,32 @@ class Ledger:
     def add(self, rejection: Rejection) -> Record:
         """Make the record of a rejection and remember it."""
         digest = hashlib.sha256(rejection.raw).digest()
-        with disk_failures():
-            (ordinal,) = self._database.execute(
-                "SELECT count(*) FROM record WHERE digest = ?", (digest,)
-            ).fetchone()
-            record = _record(rejection, self._source, self._target, ordinal)
-            booking = _ABSENT_ID if rejection.document_id is None else sort_key(rejection.document_id)
-            self._database.execute(
-                "INSERT INTO record VALUES (?, ?, ?, ?, ?)",
-                (record.record_id, digest, booking, rejection.raw, record.raw),
-            )
+        (ordinal,) = self._database.row("SELECT count(*) FROM record WHERE digest = ?", digest)
+        record = _record(rejection, self._source, self._target, ordinal)
+        booking = _ABSENT_ID if rejection.document_id is None else sort_key(rejection.document_id)
+        self._database.execute(
+            "INSERT INTO record VALUES (?, ?, ?, ?, ?)",
+            record.record_id,
+            digest,
+            booking,
+            rejection.raw,
+            record.raw,
+        )
         return record
 
     def __contains__(self, record_id: object) -> bool:
         """Return whether this run made the record of that id."""
-        with disk_failures():
-            row = self._database.execute("SELECT 1 FROM record WHERE record_id = ?", (record_id,)).fetchone()
-        return row is not None
+        return self._database.row("SELECT 1 FROM record WHERE record_id = ?", record_id) is not None
 
     def __len__(self) -> int:
         """Return how many records there are."""
-        with disk_failures():
-            (count,) = self._database.execute("SELECT count(*) FROM record").fetchone()
+        (count,) = self._database.row("SELECT count(*) FROM record")
         return int(count)
 
     def sorted_records(self) -> Iterator[bytes]:
         """Yield the records in MongoDB's order of the bookings' ids, then of their bytes."""
-        with disk_failures():
-            for (record,) in self._database.execute(
-                "SELECT record FROM record ORDER BY booking, raw, record_id"
-            ):
-                yield record
+        for (record,) in self._database.rows("SELECT record FROM record ORDER BY booking, raw, record_id"):
+            yield record
 
     def close(self) -> None:
         """Close the file on disk."""
@@ -217,7 +211,7 @@ class RejectedRecords:
         """
         self.name = name
         self._read = read
-        self._database: Database | None = None
+        self._database: Scratch | None = None
 
     def find(self, booking: bytes) -> RejectedRecord | None:
         """Return the first record of these bytes that was not claimed yet, or None."""
@@ -229,17 +223,15 @@ class RejectedRecords:
         found = self._find(booking)
         if found is None:
             return None
-        with disk_failures():
-            self._filled().execute("UPDATE record SET claimed = 1 WHERE position = ?", (found[0],))
+        self._filled().execute("UPDATE record SET claimed = 1 WHERE position = ?", found[0])
         return found[1]
 
     def unclaimed(self) -> Iterator[RejectedRecord]:
         """Yield the records that have not been claimed, in the order in which they were read."""
-        with disk_failures():
-            for booking_id, reasons, session in self._filled().execute(
-                "SELECT booking_id, reasons, session FROM record WHERE NOT claimed ORDER BY position"
-            ):
-                yield _read_record(booking_id, reasons, session)
+        for booking_id, reasons, session in self._filled().rows(
+            "SELECT booking_id, reasons, session FROM record WHERE NOT claimed ORDER BY position"
+        ):
+            yield _read_record(booking_id, reasons, session)
 
     def close(self) -> None:
         """Close the database of records. May be called twice."""
@@ -248,33 +240,27 @@ class RejectedRecords:
             self._database = None
 
     def _find(self, booking: bytes) -> tuple[int, RejectedRecord] | None:
-        with disk_failures():
-            row = (
-                self._filled()
-                .execute(
-                    "SELECT position, booking_id, reasons, session FROM record "
-                    "WHERE digest = ? AND booking = ? AND NOT claimed ORDER BY position LIMIT 1",
-                    (hashlib.sha256(booking).digest(), booking),
-                )
-                .fetchone()
-            )
+        row = self._filled().row(
+            "SELECT position, booking_id, reasons, session FROM record "
+            "WHERE digest = ? AND booking = ? AND NOT claimed ORDER BY position LIMIT 1",
+            hashlib.sha256(booking).digest(),
+            booking,
+        )
         return None if row is None else (row[0], _read_record(*row[1:]))
 
-    def _filled(self) -> Database:
+    def _filled(self) -> Scratch:
         if self._database is None:
-            database = open_scratch(
+            database = Scratch(
                 "CREATE TABLE record (position INTEGER PRIMARY KEY, digest BLOB, booking BLOB, booking_id BLOB, "
                 "reasons TEXT, session BLOB, claimed INTEGER DEFAULT 0); CREATE INDEX by_digest ON record (digest);"
             )
             try:
-                with disk_failures():
-                    database.execute("BEGIN")
-                    database.executemany(
-                        "INSERT INTO record (digest, booking, booking_id, reasons, session) "
-                        "VALUES (?, ?, ?, ?, ?)",
-                        map(_row, self._read()),
-                    )
-                    database.execute("COMMIT")
+                database.execute("BEGIN")
+                database.insert(
+                    "INSERT INTO record (digest, booking, booking_id, reasons, session) VALUES (?, ?, ?, ?, ?)",
+                    map(_row, self._read()),
+                )
+                database.execute("COMMIT")
             except BaseException:
                 database.close()
                 raise

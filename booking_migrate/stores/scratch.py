@@ -11,10 +11,10 @@ import heapq
 import sqlite3
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
@@ -23,29 +23,54 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import WriteFailed
 
 
-@contextmanager
-def disk_failures() -> Iterator[None]:
-    """Name the temporary directory when sqlite3 cannot write there.
+class Scratch:
+    """A private database on disk that is gone when it is closed or when the process ends.
 
     Raises:
-        WriteFailed: the disk is full, or the temporary directory cannot be used.
+        WriteFailed: the disk is full, or the temporary directory, which it names, cannot be used (any method).
     """
+
+    def __init__(self, schema: str) -> None:
+        with _disk_failures():
+            # Used by one thread at a time, but not always by the same one: what is written is written on a thread of its own.
+            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._database.executescript(
+                "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+                "PRAGMA temp_store = FILE; PRAGMA cache_size = -16384; PRAGMA locking_mode = EXCLUSIVE;"
+                + schema
+            )
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute a statement that is not a query."""
+        with _disk_failures():
+            return self._database.execute(statement, values)
+
+    def insert(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement once for each row."""
+        with _disk_failures():
+            self._database.executemany(statement, rows)
+
+    def row(self, query: str, *values: Any) -> Any:
+        """Return the first row that a query finds, or None."""
+        with _disk_failures():
+            return self._database.execute(query, values).fetchone()
+
+    def rows(self, query: str, *values: Any) -> Iterator[Any]:
+        """Yield the rows that a query finds."""
+        with _disk_failures():
+            yield from self._database.execute(query, values)
+
+    def close(self) -> None:
+        """Drop the file on disk. May be called twice."""
+        self._database.close()
+
+
+@contextmanager
+def _disk_failures() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         raise WriteFailed("the temporary directory (TMPDIR)", str(error)) from error
-
-
-def open_scratch(schema: str) -> sqlite3.Connection:
-    """Make a private database on disk that is gone when it is closed or when the process ends."""
-    with disk_failures():
-        # Used by one thread at a time, but not always by the same one: what is written is written on a thread of its own.
-        database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        database.executescript(
-            "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-            "PRAGMA temp_store = FILE; PRAGMA cache_size = -16384; PRAGMA locking_mode = EXCLUSIVE;" + schema
-        )
-    return database
 
 
 _RECORD = struct.Struct(">12sQQ12s?")
@@ -117,7 +142,7 @@ class Scratchpad:
     """What a dry-run remembers across clients, on disk: who keeps which expert busy when, and whose id is text."""
 
     def __init__(self) -> None:
-        self._database = open_scratch(
+        self._database = Scratch(
             "CREATE TABLE part (bucket INTEGER, records BLOB);"
             "CREATE INDEX by_bucket ON part (bucket);"
             "CREATE TABLE booking (number INTEGER PRIMARY KEY, text TEXT);"
@@ -126,7 +151,7 @@ class Scratchpad:
             "CREATE TABLE text_client (id BLOB PRIMARY KEY) WITHOUT ROWID;"
         )
         self._database.execute("BEGIN")
-        self._database.executemany("INSERT INTO number VALUES (?)", ((number,) for number in range(_AT_ONCE)))
+        self._database.insert("INSERT INTO number VALUES (?)", ((number,) for number in range(_AT_ONCE)))
         self._held: defaultdict[int, list[bytes]] = defaultdict(list)
         self._size = 0
         self._has_text_clients = False
@@ -134,22 +159,18 @@ class Scratchpad:
     def add_text_client(self, object_id: bytes) -> None:
         """Record that a client's id is text that spells this ObjectId."""
         self._has_text_clients = True
-        with disk_failures():
-            self._database.execute("INSERT OR IGNORE INTO text_client VALUES (?)", (object_id,))
+        self._database.execute("INSERT OR IGNORE INTO text_client VALUES (?)", object_id)
 
     def has_text_client(self, object_id: bytes) -> bool:
         """Return whether `add_text_client` was called for this ObjectId."""
         if not self._has_text_clients:
             return False
-        with disk_failures():
-            row = self._database.execute("SELECT 1 FROM text_client WHERE id = ?", (object_id,)).fetchone()
-        return row is not None
+        return self._database.row("SELECT 1 FROM text_client WHERE id = ?", object_id) is not None
 
     def add_appointments(self, appointments: Iterable[Appointment]) -> None:
         """Take appointments, in any order."""
         for expert, start, end, text in appointments:
-            with disk_failures():
-                added = self._database.execute("INSERT INTO booking (text) VALUES (?)", (text,))
+            added = self._database.execute("INSERT INTO booking (text) VALUES (?)", text)
             booking = (added.lastrowid or 0).to_bytes(12, "big")
             record = _RECORD.pack(expert, start + _BIAS, end + _BIAS, booking, True)
             self.add_appointment_block({expert[-1] % _BUCKETS: record})
@@ -163,9 +184,8 @@ class Scratchpad:
             self._put_down()
 
     def _put_down(self) -> None:
-        with disk_failures():
-            rows = ((bucket, b"".join(records)) for bucket, records in self._held.items())
-            self._database.executemany("INSERT INTO part VALUES (?, ?)", rows)
+        rows = ((bucket, b"".join(records)) for bucket, records in self._held.items())
+        self._database.insert("INSERT INTO part VALUES (?, ?)", rows)
         self._held.clear()
         self._size = 0
 
@@ -189,17 +209,16 @@ class Scratchpad:
 
     def _sorted(self, bucket: int) -> Iterator[bytes]:
         """Yield the records of a bucket in order, many at a time."""
-        with disk_failures():
-            (size,) = self._database.execute(
-                "SELECT ifnull(sum(length(records)), 0) FROM part WHERE bucket = ?", (bucket,)
-            ).fetchone()
-            parts = self._database.execute("SELECT records FROM part WHERE bucket = ?", (bucket,))
-            if size <= _IN_MEMORY * _RECORD.size:
-                records = b"".join(chain.from_iterable(parts))
-                starts = range(0, len(records), _RECORD.size)
-                yield b"".join(sorted([records[start : start + _RECORD.size] for start in starts]))
-            else:
-                yield from self._sorted_on_disk(chain.from_iterable(parts))
+        (size,) = self._database.row(
+            "SELECT ifnull(sum(length(records)), 0) FROM part WHERE bucket = ?", bucket
+        )
+        parts = self._database.rows("SELECT records FROM part WHERE bucket = ?", bucket)
+        if size <= _IN_MEMORY * _RECORD.size:
+            records = b"".join(chain.from_iterable(parts))
+            starts = range(0, len(records), _RECORD.size)
+            yield b"".join(sorted([records[start : start + _RECORD.size] for start in starts]))
+        else:
+            yield from self._sorted_on_disk(chain.from_iterable(parts))
 
     def _sorted_on_disk(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         self._database.execute("DELETE FROM record")
@@ -210,18 +229,17 @@ class Scratchpad:
                 # sqlite3 takes the records apart, so that Python has no step for each.
                 self._database.execute(
                     "INSERT INTO record SELECT substr(?1, number * ?2 + 1, ?2) FROM number WHERE number < ?3",
-                    (some, _RECORD.size, len(some) // _RECORD.size),
+                    some,
+                    _RECORD.size,
+                    len(some) // _RECORD.size,
                 )
-        rows = self._database.execute("SELECT record FROM record ORDER BY record")
-        while found := rows.fetchmany(_AT_ONCE):
+        rows = self._database.rows("SELECT record FROM record ORDER BY record")
+        while found := list(islice(rows, _AT_ONCE)):
             yield b"".join(chain.from_iterable(found))
 
     def _text(self, booking: bytes) -> str:
         number = int.from_bytes(booking, "big")
-        with disk_failures():
-            (text,) = self._database.execute(
-                "SELECT text FROM booking WHERE number = ?", (number,)
-            ).fetchone()
+        (text,) = self._database.row("SELECT text FROM booking WHERE number = ?", number)
         return str(text)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ from booking_migrate.stores.files.opening import (
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
 from booking_migrate.stores.ports import ComparedReader, Duplicate, ScannedDocument
 from booking_migrate.stores.readers import HoldsPeople
-from booking_migrate.stores.scratch import disk_failures, open_scratch
+from booking_migrate.stores.scratch import Scratch
 
 _LENGTH = struct.Struct("<i")
 _SMALLEST = 5
@@ -50,7 +50,7 @@ class Spool:
 
     def __init__(self) -> None:
         # The raw document comes last, so that the keys are read without it.
-        self._database = open_scratch(
+        self._database = Scratch(
             "CREATE TABLE document (position INTEGER PRIMARY KEY, id BLOB, client BLOB, grouped INTEGER, raw BLOB);"
             "CREATE TABLE mark (position INTEGER PRIMARY KEY, mark INTEGER);"
         )
@@ -64,15 +64,14 @@ class Spool:
             documents: the documents in the file's order.
             report: called now and then with the number of documents since its last call.
         """
-        with disk_failures():
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                "INSERT INTO document (id, client, grouped, raw) VALUES (?, ?, ?, ?)",
-                self._rows(documents, report),
-            )
-            self._database.execute("CREATE INDEX by_id ON document (id) WHERE id IS NOT NULL")
-            self._mark_duplicates()
-            self._database.execute("COMMIT")
+        self._database.execute("BEGIN")
+        self._database.insert(
+            "INSERT INTO document (id, client, grouped, raw) VALUES (?, ?, ?, ?)",
+            self._rows(documents, report),
+        )
+        self._database.execute("CREATE INDEX by_id ON document (id) WHERE id IS NOT NULL")
+        self._mark_duplicates()
+        self._database.execute("COMMIT")
 
     def _rows(
         self, documents: Iterable[FileDocument], report: Callable[[int], None]
@@ -87,37 +86,38 @@ class Spool:
         report(self.count - reported)
 
     def _mark_duplicates(self) -> None:
-        groups = self._database.execute(
+        database = self._database
+        for (key,) in database.rows(
             "SELECT id FROM document WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1"
-        )
-        for (key,) in groups:
-            (distinct,) = self._database.execute(
-                "SELECT count(*) FROM document WHERE id = ? AND raw <> "
-                "(SELECT raw FROM document WHERE id = ? ORDER BY position LIMIT 1)",
-                (key, key),
-            ).fetchone()
+        ):
+            (distinct,) = database.row(
+                "SELECT count(*) FROM document WHERE id = ?1 AND raw <> "
+                "(SELECT raw FROM document WHERE id = ?1 ORDER BY position LIMIT 1)",
+                key,
+            )
             if distinct:
-                self._database.execute(
-                    "INSERT INTO mark SELECT position, ? FROM document WHERE id = ?", (_CONFLICT, key)
+                database.execute(
+                    "INSERT INTO mark SELECT position, ? FROM document WHERE id = ?", _CONFLICT, key
                 )
             else:
-                self._database.execute(
+                database.execute(
                     "INSERT INTO mark SELECT position, ? FROM document WHERE id = ? ORDER BY position "
                     "LIMIT -1 OFFSET 1",
-                    (_COPY, key),
+                    _COPY,
+                    key,
                 )
 
     def scan(self) -> Iterator[ScannedDocument]:
         """Yield all documents by client, then as they stood in the file."""
-        for raw, mark in self._select(
-            "raw, mark FROM document LEFT JOIN mark USING (position) ORDER BY client, position"
+        for raw, mark in self._database.rows(
+            "SELECT raw, mark FROM document LEFT JOIN mark USING (position) ORDER BY client, position"
         ):
             yield ScannedDocument(raw, _MARKS[mark])
 
     def scan_grouped(self) -> Iterator[bytes]:
         """Yield the documents with a field `sessions` that are not marked as duplicates, in the same order."""
-        for (raw,) in self._select(
-            "raw FROM document LEFT JOIN mark USING (position) "
+        for (raw,) in self._database.rows(
+            "SELECT raw FROM document LEFT JOIN mark USING (position) "
             "WHERE grouped AND mark IS NULL ORDER BY client, position"
         ):
             yield raw
@@ -125,15 +125,15 @@ class Spool:
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the last document of each of these `_id` values that there is."""
         for value in ids:
-            for (raw,) in self._select(
-                "raw FROM document WHERE id = ? ORDER BY position DESC LIMIT 1", sort_key(value)
+            for (raw,) in self._database.rows(
+                "SELECT raw FROM document WHERE id = ? ORDER BY position DESC LIMIT 1", sort_key(value)
             ):
                 yield raw
 
     def conflicting(self) -> Iterator[bytes]:
         """Yield the first document of each `_id` that several documents with other bytes have."""
-        for (raw,) in self._select(
-            "raw FROM document WHERE position IN (SELECT min(position) FROM document "
+        for (raw,) in self._database.rows(
+            "SELECT raw FROM document WHERE position IN (SELECT min(position) FROM document "
             "JOIN mark USING (position) WHERE mark = ? GROUP BY id) ORDER BY position",
             _CONFLICT,
         ):
@@ -142,16 +142,10 @@ class Spool:
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these clients. It reads all keys: for a question now and then, not for a scan."""
         for value in client_ids:
-            for (raw,) in self._select(
-                "raw FROM document WHERE client = ? ORDER BY position", sort_key(value)
+            for (raw,) in self._database.rows(
+                "SELECT raw FROM document WHERE client = ? ORDER BY position", sort_key(value)
             ):
                 yield raw
-
-    def _select(self, query: str, *values: Any) -> Iterator[Any]:
-        with disk_failures():
-            # Not `yield from`: that would close the cursor too, which fails once the database is closed.
-            for row in self._database.execute(f"SELECT {query}", values):  # noqa: UP028
-                yield row
 
     def close(self) -> None:
         """Close the file on disk."""

@@ -12,7 +12,7 @@ from booking_migrate.errors import WriteFailed
 from booking_migrate.events import Advanced, Event, PhaseEnded, PhaseStarted
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader, parse_place
-from booking_migrate.stores.scratch import open_scratch
+from booking_migrate.stores.scratch import Scratch
 
 
 class Notes:
@@ -82,4 +82,4 @@ def test_the_sorted_copy_is_a_nameless_temporary_file(path: Path, tmp_path: Path
 def test_a_scratch_file_that_cannot_grow_is_a_failed_write() -> None:
     """When the sorted copy finds no room, the temporary directory is named."""
     with pytest.raises(WriteFailed, match="TMPDIR"):
-        open_scratch("CREATE TABLE a (b); CREATE TABLE a (b);")
+        Scratch("CREATE TABLE a (b); CREATE TABLE a (b);")
