@@ -1,0 +1,1 @@
+"""Models and simulations of the protocols."""
