@@ -58,7 +58,9 @@ class Scratch:
     def rows(self, query: str, *values: Any) -> Iterator[Any]:
         """Yield the rows that a query finds."""
         with _disk_failures():
-            yield from self._database.execute(query, values)
+            # Not `yield from`: that would close the cursor too, which fails once the database is closed.
+            for row in self._database.execute(query, values):  # noqa: UP028
+                yield row
 
     def close(self) -> None:
         """Drop the file on disk. May be called twice."""

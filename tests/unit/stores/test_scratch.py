@@ -111,3 +111,14 @@ def test_text_clients(scratchpad: Scratchpad) -> None:
     scratchpad.add_text_client(b"one")
 
     assert (True, False) == (scratchpad.has_text_client(b"one"), scratchpad.has_text_client(b"two"))
+
+
+def test_rows_are_abandoned_after_the_database_was_closed() -> None:
+    """A reading that an error has interrupted may be given up at any time: it fails neither before nor after closing."""
+    database = module.Scratch("CREATE TABLE number (number INTEGER)")
+    database.insert("INSERT INTO number VALUES (?)", [(1,), (2,)])
+    rows = database.rows("SELECT number FROM number")
+
+    assert (1,) == next(rows)
+    database.close()
+    rows.close()  # type: ignore[attr-defined]
