@@ -21,8 +21,7 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, SamePlace
 from booking_migrate.events import Listener
-from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.saved_plan import Fingerprint, SavedPlan, options_of
+from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import open_journal, open_undoable_target

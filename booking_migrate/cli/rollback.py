@@ -31,9 +31,8 @@ from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
-from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.states import UNDOABLE
-from booking_migrate.runs.undo import UndoOutcome
+from booking_migrate.runs.undo import ChangesSince, UndoOutcome
 from booking_migrate.stores.connection import open_journal, open_live, open_restored
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place

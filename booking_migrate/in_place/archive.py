@@ -1,10 +1,20 @@
-"""Whether the archive still is the one that runs in place moved old bookings to."""
+"""What runs in place moved to the archive, by their notes: whether it is there still, and how clients were before."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.booking import read_booking
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
+from booking_migrate.in_place.derive import claims_of
 from booking_migrate.runs.states import RESUMABLE
-from booking_migrate.stores.journal import NoteKind, RunJournal, RunRecord, RunState
+from booking_migrate.stores.in_place import Move, Unit
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
@@ -53,3 +63,142 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
     # What a later run has moved too is back in the collection when that run is undone.
     if ids and not collection.archived(ids) and not collection.find(ids):
         raise ArchiveNotOwn(collection.archive_name, run.run_id)
+
+
+class NotedClients:
+    """What runs noted about some clients."""
+
+    def __init__(self, journal: RunJournal, run_ids: Sequence[str]) -> None:
+        """Take the journal, and the runs, the oldest first."""
+        self._journal = journal
+        self._run_ids = run_ids
+        self._covered: list[tuple[bytes, bytes]] = []
+        self._moved: dict[bytes, bytes | None] = {}
+        self._created: set[bytes] = set()
+        self._before: dict[bytes, bytes] = {}
+        self._own: dict[bytes, set[bytes]] = {}
+
+    def cover(self, keys: Iterable[bytes]) -> None:
+        """Read what was noted about clients with these sort keys."""
+        wanted = [key for key in keys if not any(first <= key <= last for first, last in self._covered)]
+        if not wanted:
+            return
+        first, last = min(wanted), max(wanted)
+        self._covered.append((first, last))
+        for run_id in self._run_ids:
+            for noted in self._journal.between(run_id, first, last, NoteKind.MOVED):
+                for note in noted.notes:
+                    self._moved.setdefault(note.key, note.before)
+            for noted in self._journal.between(run_id, first, last):
+                for note in noted.notes:
+                    self._remember(note.key, note.before)
+
+    def _remember(self, key: bytes, before: bytes | None) -> None:
+        """Remember what a document was before the first note about it."""
+        if key in self._created or key in self._own:
+            return
+        if before is None:
+            self._created.add(key)
+            return
+        client_key = client_key_of(before)
+        self._own.setdefault(key, set())
+        if client_key is not None:
+            self._before.setdefault(client_key, before)
+
+    def is_moved(self, key: bytes, archived: bytes) -> bool:
+        """Return whether the runs moved a booking that is in the archive, and not yet brought it back."""
+        return key in self._moved and self._moved[key] != archived
+
+    def superseded(self, key: bytes) -> bytes | None:
+        """Return what the archive had under the `_id` of a booking before the runs moved it there."""
+        return self._moved.get(key)
+
+    def before(self, client_key: bytes) -> bytes | None:
+        """Return the client document that a client had before the runs; None if they created it, or it has none."""
+        return self._before.get(client_key)
+
+    def has_created(self, document: ClientDocument) -> bool:
+        """Return whether the runs created a client document."""
+        return sort_key(document.document_id) in self._created
+
+
+def client_key_of(raw: bytes) -> bytes | None:
+    """Return the sort key of a document's `clientId`; None if it is not a client's id."""
+    client_id = read_booking(raw).fields.get("clientId")
+    return sort_key(client_id) if is_client_id(client_id) else None
+
+
+class Replay(Unit):
+    """Clients as they were before a unit of work that was cut off between its steps, on a server without transactions.
+
+    The bookings are read from wherever the unit had brought them.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        collection: "MongoInPlace",
+        notes: Sequence[DocumentNote],
+        before: Sequence[bytes],
+        noted: str,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            unit: writes what is left to be written.
+            collection: where the bookings are, or in its archive.
+            notes: about the bookings that the unit had to move.
+            before: the client documents as they were.
+            noted: the name of the last note about it.
+        """
+        self._noted = noted
+        self._unit = unit
+        self._superseded = {note.key: note.before for note in notes}
+        self._before = before
+        wanted = [note.document_id for note in notes]
+        # Where both have it, the archive may still have what was there before.
+        found = [*collection.archived(wanted), *collection.find(wanted)]
+        self._bookings = {sort_key(read_booking(raw).document_id): raw for raw in found}
+
+    def client_ids(self) -> Sequence[Any]:
+        """Return the clients of the unit."""
+        ids = (read_booking(raw).fields["clientId"] for raw in self._bookings.values())
+        return list({sort_key(client_id): client_id for client_id in ids}.values())
+
+    @override
+    def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        return [*self._bookings.values(), *self._before]
+
+    @override
+    def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._others(self._unit.archived_of(client_ids))
+
+    @override
+    def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        superseded = (self._superseded.get(sort_key(each)) for each in ids)
+        return [*self._others(self._unit.archived(ids)), *(raw for raw in superseded if raw is not None)]
+
+    @override
+    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._unit.standing(ids)
+
+    @override
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        # The documents are those from before the unit.
+        wanted = {sort_key(each) for each in ids}
+        documents = map(read_client_document, self._before)
+        return [
+            each.raw
+            for each in documents
+            if isinstance(each, ClientDocument) and not wanted.isdisjoint(claims_of(each))
+        ]
+
+    def _others(self, bookings: Sequence[bytes]) -> Sequence[bytes]:
+        """Return those bookings that the unit had not to move."""
+        return [raw for raw in bookings if sort_key(read_booking(raw).document_id) not in self._superseded]
+
+    @override
+    def take(self, move: Move) -> None:
+        # The notes are there already; they become true under their own names.
+        progress = {**move.progress, "noted": self._noted}
+        self._unit.take(replace(move, notes=(), progress=progress))

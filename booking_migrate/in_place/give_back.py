@@ -20,8 +20,8 @@ from booking_migrate.domain.client_document import (
     read_client_document,
 )
 from booking_migrate.domain.reversal import reverse
-from booking_migrate.in_place.noted import NotedClients, client_key_of
-from booking_migrate.runs.drift import ChangesSince
+from booking_migrate.in_place.archive import NotedClients, client_key_of
+from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.in_place import Unit
 from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import Replacement
@@ -213,7 +213,7 @@ class Group:
                 continue
             if client.document is not None:
                 returned.gone.append(client.document.raw)
-                _count(returned.since, later=sum(one.legacy_key is None for one in client.document.sessions))
+                returned.since.add(later=sum(one.legacy_key is None for one in client.document.sessions))
             client.document, holder.document = holder.document, None
 
     def _places(self) -> Mapping[bytes, _Place]:
@@ -240,7 +240,7 @@ class Group:
         is_bystander = not (client.originals or client.superseded)
         if is_bystander:
             self._clear(now, rest, returned)
-            _count(returned.since, lost=copies)
+            returned.since.add(lost=copies)
             return
         reversal = reverse(
             None if rest is None else rest.raw,
@@ -264,15 +264,15 @@ class Group:
             if sort_key(document_id) in self._standing:
                 missing.pop(sort_key(document_id), None)
             kept, dropped = self._put(original, carried, changes, returned)
-            _count(returned.since, changes=kept)
+            returned.since.add(changes=kept)
             lost += dropped
         is_empty = rest is not None and not rest.sessions and before is None
         self._replace(now, () if is_empty else reversal.documents, returned)
         if self._manner.hands_down and client.has_earlier and not self._manner.discards:
             missing = {each: value for each, value in missing.items() if each in own}
-            _count(returned.since, missing=missing.values(), lost=lost)
+            returned.since.add(missing=missing.values(), lost=lost)
         else:
-            _count(returned.since, changes=others, missing=missing.values(), lost=lost, later=reversal.later)
+            returned.since.add(changes=others, missing=missing.values(), lost=lost, later=reversal.later)
 
     def _put(
         self, original: bytes, carried: bytes, changes: Sequence[Change], returned: Return
@@ -310,7 +310,7 @@ class Group:
             return
         is_ours = self._noted.has_created(now)
         if is_ours and rest.sessions:
-            _count(returned.since, later=len(rest.sessions))
+            returned.since.add(later=len(rest.sessions))
         is_dropped = is_ours and (self._manner.discards or not rest.sessions)
         self._replace(now, () if is_dropped else (rest.raw,), returned)
 
@@ -358,14 +358,3 @@ def _split(changes: Iterable[Change], own: Iterable[bytes]) -> tuple[dict[bytes,
     for change in changes:
         ours.get(sort_key(change.document_id), others).append(change)
     return ours, others
-
-
-def _count(
-    since: ChangesSince,
-    *,
-    changes: Iterable[Change] = (),
-    later: int = 0,
-    missing: Iterable[Any] = (),
-    lost: Iterable[Change] = (),
-) -> None:
-    since.add(changes=changes, later=later, missing=missing, lost=lost)

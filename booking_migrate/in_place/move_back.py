@@ -16,16 +16,14 @@ from booking_migrate.domain.client_document import ClientDocument, read_client_d
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import Contended, NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.in_place.archive import check_archive_of
-from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.in_place.archive import NotedClients, check_archive_of
 from booking_migrate.in_place.give_back import Group, Manner, Return
-from booking_migrate.in_place.noted import NotedClients
-from booking_migrate.runs.drift import ChangesSince
+from booking_migrate.in_place.passes import bisect_on_conflict
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.undo import UndoOutcome, undo_rejects
+from booking_migrate.runs.undo import ChangesSince, UndoOutcome, undo_rejects
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord, RunState
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.in_place.accounting import Pass, Progress
-from booking_migrate.in_place.archive import check_archive
-from booking_migrate.in_place.batches import Batch, Measure, batches
-from booking_migrate.in_place.conflicting_runs import refuse_readers
-from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.in_place.archive import Replay, check_archive
 from booking_migrate.in_place.group import GroupPlan, GroupPlanner
-from booking_migrate.in_place.replay import Replay
+from booking_migrate.in_place.passes import Batch, Measure, Pass, Progress, batches, bisect_on_conflict
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
+from booking_migrate.runs.commands import refuse_readers
 from booking_migrate.runs.outcome import Finding, MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory, history_in_place

@@ -1,12 +1,101 @@
-"""Bookings without a session in their own client's documents, and sessions that stand in documents of other clients.
+"""Documents and sessions that stand at another client than on the other side of a restoration.
 
-Which belongs to which is known only when every client has been read, so both wait on disk.
+Some are looked up on the other side by their `_id`. Bookings without a session in their own client's documents, and
+sessions that stand in documents of other clients, wait on disk: which belongs to which is known only when every client has
+been read.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
+from booking_migrate.bson.document import Element, elements, read_value
+from booking_migrate.bson.order import element_key
+from booking_migrate.domain.carried_changes import document_with_sessions
+from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.scratch import Scratch
+from booking_migrate.verify.join import ClientPair
+
+_GROUPS = 200
+_GROUP_BYTES = 8 * 1024 * 1024
+_AT_ONCE = 1000
+"""How many ids one question names."""
+
+
+def in_portions(pairs: Iterator[ClientPair]) -> Iterator[Sequence[ClientPair]]:
+    """Take clients together, so that one question can be about many of them."""
+    portion: list[ClientPair] = []
+    size = 0
+    for pair in pairs:
+        portion.append(pair)
+        size += sum(map(len, (*pair.source_bytes, *pair.target_bytes)))
+        if len(portion) >= _GROUPS or size >= _GROUP_BYTES:
+            yield portion
+            portion, size = [], 0
+    yield portion
+
+
+class Counterparts:
+    """The documents of the other side for a portion of clients."""
+
+    def __init__(self, kept: DocumentReader, current: DocumentReader, pairs: Sequence[ClientPair]) -> None:
+        """Look up what stands at another client than on the other side.
+
+        Args:
+            kept: the copy of the old collection.
+            current: the live collection.
+            pairs: the clients.
+        """
+        in_kept: dict[bytes, Any] = {}
+        in_current: dict[bytes, Any] = {}
+        for pair in pairs:
+            ours = {id_key(raw): raw for raw in pair.source_bytes}
+            theirs = {id_key(raw) for raw in pair.target_bytes}
+            claimed: set[bytes] = set()
+            for raw in pair.target_bytes:
+                document = document_with_sessions(raw)
+                if id_key(raw) not in ours:
+                    in_kept[id_key(raw)] = id_of(raw)
+                for session in document.sessions if document else ():
+                    key = session.legacy_key
+                    if key is not None and key not in ours:
+                        in_kept[key] = session.fields["legacyBookingId"]
+                    elif key is not None:
+                        claimed.add(key)
+            for key in ours.keys() - theirs - claimed:
+                in_current[key] = id_of(ours[key])
+        self._kept = _found(kept, list(in_kept.values()))
+        self._current = _found(current, list(in_current.values()))
+
+    def kept(self, key: bytes) -> bytes | None:
+        """Return the document of this `_id` that another client had before the cut-over."""
+        return self._kept.get(key)
+
+    def current(self, key: bytes) -> bytes | None:
+        """Return the document of this `_id` that stands at another client now."""
+        return self._current.get(key)
+
+
+def _found(reader: DocumentReader, ids: Sequence[Any]) -> dict[bytes, bytes]:
+    remaining = iter(ids)
+    found: dict[bytes, bytes] = {}
+    while some := list(islice(remaining, _AT_ONCE)):
+        found.update((id_key(raw), raw) for raw in reader.find(some))
+    return found
+
+
+def id_key(raw: bytes) -> bytes:
+    """Return the sort key of a document's `_id`."""
+    return element_key(_id(raw))
+
+
+def id_of(raw: bytes) -> Any:
+    """Return a document's `_id`, decoded."""
+    return read_value(_id(raw))
+
+
+def _id(raw: bytes) -> Element:
+    return next(element for element in elements(raw) if element.name == b"_id")
 
 
 class Absent(NamedTuple):

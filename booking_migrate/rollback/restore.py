@@ -22,12 +22,11 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
-from booking_migrate.runs.drift import ChangesSince
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.undo import UndoOutcome, undo_rejects
+from booking_migrate.runs.undo import ChangesSince, UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 

@@ -16,8 +16,15 @@ from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, document_with_sessions, relocate, split
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.reversal import Reversal, reverse
-from booking_migrate.rollback.counterparts import Counterparts, id_key, id_of, in_portions
-from booking_migrate.rollback.relocations import Absent, Found, Relocations
+from booking_migrate.rollback.relocations import (
+    Absent,
+    Counterparts,
+    Found,
+    Relocations,
+    id_key,
+    id_of,
+    in_portions,
+)
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import ClientPair, pair_clients

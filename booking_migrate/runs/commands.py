@@ -1,11 +1,15 @@
-"""The commands that are possible for a run, complete with the options of the run."""
+"""What is possible beside a run: the commands for it, complete with its options, and what is refused because of it.
+
+A migration is side by side or in place; a run of one mode is not continued in the other.
+"""
 
 import shlex
 from collections.abc import Sequence
 
+from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.states import LIVE, RESUMABLE, UNDOABLE, options_as_text
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING, UNDOABLE, options_as_text
+from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord, RunState
 
 _PEOPLE = {"users": "users", "experts": "experts"}
 """Options of every command that converts, with their defaults."""
@@ -30,6 +34,9 @@ _TAKEN = {
     "finalize": {*_PEOPLE, *_RULES},
 }
 """The options of a run that each command takes as well."""
+
+_IN_THE_WAY = STANDING | {RunState.FINALIZING}
+"""The states in which a run forbids one of the other mode."""
 
 
 def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
@@ -119,3 +126,68 @@ def _words(option: str, value: str) -> list[str]:
         return [f"--{option}"] if value == str(True) else []
     values = value.split(", ") if option == "accept" else [value]
     return [word for each in values for word in (f"--{option}", each)]
+
+
+def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_place: bool) -> None:
+    """Refuse to begin or continue a run while one of the other mode exists for the same bookings.
+
+    After a cut-over the source holds client documents and cannot be migrated side by side again; the bookings that an old
+    application writes into it can be migrated in place.
+
+    Args:
+        journal: has all runs of the database.
+        locks: which show the runs that a process works on.
+        source: the source as the user wrote it.
+        in_place: whether the migration is to be in place.
+
+    Raises:
+        OtherMode: a run of the other mode exists and has not been undone.
+        TargetBusy: a process works on it.
+        CutOverAlready: the source was cut over.
+    """
+    for run in journal.runs():
+        if run.source != source or run.state not in _IN_THE_WAY:
+            continue
+        if run.archive is None and run.state is RunState.CUT_OVER:
+            if in_place:
+                return
+            raise CutOverAlready(run.run_id, source, run.legacy or "")
+        if (run.archive is not None) != in_place:
+            held = locks.look(run.target)
+            if held is not None and held.is_live:
+                does = "migrates it in place" if run.archive is not None else f"reads it into {run.target}"
+                raise TargetBusy(source, f"{held.holder}, which {does}")
+            raise other_mode(run)
+
+
+def cut_over_run(journal: RunJournal, source: str, target: str) -> RunRecord | None:
+    """Return the run by whose cut-over a target became the live collection under its source's name; None if none did."""
+    return next((run for run in journal.runs(target) if run.source == source and run.state in LIVE), None)
+
+
+def other_mode(run: RunRecord) -> OtherMode:
+    """Return the refusal that names a run of the other mode and the commands that are possible for it."""
+    commands = possible_commands(run, is_newest=True)
+    if run.state is RunState.DONE and run.archive is not None:
+        commands = [command_of(run, "migrate"), *commands]
+    elif run.state is RunState.DONE:
+        commands = [*commands, *([] if rollback_of(run) in commands else [rollback_of(run)])]
+    return OtherMode(run.run_id, run.source, run.archive is not None, commands)
+
+
+def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> None:
+    """Refuse to move bookings away under a run that reads them into another collection.
+
+    Args:
+        collection: the collection that is to be migrated in place.
+        journal: knows all runs of the database.
+        locks: knows which of them are active; they hold the locks of their targets.
+
+    Raises:
+        TargetBusy: such a run is active.
+    """
+    targets = {run.target for run in journal.runs() if run.source == collection and run.archive is None}
+    for target in sorted(targets - {collection}):
+        held = locks.look(target)
+        if held is not None and held.is_live:
+            raise TargetBusy(collection, f"{held.holder}, which reads it into {target}")

@@ -1,10 +1,32 @@
-"""What a migration is to do, as a value."""
+"""What a migration is to do, and the plan that `dry-run --plan` saves and `migrate --plan` follows.
 
+A saved plan has places, options, and the fingerprint of the data. Places, options and files must be unchanged when the plan
+is followed. A collection in use changes continuously, so its changes are only reported, unless it has been emptied.
+
+A saved plan does not contain connection strings. Its JSON form has a version; a file of another version is refused.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from booking_migrate import __version__
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 
 DEFAULT_BATCH_BOOKINGS = 10_000
+
+Fingerprint = dict[str, str | int]
+"""What changes when data does: counts, newest changes, a file's size and digest."""
+
+_DOCUMENTS = "documents"
+"""The key that only the fingerprint of a collection has."""
+
+_DATE = re.compile(r"date (-?\d+) ms")
+"""The form of a date in a fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +43,111 @@ class MigrationPlan:
 
     workers: int = 1
     """How many processes convert, this one among them. Has no influence on the result."""
+
+
+class ExpectedCounts(BaseModel):
+    """What the dry-run counted; informative only, and not compared with anything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scanned: int
+    migrated: int
+    already_migrated: int
+    rejected: int
+    clients: int
+
+
+class SavedPlan(BaseModel):
+    """What a migration was planned to do, and over which data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["booking-migrate plan"] = "booking-migrate plan"
+    version: Literal[1] = 1
+    """The version of this format. 1: the first."""
+
+    tool_version: str = __version__
+    places: dict[str, str]
+    """Source, target, users and experts as the user names them."""
+
+    options: dict[str, JsonValue]
+    """Everything that determines the result; the contract's values as ``contract.NAME``."""
+
+    fingerprints: dict[str, Fingerprint]
+    """By the names of ``places`` that are read."""
+
+    expected: ExpectedCounts | None = None
+
+    def differences(self, other: "SavedPlan") -> list[str]:
+        """Return how another plan differs from this one, each difference in a few words; ``expected`` is not compared.
+
+        Changes that an application makes to a collection are not differences; see `changes`.
+        """
+        mine, others = self.facts(), other.facts()
+        emptied = [
+            f"{place} had {count} documents and has none"
+            for place, fingerprint in self.fingerprints.items()
+            if (count := fingerprint.get(_DOCUMENTS))
+            and other.fingerprints.get(place, {}).get(_DOCUMENTS) == 0
+        ]
+        return emptied + [
+            f"{name} was {_shown(mine.get(name))} and is {_shown(others.get(name))}"
+            for name in {**mine, **others}
+            if mine.get(name) != others.get(name)
+        ]
+
+    def changes(self, other: "SavedPlan") -> list[str]:
+        """Return how the collections changed between this plan and a later one over them, place by place."""
+        return [
+            f"{place} has changed: {'; '.join(changed)}"
+            for place, before in self.fingerprints.items()
+            if (changed := list(_changed(before, other.fingerprints.get(place, {}))))
+        ]
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return everything that must not change until the plan is followed, by readable names."""
+        return {**self.places, **self.options, **dict(self._named_files())}
+
+    def _named_files(self) -> Iterator[tuple[str, JsonValue]]:
+        for place, fingerprint in self.fingerprints.items():
+            if _DOCUMENTS not in fingerprint:
+                for name, value in fingerprint.items():
+                    yield f"{name} of {place}", value
+
+
+def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
+    if _DOCUMENTS in before and _DOCUMENTS in now:
+        for name in before:
+            if before[name] != now.get(name):
+                yield f"{name} {_shown(now.get(name))}, then {_shown(before[name])}"
+
+
+def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:
+    """Return the options of a plan by their names, without the batch size, which does not influence the result."""
+    contract: Mapping[str, Any] = plan.rules.contract.model_dump(mode="json")
+    return {
+        "accept": sorted(reason.value for reason in plan.rules.accepted),
+        "max-document-size": plan.rules.maximum_document_size,
+        "merge-client-documents": plan.merge_client_documents,
+        "on-conflict": plan.rules.on_conflict.value,
+        "user-id-field": plan.people.user_id,
+        "user-email-field": plan.people.email,
+        "expert-user-field": plan.people.expert_user,
+        **{f"contract.{name}": value for name, value in contract.items()},
+    }
+
+
+def _shown(value: JsonValue) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    date = _DATE.fullmatch(str(value))
+    return str(value) if date is None else _iso(int(date[1]))
+
+
+def _iso(milliseconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"

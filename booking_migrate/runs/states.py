@@ -6,8 +6,7 @@ from pydantic import JsonValue
 
 from booking_migrate import __version__
 from booking_migrate.errors import BookingMigrateError, IllegalTransition
-from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.saved_plan import options_of
+from booking_migrate.runs.plan import MigrationPlan, options_of
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 
 TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {

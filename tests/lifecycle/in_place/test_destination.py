@@ -8,7 +8,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.errors import Contended
-from booking_migrate.in_place import batches, contention
+from booking_migrate.in_place import passes
 from booking_migrate.stores.mongo import in_place
 from booking_migrate.stores.mongo.in_place_units import transact
 from tests.lifecycle.conftest import Ended, contents
@@ -187,7 +187,7 @@ def test_clients_that_were_given_up_are_named(
 ) -> None:
     """A client that other processes write to all the time ends the run with its id; the next run goes on."""
     database.bookings.insert_many(map(booking, range(12)))
-    monkeypatch.setattr(contention, "_TRIES", 2)
+    monkeypatch.setattr(passes, "_TRIES", 2)
     busy = [booking(1)["_id"].binary]
 
     def contended(session: Any, collection: Any, work: Callable[[Any], Any]) -> Any:
@@ -231,7 +231,7 @@ def test_what_others_change_meanwhile_is_accounted_for(
         return settlement
 
     monkeypatch.setattr(in_place, "transact", interfering)
-    monkeypatch.setattr(batches, "_FIRST_BYTES", 1)
+    monkeypatch.setattr(passes, "_FIRST_BYTES", 1)
     done = command(*MIGRATE)
     counts = json.loads(done.stdout)["counts"]
 

@@ -8,8 +8,7 @@ import pytest
 
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.errors import Contended
-from booking_migrate.in_place.batches import Measure, batches
-from booking_migrate.in_place.contention import bisect_on_conflict
+from booking_migrate.in_place.passes import Measure, batches, bisect_on_conflict
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.runs.throttle import Pace
 from booking_migrate.stores.in_place import Waiting

@@ -1,0 +1,235 @@
+"""Passes through a collection that is migrated in place: batches of clients, and the outcome for every document met.
+
+As many clients go at a time as go quickly, far below what a transaction may hold. Where the application writes to the same
+clients, it is fewer at a time, then one by one, then later.
+
+What a pass has met is moved, rejected, left for the next pass, or gone by the application's own doing. Nothing else is
+possible, so a booking that was left is known until it is moved or rejected.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import sleep
+from typing import Any, TypeVar
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.errors import BookingsLeft, Contended
+from booking_migrate.in_place.group import GroupPlan
+from booking_migrate.migrate.counts import SAMPLES, MigrationCounts
+from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.rejects import RejectsKeeper
+
+_FIRST_BYTES = 512 * 1024
+_LEAST_BYTES, _MOST_BYTES = 16 * 1024, 2 * 1024 * 1024
+"""Of old bookings in a batch; what a transaction writes is about two times that, and 16 MiB is where its record splits."""
+
+_SLOW, _QUICK = 1.0, 0.25
+"""Seconds that a batch takes: above the one it is halved, below the other doubled. A transaction may last 60."""
+
+_STRAYS = 500
+
+_TRIES = 12
+"""How often a client is tried to which the application writes continuously."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
+
+_SESSIONS = b"sessions\x00"
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Batch:
+    """Clients that go together, or documents that have no client."""
+
+    clients: list[Any] = field(default_factory=list)
+    """Their ids, decoded, no two of them equal."""
+
+    met: dict[bytes, list[Any]] = field(default_factory=dict)
+    """The `_id` of each document, by the sort key of its client's id."""
+
+    strays: list[Any] = field(default_factory=list)
+    """The `_id` of documents without a client."""
+
+    documents: int = 0
+    size: int = 0
+
+
+class Measure:
+    """How large a batch is, by what the ones before it took."""
+
+    def __init__(self, bookings: int) -> None:
+        """Take the largest number of bookings."""
+        self._bookings = bookings
+        self._bytes = _FIRST_BYTES
+
+    def is_full(self, batch: Batch) -> bool:
+        """Return whether a batch may take no further client."""
+        return batch.documents >= self._bookings or batch.size >= self._bytes
+
+    def learn(self, seconds: float) -> None:
+        """Take note of how long a batch took."""
+        if seconds > _SLOW:
+            self._bytes = max(_LEAST_BYTES, self._bytes // 2)
+        elif seconds < _QUICK:
+            self._bytes = min(_MOST_BYTES, self._bytes * 2)
+
+
+def batches(waiting: Iterable[Waiting], measure: Measure) -> Iterator[Batch]:
+    """Whole clients together, in their order; what has no client goes apart."""
+    batch, strays = Batch(), Batch()
+    key: bytes | None = None
+    for found in waiting:
+        if not is_client_id(found.client_id):
+            strays.strays.append(found.document_id)
+            strays.documents += 1
+            if strays.documents >= _STRAYS:
+                yield strays
+                strays = Batch()
+            continue
+        own = sort_key(found.client_id)
+        if own != key:
+            if measure.is_full(batch):
+                yield batch
+                batch = Batch()
+            batch.clients.append(found.client_id)
+            batch.met[own] = []
+            key = own
+        batch.met[own].append(found.document_id)
+        batch.documents += 1
+        batch.size += found.size
+    for rest in (batch, strays):
+        if rest.documents:
+            yield rest
+
+
+def bisect_on_conflict(
+    clients: Sequence[Any],
+    attempt: Callable[[Sequence[Any]], Result],
+    *,
+    pause: Callable[[float], None] = sleep,
+) -> Iterator[tuple[Sequence[Any], Result | None]]:
+    """Apply an operation to clients, to all at once if that succeeds, otherwise to halves.
+
+    Args:
+        clients: their ids; at least one.
+        attempt: applies it to some of them, all or nothing.
+        pause: waits for so many seconds.
+
+    Yields:
+        Each part with its result; None for a client that could not be handled.
+    """
+    tries = _TRIES if len(clients) == 1 else 1
+    for number in range(tries):
+        if number:
+            pause(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
+        try:
+            result = attempt(clients)
+        except Contended:
+            continue
+        yield clients, result
+        return
+    if len(clients) == 1:
+        yield clients, None
+        return
+    middle = len(clients) // 2
+    yield from bisect_on_conflict(clients[:middle], attempt, pause=pause)
+    yield from bisect_on_conflict(clients[middle:], attempt, pause=pause)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the run has moved, in this process or before it was interrupted."""
+
+    tally: MigrationCounts
+    written: int = 0
+    changed: int = 0
+
+    @classmethod
+    def of(cls, run: RunRecord) -> "Progress":
+        """Return the progress that a run's record has."""
+        progress = cls(MigrationCounts(), run.tally.get("written", 0), run.tally.get("changed", 0))
+        progress.tally.add(run.tally.get("moved", {}))
+        return progress
+
+    def saved(self) -> dict[str, Any]:
+        """As values of BSON."""
+        return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
+
+    def after(self, settlement: GroupPlan) -> "Progress":
+        """Return the progress with this settlement carried out."""
+        tally = MigrationCounts()
+        tally.add(self.tally.saved())
+        tally.add(settlement.tally.saved())
+        return Progress(tally, self.written + len(settlement.new), self.changed + len(settlement.changed))
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass through the collection."""
+
+    rejects: RejectsKeeper
+    rejected: MigrationCounts = field(default_factory=MigrationCounts)
+    moved: int = 0
+    left: dict[bytes, Any] = field(default_factory=dict)
+    """The clients of documents that are neither moved nor rejected, by the sort key of the documents' `_id`."""
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether nothing that could be converted was found."""
+        return not self.moved and not self.left
+
+    def done(self, settlement: GroupPlan) -> None:
+        """Take note of what is moved or rejected."""
+        self.moved += len(settlement.gone)
+        if self.left:
+            for key in _keys(settlement):
+                self.left.pop(key, None)
+
+    def leave(self, client_id: Any, document_ids: Iterable[Any]) -> None:
+        """Take note of a client's documents that are left for the next pass."""
+        self.left.update((sort_key(document_id), client_id) for document_id in document_ids)
+
+    def account(
+        self,
+        met: Sequence[Any],
+        settlements: Sequence[GroupPlan],
+        find: Callable[[Sequence[Any]], Sequence[bytes]],
+    ) -> None:
+        """Account for documents that were met, and leave those that other processes have changed meanwhile.
+
+        Args:
+            met: the `_id` of each.
+            settlements: what is moved or rejected of them.
+            find: finds documents of the collection by `_id`.
+        """
+        settled = {key for settlement in settlements for key in _keys(settlement)}
+        unsettled = [each for each in met if sort_key(each) not in settled]
+        if not unsettled:
+            return
+        for raw in find(unsettled):
+            is_document = _SESSIONS in raw and isinstance(read_client_document(raw), ClientDocument)
+            if not is_document:
+                self.leave(value_in(raw, b"clientId"), [value_in(raw, b"_id")])
+
+    def check(self, place: str, passes: int) -> None:
+        """Make sure that nothing is left.
+
+        Raises:
+            BookingsLeft: documents are.
+        """
+        if not self.left:
+            return
+        clients = {sort_key(client_id): client_id for client_id in self.left.values()}
+        sample = [display_id(clients[key]) for key in sorted(clients)[:SAMPLES]]
+        raise BookingsLeft(place, len(self.left), len(clients), sample, passes)
+
+
+def _keys(settlement: GroupPlan) -> Iterable[bytes]:
+    yield from (sort_key(value_in(raw, b"_id")) for raw in settlement.gone)
+    yield from (sort_key(rejection.document_id) for rejection in settlement.rejected)
