@@ -30,7 +30,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
-from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
+from booking_migrate.rollback.run import RollbackPlan, choose_runs, remaining_runs, roll_back
 from booking_migrate.runs.states import UNDOABLE
 from booking_migrate.runs.undo import ChangesSince, UndoOutcome
 from booking_migrate.stores.connection import open_journal, open_live, open_restored
@@ -136,15 +136,17 @@ def _rollback(
         context.listener.notify(Warned(changes))
     outcomes = [
         roll_back(
-            run,
-            open_run_stores(connection, target=run.target, source=run.source),
-            current_process("rollback", context.run_id),
-            places=lambda run: _places(connection, run),
-            in_place=lambda run: _in_place(connection, run),
-            listener=context.listener,
-            signal_guard=context.signal_guard,
-            discard_later=discard_later and (run is newest or run.archive is not None),
-            older=older if older is not None and older.archive is not None else None,
+            RollbackPlan(
+                run,
+                open_run_stores(connection, target=run.target, source=run.source),
+                current_process("rollback", context.run_id),
+                places=lambda run: _places(connection, run),
+                in_place=lambda run: _in_place(connection, run),
+                listener=context.listener,
+                signal_guard=context.signal_guard,
+                discard_later=discard_later and (run is newest or run.archive is not None),
+                older=older if older is not None and older.archive is not None else None,
+            )
         )
         for run, older in zip_longest(runs, runs[1:])
     ]

@@ -8,10 +8,10 @@ from typing_extensions import override
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import read_booking
-from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.client_document import ClientDocument
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
-from booking_migrate.in_place.derive import claims_of
+from booking_migrate.in_place.derive import claims_of, client_documents
 from booking_migrate.runs.states import RESUMABLE
 from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, RunRecord, RunState
@@ -186,12 +186,8 @@ class Replay(Unit):
     def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
         # The documents are those from before the unit.
         wanted = {sort_key(each) for each in ids}
-        documents = map(read_client_document, self._before)
-        return [
-            each.raw
-            for each in documents
-            if isinstance(each, ClientDocument) and not wanted.isdisjoint(claims_of(each))
-        ]
+        documents = client_documents(self._before)
+        return [each.raw for each in documents if not wanted.isdisjoint(claims_of(each))]
 
     def _others(self, bookings: Sequence[bytes]) -> Sequence[bytes]:
         """Return those bookings that the unit had not to move."""

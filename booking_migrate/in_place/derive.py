@@ -1,6 +1,6 @@
 """What the client document of one client becomes: derived again if it is the runs' own, otherwise added to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,16 @@ def claims_of(document: ClientDocument | None) -> dict[bytes, bytes]:
         for session in (document.sessions if document else ())
         if session.legacy_key is not None
     }
+
+
+def client_documents(documents: Iterable[bytes]) -> Iterator[ClientDocument]:
+    """Yield those of some documents that are client documents."""
+    return (each for each in map(read_client_document, documents) if isinstance(each, ClientDocument))
+
+
+def claimed(documents: Iterable[bytes]) -> set[bytes]:
+    """Return the bookings that client documents have sessions of, by the sort keys of their `_id`."""
+    return {key for document in client_documents(documents) for key in claims_of(document)}
 
 
 def derive(client: Client, earlier: Sequence[Session], trace: Trace | None, rules: Rules) -> Consolidation:

@@ -21,6 +21,7 @@ from booking_migrate.domain.client_document import (
 )
 from booking_migrate.domain.reversal import reverse
 from booking_migrate.in_place.archive import NotedClients, client_key_of
+from booking_migrate.in_place.derive import client_documents
 from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.in_place import Unit
 from booking_migrate.stores.journal import identity_of
@@ -153,17 +154,13 @@ class Group:
             own = None if client.document is None else identity_of(client.document.raw)
             if before is not None and identity_of(before) != own:
                 lacking.append(read_booking(before).document_id)
-        for raw in self._unit.standing(lacking) if lacking else ():
-            document = read_client_document(raw)
-            if isinstance(document, ClientDocument):
-                yield sort_key(document.client_id), document.client_id
+        for document in client_documents(self._unit.standing(lacking) if lacking else ()):
+            yield sort_key(document.client_id), document.client_id
 
     def _search(self, ids: Sequence[Any], loaded: Iterable[_Client]) -> Iterable[tuple[bytes, Any]]:
         """Find the clients that have sessions of these bookings, and those whose bookings these have sessions of."""
-        for raw in self._unit.claiming(ids) if ids else ():
-            document = read_client_document(raw)
-            if isinstance(document, ClientDocument):
-                yield sort_key(document.client_id), document.client_id
+        for document in client_documents(self._unit.claiming(ids) if ids else ()):
+            yield sort_key(document.client_id), document.client_id
         foreign = [
             session.fields["legacyBookingId"]
             for client in loaded

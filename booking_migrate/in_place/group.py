@@ -19,7 +19,7 @@ from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Converter, Session
 from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.in_place.derive import Client, claims_of, derive
+from booking_migrate.in_place.derive import Client, claimed, claims_of, client_documents, derive
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
@@ -198,7 +198,7 @@ class GroupPlanner:
             else:
                 result.reject(Rejection(session.booking, (_conflict(session, there),), session.legacy_id))
         elsewhere = [session for client, session in again if session.id_key not in client.claims]
-        standing = _claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
+        standing = claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
         for client, session in again:
             is_copy = session.id_key in client.claims or session.id_key in standing
             (client.copies if is_copy else client.sessions).append(session)
@@ -210,10 +210,7 @@ class GroupPlanner:
         without = [each for each in clients.values() if each.document is None and each.sessions]
         ids = [client_document_id(each.client_id) for each in without]
         new = {sort_key(document_id): each for document_id, each in zip(ids, without, strict=True)}
-        for raw in unit.standing(ids) if ids else ():
-            document = read_client_document(raw)
-            if not isinstance(document, ClientDocument):
-                continue
+        for document in client_documents(unit.standing(ids) if ids else ()):
             client = new[sort_key(document.document_id)]
             if sort_key(document.client_id) != sort_key(client.client_id):
                 detail = f"the client's document is one of client {display_id(document.client_id)} now"
@@ -231,12 +228,11 @@ class GroupPlanner:
             for key, session in superseded.items()
             if key not in clients[sort_key(session.client_id)].claims
         ]
-        for raw in unit.claiming([session.legacy_id for session in moved]) if moved else ():
-            document = read_client_document(raw)
-            if isinstance(document, ClientDocument):
-                loser = clients.setdefault(sort_key(document.client_id), Client(document.client_id))
-                loser.document = document
-                loser.lost |= claims_of(document).keys() & {session.id_key for session in moved}
+        claiming = unit.claiming([session.legacy_id for session in moved]) if moved else ()
+        for document in client_documents(claiming):
+            loser = clients.setdefault(sort_key(document.client_id), Client(document.client_id))
+            loser.document = document
+            loser.lost |= claims_of(document).keys() & {session.id_key for session in moved}
 
     def _earlier(self, unit: Unit, clients: Mapping[bytes, Client]) -> dict[bytes, list[Session]]:
         """Return the bookings of these clients that an earlier pass or run has moved, converted again."""
@@ -305,12 +301,6 @@ def _traces(history: TargetHistory, clients: Mapping[bytes, Client]) -> Mapping[
         if client.document is not None and (client.sessions or client.lost)
     }
     return dict(zip(wanted, history.trace(list(wanted.values())), strict=True))
-
-
-def _claimed(documents: Iterable[bytes]) -> set[bytes]:
-    """Return the bookings that client documents have sessions of, by the sort keys of their `_id`."""
-    read = map(read_client_document, documents)
-    return {key for each in read if isinstance(each, ClientDocument) for key in claims_of(each)}
 
 
 def _conflict(session: Session, there: bytes) -> Fault:

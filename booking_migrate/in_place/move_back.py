@@ -5,18 +5,18 @@ originals also leave the archive; so an interrupted rollback continues with what
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking, read_booking
-from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import Contended, NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import NotedClients, check_archive_of
+from booking_migrate.in_place.derive import claimed
 from booking_migrate.in_place.give_back import Group, Manner, Return
 from booking_migrate.in_place.passes import bisect_on_conflict
 from booking_migrate.runs.lock import HeldLock
@@ -111,15 +111,8 @@ def undo_in_place(
         problem=None,
         server_session=collection.server_session(),
     )
-    undoing = _Undo(
-        run,
-        collection,
-        stores,
-        lock,
-        listener=listener,
-        signal_guard=signal_guard,
-        manner=Manner(discards=discard_later, hands_down=older is not None),
-    )
+    manner = Manner(discards=discard_later, hands_down=older is not None)
+    undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, manner)
     undoing.prepare()
     undoing.put_back()
     undo_rejects(run, stores, lock, signal_guard)
@@ -127,45 +120,40 @@ def undo_in_place(
     return undoing.finish(older)
 
 
+@dataclass
 class _Undo:
     """One running rollback."""
 
-    def __init__(
-        self,
-        run: RunRecord,
-        collection: "MongoInPlace",
-        stores: RunStores,
-        lock: HeldLock,
-        *,
-        listener: Listener,
-        signal_guard: SignalGuard,
-        manner: Manner,
-    ) -> None:
-        self._run = run
-        self._collection = collection
-        self._journal = stores.journal
-        self._lock = lock
-        self._listener = listener
-        self._shield = signal_guard
-        self._manner = manner
-        self._outcome = UndoOutcome(run, unit="booking", since=ChangesSince(), is_discarded=manner.discards)
-        self._recall(run.undone)
+    run: RunRecord
+    collection: "MongoInPlace"
+    journal: RunJournal
+    lock: HeldLock
+    listener: Listener
+    signal_guard: SignalGuard
+    manner: Manner
+
+    def __post_init__(self) -> None:
+        """Begin with the counts of an interrupted rollback."""
+        self.outcome = UndoOutcome(
+            self.run, unit="booking", since=ChangesSince(), is_discarded=self.manner.discards
+        )
+        self._recall(self.run.undone)
 
     def _recall(self, undone: Mapping[str, Any]) -> None:
         """Continue the counts of an interrupted rollback."""
         if undone:
-            self._outcome.restored = undone["restored"]
-            self._outcome.since = ChangesSince(**undone["since"])
+            self.outcome.restored = undone["restored"]
+            self.outcome.since = ChangesSince(**undone["since"])
 
     def prepare(self) -> None:
         """Make the index by which the sessions of a booking are found wherever they stand now; it goes at the end."""
-        lacking = self._collection.lacks_claims_index()
+        lacking = self.collection.lacks_claims_index()
         if lacking is None:
             return
-        self._lock.confirm()
-        made = [*self._run.indexes_made, *({lacking} - {*self._run.indexes_made})]
-        self._run = self._journal.save(self._run.run_id, indexes_made=made)
-        self._collection.index_claims()
+        self.lock.confirm()
+        made = [*self.run.indexes_made, *({lacking} - {*self.run.indexes_made})]
+        self.run = self.journal.save(self.run.run_id, indexes_made=made)
+        self.collection.index_claims()
 
     def put_back(self) -> None:
         """Put every client back.
@@ -173,11 +161,11 @@ class _Undo:
         Raises:
             Contended: the application writes to one of them continuously.
         """
-        total = self._run.tally.get("moved", {}).get("migrated")
-        self._listener.notify(PhaseStarted(f"putting back bookings of {self._run.source}", total))
-        for noted in self._journal.ranges(self._run.run_id, NoteKind.MOVED):
-            for clients, _ in _clients_of(self._collection, noted):
-                about = NotedClients(self._journal, [self._run.run_id])
+        total = self.run.tally.get("moved", {}).get("migrated")
+        self.listener.notify(PhaseStarted(f"putting back bookings of {self.run.source}", total))
+        for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):
+            for clients, _ in _clients_of(self.collection, noted):
+                about = NotedClients(self.journal, [self.run.run_id])
                 about.cover(clients)
                 attempted = bisect_on_conflict(
                     list(clients.values()),
@@ -185,21 +173,21 @@ class _Undo:
                 )
                 for some, count in attempted:
                     if count is None:
-                        raise Contended(self._collection.name, [display_id(each) for each in some])
-                    self._listener.notify(Advanced(count))
-        self._listener.notify(PhaseEnded())
+                        raise Contended(self.collection.name, [display_id(each) for each in some])
+                    self.listener.notify(Advanced(count))
+        self.listener.notify(PhaseEnded())
 
     def _attempt(self, clients: Sequence[Any], about: NotedClients) -> int:
-        with self._shield.critical_section():
-            returned = self._collection.work(lambda unit: self._take(unit, clients, about))
+        with self.signal_guard.critical_section():
+            returned = self.collection.work(lambda unit: self._take(unit, clients, about))
             self._recall(self._counted(returned))
         return returned.restored
 
     def _take(self, unit: Unit, clients: Sequence[Any], about: NotedClients) -> Return:
-        group = Group(unit, about, self._manner)
+        group = Group(unit, about, self.manner)
         group.read(clients)
         returned = group.give_back()
-        self._lock.confirm()
+        self.lock.confirm()
         unit.take(
             Move(
                 gone=returned.gone,
@@ -208,17 +196,17 @@ class _Undo:
                 unarchived=returned.unarchived,
                 rearchived=returned.rearchived,
                 progress={"undone": self._counted(returned)},
-                run_id=self._run.run_id,
-                token=self._lock.token,
+                run_id=self.run.run_id,
+                token=self.lock.token,
             ),
         )
         return returned
 
     def _counted(self, returned: Return) -> Mapping[str, Any]:
         """Return the counts with these clients in them."""
-        since = ChangesSince(**asdict(self._outcome.since or ChangesSince()))
+        since = ChangesSince(**asdict(self.outcome.since or ChangesSince()))
         since.merge(returned.since)
-        return {"restored": self._outcome.restored + returned.restored, "since": asdict(since)}
+        return {"restored": self.outcome.restored + returned.restored, "since": asdict(since)}
 
     def prove(self) -> None:
         """Read again every booking that the run had moved.
@@ -228,7 +216,7 @@ class _Undo:
         Raises:
             NotRestored: one is still in the archive.
         """
-        for noted in self._journal.ranges(self._run.run_id, NoteKind.MOVED):
+        for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):
             remaining = iter(noted.notes)
             while some := list(islice(remaining, _AT_ONCE)):
                 self._prove({note.key: note for note in some})
@@ -237,54 +225,44 @@ class _Undo:
         ids = [note.document_id for note in notes.values()]
         found = {
             sort_key(booking.document_id): booking.fields.get("clientId")
-            for booking, _ in _read(self._collection.find(ids))
+            for booking, _ in _read(self.collection.find(ids))
         }
         left = [
             booking.document_id
-            for booking, raw in _read(self._collection.archived(ids))
+            for booking, raw in _read(self.collection.archived(ids))
             if notes[sort_key(booking.document_id)].before != raw
         ]
         if left:
-            raise NotRestored(self._collection.name, len(left), display_id(left[0]), "booking")
+            raise NotRestored(self.collection.name, len(left), display_id(left[0]), "booking")
         clients = {sort_key(client_id): client_id for client_id in found.values() if is_client_id(client_id)}
-        claimed = _claimed(self._collection.find_by_client(list(clients.values())))
-        claimed -= self._claimed_before(clients)
+        standing = claimed(self.collection.find_by_client(list(clients.values())))
+        standing -= self._claimed_before(clients)
         for key, note in notes.items():
-            if key not in found or key in claimed:
-                self._outcome.keep(display_id(note.document_id))
+            if key not in found or key in standing:
+                self.outcome.keep(display_id(note.document_id))
 
-    def _claimed_before(self, clients: Mapping[bytes, Any]) -> set[bytes | None]:
+    def _claimed_before(self, clients: Mapping[bytes, Any]) -> set[bytes]:
         """Return the bookings that client documents claimed before the run; a conflict was decided for the booking."""
         if not clients:
             return set()
-        noted = self._journal.between(self._run.run_id, min(clients), max(clients))
-        return _claimed(note.before for part in noted for note in part.notes if note.before is not None)
+        noted = self.journal.between(self.run.run_id, min(clients), max(clients))
+        return claimed(note.before for part in noted for note in part.notes if note.before is not None)
 
     def finish(self, older: RunRecord | None) -> UndoOutcome:
         """Take away what the run had made beside documents, and close it. May be repeated."""
-        run, outcome = self._run, self._outcome
-        self._lock.confirm()
+        run, outcome = self.run, self.outcome
+        self.lock.confirm()
         own = [name for name in run.indexes_made if name != CLAIMED_BOOKINGS]
-        outcome.index_removed = self._collection.drop_indexes(own)
-        self._collection.drop_indexes([name for name in run.indexes_made if name not in own])
+        outcome.index_removed = self.collection.drop_indexes(own)
+        self.collection.drop_indexes([name for name in run.indexes_made if name not in own])
         if not run.archive_existed:
-            outcome.target_dropped = self._collection.drop_archive(only_if_empty=True)
-        self._lock.confirm()
+            outcome.target_dropped = self.collection.drop_archive(only_if_empty=True)
+        self.lock.confirm()
         if older is not None and outcome.since is not None:
-            self._journal.save(older.run_id, undone={"restored": 0, "since": asdict(outcome.since)})
-        outcome.run = self._journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
-        self._journal.forget(run.run_id)
+            self.journal.save(older.run_id, undone={"restored": 0, "since": asdict(outcome.since)})
+        outcome.run = self.journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
+        self.journal.forget(run.run_id)
         return outcome
-
-
-def _claimed(documents: Iterable[bytes]) -> set[bytes | None]:
-    """Return the bookings that client documents have sessions of, by the sort keys of their `_id`."""
-    return {
-        session.legacy_key
-        for document in map(read_client_document, documents)
-        if isinstance(document, ClientDocument)
-        for session in document.sessions
-    }
 
 
 def _clients_of(

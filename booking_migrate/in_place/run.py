@@ -1,7 +1,7 @@
 """The run of a migration in place: pass after pass through the collection, until one finds nothing to convert."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -100,62 +100,44 @@ def migrate_in_place(
         collection.check()
         directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
-        settler = GroupPlanner(plan, directory)
-        outcome = _InPlace(
-            plan,
-            collection,
-            settler,
-            stores=stores,
-            session=session,
-            manner=manner,
-            throttle=throttle,
-            listener=listener,
-            signal_guard=signal_guard,
-            named=named,
-        ).migrate()
+        planner = GroupPlanner(plan, directory)
+        running = _InPlace(
+            plan, collection, planner, stores, session, manner, throttle, listener, signal_guard, named
+        )
+        return running.migrate()
     except BaseException as error:
         session.fail(error)
         raise
-    return outcome
 
 
+@dataclass
 class _InPlace:
     """One active run."""
 
-    def __init__(
-        self,
-        plan: MigrationPlan,
-        collection: "MongoInPlace",
-        settler: GroupPlanner,
-        *,
-        stores: RunStores,
-        session: RunSession,
-        manner: Manner,
-        throttle: Throttle | NullThrottle,
-        listener: Listener,
-        signal_guard: SignalGuard,
-        named: Sequence[Finding],
-    ) -> None:
-        self._collection = collection
-        self._named = named
-        self._journal = stores.journal
-        self._locks = stores.locks
-        self._session = session
-        self._settler = settler
-        self._manner = manner
-        self._throttle = throttle
-        self._listener = listener
-        self._shield = signal_guard
-        self._pace = None if manner.maximum_rate is None else Pace(manner.maximum_rate)
-        self._measure = Measure(
-            plan.batch_bookings if self._pace is None else min(plan.batch_bookings, self._pace.batch)
-        )
-        self._progress = Progress(MigrationCounts())
-        self._documents = 0
-        self._total: int | None = None
-        self._history: TargetHistory = NoHistory()
-        self._cut_off: frozenset[str] = frozenset()
-        """The names of the notes about a unit of work that was cut off between its steps."""
+    plan: MigrationPlan
+    collection: "MongoInPlace"
+    planner: GroupPlanner
+    stores: RunStores
+    session: RunSession
+    manner: Manner
+    throttle: Throttle | NullThrottle
+    listener: Listener
+    signal_guard: SignalGuard
+    named: Sequence[Finding]
+    """What the indexes and options of the collection do."""
+
+    progress: Progress = field(default_factory=lambda: Progress(MigrationCounts()))
+    documents: int = 0
+    total: int | None = None
+    history: TargetHistory = field(default_factory=NoHistory)
+    cut_off: frozenset[str] = frozenset()
+    """The names of the notes about a unit of work that was cut off between its steps."""
+
+    def __post_init__(self) -> None:
+        """Begin with the pace that is asked for."""
+        rate, bookings = self.manner.maximum_rate, self.plan.batch_bookings
+        self.pace = None if rate is None else Pace(rate)
+        self.measure = Measure(bookings if self.pace is None else min(bookings, self.pace.batch))
 
     def migrate(self) -> InPlaceOutcome:
         """Lead the run from its lock to its end."""
@@ -166,18 +148,18 @@ class _InPlace:
             passes += 1
             this = self._pass(passes)
             is_complete = this.is_last
-            if is_complete or passes >= self._manner.passes:
+            if is_complete or passes >= self.manner.passes:
                 break
             this.rejects.abandon()
         try:
-            this.check(self._collection.name, passes)
-            with self._shield.critical_section():
-                self._session.confirm()
+            this.check(self.collection.name, passes)
+            with self.signal_guard.critical_section():
+                self.session.confirm()
                 is_rejects_changed = this.rejects.finish()
                 return self._finish(
                     this,
                     passes,
-                    changed=is_prepared or is_rejects_changed or self._progress.tally.scanned > 0,
+                    changed=is_prepared or is_rejects_changed or self.progress.tally.scanned > 0,
                     is_complete=is_complete,
                     seconds=monotonic() - started,
                 )
@@ -186,28 +168,28 @@ class _InPlace:
 
     def _prepare(self) -> bool:
         """Open the run and make what is lacking; whether anything was made, now or before an interruption."""
-        self._session.lock()
-        refuse_readers(self._collection.name, self._journal, self._locks)
-        check_archive(self._collection, self._journal)
-        left_open = self._session.run.server_session if self._session.is_resumed else None
+        self.session.lock()
+        refuse_readers(self.collection.name, self.stores.journal, self.stores.locks)
+        check_archive(self.collection, self.stores.journal)
+        left_open = self.session.run.server_session if self.session.is_resumed else None
         if left_open is not None:
             # Before the first write: it may hold the run's own record.
-            self._collection.end_session(left_open)
-        self._session.open()
-        self._session.keep(server_session=self._collection.server_session())
-        run = self._session.run
+            self.collection.end_session(left_open)
+        self.session.open()
+        self.session.keep(server_session=self.collection.server_session())
+        run = self.session.run
         if run.archive_existed is None:
-            self._session.keep(
-                archive_existed=self._collection.archive_exists(),
-                indexes_made=list(self._collection.lacking_indexes()),
+            self.session.keep(
+                archive_existed=self.collection.archive_exists(),
+                indexes_made=list(self.collection.lacking_indexes()),
             )
-        self._collection.prepare()
-        self._session.confirm()
-        self._progress = Progress.of(self._session.run)
-        self._history = history_in_place(self._journal, self._collection.name)
-        if self._session.is_resumed and not self._collection.has_transactions:
+        self.collection.prepare()
+        self.session.confirm()
+        self.progress = Progress.of(self.session.run)
+        self.history = history_in_place(self.stores.journal, self.collection.name)
+        if self.session.is_resumed and not self.collection.has_transactions:
             self._complete_step()
-        run = self._session.run
+        run = self.session.run
         return bool(run.indexes_made) or not run.archive_existed
 
     def _complete_step(self) -> None:
@@ -215,12 +197,14 @@ class _InPlace:
 
         What it had to do follows from the originals and from the documents of before, wherever they are by now.
         """
-        run = self._session.run
-        noted = list(self._journal.ranges(run.run_id, NoteKind.DOCUMENTS, NoteKind.MOVED, after=run.noted))
+        run = self.session.run
+        noted = list(
+            self.stores.journal.ranges(run.run_id, NoteKind.DOCUMENTS, NoteKind.MOVED, after=run.noted)
+        )
         moved = [note for each in noted if each.kind is NoteKind.MOVED for note in each.notes]
         if not moved:
             return
-        self._cut_off = frozenset(each.name for each in noted)
+        self.cut_off = frozenset(each.name for each in noted)
         before = [
             note.before
             for each in noted
@@ -228,11 +212,11 @@ class _InPlace:
             for note in each.notes
             if note.before is not None
         ]
-        with self._shield.critical_section():
-            settlement = self._collection.work(
-                lambda unit: self._take_again(Replay(unit, self._collection, moved, before, noted[-1].name))
+        with self.signal_guard.critical_section():
+            settlement = self.collection.work(
+                lambda unit: self._take_again(Replay(unit, self.collection, moved, before, noted[-1].name))
             )
-            self._done(settlement, Pass(self._collection.rejects()))
+            self._done(settlement, Pass(self.collection.rejects()))
 
     def _take_again(self, unit: Replay) -> GroupPlan:
         return self._take(unit, unit.client_ids())
@@ -240,40 +224,40 @@ class _InPlace:
     def _finish(
         self, last: Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
     ) -> InPlaceOutcome:
-        moved, rejected = self._progress.tally, last.rejected
+        moved, rejected = self.progress.tally, last.rejected
         counts = moved.counts_with(rejected)
-        self._session.finish(changed=changed, counts=asdict(counts), documents=self._documents)
+        self.session.finish(changed=changed, counts=asdict(counts), documents=self.documents)
         outcome = MigrationOutcome(
             counts=counts,
             rejections=rejected.rejections(),
             spent=moved.spent(),
-            findings=(*moved.findings(), *self._named, *_remaining(last, is_complete=is_complete)),
-            documents_written=self._progress.written,
-            documents_changed=self._progress.changed,
+            findings=(*moved.findings(), *self.named, *_remaining(last, is_complete=is_complete)),
+            documents_written=self.progress.written,
+            documents_changed=self.progress.changed,
             changed=changed,
             seconds=seconds,
             rejects_name=last.rejects.name if rejected.rejected else None,
         )
-        return InPlaceOutcome(outcome, self._session.run, self._session.is_resumed, passes, is_complete)
+        return InPlaceOutcome(outcome, self.session.run, self.session.is_resumed, passes, is_complete)
 
     def _pass(self, number: int) -> Pass:
-        this = Pass(self._collection.rejects())
-        self._total = self._collection.estimate_count()
+        this = Pass(self.collection.rejects())
+        self.total = self.collection.estimate_count()
         label = "converting" if number == 1 else f"pass {number}: looking for bookings that came meanwhile in"
-        self._documents = 0
-        self._listener.notify(PhaseStarted(f"{label} {self._collection.name}", self._total))
-        for batch in batches(self._collection.waiting(), self._measure):
-            self._throttle.wait()
-            if self._pace is not None:
-                self._pace.wait(batch.documents)
-            with self._shield.critical_section():
+        self.documents = 0
+        self.listener.notify(PhaseStarted(f"{label} {self.collection.name}", self.total))
+        for batch in batches(self.collection.waiting(), self.measure):
+            self.throttle.wait()
+            if self.pace is not None:
+                self.pace.wait(batch.documents)
+            with self.signal_guard.critical_section():
                 self._deal_with(batch, this)
-            self._listener.notify(Advanced(batch.documents))
-        self._listener.notify(PhaseEnded())
+            self.listener.notify(Advanced(batch.documents))
+        self.listener.notify(PhaseEnded())
         return this
 
     def _deal_with(self, batch: Batch, this: Pass) -> None:
-        self._documents += batch.documents
+        self.documents += batch.documents
         if batch.strays:
             self._reject_strays(batch.strays, this)
         if batch.clients:
@@ -283,10 +267,10 @@ class _InPlace:
     def _reject_strays(self, ids: Sequence[Any], this: Pass) -> None:
         """Reject documents without a client; one that has a client by now is for the next pass."""
         settlement = GroupPlan()
-        mended = self._settler.convert(self._collection.find(ids), settlement)
+        mended = self.planner.convert(self.collection.find(ids), settlement)
         settlement.tally.scanned -= len(mended)
         self._keep_rejected(settlement, this)
-        this.account(ids, [settlement], self._collection.find)
+        this.account(ids, [settlement], self.collection.find)
 
     def _move(self, batch: Batch, this: Pass) -> None:
         settlements = []
@@ -298,21 +282,21 @@ class _InPlace:
                 self._done(settlement, this)
                 settlements.append(settlement)
         met = [document_id for ids in batch.met.values() for document_id in ids]
-        this.account(met, settlements, self._collection.find)
+        this.account(met, settlements, self.collection.find)
 
     def _attempt(self, clients: Sequence[Any]) -> GroupPlan:
         began = monotonic()
-        settlement = self._collection.work(lambda unit: self._take(unit, clients))
-        self._measure.learn(monotonic() - began)
+        settlement = self.collection.work(lambda unit: self._take(unit, clients))
+        self.measure.learn(monotonic() - began)
         return settlement
 
     def _take(self, unit: Unit, clients: Sequence[Any]) -> GroupPlan:
         """Return what happens within one unit of work."""
-        settlement = self._settler.settle(unit, clients, self._history)
+        settlement = self.planner.settle(unit, clients, self.history)
         self._recount(settlement)
         settlement.tally.check()
         if settlement.gone or settlement.removed or settlement.changed:
-            self._session.confirm()
+            self.session.confirm()
             unit.take(
                 Move(
                     new=settlement.new,
@@ -322,31 +306,31 @@ class _InPlace:
                     rearchived=settlement.rearchived,
                     notes=settlement.notes,
                     progress={
-                        "tally": self._progress.after(settlement).saved(),
-                        "documents": self._documents,
-                        "total": self._total,
+                        "tally": self.progress.after(settlement).saved(),
+                        "documents": self.documents,
+                        "total": self.total,
                     },
-                    run_id=self._session.run_id,
-                    token=self._session.token,
+                    run_id=self.session.run_id,
+                    token=self.session.token,
                 ),
             )
         return settlement
 
     def _recount(self, settlement: GroupPlan) -> None:
         """Count clients once of which this run has moved bookings before."""
-        if not settlement.continued or not self._progress.tally.scanned:
+        if not settlement.continued or not self.progress.tally.scanned:
             return
         for document in settlement.continued:
             key = sort_key(document.client_id)
             identity = identity_of(document.raw)
-            related = self._journal.between(self._session.run_id, key, key)
-            counted = (noted for noted in related if noted.name not in self._cut_off)
+            related = self.stores.journal.between(self.session.run_id, key, key)
+            counted = (noted for noted in related if noted.name not in self.cut_off)
             if any(note.identity == identity for noted in counted for note in noted.notes):
                 settlement.tally.recount(len(document.sessions))
 
     def _done(self, settlement: GroupPlan, this: Pass) -> None:
         if settlement.gone:
-            self._progress = self._progress.after(settlement)
+            self.progress = self.progress.after(settlement)
         self._keep_rejected(settlement, this)
 
     def _keep_rejected(self, settlement: GroupPlan, this: Pass) -> None:

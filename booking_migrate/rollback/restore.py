@@ -100,13 +100,8 @@ class _Restoration:
     """One running restoration."""
 
     def __init__(self, plan: RestorationPlan) -> None:
+        self._plan = plan
         self._run = plan.run
-        self._places = plan.places
-        self._stores = plan.stores
-        self._lock = plan.lock
-        self._listener = plan.listener
-        self._shield = plan.signal_guard
-        self._discards = plan.discard_later
         self._fenced_at: float | None = None
         self._refused_before = 0.0
         self._documents = 0
@@ -117,14 +112,14 @@ class _Restoration:
 
     def carry_out(self) -> UndoOutcome:
         """Restore, or leave everything unchanged."""
-        run, live, restored = self._run, self._places.live, self._places.restored
-        self._lock.confirm()
+        run, live, restored = self._run, self._plan.places.live, self._plan.places.restored
+        self._plan.lock.confirm()
         if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
             self._recall()
             return self._finish()
-        check_kept(self._places)
+        check_kept(self._plan.places)
         check_transition(run, RunState.RESTORING)
-        self._run = self._stores.journal.save(
+        self._run = self._plan.stores.journal.save(
             run.run_id,
             state=RunState.RESTORING.value,
             # Taken up again after a kill, the fence may stand already and hide what was there before it.
@@ -132,8 +127,8 @@ class _Restoration:
         )
         try:
             self._outcome.indexes = self._prepare()
-            with self._shield.critical_section():
-                self._lock.confirm()
+            with self._plan.signal_guard.critical_section():
+                self._plan.lock.confirm()
                 restored.swap()
                 self._outcome.refused_seconds = self._refused_seconds()
                 return self._finish()
@@ -143,8 +138,8 @@ class _Restoration:
 
     def _prepare(self) -> Sequence[IndexNote]:
         """Return everything up to the swap."""
-        live, restored = self._places.live, self._places.restored
-        journal = self._stores.journal
+        live, restored = self._plan.places.live, self._plan.places.restored
+        journal = self._plan.stores.journal
         now = journal.now()
         # Continued after a kill, the fence may have stood in between.
         self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
@@ -159,12 +154,12 @@ class _Restoration:
         if live.count() != count:
             raise self._failure("documents were deleted meanwhile")
         # What had changed cannot be read after the swap, and a process that continues then has to report it, too.
-        self._run = self._stores.journal.save(
+        self._run = self._plan.stores.journal.save(
             self._run.run_id,
             undone={
                 "restored": self._outcome.restored,
                 "since": asdict(self._since),
-                "dropped": self._discards,
+                "dropped": self._plan.discard_later,
             },
         )
         return indexes
@@ -178,11 +173,13 @@ class _Restoration:
 
     def _write(self) -> None:
         run, outcome, since = self._run, self._outcome, self._since
-        self._listener.notify(PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count()))
+        self._plan.listener.notify(
+            PhaseStarted(f"restoring {run.source}", self._plan.places.kept.estimate_count())
+        )
         batch: list[bytes] = []
         size = 0
-        for client in restored_clients(self._places):
-            documents = client.before if self._discards else client.documents
+        for client in restored_clients(self._plan.places):
+            documents = client.before if self._plan.discard_later else client.documents
             since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
             outcome.restored += client.bookings
             batch += documents
@@ -191,18 +188,18 @@ class _Restoration:
                 self._insert(batch)
                 batch, size = [], 0
         self._insert(batch)
-        self._listener.notify(PhaseEnded())
+        self._plan.listener.notify(PhaseEnded())
 
     def _insert(self, documents: Sequence[bytes]) -> None:
         if documents:
-            with self._shield.critical_section():
-                self._lock.confirm()
+            with self._plan.signal_guard.critical_section():
+                self._plan.lock.confirm()
                 try:
-                    self._places.restored.insert(documents)
+                    self._plan.places.restored.insert(documents)
                 except DuplicateKeys:
                     raise self._failure("documents made since the cut-over have ids of others") from None
             self._documents += len(documents)
-            self._listener.notify(Advanced(len(documents)))
+            self._plan.listener.notify(Advanced(len(documents)))
 
     def _prove(self) -> None:
         """Read again what was written.
@@ -210,8 +207,8 @@ class _Restoration:
         Raises:
             RestorationFailed: it is not what it must be.
         """
-        places = self._places
-        if self._discards or self._since.is_nothing:
+        places = self._plan.places
+        if self._plan.discard_later or self._since.is_nothing:
             # Only the old documents may be there, so the server's own hash decides.
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")
@@ -227,11 +224,11 @@ class _Restoration:
 
     def _finish(self) -> UndoOutcome:
         """After the swap nothing of the run is needed any more. May be repeated."""
-        run, stores, outcome = self._run, self._stores, self._outcome
-        undo_rejects(run, stores, self._lock, self._shield)
-        self._lock.confirm()
+        run, stores, outcome = self._run, self._plan.stores, self._outcome
+        undo_rejects(run, stores, self._plan.lock, self._plan.signal_guard)
+        self._plan.lock.confirm()
         if run.legacy is not None:
-            self._places.live.drop(run.legacy)
+            self._plan.places.live.drop(run.legacy)
         outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
         stores.journal.forget(run.run_id)
         return outcome
@@ -240,10 +237,10 @@ class _Restoration:
         """Leave the live collection unchanged; if even that fails, say so: the next start does it."""
         if isinstance(error, LeaseLost):
             return
-        live, run = self._places.live, self._run
+        live, run = self._plan.places.live, self._run
         try:
-            with self._shield.critical_section():
-                self._lock.confirm()
+            with self._plan.signal_guard.critical_section():
+                self._plan.lock.confirm()
                 if live.is_swapped(run.successor_settings or ""):
                     error.add_note(
                         f"{run.source} holds the old bookings again: run rollback again to finish."
@@ -251,8 +248,8 @@ class _Restoration:
                     return
                 # The fence first: whatever fails after it, the collection takes writes again.
                 live.lift_fence(run.successor_settings or "")
-                self._places.restored.drop()
-                self._stores.journal.save(
+                self._plan.places.restored.drop()
+                self._plan.stores.journal.save(
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
                 )
             if isinstance(error, KeyboardInterrupt):
@@ -264,7 +261,7 @@ class _Restoration:
         """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
         run = self._run
         try:
-            is_refusing = self._places.live.refuses_writes(run.successor_settings or "")
+            is_refusing = self._plan.places.live.refuses_writes(run.successor_settings or "")
         except BookingMigrateError:
             is_refusing = True
         if is_refusing:

@@ -5,7 +5,8 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from booking_migrate.cutover.run import recover
 from booking_migrate.errors import (
@@ -21,7 +22,7 @@ from booking_migrate.events import Listener
 from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.rollback.restore import RestorationPlan, restore
 from booking_migrate.rollback.restored_clients import RestorationPlaces
-from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
@@ -80,36 +81,32 @@ def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
     return [run.run_id for run in journal.runs(target) if run.state in STANDING]
 
 
-def _refuse_discarding(run: RunRecord) -> NoReturn:
-    raise NothingLater(run.run_id, run.state.value)
+@dataclass(frozen=True, slots=True)
+class RollbackPlan:
+    """What is to be undone, and with whose help."""
+
+    run: RunRecord
+    stores: RunStores
+    holder: Holder
+    places: Callable[[RunRecord], RestorationPlaces]
+    """Opens the collections of a run's cut-over."""
+
+    in_place: Callable[[RunRecord], "MongoInPlace"]
+    """Opens the collection that a run was made in, if it was made in place."""
+
+    listener: Listener
+    signal_guard: SignalGuard
+    """Holds a signal back while a range is undone."""
+
+    discard_later: bool
+    """Whether what the application has done since the cut-over is dropped."""
+
+    older: RunRecord | None
+    """The run in place that is undone next, if one is."""
 
 
-def roll_back(
-    run: RunRecord,
-    stores: RunStores,
-    holder: Holder,
-    *,
-    places: Callable[[RunRecord], RestorationPlaces],
-    in_place: Callable[[RunRecord], "MongoInPlace"],
-    listener: Listener,
-    signal_guard: SignalGuard,
-    discard_later: bool = False,
-    older: RunRecord | None = None,
-    lease_seconds: float = LEASE_SECONDS,
-) -> UndoOutcome:
+def roll_back(plan: RollbackPlan) -> UndoOutcome:
     """Undo a run under the lock of its target. What a killed cut-over left is cleared up first.
-
-    Args:
-        run: the run.
-        stores: where its life is kept.
-        holder: who undoes it.
-        places: opens the collections of its cut-over.
-        in_place: opens the collection that it was made in, if it was made in place.
-        listener: notified of the progress.
-        signal_guard: holds a signal back while a range is undone.
-        discard_later: whether what the application has done since the cut-over is dropped.
-        older: the run in place that is undone next, if one is.
-        lease_seconds: how long the lock is held without being renewed.
 
     Raises:
         TargetBusy, LeaseLost: another run is active on the target.
@@ -117,41 +114,46 @@ def roll_back(
         NotRestored: the target differs from its state before the run; another process writes to it.
         RestorationFailed: after a cut-over, it was aborted; its result stays live.
     """
+    run, stores = plan.run, plan.stores
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
-    lock = HeldLock.acquire(stores.locks, run.target, holder, lease_seconds)
+    lock = HeldLock.acquire(stores.locks, run.target, plan.holder)
     try:
         # Another process may have continued or undone it before this one held the lock.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.CUTTING_OVER:
-            now = recover(now, places(now).live, stores, lock)
-        if now.state is RunState.ROLLED_BACK:
-            outcome = UndoOutcome(now, was_rolled_back=True)
-        elif now.archive is not None:
-            outcome = undo_in_place(
-                now,
-                in_place(now),
-                stores,
-                lock,
-                listener=listener,
-                signal_guard=signal_guard,
-                discard_later=discard_later,
-                older=older,
-            )
-        elif now.state in LIVE:
-            outcome = restore(
-                RestorationPlan(now, places(now), stores, lock, listener, signal_guard, discard_later)
-            )
-        else:
-            if discard_later:
-                _refuse_discarding(now)
-            outcome = undo(now, stores, lock, listener, signal_guard)
+            now = recover(now, plan.places(now).live, stores, lock)
+        outcome = _undo(plan, now, lock)
     except BaseException as error:
         _note_problem(run.run_id, stores.journal, error)
         lock.release_after(error)
         raise
     lock.release()
     return outcome
+
+
+def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
+    """Undo a run whose target's lock is held, the way that its state and mode require."""
+    stores, listener, guard = plan.stores, plan.listener, plan.signal_guard
+    if run.state is RunState.ROLLED_BACK:
+        return UndoOutcome(run, was_rolled_back=True)
+    if run.archive is not None:
+        return undo_in_place(
+            run,
+            plan.in_place(run),
+            stores,
+            lock,
+            listener=listener,
+            signal_guard=guard,
+            discard_later=plan.discard_later,
+            older=plan.older,
+        )
+    if run.state in LIVE:
+        places = plan.places(run)
+        return restore(RestorationPlan(run, places, stores, lock, listener, guard, plan.discard_later))
+    if plan.discard_later:
+        raise NothingLater(run.run_id, run.state.value)
+    return undo(run, stores, lock, listener, guard)
 
 
 def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:
