@@ -18,8 +18,8 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.archive import check_archive
-from booking_migrate.runs.commands import cut_over_run, rollback_of
 from booking_migrate.runs.provenance import verified_history
+from booking_migrate.runs.status import cut_over_run, rollback_of
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import open_in_place, open_proof

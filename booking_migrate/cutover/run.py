@@ -23,12 +23,12 @@ from booking_migrate.errors import (
     NoMajority,
 )
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
-from booking_migrate.runs.commands import abort_of, command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition, newest_result
+from booking_migrate.runs.status import abort_of, command_of, rollback_of
 from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.ports import DocumentReader, TargetWriter

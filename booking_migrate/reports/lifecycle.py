@@ -12,8 +12,8 @@ from pydantic import Field
 
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Part, Report, Seconds, part_of
-from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.outcome import Counts
+from booking_migrate.runs.status import command_of, rollback_of
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.views import Shape
 
