@@ -28,9 +28,9 @@ from booking_migrate.migrate.to_file import roll_back_file
 from booking_migrate.reports.lifecycle import report_of_rollback
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
-from booking_migrate.rollback.restore import assess_changes
+from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
-from booking_migrate.rollback.run import RollbackPlan, choose_runs, remaining_runs, roll_back
+from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.runs.states import UNDOABLE
 from booking_migrate.runs.undo import ChangesSince, UndoOutcome
 from booking_migrate.stores.connection import open_journal, open_live, open_restored

@@ -6,10 +6,11 @@ proven, and then takes the live name in one atomic rename. Whatever fails before
 the result of the cut-over stays live. The old copy is dropped last of all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.errors import (
@@ -28,7 +29,10 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import ChangesSince, UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.journal import Holder, RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are written at a time."""
@@ -68,56 +72,62 @@ def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSinc
 
 
 @dataclass(frozen=True, slots=True)
-class RestorationPlan:
-    """What is to be done, and with whose help."""
+class RollbackPlan:
+    """What is to be undone, and with whose help."""
 
     run: RunRecord
-    places: RestorationPlaces
     stores: RunStores
-    lock: HeldLock
-    """That of the run's target."""
+    holder: Holder
+    places: Callable[[RunRecord], RestorationPlaces]
+    """Opens the collections of a run's cut-over."""
+
+    in_place: Callable[[RunRecord], "MongoInPlace"]
+    """Opens the collection that a run was made in, if it was made in place."""
 
     listener: Listener
     signal_guard: SignalGuard
-    """Holds a signal back while the swap must not be cut in two."""
+    """Holds a signal back while a range is undone, or while the swap must not be cut in two."""
 
     discard_later: bool
-    """Whether what the application has done since is dropped."""
+    """Whether what the application has done since the cut-over is dropped."""
+
+    older: RunRecord | None
+    """The run in place that is undone next, if one is."""
 
 
-def restore(plan: RestorationPlan) -> UndoOutcome:
-    """Undo a run that was cut over, or continue doing so.
+def restore(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
+    """Undo a run that was cut over and whose target's lock is held, or continue doing so.
 
     Raises:
         OldBookingsLost: the kept copy of the old collection was dropped; nothing was changed.
         RestorationFailed: it was aborted; the result of the cut-over stays live.
         LeaseLost: another run has taken the lock over.
     """
-    return _Restoration(plan).carry_out()
+    return _Restoration(plan, run, lock).carry_out()
 
 
 class _Restoration:
     """One running restoration."""
 
-    def __init__(self, plan: RestorationPlan) -> None:
+    def __init__(self, plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> None:
         self._plan = plan
-        self._run = plan.run
+        self._places = plan.places(run)
+        self._run = run
+        self._lock = lock
         self._fenced_at: float | None = None
         self._refused_before = 0.0
         self._documents = 0
         self._since = ChangesSince()
-        self._outcome = UndoOutcome(
-            plan.run, unit="booking", since=self._since, is_discarded=plan.discard_later
-        )
+        self._outcome = UndoOutcome(run, unit="booking", since=self._since, is_discarded=plan.discard_later)
 
     def carry_out(self) -> UndoOutcome:
         """Restore, or leave everything unchanged."""
-        run, live, restored = self._run, self._plan.places.live, self._plan.places.restored
-        self._plan.lock.confirm()
+        run, live, restored = self._run, self._places.live, self._places.restored
+        self._lock.confirm()
         if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
             self._recall()
             return self._finish()
-        check_kept(self._plan.places)
+        check_kept(self._places)
         check_transition(run, RunState.RESTORING)
         self._run = self._plan.stores.journal.save(
             run.run_id,
@@ -128,7 +138,7 @@ class _Restoration:
         try:
             self._outcome.indexes = self._prepare()
             with self._plan.signal_guard.critical_section():
-                self._plan.lock.confirm()
+                self._lock.confirm()
                 restored.swap()
                 self._outcome.refused_seconds = self._refused_seconds()
                 return self._finish()
@@ -138,7 +148,7 @@ class _Restoration:
 
     def _prepare(self) -> Sequence[IndexNote]:
         """Return everything up to the swap."""
-        live, restored = self._plan.places.live, self._plan.places.restored
+        live, restored = self._places.live, self._places.restored
         journal = self._plan.stores.journal
         now = journal.now()
         # Continued after a kill, the fence may have stood in between.
@@ -174,11 +184,11 @@ class _Restoration:
     def _write(self) -> None:
         run, outcome, since = self._run, self._outcome, self._since
         self._plan.listener.notify(
-            PhaseStarted(f"restoring {run.source}", self._plan.places.kept.estimate_count())
+            PhaseStarted(f"restoring {run.source}", self._places.kept.estimate_count())
         )
         batch: list[bytes] = []
         size = 0
-        for client in restored_clients(self._plan.places):
+        for client in restored_clients(self._places):
             documents = client.before if self._plan.discard_later else client.documents
             since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
             outcome.restored += client.bookings
@@ -193,9 +203,9 @@ class _Restoration:
     def _insert(self, documents: Sequence[bytes]) -> None:
         if documents:
             with self._plan.signal_guard.critical_section():
-                self._plan.lock.confirm()
+                self._lock.confirm()
                 try:
-                    self._plan.places.restored.insert(documents)
+                    self._places.restored.insert(documents)
                 except DuplicateKeys:
                     raise self._failure("documents made since the cut-over have ids of others") from None
             self._documents += len(documents)
@@ -207,7 +217,7 @@ class _Restoration:
         Raises:
             RestorationFailed: it is not what it must be.
         """
-        places = self._plan.places
+        places = self._places
         if self._plan.discard_later or self._since.is_nothing:
             # Only the old documents may be there, so the server's own hash decides.
             if not places.restored.is_same(places.kept.name):
@@ -225,10 +235,10 @@ class _Restoration:
     def _finish(self) -> UndoOutcome:
         """After the swap nothing of the run is needed any more. May be repeated."""
         run, stores, outcome = self._run, self._plan.stores, self._outcome
-        undo_rejects(run, stores, self._plan.lock, self._plan.signal_guard)
-        self._plan.lock.confirm()
+        undo_rejects(run, stores, self._lock, self._plan.signal_guard)
+        self._lock.confirm()
         if run.legacy is not None:
-            self._plan.places.live.drop(run.legacy)
+            self._places.live.drop(run.legacy)
         outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
         stores.journal.forget(run.run_id)
         return outcome
@@ -237,10 +247,10 @@ class _Restoration:
         """Leave the live collection unchanged; if even that fails, say so: the next start does it."""
         if isinstance(error, LeaseLost):
             return
-        live, run = self._plan.places.live, self._run
+        live, run = self._places.live, self._run
         try:
             with self._plan.signal_guard.critical_section():
-                self._plan.lock.confirm()
+                self._lock.confirm()
                 if live.is_swapped(run.successor_settings or ""):
                     error.add_note(
                         f"{run.source} holds the old bookings again: run rollback again to finish."
@@ -248,7 +258,7 @@ class _Restoration:
                     return
                 # The fence first: whatever fails after it, the collection takes writes again.
                 live.lift_fence(run.successor_settings or "")
-                self._plan.places.restored.drop()
+                self._places.restored.drop()
                 self._plan.stores.journal.save(
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
                 )
@@ -261,7 +271,7 @@ class _Restoration:
         """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
         run = self._run
         try:
-            is_refusing = self._plan.places.live.refuses_writes(run.successor_settings or "")
+            is_refusing = self._places.live.refuses_writes(run.successor_settings or "")
         except BookingMigrateError:
             is_refusing = True
         if is_refusing:

@@ -4,9 +4,7 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 (`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from booking_migrate.cutover.run import recover
 from booking_migrate.errors import (
@@ -18,19 +16,12 @@ from booking_migrate.errors import (
     NoRun,
     NothingLater,
 )
-from booking_migrate.events import Listener
 from booking_migrate.in_place.move_back import undo_in_place
-from booking_migrate.rollback.restore import RestorationPlan, restore
-from booking_migrate.rollback.restored_clients import RestorationPlaces
+from booking_migrate.rollback.restore import RollbackPlan, restore
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
-from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
-
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.in_place import MongoInPlace
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 
 
 def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
@@ -81,30 +72,6 @@ def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
     return [run.run_id for run in journal.runs(target) if run.state in STANDING]
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackPlan:
-    """What is to be undone, and with whose help."""
-
-    run: RunRecord
-    stores: RunStores
-    holder: Holder
-    places: Callable[[RunRecord], RestorationPlaces]
-    """Opens the collections of a run's cut-over."""
-
-    in_place: Callable[[RunRecord], "MongoInPlace"]
-    """Opens the collection that a run was made in, if it was made in place."""
-
-    listener: Listener
-    signal_guard: SignalGuard
-    """Holds a signal back while a range is undone."""
-
-    discard_later: bool
-    """Whether what the application has done since the cut-over is dropped."""
-
-    older: RunRecord | None
-    """The run in place that is undone next, if one is."""
-
-
 def roll_back(plan: RollbackPlan) -> UndoOutcome:
     """Undo a run under the lock of its target. What a killed cut-over left is cleared up first.
 
@@ -149,8 +116,7 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
             older=plan.older,
         )
     if run.state in LIVE:
-        places = plan.places(run)
-        return restore(RestorationPlan(run, places, stores, lock, listener, guard, plan.discard_later))
+        return restore(plan, run, lock)
     if plan.discard_later:
         raise NothingLater(run.run_id, run.state.value)
     return undo(run, stores, lock, listener, guard)
