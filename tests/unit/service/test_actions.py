@@ -38,23 +38,12 @@ def test_the_whole_table(action: Action, role: Role, status: str) -> None:
             allow(action, [role], status)
 
 
-def test_an_absent_status_is_pending() -> None:
-    """A session without a status is pending."""
-    assert Role.EXPERT == allow(Action.CONFIRM, [Role.EXPERT], None)
-
-
 def test_somebody_who_is_both() -> None:
     """Who is client and expert of a session confirms it as expert and cancels it as client."""
     both = [Role.EXPERT, Role.CLIENT]
 
     assert Role.EXPERT == allow(Action.CONFIRM, both, "pending")
     assert Role.CLIENT == allow(Action.CANCEL, both, "pending")
-
-
-def test_nobody() -> None:
-    """Who is neither client nor expert does nothing."""
-    with pytest.raises(NotYours):
-        allow(Action.CANCEL, [], "pending")
 
 
 def test_a_cancellation_says_by_whom_when_and_why() -> None:
