@@ -37,7 +37,14 @@ class Warned:
     message: str
 
 
-Event = PhaseStarted | Advanced | PhaseEnded | Warned
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Something that the user waits for has come."""
+
+    message: str
+
+
+Event = PhaseStarted | Advanced | PhaseEnded | Warned | Announced
 
 
 class Listener(Protocol):

@@ -1,5 +1,6 @@
 """The command ``cutover``: make the target the live collection."""
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
+from booking_migrate.cli.following import FollowContext, open_following, open_tail
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
@@ -30,13 +32,18 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
+from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.plan import CutoverPlaces, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
-from booking_migrate.cutover.run import CutoverPlaces, CutoverPlan, abort, cut_over
+from booking_migrate.cutover.recovery import abort
+from booking_migrate.cutover.run import cut_over
+from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.lifecycle import report_before_cutover, report_of_abort, report_of_cutover
 from booking_migrate.reports.model import Report
+from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.connection import client_index_check, open_destination, open_live
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord
@@ -71,6 +78,10 @@ bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and cluste
 """
 
 
+DEFAULT_OUTAGE = "500ms"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")
+
+
 @dataclass(frozen=True, slots=True)
 class CutoverOptions(Group, panel=RULES):
     """How the cut-over goes about it."""
@@ -85,11 +96,42 @@ class CutoverOptions(Group, panel=RULES):
         "Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
         negatable=True,
     )
+    max_outage: str = option(
+        DEFAULT_OUTAGE,
+        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted.",
+        metavar="DURATION",
+    )
+    attempts: int = option(
+        10, "Try so often to stay within --max-outage, with growing pauses.", metavar="N", min=1
+    )
+    at_rest: bool = option(
+        False,
+        "Refuse writes while everything is read and compared again, instead of following the application.",
+        negatable=True,
+    )
+    no_guard: bool = option(
+        False,
+        "Let the new live collection accept old bookings, which an old application may still write.",
+        show_default=False,
+    )
     abort: bool = option(
         False,
         "Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
         show_default=False,
     )
+
+    @property
+    def limits(self) -> Limits:
+        """Return for how long and how often writes may be refused.
+
+        Raises:
+            typer.BadParameter: it is not a duration.
+        """
+        found = _DURATION.fullmatch(self.max_outage.strip())
+        seconds = 0.0 if found is None else float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+        if not seconds:
+            raise typer.BadParameter("it is a number with ms or s, such as 500ms.", param_hint="--max-outage")
+        return Limits(seconds, self.attempts)
 
     @property
     def policy(self) -> RejectedPolicy | None:
@@ -105,8 +147,14 @@ class CutoverOptions(Group, panel=RULES):
     @property
     def as_recorded(self) -> dict[str, str]:
         """Return the options that only a cut-over has, as the journal keeps them."""
+        switches = {
+            "block-all-writes": self.block_all_writes,
+            "at-rest": self.at_rest,
+            "no-guard": self.no_guard,
+        }
         recorded = {} if self.rejected is None else {"rejected": self.rejected}
-        return {**recorded, **({"block-all-writes": str(True)} if self.block_all_writes else {})}
+        limit = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
+        return {**recorded, **limit, **{name: str(True) for name, is_on in switches.items() if is_on}}
 
 
 def cutover(
@@ -122,7 +170,7 @@ def cutover(
 ) -> None:
     """Parse, and hand over to `_cutover`."""
     # A wrong policy is a usage error, which is raised before anything else.
-    _ = options.policy
+    _ = options.policy, options.limits
     places = Places.of(ctx, given, people, connection)
     run.execute(
         run.Invocation.about(ctx, output, places),
@@ -148,6 +196,18 @@ def _cutover(
         if options.abort:
             live = open_live(sides.connection, source=places.source, target=places.target)
             return report_of_abort(abort(stores, live, request), seconds=context.seconds)
+
+        follow = FollowContext(
+            places=places,
+            sides=sides,
+            stores=stores,
+            plan=plan,
+            verification=verification_plan(contract, rules, places),
+            listener=context.listener,
+            signal_guard=context.signal_guard,
+        )
+        verify_all = _verification(places, rules, contract, sides, context.listener)
+        following = _following(follow, options, verify_all)
 
         def before(chosen: RunRecord) -> None:
             _warn_of_options(places, sides, context.listener)
@@ -175,15 +235,34 @@ def _cutover(
                         target=places.target,
                         block_all_writes=options.block_all_writes,
                     ),
-                    verify=_verification(places, rules, contract, sides, context.listener),
+                    verify=verify_all,
                 ),
                 stores=stores,
                 listener=context.listener,
                 signal_guard=context.signal_guard,
                 before=before,
+                is_guarded=not options.no_guard,
+                follow=None if following is None or options.at_rest else following[0],
+                tail=following and following[1],
             )
         )
     return report_of_cutover(done, seconds=context.seconds)
+
+
+def _following(
+    follow: FollowContext, options: CutoverOptions, verify: Callable[[str], VerificationOutcome]
+) -> tuple[Callable[[RunRecord, HeldLock], Following], Callable[[RunRecord, HeldLock], TailParts]] | None:
+    """Return what opens the parts for following the application; None, with a warning, where that is not possible."""
+    reason = follow.unavailable()
+    if reason is not None:
+        if options.at_rest:
+            return None
+        said = f"the application's writes cannot be followed ({reason}): they are refused until everything is read again"
+        follow.listener.notify(Warned(said))
+        return None
+    return open_following(follow, options.limits, verify, legacy=legacy_name), open_tail(
+        follow, legacy=legacy_name
+    )
 
 
 def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> None:

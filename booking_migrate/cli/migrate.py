@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
+from booking_migrate.cli.follow import follow_run, time_before
 from booking_migrate.cli.next_steps import steps_after_in_place, steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
@@ -96,7 +97,16 @@ file; an option ranks before the environment, and that before the file.
 
 ENGINE_IGNORED = "--engine is ignored: the program converts all bookings itself. The option will be removed."
 
-ONLY_SIDE_BY_SIDE = ("target", "rejects", "overwrite", "merge_client_documents", "plan", "engine", "workers")
+ONLY_SIDE_BY_SIDE = (
+    "target",
+    "rejects",
+    "overwrite",
+    "merge_client_documents",
+    "plan",
+    "engine",
+    "workers",
+    "follow",
+)
 """The parameters that mean nothing in place."""
 
 ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
@@ -173,9 +183,11 @@ def migrate(
             restart=writing.restart,
             config=config_path(ctx),
         )
+        if not isinstance(parse_place(places.source), CollectionPlace):
+            refuse_options(ctx, ("follow",), "only a collection of a replica set has changes to follow")
         if is_in_place:
             return _migrate_in_place(places, plan, request, in_place, context)
-        return _migrate(places, plan, request, planned.plan, context)
+        return _migrate(places, plan, request, planned.plan, context, is_followed=writing.follow)
 
     run.execute(asked, body)
 
@@ -190,7 +202,13 @@ def _files_beside(target: str) -> Sequence[Path]:
 
 
 def _migrate(
-    places: Places, plan: MigrationPlan, request: RunRequest, saved: Path | None, context: run.RunContext
+    places: Places,
+    plan: MigrationPlan,
+    request: RunRequest,
+    saved: Path | None,
+    context: run.RunContext,
+    *,
+    is_followed: bool,
 ) -> Report:
     """Open the places, migrate side by side, and make the report.
 
@@ -200,6 +218,7 @@ def _migrate(
         request: the request to run.
         saved: the file of a plan that has to be kept to, if any.
         context: what commands run with.
+        is_followed: whether to follow what the application writes.
     """
     places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
@@ -209,7 +228,10 @@ def _migrate(
             _check_plan(saved, places, plan, sides.connection, context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
+        request = replace(request, began=time_before(places, sides))
         done = _run(plan, places, request, context, sides)
+        if is_followed or (request.began is not None and done.outcome.changed):
+            follow_run(places, plan, request, context, sides, is_forever=is_followed)
     steps = steps_after_migrate(
         done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
     )

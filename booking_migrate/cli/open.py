@@ -25,7 +25,7 @@ from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, opt
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import open_journal, open_undoable_target
-from booking_migrate.stores.journal import Holder, birth_of, user_name
+from booking_migrate.stores.journal import Holder
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -41,6 +41,7 @@ from booking_migrate.stores.open import (
     written_beside,
 )
 from booking_migrate.stores.ports import ComparedReader
+from booking_migrate.stores.process import birth_of, user_name
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
 

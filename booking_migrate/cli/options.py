@@ -255,6 +255,11 @@ class WritingOptions(Group, panel="Writing"):
         min=0,
         show_default="never pause",
     )
+    follow: bool = option(
+        False,
+        "Continue after the last booking: bring in what the application writes, and verify it, until Ctrl-C or a cutover.",
+        negatable=True,
+    )
     restart: bool = option(
         False, "Undo an interrupted run and start over, instead of resuming it.", negatable=True
     )

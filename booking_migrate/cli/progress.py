@@ -9,7 +9,16 @@ from typing import NoReturn, Self, TextIO
 
 from tqdm import tqdm
 
-from booking_migrate.events import Advanced, Event, Listener, NullListener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.events import (
+    Advanced,
+    Announced,
+    Event,
+    Listener,
+    NullListener,
+    PhaseEnded,
+    PhaseStarted,
+    Warned,
+)
 from booking_migrate.reports.text import duration, grouped
 
 HEARTBEAT_SECONDS = 30.0
@@ -37,6 +46,8 @@ class Bar:
                 self.close()
             case Warned(message):
                 self._warn(f"warning: {self._redact(message)}")
+            case Announced(message):
+                self._warn(self._redact(message))
 
     def close(self) -> None:
         """Remove the bar from the screen."""
@@ -91,6 +102,8 @@ class Heartbeat:
                 self._done += documents
             case Warned(message):
                 self._say(f"warning: {message}")
+            case Announced(message):
+                self._say(message)
             case PhaseEnded():
                 pass
         self.beat()

@@ -21,8 +21,8 @@ from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import open_journal, open_live
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.journal import birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
+from booking_migrate.stores.process import birth_of
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now.

@@ -1,7 +1,7 @@
 """The commands ``verify``, which proves a migration's result or lists every mismatch, and ``explain``, for one booking."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.following import behind_clients
 from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import (
@@ -43,6 +44,7 @@ from booking_migrate.runs.status import unfinished_run
 from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
+from booking_migrate.stores.open_follow import cluster_time_of
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 from booking_migrate.verify.explain import explain as explain_booking
 from booking_migrate.verify.run import ignore
@@ -223,7 +225,10 @@ def _compare(
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
     verified_run = _verified_run(places, connection, plan)
-    outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
+    follows = not plan.rules.allow_later and places.archive is None
+    with behind_clients(places, connection, plan.people) if follows else nullcontext() as behind:
+        plan = replace(plan, behind=behind)
+        outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
     if listed:
         listed.finish()
     outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)))
@@ -292,6 +297,7 @@ def _verified_run(places: Places, connection: Connection, plan: VerificationPlan
         source=places.source,
         target=places.target,
         may_write=lambda: may_write_journal(connection),
+        cluster_time=lambda: cluster_time_of(connection, places.source),
     )
 
 

@@ -8,53 +8,13 @@ from dataclasses import dataclass
 from booking_migrate.events import Listener
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import JournalHistory, history_of
-from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.provenance import JournalHistory
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
-from booking_migrate.stores.journal import RangeNote, RunRecord
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
-
-
-class FinishedRun:
-    """A finished run whose target is written once more; it has the methods of `NotingSession`."""
-
-    def __init__(self, stores: RunStores, run: RunRecord, lock: HeldLock) -> None:
-        """Take the run, whose target's lock is held."""
-        self._journal = stores.journal
-        self._run_id = run.run_id
-        self._lock = lock
-        self.history: JournalHistory = history_of(
-            stores.journal, source=run.source, target=run.target, current=run.run_id
-        )
-
-    def lock(self) -> None:
-        """Do nothing: the lock is held already."""
-
-    def open(self) -> None:
-        """Do nothing: the run is recorded already."""
-
-    def note(self, noted: RangeNote) -> None:
-        """Record durably what is about to be written."""
-        self._journal.note(self._run_id, self._lock.token, noted)
-
-    def confirm(self) -> None:
-        """Check that this process still holds the lock.
-
-        Raises:
-            LeaseLost: another process has taken it over.
-        """
-        self._lock.confirm()
-
-    def wrote_before(self) -> bool:
-        """Return True: only a run that has written something can be cut over."""
-        return True
-
-    def checkpoint(self, documents: int, total: int | None) -> None:
-        """Do nothing: the progress of catching up is not needed after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +33,7 @@ def catch_up(
     source: DocumentReader,
     target: TargetWriter,
     *,
-    run: FinishedRun,
+    run: FinishedRun[JournalHistory],
     users: DocumentReader | None,
     experts: DocumentReader | None,
     listener: Listener,

@@ -5,5 +5,6 @@ the command line, servers, places and documents; `runs` those of a run's life. N
 """
 
 from booking_migrate.errors.base import *  # noqa: F403 - a name stands in one place only: where it is declared
+from booking_migrate.errors.live import *  # noqa: F403
 from booking_migrate.errors.places import *  # noqa: F403
 from booking_migrate.errors.runs import *  # noqa: F403

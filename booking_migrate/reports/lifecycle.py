@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Part, Report, Seconds, part_of
 from booking_migrate.runs.outcome import Counts
@@ -19,7 +20,8 @@ from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.
-    from booking_migrate.cutover.run import CutoverOutcome
+    from booking_migrate.cutover.live import LiveReport
+    from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
@@ -125,6 +127,34 @@ class UndoneReport(Part):
     )
 
 
+class FollowedReport(Part):
+    """What a cut-over did that followed the application up to the fence."""
+
+    attempts: int = Field(description="how often writes were refused until the swap was within --max-outage")
+    fence_ms: int = Field(description="what the fence took, in milliseconds")
+    drain_ms: int = Field(description="what reading the last changes took")
+    settle_ms: int = Field(description="what deriving and verifying them took")
+    rename_ms: int = Field(description="what the rename took")
+    fenced_at: datetime | None = Field(
+        description="the cluster time of the fence; all earlier writes are in the result"
+    )
+    swapped_at: datetime | None = Field(description="the cluster time of the swap")
+    events: dict[str, int] = Field(description="the changes of the source that were followed, by kind")
+    clients_at_fence: int = Field(description="clients that were derived and verified behind the fence")
+    late_deletes: int = Field(
+        description="bookings that were deleted past the fence and taken out of the result"
+    )
+    late_writes: int = Field(
+        description="bookings that were inserted past the fence by bypassing validation and taken in"
+    )
+    late_updates: tuple[Line, ...] = Field(
+        description="bookings that were updated past the fence by bypassing validation: the result has them as they were before"
+    )
+    changed_by_others: tuple[Line, ...] = Field(
+        description="client documents that others changed while the collections were swapped"
+    )
+
+
 class CutoverReport(Part):
     """What a cut-over did."""
 
@@ -136,6 +166,10 @@ class CutoverReport(Part):
     indexes: tuple[IndexReport, ...] = Field(description="how the old collection's indexes were handled")
     options: tuple[OptionReport, ...] = Field(
         default=(), description="how the old collection's options were handled"
+    )
+    followed: FollowedReport | None = Field(
+        default=None,
+        description="how the application was followed; null: everything was read behind the fence",
     )
 
 
@@ -307,6 +341,7 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
             live=run.source,
             legacy=run.legacy or "",
             options=[part_of(OptionReport, note, kept=note.is_kept) for note in outcome.options],
+            followed=None if outcome.followed is None else _followed(outcome.followed),
         ),
         next_steps=(
             *_left_out(outcome.indexes),
@@ -319,6 +354,22 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
                 text=f"Drop {run.legacy} when you are sure that you do not need the old bookings any more."
             ),
         ),
+    )
+
+
+def _followed(live: "LiveReport") -> FollowedReport:
+    outage = live.outage
+    return part_of(
+        FollowedReport,
+        live,
+        fence_ms=round(outage.fence * 1000),
+        drain_ms=round(outage.drain * 1000),
+        settle_ms=round(outage.settle * 1000),
+        rename_ms=round(outage.rename * 1000),
+        fenced_at=None if live.fenced is None else live.fenced.as_datetime(),
+        swapped_at=None if live.swapped is None else live.swapped.as_datetime(),
+        late_updates=tuple(map(display_id, live.late_updates)),
+        changed_by_others=tuple(map(display_id, live.foreign)),
     )
 
 

@@ -151,6 +151,10 @@ class VerificationReport(Part):
     clients_seen: int = Field(description="the clients of both sides")
     sampled: bool = Field(description="whether only some clients were checked, chosen at random")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
+    behind: int = Field(
+        default=0,
+        description="clients that the application has changed since the run derived them: brought in by cutover or migrate",
+    )
     changed_sessions: int = Field(
         default=0, description="sessions that the new application has changed since, which was allowed"
     )

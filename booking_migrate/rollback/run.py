@@ -6,7 +6,7 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 
 from collections.abc import Sequence
 
-from booking_migrate.cutover.run import recover
+from booking_migrate.cutover.recovery import recover
 from booking_migrate.errors import (
     BookingMigrateError,
     Finalized,

@@ -1,6 +1,8 @@
 """Holding the lock on a target for as long as a run lasts."""
 
+from collections.abc import Callable
 from threading import Event, Thread
+from time import monotonic, sleep
 from typing import Self
 
 from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority
@@ -8,6 +10,12 @@ from booking_migrate.stores.journal import Holder, Lease, LockStore
 
 LEASE_SECONDS = 30.0
 """How long a run counts as alive after its last heartbeat, unless its process is known to have ended."""
+
+FOLLOW_COMMAND = "migrate --follow"
+"""What the holder of a lock calls itself that hands it over on request."""
+
+_HAND_OVER_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
 
 _RENEWALS = 3
 """How often a lease is renewed within its length, so that one lost message does not lose the lease."""
@@ -42,6 +50,44 @@ class HeldLock:
         lock = cls(store, store.acquire(name, holder, seconds), seconds)
         lock._thread.start()
         return lock
+
+    @classmethod
+    def take_over(
+        cls,
+        store: LockStore,
+        name: str,
+        holder: Holder,
+        seconds: float = LEASE_SECONDS,
+        *,
+        notify: Callable[[str], None],
+    ) -> Self:
+        """Take the lock; a process that only follows the source is asked to hand it over.
+
+        Args:
+            store: the locks.
+            name: the lock's name.
+            holder: this process.
+            seconds: how long the lease lasts unless it is renewed.
+            notify: called with whom this process waits for.
+
+        Raises:
+            TargetBusy: another run holds it, or a follower does not release it in time.
+        """
+        there = store.look(name)
+        if there is not None and there.is_live and there.holder.command == FOLLOW_COMMAND:
+            notify(f"taking over from {there.holder}")
+            store.want(name, holder)
+            deadline = monotonic() + _HAND_OVER_SECONDS
+            while monotonic() < deadline:
+                there = store.look(name)
+                if there is None or not there.is_live:
+                    break
+                sleep(_LOOK_SECONDS)
+        return cls.acquire(store, name, holder, seconds)
+
+    def wanted_by(self) -> Holder | None:
+        """Return who has asked for the lock; None: it is not wanted."""
+        return self._store.wanted_by(self._lease)
 
     @property
     def token(self) -> int:

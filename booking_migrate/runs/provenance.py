@@ -6,7 +6,8 @@ wrote and the document that it replaced, so the chain can be followed back, thro
 that the tool did not write: the baseline.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -97,8 +98,7 @@ class JournalHistory(TargetHistory):
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         if not self._runs or not documents:
             return NoHistory().trace(documents)
-        keys = [client_key_of(raw) for raw in documents]
-        noted = {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+        noted = self._noted(documents)
         baselines = predecessors(part for run in self._runs for part in noted[run])
         founds = predecessors(noted[self._current]) if self._current is not None else {}
         oldest = _oldest(part for run in self._runs for part in noted[run])
@@ -109,6 +109,11 @@ class JournalHistory(TargetHistory):
             traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created))
         return traces
 
+    def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
+        keys = [client_key_of(raw) for raw in documents]
+        return {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
         """Return what the target had in place of documents before the runs, by the BSON of ``{_id}`` of each document.
 
@@ -117,8 +122,7 @@ class JournalHistory(TargetHistory):
         """
         if not self._runs or not documents:
             return {}
-        keys = [client_key_of(raw) for raw in documents]
-        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
+        noted = [part for parts in self._noted(documents).values() for part in parts]
         known, latest, oldest = predecessors(noted), _latest(noted), _oldest(noted)
         before = {identity: known.get(latest.get(identity, b"")) for identity in map(identity_of, documents)}
         return {
@@ -126,6 +130,55 @@ class JournalHistory(TargetHistory):
             for identity, raw in before.items()
             if raw is not None
         }
+
+
+class Authorship(Enum):
+    """Who wrote a document of the target last."""
+
+    LATEST = auto()
+    """Runs of this tool: it is what they noted last, or is gone as they noted."""
+
+    EARLIER = auto()
+    """It is what they noted before: the last note was not carried out, or was undone."""
+
+    OTHERS = auto()
+    """It is something that no note has."""
+
+
+class PointHistory(JournalHistory):
+    """The same for a few documents from anywhere, which are looked up one by one instead of by their range."""
+
+    def authorship(self, found: Mapping[bytes, bytes | None]) -> Mapping[bytes, Authorship]:
+        """Return who wrote documents last.
+
+        Args:
+            found: the documents as they are now, None if one is gone, by the BSON of ``{_id}``.
+        """
+        parts = (part for noted in self._noted_of(set(found)).values() for part in noted)
+        written: dict[bytes, list[bytes | None]] = {}
+        for note in (note for part in parts for note in part.notes if note.identity in found):
+            written.setdefault(note.identity, []).append(note.after)
+        return {identity: _authorship(raw, written.get(identity, [])) for identity, raw in found.items()}
+
+    def has_noted(self, identity: bytes) -> bool:
+        """Return whether a run noted a document of this ``{_id}``."""
+        parts = (part for noted in self._noted_of({identity}).values() for part in noted)
+        return any(note.identity == identity for part in parts for note in part.notes)
+
+    @override
+    def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        return self._noted_of({identity_of(raw) for raw in documents})
+
+    def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        known: set[bytes] = set()
+        noted: dict[str, dict[str, RangeNote]] = {run: {} for run in self._runs}
+        while wanted:
+            known |= wanted
+            for run in self._runs:
+                noted[run].update((part.name, part) for part in self._journal.of_documents([run], [*wanted]))
+            parts = (part for found in noted.values() for part in found.values())
+            wanted = {before for part in parts for before in _taken_over(part, known)} - known
+        return {run: [found[name] for name in sorted(found)] for run, found in noted.items()}
 
 
 class InPlaceHistory:
@@ -216,6 +269,20 @@ def predecessors(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:
             else:
                 before[note.after] = first
     return before
+
+
+def _authorship(raw: bytes | None, written: Sequence[bytes | None]) -> Authorship:
+    digest = None if raw is None else sha256(raw).digest()
+    if written and written[-1] == digest:
+        return Authorship.LATEST
+    return Authorship.EARLIER if digest in written else Authorship.OTHERS
+
+
+def _taken_over(part: RangeNote, known: set[bytes]) -> Iterator[bytes]:
+    """Yield the ``{_id}`` of documents that were replaced under another `_id` by documents of these ``{_id}``."""
+    for note in part.notes:
+        if note.identity in known and note.before is not None:
+            yield identity_of(note.before)
 
 
 def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:

@@ -89,6 +89,14 @@ class RunRequest:
     archive: str | None = None
     """In place: the collection to which the old bookings are moved."""
 
+    began: Any = None
+    """The cluster time before the first read: every later change of the source is followed from there. None: unknown."""
+
+    @property
+    def follow(self) -> dict[str, Any]:
+        """Return where following the source begins, as a run's record has it."""
+        return {} if self.began is None else {"time": self.began}
+
 
 class RunSession:
     """Opens, continues and closes one run. Nothing is written before `lock`."""
@@ -196,6 +204,7 @@ class RunSession:
                 documents=0,
                 problem=None,
                 config=self._request.config,
+                follow=self._request.follow,
             )
         else:
             self._note_rejects()
@@ -216,6 +225,7 @@ class RunSession:
             worked_from=now,
             config=self._request.config,
             archive=self._request.archive,
+            follow=self._request.follow,
             target_existed=self._stores.target.exists(),
             index_existed=self._stores.target.has_client_index(),
         )

@@ -1,6 +1,7 @@
 """A run's states, the transitions between them, and which options must be unchanged for a run to be continued."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -160,7 +161,13 @@ class VerifiedRun:
     """
 
     def __init__(
-        self, journal: RunJournal, *, source: str, target: str, may_write: Callable[[], bool] = lambda: True
+        self,
+        journal: RunJournal,
+        *,
+        source: str,
+        target: str,
+        may_write: Callable[[], bool] = lambda: True,
+        cluster_time: Callable[[], Any] = lambda: None,
     ) -> None:
         """Find the run, and take the time of the journal's clock as the beginning of the verification.
 
@@ -169,6 +176,7 @@ class VerifiedRun:
             source: the source as the user wrote it.
             target: the target likewise.
             may_write: returns whether this user may write to the journal; if not, nothing is sent to it.
+            cluster_time: returns the cluster time before anything is read; None if the server has none.
         """
         self._journal = journal
         self._run: RunRecord | None = None
@@ -178,7 +186,7 @@ class VerifiedRun:
             if run is None or run.state is not RunState.DONE or run.source != source:
                 return
             if may_write():
-                self._run, self._began = run, journal.now()
+                self._run, self._began, self._time = run, journal.now(), cluster_time()
             else:
                 self.problem = "this user may only read the journal"
         except BookingMigrateError as error:
@@ -189,6 +197,11 @@ class VerifiedRun:
         if self._run is None:
             return
         try:
-            self._journal.annotate(self._run.run_id, verified_at=self._began, verified_clean=is_clean)
+            self._journal.annotate(
+                self._run.run_id,
+                verified_at=self._began,
+                verified_time=self._time,
+                verified_clean=is_clean,
+            )
         except BookingMigrateError as error:
             self.problem = error.message

@@ -5,12 +5,9 @@ everything. So whatever a killed run left in the target, the journal knows of it
 in the target. Everything is durable (majority) when a method returns, unless the method says otherwise.
 """
 
-import getpass
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from booking_migrate.bson.document import elements, read_fields, wrap
 from booking_migrate.bson.order import sort_key
 
-JOURNAL_VERSION = 6
+JOURNAL_VERSION = 7
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
@@ -28,15 +25,13 @@ History:
     4: runs in place: their fields, and notes of the bookings that were moved.
     5: ranges that the server groups by itself, which no longer exist.
     6: since when a fence refuses writes; documents that a run removed or adopted.
+    7: how far the source's changes have been followed; the guard of a live collection.
 """
 
 _OBJECT_ID_FIRST = b"\x07_id\x00"
 """How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
 
 _SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
-
-_START_TIME = 19
-"""The field of ``/proc/PID/stat`` with the start time, counted behind the command's name (proc(5), number 22)."""
 
 
 class RunState(StrEnum):
@@ -140,6 +135,9 @@ class RunRecord(BaseModel):
     verified_at: datetime | None = None
     """When the last verification of its result began; None: its result has not been verified."""
 
+    verified_time: Any = None
+    """The cluster time at which that verification began; None if the server has none."""
+
     verified_clean: bool = False
     """Whether that verification found nothing wrong."""
 
@@ -148,6 +146,9 @@ class RunRecord(BaseModel):
 
     fenced_at: datetime | None = None
     """Since when writes to the live collection may be refused; None: they are not."""
+
+    fence_time: Any = None
+    """The cluster time of the fence; None: nothing is followed, or writes are accepted."""
 
     refused_seconds: float = 0.0
     """For how long a cut-over that was killed had refused writes, as far as the next one could see."""
@@ -181,6 +182,9 @@ class RunRecord(BaseModel):
 
     tally: Mapping[str, Any] = {}
     """In place: what the run has moved so far, as `migrate.counts.MigrationCounts.saved` has it."""
+
+    follow: Mapping[str, Any] = {}
+    """How far the changes of the source have been followed: `stores.changes.Position.saved`. Empty: not at all."""
 
     undone: Mapping[str, Any] = {}
     """What a rollback of live data has put back so far, and what had happened to it since."""
@@ -290,6 +294,15 @@ class RunJournal(Protocol):
         Ranges just outside may come too.
         """
 
+    def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
+        """Return the ranges of client documents of some runs that have a note of one of these ``{_id}``, oldest run first.
+
+        Quick after `prepare_lookup`; notes of other documents come along.
+        """
+
+    def prepare_lookup(self) -> None:
+        """Create the index that `of_documents` looks notes up by."""
+
     def forget(self, run_id: str) -> None:
         """Drop a run's notes; the run itself stays."""
 
@@ -345,6 +358,12 @@ class LockStore(Protocol):
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Prolong a lease; return False if it was taken over. Not durable by itself: what is written after it is."""
 
+    def want(self, name: str, holder: Holder) -> None:
+        """Ask the holder of a lock to release it; whether it does is up to it."""
+
+    def wanted_by(self, lease: Lease) -> Holder | None:
+        """Return who asked for a lock since it was taken; None without a request."""
+
     def look(self, name: str) -> HeldLockView | None:
         """Return who holds a lock, or held it last; None if it was never held. Only reads."""
 
@@ -355,44 +374,3 @@ class LockStore(Protocol):
             lease: what `acquire` returned.
             waits: whether to wait until that is durable.
         """
-
-
-def user_name() -> str:
-    """Return the name of the user that runs this process, or its number if it has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def birth_of(pid: int) -> str:
-    """Return what identifies a living process uniquely, or an empty string.
-
-    It is made of the kernel's boot id, the process namespace (a container has its own) and the process's start time,
-    so neither a reused number nor another container of the same name is taken for it. Empty where the system does not
-    provide it (only Linux does), and for a process that is gone.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = str(Path("/proc/self/ns/pid").readlink())
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    state, *fields = stat.rpartition(")")[2].split()
-    if state in ("Z", "X"):
-        return ""
-    return f"{boot} {space} {fields[_START_TIME - 1]}"
-
-
-def is_dead(pid: int, birth: str) -> bool:
-    """Return whether a process is known to have ended; False if that is not known.
-
-    Args:
-        pid: its number.
-        birth: what `birth_of` said about it when it lived.
-    """
-    here = birth_of(os.getpid())
-    # Only a process of this machine and this process namespace can be looked for.
-    if not birth or not here or birth.rpartition(" ")[0] != here.rpartition(" ")[0]:
-        return False
-    return birth_of(pid) != birth

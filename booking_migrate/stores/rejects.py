@@ -96,7 +96,7 @@ class Ledger:
         """Make the record of a rejection and remember it."""
         digest = hashlib.sha256(rejection.raw).digest()
         (ordinal,) = self._database.row("SELECT count(*) FROM record WHERE digest = ?", digest)
-        record = _record(rejection, self._source, self._target, ordinal)
+        record = record_of(rejection, self._source, self._target, ordinal)
         booking = _ABSENT_ID if rejection.document_id is None else sort_key(rejection.document_id)
         self._database.execute(
             "INSERT INTO record VALUES (?, ?, ?, ?, ?)",
@@ -127,7 +127,15 @@ class Ledger:
         self._database.close()
 
 
-def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Record:
+def record_of(rejection: Rejection, source: str, target: str, ordinal: int) -> Record:
+    """Return the record of a rejected booking.
+
+    Args:
+        rejection: the booking, and why it is rejected.
+        source: the source's name, of a file without its folders.
+        target: the target's name likewise.
+        ordinal: how many bookings of the same bytes came before; 0 in a collection, where `_id` is unique.
+    """
     raw = rejection.raw
     identity = encode({"source": source, "target": target, "booking": raw, "ordinal": ordinal})
     record_id = hashlib.sha256(identity).hexdigest()
@@ -138,7 +146,7 @@ def _record(rejection: Rejection, source: str, target: str, ordinal: int) -> Rec
             ("_id", record_id),
             ("source", source),
             ("target", target),
-            ("bookingId", _carried(rejection.document_id)),
+            ("bookingId", carried_id(rejection.document_id)),
             *_described(first).items(),
             ("faults", [_described(fault) for fault in rejection.faults]),
             *(() if rejection.decision is None else (("decision", rejection.decision.value),)),
@@ -155,7 +163,7 @@ def _whole(name: bytes, raw: bytes) -> Element:
     return Element(_DOCUMENT, name, raw) if fits else element_of(name.decode(), Binary(raw))
 
 
-def _carried(document_id: Any) -> Any:
+def carried_id(document_id: Any) -> Any:
     """Return the booking's id, or the BSON of ``{_id}`` if Extended JSON cannot hold it."""
     alone = write_fields({"_id": document_id})
     return document_id if survives_extended_json(alone) else Binary(alone)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.bson.document import Element
 from booking_migrate.bson.format import display_id
@@ -15,6 +15,9 @@ from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
 from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
+
+if TYPE_CHECKING:
+    from booking_migrate.verify.behind import BehindClients
 
 REJECTED_FIELD = "rejected"
 """The field of a mismatch in the record of a rejected booking."""
@@ -56,6 +59,9 @@ class VerificationPlan:
 
     recheck_seconds: float = 0.0
     """The wait before a client with a mismatch is read again; 0: it is not."""
+
+    behind: "BehindClients | None" = None
+    """Knows the clients that changed since the target was derived; None: every difference is a mismatch."""
 
     batch_bookings: int = 2000
     """The bookings that are read before their clients are checked. Has no influence on the result."""
@@ -217,6 +223,9 @@ class VerificationOutcome:
     """The rejected bookings that are accounted for, by falling count, then by reason."""
 
     findings: tuple[Finding, ...] = ()
+    behind: int = 0
+    """Clients that the application has changed since the run derived them; not mismatches, and not proven."""
+
     later_sessions: int = 0
     """Sessions that the new application added and that were allowed."""
 

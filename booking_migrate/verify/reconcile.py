@@ -4,7 +4,7 @@ On a collection in use a difference may be one of time only, so a client that ha
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -82,10 +82,21 @@ class Reconciler:
             if mismatch.kind is Kind.CLIENT:
                 self._counts.add_mismatch(mismatch)
 
-    def report_unclaimed(self) -> None:
-        """Report the rejected records that no booking has claimed."""
+    def pass_over(self, result: ClientResult) -> None:
+        """Count a client as behind, and claim the records of its rejected bookings."""
+        self._counts.totals["behind"] += 1
+        for booking in result.unresolved:
+            self._rejected.claim(booking.raw)
+
+    def report_unclaimed(self, is_changed: Callable[[Any], bool]) -> None:
+        """Report the rejected records that no booking has claimed.
+
+        Args:
+            is_changed: returns whether a booking has changed since the target was derived, by its `_id`; those are left out.
+        """
         for record in self._rejected.unclaimed():
-            self._counts.add_mismatch(_without_booking(record))
+            if not is_changed(record.booking_id):
+                self._counts.add_mismatch(_without_booking(record))
 
     def _with_archived(self, booking: UnresolvedBooking) -> UnresolvedBooking:
         """Add how a booking differs from the one that the source has under the same `_id`: in place, in the archive."""
@@ -212,7 +223,7 @@ class Recheck:
         self._deferred.append(_Deferred(pair, result, monotonic() + self._plan.recheck_seconds, held))
         self._held += held
 
-    def due(self) -> Iterator[list[ClientResult]]:
+    def due(self) -> Iterator[list[tuple[ClientPair, ClientResult]]]:
         """Check the clients again that have waited long enough, many at a time; yield their final results."""
         while self._held > _HELD_BYTES or (
             len(self._deferred) >= _CLIENTS_PER_RECHECK
@@ -220,12 +231,12 @@ class Recheck:
         ):
             yield self._check_next()
 
-    def rest(self) -> Iterator[list[ClientResult]]:
+    def rest(self) -> Iterator[list[tuple[ClientPair, ClientResult]]]:
         """Check all others again, each when it is due."""
         while self._deferred:
             yield self._check_next()
 
-    def _check_next(self) -> list[ClientResult]:
+    def _check_next(self) -> list[tuple[ClientPair, ClientResult]]:
         count = min(_CLIENTS_PER_RECHECK, len(self._deferred))
         deferred = [self._deferred.popleft() for _ in range(count)]
         self._held -= sum(each.held for each in deferred)
@@ -244,7 +255,7 @@ class Recheck:
         people = self._lookup.people_for(document for pair in changed for document in pair.source)
         results = iter(check_batch(self._plan.rules, changed, people))
         return [
-            next(results) if result is None else result
+            (pair, next(results) if result is None else result)
             for pair, result in zip(again, kept, strict=True)
             if pair.source or pair.target
         ]

@@ -93,7 +93,9 @@ def verify(
         detail = "no unique index on clientId keeps a client from getting a second document"
         gathered.add_mismatch(Mismatch(Kind.MISSING, field=INDEX_FIELD, detail=detail))
     if plan.sample is None:
-        reconciler.report_unclaimed()
+        if plan.behind is not None:
+            plan.behind.update()
+        reconciler.report_unclaimed(_never if plan.behind is None else plan.behind.covers_booking)
     rules = tuple(rule for rule in Rule if rule is not Rule.INDEX or has_client_index is not None)
     outcome = run.outcome(rules, rejected.name, time.monotonic() - started)
     counts = outcome.counts
@@ -101,6 +103,10 @@ def verify(
     if not outcome.mismatch_count and counts.scanned != accounted:
         raise UnaccountedBookings(counts.scanned, accounted)
     return outcome
+
+
+def _never(_booking_id: object) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -128,20 +134,33 @@ class _Run:
                 clients = sum(pair.is_client for pair in batch)
                 self._clients_checked += clients
                 self._others_checked += len(batch) - clients
-                final = []
+                final: list[tuple[ClientPair, ClientResult]] = []
                 for pair, result in zip(batch, results, strict=True):
                     if recheck.is_wanted(pair) and not reconciler.is_sound(result):
                         recheck.defer(pair, result)
                     else:
-                        final.append(result)
-                reconciler.take(final)
+                        final.append((pair, result))
+                self._settle(reconciler, final)
                 for again in recheck.due():
-                    reconciler.take(again)
+                    self._settle(reconciler, again)
                 self._listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
             for again in recheck.rest():
-                reconciler.take(again)
+                self._settle(reconciler, again)
         if plan.sample is None:
             self._clients_seen = self._clients_checked + self._others_checked
+
+    def _settle(self, reconciler: Reconciler, results: Iterable[tuple[ClientPair, ClientResult]]) -> None:
+        """Take final results; clients that differ because the source has changed since are only counted."""
+        behind = self._plan.behind
+        taken: list[ClientResult] = []
+        for pair, result in results:
+            if behind is not None and not reconciler.is_sound(result):
+                behind.update()
+                if behind.covers(pair):
+                    reconciler.pass_over(result)
+                    continue
+            taken.append(result)
+        reconciler.take(taken)
 
     def outcome(self, rules: tuple[Rule, ...], rejects_name: str, seconds: float) -> VerificationOutcome:
         """Return what was found, with a result for each of these rules."""
@@ -153,6 +172,7 @@ class _Run:
             rejections=gathered.rejections(),
             findings=gathered.findings(),
             later_sessions=gathered.totals["later"],
+            behind=gathered.totals["behind"],
             changed_sessions=gathered.totals["changed"],
             clients_checked=self._clients_checked,
             clients_seen=self._clients_seen,

@@ -47,6 +47,13 @@ _SETTLED: dict[str, Any] = {
     "user": "ann",
     "host": "machine",
     "pid": 4711,
+    "fence_ms": 2,
+    "drain_ms": 25,
+    "settle_ms": 12,
+    "rename_ms": 3,
+    "fenced_at": "2026-11-23T15:11:06Z",
+    "swapped_at": "2026-11-23T15:11:06Z",
+    "attempts": 1,
 }
 """What is other each time: in its place stands this, if there is anything."""
 

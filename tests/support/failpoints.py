@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Self
 from unittest import mock
 
-from booking_migrate.cutover import run as cutover
+from booking_migrate.cutover import attempt as cutover
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.runs.lock import HeldLock

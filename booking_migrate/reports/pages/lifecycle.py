@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from booking_migrate.reports.lifecycle import (
     CutoverReport,
     FinalizedReport,
+    FollowedReport,
     IndexesReport,
     LifeReport,
     RunReport,
@@ -200,8 +201,24 @@ def _listed(count: int, noun: str, said: str, listed: Sequence[str]) -> Iterator
         yield Item(f"{plural(count, noun)} {said}:", Mood.CAUTION, tuple(listed), count)
 
 
+def _followed(followed: FollowedReport) -> Iterator[str]:
+    parts = ("fence", followed.fence_ms), ("drain", followed.drain_ms), ("settle", followed.settle_ms)
+    named = ", ".join(f"{name} {took} ms" for name, took in (*parts, ("rename", followed.rename_ms)))
+    yield f"of that {named}; attempts: {followed.attempts}; clients verified behind the fence: {followed.clients_at_fence}"
+    if followed.events:
+        yield "changes followed: " + ", ".join(f"{kind} {count}" for kind, count in followed.events.items())
+    if followed.late_deletes or followed.late_writes:
+        yield f"past the fence: deletes {followed.late_deletes}, inserts and replacements {followed.late_writes}"
+    if followed.late_updates:
+        yield f"updated past the fence, not taken in: {', '.join(followed.late_updates)}"
+    if followed.changed_by_others:
+        yield f"changed by others during the swap: {', '.join(followed.changed_by_others)}"
+
+
 def _switched(cutover: CutoverReport) -> Iterator[str]:
     yield f"writes were refused for {duration(cutover.refused_seconds)}"
+    if cutover.followed is not None:
+        yield from _followed(cutover.followed)
     yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"

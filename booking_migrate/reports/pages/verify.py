@@ -91,6 +91,10 @@ def _figures(verification: VerificationReport, counts: CountsReport) -> Iterator
         yield count_figure(
             "changed sessions", verification.changed_sessions, "changed by the new application, allowed"
         )
+    if verification.behind:
+        yield count_figure(
+            "behind", verification.behind, "clients changed since the run derived them, no mismatch"
+        )
     yield count_figure("client documents", counts.client_documents, "already in the source")
 
 

@@ -40,6 +40,8 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
+from booking_migrate.stores.mongo.live_swap import guard, unguard
+from booking_migrate.stores.mongo.own_commands import end_own_commands
 from booking_migrate.stores.mongo.raw import any_of, delete_versions, id_of, insert_absent
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_documents
@@ -127,6 +129,22 @@ class MongoLive(FencedSource):
         """Drop the copy, if it is there."""
         write(self._source, lambda: self._database.drop_collection(legacy))
 
+    def end_own_commands(self) -> None:
+        """End what a killed process has sent about the source as a whole: it might be carried out later."""
+        end_own_commands(self._source)
+
+    def guard(self, *, is_live: bool = False) -> None:
+        """Let a collection refuse documents without an array `sessions`, beside its own validator. May be repeated.
+
+        Args:
+            is_live: whether the target has the source's name already, and old bookings may stand in it.
+        """
+        guard(self._source if is_live else self._target, is_lenient=is_live)
+
+    def unguard(self, *, is_live: bool = False) -> None:
+        """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""
+        unguard(self._source if is_live else self._target)
+
     def carry(self, bookings: Iterable[bytes]) -> int:
         """Insert old bookings beside the client documents of the target; return how many.
 
@@ -184,10 +202,11 @@ class MongoLive(FencedSource):
         Before that it gets the source's images for change streams, and that is read again.
         """
         # After a lost answer, whether it happened is asked first.
-        self._take_over_images()
+        self.take_over_images()
         rename(self._target, self._source)
 
-    def _take_over_images(self) -> None:
+    def take_over_images(self) -> None:
+        """Give the target the source's images for change streams, before it takes the source's name."""
         wanted = options_of(self._source).get(IMAGES, {"enabled": False})
         if wanted == self._images():
             return

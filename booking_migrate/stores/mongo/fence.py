@@ -20,7 +20,7 @@ from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
 
-_FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
+FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
 """A validator that no booking meets, and that is recognized among all others."""
 
 _NOTE = "blocks_all_writes"
@@ -73,13 +73,17 @@ class FencedSource:
         It is a validator that no document meets. Deletes are not refused by validators (manual,
         core/schema-validation), but by the server's own block of all writes, where that was asked for.
         """
+        self.block()
+        # Without a majority, writes would be refused for as long as it is waited for.
+        await_majority(self._source)
+        validate(self._source, {**NO_VALIDATION, "validator": FENCE})
+        write(self._source, lambda: settled(self._source))
+
+    def block(self) -> None:
+        """Refuse every user's writes to the whole cluster, if that was asked for."""
         # The mode waits for writes that are under way.
         if self._blocks:
             self._block(on=True)
-        # Without a majority, writes would be refused for as long as it is waited for.
-        await_majority(self._source)
-        validate(self._source, {**NO_VALIDATION, "validator": _FENCE})
-        write(self._source, lambda: settled(self._source))
 
     def lift_fence(self, settings: str) -> None:
         """Restore the source's own validator, if it has the fence's, and end a block of all writes. May be repeated.

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from bson.int64 import Int64
-from pymongo import ReturnDocument
+from pymongo import ReplaceOne, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
@@ -34,13 +34,13 @@ from booking_migrate.stores.journal import (
     RunJournal,
     RunRecord,
     RunState,
-    is_dead,
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.replica_set import await_majority, build_index
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.mongo.scan import scan_by_id
+from booking_migrate.stores.process import is_dead
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
@@ -50,11 +50,11 @@ LOCKS = "booking_migrate_locks"
 _PART = 12 * 1024 * 1024
 """How much of an image one document holds, in bytes; it has to fit beside its names."""
 
-_RANGES_AT_ONCE = 4
+_RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
 
-_NOTES = 20_000
-"""How many notes one range holds; more would not fit into one document."""
+_NOTES = 250
+"""How many notes one range holds at most: looking one client up reads its whole range."""
 
 _KEY = 256
 """How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
@@ -135,8 +135,13 @@ class MongoJournal(RunJournal):
     @override
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         # The images come first: a range whose image is lacking would be of no use.
-        for written in self.written(run_id, token, noted):
-            self.put(written)
+        ranges = list(self.written(run_id, token, noted))
+        for written in ranges:
+            for image in written.images:
+                self._put(self._before, image)
+        named = [ReplaceOne({"_id": each.fields["_id"]}, dict(each.fields), upsert=True) for each in ranges]
+        # Sent again, they find themselves there, or are written: their names are given once.
+        write(self._ranges, lambda: self._ranges.bulk_write(named, ordered=False))
 
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
         """Yield a note as the documents that stand for it, under names that no other note has."""
@@ -188,6 +193,19 @@ class MongoJournal(RunJournal):
             "first": {"$lte": last[:_KEY].hex()},
         }
         return list(self._find(condition))
+
+    @override
+    def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
+        condition = {
+            "run": {"$in": list(run_ids)},
+            "documents.id": {"$in": list(identities)},
+            "kind": NoteKind.DOCUMENTS.value,
+        }
+        return list(self._find(condition))
+
+    @override
+    def prepare_lookup(self) -> None:
+        write(self._ranges, lambda: build_index(self._ranges, [("documents.id", 1)]))
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
         for noted in self._in_order(condition):
@@ -288,6 +306,17 @@ class MongoLocks(LockStore):
         return write(self._collection, lambda: quick.update_one(held, longer)).matched_count == 1
 
     @override
+    def want(self, name: str, holder: Holder) -> None:
+        wanted = {"$set": {"wanted": holder._asdict()}}
+        write(self._collection, lambda: self._collection.update_one({"_id": name}, wanted))
+
+    @override
+    def wanted_by(self, lease: Lease) -> Holder | None:
+        held = {"_id": lease.name, "token": lease.token}
+        there = read(self._collection, lambda: self._collection.find_one(held, {"wanted": 1})) or {}
+        return _holder(there["wanted"]) if "wanted" in there else None
+
+    @override
     def look(self, name: str) -> HeldLockView | None:
         timed = self._collection.with_options(codec_options=TIMES)
         stages: list[Mapping[str, Any]] = [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]
@@ -326,7 +355,10 @@ class MongoLocks(LockStore):
                         return ours
                 taken: Mapping[str, Any] | None = self._collection.find_one_and_update(
                     condition,
-                    [{"$set": {**fields, **_until(seconds), "token": {"$add": ["$token", Int64(1)]}}}],
+                    [
+                        {"$set": {**fields, **_until(seconds), "token": {"$add": ["$token", Int64(1)]}}},
+                        {"$unset": "wanted"},
+                    ],
                     return_document=ReturnDocument.AFTER,
                 )
         return taken

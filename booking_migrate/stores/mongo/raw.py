@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap
+from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap, wrap_bytes
 from booking_migrate.stores.chunks import split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import is_on, read, write, write_failure, writing
@@ -30,14 +31,14 @@ _NOTHING_OF_IT = {"_id": 0, "booking_migrate": 1}
 _BATCH_SIZE = 1000
 _LARGE = 12 * 1024 * 1024
 """Above this size in bytes a document does not fit into a query beside its conditions."""
-_RAW_OPTIONS = CODEC.with_options(
+RAW_OPTIONS = CODEC.with_options(
     document_class=RawBSONDocument, unicode_decode_error_handler="surrogateescape"
 )
 
 
 def as_driver_document(raw: bytes) -> RawBSONDocument:
     """Return a document that the driver sends as it stands, without decoding it."""
-    return RawBSONDocument(raw, _RAW_OPTIONS)
+    return RawBSONDocument(raw, RAW_OPTIONS)
 
 
 def find_raw(
@@ -141,6 +142,8 @@ def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
 
     No value is ever taken for an operator or a pattern, whatever it is: it may come from the data.
     """
+    if values and all(type(value) is ObjectId for value in values):
+        return _query([(field, Element(_ARRAY, b"$in", _object_ids(values)))])
     asked = [element_of("", value) for value in values]
     listed = [element for element in asked if element.kind not in _NOT_LISTED]
     array = wrap([element._replace(name=str(index).encode()) for index, element in enumerate(listed)])
@@ -153,6 +156,12 @@ def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
         for index, condition in enumerate(conditions)
     ]
     return as_driver_document(wrap([Element(_ARRAY, b"$or", wrap(either))]))
+
+
+def _object_ids(values: Sequence[ObjectId]) -> bytes:
+    """Return an array of ObjectIds, BSON; most ids are such, and very many are asked for."""
+    body = b"".join([b"\x07%d\x00%b" % (index, value.binary) for index, value in enumerate(values)])
+    return wrap_bytes(body)
 
 
 def _equal_to(element: Element) -> Element:

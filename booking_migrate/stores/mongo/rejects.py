@@ -11,10 +11,10 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import MAXIMUM_SIZE
 from booking_migrate.bson.format import display_id
-from booking_migrate.domain.rejection import Rejection
+from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.errors import RecordTooLarge, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import bulk_text, reading, write, writing
+from booking_migrate.stores.mongo.failures import bulk_text, read, reading, write, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
@@ -37,6 +37,22 @@ def find_records(collection: DriverCollection, *, source: str, target: str) -> I
     """
     with reading(collection):
         yield from scan_by_id(collection, {"source": source, "target": target})
+
+
+def count_records(collection: DriverCollection, *, source: str, target: str) -> tuple[int, int]:
+    """Return how many bookings of a source and target are rejected, and how many of them because of a conflict.
+
+    Those whose session was kept by a decision are not rejected.
+
+    Raises:
+        NotPermitted, ConnectionProblem: they cannot be read.
+    """
+    undecided = {"source": source, "target": target, "decision": {"$exists": False}}
+    conflicting = {**undecided, "reason": Reason.CONFLICT.value}
+    return (
+        read(collection, lambda: collection.count_documents(undecided)),
+        read(collection, lambda: collection.count_documents(conflicting)),
+    )
 
 
 class CollectionRejects(RejectsKeeper):

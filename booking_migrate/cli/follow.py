@@ -1,0 +1,164 @@
+"""Following the source of a run after its last booking: up to now, or with `migrate --follow` until it is stopped."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.cli import run
+from booking_migrate.cli.following import (
+    FollowContext,
+    behind_clients,
+    is_proven,
+    verification_of,
+    whole_pass,
+)
+from booking_migrate.cli.open import (
+    OpenPlaces,
+    Places,
+    open_run_stores,
+)
+from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs
+from booking_migrate.errors import StreamUnavailable
+from booking_migrate.events import Announced
+from booking_migrate.follow.run import FollowParts, FollowPlan, follow, follow_to_now
+from booking_migrate.reports.text import plural
+from booking_migrate.runs.finished_run import FinishedRun
+from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import PointHistory
+from booking_migrate.runs.session import RunRequest
+from booking_migrate.stores.connection import client_index_check
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open import (
+    CollectionPlace,
+    open_reader,
+    open_rejected_records,
+    parse_place,
+)
+from booking_migrate.stores.open_follow import (
+    cluster_time_of,
+    count_bookings,
+    oldest_change,
+    open_dirty,
+)
+from booking_migrate.verify import VerificationOutcome
+
+_READY_SECONDS = 0.5
+"""The outage below which a cut-over is announced as possible: its own default limit."""
+
+
+def open_follow_parts(
+    context: FollowContext, *, is_short: bool
+) -> Callable[[RunRecord, HeldLock], FollowParts]:
+    """Return a function that opens the parts for following a run.
+
+    Args:
+        context: what following takes.
+        is_short: whether it is followed just up to now, for which the target, which only the run has written, is not watched.
+    """
+
+    def opened(run: RunRecord, lock: HeldLock) -> FollowParts:
+        connection, names = context.sides.connection, context.names
+        places = context.open_places()
+        feed, is_lost = context.begin(run, has_target=not is_short)
+        journal = context.stores.journal
+
+        def prepare() -> None:
+            places.links.prepare()
+            journal.prepare_lookup()
+            if is_lost:
+                whole_pass(context, run, lock)
+
+        return FollowParts(
+            engine=context.engine(places, FinishedRun(context.stores, run, lock, PointHistory)),
+            feed=feed,
+            store=open_dirty(connection, run.run_id),
+            now=places.now,
+            prepare=prepare,
+            verify=lambda: _verify_live(context),
+            counts=lambda: count_bookings(connection, names, names.source, run.counts),
+            oplog_began=lambda: oldest_change(connection),
+            is_proven=is_proven(run) and not is_lost,
+        )
+
+    return opened
+
+
+def _verify_live(context: FollowContext) -> VerificationOutcome:
+    """Verify the whole target while the application writes; what it changes meanwhile is behind."""
+    places, connection = context.places, context.sides.connection
+    target = parse_place(places.target)
+    with (
+        closing(open_reader(target, connection)) as result,
+        closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
+        behind_clients(places, connection, context.plan.people) as behind,
+    ):
+        inputs = VerifyInputs(
+            connection,
+            context.sides.source,
+            result,
+            rejected,
+            context.sides.users,
+            context.sides.experts,
+            client_index_check(connection, target),
+        )
+        plan = replace(
+            context.verification,
+            behind=behind,
+            recheck_seconds=RECHECK_SECONDS,
+            workers=context.plan.workers,
+        )
+        return inputs.verify(plan, places, context.listener)
+
+
+def follow_run(
+    places: Places,
+    plan: MigrationPlan,
+    request: RunRequest,
+    context: run.RunContext,
+    sides: OpenPlaces,
+    *,
+    is_forever: bool,
+) -> None:
+    """Bring in what changed while the source was read; continue with that if the user asked for it.
+
+    Raises:
+        StreamUnavailable: the user asked for it, and the changes cannot be followed.
+        FollowingStopped, TargetBusy, LeaseLost: as `follow.run.follow`.
+    """
+    followed = FollowContext(
+        places=places,
+        sides=sides,
+        stores=open_run_stores(sides.connection, target=places.target, source=places.source),
+        plan=plan,
+        verification=verification_of(plan),
+        listener=context.listener,
+        signal_guard=context.signal_guard,
+    )
+    reason = "rejected bookings go to a file" if places.rejects else followed.unavailable()
+    if reason is not None:
+        if is_forever:
+            raise StreamUnavailable(places.source, reason)
+        return
+    what = FollowPlan(
+        stores=followed.stores,
+        request=replace(request, holder=request.holder._replace(command=FOLLOW_COMMAND)),
+        parts=open_follow_parts(followed, is_short=not is_forever),
+        listener=context.listener,
+        outage=_READY_SECONDS,
+    )
+    if is_forever:
+        done = follow(what)
+        text = f"followed {plural(done.changes, 'change')}; clients derived again: {done.clients}, verified: {done.verified}"
+        context.listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
+    else:
+        follow_to_now(what)
+
+
+def time_before(places: Places, sides: OpenPlaces) -> Timestamp | None:
+    """Return the cluster time before the source is read; None if source and target are not collections of a replica set."""
+    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+        return None
+    return cluster_time_of(sides.connection, places.source)

@@ -1,0 +1,298 @@
+"""From the options to the parts by which a run's source is followed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.cli.open import OpenPlaces, Places
+from booking_migrate.cutover.catch_up import catch_up
+from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.tail import TailParts
+from booking_migrate.domain.rules import PeopleFields
+from booking_migrate.errors import HistoryLost, NotPermitted
+from booking_migrate.events import Listener, Warned
+from booking_migrate.follow.engine import Engine
+from booking_migrate.runs.finished_run import FinishedRun
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import JournalHistory, PointHistory, standing_runs
+from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.states import newest_result
+from booking_migrate.stores.changes import ChangeFeed, Position
+from booking_migrate.stores.connection import Connection, open_journal
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open import (
+    CollectionPlace,
+    open_target,
+    parse_place,
+)
+from booking_migrate.stores.open_follow import (
+    FollowedNames,
+    FollowedPlaces,
+    cluster_time_of,
+    count_bookings,
+    following_unavailable,
+    open_dirty,
+    open_feed,
+    open_followed_places,
+    open_kept_copy,
+    open_swap,
+)
+from booking_migrate.verify import VerificationOutcome, VerificationPlan, VerificationRules
+from booking_migrate.verify.behind import BehindClients
+
+
+@dataclass(frozen=True, slots=True)
+class FollowContext:
+    """What following takes beside the run: the same for a follower and for a cut-over."""
+
+    places: Places
+    sides: OpenPlaces
+    stores: RunStores
+    plan: MigrationPlan
+    verification: VerificationPlan
+    listener: Listener
+    signal_guard: SignalGuard
+
+    @property
+    def names(self) -> FollowedNames:
+        """Return the collections to watch."""
+        return names_of(self.places, self.plan.people)
+
+    def open_places(self, *, after_swap: str | None = None) -> FollowedPlaces:
+        """Open the places of the run at a cluster time; people in files are read as ever."""
+        opened = open_followed_places(self.sides.connection, self.names, self.listener, after_swap=after_swap)
+        return replace(
+            opened,
+            users=self.sides.users if self.names.users is None else opened.users,
+            experts=self.sides.experts if self.names.experts is None else opened.experts,
+        )
+
+    def engine(self, opened: FollowedPlaces, run: FinishedRun[PointHistory]) -> Engine:
+        """Return the engine over open places."""
+        return Engine(
+            self.plan,
+            opened,
+            run,
+            verification=self.verification,
+            listener=self.listener,
+            signal_guard=self.signal_guard,
+        )
+
+    def unavailable(self) -> str | None:
+        """Return why the source cannot be followed; None if it can."""
+        return following_unavailable(self.sides.connection, self.places.source)
+
+    def begin(self, run: RunRecord, *, has_target: bool = True) -> tuple[ChangeFeed, bool]:
+        """Open the feed where the run's record says that everything before is in the target.
+
+        Args:
+            run: the run.
+            has_target: whether the target is watched too.
+
+        Returns:
+            The feed; and whether everything has to be read again, since such a place is unknown, or the oplog no longer has it.
+        """
+        connection, names = self.sides.connection, self.names
+        position: Position | Timestamp | None = position_of(run)
+        if position is not None:
+            feed = open_feed(connection, names, position, has_target=has_target)
+            try:
+                feed.check()
+            except HistoryLost as error:
+                self.listener.notify(Warned(f"{error.message}; everything is read again"))
+            else:
+                return feed, False
+        now = cluster_time_of(connection, names.source)
+        if now is None:
+            raise RuntimeError("a server whose changes can be followed has a cluster time")
+        return open_feed(connection, names, now, has_target=has_target), True
+
+
+def position_of(run: RunRecord) -> Position | Timestamp | None:
+    """Return the place in the feed before which everything is in the run's target; None without one."""
+    if "token" in run.follow:
+        return Position.of(run.follow)
+    time: Timestamp | None = run.follow.get("time")
+    return time
+
+
+def is_proven(run: RunRecord) -> bool:
+    """Return whether the whole target was verified, and what was followed before that or with verification since."""
+    unverified = run.follow.get("unverified")
+    return run.verified_time is not None and (unverified is None or unverified <= run.verified_time)
+
+
+def open_following(
+    context: FollowContext,
+    limits: Limits,
+    verify: Callable[[str], VerificationOutcome],
+    *,
+    legacy: Callable[[RunRecord], str],
+) -> Callable[[RunRecord, HeldLock], Following]:
+    """Return a function that opens the parts for a live cut-over of a run.
+
+    Args:
+        context: what following takes.
+        limits: for how long writes may be refused.
+        verify: verifies the whole target against the collection of a name.
+        legacy: returns the name of the kept copy.
+    """
+
+    def opened(run: RunRecord, lock: HeldLock) -> Following:
+        connection, names = context.sides.connection, context.names
+        places = context.open_places()
+        feed, is_lost = context.begin(run)
+        finished = FinishedRun(context.stores, run, lock, PointHistory)
+        journal = context.stores.journal
+        copy = legacy(run)
+
+        def prepare() -> None:
+            places.links.prepare()
+            journal.prepare_lookup()
+            if is_lost:
+                whole_pass(context, run, lock)
+
+        return Following(
+            engine=context.engine(places, finished),
+            feed=feed,
+            store=open_dirty(connection, run.run_id),
+            copy=open_kept_copy(connection, names.source, copy),
+            swap=open_swap(connection, names),
+            now=places.now,
+            save=lambda position: journal.annotate(
+                run.run_id, follow={**_without_position(run), **position.saved()}
+            ),
+            prepare=prepare,
+            verify=lambda: verify(copy),
+            counts=lambda: count_bookings(connection, names, copy, run.counts),
+            is_proven=is_proven(run) and not is_lost,
+            limits=limits,
+            listener=context.listener,
+        )
+
+    return opened
+
+
+def _without_position(run: RunRecord) -> Mapping[str, object]:
+    return {name: value for name, value in run.follow.items() if name == "unverified"}
+
+
+def verification_of(plan: MigrationPlan) -> VerificationPlan:
+    """Return the strict verification of a collection that a plan's migration wrote."""
+    rules = plan.rules
+    return VerificationPlan(
+        rules=VerificationRules(
+            contract=rules.contract,
+            accepted=rules.accepted,
+            maximum_document_size=rules.maximum_document_size,
+            on_conflict=rules.on_conflict,
+        ),
+        people=plan.people,
+    )
+
+
+@contextmanager
+def behind_clients(
+    places: Places, connection: Connection, people: PeopleFields
+) -> Iterator[BehindClients | None]:
+    """Yield what `clients_behind` returns, and close it at the end."""
+    behind = clients_behind(places, connection, people)
+    try:
+        yield behind
+    finally:
+        if behind is not None:
+            behind.close()
+
+
+def clients_behind(places: Places, connection: Connection, people: PeopleFields) -> BehindClients | None:
+    """Return what knows the clients that changed since the newest run derived them.
+
+    None if that run's position is not known or no longer in the oplog, or where changes cannot be followed: a client that
+    changes while it is verified is read again then.
+
+    Raises:
+        ConnectionProblem: the server does not answer.
+    """
+    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+        return None
+    journal = open_journal(connection).journal
+    try:
+        run = newest_result(journal, places.target)
+    except NotPermitted:
+        return None
+    begin = None if run is None or run.source != places.source else position_of(run)
+    if run is None or begin is None or following_unavailable(connection, places.source) is not None:
+        return None
+    names = names_of(places, people)
+    feed = open_feed(connection, names, begin)
+    try:
+        feed.check()
+    except HistoryLost:
+        return None
+    runs = [each.run_id for each in standing_runs(journal, places.source, places.target)]
+
+    def now() -> Timestamp:
+        time = cluster_time_of(connection, places.source)
+        if time is None:
+            raise RuntimeError("a server whose changes can be followed has a cluster time")
+        return time
+
+    return BehindClients(feed, now, PointHistory(journal, runs))
+
+
+def names_of(places: Places, people: PeopleFields) -> FollowedNames:
+    """Return the collections of a run to watch; people in files do not change."""
+    named = {
+        option: place.name
+        for option, (place, _) in places.people_places.items()
+        if isinstance(place, CollectionPlace)
+    }
+    return FollowedNames(
+        source=places.source,
+        target=places.target,
+        users=named.get("--users"),
+        experts=named.get("--experts"),
+        expert_user_field=people.expert_user,
+    )
+
+
+def whole_pass(context: FollowContext, run: RunRecord, lock: HeldLock) -> None:
+    """Derive every client again, while the application writes."""
+    places, sides = context.places, context.sides
+    done = catch_up(
+        context.plan,
+        sides.source,
+        open_target(parse_place(places.target), sides.connection, source_name=places.source),
+        run=FinishedRun(context.stores, run, lock, JournalHistory),
+        users=sides.users,
+        experts=sides.experts,
+        listener=context.listener,
+        signal_guard=context.signal_guard,
+    )
+    context.stores.journal.annotate(run.run_id, counts=asdict(done.migration.counts))
+
+
+def open_tail(
+    context: FollowContext, *, legacy: Callable[[RunRecord], str]
+) -> Callable[[RunRecord, HeldLock], TailParts]:
+    """Return a function that opens the parts for what passed the fence of a run's cut-over; arguments as `open_following`."""
+
+    def opened(run: RunRecord, lock: HeldLock) -> TailParts:
+        connection, names = context.sides.connection, context.names
+        copy = legacy(run)
+        places = context.open_places(after_swap=copy)
+        finished = FinishedRun(context.stores, run, lock, PointHistory)
+        return TailParts(
+            feed=open_feed(connection, names, run.fence_time, is_whole=True),
+            copy=open_kept_copy(connection, names.source, copy),
+            engine=context.engine(places, finished),
+            places=places,
+            history=finished.history,
+            now=places.now,
+        )
+
+    return opened

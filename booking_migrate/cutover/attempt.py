@@ -1,0 +1,280 @@
+"""One attempt at a cut-over, beside an application that writes or with everything behind the fence."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.document import elements
+from booking_migrate.cutover.catch_up import CaughtUp, catch_up
+from booking_migrate.cutover.live import Following, LivePreparation
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
+from booking_migrate.cutover.readiness import RESOLVE_CONFLICTS, RejectedPolicy
+from booking_migrate.cutover.recovery import bookings_of, kept_options, recover, recreate_indexes
+from booking_migrate.cutover.tail import take_late
+from booking_migrate.errors import (
+    BookingMigrateError,
+    CutoverFailed,
+    LeaseLost,
+    NoMajority,
+)
+from booking_migrate.events import PhaseEnded, PhaseStarted
+from booking_migrate.runs.finished_run import FinishedRun
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.provenance import JournalHistory
+from booking_migrate.runs.states import check_transition
+from booking_migrate.runs.status import abort_of
+from booking_migrate.stores.cutover import IndexNote
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.verify import VerificationOutcome
+
+if TYPE_CHECKING:
+    pass
+
+
+_DELETIONS_GO_ON = (
+    "Deletes are not refused: run cutover again with --block-all-writes, or while bookings are not deleted."
+)
+_EXAMPLES = 5
+"""How many mismatches a failure names."""
+
+
+class Attempt:
+    """One attempt at a cut-over."""
+
+    def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
+        self._run = run
+        self._refused_before = run.refused_seconds
+        self._plan = plan.migration
+        self._policy = plan.policy
+        self._places = plan.places
+        self._live = plan.places.live
+        self._stores = plan.stores
+        self._lock = lock
+        self._listener = plan.listener
+        self._shield = plan.signal_guard
+        self._follow = plan.follow
+        self._is_guarded = plan.is_guarded
+        self._plan_tail = plan.tail
+        self._fenced_at: float | None = None
+        self._legacy = legacy_name(run)
+
+    def carry_out(self) -> CutoverOutcome:
+        """Cut over, or leave the source live and unchanged."""
+        check_transition(self._run, RunState.CUTTING_OVER)
+        self._lock.confirm()
+        self._run = self._stores.journal.save(
+            self._run.run_id,
+            state=RunState.CUTTING_OVER.value,
+            legacy=self._legacy,
+            live_settings=self._live.settings(),
+        )
+        try:
+            if self._is_guarded and self._policy is not RejectedPolicy.CARRY:
+                self._live.guard()
+            if self._follow is None:
+                return self._swap_at_rest()
+            return self._swap_live(self._follow(self._run, self._lock))
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _swap_at_rest(self) -> CutoverOutcome:
+        """Refuse writes, and read everything again behind the fence."""
+        caught_up, carried = self._prepare()
+        with self._shield.critical_section():
+            # From here on, only `rollback` can undo the cut-over.
+            self._lock.confirm()
+            self._live.swap()
+            self._live.lift_fence(self._run.live_settings or "")
+            refused = self._refused_seconds()
+            indexes = self._complete(asdict(caught_up.migration.counts))
+        options = kept_options(self._run, self._live)
+        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes, options)
+
+    def _complete(self, counts: Mapping[str, int]) -> tuple[IndexNote, ...]:
+        """Record that the target is live; return how the indexes were handled."""
+        if self._is_guarded:
+            self._live.guard(is_live=True)
+        # Before the state is saved: if that is missing, recovery recreates the indexes again.
+        indexes = recreate_indexes(self._run, self._live)
+        self._run = self._stores.journal.save(
+            self._run.run_id, state=RunState.CUT_OVER.value, counts=dict(counts), fenced_at=None
+        )
+        return indexes
+
+    def _swap_live(self, parts: Following) -> CutoverOutcome:
+        """Bring the changes in while the application writes, and refuse writes for the last of them only."""
+        carried = 0
+
+        def check() -> None:
+            nonlocal carried
+            self._check_rejected(parts.counts())
+            if self._policy is RejectedPolicy.CARRY:
+                self._lock.confirm()
+                carried = self._live.carry(bookings_of(self._stores.target.rejects()))
+
+        preparation = LivePreparation(
+            parts,
+            fail=self._failure,
+            confirm=self._lock.confirm,
+            note_fence=self._note_fence,
+            block=self._live.block,
+            lift_fence=lambda: self._live.lift_fence(self._run.live_settings or ""),
+            check=check,
+            is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
+        )
+        self._live.take_over_images()
+        preparation.prepare()
+        preparation.swap()
+        self._live.lift_fence(self._run.live_settings or "")
+        report = preparation.report
+        fenced = self._run.fence_time
+        if self._plan_tail is not None and fenced is not None:
+            late = take_late(self._plan_tail(self._run, self._lock), fenced)
+            report.take(late)
+        with self._shield.critical_section():
+            indexes = self._complete({**self._run.counts, **parts.counts()})
+        options = kept_options(self._run, self._live)
+        written = preparation.written
+        return CutoverOutcome(self._run, written, report.outage.total, carried, indexes, options, report)
+
+    def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
+        """Record whether writes may be refused: if the process is killed, the journal must show it."""
+        journal = self._stores.journal
+        if not is_raised:
+            self._run = journal.save(
+                self._run.run_id, fenced_at=None, fence_time=None, refused_seconds=self._refused_seconds()
+            )
+            self._refused_before, self._fenced_at = self._run.refused_seconds, None
+        elif fenced is None:
+            self._run = journal.save(self._run.run_id, fenced_at=journal.now())
+            self._fenced_at = monotonic()
+        else:
+            self._run = journal.save(self._run.run_id, fence_time=fenced)
+
+    def _check_rejected(self, counts: Mapping[str, int]) -> None:
+        """Check that neither conflicts nor rejected bookings that nothing was decided about prevent a cut-over.
+
+        Raises:
+            CutoverFailed: some do.
+        """
+        if counts["conflicts"]:
+            raise self._failure(
+                f"bookings conflict with sessions that others have changed: {counts['conflicts']}",
+                RESOLVE_CONFLICTS,
+            )
+        if counts["rejected"] and self._policy is None:
+            raise self._failure(
+                f"bookings that were added or changed since the migration were rejected: {counts['rejected']}",
+                "Run cutover again with --rejected carry or --rejected leave.",
+            )
+
+    def _prepare(self) -> tuple[CaughtUp, int]:
+        """Do everything up to the swap; return what was caught up, and how many rejected bookings were carried."""
+        journal = self._stores.journal
+        # Before the fence: if the process is killed after it, the journal must show that writes are refused.
+        self._run = journal.save(self._run.run_id, fenced_at=journal.now())
+        self._fenced_at = monotonic()
+        self._live.raise_fence()
+        places = self._places
+        decided = _decisions(self._stores.target.rejects())
+        caught_up = catch_up(
+            self._plan,
+            places.source,
+            places.target,
+            run=FinishedRun(self._stores, self._run, self._lock, JournalHistory),
+            users=places.users,
+            experts=places.experts,
+            listener=self._listener,
+            signal_guard=self._shield,
+        )
+        counts = caught_up.migration.counts
+        self._check_rejected(asdict(counts))
+        if _decisions(self._stores.target.rejects()) != decided:
+            raise self._failure(
+                "the conflicts have changed since they were decided with --on-conflict target",
+                "Run migrate again, then verify, which lists each conflict.",
+            )
+        rejected = counts.rejected
+        self._keep_copy()
+        outcome = places.verify(self._legacy)
+        if outcome.mismatch_count:
+            raise self._mismatched(outcome)
+        carried = 0
+        if self._policy is RejectedPolicy.CARRY and rejected:
+            self._lock.confirm()
+            carried = self._live.carry(bookings_of(self._stores.target.rejects()))
+        if not self._live.has_same_count(self._legacy):
+            raise self._failure("bookings were deleted from the source during the cut-over", _DELETIONS_GO_ON)
+        return caught_up, carried
+
+    def _keep_copy(self) -> None:
+        self._lock.confirm()
+        self._listener.notify(PhaseStarted(f"copying {self._run.source} to {self._legacy}", None))
+        self._live.copy(self._legacy)
+        self._listener.notify(PhaseEnded())
+        if not self._live.is_same(self._legacy):
+            raise self._failure(
+                f"the copy {self._legacy} differs from the source: bookings were deleted during the cut-over",
+                _DELETIONS_GO_ON,
+            )
+
+    def _give_up(self, error: BaseException) -> None:
+        """Undo the attempt, so that the source is live and unchanged; if that fails, add a note with what to run."""
+        if isinstance(error, LeaseLost):
+            return
+        try:
+            if self._run.state is not RunState.CUT_OVER:
+                with self._shield.critical_section():
+                    self._run = recover(self._run, self._live, self._stores, self._lock, self._plan_tail)
+            if self._run.state is RunState.CUT_OVER:
+                error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
+            elif isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{self._run.source} is live as before and accepts writes again.")
+        except NoMajority:
+            error.add_note(
+                "The source accepts writes again, but no majority has acknowledged that yet: run cutover or rollback again "
+                "when a majority of the members is available."
+            )
+        except BookingMigrateError as trouble:
+            error.add_note(self._left_behind(trouble))
+
+    def _left_behind(self, trouble: BookingMigrateError) -> str:
+        """Return what to say of a cut-over that could not be cleared up: above all whether writes are refused."""
+        try:
+            is_refusing = self._live.refuses_writes(self._run.live_settings or "")
+        except BookingMigrateError:
+            is_refusing = True
+        if is_refusing:
+            return f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
+        return (
+            f"{self._run.source} accepts writes again, but the cut-over could not be cleared up ({trouble.message}): "
+            f"run {abort_of(self._run)} when that is possible."
+        )
+
+    def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
+        examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
+        failure = self._failure(
+            f"the target does not match the source, mismatches: {outcome.mismatch_count}",
+            f"Run migrate and verify again. {_DELETIONS_GO_ON}",
+        )
+        failure.examples = tuple(each.place for each in examples)
+        return failure
+
+    def _failure(self, problem: str, advice: str) -> CutoverFailed:
+        return CutoverFailed(self._run.target, problem, advice, self._refused_seconds())
+
+    def _refused_seconds(self) -> float:
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+
+
+def _decisions(records: Iterator[bytes]) -> tuple[int, int]:
+    """Return the number of records with a decision, and a digest of them that does not depend on their order."""
+    count = total = 0
+    for record in (raw for raw in records if any(part.name == b"decision" for part in elements(raw))):
+        count, total = count + 1, total ^ int.from_bytes(sha256(record).digest())
+    return count, total

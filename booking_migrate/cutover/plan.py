@@ -1,0 +1,91 @@
+"""What a cut-over is asked to do, and what it did, as values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from booking_migrate.cutover.live import Following, LiveReport
+from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cutover.tail import TailParts
+from booking_migrate.events import Listener
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.cutover import IndexNote, OptionNote
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.ports import DocumentReader, TargetWriter
+from booking_migrate.verify import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverPlaces:
+    """What a cut-over reads and writes."""
+
+    source: DocumentReader
+    target: TargetWriter
+    users: DocumentReader | None
+    experts: DocumentReader | None
+    live: "MongoLive"
+    verify: Callable[[str], VerificationOutcome]
+    """Proves the target, strictly and whole, against the collection of this name, which holds the source's documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverOutcome:
+    """What a cut-over did."""
+
+    run: RunRecord
+    caught_up: int = 0
+    """Client documents that were created, derived again or removed, because the source had changed."""
+
+    refused_seconds: float = 0.0
+    """For how long writes were refused, as far as this process knows."""
+
+    carried: int = 0
+    """Rejected bookings that were carried into the live collection."""
+
+    indexes: tuple[IndexNote, ...] = ()
+    options: tuple[OptionNote, ...] = ()
+    followed: LiveReport | None = None
+    """What a cut-over that followed the application did; None if it read everything behind the fence."""
+
+
+def legacy_name(run: RunRecord) -> str:
+    """Return the name of the collection that keeps the copy of the source."""
+    return f"{run.source}_legacy_{run.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverPlan:
+    """What a cut-over does, and the parts that it works with."""
+
+    migration: MigrationPlan
+    """The plan of the run, by which bookings that were added since are converted."""
+
+    request: RunRequest
+    """Source, target and options of the run, and the holder of the lock."""
+
+    policy: RejectedPolicy | None
+    """What to do with rejected bookings; None: the cut-over fails if any booking is rejected."""
+
+    places: CutoverPlaces
+    stores: RunStores
+    listener: Listener
+    signal_guard: SignalGuard
+    """Defers a signal during the swap."""
+
+    before: Callable[[RunRecord], None]
+    """Called when all preconditions hold and nothing is changed yet, to ask for confirmation; raises to stop."""
+
+    is_guarded: bool = True
+    """Whether the new live collection refuses old bookings."""
+
+    follow: Callable[[RunRecord, HeldLock], Following] | None = None
+    """Opens the parts by which the application is followed; None: everything is read behind the fence."""
+
+    tail: Callable[[RunRecord, HeldLock], TailParts] | None = None
+    """Opens the parts for what passed the fence, after the swap; None: nothing is followed."""

@@ -1,0 +1,134 @@
+"""After a cut-over that was killed or failed: undo it before the swap, complete it after the swap."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from booking_migrate.bson.document import elements, read_value
+from booking_migrate.cutover.plan import legacy_name
+from booking_migrate.cutover.tail import TailParts, take_late
+from booking_migrate.errors import (
+    CutoverRefused,
+)
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.states import check_transition, newest_result
+from booking_migrate.runs.status import rollback_of
+from booking_migrate.stores.cutover import IndexNote, OptionNote
+from booking_migrate.stores.journal import RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
+
+
+def abort(stores: RunStores, live: "MongoLive", request: RunRequest) -> RunRecord:
+    """Undo a cut-over that was killed, so that the source is live as before; the target is kept.
+
+    Args:
+        stores: which record the run.
+        live: source and target.
+        request: names both, and the holder of the lock.
+
+    Raises:
+        CutoverRefused: the newest run has no unfinished cut-over, or the swap was done already; then it is completed.
+        TargetBusy, LeaseLost: another process works on the target.
+    """
+    lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
+    try:
+        run = _aborted(stores, live, request, lock)
+    except BaseException as error:
+        lock.release_after(error)
+        raise
+    lock.release()
+    return run
+
+
+def _aborted(stores: RunStores, live: "MongoLive", request: RunRequest, lock: HeldLock) -> RunRecord:
+    run = newest_result(stores.journal, request.target)
+    if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
+        problem = f"{request.source} has no unfinished cut-over"
+        raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
+    run = recover(run, live, stores, lock)
+    if run.state is RunState.CUT_OVER:
+        problem = (
+            f"the collections were already swapped, and the cut-over of run {run.run_id} is complete now"
+        )
+        raise CutoverRefused(run.target, problem, f"To restore the old bookings: {rollback_of(run)}")
+    return run
+
+
+def recover(
+    run: RunRecord,
+    live: "MongoLive",
+    stores: RunStores,
+    lock: HeldLock,
+    tail: Callable[[RunRecord, HeldLock], TailParts] | None = None,
+) -> RunRecord:
+    """Recover from a cut-over that was killed: undo it before the swap, complete it after the swap.
+
+    Args:
+        run: the run.
+        live: source and target.
+        stores: which record the run.
+        lock: the lock of its target.
+        tail: opens the parts for what passed the fence.
+
+    Raises:
+        LeaseLost: another run has taken the lock over.
+    """
+    lock.confirm()
+    live.end_own_commands()
+    settings = run.live_settings or ""
+    refused = run.refused_seconds
+    if run.fenced_at is not None:
+        # If the fence is gone already, the heartbeat is the last known time of the process that raised it.
+        until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
+        refused += max((until - run.fenced_at).total_seconds(), 0.0)
+    if live.is_swapped(settings):
+        live.lift_fence(settings)
+        check_transition(run, RunState.CUT_OVER)
+        if run.fence_time is not None and tail is not None:
+            take_late(tail(run, lock), run.fence_time)
+        if run.cutover_options.get("no-guard") is None:
+            live.guard(is_live=True)
+        recreate_indexes(run, live)
+        return stores.journal.save(
+            run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
+        )
+    # The fence first: if a later step fails, the source accepts writes again.
+    live.lift_fence(settings)
+    live.take_back_carried(bookings_of(stores.target.rejects()))
+    live.unguard()
+    live.drop(run.legacy or legacy_name(run))
+    check_transition(run, RunState.DONE)
+    return stores.journal.save(
+        run.run_id,
+        state=RunState.DONE.value,
+        legacy=None,
+        live_settings=None,
+        fenced_at=None,
+        fence_time=None,
+        refused_seconds=refused,
+    )
+
+
+def recreate_indexes(run: RunRecord, live: "MongoLive") -> tuple[IndexNote, ...]:
+    """Create the old collection's useful indexes on the new one; return how each was handled."""
+    return tuple(live.recreate_indexes(run.live_settings or ""))
+
+
+def kept_options(run: RunRecord, live: "MongoLive") -> tuple[OptionNote, ...]:
+    """Return how the server handled the old collection's options."""
+    return tuple(live.options(run.live_settings or ""))
+
+
+def bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bookings in records of rejected ones, byte for byte; a record has a booking that nests too deep as binary.
+
+    A booking whose session was kept by a decision is in the target already, and is left out.
+    """
+    for record in records:
+        fields = {element.name: element for element in elements(record)}
+        if b"decision" not in fields:
+            booking = fields[b"booking"]
+            value = read_value(booking)
+            yield bytes(value) if isinstance(value, bytes) else booking.value

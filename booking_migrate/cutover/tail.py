@@ -1,0 +1,168 @@
+"""What passed the fence: deletes, and writers that bypass validation, between the fence and the swap.
+
+It is taken out of, or into, the kept copy; the clients concerned are derived again from that and written to the new live
+collection. A client document that the new application has changed since keeps the change and loses only the session.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.document import write_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
+from booking_migrate.errors import TargetChanged
+from booking_migrate.follow.engine import Engine, Kept, TimedPlaces
+from booking_migrate.follow.selection import groups
+from booking_migrate.runs.provenance import Authorship, PointHistory
+from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, Role
+from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.ports import Replacement
+
+_WAIT_SECONDS = 0.2
+_TRIES = 50
+"""How often a document is read again that the new application changes at the same moment."""
+
+
+@dataclass(slots=True)
+class Late:
+    """What passed the fence."""
+
+    deleted: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of bookings that were deleted, by sort key."""
+
+    written: dict[bytes, tuple[Any, bytes]] = field(default_factory=dict)
+    """The `_id` and the whole document of bookings that were inserted or replaced, by sort key."""
+
+    updated: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of bookings of which only changed fields are known: the kept copy has them as they were before."""
+
+    clients: dict[bytes, Any] = field(default_factory=dict)
+    documents: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of documents of the target that were written meanwhile, mostly by this program."""
+
+    foreign: tuple[Any, ...] = ()
+    """Those of them that are not what this program wrote: others changed them before the swap, or just after it."""
+
+    def take(self, change: Change) -> None:
+        """Take one change; of several of one booking the last one counts."""
+        key, value = sort_key(change.document_id), change.document_id
+        self.clients.update((sort_key(client), client) for client in change.client_ids)
+        if change.operation == "delete":
+            self.written.pop(key, None)
+            self.updated.pop(key, None)
+            self.deleted[key] = value
+        elif change.document is not None:
+            self.deleted.pop(key, None)
+            self.updated.pop(key, None)
+            self.written[key] = (value, change.document)
+        else:
+            # What was inserted before is better than nothing.
+            self.updated[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class TailParts:
+    """The parts for what passed the fence; engine and places read the kept copy and write the live collection."""
+
+    feed: ChangeFeed
+    """Opened at the fence's cluster time, with whole documents."""
+
+    copy: Kept
+    engine: Engine
+    places: TimedPlaces
+    history: PointHistory
+    now: Callable[[], Timestamp]
+
+
+def take_late(parts: TailParts, fenced: Timestamp) -> Late:
+    """Bring in what passed the fence. Doing it again is harmless.
+
+    Args:
+        parts: the parts.
+        fenced: the cluster time of the fence; earlier changes are in the target and the copy already.
+
+    Raises:
+        BookingMigrateError: as `Engine.handle`.
+    """
+    late = _read(parts.feed, fenced, parts.now())
+    parts.feed.close()
+    late.foreign = tuple(_not_carried(parts, parts.engine.foreign(Dirty(documents=late.documents))[1]))
+    written = [raw for _, raw in late.written.values()]
+    ids = [*late.deleted.values(), *(value for value, _ in late.written.values())]
+    if not ids:
+        return late
+    parts.copy.update(ids, written)
+    for some in groups(late.deleted.values()):
+        _take_out(parts, some)
+    dirty = Dirty(bookings={sort_key(value): value for value in ids}, clients=late.clients)
+    parts.engine.handle(dirty, parts.now(), verified=False)
+    return late
+
+
+def _not_carried(parts: TailParts, document_ids: Sequence[Any]) -> Sequence[Any]:
+    """Return the ids without those of rejected bookings that were carried along: they are what the kept copy has."""
+    parts.places.read_at(parts.now())
+    carried = {
+        identity_of(raw)
+        for some in groups(document_ids)
+        for raw in {*parts.places.source.find(some)} & {*parts.places.written.find(some)}
+    }
+    return [value for value in document_ids if write_fields({"_id": value}) not in carried]
+
+
+def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
+    """Read up to the rename, behind which the name means the new collection; not beyond a time when it has happened."""
+    late = Late()
+    while True:
+        batch = feed.read(_WAIT_SECONDS)
+        for change in batch.changes:
+            if change.role is Role.TARGET and change.operation == "rename":
+                return late
+            if change.role is Role.TARGET and change.document_id is not None and change.time > fenced:
+                late.documents[sort_key(change.document_id)] = change.document_id
+            if change.role is Role.SOURCE and change.document_id is not None and change.time > fenced:
+                late.take(change)
+        if batch.position.time > until:
+            return late
+
+
+def _take_out(parts: TailParts, booking_ids: Sequence[Any]) -> None:
+    """Take the sessions of bookings out of documents that others have changed since the swap.
+
+    All others are derived again as a whole.
+    """
+    gone = {sort_key(value) for value in booking_ids}
+    for _ in range(_TRIES):
+        parts.places.read_at(parts.now())
+        documents = list(parts.places.links.documents_of_bookings(booking_ids))
+        authors = parts.history.authorship({identity_of(raw): raw for raw in documents})
+        changed = [raw for raw in documents if authors[identity_of(raw)] is Authorship.OTHERS]
+        if not changed:
+            return
+        try:
+            for raw in changed:
+                _write(parts, raw, _without(raw, gone))
+        except TargetChanged:
+            continue
+    raise TargetChanged(parts.places.target.name, str(len(booking_ids)))
+
+
+def _write(parts: TailParts, raw: bytes, without: bytes | None) -> None:
+    if without is None:
+        parts.places.target.write([], [], [], [raw])
+    else:
+        parts.places.target.write([], [Replacement(raw, without)], [])
+
+
+def _without(raw: bytes, gone: set[bytes]) -> bytes | None:
+    """Return a client document without the sessions of some bookings; None if none is left."""
+    document = read_client_document(raw)
+    if not isinstance(document, ClientDocument):
+        return raw
+    dropped = {index for index, session in enumerate(document.sessions) if session.legacy_key in gone}
+    if len(dropped) == len(document.sessions):
+        return None
+    return compose(document, [], dropped=dropped)

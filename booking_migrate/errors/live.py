@@ -1,0 +1,71 @@
+"""Errors of following an application's writes."""
+
+from booking_migrate.errors.base import NothingToDo, Refused
+
+
+class HistoryLost(Refused):
+    """The server no longer has all changes since a run's last position."""
+
+    database: str
+    message = "the oplog no longer has all changes of {database} since the run read it last"
+    hint = "Run the same command again with a larger oplog; migrate, then verify, read everything once more."
+
+
+class StreamUnavailable(Refused):
+    """The changes of a database cannot be read."""
+
+    database: str
+    reason: str
+    message = "the changes of {database} cannot be followed: {reason}"
+    hint = "A single server becomes a replica set of one member by --replSet and rs.initiate()."
+
+
+class FenceBlocked(Refused):
+    """A collection is held by something else, so that the fence or the swap would have held up every writer."""
+
+    collection: str
+    blockers: str
+    message = "{collection} is held by others: {blockers}"
+    hint = "Run the command again when that has ended, or end it with db.killOp()."
+
+
+class CutoverTooSlow(Refused):
+    """Writes would have been refused for longer than allowed; the source is live as before."""
+
+    milliseconds: int
+    attempts: int
+    blockers: str
+    message = "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the source is live as before"
+
+    @property
+    def hint(self) -> str:
+        cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
+        return f"{cause}Run cutover again when less is written, or with a longer --max-outage."
+
+
+class NothingToFollow(NothingToDo):
+    """A target has no finished run from a source, whose changes could be followed."""
+
+    source: str
+    target: str
+    message = "no finished run from {source} into {target} that could be followed"
+    hint = "Run migrate first."
+
+
+class FollowingStopped(Refused):
+    """The target of a run that is followed is not what it has to be."""
+
+    target: str
+    problem: str
+    command: str
+    message = "following stopped, {target} is not what it has to be: {problem}"
+    hint = "See what differs: {command}"
+
+
+class StillRunning(Refused):
+    """A command that an earlier process has sent does not end."""
+
+    collection: str
+    operation: str
+    message = "a command about {collection} that an earlier process has sent is still running: operation {operation}"
+    hint = "End it with db.killOp({operation}), then run the command again."

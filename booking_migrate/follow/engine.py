@@ -1,0 +1,241 @@
+"""Deriving and verifying what is dirty: the pipeline of `migrate` and the verifier, for a few clients at one cluster time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.document import value_in, write_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.events import Listener
+from booking_migrate.follow.selection import LoadedReader, Selection, groups, select
+from booking_migrate.migrate.batches import BatchReader
+from booking_migrate.migrate.counts import MigrationCounts
+from booking_migrate.migrate.existing import Changes, find_standing
+from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
+from booking_migrate.migrate.lookup import Directory
+from booking_migrate.migrate.merge import TargetMerge
+from booking_migrate.migrate.observer import NullObserver
+from booking_migrate.runs.finished_run import FinishedRun
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import Authorship, PointHistory
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle
+from booking_migrate.runs.workers import WorkerPool
+from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
+from booking_migrate.stores.rejects import RejectedRecords
+from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
+
+
+class TimedPlaces(Protocol):
+    """The places of a run, read as they were at one cluster time.
+
+    Raises:
+        ConnectionProblem, NotPermitted: they cannot be read (any method).
+    """
+
+    @property
+    def source(self) -> ComparedReader:
+        """Return the old bookings."""
+
+    @property
+    def users(self) -> DocumentReader | None:
+        """Return where users are looked up; None if they are not."""
+
+    @property
+    def experts(self) -> DocumentReader | None:
+        """Return where experts are looked up; None if they are not."""
+
+    @property
+    def links(self) -> Links:
+        """Return the answers to which clients a change concerns."""
+
+    @property
+    def target(self) -> TargetWriter:
+        """Return where client documents are written; it is read as it is."""
+
+    @property
+    def written(self) -> ComparedReader:
+        """Return the same collection for the verifier."""
+
+    def read_at(self, time: Timestamp) -> None:
+        """Let everything but the target be read as a majority had it at this time from now on."""
+
+    def now(self) -> Timestamp:
+        """Return the cluster time of the newest write that the primary has taken."""
+
+    def select(self, booking_ids: Sequence[Any]) -> None:
+        """Name the bookings whose rejected records the target's `finish` replaces by those that were written since."""
+
+    def rejected_of(self, booking_ids: Sequence[Any]) -> RejectedRecords:
+        """Return the rejected records of these bookings."""
+
+
+class Kept(Protocol):
+    """The kept copy of the source."""
+
+    def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+        """Make these documents of the copy what the source has."""
+
+    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
+        """Return those of these `_id` values under which the copy holds something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What was done about dirty entries."""
+
+    clients: int = 0
+    written: int = 0
+    verification: VerificationOutcome | None = None
+    """What the verifier found of these clients; None if they were not verified."""
+
+    differing: tuple[Any, ...] = ()
+    """The `_id` values under which the kept copy differs from the source after it was brought up to date."""
+
+    foreign: tuple[Any, ...] = ()
+    """The `_id` values of documents of the target that others wrote, changed or deleted meanwhile."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Return whether the target or the kept copy is not what it has to be."""
+        mismatches = 0 if self.verification is None else self.verification.mismatch_count
+        return bool(mismatches or self.differing or self.foreign)
+
+
+class Engine:
+    """Handles dirty entries: selects their clients, derives, writes, verifies."""
+
+    def __init__(
+        self,
+        plan: MigrationPlan,
+        places: TimedPlaces,
+        run: FinishedRun[PointHistory],
+        *,
+        verification: VerificationPlan,
+        listener: Listener,
+        signal_guard: SignalGuard,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            plan: the rules of the run.
+            places: what is read and written.
+            run: the run, whose lock is held.
+            verification: the rules for the verifier.
+            listener: notified of warnings.
+            signal_guard: defers a signal while a batch is written.
+        """
+        self._plan = plan
+        self._places = places
+        self._run = run
+        self._verification = verification
+        self._listener = listener
+        self._signal_guard = signal_guard
+
+    def foreign(self, dirty: Dirty) -> tuple[Dirty, list[Any]]:
+        """Examine the documents of the target that were written.
+
+        Returns:
+            The entries without these documents, but with the clients whose document is an earlier version of this tool's;
+            and the `_id` values of those that others wrote, changed or deleted.
+        """
+        dirty = replace(dirty, clients=dict(dirty.clients))
+        others: list[Any] = []
+        for some in groups(dirty.documents.values()):
+            raws = {sort_key(value_in(raw, b"_id")): raw for raw in self._places.written.find(some)}
+            found = {write_fields({"_id": value}): raws.get(sort_key(value)) for value in some}
+            authors = self._run.history.authorship(found)
+            for value, (identity, raw) in zip(some, found.items(), strict=True):
+                if authors[identity] is Authorship.OTHERS:
+                    others.append(value)
+                elif authors[identity] is Authorship.EARLIER and raw is not None:
+                    client_id = value_in(raw, b"clientId")
+                    dirty.clients[sort_key(client_id)] = client_id
+        return replace(dirty, documents={}), others
+
+    def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
+        """Derive the clients that dirty entries concern, as of one cluster time, and make the target so.
+
+        Doing it again is harmless. All is durable when it returns.
+
+        Args:
+            dirty: what changed.
+            time: at which time source and people are read; not before the newest of the changes.
+            verified: whether the clients are verified afterwards.
+            kept: the kept copy, which is brought up to date too; None before it exists.
+
+        Raises:
+            BookingMigrateError: as `migrate.pipeline.migrate` and `verify.verify`.
+        """
+        places = self._places
+        places.read_at(time)
+        dirty, others = self.foreign(dirty)
+        selection = select(dirty, places.source, places.links)
+        loaded = LoadedReader(places.source, selection, selection.bookings.values())
+        ids = {sort_key(value): value for value in (*selection.bookings.values(), *loaded.booking_ids())}
+        written = self._derive(selection, loaded, list(ids.values()))
+        differing: list[Any] = []
+        if kept is not None and selection.bookings:
+            changed = list(selection.bookings.values())
+            documents = [raw for some in groups(changed) for raw in places.source.find(some)]
+            kept.update(changed, documents)
+            differing = kept.differing(changed, documents)
+        outcome = self._verify(selection, loaded, list(ids.values())) if verified else None
+        return Handled(len(selection.clients), written, outcome, tuple(differing), tuple(others))
+
+    def _derive(self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]) -> int:
+        """Write what the bookings of some clients make; return how many documents were written or removed."""
+        places, plan = self._places, self._plan
+        target = JournaledTarget(
+            places.target, self._run, self._signal_guard, ProgressCounter(self._listener), NullThrottle()
+        )
+        places.select(booking_ids)
+        counts, observer = MigrationCounts(), NullObserver()
+        directory = Directory(places.users, places.experts, plan.people)
+        reader = BatchReader(plan, directory, target, counts=counts, observer=observer)
+        merge = TargetMerge(plan, reader, target, target, counts=counts, observer=observer).merge
+        derived: set[bytes] = set()
+        try:
+            with WorkerPool(1) as pool:
+                for batch in reader.batches(loaded, pool):
+                    changes = merge(batch)
+                    derived.update(changes.keys)
+                    target.write(changes.new, changes.changed, batch.rejected, changes.removed)
+            gone = [value for key, value in selection.clients.items() if key not in derived]
+            self._depart(target, gone)
+            counts.check()
+            target.finish()
+        finally:
+            target.abandon()
+        return target.written
+
+    @staticmethod
+    def _depart(target: JournaledTarget, gone: Sequence[Any]) -> None:
+        """Remove the documents of clients without bookings, or put back what stood there before."""
+        changes = Changes()
+        for some in groups(gone):
+            for there in find_standing(target, target, some):
+                changes.add(there.key, there, there.remainder)
+        if changes.changed or changes.removed:
+            target.write([], changes.changed, [], changes.removed)
+
+    def _verify(
+        self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]
+    ) -> VerificationOutcome:
+        places = self._places
+        result = LoadedReader(places.written, selection)
+        plan = replace(
+            self._verification, baselines=self._run.history.baselines, recheck_seconds=0.0, workers=1
+        )
+        return verify(
+            plan,
+            loaded,
+            result,
+            places.rejected_of(booking_ids),
+            users=places.users,
+            experts=places.experts,
+        )

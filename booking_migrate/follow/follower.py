@@ -1,0 +1,198 @@
+"""Following a source: read the feed, keep what is dirty durably, handle it, and know how far that has come."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.follow.engine import Engine, Handled, Kept
+from booking_migrate.stores.changes import (
+    ChangeBatch,
+    ChangeFeed,
+    Dirty,
+    DirtyStore,
+    Position,
+    Role,
+    dirty_of,
+)
+
+_AT_ONCE = 2000
+"""How many dirty entries are handled at a time; it bounds memory and the time until a signal is noticed."""
+
+_IDLE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: everything that the feed had was read and handled."""
+
+    changes: int
+    clients: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """What following has done so far."""
+
+    changes: int = 0
+    """How many changes were read."""
+
+    events: Counter[str] = field(default_factory=Counter)
+    """How many changes of the source, by kind."""
+
+    clients: int = 0
+    """How many clients were derived again, each as often as that happened."""
+
+    written: int = 0
+    """How many client documents were written or removed."""
+
+    verified: int = 0
+    """How many clients were verified after they had been derived."""
+
+
+@dataclass(slots=True)
+class Drained:
+    """What was read behind a fence; it is in memory only."""
+
+    dirty: Dirty = field(default_factory=Dirty)
+
+
+class Follower:
+    """Follows the changes of one run's collections."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        feed: ChangeFeed,
+        store: DirtyStore,
+        *,
+        now: Callable[[], Timestamp],
+        save: Callable[[Position], None],
+        on_wrong: Callable[[Handled], None],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            engine: handles what is dirty.
+            feed: the changes, opened before or at the time as of which everything was derived.
+            store: keeps what is dirty until it is handled.
+            now: returns the cluster time of the newest write that the primary has taken.
+            save: records durably how far the feed was read. What came before is handled, or in the store.
+            on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
+        """
+        self._engine = engine
+        self._feed = feed
+        self._store = store
+        self._now = now
+        self._save = save
+        self._on_wrong = on_wrong
+        self.kept: Kept | None = None
+        """The kept copy, once there is one."""
+
+        self.is_verified = False
+        """Whether the whole target was verified, so that each client that changes is verified again."""
+
+        self.progress = Progress()
+        self.position: Position | None = None
+        """How far the feed was read; None: not at all."""
+
+    def mark(self, dirty: Dirty) -> None:
+        """Let entries be handled in the next round."""
+        if dirty:
+            self._store.add(dirty)
+
+    def handle_stored(self) -> None:
+        """Handle what the store holds: what an earlier process read and did not come to."""
+        while dirty := self._store.take(_AT_ONCE):
+            self._handle(dirty, self._now())
+            self._store.remove(dirty)
+
+    def round(self, seconds: float = _IDLE_SECONDS) -> Round:
+        """Read everything that the feed has, and handle it.
+
+        Args:
+            seconds: how long to wait for a first change.
+        """
+        began = monotonic()
+        changes, clients = 0, self.progress.clients
+        wait = seconds
+        until = self._now()
+        while True:
+            batch = self._feed.read(wait)
+            wait = 0.0
+            changes += len(batch.changes)
+            self._keep(batch)
+            # What is written from here on is for the next round: it would never end beside a busy application.
+            if not batch.changes or batch.position.time >= until:
+                break
+        # What waits in vain for a change does not count.
+        waited = monotonic()
+        self.handle_stored()
+        spent = monotonic() - (began if changes else waited)
+        return Round(changes, self.progress.clients - clients, spent)
+
+    def collect(self) -> None:
+        """Read what the feed has, without handling it; return at once if it is empty."""
+        self._keep(self._feed.read(0.0))
+
+    @property
+    def is_dirty(self) -> bool:
+        """Return whether anything is waiting to be handled."""
+        return bool(self._store.count())
+
+    def _keep(self, batch: ChangeBatch) -> None:
+        """Make a batch durable, and only then the position behind it."""
+        self._count(batch)
+        dirty = dirty_of(batch.changes)
+        if dirty:
+            self._store.add(dirty)
+        if dirty or self.position is None or batch.position.time.time > self.position.time.time:
+            # Also without changes, so that the position does not fall out of the oplog.
+            self._save(batch.position)
+        self.position = batch.position
+
+    def _count(self, batch: ChangeBatch) -> None:
+        self.progress.changes += len(batch.changes)
+        self.progress.events.update(
+            change.operation
+            for change in batch.changes
+            if change.role is Role.SOURCE and change.document_id is not None
+        )
+
+    def drain(self, until: Timestamp, deadline: float, into: Drained) -> None:
+        """Read on until the feed has passed a cluster time.
+
+        The position is not saved: after a crash the changes are read again.
+
+        Args:
+            until: the time. The feed's own token has to be past it, since several changes may have one cluster time.
+            deadline: when to stop, by the monotonic clock.
+            into: gets what was read, also if the deadline passes.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        while self.position is None or self.position.time <= until:
+            if monotonic() > deadline:
+                raise TimeoutError
+            batch = self._feed.read(0.0)
+            into.dirty.add(dirty_of(batch.changes))
+            self._count(batch)
+            self.position = batch.position
+
+    def handle_at(self, dirty: Dirty, time: Timestamp) -> Handled:
+        """Handle dirty entries as of one cluster time."""
+        return self._handle(dirty, time)
+
+    def _handle(self, dirty: Dirty, time: Timestamp) -> Handled:
+        handled = self._engine.handle(dirty, time, verified=self.is_verified, kept=self.kept)
+        self.progress.clients += handled.clients
+        self.progress.written += handled.written
+        if handled.verification is not None:
+            self.progress.verified += handled.verification.clients_checked
+        if handled.is_wrong:
+            self._on_wrong(handled)
+        return handled

@@ -1,0 +1,271 @@
+"""Following a finished run's source: up to now, or until it is interrupted or a cut-over takes over."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.errors import FollowingStopped, NothingToFollow
+from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.follow.engine import Engine, Handled
+from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.states import newest_result
+from booking_migrate.runs.status import command_of
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.verify import VerificationOutcome
+
+_SAVE_SECONDS = 1.0
+"""How often the state of following is recorded."""
+
+_FIXED_SECONDS = 0.05
+"""What fence, drain and rename take beside the changes, about."""
+
+
+class FollowEnd(StrEnum):
+    """Why following ended. The values are an API."""
+
+    CAUGHT_UP = "caught-up"
+    INTERRUPTED = "interrupted"
+    HANDED_OVER = "handed-over"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowParts:
+    """The parts for following one run."""
+
+    engine: Engine
+    feed: ChangeFeed
+    store: DirtyStore
+    now: Callable[[], Timestamp]
+    prepare: Callable[[], None]
+    """Creates the indexes by which single clients are looked up, and reads everything again if the feed starts over."""
+
+    verify: Callable[[], VerificationOutcome]
+    """Verifies the whole target while the application writes."""
+
+    counts: Callable[[], Mapping[str, int]]
+    oplog_began: Callable[[], Timestamp | None]
+    """Returns the cluster time of the oldest change that the server still has; None if the user may not read that."""
+
+    is_proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FollowPlan:
+    """What is followed, and for how long."""
+
+    stores: RunStores
+    request: RunRequest
+    parts: Callable[[RunRecord, HeldLock], FollowParts]
+    listener: Listener
+    outage: float
+    """The outage in seconds below which a cut-over is announced as possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOutcome:
+    """What following has done."""
+
+    end: FollowEnd
+    time: Timestamp | None
+    """The cluster time up to which the source's changes are in the target."""
+
+    changes: int = 0
+    clients: int = 0
+    verified: int = 0
+
+
+def follow(plan: FollowPlan) -> FollowOutcome:
+    """Follow the source of the newest run of a target until a signal arrives or a cut-over asks for the lock.
+
+    Raises:
+        NothingToFollow: the target has no finished run from this source.
+        FollowingStopped: the target is not what it has to be.
+        TargetBusy, LeaseLost: another process works on the target.
+        BookingMigrateError: as `Engine.handle`.
+    """
+    request = plan.request
+    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
+    try:
+        following = _Following(plan, _run_of(plan), lock)
+        try:
+            end = following.go_on()
+        except KeyboardInterrupt:
+            end = FollowEnd.INTERRUPTED
+        following.save_state(end.value)
+    except BaseException as error:
+        lock.release_after(error)
+        raise
+    lock.release()
+    return following.outcome(end)
+
+
+def _run_of(plan: FollowPlan) -> RunRecord:
+    """Return the run to follow.
+
+    Raises:
+        NothingToFollow: the target does not have one.
+    """
+    request = plan.request
+    run = newest_result(plan.stores.journal, request.target)
+    if run is None or run.state is not RunState.DONE or run.source != request.source:
+        raise NothingToFollow(request.source, request.target)
+    return run
+
+
+def follow_to_now(plan: FollowPlan) -> FollowOutcome:
+    """Bring in what has changed while a run read its source, so that its result is the source at one cluster time.
+
+    Raises:
+        HistoryLost, FollowingStopped, LeaseLost, BookingMigrateError: as `follow`.
+    """
+    request = plan.request
+    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
+    try:
+        outcome = _Following(plan, _run_of(plan), lock).to_now()
+    except BaseException as error:
+        lock.release_after(error)
+        raise
+    lock.release()
+    return outcome
+
+
+class _Following:
+    """One run that is followed."""
+
+    def __init__(self, plan: FollowPlan, run: RunRecord, lock: HeldLock) -> None:
+        self._plan = plan
+        self._run = run
+        self._lock = lock
+        self._journal = plan.stores.journal
+        self._parts = parts = plan.parts(run, lock)
+        self._position: Position | None = None
+        self._unverified: Timestamp | None = run.follow.get("unverified")
+        self._is_announced = False
+        self._last = Round(0, 0, 0.0)
+        self._saved_at = 0.0
+        self._follower = Follower(
+            parts.engine,
+            parts.feed,
+            parts.store,
+            now=parts.now,
+            save=self._save_position,
+            on_wrong=self._stop,
+        )
+
+    def to_now(self) -> FollowOutcome:
+        """Follow up to the time of the call, and until little is left."""
+        is_prepared = False
+        until = self._parts.now()
+        while self._follower.position is None or self._follower.position.time < until:
+            self._follower.collect()
+            if self._follower.is_dirty and not is_prepared:
+                self._parts.prepare()
+                is_prepared = True
+            self._follower.handle_stored()
+        self.save_state(FollowEnd.CAUGHT_UP.value)
+        return self.outcome(FollowEnd.CAUGHT_UP)
+
+    def go_on(self) -> FollowEnd:
+        """Follow until a cut-over asks for the lock."""
+        listener, parts, follower = self._plan.listener, self._parts, self._follower
+        parts.prepare()
+        follower.is_verified = parts.is_proven
+        listener.notify(PhaseStarted(f"following {self._run.source}", None))
+        while True:
+            self._round()
+            if not follower.is_verified and self._is_small():
+                self._verify()
+                listener.notify(PhaseStarted(f"following {self._run.source}", None))
+                continue
+            if follower.is_verified and self._is_small() and not self._is_announced:
+                self._is_announced = True
+                command = command_of(self._run, "cutover")
+                listener.notify(Announced(f"ready to cut over: {command}"))
+            wanted = self._lock.wanted_by()
+            if wanted is not None:
+                listener.notify(PhaseEnded())
+                listener.notify(Announced(f"handed over to {wanted}"))
+                return FollowEnd.HANDED_OVER
+
+    def _round(self) -> None:
+        self._last = self._follower.round()
+        self._lock.confirm()
+        if self._last.clients and not self._follower.is_verified:
+            self._unverified = self._parts.now()
+        self._plan.listener.notify(Advanced(self._last.changes))
+        if monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self.save_state("following")
+
+    def _is_small(self) -> bool:
+        return self._estimate() <= self._plan.outage
+
+    def _estimate(self) -> float:
+        """Return for how many seconds a cut-over would refuse writes now, about."""
+        return self._last.seconds + _FIXED_SECONDS
+
+    def _verify(self) -> None:
+        """Verify the whole target once; what changes meanwhile is verified when it is followed."""
+        began, time = self._journal.now(), self._parts.now()
+        outcome = self._parts.verify()
+        is_clean = not outcome.mismatch_count
+        self._journal.annotate(
+            self._run.run_id, verified_at=began, verified_time=time, verified_clean=is_clean
+        )
+        if not is_clean:
+            raise FollowingStopped(
+                self._run.target,
+                f"the target does not match the source, mismatches: {outcome.mismatch_count}",
+                command_of(self._run, "verify"),
+            )
+        self._follower.is_verified = True
+
+    def _stop(self, handled: Handled) -> None:
+        if handled.foreign:
+            problem = f"client documents of the target were changed by others: {len(handled.foreign)}"
+        else:
+            count = 0 if handled.verification is None else handled.verification.mismatch_count
+            problem = f"the target does not match the source, mismatches: {count}"
+        raise FollowingStopped(self._run.target, problem, command_of(self._run, "verify"))
+
+    def _save_position(self, position: Position) -> None:
+        self._position = position
+
+    def save_state(self, state: str) -> None:
+        """Record how far the source was followed, and how it goes."""
+        self._saved_at = monotonic()
+        position = self._follower.position
+        if position is None:
+            return
+        began = self._parts.oplog_began()
+        facts = {
+            "state": state,
+            "lag_seconds": max(0, self._parts.now().time - position.time.time),
+            "backlog": self._last.changes,
+            "estimated_outage_ms": round(self._estimate() * 1000),
+            "oplog_seconds_left": None if began is None else position.time.time - began.time,
+            "ready": self._follower.is_verified and self._is_small(),
+            "at": self._journal.now(),
+        }
+        unverified = {} if self._unverified is None else {"unverified": self._unverified}
+        self._journal.annotate(
+            self._run.run_id,
+            follow={**position.saved(), **unverified, "facts": facts},
+            counts={**self._run.counts, **self._parts.counts()},
+        )
+
+    def outcome(self, end: FollowEnd) -> FollowOutcome:
+        """Return what was done."""
+        progress, position = self._follower.progress, self._follower.position
+        return FollowOutcome(
+            end,
+            None if position is None else position.time,
+            progress.changes,
+            progress.clients,
+            progress.verified,
+        )

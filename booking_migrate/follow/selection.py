@@ -1,0 +1,148 @@
+"""From what is dirty to whole clients: which ones, and all their bookings as they were at one cluster time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+from typing_extensions import override
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.chunks import Chunk, block_of
+from booking_migrate.stores.journal import identity_of
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+
+_PER_QUERY = 500
+"""How many values one query names."""
+
+_OBJECT_ID_FIRST, _CLIENT_NEXT = b"\x07_id\x00", b"\x07clientId\x00"
+"""How nearly every document begins behind its length: two ObjectIds."""
+
+OBJECT_ID_KEY = b"\x23"
+"""The first byte of the sort key of an ObjectId; its twelve bytes follow."""
+
+_NO_CLIENT = b""
+"""The sort key of documents that belong to no client: less than every client's."""
+
+
+@dataclass(slots=True)
+class Selection:
+    """Some clients and documents of no client, to be derived or verified again. Keys are sort keys."""
+
+    clients: dict[bytes, Any] = field(default_factory=dict)
+    bookings: dict[bytes, Any] = field(default_factory=dict)
+    """The bookings that changed: their rejected records may be outdated, and they may belong to no client."""
+
+
+def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
+    """Return the clients that dirty entries concern, as source and target have it at the readers' time.
+
+    A booking's clients are the one that it has now, all whose document holds its session, and those that changes named.
+    """
+    selection = Selection(bookings=dict(dirty.bookings))
+    experts = dict(dirty.experts)
+    for some in groups(dirty.users.values()):
+        experts.update((sort_key(value), value) for value in links.experts_of_users(some))
+    found = chain(
+        dirty.clients.values(),
+        dirty.users.values(),
+        _each(links.clients_of_experts, experts),
+        (value_in(raw, b"clientId") for raw in _each(source.find, dirty.bookings)),
+        _each(links.clients_of_bookings, dirty.bookings),
+    )
+    selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
+    return selection
+
+
+def _each(question: Callable[[Sequence[Any]], Iterator[Any]], entries: Mapping[bytes, Any]) -> Iterator[Any]:
+    """Yield the answers to one question about all entries, which is put for a few of them at a time."""
+    return chain.from_iterable(question(some) for some in groups(entries.values()))
+
+
+class LoadedReader(ComparedReader):
+    """Some clients of a place, with all their documents in memory; it asks the place itself for anything else."""
+
+    is_live = False
+
+    def __init__(self, place: ComparedReader, selection: Selection, document_ids: Iterable[Any] = ()) -> None:
+        """Read the documents.
+
+        Args:
+            place: where they are.
+            selection: the clients.
+            document_ids: documents that may belong to no client; those that do not are loaded too.
+        """
+        self._place = place
+        self.name = place.name
+        documents: dict[bytes, tuple[bytes, bytes]] = {}
+        for some in groups(selection.clients.values()):
+            for raw in place.find_by_client(some):
+                client = _client_key(raw)
+                # The query finds arrays that hold such a value, too.
+                if client in selection.clients:
+                    documents[identity_of(raw)] = (client, raw)
+        for some in groups(document_ids):
+            for raw in place.find(some):
+                if _client_key(raw) == _NO_CLIENT:
+                    documents[identity_of(raw)] = (_NO_CLIENT, raw)
+        self._documents = sorted(documents.values(), key=lambda each: each[0])
+
+    def booking_ids(self) -> list[Any]:
+        """Return the `_id` values of all documents."""
+        return [value_in(raw, b"_id") for _, raw in self._documents]
+
+    @override
+    def check(self) -> None:
+        """Do nothing: the documents have been read."""
+
+    @override
+    def estimate_count(self) -> int | None:
+        return len(self._documents)
+
+    @override
+    def scan_by_client(self) -> Iterator[ScannedDocument]:
+        for _, raw in self._documents:
+            yield ScannedDocument(raw)
+
+    @override
+    def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
+        if self._documents:
+            yield block_of(list(self.scan_by_client()))
+
+    @override
+    def scan_client_documents(self) -> Iterator[bytes]:
+        return iter(())
+
+    @override
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        return self._place.find(ids)
+
+    @override
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        return self._place.find_by_client(client_ids)
+
+    @override
+    def cut(self) -> None:
+        """Return None: the documents are in memory."""
+
+    @override
+    def close(self) -> None:
+        """Do nothing: the place is another one's."""
+
+
+def _client_key(raw: bytes) -> bytes:
+    if raw[4:9] == _OBJECT_ID_FIRST and raw[21:31] == _CLIENT_NEXT:
+        return OBJECT_ID_KEY + raw[31:43]
+    client_id = value_in(raw, b"clientId")
+    return sort_key(client_id) if is_client_id(client_id) else _NO_CLIENT
+
+
+def groups(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield the values, as many at a time as one query may name."""
+    remaining = iter(values)
+    while some := list(islice(remaining, _PER_QUERY)):
+        yield some

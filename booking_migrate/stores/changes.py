@@ -1,0 +1,170 @@
+"""What is known of an application's writes: a feed of changes, and the set of what has to be derived again.
+
+The docstrings are promises.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.order import sort_key
+
+
+class Role(StrEnum):
+    """What a changed collection is to the migration."""
+
+    SOURCE = "source"
+    USERS = "users"
+    EXPERTS = "experts"
+    TARGET = "target"
+
+
+class Change(NamedTuple):
+    """One write of one document, or of a whole collection."""
+
+    role: Role
+    operation: str
+    """As the server names it: ``insert``, ``update``, ``replace``, ``delete``, ``modify``, ``rename``, ``drop``, ..."""
+
+    document_id: Any
+    """The `_id` as decoded; None if the change is not about one document."""
+
+    client_ids: tuple[Any, ...]
+    """The values of `clientId` that the change itself names, as decoded: those of a whole new document or of an updated field."""
+
+    time: Timestamp
+    """The cluster time of the write. The writes of one transaction have the same."""
+
+    document: bytes | None = None
+    """The whole new document of an insert or a replacement, BSON; None unless the feed was asked for them."""
+
+
+class Position(NamedTuple):
+    """A place in the feed: everything up to it has been handed out."""
+
+    token: Mapping[str, Any]
+    """The server's resume token. Only of use with the pipeline that it came from."""
+
+    time: Timestamp
+    """Its cluster time; reading again from here on is harmless, because state is derived and changes are not applied."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return it as values of BSON."""
+        return {"token": dict(self.token), "time": self.time}
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> "Position | None":
+        """Return what `saved` returned; None of an empty mapping."""
+        return cls(dict(saved["token"]), saved["time"]) if saved else None
+
+
+class ChangeBatch(NamedTuple):
+    """Changes in the order of their cluster times, and where the feed stands after them."""
+
+    changes: Sequence[Change]
+    position: Position
+
+
+class ChangeFeed(Protocol):
+    """The changes of some collections of one database, in the order of their cluster times, none left out.
+
+    A change may come again after the feed was opened at an earlier position. The position moves on also when nothing
+    changes, so that it does not become too old.
+
+    Raises:
+        HistoryLost: the server no longer has all changes since the position at which it was opened (any method).
+        ConnectionProblem, NotPermitted: the server cannot be asked (any method).
+    """
+
+    def check(self) -> None:
+        """Make sure that the feed can be read from the position at which it was opened."""
+
+    def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:
+        """Return the changes that are there, at most about ``limit``; wait up to so many seconds for the first one."""
+
+    def close(self) -> None:
+        """Release the cursor. May be called twice."""
+
+
+@dataclass(slots=True)
+class Dirty:
+    """What has to be derived or verified again, each entry once; the keys are sort keys of the values."""
+
+    bookings: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of bookings that changed."""
+
+    clients: dict[bytes, Any] = field(default_factory=dict)
+    """The `clientId` values of clients whose document has to be derived again."""
+
+    users: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of users that changed."""
+
+    experts: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of experts that changed."""
+
+    documents: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of documents of the target that were written, perhaps by others; they are not derived for that."""
+
+    def parts(self) -> dict[str, dict[bytes, Any]]:
+        """Return the entries by their kind."""
+        return {
+            "booking": self.bookings,
+            "client": self.clients,
+            "user": self.users,
+            "expert": self.experts,
+            "document": self.documents,
+        }
+
+    def add(self, other: "Dirty") -> None:
+        """Add all entries of another set."""
+        others = other.parts()
+        for kind, entries in self.parts().items():
+            entries.update(others[kind])
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return sum(len(entries) for entries in self.parts().values())
+
+
+def dirty_of(changes: Iterable[Change]) -> Dirty:
+    """Return what changes make dirty, from what they say alone."""
+    dirty = Dirty()
+    by_role = {
+        Role.SOURCE: dirty.bookings,
+        Role.USERS: dirty.users,
+        Role.EXPERTS: dirty.experts,
+        Role.TARGET: dirty.documents,
+    }
+    for change in changes:
+        if change.document_id is None:
+            continue
+        by_role[change.role][sort_key(change.document_id)] = change.document_id
+        if change.role is Role.SOURCE:
+            dirty.clients.update((sort_key(value), value) for value in change.client_ids)
+    return dirty
+
+
+class DirtyStore(Protocol):
+    """A run's durable set of what is dirty.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+    """
+
+    def add(self, dirty: Dirty) -> None:
+        """Add entries; those that are there already stay once. Durable when it returns."""
+
+    def take(self, limit: int) -> Dirty:
+        """Return up to so many entries. They stay until they are removed."""
+
+    def remove(self, dirty: Dirty) -> None:
+        """Remove entries that have been handled."""
+
+    def count(self) -> int:
+        """Return how many entries there are."""
+
+    def clear(self) -> None:
+        """Remove all entries of the run."""

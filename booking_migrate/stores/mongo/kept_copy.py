@@ -1,0 +1,124 @@
+"""The kept copy of the source: made by the server, and brought up to date by `_id` while the source is written to."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from pymongo import DeleteOne, ReplaceOne
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.mongo.administration import create
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import read, reading, write
+from booking_migrate.stores.mongo.own_commands import comment_for, end_own_commands
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.scan import find_documents
+
+_PER_WRITE = 500
+
+
+class KeptCopy:
+    """The copy `SOURCE_legacy_RUN` of a source that is in use."""
+
+    def __init__(self, source: DriverCollection, copy: DriverCollection) -> None:
+        """Take both collections, of one database."""
+        self._source = source
+        self._copy = copy
+
+    @property
+    def name(self) -> str:
+        """Return the copy's name."""
+        return self._copy.name
+
+    def create(self) -> None:
+        """Copy the source. What is written to it meanwhile may be missing: `update` brings it in.
+
+        Raises:
+            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+        """
+        # Not $out: its rename at the end waits for every open transaction of the database, and all writers wait behind it.
+        end_own_commands(self._copy)
+        self.drop()
+        create(self._copy)
+        into = {"into": self._copy.name, "whenMatched": "keepExisting", "whenNotMatched": "insert"}
+        comment = comment_for(self._copy)
+        write(self._source, lambda: self._source.aggregate([{"$merge": into}], comment=comment).close())
+
+    def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+        """Make these documents of the copy what the source has.
+
+        Args:
+            booking_ids: the `_id` values of what changed.
+            documents: those of them that exist, BSON, as the source has them at one time.
+
+        Raises:
+            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+        """
+        there = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
+        for start in range(0, len(booking_ids), _PER_WRITE):
+            operations: list[ReplaceOne[Any] | DeleteOne] = []
+            for value in booking_ids[start : start + _PER_WRITE]:
+                raw = there.get(sort_key(value))
+                same_id = any_of("_id", [value])
+                operations.append(
+                    DeleteOne(same_id, collation=SIMPLE)
+                    if raw is None
+                    else ReplaceOne(same_id, as_driver_document(raw), upsert=True, collation=SIMPLE)
+                )
+            write(self._copy, partial(self._copy.bulk_write, operations, ordered=False))
+
+    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
+        """Return those of these `_id` values under which the copy holds something else; arguments as of `update`."""
+        expected = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
+        found: dict[bytes, bytes] = {}
+        with reading(self._copy):
+            for start in range(0, len(booking_ids), _PER_WRITE):
+                for raw in find_documents(self._copy, any_of("_id", booking_ids[start : start + _PER_WRITE])):
+                    found[sort_key(value_in(raw, b"_id"))] = raw
+        return [value for value in booking_ids if expected.get(sort_key(value)) != found.get(sort_key(value))]
+
+    def compare(self) -> Iterator[Any]:
+        """Yield the `_id` values under which source and copy hold something else, in the order of `_id`.
+
+        Both are read once, side by side. Where the source is in use, a difference may be one of time.
+
+        Raises:
+            ConnectionProblem, NotPermitted: they cannot be read.
+        """
+        with reading(self._source):
+            ours, theirs = self._scan(self._source), self._scan(self._copy)
+            left, right = next(ours, None), next(theirs, None)
+            while left is not None or right is not None:
+                if left is not None and (right is None or left[0] < right[0]):
+                    yield value_in(left[1], b"_id")
+                    left = next(ours, None)
+                elif right is not None and (left is None or right[0] < left[0]):
+                    yield value_in(right[1], b"_id")
+                    right = next(theirs, None)
+                elif left is not None and right is not None:
+                    if left[1] != right[1]:
+                        yield value_in(left[1], b"_id")
+                    left, right = next(ours, None), next(theirs, None)
+
+    @staticmethod
+    def _scan(collection: DriverCollection) -> Iterator[tuple[bytes, bytes]]:
+        for raw in find_raw(collection, {}, by_id=True):
+            yield sort_key(value_in(raw, b"_id")), raw
+
+    def drop(self) -> None:
+        """Drop the copy, if it is there.
+
+        Raises:
+            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+        """
+        write(self._copy, lambda: self._copy.database.drop_collection(self._copy.name))
+
+
+def count_documents(collection: DriverCollection) -> int:
+    """Return how many documents a collection has, as the server's own count says.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server does not say.
+    """
+    return read(collection, collection.estimated_document_count)

@@ -1,0 +1,97 @@
+"""The clients that a change concerns; see `stores.links`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING
+from typing_extensions import override
+
+from booking_migrate.bson.document import elements, read_fields, read_value, value_in
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.raw import any_of
+from booking_migrate.stores.mongo.reader import FindDocuments
+from booking_migrate.stores.mongo.replica_set import build_index
+from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.selected_rejects import find_records_of
+
+LEGACY_FIELD = "sessions.legacyBookingId"
+_CLIENT_ONLY: Mapping[str, Any] = {"clientId": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedCollections:
+    """The collections that questions are put to."""
+
+    source: DriverCollection
+    target: DriverCollection
+    rejected: DriverCollection
+    experts: DriverCollection | None
+    expert_user_field: str
+
+
+class MongoLinks(Links):
+    """See `Links` for the promises."""
+
+    def __init__(
+        self, collections: LinkedCollections, fetch: FindDocuments, *, source: str, target: str
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            collections: where to look.
+            fetch: how documents are fetched.
+            source: the source's name in rejected records.
+            target: the target's name in them.
+        """
+        self._in = collections
+        self._fetch = fetch
+        self._source = source
+        self._target = target
+
+    @override
+    def prepare(self) -> None:
+        with writing(self._in.target):
+            with_retry(lambda: build_index(self._in.target, [(LEGACY_FIELD, ASCENDING)]))
+        with writing(self._in.rejected):
+            with_retry(lambda: build_index(self._in.rejected, [("bookingId", ASCENDING)]))
+
+    @override
+    def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:
+        for raw in self._find(self._in.target, any_of(LEGACY_FIELD, booking_ids), _CLIENT_ONLY):
+            yield value_in(raw, b"clientId")
+        for raw in self.rejected_records(booking_ids):
+            booking = next(part for part in elements(raw) if part.name == b"booking")
+            value = read_value(booking)
+            fields = read_fields(bytes(value)) if isinstance(value, bytes) else value
+            yield fields.get("clientId")
+
+    @override
+    def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
+        return self._find(self._in.target, any_of(LEGACY_FIELD, booking_ids))
+
+    def rejected_records(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the records of these bookings for this source and target, whole."""
+        return find_records_of(self._in.rejected, booking_ids, source=self._source, target=self._target)
+
+    @override
+    def clients_of_experts(self, expert_ids: Sequence[Any]) -> Iterator[Any]:
+        for raw in self._find(self._in.source, any_of("expertId", expert_ids), _CLIENT_ONLY):
+            yield value_in(raw, b"clientId")
+
+    @override
+    def experts_of_users(self, user_ids: Sequence[Any]) -> Iterator[Any]:
+        if self._in.experts is not None:
+            for raw in self._find(self._in.experts, any_of(self._in.expert_user_field, user_ids), {"_id": 1}):
+                yield value_in(raw, b"_id")
+
+    def _find(
+        self,
+        collection: DriverCollection,
+        condition: Mapping[str, Any],
+        fields: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        with reading(collection):
+            yield from self._fetch(collection, condition, fields=fields)

@@ -1,0 +1,164 @@
+"""The parts of a cut-over that hold up the application: the fence, the guard and the swap, each within a time limit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson import json_util
+from bson.timestamp import Timestamp
+from pymongo.errors import ExecutionTimeout, OperationFailure
+
+from booking_migrate.errors import FenceBlocked
+from booking_migrate.stores.destination import FENCE_FIELD
+from booking_migrate.stores.mongo.administration import NO_VALIDATION, validate, validation_of
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.fence import FENCE
+from booking_migrate.stores.mongo.own_commands import comment_for
+from booking_migrate.stores.mongo.retry import majority_written
+
+GUARD_FIELD = "booking_migrate_guard"
+_GUARD: Mapping[str, Any] = {
+    "$or": [
+        {"sessions": {"$type": "array"}},
+        {GUARD_FIELD: {"$eq": "old bookings are refused after a cut-over"}},
+    ]
+}
+"""A validator that client documents meet and bookings do not; the second half only serves to recognize it."""
+
+_LOCK_CODES = frozenset({24, 50, 112, 262})
+"""LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit: something else holds the collection."""
+
+_SHOWN_BLOCKERS = 3
+
+
+class LiveSwap:
+    """Fence and swap of one source and target.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    def __init__(self, source: DriverCollection, target: DriverCollection) -> None:
+        """Take both collections, of one database."""
+        self._source = source
+        self._target = target
+
+    def raise_fence(self, seconds: float) -> Timestamp:
+        """Make the source refuse inserts and updates; return the cluster time from which on it does.
+
+        The command waits for transactions that use the source, and every write waits behind it: hence the limit.
+
+        Raises:
+            FenceBlocked: it did not get the collection in time. Whether the fence stands is to be asked.
+        """
+        command = {"collMod": self._source.name, **NO_VALIDATION, "validator": FENCE}
+        answer = self._within(self._source, command, seconds)
+        fenced: Timestamp = answer["operationTime"]
+        return fenced
+
+    def is_fenced(self) -> bool:
+        """Return whether the source refuses inserts and updates."""
+        options = (describe(self._source) or {}).get("options", {})
+        validator = options.get("validator")
+        return isinstance(validator, Mapping) and FENCE_FIELD in validator
+
+    def swap(self, seconds: float) -> Timestamp:
+        """Give the target the source's name in one atomic rename, which drops the source; return its cluster time.
+
+        Raises:
+            FenceBlocked: it did not get the collections in time. Whether it happened is to be asked.
+        """
+        database = self._source.database
+        command = {
+            "renameCollection": f"{database.name}.{self._target.name}",
+            "to": f"{database.name}.{self._source.name}",
+            "dropTarget": True,
+        }
+        answer = self._within(database.client.admin.get_collection(self._source.name), command, seconds)
+        swapped: Timestamp = answer["operationTime"]
+        return swapped
+
+    def _within(
+        self, collection: DriverCollection, command: Mapping[str, Any], seconds: float
+    ) -> Mapping[str, Any]:
+        limited = {
+            **command,
+            "maxTimeMS": max(1, round(seconds * 1000)),
+            "writeConcern": majority_written().document,
+            "comment": comment_for(self._source),
+        }
+        with writing(self._source):
+            try:
+                answer = collection.database.command(limited)
+            except (ExecutionTimeout, OperationFailure) as error:
+                if error.code not in _LOCK_CODES:
+                    raise
+                raise FenceBlocked(self._source.name, self._blockers()) from None
+        return answer
+
+    def _blockers(self) -> str:
+        """Return what runs on the source or holds a transaction, for people."""
+        namespace = self._source.full_name
+        try:
+            with reading(self._source):
+                running = list(
+                    self._source.database.client.admin.aggregate(
+                        [
+                            {"$currentOp": {"idleSessions": True, "allUsers": True}},
+                            {"$match": {"$or": [{"ns": namespace}, {"transaction": {"$exists": True}}]}},
+                            {"$limit": _SHOWN_BLOCKERS},
+                        ]
+                    )
+                )
+        except Exception:  # noqa: BLE001 - the user may not see the operations of others; the message names the limit anyway
+            return "an open transaction, or an operation that takes long"
+        named = [_described(operation) for operation in running]
+        return "; ".join(named) or "an operation that has ended since"
+
+
+def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
+    """Let a collection refuse documents without an array `sessions`, beside its own validator.
+
+    Args:
+        collection: the collection.
+        is_lenient: whether documents that are in it already may still be updated.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    options = (describe(collection) or {}).get("options", {})
+    own = validation_of(options)
+    if is_guarded(options):
+        return
+    level = {"validationLevel": "moderate"} if is_lenient else {}
+    if own.get("validator") and own.get("validationAction", "error") == "error":
+        validate(collection, {**own, **level, "validator": {"$and": [own["validator"], _GUARD]}})
+    else:
+        validate(collection, {**NO_VALIDATION, **level, "validator": _GUARD})
+
+
+def unguard(collection: DriverCollection) -> None:
+    """Take the guard's validator off; the collection's own one stays.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    options = (describe(collection) or {}).get("options", {})
+    if is_guarded(options):
+        validator = options["validator"]
+        own = validator["$and"][0] if "$and" in validator else {}
+        validate(collection, {**NO_VALIDATION, **validation_of(options), "validator": own})
+
+
+def is_guarded(options: Mapping[str, Any]) -> bool:
+    """Return whether a collection of these options has the guard's validator."""
+    return GUARD_FIELD in json_util.dumps(options.get("validator", {}))
+
+
+def _described(operation: Mapping[str, Any]) -> str:
+    seconds = operation.get(
+        "secs_running", operation.get("transaction", {}).get("timeOpenMicros", 0) // 1_000_000
+    )
+    who = operation.get("appName") or operation.get("client") or "an unnamed client"
+    what = "a transaction" if "transaction" in operation else str(operation.get("op", "an operation"))
+    return f"{what} of {who}, open for {seconds} s"

@@ -1,0 +1,60 @@
+"""Reading collections as they were at one cluster time (manual, reference/read-concern-snapshot)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bson.timestamp import Timestamp
+from pymongo.errors import OperationFailure
+
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
+from booking_migrate.stores.mongo.retry import attempts, is_transient
+
+_BATCH_SIZE = 1000
+_UNAVAILABLE = 246
+"""SnapshotUnavailable: the collection was just changed as a whole; the server asks to try again."""
+
+
+def _is_passing(error: Exception) -> bool:
+    return is_transient(error) or (isinstance(error, OperationFailure) and error.code == _UNAVAILABLE)
+
+
+class SnapshotFetch:
+    """Fetches documents as a majority had them at a cluster time; it may be passed to any number of `MongoReader`.
+
+    The server keeps history for five minutes by default (minSnapshotHistoryWindowInSeconds).
+    """
+
+    def __init__(self, time: Timestamp | None = None) -> None:
+        """Take the time; it may be set later, before the first document is fetched."""
+        self.time = time
+
+    def __call__(
+        self,
+        collection: DriverCollection,
+        condition: Mapping[str, Any],
+        *,
+        fields: Mapping[str, Any] | None = None,
+        by_client: bool = False,
+    ) -> Iterator[bytes]:
+        """Yield the documents that meet a query; they are held in memory together.
+
+        Raises:
+            PyMongoError: the server refuses it, or the time is too long ago.
+        """
+        if self.time is None:
+            raise RuntimeError("the time of the snapshot is not set")
+        command = {
+            "find": collection.name,
+            "filter": condition,
+            "projection": fields or {},
+            "collation": SIMPLE.document,
+            "batchSize": _BATCH_SIZE,
+            "readConcern": {"level": "snapshot", "atClusterTime": self.time},
+            **({"sort": {"clientId": 1}} if by_client else {}),
+        }
+        database = collection.database.with_options(codec_options=RAW_OPTIONS)
+        for attempt in attempts(_is_passing):
+            with attempt, database.cursor_command(command, codec_options=RAW_OPTIONS) as cursor:
+                found = [bytes(document.raw) for document in cursor]
+        yield from found

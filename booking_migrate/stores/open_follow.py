@@ -1,0 +1,247 @@
+"""From what the user named to what following reads and writes: the run's places at a cluster time, its feed, its copy."""
+
+# ruff: noqa: PLC0415 - the driver is slow to import
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.events import Listener
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.places import last_part
+from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
+from booking_migrate.stores.readers import Kind, PeopleReader
+from booking_migrate.stores.rejects import RejectedRecords
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.connection import DriverCollection
+    from booking_migrate.stores.mongo.kept_copy import KeptCopy
+    from booking_migrate.stores.mongo.links import MongoLinks
+    from booking_migrate.stores.mongo.live_swap import LiveSwap
+    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedNames:
+    """The collections of a run, all of one database."""
+
+    source: str
+    target: str
+    users: str | None
+    experts: str | None
+    expert_user_field: str
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return what each watched collection is."""
+        named = {
+            self.users: Role.USERS,
+            self.experts: Role.EXPERTS,
+            self.target: Role.TARGET,
+            self.source: Role.SOURCE,
+        }
+        return {name: role for name, role in named.items() if name is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedPlaces:
+    """The places of a run, read as they were at one cluster time; see `follow.engine.TimedPlaces`."""
+
+    source: ComparedReader
+    users: DocumentReader | None
+    experts: DocumentReader | None
+    links: Links
+    target: TargetWriter
+    written: ComparedReader
+    now: Callable[[], Timestamp]
+    select: Callable[[Sequence[Any]], None]
+    rejected_of: Callable[[Sequence[Any]], RejectedRecords]
+    _fetch: "SnapshotFetch"
+
+    def read_at(self, time: Timestamp) -> None:
+        """Let everything but the target be read as a majority had it at this time from now on."""
+        self._fetch.time = time
+
+
+def open_followed_places(
+    connection: Connection, names: FollowedNames, listener: Listener, *, after_swap: str | None = None
+) -> FollowedPlaces:
+    """Open the places of a run that is followed. Nothing is read yet.
+
+    Args:
+        connection: the server and the database.
+        names: the collections of the run.
+        listener: notified if people are needed whose collection does not exist.
+        after_swap: the kept copy, once the target has the source's name; None: it has not.
+
+    Raises:
+        MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
+    """
+    from booking_migrate.stores.mongo.change_feed import cluster_time
+    from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
+    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.mongo.rejects import COLLECTION
+    from booking_migrate.stores.mongo.selected_rejects import SelectedRejects
+    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.target import MongoTarget
+
+    fetch = SnapshotFetch()
+    read, written = (names.source, names.target) if after_swap is None else (after_swap, names.source)
+    source, target, rejected = (connection.collection(name) for name in (read, written, COLLECTION))
+    experts = None if names.experts is None else connection.collection(names.experts)
+    source_name, target_name = last_part(names.source), names.target
+    rejects = SelectedRejects(rejected, source=source_name, target=target_name)
+
+    def people(name: str | None, kind: Kind) -> PeopleReader | None:
+        if name is None:
+            return None
+        return PeopleReader(
+            MongoReader(connection.collection(name), required=False, fetch=fetch), kind, listener
+        )
+
+    links = MongoLinks(
+        LinkedCollections(source, target, rejected, experts, names.expert_user_field),
+        fetch,
+        source=source_name,
+        target=target_name,
+    )
+    return FollowedPlaces(
+        source=MongoReader(source, required=True, fetch=fetch),
+        users=people(names.users, Kind.USERS),
+        experts=people(names.experts, Kind.EXPERTS),
+        links=links,
+        target=MongoTarget(target, rejects),
+        select=rejects.select,
+        written=MongoReader(target, required=True),
+        now=lambda: cluster_time(source),
+        rejected_of=lambda ids: _records(rejected, links, ids),
+        _fetch=fetch,
+    )
+
+
+def _records(rejected: "DriverCollection", links: "MongoLinks", ids: Sequence[Any]) -> RejectedRecords:
+    return RejectedRecords(rejected.name, lambda: links.rejected_records(ids))
+
+
+def open_feed(
+    connection: Connection,
+    names: FollowedNames,
+    begin: Position | Timestamp,
+    *,
+    await_milliseconds: int = 20,
+    is_whole: bool = False,
+    has_target: bool = True,
+) -> ChangeFeed:
+    """Open the feed of a run's collections at a position; arguments as of `MongoChangeFeed`.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_followed_places`.
+    """
+    from booking_migrate.stores.mongo.change_feed import MongoChangeFeed
+
+    return MongoChangeFeed(
+        connection.collection(names.source),
+        {name: role for name, role in names.roles.items() if has_target or role is not Role.TARGET},
+        begin,
+        await_milliseconds=await_milliseconds,
+        is_whole=is_whole,
+    )
+
+
+def open_dirty(connection: Connection, run_id: str) -> DirtyStore:
+    """Open the durable set of what is dirty of a run.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_followed_places`.
+    """
+    from booking_migrate.stores.mongo.dirty import COLLECTION, MongoDirty
+
+    return MongoDirty(connection.collection(COLLECTION), run_id)
+
+
+def open_kept_copy(connection: Connection, source: str, copy: str) -> "KeptCopy":
+    """Return the kept copy of a source under a name.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_followed_places`.
+    """
+    from booking_migrate.stores.mongo.kept_copy import KeptCopy
+
+    return KeptCopy(connection.collection(source), connection.collection(copy))
+
+
+def following_unavailable(connection: Connection, source: str) -> str | None:
+    """Return why the changes of a database cannot be followed; None if they can.
+
+    Raises:
+        ConnectionProblem: the server cannot be asked.
+    """
+    from booking_migrate.stores.mongo.change_feed import unavailable_reason
+
+    return unavailable_reason(connection.collection(source))
+
+
+def cluster_time_of(connection: Connection, name: str) -> Timestamp | None:
+    """Return the cluster time of the newest write that the primary has taken; None of a server without a replica set.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    from booking_migrate.errors import StreamUnavailable
+    from booking_migrate.stores.mongo.change_feed import cluster_time
+
+    try:
+        return cluster_time(connection.collection(name))
+    except StreamUnavailable:
+        return None
+
+
+def open_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
+    """Return fence, guard and swap of a run's collections.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_followed_places`.
+    """
+    from booking_migrate.stores.mongo.live_swap import LiveSwap
+
+    return LiveSwap(connection.collection(names.source), connection.collection(names.target))
+
+
+def count_bookings(
+    connection: Connection, names: FollowedNames, copy: str, before: Mapping[str, int]
+) -> Mapping[str, int]:
+    """Return how many bookings the kept copy has and what happened to them, by the names of a run's counts.
+
+    Args:
+        connection: the server and the database.
+        names: the collections of the run.
+        copy: the name of the kept copy.
+        before: the run's counts so far.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server does not say.
+    """
+    from booking_migrate.stores.mongo.kept_copy import count_documents
+    from booking_migrate.stores.mongo.rejects import COLLECTION, count_records
+
+    copied = connection.collection(copy)
+    rejected, conflicts = count_records(
+        connection.collection(COLLECTION), source=last_part(names.source), target=names.target
+    )
+    scanned = count_documents(copied) - before.get("client_documents", 0)
+    migrated = scanned - rejected - before.get("already_migrated", 0)
+    return {"scanned": scanned, "rejected": rejected, "conflicts": conflicts, "migrated": max(migrated, 0)}
+
+
+def oldest_change(connection: Connection) -> Timestamp | None:
+    """Return the cluster time of the oldest change that the server still has; None if the user may not read the oplog.
+
+    Raises:
+        ConnectionProblem: the server does not answer.
+    """
+    from booking_migrate.stores.mongo.change_feed import oldest_in_oplog
+
+    return oldest_in_oplog(connection.collection("oplog"))

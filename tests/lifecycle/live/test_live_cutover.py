@@ -1,0 +1,264 @@
+"""A cut-over beside an application that writes: nothing acknowledged is lost, doubled or stale, and little is refused."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import WriteError
+
+from booking_migrate.stores.mongo.live_swap import LiveSwap
+from tests.lifecycle.conftest import Ended
+from tests.support.application import Application, sessions_of
+from tests.support.booking_lines import booking, client
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+VERIFY = ("verify", *PLACES, "--json")
+# No limit that a busy machine could pass.
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
+
+
+@pytest.fixture
+def migrated(database: Db, command: Run) -> None:
+    """Three hundred bookings of four clients, migrated and verified."""
+    database.bookings.insert_many(map(booking, range(300)))
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+
+
+def legacy_of(database: Db) -> str:
+    """The name of the kept copy."""
+    (name,) = (name for name in database.list_collection_names() if "_legacy_" in name)
+    return name
+
+
+def is_proven(database: Db, command: Run) -> bool:
+    """Whether the live collection is, byte for byte, what the kept copy makes."""
+    places = ("--source", legacy_of(database), "--target", "bookings")
+    return 0 == command("verify", *places, "--recheck", "0", "--quiet").returncode
+
+
+@pytest.fixture
+def before_swap(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """A function that has something done behind the fence, right before the rename."""
+
+    def arrange(act: Callable[[], Any]) -> None:
+        swap = LiveSwap.swap
+
+        def wrapped(self: LiveSwap, seconds: float) -> Any:
+            act()
+            return swap(self, seconds)
+
+        monkeypatch.setattr(LiveSwap, "swap", wrapped)
+
+    return arrange
+
+
+@pytest.mark.usefixtures("migrated")
+def test_beside_writers_at_full_speed(database: Db, command: Run) -> None:
+    """Inserts, updates, moves and deletes go on through migrate's end, verify and cut-over; the ledger is the result."""
+    with Application(database.bookings) as application:
+        verified = command(*VERIFY)
+        done = command(*CUTOVER)
+    report = json.loads(done.stdout)["cutover"]
+
+    assert (0, 0) == (verified.returncode, done.returncode), done.stderr
+    assert 0 == json.loads(verified.stdout)["mismatch_count"]
+    application.check(*sessions_of(database.bookings))
+    assert is_proven(database, command)
+    assert {"insert", "update", "move", "delete"} == set(application.acknowledged)
+    assert report["refused_seconds"] > 0
+
+
+@pytest.mark.usefixtures("migrated")
+def test_changes_since_verify_are_behind_and_no_mismatch(database: Db, command: Run) -> None:
+    """Clients that changed since the run derived them are counted apart; one whose document others changed is a mismatch."""
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
+    database.bookings.delete_one({"_id": booking(1)["_id"]})
+    behind = command(*VERIFY)
+    database.clients.update_one({"clientId": client(2)}, {"$set": {"sessions.0.notes": "by others"}})
+    wrong = command(*VERIFY)
+
+    assert (0, 4) == (behind.returncode, wrong.returncode), behind.stdout
+    assert 2 == json.loads(behind.stdout)["verification"]["behind"]
+    assert 2 == json.loads(wrong.stdout)["verification"]["behind"]
+
+
+@pytest.mark.usefixtures("migrated")
+def test_deletes_pass_the_fence(
+    database: Db, command: Run, before_swap: Callable[[Callable[[], Any]], None]
+) -> None:
+    """A delete between fence and rename is taken out of the new collection and of the kept copy."""
+    gone = [booking(number)["_id"] for number in (3, 4)]
+    before_swap(lambda: database.bookings.delete_many({"_id": {"$in": gone}}))
+    done = command(*CUTOVER)
+    sessions, twice = sessions_of(database.bookings)
+
+    assert 0 == done.returncode, done.stderr
+    assert (298, 0) == (len(sessions), twice)
+    assert not set(gone) & set(sessions)
+    assert 298 == database[legacy_of(database)].count_documents({})
+    assert is_proven(database, command)
+
+
+@pytest.mark.usefixtures("migrated")
+def test_writers_that_bypass_validation(
+    database: Db, command: Run, before_swap: Callable[[Callable[[], Any]], None]
+) -> None:
+    """What is inserted past the fence by a writer that bypasses validation is brought in; an update is named."""
+    new = {**booking(900), "clientId": client(99)}
+
+    def write() -> None:
+        database.bookings.insert_one(dict(new), bypass_document_validation=True)
+        database.bookings.update_one(
+            {"_id": booking(0)["_id"]}, {"$set": {"notes": "late"}}, bypass_document_validation=True
+        )
+
+    before_swap(write)
+    done = command(*CUTOVER)
+    sessions, _ = sessions_of(database.bookings)
+
+    assert 0 == done.returncode, done.stderr
+    assert new["_id"] in sessions
+    assert str(booking(0)["_id"]) in done.stdout
+    assert is_proven(database, command)
+
+
+@pytest.mark.usefixtures("migrated")
+def test_the_guard_refuses_old_bookings(database: Db, command: Run) -> None:
+    """An old application cannot store an old booking after the swap, also for a client without a document; --no-guard lets it."""
+    assert 0 == command(*CUTOVER).returncode
+    with pytest.raises(WriteError):
+        database.bookings.insert_one({**booking(901), "clientId": client(77)})
+
+    assert 0 == database.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_the_own_validator_stays(database: Db, command: Run) -> None:
+    """The validator of the new structure that the user gave the target holds beside the guard."""
+    database.command("collMod", "clients", validator={"totalSessions": {"$gte": 0}})
+    assert 0 == command(*CUTOVER).returncode
+    with pytest.raises(WriteError):
+        database.bookings.update_one({"clientId": client(0)}, {"$set": {"totalSessions": -1}})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_others_who_write_to_the_target(database: Db, command: Run) -> None:
+    """A write of others to the target after the whole verification ends the cut-over; the source stays live."""
+    database.clients.update_one({"clientId": client(1)}, {"$set": {"sessions.0.notes": "by others"}})
+    refused = command(*CUTOVER)
+
+    assert 5 == refused.returncode
+    assert "changed by others: 1" in refused.stderr
+    assert 300 == database.bookings.count_documents({})
+    assert {} == database.bookings.options().get("validator", {})
+    assert {} == database.clients.options().get("validator", {})
+    assert not [name for name in database.list_collection_names() if "_legacy_" in name]
+
+
+@pytest.mark.usefixtures("migrated")
+def test_deletes_in_the_target_by_others(database: Db, command: Run) -> None:
+    """A client document that others deleted ends the cut-over."""
+    database.clients.delete_one({"clientId": client(1)})
+    refused = command(*CUTOVER)
+
+    assert 5 == refused.returncode
+    assert "changed by others: 1" in refused.stderr
+
+
+@pytest.mark.usefixtures("migrated")
+def test_an_open_transaction(server: Server, database: Db, command: Run) -> None:
+    """A transaction on the source cannot stall every writer: the fence gives up, says what holds it, and lifts itself."""
+    with (
+        MongoClient[dict[str, Any]](server.uri, appname="checkout") as other,
+        other.start_session() as session,
+    ):
+        session.start_transaction()
+        other[database.name].bookings.update_one(
+            {"_id": booking(0)["_id"]}, {"$set": {"notes": "in a transaction"}}, session=session
+        )
+        refused = command("cutover", *PLACES, "--yes", "--max-outage", "300ms", "--attempts", "2")
+        session.commit_transaction()
+    done = command(*CUTOVER)
+    sessions, _ = sessions_of(database.bookings)
+
+    assert 5 == refused.returncode
+    assert "checkout" in refused.stderr
+    assert 0 == done.returncode, done.stderr
+    assert "in a transaction" == sessions[booking(0)["_id"]][1]
+
+
+@pytest.mark.usefixtures("migrated")
+def test_a_booking_that_moves_there_and_back(database: Db, command: Run) -> None:
+    """After A to B to A it stands once, in A, as do its clients' documents."""
+    key = booking(0)["_id"]
+    home = booking(0)["clientId"]
+    for owner in (client(50), home, client(51), home):
+        database.bookings.update_one({"_id": key}, {"$set": {"clientId": owner}})
+    done = command(*CUTOVER)
+    sessions, twice = sessions_of(database.bookings)
+
+    assert 0 == done.returncode, done.stderr
+    assert (home, 0) == (sessions[key][0], twice)
+    assert 0 == database.bookings.count_documents({"clientId": {"$in": [client(50), client(51)]}})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_a_client_that_comes_and_one_that_goes(database: Db, command: Run) -> None:
+    """A new client gets a document, and one without bookings loses it."""
+    database.bookings.insert_one({**booking(500), "clientId": client(60)})
+    database.bookings.delete_many({"clientId": client(3)})
+    done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    assert 1 == database.bookings.count_documents({"clientId": client(60)})
+    assert 0 == database.bookings.count_documents({"clientId": client(3)})
+    assert is_proven(database, command)
+
+
+@pytest.mark.usefixtures("migrated")
+def test_history_lost(database: Db, command: Run) -> None:
+    """Where the oplog no longer has all changes, everything is read again, and that is said."""
+    database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
+    done = command(*CUTOVER)
+    sessions, _ = sessions_of(database.bookings)
+
+    assert 0 == done.returncode, done.stderr
+    assert "changed" == sessions[booking(0)["_id"]][1]
+    assert is_proven(database, command)
+
+
+def test_rejected_bookings_are_followed(database: Db, command: Run) -> None:
+    """Bookings that come and cannot be converted are rejected, those that can be again are not, and carried ones are carried."""
+    database.bookings.insert_many(
+        [*map(booking, range(20)), booking(20, duration=5), booking(21, duration=5)]
+    )
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    database.bookings.update_one({"_id": booking(20)["_id"]}, {"$set": {"duration": 60}})
+    database.bookings.insert_one(booking(22, duration=5))
+    done = command(*CUTOVER, "--rejected", "carry")
+
+    assert 0 == done.returncode, done.stderr
+    old = {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+    assert {booking(21)["_id"], booking(22)["_id"]} == old
+    assert 2 == database.booking_migrate_rejected.count_documents({})
+
+
+@pytest.mark.usefixtures("migrated")
+def test_everything_behind_the_fence_on_request(database: Db, command: Run) -> None:
+    """--at-rest reads and compares everything again behind the fence, as where changes cannot be followed."""
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
+    done = command(*CUTOVER, "--at-rest")
+    sessions, _ = sessions_of(database.bookings)
+
+    assert 0 == done.returncode, done.stderr
+    assert "changed" == sessions[booking(0)["_id"]][1]
