@@ -37,13 +37,17 @@ class KeptCopy:
         Raises:
             ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
-        # Not $out: its rename at the end waits for every open transaction of the database, and all writers wait behind it.
         end_own_commands(self._copy)
+        write(self._source, self._copy_all)
+
+    def _copy_all(self) -> None:
+        """Copy what the source has; tried again, it starts over."""
+        # Not $out: its rename at the end waits for every open transaction of the database, and all writers wait behind it.
+        # Inserted, since an upsert would put the fields into another order.
+        into = {"into": self._copy.name, "whenMatched": "fail", "whenNotMatched": "insert"}
         self.drop()
         create(self._copy)
-        into = {"into": self._copy.name, "whenMatched": "keepExisting", "whenNotMatched": "insert"}
-        comment = comment_for(self._copy)
-        write(self._source, lambda: self._source.aggregate([{"$merge": into}], comment=comment).close())
+        self._source.aggregate([{"$merge": into}], comment=comment_for(self._copy)).close()
 
     def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
         """Make these documents of the copy what the source has.
