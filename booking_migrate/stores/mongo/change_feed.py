@@ -27,6 +27,9 @@ _UNUSABLE_TOKEN_CODES = frozenset({50811, 260, 280})
 _NO_STREAMS_CODES = frozenset({40573, 40324})
 """The stage works on a replica set only; the server does not know it."""
 
+_COLLECT_SECONDS = 0.03
+"""How long changes are collected after the first one."""
+
 _TIME_FIRST = "82"
 """A token is a key string; a cluster time stands first, and this is its type."""
 
@@ -97,8 +100,11 @@ class MongoChangeFeed(ChangeFeed):
             except OperationFailure as error:
                 raise self._lost(error) or error from None
             if event is not None:
+                if not changes:
+                    # Beside a busy application there is always one more.
+                    deadline = monotonic() + _COLLECT_SECONDS
                 changes += self._changes_of(event)
-            elif changes or monotonic() >= deadline:
+            if (event is None and changes) or monotonic() >= deadline:
                 break
         token = stream.resume_token
         if token is None:
