@@ -116,7 +116,9 @@ COMMANDS = {
         _GO_LIVE, "Create the indexes that the booking service works with.", "serve", "INDEXES_HELP"
     ),
     "rollback": CommandEntry(_END, "Undo runs, at any point of their life."),
-    "finalize": CommandEntry(_END, "End a migration in place: verify it once more, then drop the archive."),
+    "finalize": CommandEntry(
+        _END, "End a cut-over or a migration in place: verify once more, then drop the old bookings."
+    ),
 }
 
 

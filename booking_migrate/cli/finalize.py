@@ -1,5 +1,7 @@
-"""The command ``finalize``: end a migration in place, which cannot be undone."""
+"""The command ``finalize``: end a cut-over or a migration in place, which cannot be undone."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,16 +24,27 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
+from booking_migrate.cutover.finalize import FinalizePlan as CutOverFinalizePlan
+from booking_migrate.cutover.finalize import finalize as finalize_cut_over
+from booking_migrate.cutover.finalize import run_to_finalize
+from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle import report_of_finalize
 from booking_migrate.reports.model import Report
-from booking_migrate.stores.connection import open_journal
+from booking_migrate.reports.text import plural
+from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open_follow import open_dirty
+from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 HELP = """
-The old bookings in the archive are dropped, so the migration in place cannot be undone after that.
+It ends the cut-over of the source, or else the migration in place within it. The kept copy of the old collection, or the
+archive, is dropped, so nothing can be undone after that.
 
-If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
+Everything is verified once more; sessions that the application has added or changed since are counted, not reported. After
+a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;
+old bookings that were carried along stay, too. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
 from all sessions too, a few client documents at a time. If it is interrupted, run it again. Rejected bookings stay where
 they are.
@@ -40,8 +53,8 @@ they are.
 [bold]Examples[/bold]
   When the team is sure:
     MONGODB_URI=mongodb://localhost booking-migrate finalize --db shop --source bookings
-  In a script:
-    booking-migrate finalize --source bookings --drop-legacy-ids --yes --json
+  A migration in place, in a script:
+    booking-migrate finalize --source bookings --archive bookings_legacy --drop-legacy-ids --yes --json
 """
 
 
@@ -66,19 +79,24 @@ def finalize(
     asking: YesOption,
     output: OutputOptions,
 ) -> None:
-    """Parse, verify, drop the archive, and make the report."""
+    """Parse, find out whether a cut-over or a run in place is ended, do so, and make the report."""
     source = given.source
     archive = given.archive or default_archive(source)
     places = Places.of(ctx, PlaceOptions(source, source), people, connection, archive=archive)
 
     def body(context: run.RunContext) -> Report:
+        swapped = None if given.archive is not None else _run_to_finalize(source, connection)
+        if swapped is not None:
+            sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
+            plan = verification_plan(contract_of(ctx), rules, sides, recheck_seconds=RECHECK_SECONDS)
+            return _finalize_cut_over(swapped, sides, plan, given, context, yes=asking.yes)
         with open_verify_inputs(places, context.listener) as inputs:
             if not asking.yes:
                 journal = open_journal(inputs.connection).journal
                 chosen = engine.runs_to_finalize(journal, source=source, archive=archive)[0]
                 what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
                 confirm_by_name(what, archive)
-            plan = verification_plan(
+            checked = verification_plan(
                 contract_of(ctx),
                 rules,
                 places,
@@ -91,7 +109,7 @@ def finalize(
                     collection=open_in_place(inputs.connection, source=source, archive=archive),
                     stores=open_run_stores(inputs.connection, target=source, source=source),
                     holder=current_process("finalize", context.run_id),
-                    verify=lambda: inputs.verify(plan, places, context.listener),
+                    verify=lambda: inputs.verify(checked, places, context.listener),
                     drop_legacy_ids=given.drop_legacy_ids,
                     listener=context.listener,
                 )
@@ -99,3 +117,57 @@ def finalize(
         return report_of_finalize(outcome, seconds=context.seconds)
 
     run.execute(run.Invocation.about(ctx, output, places), body)
+
+
+def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | None:
+    """Return the run whose cut-over made a collection live; None without one."""
+    with connection.open() as opened:
+        return run_to_finalize(open_journal(opened).journal, source)
+
+
+def _finalize_cut_over(
+    swapped: RunRecord,
+    places: Places,
+    plan: VerificationPlan,
+    given: FinalizeOptions,
+    context: run.RunContext,
+    *,
+    yes: bool,
+) -> Report:
+    """End a cut-over, and make the report."""
+
+    def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
+        if yes:
+            return
+        later = plural(verification.later_sessions, "session")
+        what = (
+            f"finalize of run {swapped.run_id} (proven; booked since: {later}; drops {' and '.join(dropped)}, and with it "
+            "every way back)"
+        )
+        confirm_by_name(what, dropped[0])
+
+    with places.connection.open() as opened, ExitStack() as stack:
+        stores = open_run_stores(opened, target=swapped.target, source=swapped.source)
+
+        def verify() -> VerificationOutcome:
+            inputs = stack.enter_context(open_verify_inputs(places, context.listener))
+            return inputs.verify(inputs.in_use(plan), places, context.listener)
+
+        outcome = finalize_cut_over(
+            CutOverFinalizePlan(
+                run=swapped,
+                stores=stores,
+                holder=current_process("finalize", context.run_id),
+                live=open_live(opened, source=swapped.source, target=swapped.target),
+                archive=lambda name: open_in_place(opened, source=swapped.source, archive=name),
+                dirty=lambda run_id: open_dirty(opened, run_id),
+                old_bookings=lambda: find_old_bookings(
+                    opened, swapped, lambda: carried_bookings(swapped, stores)
+                ),
+                verify=verify,
+                confirm=confirm,
+                drop_legacy_ids=given.drop_legacy_ids,
+                listener=context.listener,
+            )
+        )
+    return report_of_finalize(outcome, seconds=context.seconds)

@@ -162,7 +162,7 @@ def verify(
     def body(context: run.RunContext) -> Report | run.Incomplete:
         check_mode(ctx, ONLY_SIDE_BY_SIDE if in_place else ONLY_IN_PLACE, in_place=in_place)
         plan = _plan(places, rules, checking, contract_of(ctx))
-        return _verify(places, plan, listing.mismatches, context)
+        return _verify(places, plan, checking, listing.mismatches, context)
 
     run.execute(run.Invocation.about(ctx, output, places, listing.mismatches), body)
 
@@ -183,7 +183,11 @@ def _plan(places: Places, rules: RuleOptions, checking: CheckOptions, contract: 
 
 
 def _verify(
-    places: Places, plan: VerificationPlan, mismatches: Path | None, context: run.RunContext
+    places: Places,
+    plan: VerificationPlan,
+    checking: CheckOptions,
+    mismatches: Path | None,
+    context: run.RunContext,
 ) -> Report | run.Incomplete:
     """Open the places, compare them, and make the report."""
     with open_verify_inputs(places, context.listener) as inputs, ExitStack() as stack:
@@ -192,15 +196,23 @@ def _verify(
         if mismatches is not None:
             _check_no_clash(mismatches, places)
             listed = stack.enter_context(MismatchFile(mismatches))
-        outcome = _compare(places, plan, inputs, listed, context.listener)
+        outcome = _compare(
+            places, inputs.in_use(plan, checking.allow_later), inputs, listed, context.listener
+        )
         failure = listed.failure if listed else None
+        source, target = inputs.names(places)
     report = report_of_verification(
         outcome,
         run_id=context.run_id,
-        source=places.source,
-        target=places.target,
+        source=source,
+        target=target,
         next_steps=tuple(
-            _next_steps(outcome, context.asked.ctx, listed=listed is not None and failure is None)
+            _next_steps(
+                outcome,
+                context.asked.ctx,
+                listed=listed is not None and failure is None,
+                is_live=inputs.cut_over is not None,
+            )
         ),
         mismatches_file=None if listed is None or failure is not None else str(mismatches),
     ).model_copy(update={"archive": places.archive})
@@ -220,12 +232,12 @@ def _compare(
 ) -> VerificationOutcome:
     """Compare both sides, list the mismatches, and note the result in the run's record."""
     connection = inputs.connection
-    for side in (places.source, places.target):
+    for side in inputs.names(places):
         # A proof of what a majority had an hour ago would prove nothing.
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
     verified_run = _verified_run(places, connection, plan)
-    follows = not plan.rules.allow_later and places.archive is None
+    follows = not plan.rules.allow_later and places.archive is None and inputs.cut_over is None
     with behind_clients(places, connection, plan.people) if follows else nullcontext() as behind:
         plan = replace(plan, behind=behind)
         outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
@@ -243,20 +255,24 @@ def _compare(
     return outcome
 
 
-def _next_steps(outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool) -> Iterator[NextStep]:
+def _next_steps(
+    outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool, is_live: bool
+) -> Iterator[NextStep]:
     """Yield the steps after a verification.
 
     Args:
         outcome: what the verification found.
         ctx: has the options for the commands to name.
         listed: whether every mismatch is in a file already.
+        is_live: whether the target is the live collection since a cut-over.
     """
     if not outcome.mismatch_count:
         return
-    yield NextStep(
-        text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
-        command=similar_command(ctx, "migrate"),
-    )
+    if not is_live:
+        yield NextStep(
+            text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
+            command=similar_command(ctx, "migrate"),
+        )
     if not listed:
         yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
     yield NextStep(
@@ -327,17 +343,16 @@ def explain(
         plan = verification_plan(contract_of(ctx), rules, places)
         with open_verify_inputs(places, context.listener) as inputs:
             places.contact(inputs.connection)
+            source, target = inputs.names(places)
             explanation = explain_booking(
                 booking_id,
-                plan,
+                inputs.in_use(plan),
                 inputs.source,
                 inputs.target,
                 inputs.rejected,
                 users=inputs.users,
                 experts=inputs.experts,
             )
-        return report_of_explanation(
-            explanation, run_id=context.run_id, source=places.source, target=places.target
-        )
+        return report_of_explanation(explanation, run_id=context.run_id, source=source, target=target)
 
     run.execute(run.Invocation.about(ctx, output, places), body)

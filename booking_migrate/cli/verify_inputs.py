@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from booking_migrate.cli.open import Places, is_same_place, open_places
@@ -14,15 +15,18 @@ from booking_migrate.errors import (
     ConnectionProblem,
     NotPermitted,
     PlaceNotFound,
+    Refused,
     SamePlace,
 )
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive
-from booking_migrate.runs.provenance import verified_history
+from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
+from booking_migrate.runs.states import newest_result
 from booking_migrate.runs.status import cut_over_run, rollback_of
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
-from booking_migrate.stores.in_place import open_in_place, open_proof
+from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_place, open_proof
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -96,6 +100,25 @@ class VerifyInputs:
     has_client_index: Callable[[], bool] | None
     """None if the target is a file, which needs no index."""
 
+    cut_over: RunRecord | None = None
+    """The run by whose cut-over the target is live: its kept copy and the live collection are compared, in use."""
+
+    def names(self, places: Places) -> tuple[str, str]:
+        """Return what is compared, as the user would write it: the source and the target."""
+        run = self.cut_over
+        return (places.source, places.target) if run is None else (run.legacy or "", run.source)
+
+    def in_use(self, plan: VerificationPlan, allow_later: bool | None = None) -> VerificationPlan:
+        """Return a plan under which the sessions that a new application has added or changed since are counted.
+
+        Args:
+            plan: the plan.
+            allow_later: what the user said about that; None: nothing.
+        """
+        if self.cut_over is None or allow_later is False:
+            return plan
+        return replace(plan, rules=replace(plan.rules, allow_later=True, allow_changed=True))
+
     def verify(
         self,
         plan: VerificationPlan,
@@ -111,7 +134,7 @@ class VerifyInputs:
             ConnectionProblem: the server does not answer, so nothing can be verified.
         """
         return verify(
-            replace(plan, baselines=_baselines(places, self.connection, listener)),
+            replace(plan, baselines=_baselines(places, self.connection, listener, self.cut_over)),
             self.source,
             self.target,
             self.rejected,
@@ -135,7 +158,16 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
         raise SamePlace(places.target)
     with open_places(places, listener) as sides, ExitStack() as stack:
         connection = sides.connection
-        if places.archive is None:
+        rejects = places.rejects if places.archive is None else None
+        run = _cut_over_run(places, connection)
+        has_client_index: Callable[[], bool] | None
+        if run is not None:
+            place = parse_place(places.target)
+            proof = _open_live(run, connection, listener)
+            source = stack.enter_context(closing(proof.old))
+            target, has_client_index = proof.new, proof.has_client_index
+            rejects = _rejects_of(run, places)
+        elif places.archive is None:
             place = parse_place(places.target)
             source = sides.source
             target = open_reader(place, connection, json_format=places.json_format, listener=listener)
@@ -145,7 +177,6 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
             place = parse_place(places.source)
             source = stack.enter_context(closing(proof.old))
             target, has_client_index = proof.new, proof.has_client_index
-        rejects = places.rejects if places.archive is None else None
         rejected = open_rejected_records(place, connection, source_name=places.source, rejects=rejects)
         inputs = VerifyInputs(
             connection=connection,
@@ -155,13 +186,43 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
             users=sides.users,
             experts=sides.experts,
             has_client_index=has_client_index,
+            cut_over=run,
         )
         try:
             yield inputs
         except (PlaceNotFound, BookingNotFound) as error:
-            if isinstance(place, CollectionPlace) and places.archive is None:
+            if isinstance(place, CollectionPlace) and places.archive is None and run is None:
                 _name_cut_over(error, places, connection)
             raise
+
+
+def _cut_over_run(places: Places, connection: Connection) -> RunRecord | None:
+    """Return the newest run of the target if its cut-over made that live; None too where the journal cannot be read."""
+    sides = (parse_place(places.source), parse_place(places.target))
+    if places.archive is not None or not all(isinstance(side, CollectionPlace) for side in sides):
+        return None
+    try:
+        run = newest_result(open_journal(connection).journal, places.target)
+    except Refused:
+        # That it cannot be read is reported where the target's baselines are looked up.
+        return None
+    is_live = run is not None and run.state is RunState.CUT_OVER and run.source == places.source
+    return run if is_live else None
+
+
+def _open_live(run: RunRecord, connection: Connection, listener: Listener) -> Proof:
+    kept = run.legacy or ""
+    said = f"{run.target} is live as {run.source} since the cut-over of run {run.run_id}: comparing it with {kept}"
+    listener.notify(Announced(said))
+    runs = runs_of_live(open_journal(connection).journal, run)
+    archives = dict.fromkeys(each.archive for each in runs if each.archive is not None)
+    return open_cut_over_proof(connection, live=run.source, kept=kept, archives=list(archives))
+
+
+def _rejects_of(run: RunRecord, places: Places) -> Path | None:
+    """Return the file that a run put its rejected bookings into; None without one."""
+    recorded = run.options.get("rejects")
+    return places.rejects if places.rejects is not None or recorded is None else Path(recorded)
 
 
 def _name_cut_over(error: BookingMigrateError, places: Places, connection: Connection) -> None:
@@ -197,12 +258,14 @@ def check_own_archive(places: Places, connection: Connection) -> None:
 
 
 def _baselines(
-    places: Places, connection: Connection, listener: Listener
+    places: Places, connection: Connection, listener: Listener, cut_over: RunRecord | None
 ) -> Callable[[Sequence[bytes]], Mapping[bytes, Baseline]]:
     """Return a function that looks up the client documents that the target held before the migration."""
     if isinstance(parse_place(places.target), CollectionPlace):
         try:
             journal = open_journal(connection).journal
+            if cut_over is not None:
+                return live_history(journal, cut_over).baselines
             return verified_history(journal, source=places.source, target=places.target).baselines
         except ConnectionProblem:
             raise

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_value
 from booking_migrate.cutover.plan import legacy_name
+from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.tail import TailParts, take_late
 from booking_migrate.errors import (
     CutoverRefused,
@@ -119,6 +120,12 @@ def recreate_indexes(run: RunRecord, live: "MongoLive") -> tuple[IndexNote, ...]
 def kept_options(run: RunRecord, live: "MongoLive") -> tuple[OptionNote, ...]:
     """Return how the server handled the old collection's options."""
     return tuple(live.options(run.live_settings or ""))
+
+
+def carried_bookings(run: RunRecord, stores: RunStores) -> Iterator[bytes]:
+    """Yield the rejected bookings that a run's cut-over has carried along."""
+    if run.cutover_options.get("rejected") == RejectedPolicy.CARRY.value:
+        yield from bookings_of(stores.target.rejects())
 
 
 def bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import FINAL, RESUMABLE, STANDING, check_transition, in_words
 from booking_migrate.runs.status import possible_commands
+from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 from booking_migrate.verify.outcome import VerificationOutcome
 
@@ -45,6 +46,12 @@ class FinalizeOutcome:
 
     documents_changed: int = 0
     """Client documents whose sessions lost `legacyBookingId`."""
+
+    dropped: tuple[str, ...] = ()
+    """After a cut-over: the archives of later runs in place, which were dropped, too."""
+
+    old_bookings: OldBookings | None = None
+    """After a cut-over: the old bookings that still stand in the live collection."""
 
 
 def runs_to_finalize(journal: RunJournal, *, source: str, archive: str) -> Sequence[RunRecord]:
@@ -101,7 +108,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
         check_transition(run, RunState.FINALIZING)
         lock.confirm()
         journal.save(run.run_id, state=RunState.FINALIZING.value)
-    changed = _drop_legacy_ids(plan, lock) if plan.drop_legacy_ids else 0
+    changed = drop_legacy_ids(plan.collection, plan.listener, lock.confirm) if plan.drop_legacy_ids else 0
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
     for run in runs:
@@ -111,12 +118,19 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
     return FinalizeOutcome(newest, verification, is_done=True, documents_changed=changed)
 
 
-def _drop_legacy_ids(plan: FinalizePlan, lock: HeldLock) -> int:
+def drop_legacy_ids(collection: "MongoInPlace", listener: Listener, confirm: Callable[[], None]) -> int:
+    """Remove `legacyBookingId` from all sessions; return how many client documents that changed.
+
+    Args:
+        collection: the collection.
+        listener: notified of progress.
+        confirm: checks that the lock is still held.
+    """
     changed = 0
-    plan.listener.notify(PhaseStarted(f"taking legacyBookingId out of {plan.collection.name}", None))
-    for count in plan.collection.drop_legacy_ids():
+    listener.notify(PhaseStarted(f"taking legacyBookingId out of {collection.name}", None))
+    for count in collection.drop_legacy_ids():
         changed += count
-        plan.listener.notify(Advanced(count))
-        lock.confirm()
-    plan.listener.notify(PhaseEnded())
+        listener.notify(Advanced(count))
+        confirm()
+    listener.notify(PhaseEnded())
     return changed

@@ -14,7 +14,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Id, Line, NextStep, Part, Report, Seconds, part_of
 from booking_migrate.runs.outcome import Counts
-from booking_migrate.runs.status import command_of, rollback_of
+from booking_migrate.runs.status import command_of, rollback_of, stragglers_of
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.views import Shape
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
-    from booking_migrate.stores.cutover import IndexNote
+    from booking_migrate.stores.cutover import IndexNote, OldBookings
 
 
 class RunReport(Part):
@@ -173,6 +173,15 @@ class CutoverReport(Part):
     )
 
 
+class OldBookingsReport(Part):
+    """The old bookings that stand in the live collection after a cut-over."""
+
+    carried: int = Field(description="those that the cut-over has carried along")
+    later: int = Field(description="all others: an old application has written them since")
+    carried_ids: tuple[Id, ...] = Field(description="the first of those carried along")
+    later_ids: tuple[Id, ...] = Field(description="the first of the others")
+
+
 class FinalizedReport(Part):
     """What a finalize did."""
 
@@ -180,6 +189,13 @@ class FinalizedReport(Part):
     dropped: bool = Field(description="whether it was dropped; not if the verification found mismatches")
     documents_changed: int = Field(
         description="client documents whose sessions lost legacyBookingId, if that was asked for"
+    )
+    also_dropped: tuple[Line, ...] = Field(
+        default=(),
+        description="after a cut-over: the archives of later runs in place, which were dropped, too",
+    )
+    old_bookings: OldBookingsReport | None = Field(
+        default=None, description="after a cut-over: the old bookings in the live collection, which stay"
     )
 
 
@@ -351,7 +367,8 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
                 if not note.is_kept
             ),
             NextStep(
-                text=f"Drop {run.legacy} when you are sure that you do not need the old bookings any more."
+                text=f"When you are sure that you do not need {run.legacy} any more, end the migration:",
+                command=command_of(run, "finalize"),
             ),
         ),
     )
@@ -373,6 +390,19 @@ def _followed(live: "LiveReport") -> FollowedReport:
     )
 
 
+def old_bookings_report(found: "OldBookings") -> OldBookingsReport:
+    """Return the part of a report about the old bookings in a live collection."""
+    carried, later = (tuple(map(display_id, ids)) for ids in (found.carried_ids, found.later_ids))
+    return part_of(OldBookingsReport, found, carried_ids=carried, later_ids=later)
+
+
+def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[NextStep]:
+    if found is not None and found.later:
+        yield NextStep(
+            text="Convert the bookings that an old application has written since:", command=stragglers_of(run)
+        )
+
+
 def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
     """Build the report of a finalize that has finished."""
     run, verification = outcome.run, outcome.verification
@@ -383,18 +413,20 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
     return _of_run(
         "finalize",
         run,
-        archive=run.archive,
+        archive=run.archive or run.legacy,
         exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
         changed=outcome.is_done,
         seconds=seconds,
         counts=None if verification is None else verification.counts,
         mismatch_count=None if verification is None else verification.mismatch_count,
         finalized=FinalizedReport(
-            archive=run.archive or "",
+            archive=run.archive or run.legacy or "",
             dropped=outcome.is_done,
             documents_changed=outcome.documents_changed,
+            also_dropped=outcome.dropped,
+            old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
         ),
-        next_steps=() if outcome.is_done else (again,),
+        next_steps=tuple(_steps_about_old(run, outcome.old_bookings)) if outcome.is_done else (again,),
     )
 
 

@@ -51,7 +51,7 @@ def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) 
         standing = [run for run in chosen if run.state in STANDING]
         chosen = standing or chosen[:1]
     if chosen[0].state in FINAL:
-        raise Finalized(chosen[0].run_id, chosen[0].archive or "the archive")
+        raise Finalized(chosen[0].run_id, chosen[0].archive or chosen[0].legacy or "the archive")
     if chosen[0].state is not RunState.ROLLED_BACK:
         _refuse_later(journal, chosen[0])
     return chosen

@@ -212,6 +212,34 @@ def verified_history(journal: RunJournal, *, source: str, target: str) -> Journa
     return InPlaceHistory(journal, [run.run_id for run in runs])
 
 
+def live_history(journal: RunJournal, run: RunRecord) -> InPlaceHistory:
+    """Return the history of the collection that a run's cut-over made live, with that of later runs in place in it.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    return InPlaceHistory(journal, [each.run_id for each in reversed(runs_of_live(journal, run))])
+
+
+def runs_of_live(journal: RunJournal, run: RunRecord) -> Sequence[RunRecord]:
+    """Return the runs whose results are in the collection that a run's cut-over made live, the newest first.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+
+    def is_in_it(each: RunRecord) -> bool:
+        side_by_side = each.archive is None and each.target == run.target
+        return side_by_side or (each.archive is not None and each.started_at > run.started_at)
+
+    states = STANDING | {RunState.FINALIZING}
+    return [
+        each
+        for each in journal.runs()
+        if each.source == run.source and each.state in states and is_in_it(each)
+    ]
+
+
 def history_of(
     journal: RunJournal, *, source: str, target: str, current: str | None = None
 ) -> JournalHistory:

@@ -41,7 +41,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.DONE: frozenset(
         {
             RunState.CUTTING_OVER,  # `cutover` of a run that was verified.
-            RunState.FINALIZING,  # `finalize` of a run in place, just verified.
+            RunState.FINALIZING,  # `finalize` of a run in place, just verified; or of a later run into the same target.
             RunState.ROLLING_BACK,  # `rollback` of a run that completed.
         }
     ),
@@ -55,6 +55,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.CUT_OVER: frozenset(
         {
             RunState.RESTORING,  # `rollback` after the cut-over.
+            RunState.FINALIZING,  # `finalize` of a cut-over, just verified.
         }
     ),
     RunState.RESTORING: frozenset(
@@ -67,7 +68,7 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.FINALIZING: frozenset(
         {
             RunState.FINALIZING,  # It was killed, and the next `finalize` continues it.
-            RunState.FINALIZED,  # The archive is gone.
+            RunState.FINALIZED,  # The archive, or the kept copy, is gone.
         }
     ),
     RunState.FINALIZED: frozenset(),  # Its old bookings are gone.
@@ -92,7 +93,7 @@ LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING})
 """The states of a run whose result is the live collection."""
 
 FINAL = frozenset({RunState.FINALIZING, RunState.FINALIZED})
-"""The states of a run in place that cannot be undone."""
+"""The states of a run that cannot be undone any more."""
 
 STANDING = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
 """The states of a run whose result still exists."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy
+from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING, UNDOABLE, options_as_text
+from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, STANDING, UNDOABLE, options_as_text
+from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _RULES = (
 )
 _FLAGS = ("merge-client-documents", "without-transactions", "block-all-writes")
 _PLACES = ("rejects", "json-format")
+_SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
+"""The options of a migration side by side only."""
+
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """Stands for a config file whose name is not known."""
 
@@ -216,9 +220,20 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
         ]
     if run.state is RunState.CUTTING_OVER:
         return [cutover, abort_of(run), *([back] if is_newest else [])]
-    if run.state in LIVE:
-        return [back] if is_newest else []
+    if run.state in LIVE | FINAL:
+        return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
     return [back] if run.state in UNDOABLE else [migrate]
+
+
+def _possible_live(run: RunRecord) -> Sequence[str]:
+    finalize = command_of(run, "finalize")
+    match run.state:
+        case RunState.CUT_OVER:
+            return [command_of(run, "verify"), rollback_of(run), finalize]
+        case RunState.RESTORING:
+            return [rollback_of(run)]
+        case _:
+            return [finalize] if run.state is RunState.FINALIZING else []
 
 
 def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
@@ -242,6 +257,13 @@ def abort_of(run: RunRecord) -> str:
     return f"booking-migrate cutover {places} --abort"
 
 
+def stragglers_of(run: RunRecord) -> str:
+    """Return the command that converts in place what an old application has written since a run's cut-over."""
+    options = {name: value for name, value in run.options.items() if name not in _SIDE_BY_SIDE}
+    in_place = run.model_copy(update={"archive": default_archive(run.source), "options": options})
+    return command_of(in_place, "migrate")
+
+
 def rollback_of(run: RunRecord) -> str:
     """Return the command that undoes a run."""
     return f"booking-migrate rollback --run {run.run_id}"
@@ -259,7 +281,8 @@ def command_of(run: RunRecord, name: str) -> str:
     """
     words = [name]
     if run.archive is None:
-        words += ["--source", run.source, "--target", run.target]
+        words += ["--source", run.source]
+        words += [] if name == "finalize" else ["--target", run.target]
     else:
         words += [] if name == "finalize" else ["--in-place"]
         words += ["--source", run.source, "--archive", run.archive]
@@ -300,10 +323,14 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         OtherMode: a run of the other mode exists and has not been undone.
         TargetBusy: a process works on it.
         CutOverAlready: the source was cut over.
+        UnfinishedRun: the end of its cut-over is not finished.
     """
     for run in journal.runs():
         if run.source != source or run.state not in _IN_THE_WAY:
             continue
+        if run.archive is None and run.legacy is not None and run.state is RunState.FINALIZING:
+            commands = possible_commands(run, is_newest=True)
+            raise UnfinishedRun(run.run_id, run.state.value, commands)
         if run.archive is None and run.state is RunState.CUT_OVER:
             if in_place:
                 return

@@ -13,12 +13,13 @@ from booking_migrate.errors import BookingMigrateError, MissingUri
 from booking_migrate.stores.places import CollectionPlace, Place, last_part, parse_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pymongo import MongoClient
 
     from booking_migrate.bson.document import Document
-    from booking_migrate.stores.journal import LockStore, RunJournal
+    from booking_migrate.stores.cutover import OldBookings
+    from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
@@ -222,6 +223,26 @@ def open_live(
     return cutover.MongoLive(
         connection.collection(source), connection.collection(target), blocks=block_all_writes
     )
+
+
+def find_old_bookings(
+    connection: Connection,
+    run: RunRecord,
+    carried: Callable[[], Iterable[bytes]],
+    *,
+    seconds: float | None = None,
+) -> OldBookings | None:
+    """Return the old bookings in the collection that a run's cut-over made live; None if finding them takes longer than allowed.
+
+    Args:
+        connection: the server and the database.
+        run: the run.
+        carried: returns the old bookings that a cut-over has carried along.
+        seconds: how long the server may take; None: as long as it needs.
+    """
+    from booking_migrate.stores.mongo import old_bookings  # noqa: PLC0415
+
+    return old_bookings.find_old_bookings(connection.collection(run.source), carried, seconds=seconds)
 
 
 def open_restored(connection: Connection, *, source: str, run_id: str) -> MongoRestored:

@@ -39,6 +39,23 @@ class OptionNote:
         return self.reason is None
 
 
+@dataclass(frozen=True, slots=True)
+class OldBookings:
+    """The old bookings that stand in a live collection after a cut-over."""
+
+    carried: int = 0
+    """Those that the cut-over has carried along."""
+
+    later: int = 0
+    """All others: an old application has written them since."""
+
+    carried_ids: tuple[Any, ...] = ()
+    """The `_id` values of the first few that were carried along."""
+
+    later_ids: tuple[Any, ...] = ()
+    """Those of the first few others."""
+
+
 IMAGES = "changeStreamPreAndPostImages"
 _COLLATION = "collation"
 _VALIDATION = frozenset({"validator", "validationLevel", "validationAction"})

@@ -174,6 +174,38 @@ def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
     )
 
 
+def open_cut_over_proof(
+    connection: Connection, *, live: str, kept: str, archives: Sequence[str] = ()
+) -> Proof:
+    """Open both sides of a cut-over for reading: the kept copy of the old collection, and the live one.
+
+    Args:
+        connection: the server and the database.
+        live: the name of the live collection; old bookings that stand in it are left out.
+        kept: the name of the kept copy.
+        archives: those of the archives of later runs in place in the live collection.
+
+    Raises:
+        BadConfiguration, MissingUri: as `open_in_place`.
+    """
+    # Here and not above: the driver is slow to import.
+    from booking_migrate.stores.mongo.client_index import (  # noqa: PLC0415
+        CLIENT_DOCUMENTS_ONLY,
+        has_client_index,
+        has_index,
+    )
+    from booking_migrate.stores.mongo.in_place_scan import open_kept_side, open_live_side  # noqa: PLC0415
+    from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
+
+    collection, copy = connection.collection(live), connection.collection(kept)
+    reader = MongoReader(copy, required=True, address=connection.address(kept))
+    return Proof(
+        open_kept_side(reader, copy, [connection.collection(archive) for archive in archives]),
+        open_live_side(collection),
+        lambda: has_client_index(collection) or has_index(collection, CLIENT_DOCUMENTS_ONLY),
+    )
+
+
 def _check(source: str, archive: str) -> None:
     for option, name in (("--source", source), ("--archive", archive)):
         if not isinstance(parse_place(name), CollectionPlace):

@@ -68,10 +68,10 @@ class RunState(StrEnum):
     """What it wrote is being removed."""
 
     FINALIZING = "finalizing"
-    """In place: what a rollback would need is being dropped."""
+    """What a rollback would need is being dropped: the archive of a run in place, or the kept copy of a cut-over."""
 
     FINALIZED = "finalized"
-    """In place: the archive is dropped, and nothing of the run can be undone."""
+    """The archive or the kept copy is dropped, and nothing of the run can be undone."""
 
     ROLLED_BACK = "rolled-back"
     """What it wrote is gone, but for what others have changed since."""

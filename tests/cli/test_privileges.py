@@ -18,6 +18,7 @@ Db = Database[dict[str, Any]]
 _BOOKING = "the _id of a booking"
 _PLACES = ("--source", "bookings", "--target", "clients")
 _CUTOVER = ("cutover", *_PLACES, "--rejected", "carry", "--yes")
+_OTHERS = ("--source", "others", "--target", "other_clients")
 _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("dry-run", ("dry-run", *_PLACES)),
     ("migrate", ("migrate", *_PLACES)),
@@ -42,6 +43,10 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings")),
     ("finalize", ("finalize", "--source", "bookings", "--yes")),
     ("service-indexes", ("service-indexes", "--source", "bookings")),
+    ("migrate", ("migrate", *_OTHERS)),
+    ("verify", ("verify", *_OTHERS)),
+    ("cutover", ("cutover", *_OTHERS, "--rejected", "carry", "--yes")),
+    ("finalize after a cut-over", ("finalize", "--source", "others", "--yes")),
 )
 _DONE = (0, 3)
 
@@ -62,6 +67,7 @@ def database(server: Server) -> Iterator[Db]:
     database = server.client()["platform"]
     for name in ("bookings", "users", "experts"):
         database[name].insert_many(bson.decode_all((ROOT / "examples" / f"{name}.bson").read_bytes()))
+    database.others.insert_many(database.bookings.find())
     yield database
     server.client().drop_database(database.name)
 

@@ -45,6 +45,7 @@ TASKS = (
     ),
     Task(("rollback",), ("readWrite",), (*_DROPS, "createIndex")),
     Task(("finalize",), ("readWrite",), _DROPS),
+    Task(("finalize after a cut-over",), ("readWrite", "dbAdmin"), (*_DROPS, "collMod")),
     Task(
         ("view", "service-indexes"),
         ("readWrite",),

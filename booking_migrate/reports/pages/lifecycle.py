@@ -9,6 +9,7 @@ from booking_migrate.reports.lifecycle import (
     FollowedReport,
     IndexesReport,
     LifeReport,
+    OldBookingsReport,
     RunReport,
     SinceReport,
     UndoneReport,
@@ -241,8 +242,23 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
         found = grouped(report.mismatch_count or 0)
         explanation = f"{archive} still exists: mismatches found by the verification: {found}."
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
-    said = [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
+    said = [f"{name} was dropped, too" for name in finalized.also_dropped]
+    said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
+    said += _old_bookings(report.source, finalized.old_bookings)
     return _page(report, verdict, *said)
+
+
+def _old_bookings(live: str, found: OldBookingsReport | None) -> Iterator[str]:
+    """Yield what to say about the old bookings in a live collection."""
+    if found is None:
+        return
+    for count, ids, cause in (
+        (found.carried, found.carried_ids, "carried along by the cut-over"),
+        (found.later, found.later_ids, "written by an old application since"),
+    ):
+        if count:
+            more = "" if count == len(ids) else ", ..."
+            yield f"{plural(count, 'old booking')} in {live}, {cause}: {', '.join(ids)}{more}"
 
 
 def _view_page(report: LifeReport, view: ViewReport) -> Page:

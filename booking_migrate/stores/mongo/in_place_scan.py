@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from time import monotonic, sleep
 from typing import Any
@@ -17,8 +18,9 @@ from booking_migrate.stores.chunks import Chunk, pack, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import SIMPLE, documents_in
-from booking_migrate.stores.mongo.reader import FindDocuments, MongoReader
+from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_raw, id_of
+from booking_migrate.stores.mongo.reader import HAS_SESSIONS, FindDocuments, MongoReader
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
 
@@ -110,6 +112,37 @@ def open_old_side(collection: DriverCollection, archive: DriverCollection) -> Co
 def open_new_side(collection: DriverCollection) -> ComparedReader:
     """Return the client documents that bookings were migrated into."""
     return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
+
+
+def open_kept_side(
+    kept: MongoReader, copy: DriverCollection, archives: Sequence[DriverCollection]
+) -> ComparedReader:
+    """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place.
+
+    A booking that is in both stands in the archive as it was when it was migrated: a cut-over had carried it along.
+
+    Args:
+        kept: reads the kept copy.
+        copy: the kept copy.
+        archives: may be absent.
+    """
+    moved: list[Any] = []
+    for archive in archives:
+        with reading(archive):
+            ids = map(id_of, find_raw(archive, {}, fields={"_id": 1}))
+            while some := list(islice(ids, _BATCH)):
+                moved += map(id_of, find_raw(copy, any_of("_id", some), fields={"_id": 1}))
+    old: ComparedReader = kept
+    if moved:
+        old = MongoReader(copy, required=True, fetch=_only({"$nor": [any_of("_id", moved)]}))
+    for archive in archives:
+        old = _Both(old, MongoReader(archive, required=False))
+    return old
+
+
+def open_live_side(collection: DriverCollection) -> ComparedReader:
+    """Return the client documents of a collection in which old bookings may stand, too."""
+    return MongoReader(collection, required=True, fetch=_only(HAS_SESSIONS))
 
 
 def _only(wanted: Mapping[str, Any]) -> FindDocuments:

@@ -1,0 +1,138 @@
+"""The end of a cut-over: verified once more, what only a rollback would need is dropped, and the guard is removed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from booking_migrate.errors import Finalized, UnfinishedRun
+from booking_migrate.events import Listener
+from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.provenance import runs_of_live
+from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
+from booking_migrate.runs.status import possible_commands
+from booking_migrate.stores.changes import DirtyStore
+from booking_migrate.stores.cutover import OldBookings
+from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+from booking_migrate.verify.outcome import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
+
+_ENDING = frozenset({RunState.CUT_OVER, RunState.FINALIZING})
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizePlan:
+    """What is to be done, and with whose help."""
+
+    run: RunRecord
+    """The run that was cut over."""
+
+    stores: RunStores
+    holder: Holder
+    live: "MongoLive"
+    archive: Callable[[str], "MongoInPlace"]
+    """Opens the live collection with a collection that keeps old bookings of it."""
+
+    dirty: Callable[[str], DirtyStore]
+    """Opens what is dirty of a run."""
+
+    old_bookings: Callable[[], OldBookings | None]
+    """Finds the old bookings that stand in the live collection."""
+
+    verify: Callable[[], VerificationOutcome]
+    confirm: Callable[[VerificationOutcome, Sequence[str]], None]
+    """Called when the result is proven and nothing is changed yet, with the names of what is dropped; raises to stop."""
+
+    drop_legacy_ids: bool
+    listener: Listener
+
+
+def run_to_finalize(journal: RunJournal, source: str) -> RunRecord | None:
+    """Return the run whose cut-over made a collection live and which was not undone; None without one.
+
+    Raises:
+        JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
+    """
+    runs = (run for run in journal.runs() if run.source == source and run.archive is None and run.legacy)
+    return next((run for run in runs if run.state in _ENDING), None)
+
+
+def finalize(plan: FinalizePlan) -> FinalizeOutcome:
+    """Verify what was cut over, and if it is proven, end the run and every other one whose result is live with it.
+
+    May be repeated: a finalize that was killed is continued.
+
+    Raises:
+        UnfinishedRun: a later run in place has to be completed first.
+        Finalized: it has been finalized since.
+        TargetBusy, LeaseLost: another process works on the target, or in place on the live collection.
+    """
+    run, stores = plan.run, plan.stores
+    with ExitStack() as held:
+        locks = [_hold(held, plan, name) for name in (run.target, run.source)]
+        now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
+        if now.state not in _ENDING:
+            raise Finalized(run.run_id, run.legacy or "")
+        return _finalize(plan, runs_of_live(stores.journal, run), locks)
+
+
+def _hold(held: ExitStack, plan: FinalizePlan, name: str) -> HeldLock:
+    lock = HeldLock.acquire(plan.stores.locks, name, plan.holder)
+
+    def end(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            lock.release()
+        else:
+            lock.release_after(error)
+
+    held.push(end)
+    return lock
+
+
+def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[HeldLock]) -> FinalizeOutcome:
+    for run in runs:
+        if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
+            raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
+    own = next(run for run in runs if run.run_id == plan.run.run_id)
+    kept = list(dict.fromkeys([own.legacy or "", *(run.archive for run in runs if run.archive is not None)]))
+    verification = None
+    if own.state is RunState.CUT_OVER:
+        verification = plan.verify()
+        if verification.mismatch_count:
+            return FinalizeOutcome(own, verification, is_done=False)
+        plan.confirm(verification, kept)
+
+    def confirm() -> None:
+        for lock in locks:
+            lock.confirm()
+
+    journal = plan.stores.journal
+    # Its own run first: from then on, the same command continues without verifying.
+    others = [run for run in runs if run is not own]
+    for run in (own, *others):
+        check_transition(run, RunState.FINALIZING)
+        confirm()
+        journal.save(run.run_id, state=RunState.FINALIZING.value)
+    changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
+    plan.live.unguard(is_live=True)
+    for name in kept:
+        confirm()
+        plan.archive(name).drop_archive(only_if_empty=False)
+    for run in (*others, own):
+        confirm()
+        plan.dirty(run.run_id).clear()
+        journal.forget(run.run_id)
+        newest = journal.save(run.run_id, state=RunState.FINALIZED.value)
+    return FinalizeOutcome(
+        newest,
+        verification,
+        is_done=True,
+        documents_changed=changed,
+        dropped=tuple(kept[1:]),
+        old_bookings=plan.old_bookings(),
+    )

@@ -1,0 +1,208 @@
+"""The end of a cut-over: verified once more, and what only a way back would need is dropped."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import WriteError
+
+from tests.lifecycle.conftest import Ended
+from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Killed = Callable[..., int]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
+FINALIZE = ("finalize", "--source", "bookings", "--yes", "--json")
+LATER = {"sessionId": ObjectId("68b61bd7a4c0bf9eaab38ef0"), "price": 5, "status": "pending"}
+
+
+def go_live(command: Run, *more: str) -> Mapping[str, Any]:
+    """Migrate, verify and cut over; the report of the cut-over."""
+    assert command("migrate", *PLACES, "--quiet").returncode in (0, 3)
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    done = command(*CUTOVER, *more)
+    assert 0 == done.returncode, done.stderr
+    report: Mapping[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.fixture
+def live(database: Db, command: Run) -> Db:
+    """Forty bookings of four clients, cut over."""
+    database.bookings.insert_many(map(booking, range(40)))
+    go_live(command)
+    return database
+
+
+def use(live: Db) -> None:
+    """What a new application does: it books a session for one client, and changes one of another."""
+    now = datetime(2039, 1, 1, tzinfo=UTC)
+    live.bookings.update_one(
+        {"clientId": client(0)},
+        {
+            "$push": {"sessions": LATER},
+            "$inc": {"totalSessions": 1, "totalSpent": LATER["price"]},
+            "$set": {"updatedAt": now},
+        },
+    )
+    live.bookings.update_one(
+        {"clientId": client(1)},
+        {"$set": {"sessions.0.notes": "changed", "sessions.0.updatedAt": now, "updatedAt": now}},
+    )
+
+
+def names(database: Db) -> set[str]:
+    """The names of the kept copies."""
+    return {name for name in database.list_collection_names() if "_legacy" in name}
+
+
+def validator(database: Db) -> Any:
+    """The live collection's validator; None without one."""
+    return database.bookings.options().get("validator") or None
+
+
+def test_what_is_dropped(live: Db, command: Run) -> None:
+    """The kept copy, the guard, the notes and the dirty set go; the client documents stay byte for byte, and no way back."""
+    before = list(live.bookings.find().sort("_id", 1))
+    live.booking_migrate_dirty.insert_one({"_id": f"{json_run(command)['run_id']}/clients/x", "version": 1})
+    done = command(*FINALIZE)
+    report = json.loads(done.stdout)
+
+    assert 0 == done.returncode, done.stderr
+    assert (True, 0) == (report["finalized"]["dropped"], report["mismatch_count"])
+    assert report["finalized"]["archive"].startswith("bookings_legacy_")
+    assert before == list(live.bookings.find().sort("_id", 1))
+    assert (set(), None) == (names(live), validator(live))
+    assert 0 == live.booking_migrate_ranges.count_documents({})
+    assert 0 == live.booking_migrate_dirty.count_documents({})
+    assert "finalized" == json_run(command)["state"]
+    assert [12, 12] == [
+        command("rollback", "--target", "clients", "--yes").returncode,
+        command(*FINALIZE).returncode,
+    ]
+
+
+def json_run(command: Run) -> Mapping[str, Any]:
+    """The newest run as status shows it."""
+    run: Mapping[str, Any] = json.loads(command("status", "--json").stdout)["runs"][0]
+    return run
+
+
+def test_the_own_validator_stays(database: Db, command: Run) -> None:
+    """The user's own validator holds after the guard is gone."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command("migrate", *PLACES, "--quiet")
+    own = {"totalSessions": {"$gte": 0}}
+    database.command("collMod", "clients", validator=own)
+    go_live(command)
+    guarded = validator(database)
+    assert 0 == command(*FINALIZE).returncode
+    database.bookings.insert_one({"_id": 1, "totalSessions": 1})
+
+    assert own != guarded
+    assert own == validator(database)
+    with pytest.raises(WriteError):
+        database.bookings.update_one({"_id": 1}, {"$set": {"totalSessions": -1}})
+
+
+def test_what_the_new_application_did_is_counted(live: Db, command: Run) -> None:
+    """Sessions booked and changed since are no obstacle, and stay."""
+    use(live)
+    done = command(*FINALIZE)
+
+    assert 0 == done.returncode, done.stdout
+    assert 1 == live.bookings.count_documents({"sessions.notes": "changed"})
+    assert 1 == live.bookings.count_documents({"sessions.sessionId": LATER["sessionId"]})
+
+
+def test_what_is_not_proven_is_kept(live: Db, command: Run) -> None:
+    """With a mismatch nothing is dropped, the exit code is 4, and the rollback is still there."""
+    live.bookings.update_one({"clientId": client(1)}, {"$pop": {"sessions": 1}})
+    done = command(*FINALIZE)
+
+    assert 4 == done.returncode
+    assert 1 == len(names(live))
+    assert validator(live) is not None
+    assert "cut-over" == json_run(command)["state"]
+    assert 3 == command("rollback", "--target", "clients", "--yes").returncode
+
+
+def test_asked_for(live: Db, command: Run) -> None:
+    """Without a terminal and --yes nothing is dropped, and what would be is named."""
+    done = command("finalize", "--source", "bookings")
+
+    assert 5 == done.returncode
+    assert f"drops {names(live).pop()}" in " ".join(done.stderr.split())
+    assert "cut-over" == json_run(command)["state"]
+
+
+def test_carried_bookings_stay_and_are_named(database: Db, command: Run) -> None:
+    """Rejected bookings that the cut-over carried along are named by finalize, and stand there afterwards."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, duration=5)])
+    go_live(command, "--rejected", "carry")
+    done = command(*FINALIZE)
+    found = json.loads(done.stdout)["finalized"]["old_bookings"]
+
+    assert 0 == done.returncode, done.stderr
+    assert (1, 0, [str(booking(8)["_id"])]) == (found["carried"], found["later"], found["carried_ids"])
+    assert [booking(8)["_id"]] == [
+        each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})
+    ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Step.FINALIZE_NOTED, Step.LEGACY_IDS_DROPPED, Step.ARCHIVE_DROPPED, Step.NOTES_DROPPED],
+    ids=lambda step: step.value,
+)
+def test_killed_at_every_step(live: Db, command: Run, killed: Killed, step: Step) -> None:
+    """A finalize that is killed is completed by the command that status prints; in between, rollback and migrate are refused."""
+    arguments = (*FINALIZE, "--drop-legacy-ids")
+    assert -9 == killed(step.value, 1, *arguments)
+    assert 12 == command("rollback", "--target", "clients", "--yes").returncode
+    if step is not Step.NOTES_DROPPED:
+        assert 5 == command("migrate", "--in-place", "--source", "bookings").returncode
+        (printed,) = json_run(command)["possible"]
+        assert printed.startswith("booking-migrate finalize --source bookings")
+    done = command(*arguments)
+
+    assert (12 if step is Step.NOTES_DROPPED else 0) == done.returncode, done.stderr
+    assert 0 == live.bookings.count_documents({"sessions.legacyBookingId": {"$exists": True}})
+    assert (set(), None) == (names(live), validator(live))
+
+
+def test_the_command_that_cutover_prints(database: Db, command: Run) -> None:
+    """The report of a cut-over names the complete command that ends it, with the run's options."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, currency="CHF")])
+    options = ("--accept", "currency-not-allowed")
+    for each in (("migrate", *PLACES), ("verify", *PLACES), CUTOVER):
+        done = command(*each, *options)
+        assert 0 == done.returncode, done.stderr
+    step = json.loads(done.stdout)["next_steps"][-1]["command"]
+    assert step in json_run(command)["possible"]
+    ended = command(*shlex.split(step)[1:], "--yes")
+
+    assert 0 == ended.returncode, ended.stderr
+    assert "--accept currency-not-allowed" in step
+    assert set() == names(database)
+
+
+def test_several_runs_are_ended_together(database: Db, command: Run) -> None:
+    """Earlier runs into the same target are finalized with the one that was cut over."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command("migrate", *PLACES, "--quiet")
+    database.bookings.insert_one(booking(8))
+    go_live(command)
+    assert 0 == command(*FINALIZE).returncode
+    runs = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert [("finalized", []), ("finalized", [])] == [(run["state"], run["possible"]) for run in runs]
