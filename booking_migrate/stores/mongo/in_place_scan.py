@@ -119,7 +119,7 @@ def open_kept_side(
 ) -> ComparedReader:
     """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place.
 
-    A booking that is in both stands in the archive as it was when it was migrated: a cut-over had carried it along.
+    A booking that is in both stands in the archive in the version that was migrated: a cut-over had carried it along.
 
     Args:
         kept: reads the kept copy.
