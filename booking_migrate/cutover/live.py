@@ -290,7 +290,7 @@ class LivePreparation:
         if settled_at > deadline:
             raise TimeoutError
         report.fenced = fenced
-        report.clients_at_fence = handled.clients
+        report.clients_at_fence = len(handled.clients)
         self._swap_within(deadline - settled_at)
         outage.rename = monotonic() - settled_at
         report.events = dict(self._follower.progress.events)

@@ -88,7 +88,9 @@ class Kept(Protocol):
 class Handled:
     """What was done about dirty entries."""
 
-    clients: int = 0
+    clients: frozenset[bytes] = frozenset()
+    """The sort keys of the clients that were derived."""
+
     written: int = 0
     verification: VerificationOutcome | None = None
     """What the verifier found of these clients; None if they were not verified."""
@@ -185,7 +187,7 @@ class Engine:
             kept.update(changed, documents)
             differing = kept.differing(changed, documents)
         outcome = self._verify(selection, loaded, list(ids.values())) if verified else None
-        return Handled(len(selection.clients), written, outcome, tuple(differing), tuple(others))
+        return Handled(frozenset(selection.clients), written, outcome, tuple(differing), tuple(others))
 
     def _derive(self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]) -> int:
         """Write what the bookings of some clients make; return how many documents were written or removed."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from bson.timestamp import Timestamp
@@ -105,9 +105,13 @@ class Follower:
             self._store.add(dirty)
 
     def handle_stored(self) -> None:
-        """Handle what the store holds: what an earlier process read and did not come to."""
+        """Handle what the store holds, also what an earlier process read and did not come to."""
+        derived: set[bytes] = set()
         while dirty := self._store.take(_AT_ONCE):
-            self._handle(dirty, self._now())
+            # A client that was derived for one of its bookings a moment ago, and so after all these changes, is done.
+            clients = {key: value for key, value in dirty.clients.items() if key not in derived}
+            handled = self._handle(replace(dirty, clients=clients), self._now())
+            derived |= handled.clients
             self._store.remove(dirty)
 
     def round(self, seconds: float = _IDLE_SECONDS) -> Round:
@@ -189,7 +193,7 @@ class Follower:
 
     def _handle(self, dirty: Dirty, time: Timestamp) -> Handled:
         handled = self._engine.handle(dirty, time, verified=self.is_verified, kept=self.kept)
-        self.progress.clients += handled.clients
+        self.progress.clients += len(handled.clients)
         self.progress.written += handled.written
         if handled.verification is not None:
             self.progress.verified += handled.verification.clients_checked
