@@ -65,17 +65,20 @@ def open_follow_parts(
         feed, is_lost = context.begin(run, has_target=not is_short)
         journal = context.stores.journal
 
+        def catch_up() -> None:
+            if is_lost:
+                whole_pass(context, run, lock)
+
         def prepare() -> None:
             places.links.prepare()
             journal.prepare_lookup()
-            if is_lost:
-                whole_pass(context, run, lock)
 
         return FollowParts(
             engine=context.engine(places, FinishedRun(context.stores, run, lock, PointHistory)),
             feed=feed,
             store=open_dirty(connection, run.run_id),
             now=places.now,
+            catch_up=catch_up,
             prepare=prepare,
             verify=lambda: _verify_live(context),
             counts=lambda: count_bookings(connection, names, names.source, run.counts),

@@ -177,7 +177,13 @@ class LivePreparation:
         self._is_swapped = is_swapped
         self.report = LiveReport()
         self._follower = Follower(
-            parts.engine, parts.feed, parts.store, now=parts.now, save=parts.save, on_wrong=self._refuse_wrong
+            parts.engine,
+            parts.feed,
+            parts.store,
+            now=parts.now,
+            save=parts.save,
+            on_wrong=self._refuse_wrong,
+            prepare=lambda: None,
         )
 
     def prepare(self) -> None:

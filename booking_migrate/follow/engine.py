@@ -183,7 +183,7 @@ class Engine:
         differing: list[Any] = []
         if kept is not None and selection.bookings:
             changed = list(selection.bookings.values())
-            documents = [raw for some in groups(changed) for raw in places.source.find(some)]
+            documents = loaded.of(selection.bookings)
             kept.update(changed, documents)
             differing = kept.differing(changed, documents)
         outcome = self._verify(selection, loaded, list(ids.values())) if verified else None

@@ -18,7 +18,10 @@ from booking_migrate.stores.changes import (
     dirty_of,
 )
 
-_AT_ONCE = 2000
+_IN_MEMORY = 20_000
+"""How many dirty entries are held in memory before they go to the store."""
+
+_AT_ONCE = 4000
 """How many dirty entries are handled at a time; it bounds memory and the time until a signal is noticed."""
 
 _IDLE_SECONDS = 0.2
@@ -72,6 +75,7 @@ class Follower:
         now: Callable[[], Timestamp],
         save: Callable[[Position], None],
         on_wrong: Callable[[Handled], None],
+        prepare: Callable[[], None],
     ) -> None:
         """Take the parts.
 
@@ -82,6 +86,7 @@ class Follower:
             now: returns the cluster time of the newest write that the primary has taken.
             save: records durably how far the feed was read. What came before is handled, or in the store.
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
+            prepare: called before anything is handled, and only then: creates indexes.
         """
         self._engine = engine
         self._feed = feed
@@ -89,6 +94,8 @@ class Follower:
         self._now = now
         self._save = save
         self._on_wrong = on_wrong
+        self._prepare = prepare
+        self._is_prepared = False
         self.kept: Kept | None = None
         """The kept copy, once there is one."""
 
@@ -104,59 +111,58 @@ class Follower:
         if dirty:
             self._store.add(dirty)
 
-    def handle_stored(self) -> None:
-        """Handle what the store holds, also what an earlier process read and did not come to."""
-        derived: set[bytes] = set()
-        while dirty := self._store.take(_AT_ONCE):
-            # A client that was derived for one of its bookings a moment ago, and so after all these changes, is done.
-            clients = {key: value for key, value in dirty.clients.items() if key not in derived}
-            handled = self._handle(replace(dirty, clients=clients), self._now())
-            derived |= handled.clients
-            self._store.remove(dirty)
-
     def round(self, seconds: float = _IDLE_SECONDS) -> Round:
-        """Read everything that the feed has, and handle it.
+        """Read everything that the feed has, and handle it; only then the position behind it is saved.
+
+        Very many changes are kept in the durable store first, so that neither memory nor the distance to the end of the
+        oplog grows with them.
 
         Args:
             seconds: how long to wait for a first change.
         """
         began = monotonic()
-        changes, clients = 0, self.progress.clients
-        wait = seconds
+        before = self.progress.changes, self.progress.clients
         until = self._now()
+        dirty = Dirty()
+        wait, waited = seconds, began
         while True:
             batch = self._feed.read(wait)
             wait = 0.0
-            changes += len(batch.changes)
-            self._keep(batch)
+            self._count(batch)
+            dirty.add(dirty_of(batch.changes))
+            self.position = batch.position
+            if len(dirty) > _IN_MEMORY:
+                self._store.add(dirty)
+                self._save(batch.position)
+                dirty = Dirty()
             # What is written from here on is for the next round: it would never end beside a busy application.
             if not batch.changes or batch.position.time >= until:
                 break
-        # What waits in vain for a change does not count.
-        waited = monotonic()
-        self.handle_stored()
-        spent = monotonic() - (began if changes else waited)
-        return Round(changes, self.progress.clients - clients, spent)
+        if self.progress.changes == before[0]:
+            # What waits in vain for a change does not count.
+            waited = monotonic()
+        self._handle_all(dirty)
+        self._save(batch.position)
+        return Round(
+            self.progress.changes - before[0], self.progress.clients - before[1], monotonic() - waited
+        )
 
-    def collect(self) -> None:
-        """Read what the feed has, without handling it; return at once if it is empty."""
-        self._keep(self._feed.read(0.0))
+    def _handle_all(self, dirty: Dirty) -> None:
+        """Handle entries, and those of the store, many at a time."""
+        derived: set[bytes] = set()
+        for part in dirty.groups(_AT_ONCE):
+            derived |= self._handle_rest(part, derived)
+        while part := self._store.take(_AT_ONCE):
+            derived |= self._handle_rest(part, derived)
+            self._store.remove(part)
 
-    @property
-    def is_dirty(self) -> bool:
-        """Return whether anything is waiting to be handled."""
-        return bool(self._store.count())
-
-    def _keep(self, batch: ChangeBatch) -> None:
-        """Make a batch durable, and only then the position behind it."""
-        self._count(batch)
-        dirty = dirty_of(batch.changes)
-        if dirty:
-            self._store.add(dirty)
-        if dirty or self.position is None or batch.position.time.time > self.position.time.time:
-            # Also without changes, so that the position does not fall out of the oplog.
-            self._save(batch.position)
-        self.position = batch.position
+    def _handle_rest(self, dirty: Dirty, derived: set[bytes]) -> frozenset[bytes]:
+        if not self._is_prepared:
+            self._is_prepared = True
+            self._prepare()
+        # A client that was derived for one of its bookings a moment ago, and so after all these changes, is done.
+        clients = {key: value for key, value in dirty.clients.items() if key not in derived}
+        return self._handle(replace(dirty, clients=clients), self._now()).clients
 
     def _count(self, batch: ChangeBatch) -> None:
         self.progress.changes += len(batch.changes)

@@ -42,8 +42,11 @@ class FollowParts:
     feed: ChangeFeed
     store: DirtyStore
     now: Callable[[], Timestamp]
+    catch_up: Callable[[], None]
+    """Reads everything again if the feed starts over; otherwise it does nothing."""
+
     prepare: Callable[[], None]
-    """Creates the indexes by which single clients are looked up, and reads everything again if the feed starts over."""
+    """Creates the indexes by which single clients are looked up."""
 
     verify: Callable[[], VerificationOutcome]
     """Verifies the whole target while the application writes."""
@@ -156,25 +159,22 @@ class _Following:
             now=parts.now,
             save=self._save_position,
             on_wrong=self._stop,
+            prepare=parts.prepare,
         )
 
     def to_now(self) -> FollowOutcome:
         """Follow up to the time of the call, and until little is left."""
-        is_prepared = False
+        self._parts.catch_up()
         until = self._parts.now()
         while self._follower.position is None or self._follower.position.time < until:
-            self._follower.collect()
-            if self._follower.is_dirty and not is_prepared:
-                self._parts.prepare()
-                is_prepared = True
-            self._follower.handle_stored()
+            self._last = self._follower.round(0.0)
         self.save_state(FollowEnd.CAUGHT_UP.value)
         return self.outcome(FollowEnd.CAUGHT_UP)
 
     def go_on(self) -> FollowEnd:
         """Follow until a cut-over asks for the lock."""
         listener, parts, follower = self._plan.listener, self._parts, self._follower
-        parts.prepare()
+        parts.catch_up()
         follower.is_verified = parts.is_proven
         listener.notify(PhaseStarted(f"following {self._run.source}", None))
         while True:

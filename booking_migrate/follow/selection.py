@@ -1,6 +1,6 @@
 """From what is dirty to whole clients: which ones, and all their bookings as they were at one cluster time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -90,6 +90,10 @@ class LoadedReader(ComparedReader):
                 if _client_key(raw) == _NO_CLIENT:
                     documents[identity_of(raw)] = (_NO_CLIENT, raw)
         self._documents = sorted(documents.values(), key=lambda each: each[0])
+
+    def of(self, keys: Container[bytes]) -> list[bytes]:
+        """Return the documents whose `_id` has one of these sort keys."""
+        return [raw for _, raw in self._documents if sort_key(value_in(raw, b"_id")) in keys]
 
     def booking_ids(self) -> list[Any]:
         """Return the `_id` values of all documents."""

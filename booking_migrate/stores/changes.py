@@ -3,7 +3,7 @@
 The docstrings are promises.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -123,6 +123,16 @@ class Dirty:
         others = other.parts()
         for kind, entries in self.parts().items():
             entries.update(others[kind])
+
+    def groups(self, size: int) -> "Iterator[Dirty]":
+        """Yield the same entries, about so many at a time, each kind after the other."""
+        named = [(kind, key, value) for kind, part in self.parts().items() for key, value in part.items()]
+        for start in range(0, len(named), size):
+            group = Dirty()
+            parts = group.parts()
+            for kind, key, value in named[start : start + size]:
+                parts[kind][key] = value
+            yield group
 
     def __len__(self) -> int:
         """Return the number of entries."""
