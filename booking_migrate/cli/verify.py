@@ -61,6 +61,9 @@ With --in-place, the old bookings are those of the archive and those that are st
 documents are the source's. Sessions that the application has added or changed since are counted, not reported: changed is
 one whose own updatedAt, or that of its client document, says so.
 
+After a cut-over, the same names are verified as before it: the kept copy is compared with the live collection, and sessions
+added or changed since are counted as with --in-place.
+
 \b
 [bold]Examples[/bold]
   Files:
@@ -81,7 +84,8 @@ EXPLAIN_HELP = """
 It shows the booking's client document, and its session and the fields side by side, or the reasons why it was rejected.
 
 BOOKING_ID is the booking's _id: 24 hex digits, a whole number, a text, or any other value in Extended JSON. Nothing is
-written. A booking that is not as it should be exits with 4.
+written. A booking that is not as it should be exits with 4. After a cut-over, the same names are looked up in the kept copy
+and in the live collection.
 
 \b
 [bold]Examples[/bold]
@@ -115,7 +119,7 @@ class CheckOptions(Group, panel="Checking"):
         None,
         "Count sessions that the new application added since, instead of reporting them.",
         negatable=True,
-        show_default="only with --in-place",
+        show_default="only with --in-place and after a cut-over",
     )
 
 

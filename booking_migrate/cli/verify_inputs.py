@@ -160,13 +160,14 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
         connection = sides.connection
         rejects = places.rejects if places.archive is None else None
         run = _cut_over_run(places, connection)
+        superseded: frozenset[bytes] = frozenset()
         has_client_index: Callable[[], bool] | None
         if run is not None:
             place = parse_place(places.target)
             proof = _open_live(run, connection, listener)
             source = stack.enter_context(closing(proof.old))
             target, has_client_index = proof.new, proof.has_client_index
-            rejects = _rejects_of(run, places)
+            rejects, superseded = _rejects_of(run, places), proof.superseded
         elif places.archive is None:
             place = parse_place(places.target)
             source = sides.source
@@ -178,6 +179,7 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
             source = stack.enter_context(closing(proof.old))
             target, has_client_index = proof.new, proof.has_client_index
         rejected = open_rejected_records(place, connection, source_name=places.source, rejects=rejects)
+        rejected.superseded = superseded
         inputs = VerifyInputs(
             connection=connection,
             source=source,

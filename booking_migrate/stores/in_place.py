@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
@@ -149,6 +150,9 @@ class Proof(NamedTuple):
     has_client_index: Callable[[], bool]
     """Whether an index keeps a client from having two client documents."""
 
+    superseded: frozenset[bytes] = frozenset()
+    """After a cut-over: the sort keys of the `_id` values of bookings that were migrated later in another version."""
+
 
 def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
     """Open both sides for reading. Nothing is contacted before they are used.
@@ -194,15 +198,22 @@ def open_cut_over_proof(
         has_client_index,
         has_index,
     )
-    from booking_migrate.stores.mongo.in_place_scan import open_kept_side, open_live_side  # noqa: PLC0415
+    from booking_migrate.stores.mongo.in_place_scan import (  # noqa: PLC0415
+        find_moved,
+        open_kept_side,
+        open_live_side,
+    )
     from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
 
     collection, copy = connection.collection(live), connection.collection(kept)
     reader = MongoReader(copy, required=True, address=connection.address(kept))
+    collections = [connection.collection(archive) for archive in archives]
+    moved = find_moved(copy, collections)
     return Proof(
-        open_kept_side(reader, copy, [connection.collection(archive) for archive in archives]),
+        open_kept_side(reader, copy, collections, moved),
         open_live_side(collection),
         lambda: has_client_index(collection) or has_index(collection, CLIENT_DOCUMENTS_ONLY),
+        frozenset(map(sort_key, moved)),
     )
 
 

@@ -220,6 +220,8 @@ class RejectedRecords:
         self.name = name
         self._read = read
         self._database: Scratch | None = None
+        self.superseded: frozenset[bytes] = frozenset()
+        """The sort keys of the `_id` values of bookings that were migrated later in another version: no record is needed."""
 
     def find(self, booking: bytes) -> RejectedRecord | None:
         """Return the first record of these bytes that was not claimed yet, or None."""
@@ -239,7 +241,9 @@ class RejectedRecords:
         for booking_id, reasons, session in self._filled().rows(
             "SELECT booking_id, reasons, session FROM record WHERE NOT claimed ORDER BY position"
         ):
-            yield _read_record(booking_id, reasons, session)
+            record = _read_record(booking_id, reasons, session)
+            if not self.superseded or sort_key(record.booking_id) not in self.superseded:
+                yield record
 
     def close(self) -> None:
         """Close the database of records. May be called twice."""

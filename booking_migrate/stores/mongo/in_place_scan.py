@@ -114,17 +114,10 @@ def open_new_side(collection: DriverCollection) -> ComparedReader:
     return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
 
 
-def open_kept_side(
-    kept: MongoReader, copy: DriverCollection, archives: Sequence[DriverCollection]
-) -> ComparedReader:
-    """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place.
+def find_moved(copy: DriverCollection, archives: Sequence[DriverCollection]) -> Sequence[Any]:
+    """Return the `_id` values of the bookings of a kept copy that are in an archive of a later run in place, too.
 
-    A booking that is in both stands in the archive in the version that was migrated: a cut-over had carried it along.
-
-    Args:
-        kept: reads the kept copy.
-        copy: the kept copy.
-        archives: may be absent.
+    A cut-over had carried them along, and the archives have the versions that were migrated.
     """
     moved: list[Any] = []
     for archive in archives:
@@ -132,6 +125,20 @@ def open_kept_side(
             ids = map(id_of, find_raw(archive, {}, fields={"_id": 1}))
             while some := list(islice(ids, _BATCH)):
                 moved += map(id_of, find_raw(copy, any_of("_id", some), fields={"_id": 1}))
+    return moved
+
+
+def open_kept_side(
+    kept: MongoReader, copy: DriverCollection, archives: Sequence[DriverCollection], moved: Sequence[Any]
+) -> ComparedReader:
+    """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place.
+
+    Args:
+        kept: reads the kept copy.
+        copy: the kept copy.
+        archives: may be absent.
+        moved: see `find_moved`.
+    """
     old: ComparedReader = kept
     if moved:
         old = MongoReader(copy, required=True, fetch=_only({"$nor": [any_of("_id", moved)]}))
