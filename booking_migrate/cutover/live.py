@@ -4,6 +4,7 @@ The copy, the proof of the whole target and all earlier changes come before the 
 last round is derived and verified, as of the fence's own cluster time. Everything before the swap can be aborted.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, sleep
@@ -20,8 +21,11 @@ from booking_migrate.follow.follower import Drained, Follower
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
 
-_ROUNDS = 200
-"""How many rounds may pass until one is short enough; the application writes faster than can be followed otherwise."""
+_ROUNDS = 100
+"""How many rounds may pass before an attempt."""
+
+_STEADY_ROUNDS = 8
+"""A round that is no longer than so many before it shows that they get no shorter."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 
@@ -240,6 +244,7 @@ class LivePreparation:
                 self._parts.listener.notify(Warned(error.message))
             except TimeoutError:
                 blockers = ""
+                self._parts.listener.notify(Warned(self._too_long(len(drained.dirty))))
             else:
                 return
             if self._is_swapped():
@@ -253,18 +258,34 @@ class LivePreparation:
             )
         raise CutoverTooSlow(round(limits.outage * 1000), limits.attempts, blockers)
 
+    def _too_long(self, left: int) -> str:
+        limits, outage = self._parts.limits, self.report.outage
+        parts = ", ".join(
+            f"{name} {round(seconds * 1000)} ms"
+            for name, seconds in (("fence", outage.fence), ("drain", outage.drain), ("settle", outage.settle))
+        )
+        attempt = f"attempt {self.report.attempts} of {limits.attempts}"
+        return f"{attempt} aborted after {round(limits.outage * 1000)} ms ({parts}; entries left: {left}); writes are accepted"
+
     @property
     def written(self) -> int:
         """Return how many client documents were written or removed since the cut-over began."""
         return self._follower.progress.written
 
     def _await_small_backlog(self) -> None:
+        """Follow until a round takes half of the limit, or until rounds get no shorter.
+
+        Then it may still be within the limit: behind the fence the application does not use the machine meanwhile.
+        """
+        last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
         for _ in range(_ROUNDS):
-            round_ = self._follower.round(0.0)
+            seconds = self._follower.round(0.0).seconds
             self._confirm()
-            if round_.seconds <= self._parts.limits.outage / 2:
+            if seconds <= self._parts.limits.outage / 2 or (
+                len(last) == _STEADY_ROUNDS and seconds <= min(last)
+            ):
                 return
-        raise CutoverTooSlow(round(self._parts.limits.outage * 1000), 0, "")
+            last.append(seconds)
 
     def _attempt(self, drained: Drained) -> None:
         """Do one attempt.
@@ -283,10 +304,13 @@ class LivePreparation:
         fenced_at = monotonic()
         outage.fence = fenced_at - began
         self._note_fence(True, fenced)
-        self._follower.drain(fenced, deadline, drained)
-        drained_at = monotonic()
-        outage.drain = drained_at - fenced_at
+        try:
+            self._follower.drain(fenced, deadline, drained)
+        finally:
+            drained_at = monotonic()
+            outage.drain = drained_at - fenced_at
         handled = self._follower.handle_at(drained.dirty, fenced)
+        drained.dirty = Dirty()
         self._check()
         self._confirm()
         if not parts.swap.is_fenced():
