@@ -1,0 +1,169 @@
+"""For how long a cut-over beside two writers at full speed refuses writes: ``python -m tests.benchmarks.live``.
+
+Each round fills a database, migrates, verifies and cuts over, while a process of its own inserts, updates, moves and deletes
+bookings; its ledger of acknowledged writes is compared with the result. The parts of the outage are the program's own report.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import Event, Process, Queue
+from multiprocessing.synchronize import Event as EventType
+from statistics import median, quantiles
+from typing import Any
+
+from bson import decode
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
+from tests.benchmarks.data import bookings
+from tests.support.application import Application, sessions_of
+from tests.support.server import Server, running_server
+
+_DATABASE = "live_benchmark"
+_AT_ONCE = 10_000
+_SIZES = (10_000, 100_000)
+_PARTS = ("fence_ms", "drain_ms", "settle_ms", "rename_ms")
+_WARM_UP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One cut-over."""
+
+    parts: dict[str, int]
+    attempts: int
+    acknowledged: int
+    """Writes of the application."""
+
+    latency_before: float
+    """The median time of one of its writes without any migration, in milliseconds."""
+
+    latency_while_following: float
+
+    @property
+    def outage(self) -> int:
+        """Return for how many milliseconds writes were refused."""
+        return sum(self.parts.values())
+
+
+def main() -> None:
+    """Measure, and print one line for each size."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.live", description=__doc__)
+    parser.add_argument("--bookings", type=int, nargs="*", default=list(_SIZES))
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--writers", type=int, default=2)
+    arguments = parser.parse_args()
+    sys.stdout.write(
+        "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts |\n"
+    )
+    sys.stdout.write("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+    with running_server(cache_gib=2.0) as server:
+        for size in arguments.bookings:
+            rounds = [
+                _measured(server, size, number, arguments.writers) for number in range(arguments.rounds)
+            ]
+            sys.stdout.write(f"{_line(size, rounds)}\n")
+            sys.stdout.flush()
+
+
+def _measured(server: Server, size: int, number: int, writers: int) -> Round:
+    server.client().drop_database(_DATABASE)
+    collection = server.client()[_DATABASE]["bookings"]
+    chunk: list[Any] = []
+    for raw in bookings(size):
+        chunk.append(RawBSONDocument(raw))
+        if len(chunk) == _AT_ONCE:
+            collection.insert_many(chunk, ordered=False)
+            chunk = []
+    if chunk:
+        collection.insert_many(chunk, ordered=False)
+    collection.create_index("clientId")
+    before = _latency(server)
+    over = Event()
+    answer: Queue[Any] = Queue()
+    process = Process(target=_write, args=(server.uri, number, writers, over, answer))
+    process.start()
+    try:
+        time.sleep(_WARM_UP_SECONDS)
+        _run(server, "migrate", "--quiet")
+        _run(server, "verify", "--quiet")
+        following = _latency(server)
+        report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
+    finally:
+        over.set()
+        ledger, doubtful, acknowledged = answer.get()
+        process.join()
+    checked = Application(collection)
+    checked.ledger = {key: None if raw is None else decode(raw) for key, raw in ledger}
+    checked.doubtful = set(doubtful)
+    checked.check(*sessions_of(collection))
+    followed = report["followed"]
+    result = Round(
+        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, before, following
+    )
+    sys.stderr.write(
+        f"{size}: refused {result.outage} ms {result.parts}, attempts {result.attempts}, writes {acknowledged}\n"
+    )
+    return result
+
+
+def _write(uri: str, seed: int, writers: int, over: EventType, answer: "Queue[Any]") -> None:
+    from bson import encode  # noqa: PLC0415 - of the writing process alone
+
+    with MongoClient[dict[str, Any]](uri) as client:
+        application = Application(client[_DATABASE]["bookings"], seed=seed, threads=writers)
+        with application:
+            over.wait()
+        ledger = [
+            (key, None if version is None else encode(version)) for key, version in application.ledger.items()
+        ]
+        answer.put((ledger, list(application.doubtful), sum(application.acknowledged.values())))
+
+
+def _latency(server: Server) -> float:
+    """Return the median time of one write to the source, in milliseconds."""
+    collection = server.client()[_DATABASE]["bookings"]
+    known = [each["_id"] for each in collection.find({}, {"_id": 1}).limit(200)]
+    times = []
+    for key in known:
+        began = time.perf_counter()
+        collection.update_one({"_id": key}, {"$set": {"notes": f"{began}"}})
+        times.append(time.perf_counter() - began)
+    return median(times) * 1000
+
+
+def _line(size: int, rounds: Sequence[Round]) -> str:
+    outages = [each.outage for each in rounds]
+    worst = max(outages) if len(outages) < 2 else quantiles(outages, n=20, method="inclusive")[-1]
+    parts = [f"{median(each.parts[part] for each in rounds):.0f} ms" for part in _PARTS]
+    attempts = (
+        f"{median(each.attempts for each in rounds):.0f}, at most {max(each.attempts for each in rounds)}"
+    )
+    figures = [
+        f"{size:,}",
+        str(len(rounds)),
+        f"{median(outages):.0f} ms",
+        f"{worst:.0f} ms",
+        *parts,
+        attempts,
+    ]
+    return f"| {' | '.join(figures)} |"
+
+
+def _run(server: Server, *arguments: str) -> str:
+    environment = {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": _DATABASE}
+    command = [sys.executable, "-m", "booking_migrate", *arguments]
+    done = subprocess.run(command, env=environment, check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}\n{done.stdout}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
