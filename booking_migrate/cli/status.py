@@ -13,19 +13,27 @@ from rich.live import Live
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
+from booking_migrate.cli.open import open_run_stores
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunOptions
 from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cutover.recovery import carried_bookings
+from booking_migrate.errors import NotPermitted
 from booking_migrate.reports.lifecycle import LifeReport, report_of_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings
-from booking_migrate.stores.connection import open_journal, open_live
+from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
+from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.process import birth_of
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now.
+
+Of a run that migrate --follow keeps current it shows how far behind that is, and for how long a cut-over would refuse writes.
+After a cut-over it counts the bookings that an old application has written into the live collection since.
 
 A run whose process is gone is called stale, not running. Nothing is written.
 
@@ -38,6 +46,9 @@ A run whose process is gone is called stale, not running. Nothing is written.
   In a script:
     booking-migrate status --json
 """
+
+_COUNTING_SECONDS = 2.0
+"""How long the server may look for old bookings in a live collection."""
 
 _PAUSE = 1.0
 """Seconds between two looks."""
@@ -87,6 +98,13 @@ def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
 def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[LifeReport]:
     """Yield the runs as they stand, as often as asked."""
     journal, locks, _ = open_journal(connection)
+    found_old: dict[str, OldBookings | None] = {}
+
+    def old_of(run: RunRecord) -> OldBookings | None:
+        # Once: the server reads the whole collection for it.
+        if run.run_id not in found_old:
+            found_old[run.run_id] = _old_bookings(connection, run)
+        return found_old[run.run_id]
 
     while True:
         found = standings(
@@ -94,8 +112,20 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             locks,
             lambda run: open_live(connection, source=run.source, target=run.target),
             target=target,
+            old_of=old_of,
         )
         yield report_of_status(found, run_id=own_id, target=target)
+
+
+def _old_bookings(connection: Connection, run: RunRecord) -> OldBookings | None:
+    """Return the old bookings in the collection that a run's cut-over made live; None if that takes long or is not permitted."""
+    stores = open_run_stores(connection, target=run.target, source=run.source)
+    try:
+        return find_old_bookings(
+            connection, run, lambda: carried_bookings(run, stores), seconds=_COUNTING_SECONDS
+        )
+    except NotPermitted:
+        return None
 
 
 def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:

@@ -4,7 +4,7 @@ Fields are only ever added.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,30 @@ if TYPE_CHECKING:
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.cutover import IndexNote, OldBookings
+
+
+class FollowReport(Part):
+    """How following the source of a run goes, or went when it ended."""
+
+    state: str = Field(
+        description="following; or ended: caught-up, interrupted, handed-over (to a cut-over), killed"
+    )
+    lag_seconds: int = Field(description="how far the target is behind the source")
+    backlog: int = Field(description="the changes that the last round had to bring in")
+    estimated_outage_ms: int = Field(description="for how long a cut-over would refuse writes, about")
+    oplog_seconds_left: int | None = Field(
+        description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
+    )
+    ready: bool = Field(description="whether everything is verified and a cut-over is short")
+
+
+class OldBookingsReport(Part):
+    """The old bookings that stand in the live collection after a cut-over."""
+
+    carried: int = Field(description="those that the cut-over has carried along")
+    later: int = Field(description="all others: an old application has written them since")
+    carried_ids: tuple[Id, ...] = Field(description="the first of those carried along")
+    later_ids: tuple[Id, ...] = Field(description="the first of the others")
 
 
 class RunReport(Part):
@@ -56,6 +80,13 @@ class RunReport(Part):
         default=None, description="the collection that a cut-over keeps the old bookings in; null before one"
     )
     possible: tuple[Line, ...] = Field(description="the commands that are possible now")
+    follow: FollowReport | None = Field(
+        default=None, description="how far the application's changes are followed; null: they were not"
+    )
+    old_bookings: OldBookingsReport | None = Field(
+        default=None,
+        description="after a cut-over: the old bookings in the live collection; null: none was, or counting takes too long",
+    )
 
 
 class IndexReport(Part):
@@ -173,15 +204,6 @@ class CutoverReport(Part):
     )
 
 
-class OldBookingsReport(Part):
-    """The old bookings that stand in the live collection after a cut-over."""
-
-    carried: int = Field(description="those that the cut-over has carried along")
-    later: int = Field(description="all others: an old application has written them since")
-    carried_ids: tuple[Id, ...] = Field(description="the first of those carried along")
-    later_ids: tuple[Id, ...] = Field(description="the first of the others")
-
-
 class FinalizedReport(Part):
     """What a finalize did."""
 
@@ -271,10 +293,18 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
                 refuses_writes_since=standing.refuses_writes_since,
                 rate=None if standing.rate is None else round(standing.rate, 1),
                 possible=standing.possible,
+                follow=None if standing.follow is None else _follow_report(standing.follow),
+                old_bookings=None
+                if standing.old_bookings is None
+                else old_bookings_report(standing.old_bookings),
             )
             for standing in standings
         ),
     )
+
+
+def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
+    return FollowReport(**{name: facts[name] for name in FollowReport.model_fields})
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:

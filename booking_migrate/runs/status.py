@@ -4,15 +4,17 @@ A migration is side by side or in place; a run of one mode is not continued in t
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
+from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, STANDING, UNDOABLE, options_as_text
+from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
 
@@ -85,13 +87,27 @@ class RunStatus:
     possible: tuple[str, ...]
     """The commands that are possible now, without the address of a server."""
 
+    follow: Mapping[str, Any] | None = None
+    """How following its source goes, or went when it ended; None: it was not followed."""
+
+    old_bookings: OldBookings | None = None
+    """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
+
+
+FOLLOWING = "following"
+"""The state of following while it goes on, as the run's record has it."""
 
 LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""
 
 
 def status(
-    journal: RunJournal, locks: LockStore, live_of: LiveOf | None = None, *, target: str | None = None
+    journal: RunJournal,
+    locks: LockStore,
+    live_of: LiveOf | None = None,
+    *,
+    target: str | None = None,
+    old_of: Callable[[RunRecord], OldBookings | None] = lambda _run: None,
 ) -> Sequence[RunStatus]:
     """Return all runs, or those into one target, the newest first.
 
@@ -100,6 +116,7 @@ def status(
         locks: which show whether the process of a run is alive.
         live_of: opens the live collection of a run; None: what the journal says about refused writes is reported unchecked.
         target: the target; None: every target.
+        old_of: finds the old bookings in the collection that a run's cut-over made live.
 
     Raises:
         JournalTooNew: a newer version of the program wrote the journal.
@@ -120,6 +137,7 @@ def status(
             is_newest=newest.get(run.target) == run.run_id,
             # A cut-over has renamed its target, which only the run of the cut-over can undo now.
             is_renamed=run.state is RunState.DONE and run.target in live,
+            old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
         )
         for run in runs
     ]
@@ -133,7 +151,7 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     """
     for each in status(journal, locks, target=target):
         run = each.run
-        if each.is_alive and run.state is not RunState.PLANNED:
+        if each.is_alive and run.state in _AT_WORK - {RunState.PLANNED}:
             advice = "Verify again when it is done; booking-migrate status --watch shows how far it is."
             title = f"run that is writing to {target} at this moment"
             return Finding("run-is-writing", title, 1, (run.run_id,), advice)
@@ -174,8 +192,10 @@ def _standing(
     *,
     is_newest: bool,
     is_renamed: bool,
+    old_bookings: OldBookings | None,
 ) -> RunStatus:
-    is_open = run.state in _AT_WORK
+    is_followed = run.state is RunState.DONE and is_newest and _is_follower(held)
+    is_open = run.state in _AT_WORK or is_followed
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
@@ -187,8 +207,39 @@ def _standing(
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
-        possible=() if is_alive or is_renamed else tuple(possible_commands(run, is_newest=is_newest)),
+        possible=tuple(_possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed))
+        if is_followed or not (is_alive or is_renamed)
+        else (),
+        follow=_follow(run, is_followed=is_followed),
+        old_bookings=old_bookings,
     )
+
+
+def _is_follower(held: HeldLockView | None) -> bool:
+    return held is not None and held.is_live and held.holder.command == FOLLOW_COMMAND
+
+
+def _possible(
+    run: RunRecord, old_bookings: OldBookings | None, *, is_newest: bool, is_followed: bool
+) -> Iterator[str]:
+    """Yield the commands that are possible for a run that no process works on, or only follows."""
+    for command in possible_commands(run, is_newest=is_newest):
+        # A follower hands over to a cut-over only.
+        if not (is_followed and command == rollback_of(run)):
+            yield command
+    if old_bookings is not None and old_bookings.later:
+        yield stragglers_of(run)
+
+
+def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:
+    """Return how following a run goes; what a killed process has left as its state is not true any more."""
+    facts: Mapping[str, Any] | None = run.follow.get("facts")
+    if facts is None or (is_followed and facts["state"] == FOLLOWING):
+        return facts
+    if is_followed:
+        return {**facts, "state": FOLLOWING, "ready": False}
+    state = "killed" if facts["state"] == FOLLOWING else facts["state"]
+    return {**facts, "state": state, "ready": False}
 
 
 def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:

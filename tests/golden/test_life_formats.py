@@ -54,6 +54,9 @@ _SETTLED: dict[str, Any] = {
     "fenced_at": "2026-11-23T15:11:06Z",
     "swapped_at": "2026-11-23T15:11:06Z",
     "attempts": 1,
+    "lag_seconds": 1,
+    "estimated_outage_ms": 50,
+    "oplog_seconds_left": 60,
 }
 """What is other each time: in its place stands this, if there is anything."""
 

@@ -7,6 +7,7 @@ from booking_migrate.reports.lifecycle import (
     CutoverReport,
     FinalizedReport,
     FollowedReport,
+    FollowReport,
     IndexesReport,
     LifeReport,
     OldBookingsReport,
@@ -19,6 +20,7 @@ from booking_migrate.reports.page import Check, Figure, Item, Mood, Page, Result
 from booking_migrate.reports.pages.migrate import error_check, final_verdict, route_line
 from booking_migrate.reports.text import duration, grouped, plural
 from booking_migrate.runs.states import LIVE, in_words
+from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.views import Shape
 
 
@@ -96,6 +98,8 @@ def _run(run: RunReport) -> Section:
         run.problem or "",
         f"{plural(run.kept, 'client document')} kept, changed by others" if run.kept else "",
         f"old bookings are kept in {run.legacy}" if run.legacy and run.state in LIVE else "",
+        *([] if run.follow is None or run.follow.state == "caught-up" else [_follow(run.follow)]),
+        *_old_bookings(run.source, run.old_bookings),
     ]
     return Section(
         title=run.run_id,
@@ -104,6 +108,23 @@ def _run(run: RunReport) -> Section:
         items=tuple(Item(line) for line in lines if line),
         commands=run.possible,
     )
+
+
+def _follow(follow: FollowReport) -> str:
+    """Return how following goes."""
+    state = follow.state.replace("-", " ")
+    parts = [
+        f"changes of the application: {state}",
+        f"{follow.lag_seconds} s behind",
+        f"backlog {grouped(follow.backlog)}",
+    ]
+    if follow.state == FOLLOWING:
+        parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
+    if follow.oplog_seconds_left is not None:
+        parts.append(f"the oplog goes back {duration(float(max(follow.oplog_seconds_left, 0)))} further")
+    if follow.state == FOLLOWING:
+        parts.append("ready to cut over" if follow.ready else "not ready to cut over")
+    return ", ".join(parts)
 
 
 def _progress(run: RunReport) -> str:
