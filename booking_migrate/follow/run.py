@@ -14,7 +14,7 @@ from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import command_of
+from booking_migrate.runs.status import FOLLOWING, command_of
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome
@@ -98,8 +98,12 @@ def follow(plan: FollowPlan) -> FollowOutcome:
         following = _Following(plan, _run_of(plan), lock)
         try:
             end = following.go_on()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as signal:
             end = FollowEnd.INTERRUPTED
+            if type(signal) is not KeyboardInterrupt:
+                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is how following is meant to end.
+                following.save_state(end.value)
+                raise
         following.save_state(end.value)
     except BaseException as error:
         lock.release_after(error)
@@ -200,7 +204,7 @@ class _Following:
             self._unverified = self._parts.now()
         self._plan.listener.notify(Advanced(self._last.changes))
         if monotonic() - self._saved_at >= _SAVE_SECONDS:
-            self.save_state("following")
+            self.save_state(FOLLOWING)
 
     def _is_small(self) -> bool:
         return self._estimate() <= self._plan.outage
@@ -239,7 +243,8 @@ class _Following:
     def save_state(self, state: str) -> None:
         """Record how far the source was followed, and how it goes."""
         self._saved_at = monotonic()
-        position = self._follower.position
+        # Not the follower's own: when a signal ends a round, that one is past changes that are not handled.
+        position = self._position
         if position is None:
             return
         began = self._parts.oplog_began()
@@ -261,7 +266,7 @@ class _Following:
 
     def outcome(self, end: FollowEnd) -> FollowOutcome:
         """Return what was done."""
-        progress, position = self._follower.progress, self._follower.position
+        progress, position = self._follower.progress, self._position
         return FollowOutcome(
             end,
             None if position is None else position.time,

@@ -1,0 +1,239 @@
+"""Following in one terminal: status sees it, a signal ends it, the same command resumes it, a cut-over takes it over."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.follow.engine import Engine
+from booking_migrate.follow.run import _Following
+from tests.lifecycle.conftest import ROOT, Ended
+from tests.lifecycle.live.test_finalize import go_live
+from tests.support.application import sessions_of
+from tests.support.booking_lines import booking, client
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Process = subprocess.Popen[str]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+FOLLOW = ("migrate", *PLACES, "--follow")
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
+_PATIENCE = 120
+
+
+@contextmanager
+def started(environment: Mapping[str, str], *arguments: str) -> Iterator[Process]:
+    """The program as a process; killed in the end if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "booking_migrate", *arguments],
+        env=dict(environment),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def newest(command: Run) -> Mapping[str, Any]:
+    """The newest run as status shows it."""
+    runs = json.loads(command("status", "--json").stdout)["runs"]
+    return dict(runs[0]) if runs else {}
+
+
+def await_ready(process: Process, command: Run) -> Mapping[str, Any]:
+    """The run as status shows it, once a follower says that a cut-over is possible."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        run = newest(command)
+        if run.get("alive") and (run.get("follow") or {}).get("ready"):
+            return run
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, run
+        time.sleep(0.1)
+
+
+def ended_by(process: Process, number: signal.Signals) -> tuple[int, str]:
+    """The exit code and standard error of a process after a signal."""
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=_PATIENCE)
+    return process.returncode, " ".join(errors.split())
+
+
+@pytest.fixture
+def bookings(database: Db) -> Db:
+    """Forty bookings of four clients."""
+    database.bookings.insert_many(map(booking, range(40)))
+    return database
+
+
+def notes_of(database: Db, collection: str, number: int) -> Any:
+    """The notes in a booking's session; None without one."""
+    found = sessions_of(database[collection])[0].get(booking(number)["_id"])
+    return None if found is None else found[1]
+
+
+@pytest.mark.usefixtures("bookings")
+def test_status_while_following(environment: dict[str, str], command: Run) -> None:
+    """The run is alive, status has every figure, and offers the cut-over but not the rollback that would be refused."""
+    with started(environment, *FOLLOW) as follower:
+        run = await_ready(follower, command)
+        shown = " ".join(command("status").stdout.split())
+        verified = command("verify", *PLACES, "--json")
+        ended_by(follower, signal.SIGINT)
+    follow = run["follow"]
+
+    assert ("done", True, False) == (run["state"], run["alive"], run["stale"])
+    assert ("following", True) == (follow["state"], follow["ready"])
+    assert follow["estimated_outage_ms"] > 0
+    assert follow["oplog_seconds_left"] >= 0
+    assert {"lag_seconds", "backlog"} <= set(follow)
+    assert ["verify", "cutover"] == [each.split()[1] for each in run["possible"]]
+    assert "changes of the application: following" in shown
+    assert "ready to cut over" in shown
+    assert 0 == verified.returncode, verified.stderr
+    assert not json.loads(verified.stdout)["findings"]
+
+
+def test_ctrl_c_and_the_same_command(bookings: Db, environment: dict[str, str], command: Run) -> None:
+    """Ctrl-C ends following with exit 0; the same command resumes it, with what was changed in between."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        code, said = ended_by(follower, signal.SIGINT)
+    stopped = newest(command)
+    bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "in between"}})
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        again, _ = ended_by(follower, signal.SIGINT)
+
+    assert (0, 0) == (code, again), said
+    assert "interrupted" in said
+    assert (False, "interrupted", False) == (
+        stopped["alive"],
+        stopped["follow"]["state"],
+        stopped["follow"]["ready"],
+    )
+    assert "in between" == notes_of(bookings, "clients", 0)
+    assert 0 == command(*CUTOVER).returncode
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("bookings")
+def test_signals_that_are_no_wish(
+    environment: dict[str, str], command: Run, number: signal.Signals, code: int
+) -> None:
+    """A closed terminal and a termination end following with their own exit codes, and free the target."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        ended, said = ended_by(follower, number)
+    stopped = newest(command)
+
+    assert code == ended, said
+    assert (False, "interrupted") == (stopped["alive"], stopped["follow"]["state"])
+    assert 0 == command(*CUTOVER).returncode
+
+
+def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: Run) -> None:
+    """A follower that was killed is said to be, and a cut-over brings in what came since."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        follower.kill()
+        follower.wait(_PATIENCE)
+    stopped = newest(command)
+    bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "since"}})
+    done = command(*CUTOVER)
+
+    assert (False, False, "killed", False) == (
+        stopped["alive"],
+        stopped["stale"],
+        stopped["follow"]["state"],
+        stopped["follow"]["ready"],
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "since" == notes_of(bookings, "bookings", 0)
+
+
+def test_a_cutover_takes_over(bookings: Db, environment: dict[str, str], command: Run) -> None:
+    """A cut-over in another terminal takes over from a follower; both say so, and nothing is lost."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "at the last moment"}})
+        with started(environment, *CUTOVER) as cutover:
+            _, said = cutover.communicate(timeout=_PATIENCE)
+            _, handed = follower.communicate(timeout=_PATIENCE)
+
+    assert (0, 0) == (cutover.returncode, follower.returncode), said + handed
+    assert "taking over from migrate --follow" in " ".join(said.split())
+    assert f"process {follower.pid}" in " ".join(said.split())
+    assert "handed over to cutover" in " ".join(handed.split())
+    assert f"process {cutover.pid}" in " ".join(handed.split())
+    assert "at the last moment" == notes_of(bookings, "bookings", 0)
+
+
+@pytest.mark.usefixtures("bookings")
+def test_another_migrate_is_refused(environment: dict[str, str], command: Run) -> None:
+    """Only a cut-over takes over: a second follower exits 11 and names the first, which goes on."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        refused = command(*FOLLOW)
+        is_at_work = newest(command)["alive"]
+        ended_by(follower, signal.SIGINT)
+
+    assert 11 == refused.returncode
+    assert f"process {follower.pid}" in " ".join(refused.stderr.split())
+    assert is_at_work
+
+
+def test_interrupted_within_a_round(bookings: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while changes are being derived loses none of them: the position behind them is not kept."""
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    go_on = _Following.go_on
+
+    def interrupt(*_arguments: Any, **_named: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def change(following: _Following) -> Any:
+        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
+        with monkeypatch.context() as interrupted:
+            interrupted.setattr(Engine, "handle", interrupt)
+            return go_on(following)
+
+    monkeypatch.setattr(_Following, "go_on", change)
+    ended = command(*FOLLOW)
+    done = command(*CUTOVER)
+
+    assert (0, 0) == (ended.returncode, done.returncode), done.stderr
+    assert "changed" == notes_of(bookings, "bookings", 0)
+
+
+def test_old_bookings_after_the_cutover(bookings: Db, command: Run) -> None:
+    """What an old application stores past the guard is counted apart from carried bookings; the command for it works."""
+    bookings.bookings.insert_one(booking(40, duration=5))
+    go_live(command, "--rejected", "carry")
+    quiet = newest(command)
+    bookings.bookings.insert_one({**booking(50), "clientId": client(50)}, bypass_document_validation=True)
+    run = newest(command)
+    shown = " ".join(command("status").stdout.split())
+    convert = run["possible"][-1]
+    converted = command(*shlex.split(convert)[1:])
+
+    assert (1, 0) == tuple(quiet["old_bookings"][name] for name in ("carried", "later"))
+    assert ["verify", "rollback", "finalize"] == [each.split()[1] for each in quiet["possible"]]
+    assert (1, 1) == tuple(run["old_bookings"][name] for name in ("carried", "later"))
+    assert f"written by an old application since: {booking(50)['_id']}" in shown
+    assert convert.startswith("booking-migrate migrate --in-place --source bookings")
+    assert 3 == converted.returncode, converted.stderr
+    assert 1 == bookings.bookings.count_documents({"clientId": client(50), "sessions": {"$size": 1}})
