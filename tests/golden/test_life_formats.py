@@ -61,13 +61,17 @@ _SETTLED: dict[str, Any] = {
 """What is other each time: in its place stands this, if there is anything."""
 
 
+_MAY_BE_NOTHING = frozenset({"lag_seconds", "oplog_seconds_left"})
+"""What a quick machine has 0 of."""
+
+
 def settled(value: Any, key: str = "") -> Any:
     """A report as JSON, with what is other each time made the same."""
     if isinstance(value, dict):
         return {name: settled(part, name) for name, part in value.items()}
     if isinstance(value, list):
         return [settled(part) for part in value]
-    if key in _SETTLED and value is not None and value != 0:
+    if key in _SETTLED and value is not None and (value != 0 or key in _MAY_BE_NOTHING):
         return _SETTLED[key]
     return _RUN_ID.sub("20261123T151100Z-ab12cd", value) if isinstance(value, str) else value
 
