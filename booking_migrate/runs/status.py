@@ -95,7 +95,7 @@ class RunStatus:
 
 
 FOLLOWING = "following"
-"""The state of following while it goes on, as the run's record has it."""
+"""The state of following while it continues, as the run's record has it."""
 
 LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""
