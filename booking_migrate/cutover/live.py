@@ -7,8 +7,10 @@ last round is derived and verified, as of the fence's own cluster time. Everythi
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bson.timestamp import Timestamp
 
@@ -28,6 +30,9 @@ _STEADY_ROUNDS = 8
 """A round that is no longer than so many before it shows that they get no shorter."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
+
+
+T = TypeVar("T")
 
 
 class CopiedSource(Kept, Protocol):
@@ -206,20 +211,40 @@ class LivePreparation:
         self._parts.listener.notify(PhaseEnded())
         self._confirm()
 
+    def _meanwhile(self, action: Callable[[], T]) -> T:
+        """Return what a long action comes to; meanwhile the feed is read, so that the oplog does not lose what it needs."""
+        answers: SimpleQueue[T | Exception] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                answers.put(action())
+            except Exception as error:  # noqa: BLE001 - raised again where the answer is taken
+                answers.put(error)
+
+        # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
+        Thread(target=work, name="meanwhile", daemon=True).start()
+        while answers.empty():
+            self._follower.keep()
+            self._confirm()
+        answer = answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def _copy(self) -> None:
         """Copy the source, and make the copy what the source is: where they differ, it is written again and read back."""
         parts = self._parts
         parts.listener.notify(PhaseStarted("copying the source", None))
-        parts.copy.create()
+        self._meanwhile(parts.copy.create)
         self._follower.kept = parts.copy
-        differing = {sort_key(value): value for value in parts.copy.compare()}
+        differing = self._meanwhile(lambda: {sort_key(value): value for value in parts.copy.compare()})
         self._follower.mark(Dirty(bookings=differing))
         parts.listener.notify(PhaseEnded())
         self._round("following the changes since the copy")
 
     def _prove(self) -> None:
         """Verify the whole target against the kept copy: both change only here, so no difference is one of time."""
-        outcome = self._parts.verify()
+        outcome = self._meanwhile(self._parts.verify)
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
         self._follower.is_verified = True

@@ -147,6 +147,14 @@ class Follower:
             self.progress.changes - before[0], self.progress.clients - before[1], monotonic() - waited
         )
 
+    def keep(self) -> None:
+        """Read what comes next into the durable store, without handling it; for while something else takes long."""
+        batch = self._feed.read(_IDLE_SECONDS)
+        self._count(batch)
+        self.mark(dirty_of(batch.changes))
+        self._save(batch.position)
+        self.position = batch.position
+
     def _handle_all(self, dirty: Dirty) -> None:
         """Handle entries, and those of the store, many at a time."""
         derived: set[bytes] = set()

@@ -63,7 +63,7 @@ def main() -> None:
         "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts |\n"
     )
     sys.stdout.write("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
-    with running_server(cache_gib=2.0) as server:
+    with running_server(cache_gib=2.0, oplog_mib=4096) as server:
         for size in arguments.bookings:
             rounds = [
                 _measured(server, size, number, arguments.writers) for number in range(arguments.rounds)

@@ -63,11 +63,12 @@ def environment_of(uri: str, database: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
+def running_server(*, cache_gib: float = 0.25, oplog_mib: int = 64) -> Iterator[Server]:
     """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
 
     Args:
         cache_gib: how much memory the server may use for its cache; WiredTiger takes a quarter at least.
+        oplog_mib: how large its oplog is.
     """
     given = os.environ.get("MONGODB_TEST_URI")
     if given:
@@ -81,7 +82,7 @@ def running_server(*, cache_gib: float = 0.25) -> Iterator[Server]:
         port = free_port()
         # The server is a child of this thread, which must live as long as it does (see prctl(2)).
         assert threading.current_thread() is threading.main_thread()
-        process = start_mongod(Path(folder), port, cache_gib=cache_gib)
+        process = start_mongod(Path(folder), port, cache_gib=cache_gib, oplog_mib=oplog_mib)
         server = Server(f"mongodb://127.0.0.1:{port}/?replicaSet=tests")
         try:
             _initiate(process, port, Path(folder))
@@ -170,7 +171,9 @@ def free_port() -> int:
         return port
 
 
-def start_mongod(folder: Path, port: int, *options: str, cache_gib: float = 0.25) -> subprocess.Popen[bytes]:
+def start_mongod(
+    folder: Path, port: int, *options: str, cache_gib: float = 0.25, oplog_mib: int = 64
+) -> subprocess.Popen[bytes]:
     """Start a mongod on a port, with its data and log in a folder; a member of a replica set, unless options say otherwise."""
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -181,7 +184,7 @@ def start_mongod(folder: Path, port: int, *options: str, cache_gib: float = 0.25
             *("--dbpath", str(data), "--logpath", str(log), "--port", str(port)),
             *("--bind_ip", "127.0.0.1", "--nounixsocket"),
             *(options or ("--replSet", "tests")),
-            *("--wiredTigerCacheSizeGB", str(cache_gib), "--oplogSize", "64"),
+            *("--wiredTigerCacheSizeGB", str(cache_gib), "--oplogSize", str(oplog_mib)),
             *("--wiredTigerEngineConfigString", "log=(file_max=8MB)"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),

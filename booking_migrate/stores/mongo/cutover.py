@@ -127,6 +127,7 @@ class MongoLive(FencedSource):
 
     def drop(self, legacy: str) -> None:
         """Drop the copy, if it is there."""
+        end_own_commands(self._database[legacy])
         write(self._source, lambda: self._database.drop_collection(legacy))
 
     def end_own_commands(self) -> None:
