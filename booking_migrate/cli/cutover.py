@@ -193,10 +193,6 @@ def _cutover(
     request = run_request("cutover", context.run_id, places, plan)
     with open_places(places, context.listener) as sides:
         stores = open_run_stores(sides.connection, target=places.target, source=places.source)
-        if options.abort:
-            live = open_live(sides.connection, source=places.source, target=places.target)
-            return report_of_abort(abort(stores, live, request), seconds=context.seconds)
-
         follow = FollowContext(
             places=places,
             sides=sides,
@@ -206,6 +202,10 @@ def _cutover(
             listener=context.listener,
             signal_guard=context.signal_guard,
         )
+        if options.abort:
+            live = open_live(sides.connection, source=places.source, target=places.target)
+            tail = None if follow.unavailable() else open_tail(follow, legacy=legacy_name)
+            return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
         verify_all = _verification(places, rules, contract, sides, context.listener)
         following = _following(follow, options, verify_all)
 

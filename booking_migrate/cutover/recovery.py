@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
 
 
-def abort(stores: RunStores, live: "MongoLive", request: RunRequest) -> RunRecord:
+def abort(
+    stores: RunStores,
+    live: "MongoLive",
+    request: RunRequest,
+    tail: Callable[[RunRecord, HeldLock], TailParts] | None,
+) -> RunRecord:
     """Undo a cut-over that was killed, so that the source is live as before; the target is kept.
 
     Args:
         stores: which record the run.
         live: source and target.
         request: names both, and the holder of the lock.
+        tail: as of `recover`.
 
     Raises:
         CutoverRefused: the newest run has no unfinished cut-over, or the swap was done already; then it is completed.
@@ -35,7 +41,7 @@ def abort(stores: RunStores, live: "MongoLive", request: RunRequest) -> RunRecor
     """
     lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
     try:
-        run = _aborted(stores, live, request, lock)
+        run = _aborted(stores, live, request, lock, tail)
     except BaseException as error:
         lock.release_after(error)
         raise
@@ -43,12 +49,18 @@ def abort(stores: RunStores, live: "MongoLive", request: RunRequest) -> RunRecor
     return run
 
 
-def _aborted(stores: RunStores, live: "MongoLive", request: RunRequest, lock: HeldLock) -> RunRecord:
+def _aborted(
+    stores: RunStores,
+    live: "MongoLive",
+    request: RunRequest,
+    lock: HeldLock,
+    tail: Callable[[RunRecord, HeldLock], TailParts] | None,
+) -> RunRecord:
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
         problem = f"{request.source} has no unfinished cut-over"
         raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
-    run = recover(run, live, stores, lock)
+    run = recover(run, live, stores, lock, tail)
     if run.state is RunState.CUT_OVER:
         problem = (
             f"the collections were already swapped, and the cut-over of run {run.run_id} is complete now"

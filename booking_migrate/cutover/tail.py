@@ -5,14 +5,16 @@ collection. A client document that the new application has changed since keeps t
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.document import write_fields
+from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
+from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import TargetChanged
 from booking_migrate.follow.engine import Engine, Kept, TimedPlaces
 from booking_migrate.follow.selection import groups
@@ -95,11 +97,45 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
     if not ids:
         return late
     parts.copy.update(ids, written)
-    for some in groups(late.deleted.values()):
-        _take_out(parts, some)
     dirty = Dirty(bookings={sort_key(value): value for value in ids}, clients=late.clients)
-    parts.engine.handle(dirty, parts.now(), verified=False)
-    return late
+    left: Sequence[Any] = ids
+    for attempt in range(_TRIES):
+        for some in groups(left):
+            _take_out(parts, some, is_whoever=attempt > 0)
+        parts.engine.handle(dirty, parts.now(), verified=False)
+        left = _outdated(parts, late)
+        if not left:
+            return late
+    raise TargetChanged(parts.places.target.name, str(len(left)))
+
+
+def _outdated(parts: TailParts, late: Late) -> list[Any]:
+    """Return the `_id` of bookings whose sessions are still what they were before the late change.
+
+    The new application has changed a client document just before it was derived again, so it was left as it is.
+    """
+    parts.places.read_at(parts.now())
+    owners: dict[bytes, bytes | None] = dict.fromkeys(late.deleted)
+    owners.update((key, sort_key(value_in(raw, b"clientId"))) for key, (_, raw) in late.written.items())
+    outdated: dict[bytes, Any] = {}
+    for some in groups([*late.deleted.values(), *(value for value, _ in late.written.values())]):
+        for raw in parts.places.links.documents_of_bookings(some):
+            client, held = sort_key(value_in(raw, b"clientId")), _legacy_ids(raw)
+            outdated.update((key, held[key]) for key in owners.keys() & held if owners[key] != client)
+    for pairs in groups(late.written.values()):
+        with closing(parts.places.rejected_of([value for value, _ in pairs])) as records:
+            for value, raw in pairs:
+                record = records.find(raw)
+                if record is not None and record.reason == Reason.CONFLICT.value:
+                    outdated[sort_key(value)] = value
+    return list(outdated.values())
+
+
+def _legacy_ids(raw: bytes) -> dict[bytes, Any]:
+    """Return the `_id` of the bookings that a client document has sessions of, by sort key."""
+    sessions = value_in(raw, b"sessions")
+    found = (each.get("legacyBookingId") for each in sessions if isinstance(each, dict))
+    return {sort_key(value): value for value in found if value is not None}
 
 
 def _not_carried(parts: TailParts, document_ids: Sequence[Any]) -> Sequence[Any]:
@@ -129,17 +165,22 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
             return late
 
 
-def _take_out(parts: TailParts, booking_ids: Sequence[Any]) -> None:
+def _take_out(parts: TailParts, booking_ids: Sequence[Any], *, is_whoever: bool) -> None:
     """Take the sessions of bookings out of documents that others have changed since the swap.
 
     All others are derived again as a whole.
+
+    Args:
+        parts: the parts.
+        booking_ids: the bookings.
+        is_whoever: whether they are taken out of the documents that this program wrote, too.
     """
     gone = {sort_key(value) for value in booking_ids}
     for _ in range(_TRIES):
         parts.places.read_at(parts.now())
         documents = list(parts.places.links.documents_of_bookings(booking_ids))
         authors = parts.history.authorship({identity_of(raw): raw for raw in documents})
-        changed = [raw for raw in documents if authors[identity_of(raw)] is Authorship.OTHERS]
+        changed = [raw for raw in documents if is_whoever or authors[identity_of(raw)] is Authorship.OTHERS]
         if not changed:
             return
         try:
