@@ -1,0 +1,137 @@
+"""The application over a `World`, old and new, another program that writes to the target, and the ledger of what was acknowledged."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import bson
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import CODEC
+from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World, fields
+from tests.support.bookings import a_booking
+
+CLIENTS = [ObjectId(f"{number:024x}") for number in (0xC1, 0xC2, 0xC3)]
+_BAD_DATE = "soon"
+_BYPASSING = 0.3
+"""How many writers behind the fence bypass validation."""
+
+
+def encoded(values: Mapping[str, Any]) -> bytes:
+    """BSON of fields."""
+    return bson.encode(values, codec_options=CODEC)
+
+
+class Application:
+    """Writes as the seed has it; what is acknowledged is in `ledger`."""
+
+    def __init__(self, world: World) -> None:
+        """Take the world, whose source may hold bookings already."""
+        self._world = world
+        self.ledger: dict[ObjectId, bytes] = dict(world.collections[SOURCE].documents)
+        """The bookings of the old application that exist."""
+
+        self.loose: set[ObjectId] = set()
+        """Bookings that were updated past the fence: the version before is accepted too."""
+
+        self.booked: dict[ObjectId, ObjectId] = {}
+        """Sessions that the new application booked: their ids, and the clients."""
+
+        self.foreign: list[tuple[int, ObjectId]] = []
+        """When another program wrote to which document of the target."""
+
+    def booking(self, client: ObjectId) -> tuple[ObjectId, bytes]:
+        """A new booking."""
+        number = self._world.number()
+        identity = ObjectId(f"{0xB0000000 + number:024x}")
+        changes: dict[str, Any] = {"_id": identity, "clientId": client, "notes": f"v{number}"}
+        if self._world.random.random() < 0.1:
+            changes["scheduledDate"] = _BAD_DATE
+        return identity, encoded(a_booking(**changes))
+
+    def write(self) -> None:
+        """Do one thing of the application: mostly one write, sometimes several of one cluster time."""
+        world = self._world
+        if world.is_swapped and world.random.random() < 0.5:
+            self._book()
+            return
+        world.tick()
+        for _ in range(1 if world.random.random() < 0.85 else 3):
+            self._write_old()
+
+    def _write_old(self) -> None:
+        world, random = self._world, self._world.random
+        validator = world.collections[SOURCE].validator
+        kind = random.choices(("insert", "update", "move", "delete"), (3, 3, 3, 3))[0]
+        if kind == "insert":
+            identity, raw = self.booking(random.choice(CLIENTS))
+            if validator == GUARD or (validator == FENCE and random.random() > _BYPASSING):
+                return
+            world.put(SOURCE, identity, raw, "insert")
+            world.said(f"insert {identity} {fields(raw)['notes']} of {fields(raw)['clientId']}")
+            if world.is_swapped:
+                raise AssertionError("an old booking was stored in the new live collection")
+            self.ledger[identity] = raw
+            return
+        if world.is_swapped or not self.ledger:
+            # No document of the new collection has a booking's _id.
+            return
+        identity = random.choice(sorted(self.ledger))
+        if kind == "delete":
+            world.put(SOURCE, identity, None, "delete")
+            world.said(f"delete {identity}")
+            del self.ledger[identity]
+            self.loose.discard(identity)
+            return
+        if validator == FENCE and random.random() > _BYPASSING:
+            return
+        self._change(identity, is_moved=kind == "move", is_late=validator == FENCE)
+
+    def _change(self, identity: ObjectId, *, is_moved: bool, is_late: bool) -> None:
+        world, random = self._world, self._world.random
+        values = {**fields(self.ledger[identity]), "notes": f"v{world.number()}"}
+        if is_moved:
+            values["clientId"] = random.choice(CLIENTS)
+        raw = encoded(values)
+        operation = "replace" if random.random() < 0.5 else "update"
+        world.put(SOURCE, identity, raw, operation)
+        world.said(f"{operation} {identity} {values['notes']} of {values['clientId']}")
+        self.ledger[identity] = raw
+        if is_late and operation == "update":
+            self.loose.add(identity)
+        elif operation == "replace":
+            self.loose.discard(identity)
+
+    def _book(self) -> None:
+        """Let the new application book a session of a client that has a document."""
+        world = self._world
+        documents = world.collections[SOURCE].documents
+        if not documents:
+            return
+        identity = world.random.choice(sorted(documents))
+        values = dict(fields(documents[identity]))
+        session = {**values["sessions"][0], "sessionId": ObjectId(f"{0xE0000000 + world.number():024x}")}
+        session.pop("legacyBookingId", None)
+        values["sessions"] = [*values["sessions"], session]
+        world.tick()
+        world.put(SOURCE, identity, encoded(values), "update")
+        world.said(f"the new application books {session['sessionId']} of {values['clientId']}")
+        self.booked[session["sessionId"]] = values["clientId"]
+
+    def write_foreign(self) -> None:
+        """Let another program change or delete a document of the target, once."""
+        world = self._world
+        if world.is_swapped or self.foreign or not world.collections[TARGET].documents:
+            return
+        documents = world.collections[TARGET].documents
+        identity = world.random.choice(sorted(documents))
+        values = dict(fields(documents[identity]))
+        world.tick()
+        if world.random.random() < 0.3:
+            world.put(TARGET, identity, None, "delete")
+            world.said(f"another program deletes {identity} of {values['clientId']}")
+        else:
+            first, *others = values["sessions"]
+            values["sessions"] = [{**first, "notes": "foreign"}, *others]
+            world.put(TARGET, identity, encoded(values), "replace")
+            world.said(f"another program changes {identity} of {values['clientId']}")
+        self.foreign.append((world.time, values["clientId"]))

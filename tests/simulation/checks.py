@@ -1,0 +1,99 @@
+"""What must hold at the end of a schedule, by an oracle of its own: it only compares ids, clients and notes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson.objectid import ObjectId
+
+from booking_migrate.cutover.plan import legacy_name
+from booking_migrate.stores.journal import RunState
+from tests.simulation.application import Application
+from tests.simulation.world import SOURCE, World, fields, timestamp
+
+RUN = "r1"
+Found = dict[ObjectId, tuple[Any, Any]]
+"""Client and notes of bookings."""
+
+
+class Violation(AssertionError):
+    """Something that must hold does not."""
+
+
+def check(world: World, application: Application) -> None:
+    """Check what must hold when a schedule has ended.
+
+    Raises:
+        Violation: it does not.
+    """
+    if world.is_fenced:
+        raise Violation("the fence stands")
+    run = world.runs[RUN]
+    if not world.is_swapped:
+        if not application.foreign:
+            raise Violation("the cut-over was stopped, and no other program wrote to the target")
+        if run.state is not RunState.DONE:
+            raise Violation(f"the cut-over was stopped, and the run is {run.state}")
+        _equal("source", world.collections[SOURCE].documents, application.ledger, set())
+        return
+    if run.state is not RunState.CUT_OVER:
+        raise Violation("the journal does not have the cut-over as complete")
+    copy = world.collections[legacy_name(run)].documents
+    _equal("kept copy", copy, application.ledger, application.loose)
+    excused = {client for time, client in application.foreign if timestamp(time) > run.fence_time}
+    _check_live(world, application, excused)
+
+
+def _check_live(world: World, application: Application, excused: set[ObjectId]) -> None:
+    """Check that the live collection has a session of every booking, once, and of no other.
+
+    Args:
+        world: the database.
+        application: what was acknowledged.
+        excused: the clients whose document another program wrote between the fence and the swap, which is reported.
+    """
+    expected: Found = {}
+    for key, raw in application.ledger.items():
+        values = fields(raw)
+        if not isinstance(values["scheduledDate"], str):
+            expected[key] = (values["clientId"], values["notes"])
+    found, booked = _sessions(world)
+    for key in sorted({*expected, *found} - application.loose):
+        owners = {pair[0] for pair in (expected.get(key), found.get(key)) if pair is not None}
+        if not owners & excused and expected.get(key) != found.get(key):
+            raise Violation(f"live {key}: expected {expected.get(key)}, found {found.get(key)}")
+    lost = application.booked.keys() - booked
+    if lost:
+        raise Violation(f"sessions of the new application are lost: {sorted(lost)}")
+
+
+def _sessions(world: World) -> tuple[Found, set[ObjectId]]:
+    """Return the sessions of bookings in the live collection, and the ids of those that the new application booked."""
+    found: Found = {}
+    booked: set[ObjectId] = set()
+    clients: set[Any] = set()
+    for raw in world.collections[SOURCE].documents.values():
+        values = fields(raw)
+        client = values["clientId"]
+        if "sessions" not in values or client in clients:
+            raise Violation(f"{client} has two documents, or one of the old shape")
+        clients.add(client)
+        for session in values["sessions"]:
+            key = session.get("legacyBookingId")
+            if key is None:
+                booked.add(session["sessionId"])
+            elif key in found:
+                raise Violation(f"{key} is there twice")
+            else:
+                found[key] = (client, session["notes"])
+    return found, booked
+
+
+def _equal(
+    name: str, found: Mapping[ObjectId, bytes], expected: Mapping[ObjectId, bytes], loose: set[ObjectId]
+) -> None:
+    for key in sorted({*found, *expected} - loose):
+        if found.get(key) != expected.get(key):
+            pair = [
+                None if raw is None else fields(raw)["notes"] for raw in (expected.get(key), found.get(key))
+            ]
+            raise Violation(f"{name} {key}: expected {pair[0]}, found {pair[1]}")

@@ -1,0 +1,280 @@
+"""One process of the program: the real code of following and of the cut-over over a `World`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.cli.following import _without_position, is_proven, position_of
+from booking_migrate.cutover import live, recovery
+from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
+from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cutover.run import cut_over
+from booking_migrate.cutover.tail import TailParts
+from booking_migrate.domain.session import Converter
+from booking_migrate.events import NullListener
+from booking_migrate.fastpath.flat import FlatReader
+from booking_migrate.follow import follower
+from booking_migrate.follow import run as follow_run
+from booking_migrate.follow.engine import Engine, TimedPlaces
+from booking_migrate.follow.run import FollowParts, FollowPlan, follow
+from booking_migrate.migrate import batches, journaled_target
+from booking_migrate.runs import lock as run_lock
+from booking_migrate.runs.finished_run import FinishedRun
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.provenance import JournalHistory, PointHistory
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify import run as verify_run
+from booking_migrate.verify.fastpath import FastPath
+from tests.simulation.adapters import Feed, Kept, Places, Reader, Rejected, Store
+from tests.simulation.application import CLIENTS, Application
+from tests.simulation.checks import RUN
+from tests.simulation.server import Journal, Live, Locks, Swap
+from tests.simulation.world import SOURCE, TARGET, Stored, World
+
+_PLAN = MigrationPlan()
+_VERIFICATION = VerificationPlan()
+_LISTENER = NullListener()
+_HOLDER = Holder(RUN, "cutover", "user", "host", 1, "")
+TEMPLATES = 48
+"""How many worlds the schedules begin from."""
+_PROCESSES, _CALM_PROCESSES = 4, 6
+
+
+class _Inline:
+    """A thread that does its work when it is started, so that a seed replays."""
+
+    def __init__(self, target: Any, **_options: Any) -> None:
+        self._target = target
+
+    def start(self) -> None:
+        """Do the work, unless it is to renew a lease for ever."""
+        if self._target.__name__ != "_renew":
+            self._target()
+
+    def join(self) -> None:
+        """Do nothing: the work is done."""
+
+
+class _Clock:
+    """The clock of the world that is simulated."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+
+    def monotonic(self) -> float:
+        """Return its time."""
+        return 0.0 if self.world is None else self.world.clock
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass, and the application write."""
+        if self.world is not None:
+            self.world.clock += seconds
+            self.world.step("sleep", fails=False)
+
+
+_CLOCK = _Clock()
+
+
+_CONVERTER, _FLAT_READER, _FAST_PATH = (
+    lru_cache(maxsize=1)(kind) for kind in (Converter, FlatReader, FastPath)
+)
+
+
+def use_clock_of(world: World) -> None:
+    """Let the code see the time of a world."""
+    _CLOCK.world = world
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Let the code run on the calling thread, by the world's clock."""
+    with (
+        patch.object(journaled_target, "Thread", _Inline),
+        patch.object(run_lock, "Thread", _Inline),
+        patch.object(follower, "monotonic", _CLOCK.monotonic),
+        patch.object(follow_run, "monotonic", _CLOCK.monotonic),
+        patch.object(live, "monotonic", _CLOCK.monotonic),
+        patch.object(live, "sleep", _CLOCK.sleep),
+        # They compile the contract, and keep nothing of what they convert.
+        patch.object(batches, "Converter", _CONVERTER),
+        patch.object(batches, "FlatReader", _FLAT_READER),
+        patch.object(verify_run, "FastPath", _FAST_PATH),
+        # So few that small worlds come to it.
+        patch.object(follower, "_AT_ONCE", 2),
+        patch.object(follower, "_IN_MEMORY", 3),
+    ):
+        yield
+
+
+@dataclass
+class Process:
+    """One process of the program: what it has in memory is lost with it."""
+
+    world: World
+
+    def __post_init__(self) -> None:
+        """Open everything."""
+        self.journal = Journal(self.world)
+        self.locks = Locks(self.world)
+        places = Places(self.world)
+        self.stores = RunStores(self.journal, self.locks, places.target, None)  # type: ignore[arg-type]
+        self.live: Any = Live(self.world)
+        self.request = RunRequest(RUN, SOURCE, TARGET, {}, _HOLDER)
+        self.guard = SignalGuard()
+
+    def engine(self, places: Places, run: RunRecord, lock: HeldLock) -> Engine:
+        """Return the engine over some places."""
+        finished = FinishedRun(self.stores, run, lock, PointHistory)
+        return Engine(
+            _PLAN,
+            cast("TimedPlaces", places),
+            finished,
+            verification=_VERIFICATION,
+            listener=_LISTENER,
+            signal_guard=self.guard,
+        )
+
+    def feed(self, run: RunRecord) -> Feed:
+        """Open the feed where the run's record says."""
+        begin = position_of(run)
+        assert begin is not None
+        return Feed(self.world, begin)
+
+    def following(self, run: RunRecord, lock: HeldLock) -> Following:
+        """Return the parts of a live cut-over."""
+        places = Places(self.world)
+        copy = legacy_name(run)
+        return Following(
+            engine=self.engine(places, run, lock),
+            feed=self.feed(run),
+            store=Store(self.world),
+            copy=Kept(self.world, copy),
+            swap=Swap(self.world),
+            now=places.now,
+            save=lambda position: self.journal.annotate(
+                RUN, follow={**_without_position(run), **position.saved()}
+            ),
+            prepare=places.prepare,
+            verify=lambda: self.verify(copy),
+            counts=lambda: {"conflicts": 0, "rejected": len(self.world.rejects)},
+            is_proven=is_proven(run),
+            limits=Limits(attempts=3),
+            listener=_LISTENER,
+        )
+
+    def verify(self, copy: str) -> VerificationOutcome:
+        """Verify the whole target against the kept copy."""
+        rejected = Rejected(self.world.rejects.values)
+        plan = VerificationPlan(
+            baselines=JournalHistory(cast("RunJournal", self.journal), [RUN], RUN).baselines
+        )
+        source, target = (Reader(self.world, name, lambda: None) for name in (copy, TARGET))
+        return verify(plan, source, target, rejected)
+
+    def tail(self, run: RunRecord, lock: HeldLock) -> TailParts:
+        """Return the parts for what passed the fence."""
+        copy = legacy_name(run)
+        places = Places(self.world, copy, SOURCE)
+        return TailParts(
+            feed=Feed(self.world, run.fence_time, is_whole=True),
+            copy=Kept(self.world, copy),
+            engine=self.engine(places, run, lock),
+            places=cast("TimedPlaces", places),
+            history=FinishedRun(self.stores, run, lock, PointHistory).history,
+            now=places.now,
+        )
+
+    def cut_over(self) -> CutoverOutcome:
+        """Cut over, or continue a cut-over."""
+        places = Places(self.world)
+        return cut_over(
+            CutoverPlan(
+                migration=_PLAN,
+                request=self.request,
+                policy=RejectedPolicy.LEAVE,
+                places=SimpleNamespace(live=self.live, source=places.source, target=places.target),  # type: ignore[arg-type]
+                stores=self.stores,
+                listener=_LISTENER,
+                signal_guard=self.guard,
+                before=lambda _run: None,
+                follow=self.following,
+                tail=self.tail,
+            )
+        )
+
+    def abort(self) -> RunRecord:
+        """Abort a cut-over that was killed."""
+        return recovery.abort(self.stores, self.live, self.request, self.tail)
+
+    def follow(self, rounds: int) -> None:
+        """Follow the source for some rounds."""
+        self.locks.rounds = rounds
+
+        def parts(run: RunRecord, lock: HeldLock) -> FollowParts:
+            places = Places(self.world)
+            return FollowParts(
+                engine=self.engine(places, run, lock),
+                feed=self.feed(run),
+                store=Store(self.world),
+                now=places.now,
+                catch_up=lambda: None,
+                prepare=places.prepare,
+                verify=lambda: self.verify(SOURCE),
+                counts=dict,
+                oplog_began=lambda: None,
+                is_proven=is_proven(run),
+            )
+
+        # Without a small outage, the whole target is verified by the cut-over only.
+        follow(FollowPlan(self.stores, self.request, parts, _LISTENER, -1.0))
+
+
+@lru_cache(maxsize=TEMPLATES)
+def migrated(number: int) -> World:
+    """A world whose source was just migrated."""
+    world = World(Random(number))
+    world.collections = {SOURCE: Stored(world.number()), TARGET: Stored(world.number())}
+    application = Application(world)
+    clients = CLIENTS[: world.random.randint(2, 3)]
+    for _ in range(world.random.randint(3, 8)):
+        world.tick()
+        world.put(SOURCE, *application.booking(world.random.choice(clients)), "insert")
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    run = RunRecord(
+        run_id=RUN,
+        tool_version="1",
+        source=SOURCE,
+        target=TARGET,
+        state=RunState.DONE,
+        options={},
+        user="user",
+        host="host",
+        pid=1,
+        started_at=began,
+        heartbeat_at=began,
+        worked_from=began,
+        written_at=began,
+        verified_at=datetime(2026, 1, 2, tzinfo=UTC),
+        verified_clean=True,
+    )
+    world.runs[RUN] = run
+    process = Process(world)
+    lock = HeldLock.acquire(process.locks, TARGET, _HOLDER)
+    bookings = {sort_key(key): key for key in world.collections[SOURCE].documents}
+    process.engine(Places(world), run, lock).handle(Dirty(bookings=bookings), world.now, verified=False)
+    world.tick()
+    world.runs[RUN] = run.model_copy(update={"follow": {"time": world.now}})
+    return world

@@ -1,0 +1,110 @@
+"""One schedule of a seed: processes of the program one after the other, while the application writes; and what must hold at the end."""
+
+from random import Random
+
+from booking_migrate.cutover.plan import CutoverOutcome
+from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRefused
+from booking_migrate.stores.journal import RunState
+from tests.simulation.application import Application
+from tests.simulation.checks import RUN, Violation, check
+from tests.simulation.process import TEMPLATES, Process, migrated, simulated, use_clock_of
+from tests.simulation.world import Killed, Rates
+
+_PROCESSES, _CALM_PROCESSES = 4, 6
+
+
+class Simulation:
+    """One schedule."""
+
+    def __init__(self, seed: int) -> None:
+        """Let the seed decide what happens how often."""
+        self.random = Random(seed)
+        self.world = world = migrated(seed % TEMPLATES).copied(self.random)
+        world.trace = []
+        self.application = Application(world)
+        world.application = self.application.write
+        world.stranger = self.application.write_foreign
+        self.outcome: CutoverOutcome | None = None
+        self.was_stopped = False
+
+    def run(self) -> None:
+        """Carry the schedule out, and check what must hold.
+
+        Raises:
+            Violation: it does not.
+        """
+        world = self.world
+        use_clock_of(world)
+        choose = self.random.choice
+        world.rates = Rates(
+            write=choose((0.0, 0.02, 0.06)),
+            write_fenced=choose((0.0, 0.05, 0.2)),
+            kill=choose((0.0, 0.005, 0.015)),
+            failure=choose((0.0, 0.0, 0.006)),
+            foreign=choose((0.0, 0.0, 0.0, 0.01)),
+            slow=choose((0.0, 0.0, 0.01)),
+            blocked=choose((0.0, 0.0, 0.4)),
+            lost_fence=choose((0.0, 0.0, 0.05)),
+        )
+        if self.random.random() < 0.5:
+            world.runs[RUN] = world.runs[RUN].model_copy(update={"verified_time": world.now})
+        for number in range(_PROCESSES + _CALM_PROCESSES):
+            if number >= _PROCESSES:
+                world.is_calm = True
+                # It may have been sent long ago, and ends at some time.
+                world.carry_out_pending()
+            else:
+                world.is_calm = False
+            if self._one_process(is_calm=number >= _PROCESSES):
+                break
+        else:
+            raise Violation("the cut-over does not end")
+        world.is_calm = False
+        world.rates = Rates(write_fenced=1.0)
+        world.step("later", fails=False)
+        world.is_calm = True
+        check(world, self.application)
+
+    def _one_process(self, *, is_calm: bool) -> bool:
+        """Run one process; return whether nothing more is to be done."""
+        world, random = self.world, self.random
+        world.is_dead = False
+        state = world.runs[RUN].state
+        process = Process(world)
+        try:
+            if state is RunState.CUT_OVER:
+                return True
+            if state is RunState.CUTTING_OVER and random.random() < 0.3:
+                world.said("abort")
+                process.abort()
+            elif state is RunState.DONE and not is_calm and random.random() < 0.4:
+                world.said("follow")
+                process.follow(random.randint(1, 3))
+            else:
+                world.said("cut-over")
+                self.outcome = process.cut_over()
+        except Killed:
+            return False
+        except CutoverRefused as error:
+            world.said(str(error))
+        except (CutoverFailed, BookingMigrateError) as error:
+            world.said(f"{type(error).__name__}: {error}")
+            self.was_stopped = is_calm and isinstance(error, CutoverFailed)
+            return self.was_stopped
+        return world.runs[RUN].state is RunState.CUT_OVER
+
+
+def run_seed(seed: int) -> list[str]:
+    """Carry out one schedule and return its trace.
+
+    Raises:
+        Violation: something does not hold; with seed and trace.
+    """
+    with simulated():
+        simulation = Simulation(seed)
+        try:
+            simulation.run()
+        except Violation as error:
+            trace = "\n".join(simulation.world.trace)
+            raise Violation(f"seed {seed}: {error}\n{trace}") from None
+        return simulation.world.trace

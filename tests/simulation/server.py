@@ -1,0 +1,243 @@
+"""What stands for the server's commands, the journal and the lock; see `adapters`."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.errors import FenceBlocked
+from booking_migrate.stores.cutover import IndexNote, OptionNote
+from booking_migrate.stores.journal import (
+    HeldLockView,
+    Holder,
+    Lease,
+    NoteKind,
+    RangeNote,
+    RunRecord,
+    RunState,
+)
+from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World
+
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Swap:
+    """Fence and swap; both may wait too long, and be carried out all the same."""
+
+    def __init__(self, world: World) -> None:
+        """Take the world."""
+        self._world = world
+
+    def raise_fence(self, seconds: float) -> Timestamp:
+        """Let the source refuse inserts and updates."""
+        return self._command("raise fence", lambda: self._world.modify(SOURCE, FENCE), seconds)
+
+    def is_fenced(self) -> bool:
+        """Return whether the source does."""
+        self._world.step("look at fence")
+        return self._world.is_fenced
+
+    def swap(self, seconds: float) -> Timestamp:
+        """Rename the target."""
+        return self._command("swap", self._world.rename, seconds)
+
+    def _command(self, name: str, carry_out: Callable[[], Timestamp], seconds: float) -> Timestamp:
+        world = self._world
+        try:
+            world.step(name)
+        except BaseException:
+            # The server has the command already.
+            if not world.is_calm and world.random.random() < 0.5:
+                uuid = world.collections[SOURCE].uuid
+                world.pending.append(lambda: _if_unchanged(world, uuid, carry_out))
+            raise
+        if not world.is_calm and world.random.random() < world.rates.blocked:
+            world.clock += seconds
+            if world.random.random() < 0.5:
+                carry_out()
+            world.said(f"{name} was blocked")
+            raise FenceBlocked(SOURCE, "a transaction")
+        time = carry_out()
+        world.step(f"{name} done")
+        return time
+
+
+def _if_unchanged(world: World, uuid: int, command: Callable[[], Any]) -> None:
+    """Carry out a command that names collections which are still what they were."""
+    if TARGET in world.collections and world.collections[SOURCE].uuid == uuid:
+        world.said("a command of an earlier process is carried out")
+        command()
+
+
+class Live:
+    """Source and target as recovery sees them; see `stores.mongo.cutover.MongoLive`."""
+
+    def __init__(self, world: World) -> None:
+        """Take the world."""
+        self._world = world
+
+    def unfit(self) -> str | None:
+        """Return whether a fence stands."""
+        self._world.step("look at source")
+        return "another cut-over of it is running" if self._world.is_fenced else None
+
+    def settings(self) -> str:
+        """Return the source's identity."""
+        self._world.step("read settings")
+        return json.dumps({"uuid": self._world.collections[SOURCE].uuid})
+
+    def is_swapped(self, settings: str) -> bool:
+        """Return whether something else has the source's name."""
+        self._world.step("look at source")
+        before: int = json.loads(settings)["uuid"]
+        return self._world.collections[SOURCE].uuid != before
+
+    def refuses_writes(self, _settings: str) -> bool:
+        """Return whether the fence stands."""
+        self._world.step("look at fence")
+        return self._world.is_fenced
+
+    def lift_fence(self, _settings: str) -> None:
+        """Lift the fence."""
+        self._world.step("lift fence")
+        if self._world.is_fenced:
+            self._world.modify(SOURCE, None)
+        self._world.step("fence lifted")
+
+    def guard(self, *, is_live: bool = False) -> None:
+        """Let a collection refuse old bookings."""
+        self._world.step("guard")
+        self._world.modify(SOURCE if is_live else TARGET, GUARD)
+
+    def unguard(self) -> None:
+        """Take that back."""
+        self._world.step("unguard")
+        self._world.modify(TARGET, None)
+
+    def end_own_commands(self) -> None:
+        """End what an earlier process has sent, unless that was just carried out."""
+        self._world.step("end commands")
+        if self._world.random.random() < 0.5:
+            self._world.carry_out_pending()
+        self._world.pending.clear()
+
+    def drop(self, legacy: str) -> None:
+        """Drop the copy."""
+        self._world.step("drop copy")
+        self._world.drop(legacy)
+
+    def block(self) -> None:
+        """Do nothing: that was not asked for."""
+
+    def take_over_images(self) -> None:
+        """Do nothing: there are none."""
+
+    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
+        """Do nothing: rejected bookings are left."""
+
+    def recreate_indexes(self, _settings: str) -> Sequence[IndexNote]:
+        """Return nothing: there are none."""
+        self._world.step("recreate indexes")
+        return ()
+
+    def options(self, _settings: str) -> Sequence[OptionNote]:
+        """Return nothing: there are none."""
+        return ()
+
+
+class Journal:
+    """The journal."""
+
+    def __init__(self, world: World) -> None:
+        """Take the world."""
+        self._world = world
+
+    def runs(self, target: str | None = None) -> Sequence[RunRecord]:  # noqa: ARG002 - there is one target
+        """Return all runs."""
+        self._world.step("read journal")
+        return list(self._world.runs.values())
+
+    def now(self) -> datetime:
+        """Return the time."""
+        self._world.step("time of journal")
+        return _BEGAN + timedelta(seconds=self._world.clock)
+
+    def save(self, run_id: str, **changes: Any) -> RunRecord:
+        """Change a run."""
+        self.annotate(run_id, **changes)
+        return self._world.runs[run_id]
+
+    def annotate(self, run_id: str, **changes: Any) -> None:
+        """Change a run."""
+        self._world.step("write journal")
+        if "state" in changes:
+            changes["state"] = RunState(changes["state"])
+        self._world.runs[run_id] = self._world.runs[run_id].model_copy(update=changes)
+        self._world.tick()
+        self._world.step("journal written")
+
+    def note(self, _run_id: str, token: int, noted: RangeNote) -> None:
+        """Record what is about to be written."""
+        self._world.step("note")
+        self._world.notes.append(noted._replace(name=f"{token:06}{len(self._world.notes):06}"))
+        self._world.tick()
+        self._world.step("noted")
+
+    def of_documents(self, _run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
+        """Return the notes of these documents."""
+        self._world.step("read notes")
+        wanted = set(identities)
+        return [noted for noted in self._world.notes if any(note.identity in wanted for note in noted.notes)]
+
+    def between(
+        self, _run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
+    ) -> Sequence[RangeNote]:
+        """Return the notes of a range of clients."""
+        self._world.step("read notes")
+        return [
+            noted
+            for noted in self._world.notes
+            if noted.kind is kind and noted.first <= last and first <= noted.last
+        ]
+
+    def prepare_lookup(self) -> None:
+        """Do nothing: there are no indexes."""
+
+
+class Locks:
+    """The lock of the target: the process before has ended, so it is always free."""
+
+    def __init__(self, world: World) -> None:
+        """Take the world."""
+        self._world = world
+        self.rounds = 0
+
+    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:  # noqa: ARG002 - it does not expire
+        """Take the lock."""
+        self._world.step("lock")
+        self._world.token += 1
+        return Lease(name, self._world.token)
+
+    def renew(self, lease: Lease, seconds: float) -> bool:  # noqa: ARG002 - it does not expire
+        """Return whether the lock is held."""
+        self._world.step("renew lock")
+        return lease.token == self._world.token
+
+    def want(self, name: str, holder: Holder) -> None:
+        """Do nothing: no other process runs."""
+
+    def wanted_by(self, lease: Lease) -> Holder | None:  # noqa: ARG002 - there is one lease
+        """Ask for the lock after some rounds."""
+        self._world.step("look at lock")
+        self.rounds -= 1
+        return Holder("r", "cutover", "u", "h", 1, "") if self.rounds <= 0 else None
+
+    def look(self, name: str) -> HeldLockView | None:  # noqa: ARG002 - there is one lock
+        """Return None: the process before has ended."""
+        return None
+
+    def release(self, lease: Lease, *, waits: bool = True) -> None:  # noqa: ARG002 - it always waits
+        """Release the lock."""
+        self._world.step("unlock", fails=False)

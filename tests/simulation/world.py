@@ -1,0 +1,252 @@
+"""A database in memory for the simulator: collections with all their versions, an oplog, a cluster time, and faults.
+
+Every call of an adapter goes through `World.step`. There the application may write, the process may be killed, the connection
+may fail and time passes, as the seed has it.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+from typing import Any, NamedTuple
+
+import bson
+from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.document import CODEC
+from booking_migrate.errors import ServerUnreachable
+from booking_migrate.stores.journal import RangeNote, RunRecord
+
+SOURCE, TARGET = "bookings", "clients"
+FENCE, GUARD = "fence", "guard"
+
+_INCREMENTS = 3
+"""How many writes have a cluster time of the same second."""
+
+
+class Killed(BaseException):
+    """The process is dead: every later call of an adapter raises this as well."""
+
+
+def timestamp(time: int) -> Timestamp:
+    """The cluster time of a write's number."""
+    return Timestamp(1000 + time // _INCREMENTS, 1 + time % _INCREMENTS)
+
+
+@lru_cache(maxsize=4096)
+def fields(raw: bytes) -> dict[str, Any]:
+    """A document's fields; not to be changed."""
+    return bson.decode(raw, CODEC)
+
+
+class Entry(NamedTuple):
+    """One entry of the oplog."""
+
+    time: Timestamp
+    name: str
+    operation: str
+    document_id: ObjectId | None = None
+    clients: tuple[Any, ...] = ()
+    document: bytes | None = None
+
+
+@dataclass(slots=True)
+class Stored:
+    """One collection."""
+
+    uuid: int
+    documents: dict[ObjectId, bytes] = field(default_factory=dict)
+    versions: dict[ObjectId, list[tuple[Timestamp, bytes | None]]] = field(default_factory=dict)
+    validator: str | None = None
+
+    def at(self, time: Timestamp) -> Iterator[bytes]:
+        """Yield all documents as they were at a cluster time."""
+        for versions in self.versions.values():
+            found = bisect_right(versions, time, key=lambda each: each[0])
+            raw = versions[found - 1][1] if found else None
+            if raw is not None:
+                yield raw
+
+    def copied(self) -> "Stored":
+        """Return a copy that may be changed."""
+        return Stored(
+            self.uuid,
+            dict(self.documents),
+            {key: list(versions) for key, versions in self.versions.items()},
+            self.validator,
+        )
+
+
+@dataclass(slots=True)
+class Rates:
+    """How probable what is at one step of a process."""
+
+    write: float = 0.0
+    write_fenced: float = 0.0
+    kill: float = 0.0
+    failure: float = 0.0
+    foreign: float = 0.0
+    slow: float = 0.0
+    blocked: float = 0.0
+    lost_fence: float = 0.0
+
+
+@dataclass(slots=True)
+class World:
+    """The database, and what happens to it."""
+
+    random: Random
+    collections: dict[str, Stored] = field(default_factory=dict)
+    oplog: list[Entry] = field(default_factory=list)
+    runs: dict[str, RunRecord] = field(default_factory=dict)
+    notes: list[RangeNote] = field(default_factory=list)
+    dirty: dict[tuple[str, bytes], tuple[Any, int]] = field(default_factory=dict)
+    """The values and versions of what is dirty, by kind and sort key."""
+
+    rejects: dict[str, bytes] = field(default_factory=dict)
+    time: int = 0
+    """The number of the newest write."""
+
+    clock: float = 0.0
+    rates: Rates = field(default_factory=Rates)
+    application: Callable[[], None] = lambda: None
+    stranger: Callable[[], None] = lambda: None
+    is_dead: bool = False
+    is_calm: bool = True
+    pending: list[Callable[[], None]] = field(default_factory=list)
+    """Commands of a process that was killed, which the server may still carry out."""
+
+    token: int = 0
+    serial: int = 0
+    trace: list[str] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    mutants: frozenset[str] = frozenset()
+    swapped_at: int | None = None
+    _is_within: bool = False
+
+    @property
+    def now(self) -> Timestamp:
+        """Return the cluster time of the newest write."""
+        return timestamp(self.time)
+
+    @property
+    def is_swapped(self) -> bool:
+        """Return whether the target has the source's name."""
+        return self.swapped_at is not None
+
+    @property
+    def is_fenced(self) -> bool:
+        """Return whether the source refuses inserts and updates."""
+        return self.collections[SOURCE].validator == FENCE
+
+    def said(self, text: str) -> None:
+        """Add a line to what a failure prints."""
+        self.trace.append(f"{self.time:4} {text}")
+
+    def number(self) -> int:
+        """Return a number that was not used before."""
+        self.serial += 1
+        return self.serial
+
+    def tick(self) -> Timestamp:
+        """Let the next write have a cluster time of its own."""
+        self.time += 1
+        return self.now
+
+    def step(self, name: str, *, fails: bool = True) -> None:
+        """Let happen what may happen at a call of an adapter.
+
+        Raises:
+            Killed: the process is dead.
+            ServerUnreachable: the answer is lost.
+        """
+        if self.is_dead:
+            raise Killed
+        if self.is_calm:
+            self.clock += 0.0001
+            return
+        rates, random = self.rates, self.random.random
+        self.clock += 0.2 * random() if random() < rates.slow else 0.0005
+        if self.pending and random() < 0.1:
+            self.carry_out_pending()
+        if random() < (rates.write_fenced if self.is_fenced or self.is_swapped else rates.write):
+            self.application()
+        if rates.foreign and random() < rates.foreign:
+            self.stranger()
+        if rates.kill and random() < rates.kill:
+            self.said(f"killed at {name}")
+            self.is_dead = True
+            raise Killed
+        if fails and rates.failure and random() < rates.failure:
+            self.said(f"connection lost at {name}")
+            raise ServerUnreachable("memory", "the connection was lost")
+
+    def carry_out_pending(self) -> None:
+        """Carry out what a killed process has sent."""
+        pending, self.pending = self.pending, []
+        for command in pending:
+            command()
+
+    def put(self, name: str, document_id: ObjectId, raw: bytes | None, operation: str) -> None:
+        """Write one document: insert, update, replace or delete it, at the cluster time of now."""
+        stored = self.collections[name]
+        before = stored.documents.get(document_id)
+        if raw is None:
+            stored.documents.pop(document_id, None)
+        else:
+            stored.documents[document_id] = raw
+        stored.versions.setdefault(document_id, []).append((self.now, raw))
+        clients: tuple[Any, ...] = ()
+        if raw is not None:
+            client = fields(raw).get("clientId")
+            if operation != "update" or before is None or fields(before).get("clientId") != client:
+                clients = (client,)
+        whole = raw if operation in ("insert", "replace") else None
+        self.oplog.append(Entry(self.now, name, operation, document_id, clients, whole))
+
+    def modify(self, name: str, validator: str | None) -> Timestamp:
+        """Set a collection's validator (collMod)."""
+        self.tick()
+        self.collections[name].validator = validator
+        self.oplog.append(Entry(self.now, name, "modify"))
+        self.said(f"{name} has the validator {validator}")
+        return self.now
+
+    def rename(self) -> Timestamp:
+        """Give the target the source's name."""
+        self.tick()
+        self.collections[SOURCE] = self.collections.pop(TARGET)
+        self.oplog.append(Entry(self.now, TARGET, "rename"))
+        self.swapped_at = self.time
+        self.said("swapped")
+        return self.now
+
+    def create(self, name: str) -> None:
+        """Create an empty collection."""
+        self.collections[name] = Stored(self.number())
+        self.tick()
+
+    def drop(self, name: str) -> None:
+        """Drop a collection, if it is there."""
+        if self.collections.pop(name, None) is not None:
+            self.tick()
+            self.oplog.append(Entry(self.now, name, "drop"))
+
+    def copied(self, random: Random) -> "World":
+        """Return a copy with a history of its own from here on."""
+        return World(
+            random,
+            {name: stored.copied() for name, stored in self.collections.items()},
+            list(self.oplog),
+            dict(self.runs),
+            list(self.notes),
+            dict(self.dirty),
+            dict(self.rejects),
+            self.time,
+            self.clock,
+            token=self.token,
+            serial=self.serial,
+        )
