@@ -269,13 +269,16 @@ class LivePreparation:
                 self._parts.listener.notify(Warned(error.message))
             except TimeoutError:
                 blockers = ""
-                self._parts.listener.notify(Warned(self._too_long(len(drained.dirty))))
+                self._parts.listener.notify(
+                    Warned(self._too_long(0 if drained.is_handled else len(drained.dirty)))
+                )
             else:
                 return
             if self._is_swapped():
                 # The answer came too late.
                 return
             self._lift_fence()
+            # Even if it was handled: it may have changed again behind the time as of which that was done.
             self._follower.mark(drained.dirty)
             self._note_fence(False, None)
             sleep(
@@ -335,7 +338,7 @@ class LivePreparation:
             drained_at = monotonic()
             outage.drain = drained_at - fenced_at
         handled = self._follower.handle_at(drained.dirty, fenced)
-        drained.dirty = Dirty()
+        drained.is_handled = True
         self._check()
         self._confirm()
         if not parts.swap.is_fenced():

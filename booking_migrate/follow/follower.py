@@ -61,6 +61,8 @@ class Drained:
     """What was read behind a fence; it is in memory only."""
 
     dirty: Dirty = field(default_factory=Dirty)
+    is_handled: bool = False
+    """Whether it was handled as of the fence's time; if that was in vain, it has to be handled again."""
 
 
 class Follower:

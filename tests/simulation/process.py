@@ -38,10 +38,10 @@ from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunSta
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 from booking_migrate.verify import run as verify_run
 from booking_migrate.verify.fastpath import FastPath
-from tests.simulation.adapters import Feed, Kept, Places, Reader, Rejected, Store
+from tests.simulation.adapters import Feed, Places, Reader, Rejected, Store
 from tests.simulation.application import CLIENTS, Application
 from tests.simulation.checks import RUN
-from tests.simulation.server import Journal, Live, Locks, Swap
+from tests.simulation.server import Journal, Kept, Live, Locks, Swap
 from tests.simulation.world import SOURCE, TARGET, Stored, World
 
 _PLAN = MigrationPlan()

@@ -1,10 +1,11 @@
-"""What stands for the server's commands, the journal and the lock; see `adapters`."""
+"""What stands for the kept copy, fence and swap, the journal and the lock; see `adapters`."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from booking_migrate.errors import FenceBlocked
@@ -18,9 +19,58 @@ from booking_migrate.stores.journal import (
     RunRecord,
     RunState,
 )
+from tests.simulation.adapters import id_of
 from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World
 
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Kept:
+    """The kept copy."""
+
+    def __init__(self, world: World, name: str) -> None:
+        """Take the world and the copy's name."""
+        self._world, self._name = world, name
+
+    def _documents(self) -> dict[ObjectId, bytes]:
+        return self._world.collections[self._name].documents
+
+    def create(self) -> None:
+        """Copy the source, document by document, while the application writes."""
+        world = self._world
+        world.step("copy source")
+        world.drop(self._name)
+        world.create(self._name)
+        for key in sorted(world.collections[SOURCE].documents):
+            world.step("copy source", fails=False)
+            raw = world.collections[SOURCE].documents.get(key)
+            if raw is not None:
+                world.put(self._name, key, raw, "insert")
+        world.step("source copied")
+
+    def compare(self) -> Iterator[Any]:
+        """Yield the ids under which source and copy differ, one by one while the application writes."""
+        self._world.step("compare copy")
+        source, copy = self._world.collections[SOURCE].documents, self._documents()
+        for key in sorted({*source, *copy}):
+            self._world.step("compare copy", fails=False)
+            if source.get(key) != copy.get(key):
+                yield key
+
+    def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+        """Write these documents into the copy."""
+        there = {id_of(raw): raw for raw in documents}
+        self._world.step("update copy")
+        self._world.tick()
+        for value in booking_ids:
+            self._world.put(self._name, value, there.get(value), "replace" if value in there else "delete")
+            self._world.step("copy updated", fails=False)
+
+    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
+        """Return under which of these ids the copy differs."""
+        self._world.step("read copy")
+        there = {id_of(raw): raw for raw in documents}
+        return [value for value in booking_ids if self._documents().get(value) != there.get(value)]
 
 
 class Swap:
