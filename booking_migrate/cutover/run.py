@@ -30,17 +30,25 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
         TargetBusy, LeaseLost: another process works on the target.
     """
     request = plan.request
+    has_taken_over = False
+
+    def announce(said: str) -> None:
+        nonlocal has_taken_over
+        has_taken_over = True
+        plan.listener.notify(Announced(said))
+
     lock = HeldLock.take_over(
-        plan.stores.locks,
-        request.target,
-        request.holder,
-        request.lease_seconds,
-        notify=lambda said: plan.listener.notify(Announced(said)),
+        plan.stores.locks, request.target, request.holder, request.lease_seconds, notify=announce
     )
     try:
         outcome = _cut_over(plan, lock)
     except BaseException as error:
         lock.release_after(error)
+        run = newest_result(plan.stores.journal, request.target) if has_taken_over else None
+        if run is not None and run.state is RunState.DONE:
+            error.add_note(
+                f"migrate --follow has handed over and ended. To follow again: {command_of(run, 'migrate')} --follow"
+            )
         raise
     lock.release()
     return outcome

@@ -75,14 +75,17 @@ class HeldLock:
         """
         there = store.look(name)
         if there is not None and there.is_live and there.holder.command == FOLLOW_COMMAND:
-            notify(f"taking over from {there.holder}")
+            notify(
+                f"taking over from {there.holder}; it has {_HAND_OVER_SECONDS:.0f} s to finish what it is at"
+            )
             store.want(name, holder)
-            deadline = monotonic() + _HAND_OVER_SECONDS
-            while monotonic() < deadline:
-                there = store.look(name)
-                if there is None or not there.is_live:
-                    break
-                sleep(_LOOK_SECONDS)
+            try:
+                _await_release(store, name)
+                return cls.acquire(store, name, holder, seconds)
+            except BaseException:
+                # Otherwise it would end for a process that is gone.
+                store.want(name, None)
+                raise
         return cls.acquire(store, name, holder, seconds)
 
     def wanted_by(self) -> Holder | None:
@@ -135,3 +138,13 @@ class HeldLock:
             except BookingMigrateError:
                 # The working thread meets the same error and reports it; the server may be back at the next attempt.
                 continue
+
+
+def _await_release(store: LockStore, name: str) -> None:
+    """Wait until the holder of a lock has released it, or the time for that is over."""
+    deadline = monotonic() + _HAND_OVER_SECONDS
+    while monotonic() < deadline:
+        there = store.look(name)
+        if there is None or not there.is_live:
+            return
+        sleep(_LOOK_SECONDS)

@@ -358,8 +358,8 @@ class LockStore(Protocol):
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Prolong a lease; return False if it was taken over. Not durable by itself: what is written after it is."""
 
-    def want(self, name: str, holder: Holder) -> None:
-        """Ask the holder of a lock to release it; whether it does is up to it."""
+    def want(self, name: str, holder: Holder | None) -> None:
+        """Ask the holder of a lock to release it; whether it does is up to it. None withdraws the request."""
 
     def wanted_by(self, lease: Lease) -> Holder | None:
         """Return who asked for a lock since it was taken; None without a request."""

@@ -306,8 +306,8 @@ class MongoLocks(LockStore):
         return write(self._collection, lambda: quick.update_one(held, longer)).matched_count == 1
 
     @override
-    def want(self, name: str, holder: Holder) -> None:
-        wanted = {"$set": {"wanted": holder._asdict()}}
+    def want(self, name: str, holder: Holder | None) -> None:
+        wanted = {"$unset": {"wanted": ""}} if holder is None else {"$set": {"wanted": holder._asdict()}}
         write(self._collection, lambda: self._collection.update_one({"_id": name}, wanted))
 
     @override

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pymongo.database import Database
 
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.run import _Following
+from booking_migrate.runs import lock
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.lifecycle.live.test_finalize import go_live
 from tests.support.application import sessions_of
@@ -48,9 +50,9 @@ def started(environment: Mapping[str, str], *arguments: str) -> Iterator[Process
 
 
 def newest(command: Run) -> Mapping[str, Any]:
-    """The newest run as status shows it."""
+    """The newest run that wrote something, as status shows it."""
     runs = json.loads(command("status", "--json").stdout)["runs"]
-    return dict(runs[0]) if runs else {}
+    return next((run for run in runs if run["state"] != "unchanged"), {})
 
 
 def await_ready(process: Process, command: Run) -> Mapping[str, Any]:
@@ -180,6 +182,122 @@ def test_a_cutover_takes_over(bookings: Db, environment: dict[str, str], command
     assert "handed over to cutover" in " ".join(handed.split())
     assert f"process {cutover.pid}" in " ".join(handed.split())
     assert "at the last moment" == notes_of(bookings, "bookings", 0)
+
+
+def test_a_cutover_that_is_refused_after_taking_over(
+    bookings: Db, environment: dict[str, str], command: Run
+) -> None:
+    """If the cut-over does not take place, it says that following has ended, with the command that continues it."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        refused = command("cutover", *PLACES)
+        follower.communicate(timeout=_PATIENCE)
+    said = " ".join(refused.stderr.split())
+    again = shlex.split(said.partition("To follow again: booking-migrate ")[2])
+    with started(environment, *again[: again.index("--follow") + 1]) as follower:
+        await_ready(follower, command)
+        code, _ = ended_by(follower, signal.SIGINT)
+
+    assert (5, 0, 0) == (refused.returncode, follower.returncode, code), said
+    assert 40 == bookings.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+def test_a_follower_that_does_not_hand_over(
+    bookings: Db, command: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut-over that waits in vain exits 11 and withdraws its request: the follower continues when it can."""
+    monkeypatch.setattr(lock, "_HAND_OVER_SECONDS", 0.5)
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        follower.send_signal(signal.SIGSTOP)
+        refused = command(*CUTOVER)
+        follower.send_signal(signal.SIGCONT)
+        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "afterwards"}})
+        await_notes(bookings, "afterwards")
+        code, _ = ended_by(follower, signal.SIGINT)
+
+    assert (11, 0) == (refused.returncode, code), refused.stderr
+
+
+def await_notes(database: Db, notes: str) -> None:
+    """Wait until the first booking's session has these notes."""
+    deadline = time.monotonic() + _PATIENCE
+    while notes_of(database, "clients", 0) != notes:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+_AT_A_GATE = """
+import pathlib, sys, time
+from importlib import import_module
+gate, module, owner, name, *arguments = sys.argv[1:]
+owner = getattr(import_module(module), owner)
+whole = getattr(owner, name)
+def waiting(*arguments, **named):
+    result = whole(*arguments, **named)
+    pathlib.Path(gate + ".reached").touch()
+    while not pathlib.Path(gate + ".open").exists():
+        time.sleep(0.01)
+    return result
+setattr(owner, name, waiting)
+sys.argv = ["booking-migrate", *arguments]
+from booking_migrate.cli import app
+app.main()
+"""
+"""The program, which waits when a method has returned."""
+
+_STEPS = {
+    "copied": ("booking_migrate.stores.mongo.kept_copy", "KeptCopy", "create"),
+    "fenced": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "raise_fence"),
+    "swapped": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "swap"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+@pytest.mark.parametrize("step", _STEPS)
+def test_signals_end_a_cutover(
+    bookings: Db,
+    environment: dict[str, str],
+    command: Run,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    step: str,
+) -> None:
+    """Before the swap a signal leaves the source live and unfenced; after it the cut-over is completed. Each has its exit code."""
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    gate = tmp_path / "gate"
+    with subprocess.Popen(
+        [sys.executable, "-c", _AT_A_GATE, str(gate), *_STEPS[step], *CUTOVER],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            while not Path(f"{gate}.reached").exists():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            ended, said = ended_by(process, number)
+        finally:
+            process.kill()
+    run = newest(command)
+    kept = [name for name in bookings.list_collection_names() if "_legacy_" in name]
+
+    assert code == ended, said
+    assert run["refuses_writes_since"] is None
+    if step == "swapped":
+        assert ("cut-over", 1, 0) == (run["state"], len(kept), command("verify", *PLACES).returncode)
+        assert "The cut-over is complete" in said
+    else:
+        assert ("done", []) == (run["state"], kept)
+        bookings.bookings.insert_one(booking(90))
+        assert 0 == command(*CUTOVER).returncode
+        assert booking(90)["_id"] in sessions_of(bookings.bookings)[0]
 
 
 @pytest.mark.usefixtures("bookings")
