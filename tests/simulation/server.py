@@ -275,7 +275,7 @@ class Locks:
         self._world.step("renew lock")
         return lease.token == self._world.token
 
-    def want(self, name: str, holder: Holder) -> None:
+    def want(self, name: str, holder: Holder | None) -> None:
         """Do nothing: no other process runs."""
 
     def wanted_by(self, lease: Lease) -> Holder | None:  # noqa: ARG002 - there is one lease
