@@ -12,6 +12,8 @@ from typing import Any, Self
 from unittest import mock
 
 from booking_migrate.cutover import attempt as cutover
+from booking_migrate.cutover import recovery
+from booking_migrate.follow.follower import Follower
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.runs.lock import HeldLock
@@ -26,6 +28,8 @@ from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.in_place import MongoInPlace
 from booking_migrate.stores.mongo.in_place_units import StepByStep, Transaction
 from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.kept_copy import KeptCopy
+from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
 from booking_migrate.stores.mongo.target import MongoTarget
 
@@ -51,7 +55,11 @@ class Step(Enum):
     LEGACY_COPIED = "legacy-copied"
     PROVEN_AGAIN = "proven-again"
     CARRIED = "carried"
+    COPIED = "copied"
+    DRAINED = "drained"
+    SETTLED = "settled"
     SWAPPED = "swapped"
+    TAILED = "tailed"
     CUT_OVER = "cut-over"
     FENCE_LIFTED = "fence-lifted"
     RESTORATION_NOTED = "restoration-noted"
@@ -130,6 +138,7 @@ class _Wrappers:
         _Migration(self)
         _InPlace(self)
         _Cutover(self)
+        _follow_live(self)
         _Undoing(self)
         for patch in self._patches:
             patch.start()
@@ -359,6 +368,17 @@ class _Cutover:
             self.act(Step.SWAPPED)
         elif not is_swapped:
             self.act(Step.FENCE_LIFTED)
+
+
+def _follow_live(wrappers: _Wrappers) -> None:
+    """Name the moments of a cut-over beside an application that writes."""
+    wrappers.after(KeptCopy, "create", Step.COPIED)
+    wrappers.after(LiveSwap, "raise_fence", Step.FENCED)
+    wrappers.after(Follower, "drain", Step.DRAINED)
+    wrappers.after(Follower, "handle_at", Step.SETTLED)
+    wrappers.after(LiveSwap, "swap", Step.SWAPPED)
+    for module in (cutover, recovery):
+        wrappers.after(module, "take_late", Step.TAILED)
 
 
 class _Undoing:

@@ -1,7 +1,8 @@
 """The program as a process that stops, waits or dies at a named step of a run's life.
 
 `killed_at` runs the command line with a failpoint that kills the process when the step is reached for the Nth time;
-``python -m tests.support.killed wait STEP N ARGUMENTS...`` with one that makes a file and waits for another.
+``python -m tests.support.killed wait STEP N ARGUMENTS...`` with one that makes a file and waits for another, which may name a
+later step to be killed at.
 """
 
 import json
@@ -48,8 +49,12 @@ class Saboteur:
             os.kill(os.getpid(), signal.SIGKILL)
         gate = os.environ[GATE]
         Path(f"{gate}.reached").touch()
-        while not Path(f"{gate}.open").exists():
+        opened = Path(f"{gate}.open")
+        while not opened.exists():
             time.sleep(0.01)
+        deadly = opened.read_text()
+        if deadly:
+            self._what, self._step, self._left = "kill", Step(deadly), 1
 
 
 def stopped_at(
@@ -83,6 +88,18 @@ def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
     assert process.returncode == 0, errors
     report: dict[str, Any] = json.loads(output)
     return report
+
+
+def dies_at(process: "subprocess.Popen[str]", gate: Path, step: Step) -> int:
+    """Open the gate, and have the process killed at a later step; its exit code."""
+    written = Path(f"{gate}.step")
+    written.write_text(step.value)
+    written.rename(f"{gate}.open")
+    try:
+        process.communicate(timeout=_PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode
 
 
 def prepare_forking() -> None:

@@ -1,0 +1,227 @@
+"""A cut-over beside an application, killed at every step: the next command leads to the right end, and no write is lost."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import WriteError
+
+from tests.lifecycle.conftest import Ended
+from tests.support.application import sessions_of
+from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
+from tests.support.killed import dies_at, stopped_at
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+Booking = dict[str, Any]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+# No limit that a busy machine could pass.
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
+ABORT = ("cutover", *PLACES, "--abort", "--json")
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+BEFORE_SWAP = [Step.CUTOVER_NOTED, Step.COPIED, Step.FENCED, Step.DRAINED, Step.SETTLED]
+SWAPPED = [Step.SWAPPED, Step.TAILED]
+COMPLETE = [Step.CUT_OVER, Step.UNLOCKED]
+
+
+class Ledger:
+    """The old application: what it was told is stored, by booking."""
+
+    def __init__(self, database: Db) -> None:
+        self._bookings = database.bookings
+        self.acknowledged: dict[Any, Booking | None] = {
+            each["_id"]: each for each in database.bookings.find()
+        }
+        """The last acknowledged version of each booking; None: deleted."""
+
+    def write(self, first: int) -> None:
+        """Insert, change, move and delete one booking each, beginning with a number; note what is acknowledged."""
+        self._insert({**booking(first), "_id": ObjectId(), "clientId": client(first)})
+        self._change(booking(first)["_id"], notes=f"changed at {first}")
+        self._change(booking(first + 1)["_id"], clientId=client(first + 1000))
+        self.delete(first + 2)
+
+    def delete(self, number: int) -> None:
+        """Delete a booking; no fence keeps it from that."""
+        key = booking(number)["_id"]
+        if self._bookings.delete_one({"_id": key}).deleted_count:
+            self.acknowledged[key] = None
+
+    def _insert(self, new: Booking) -> None:
+        try:
+            self._bookings.insert_one(dict(new))
+        except WriteError:
+            return
+        self.acknowledged[new["_id"]] = new
+
+    def _change(self, key: Any, **changes: Any) -> None:
+        try:
+            matched = self._bookings.update_one({"_id": key}, {"$set": changes}).matched_count
+        except WriteError:
+            return
+        known = self.acknowledged[key]
+        if matched and known is not None:
+            self.acknowledged[key] = {**known, **changes}
+
+    @property
+    def expected(self) -> dict[Any, tuple[Any, Any]]:
+        """The client and the notes of each booking that is there, by its `_id`."""
+        return {
+            key: (each["clientId"], each["notes"])
+            for key, each in self.acknowledged.items()
+            if each is not None
+        }
+
+
+@pytest.fixture
+def ledger(database: Db, command: Run) -> Ledger:
+    """Sixty bookings, migrated and verified, to which the application has written since."""
+    database.bookings.insert_many(map(booking, range(60)))
+    known = Ledger(database)
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    known.write(0)
+    return known
+
+
+def copies(database: Db) -> list[str]:
+    """The names of the kept copies."""
+    return [name for name in database.list_collection_names() if "_legacy_" in name]
+
+
+def check_cut_over(database: Db, command: Run, ledger: Ledger) -> None:
+    """Assert that the client documents are live, hold what was acknowledged, and are what the one kept copy makes."""
+    sessions, twice = sessions_of(database.bookings)
+    (kept,) = copies(database)
+    verified = command("verify", "--source", kept, "--target", "bookings", "--recheck", "0", "--quiet")
+
+    assert 0 == twice
+    assert ledger.expected == sessions
+    assert ledger.expected == old_bookings(database[kept])
+    assert 0 == verified.returncode
+    assert "clients" not in database.list_collection_names()
+    assert_free(database, allowed=lambda text: "booking_migrate_guard" in text)
+
+
+def check_old(database: Db, ledger: Ledger) -> None:
+    """Assert that the old bookings are live, as acknowledged, without a copy, and that they may be written."""
+    assert ledger.expected == old_bookings(database.bookings)
+    assert not copies(database)
+    assert_free(database, allowed=lambda _: False)
+    database.bookings.update_one({}, {"$set": {"notes": "written"}})
+
+
+def old_bookings(collection: Any) -> dict[Any, tuple[Any, Any]]:
+    """The client and the notes of each old booking; of anything else, what makes the comparison fail."""
+    return {each["_id"]: (each.get("clientId"), each.get("notes", "no booking")) for each in collection.find()}
+
+
+def assert_free(database: Db, *, allowed: Callable[[str], bool]) -> None:
+    """Assert that no collection has a fence, or a guard that it should not have, and that no cut-over is open."""
+    for each in database.list_collections():
+        validator = str(each["options"].get("validator", {}))
+        assert validator == "{}" or (each["name"] == "bookings" and allowed(validator)), each
+    assert not database.booking_migrate_runs.count_documents(
+        {"$or": [{"state": "cutting-over"}, {"fenced_at": {"$ne": None}}]}
+    )
+    assert not database.booking_migrate_locks.count_documents({"holder": {"$ne": None}})
+
+
+@pytest.mark.parametrize("step", [*BEFORE_SWAP, *SWAPPED])
+def test_the_same_command_completes_it(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """Killed at any step and run again, a cut-over is complete, with the writes from before and after the kill."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    ledger.write(20)
+    done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", COMPLETE)
+def test_killed_when_it_was_complete(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """Killed behind the last note, nothing is left to do: the same command says that it is live, and changes nothing."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    again = command(*CUTOVER)
+
+    assert 5 == again.returncode, again.stderr
+    check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", BEFORE_SWAP)
+def test_aborted_before_the_swap(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """--abort makes the source live as before, with every write; a later cut-over brings them in."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    ledger.write(20)
+    aborted = command(*ABORT)
+
+    assert 0 == aborted.returncode, aborted.stderr
+    assert ledger.expected == old_bookings(database.bookings)
+    assert not copies(database)
+    assert_free(database, allowed=lambda _: False)
+    ledger.write(40)
+    assert 0 == command(*CUTOVER).returncode
+    check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", SWAPPED)
+def test_aborted_behind_the_swap(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """What was swapped cannot be aborted: the cut-over is completed instead, and that is said."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    refused = command(*ABORT)
+
+    assert 5 == refused.returncode
+    assert "already swapped" in refused.stderr
+    check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", [*BEFORE_SWAP, *SWAPPED, *COMPLETE])
+def test_rolled_back(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """Rolled back from any step, the old bookings are live as acknowledged, and nothing of the run is left."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    ledger.write(20)
+    undone = command(*ROLLBACK)
+
+    assert 0 == undone.returncode, undone.stderr
+    check_old(database, ledger)
+    assert "clients" not in database.list_collection_names()
+    assert not database.booking_migrate_dirty.count_documents({})
+
+
+@pytest.mark.parametrize("next_command", [CUTOVER, ABORT, ROLLBACK], ids=["cutover", "abort", "rollback"])
+def test_deletes_behind_the_fence_of_a_killed_cut_over(
+    next_command: tuple[str, ...],
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+    tmp_path: Path,
+    ledger: Ledger,
+) -> None:
+    """A delete between fence and swap is taken out by whichever command comes after the kill."""
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.SETTLED, environment, gate, *CUTOVER)
+    ledger.delete(30)
+    ledger.delete(31)
+    assert -9 == dies_at(process, gate, Step.SWAPPED)
+    done = command(*next_command)
+
+    assert (5 if next_command is ABORT else 0) == done.returncode, done.stderr
+    if next_command is ROLLBACK:
+        check_old(database, ledger)
+    else:
+        check_cut_over(database, command, ledger)
