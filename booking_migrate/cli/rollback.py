@@ -1,6 +1,7 @@
 """The command ``rollback``: undo a run."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +20,7 @@ from booking_migrate.cli.options import (
     YesOption,
 )
 from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.recorded import recorded_tail
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.errors import NotConfirmed
@@ -110,13 +112,16 @@ def rollback(
             return report_of_rollback(outcome, seconds=context.seconds)
         with connection.open() as opened:
             runs = choose_runs(open_journal(opened).journal, target=target, run_id=run_id)
-            outcome = _rollback(opened, runs, context, yes=asking.yes, discard_later=discard.discard_later)
+            outcome = _rollback(
+                connection, opened, runs, context, yes=asking.yes, discard_later=discard.discard_later
+            )
         return report_of_rollback(outcome, seconds=context.seconds)
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
 
 
 def _rollback(
+    options: ConnectionOptions,
     connection: Connection,
     runs: Sequence[RunRecord],
     context: run.RunContext,
@@ -134,29 +139,32 @@ def _rollback(
         _confirm(runs, changes)
     elif changes is not None:
         context.listener.notify(Warned(changes))
-    outcomes = [
-        roll_back(
-            RollbackPlan(
-                run,
-                open_run_stores(connection, target=run.target, source=run.source),
+    outcomes = []
+    for each, older in zip_longest(runs, runs[1:]):
+        stores = open_run_stores(connection, target=each.target, source=each.source)
+        with ExitStack() as stack:
+            plan = RollbackPlan(
+                each,
+                stores,
                 current_process("rollback", context.run_id),
                 places=lambda run: _places(connection, run),
                 in_place=lambda run: _in_place(connection, run),
                 listener=context.listener,
                 signal_guard=context.signal_guard,
-                discard_later=discard_later and (run is newest or run.archive is not None),
+                discard_later=discard_later and (each is newest or each.archive is not None),
                 older=older if older is not None and older.archive is not None else None,
+                tail=recorded_tail(
+                    options, stores, stack, listener=context.listener, signal_guard=context.signal_guard
+                ),
             )
-        )
-        for run, older in zip_longest(runs, runs[1:])
-    ]
+            outcomes.append(roll_back(plan))
     outcome = outcomes[0]
     if outcome.run.archive is not None:
         # Each run's has what had happened to those before it in it.
         outcome.since = outcomes[-1].since or outcome.since
     outcome.earlier, outcome.remaining = outcomes[1:], remaining_runs(journal, newest.target)
-    outcome.index_removed = any(each.index_removed for each in outcomes)
-    outcome.target_dropped = any(each.target_dropped for each in outcomes)
+    outcome.index_removed = any(done.index_removed for done in outcomes)
+    outcome.target_dropped = any(done.target_dropped for done in outcomes)
     return outcome
 
 

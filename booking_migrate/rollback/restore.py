@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
+from booking_migrate.cutover.tail import TailParts
 from booking_migrate.errors import (
     BookingMigrateError,
     DuplicateKeys,
@@ -93,6 +94,9 @@ class RollbackPlan:
 
     older: RunRecord | None
     """The run in place that is undone next, if one is."""
+
+    tail: Callable[[RunRecord, HeldLock], TailParts]
+    """Opens the parts for what passed the fence of a cut-over that was killed behind the swap."""
 
 
 def restore(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:

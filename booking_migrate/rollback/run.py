@@ -89,7 +89,7 @@ def roll_back(plan: RollbackPlan) -> UndoOutcome:
         # Another process may have continued or undone it before this one held the lock.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.CUTTING_OVER:
-            now = recover(now, plan.places(now).live, stores, lock)
+            now = recover(now, plan.places(now).live, stores, lock, plan.tail)
         outcome = _undo(plan, now, lock)
     except BaseException as error:
         _note_problem(run.run_id, stores.journal, error)

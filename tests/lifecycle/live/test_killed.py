@@ -118,7 +118,9 @@ def check_old(database: Db, ledger: Ledger) -> None:
 
 def old_bookings(collection: Any) -> dict[Any, tuple[Any, Any]]:
     """The client and the notes of each old booking; of anything else, what makes the comparison fail."""
-    return {each["_id"]: (each.get("clientId"), each.get("notes", "no booking")) for each in collection.find()}
+    return {
+        each["_id"]: (each.get("clientId"), each.get("notes", "no booking")) for each in collection.find()
+    }
 
 
 def assert_free(database: Db, *, allowed: Callable[[str], bool]) -> None:
