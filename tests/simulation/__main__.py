@@ -3,8 +3,8 @@
 import sys
 import time
 
-from tests.simulation.checks import Violation
 from tests.simulation.schedule import run_seed
+from tests.simulation.world import Violation
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """The application over a `World`, old and new, another program that writes to the target, and the ledger of what was acknowledged."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 from bson.objectid import ObjectId
@@ -21,6 +21,14 @@ def encoded(values: Mapping[str, Any]) -> bytes:
     return bson.encode(values, codec_options=CODEC)
 
 
+class Foreign(NamedTuple):
+    """A document of the target that another program wrote."""
+
+    time: int
+    document_id: ObjectId
+    client: ObjectId
+
+
 class Application:
     """Writes as the seed has it; what is acknowledged is in `ledger`."""
 
@@ -30,13 +38,13 @@ class Application:
         self.ledger: dict[ObjectId, bytes] = dict(world.collections[SOURCE].documents)
         """The bookings of the old application that exist."""
 
-        self.loose: set[ObjectId] = set()
-        """Bookings that were updated past the fence: the version before is accepted too."""
+        self.loose: dict[ObjectId, int] = {}
+        """When bookings were updated past a fence of which only the changed fields are known."""
 
         self.booked: dict[ObjectId, ObjectId] = {}
         """Sessions that the new application booked: their ids, and the clients."""
 
-        self.foreign: list[tuple[int, ObjectId]] = []
+        self.foreign: list[Foreign] = []
         """When another program wrote to which document of the target."""
 
     def booking(self, client: ObjectId) -> tuple[ObjectId, bytes]:
@@ -69,7 +77,7 @@ class Application:
             world.put(SOURCE, identity, raw, "insert")
             world.said(f"insert {identity} {fields(raw)['notes']} of {fields(raw)['clientId']}")
             if world.is_swapped:
-                raise AssertionError("an old booking was stored in the new live collection")
+                world.problem = "an old booking was stored in the new live collection"
             self.ledger[identity] = raw
             return
         if world.is_swapped or not self.ledger:
@@ -80,7 +88,7 @@ class Application:
             world.put(SOURCE, identity, None, "delete")
             world.said(f"delete {identity}")
             del self.ledger[identity]
-            self.loose.discard(identity)
+            self.loose.pop(identity, None)
             return
         if validator == FENCE and random.random() > _BYPASSING:
             return
@@ -97,9 +105,9 @@ class Application:
         world.said(f"{operation} {identity} {values['notes']} of {values['clientId']}")
         self.ledger[identity] = raw
         if is_late and operation == "update":
-            self.loose.add(identity)
+            self.loose[identity] = world.time
         elif operation == "replace":
-            self.loose.discard(identity)
+            self.loose.pop(identity, None)
 
     def _book(self) -> None:
         """Let the new application book a session of a client that has a document."""
@@ -109,6 +117,8 @@ class Application:
             return
         identity = world.random.choice(sorted(documents))
         values = dict(fields(documents[identity]))
+        if "sessions" not in values:
+            return
         session = {**values["sessions"][0], "sessionId": ObjectId(f"{0xE0000000 + world.number():024x}")}
         session.pop("legacyBookingId", None)
         values["sessions"] = [*values["sessions"], session]
@@ -134,4 +144,4 @@ class Application:
             values["sessions"] = [{**first, "notes": "foreign"}, *others]
             world.put(TARGET, identity, encoded(values), "replace")
             world.said(f"another program changes {identity} of {values['clientId']}")
-        self.foreign.append((world.time, values["clientId"]))
+        self.foreign.append(Foreign(world.time, identity, values["clientId"]))

@@ -5,26 +5,30 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
+from booking_migrate.cutover.live import LiveReport
 from booking_migrate.cutover.plan import legacy_name
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application
-from tests.simulation.world import SOURCE, World, fields, timestamp
+from tests.simulation.world import SOURCE, Violation, World, fields, timestamp
 
 RUN = "r1"
 Found = dict[ObjectId, tuple[Any, Any]]
 """Client and notes of bookings."""
 
 
-class Violation(AssertionError):
-    """Something that must hold does not."""
-
-
-def check(world: World, application: Application) -> None:
+def check(world: World, application: Application, report: LiveReport | None) -> None:
     """Check what must hold when a schedule has ended.
+
+    Args:
+        world: the database.
+        application: what was acknowledged.
+        report: that of the process that swapped, if it came to an end.
 
     Raises:
         Violation: it does not.
     """
+    if world.problem is not None:
+        raise Violation(world.problem)
     if world.is_fenced:
         raise Violation("the fence stands")
     run = world.runs[RUN]
@@ -37,18 +41,26 @@ def check(world: World, application: Application) -> None:
         return
     if run.state is not RunState.CUT_OVER:
         raise Violation("the journal does not have the cut-over as complete")
+    if run.fence_time is None:
+        raise Violation("the journal does not have the time of the fence")
     copy = world.collections[legacy_name(run)].documents
-    _equal("kept copy", copy, application.ledger, application.loose)
-    excused = {client for time, client in application.foreign if timestamp(time) > run.fence_time}
-    _check_live(world, application, excused)
+    loose = {key for key, time in application.loose.items() if timestamp(time) > run.fence_time}
+    foreign = [each for each in application.foreign if timestamp(each.time) > run.fence_time]
+    _equal("kept copy", copy, application.ledger, loose)
+    _check_live(world, application, loose, {each.client for each in foreign})
+    if report is not None:
+        unnamed = loose - {*report.late_updates}, {each.document_id for each in foreign} - {*report.foreign}
+        if any(unnamed):
+            raise Violation(f"the report does not name what passed the fence: {unnamed}")
 
 
-def _check_live(world: World, application: Application, excused: set[ObjectId]) -> None:
+def _check_live(world: World, application: Application, loose: set[ObjectId], excused: set[ObjectId]) -> None:
     """Check that the live collection has a session of every booking, once, and of no other.
 
     Args:
         world: the database.
         application: what was acknowledged.
+        loose: the bookings that were updated past the fence: the version before is accepted too.
         excused: the clients whose document another program wrote between the fence and the swap, which is reported.
     """
     expected: Found = {}
@@ -57,7 +69,7 @@ def _check_live(world: World, application: Application, excused: set[ObjectId]) 
         if not isinstance(values["scheduledDate"], str):
             expected[key] = (values["clientId"], values["notes"])
     found, booked = _sessions(world)
-    for key in sorted({*expected, *found} - application.loose):
+    for key in sorted({*expected, *found} - loose):
         owners = {pair[0] for pair in (expected.get(key), found.get(key)) if pair is not None}
         if not owners & excused and expected.get(key) != found.get(key):
             raise Violation(f"live {key}: expected {expected.get(key)}, found {found.get(key)}")

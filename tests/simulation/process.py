@@ -1,6 +1,6 @@
 """One process of the program: the real code of following and of the cut-over over a `World`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from unittest.mock import patch
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.following import _without_position, is_proven, position_of
 from booking_migrate.cutover import live, recovery
-from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.live import Following, Limits, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.run import cut_over
@@ -88,6 +88,21 @@ class _Clock:
 _CLOCK = _Clock()
 
 
+_read_meanwhile = LivePreparation._meanwhile
+
+
+def _meanwhile(self: LivePreparation, action: Callable[[], Any]) -> Any:
+    """Let what another thread does be done at the steps of the action."""
+    world = _CLOCK.world
+    if world is None:
+        raise RuntimeError("a schedule has a world")
+    world.meanwhile = self._follower.keep
+    try:
+        return _read_meanwhile(self, action)
+    finally:
+        world.meanwhile = None
+
+
 _CONVERTER, _FLAT_READER, _FAST_PATH = (
     lru_cache(maxsize=1)(kind) for kind in (Converter, FlatReader, FastPath)
 )
@@ -108,6 +123,8 @@ def simulated() -> Iterator[None]:
         patch.object(follow_run, "monotonic", _CLOCK.monotonic),
         patch.object(live, "monotonic", _CLOCK.monotonic),
         patch.object(live, "sleep", _CLOCK.sleep),
+        patch.object(live, "Thread", _Inline),
+        patch.object(LivePreparation, "_meanwhile", _meanwhile),
         # They compile the contract, and keep nothing of what they convert.
         patch.object(batches, "Converter", _CONVERTER),
         patch.object(batches, "FlatReader", _FLAT_READER),

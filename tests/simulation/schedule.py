@@ -6,9 +6,9 @@ from booking_migrate.cutover.plan import CutoverOutcome
 from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRefused
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application
-from tests.simulation.checks import RUN, Violation, check
+from tests.simulation.checks import RUN, check
 from tests.simulation.process import TEMPLATES, Process, migrated, simulated, use_clock_of
-from tests.simulation.world import Killed, Rates
+from tests.simulation.world import Killed, Rates, Violation
 
 _PROCESSES, _CALM_PROCESSES = 4, 6
 
@@ -25,7 +25,6 @@ class Simulation:
         world.application = self.application.write
         world.stranger = self.application.write_foreign
         self.outcome: CutoverOutcome | None = None
-        self.was_stopped = False
 
     def run(self) -> None:
         """Carry the schedule out, and check what must hold.
@@ -63,7 +62,7 @@ class Simulation:
         world.rates = Rates(write_fenced=1.0)
         world.step("later", fails=False)
         world.is_calm = True
-        check(world, self.application)
+        check(world, self.application, None if self.outcome is None else self.outcome.followed)
 
     def _one_process(self, *, is_calm: bool) -> bool:
         """Run one process; return whether nothing more is to be done."""
@@ -87,10 +86,9 @@ class Simulation:
             return False
         except CutoverRefused as error:
             world.said(str(error))
-        except (CutoverFailed, BookingMigrateError) as error:
+        except BookingMigrateError as error:
             world.said(f"{type(error).__name__}: {error}")
-            self.was_stopped = is_calm and isinstance(error, CutoverFailed)
-            return self.was_stopped
+            return is_calm and isinstance(error, CutoverFailed)
         return world.runs[RUN].state is RunState.CUT_OVER
 
 
@@ -98,13 +96,14 @@ def run_seed(seed: int) -> list[str]:
     """Carry out one schedule and return its trace.
 
     Raises:
-        Violation: something does not hold; with seed and trace.
+        Violation: something does not hold, or a collection is missing that is needed; with seed and trace.
     """
     with simulated():
         simulation = Simulation(seed)
         try:
             simulation.run()
-        except Violation as error:
+        except (Violation, KeyError) as error:
+            problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             trace = "\n".join(simulation.world.trace)
-            raise Violation(f"seed {seed}: {error}\n{trace}") from None
+            raise Violation(f"seed {seed}: {problem}\n{trace}") from error
         return simulation.world.trace

@@ -27,6 +27,10 @@ _INCREMENTS = 3
 """How many writes have a cluster time of the same second."""
 
 
+class Violation(AssertionError):
+    """Something that must hold does not."""
+
+
 class Killed(BaseException):
     """The process is dead: every later call of an adapter raises this as well."""
 
@@ -114,6 +118,9 @@ class World:
     rates: Rates = field(default_factory=Rates)
     application: Callable[[], None] = lambda: None
     stranger: Callable[[], None] = lambda: None
+    meanwhile: Callable[[], None] | None = None
+    """What the process does while it waits for something long."""
+
     is_dead: bool = False
     is_calm: bool = True
     pending: list[Callable[[], None]] = field(default_factory=list)
@@ -123,9 +130,9 @@ class World:
     serial: int = 0
     trace: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
-    mutants: frozenset[str] = frozenset()
     swapped_at: int | None = None
-    _is_within: bool = False
+    problem: str | None = None
+    """What must not have happened, as soon as it has."""
 
     @property
     def now(self) -> Timestamp:
@@ -174,6 +181,10 @@ class World:
             self.carry_out_pending()
         if random() < (rates.write_fenced if self.is_fenced or self.is_swapped else rates.write):
             self.application()
+        if self.meanwhile is not None and random() < 0.1:
+            waiting, self.meanwhile = self.meanwhile, None
+            waiting()
+            self.meanwhile = waiting
         if rates.foreign and random() < rates.foreign:
             self.stranger()
         if rates.kill and random() < rates.kill:
