@@ -222,21 +222,7 @@ def _cutover(
                 migration=plan,
                 request=request,
                 policy=options.policy,
-                places=CutoverPlaces(
-                    source=sides.source,
-                    target=open_target(
-                        parse_place(places.target), sides.connection, source_name=places.source
-                    ),
-                    users=sides.users,
-                    experts=sides.experts,
-                    live=open_live(
-                        sides.connection,
-                        source=places.source,
-                        target=places.target,
-                        block_all_writes=options.block_all_writes,
-                    ),
-                    verify=verify_all,
-                ),
+                places=_cutover_places(places, options, sides, verify_all),
                 stores=stores,
                 listener=context.listener,
                 signal_guard=context.signal_guard,
@@ -247,6 +233,29 @@ def _cutover(
             )
         )
     return report_of_cutover(done, seconds=context.seconds)
+
+
+def _cutover_places(
+    places: Places,
+    options: CutoverOptions,
+    sides: OpenPlaces,
+    verify: Callable[[str], VerificationOutcome],
+) -> CutoverPlaces:
+    """Return what a cut-over reads and writes."""
+    connection = sides.connection
+    return CutoverPlaces(
+        source=sides.source,
+        target=open_target(parse_place(places.target), connection, source_name=places.source),
+        users=sides.users,
+        experts=sides.experts,
+        live=open_live(
+            connection,
+            source=places.source,
+            target=places.target,
+            block_all_writes=options.block_all_writes,
+        ),
+        verify=verify,
+    )
 
 
 def _following(

@@ -75,13 +75,7 @@ def reverse(
     sessions = now.sessions if now else ()
     keys = [sort_key(read_fields(raw)["_id"]) for raw in originals]
     found, doubled = _claims(sessions, originals, keys)
-    lost = [
-        Change(
-            now.document_id if now else None,
-            Difference(f"sessions.{one.element.name.decode()}", one.element, None),
-        )
-        for one in doubled
-    ]
+    lost = [_doubled(now, one) for one in doubled]
     bookings = _bookings(originals, keys, found, decided or {})
     earlier = _Earlier(before)
     restored = {id(session) for session in found.values()}
@@ -108,6 +102,12 @@ def reverse(
         later=len(later),
         lost=lost,
     )
+
+
+def _doubled(now: ClientDocument | None, session: StoredSession) -> Change:
+    """Return that a session is lost because its booking has another one."""
+    place = f"sessions.{session.element.name.decode()}"
+    return Change(now.document_id if now else None, Difference(place, session.element, None))
 
 
 @dataclass(frozen=True, slots=True)

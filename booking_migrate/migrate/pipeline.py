@@ -3,13 +3,14 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
+from collections.abc import Callable
 from time import monotonic
 
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
-from booking_migrate.migrate.batches import BatchReader
+from booking_migrate.migrate.batches import Batch, BatchReader
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.departed import DepartedClients
-from booking_migrate.migrate.existing import Effects
+from booking_migrate.migrate.existing import Changes, Effects
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import TargetMerge
 from booking_migrate.migrate.observer import NullObserver, Observer
@@ -53,11 +54,8 @@ def migrate(
         ConnectionProblem, DuplicateKeys, TargetChanged: the server failed, or another process wrote to the target.
     """
     started = monotonic()
-    listener, observer, history = (
-        listener or NullListener(),
-        observer or NullObserver(),
-        history or NoHistory(),
-    )
+    listener, observer = listener or NullListener(), observer or NullObserver()
+    history = history or NoHistory()
     counts, effects = MigrationCounts(), Effects()
     try:
         for place in (source, users, experts):
@@ -72,9 +70,7 @@ def migrate(
             merge = TargetMerge(plan, reader, target, history, counts=counts, observer=observer).merge
             departed = DepartedClients(target, history)
             for batch in reader.batches(source, pool):
-                changes = merge(batch)
-                target.write(changes.new, changes.changed, batch.rejected, changes.removed)
-                effects = effects.plus(changes.effects).plus(departed.reconcile(changes.keys))
+                effects = effects.plus(_write(batch, merge, target, departed))
                 listener.notify(Advanced(batch.documents))
             effects = effects.plus(departed.reconcile_rest())
         listener.notify(PhaseEnded())
@@ -83,6 +79,15 @@ def migrate(
     finally:
         target.abandon()
     return _outcome(counts, effects, target, is_changed=is_changed, seconds=monotonic() - started)
+
+
+def _write(
+    batch: Batch, merge: Callable[[Batch], Changes], target: TargetWriter, departed: DepartedClients
+) -> Effects:
+    """Write one batch, and what the clients before it that have departed leave."""
+    changes = merge(batch)
+    target.write(changes.new, changes.changed, batch.rejected, changes.removed)
+    return changes.effects.plus(departed.reconcile(changes.keys))
 
 
 def _outcome(
