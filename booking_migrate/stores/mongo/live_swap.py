@@ -17,13 +17,8 @@ from booking_migrate.stores.mongo.own_commands import comment_for
 from booking_migrate.stores.mongo.retry import majority_written
 
 GUARD_FIELD = "booking_migrate_guard"
-_GUARD: Mapping[str, Any] = {
-    "$or": [
-        {"sessions": {"$type": "array"}},
-        {GUARD_FIELD: {"$eq": "old bookings are refused after a cut-over"}},
-    ]
-}
-"""A validator that client documents meet and bookings do not; the second half only serves to recognize it."""
+_SAID = "old bookings are refused after a cut-over"
+"""What stands in the server's answer to a write that the guard refuses."""
 
 _LOCK_CODES = frozenset({24, 50, 112, 262})
 """LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit: something else holds the collection."""
@@ -127,27 +122,45 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     options = (describe(collection) or {}).get("options", {})
-    own = validation_of(options)
     if is_guarded(options):
         return
+    own = {**NO_VALIDATION, **validation_of(options)}
     level = {"validationLevel": "moderate"} if is_lenient else {}
-    if own.get("validator") and own.get("validationAction", "error") == "error":
-        validate(collection, {**own, **level, "validator": {"$and": [own["validator"], _GUARD]}})
+    if own["validator"] and own["validationAction"] == "error":
+        validate(collection, {**own, **level, "validator": {"$and": [own["validator"], _guard(own, {})]}})
     else:
-        validate(collection, {**NO_VALIDATION, **level, "validator": _GUARD})
+        validate(collection, {**NO_VALIDATION, **level, "validator": _guard(own, own["validator"])})
+
+
+def _guard(own: Mapping[str, Any], idle: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a condition that client documents meet and bookings do not.
+
+    Its second half is met by no document: it serves to recognize the guard, and keeps what `unguard` needs.
+
+    Args:
+        own: the collection's own validation.
+        idle: its own condition if that refuses nothing, and so must not be enforced beside the guard either.
+    """
+    kept = [_SAID, own["validationLevel"], own["validationAction"]]
+    never = [{GUARD_FIELD: {"$in": kept}}, {GUARD_FIELD: {"$exists": False}}]
+    return {"$or": [{"sessions": {"$type": "array"}}, {"$and": [*never, idle]}]}
 
 
 def unguard(collection: DriverCollection) -> None:
-    """Take the guard's validator off; the collection's own one stays.
+    """Take the guard's validator off; the collection's own one stays, with its level and action.
 
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options):
-        validator = options["validator"]
-        own = validator["$and"][0] if "$and" in validator else {}
-        validate(collection, {**NO_VALIDATION, **validation_of(options), "validator": own})
+        own, condition = options["validator"].get("$and") or ({}, options["validator"])
+        mark, _, idle = condition["$or"][1]["$and"]
+        _, level, action = mark[GUARD_FIELD]["$in"]
+        validate(
+            collection,
+            {"validator": own or idle, "validationLevel": level, "validationAction": action},
+        )
 
 
 def is_guarded(options: Mapping[str, Any]) -> bool:

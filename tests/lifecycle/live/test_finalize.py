@@ -114,6 +114,29 @@ def test_the_own_validator_stays(database: Db, command: Run) -> None:
         database.bookings.update_one({"_id": 1}, {"$set": {"totalSessions": -1}})
 
 
+@pytest.mark.parametrize("level", ["strict", "moderate"])
+@pytest.mark.parametrize("action", ["error", "warn"])
+@pytest.mark.parametrize("policy", ["carry", "leave"])
+def test_the_own_validation_is_as_before(
+    database: Db, command: Run, level: str, action: str, policy: str
+) -> None:
+    """A validator of the user's own, its level and its action are the same after finalize as before the cut-over."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, duration=5)])
+    command("migrate", *PLACES, "--quiet")
+    own: dict[str, Any] = {
+        "validator": {"$jsonSchema": {"properties": {"totalSessions": {"minimum": 0}}}},
+        "validationLevel": level,
+        "validationAction": action,
+    }
+    database.command("collMod", "clients", **own)
+    go_live(command, "--rejected", policy)
+    with pytest.raises(WriteError):
+        database.bookings.insert_one(booking(60))
+    assert 0 == command(*FINALIZE).returncode
+
+    assert own == {name: database.bookings.options()[name] for name in own}
+
+
 def test_what_the_new_application_did_is_counted(live: Db, command: Run) -> None:
     """Sessions booked and changed since are no obstacle, and stay."""
     use(live)
