@@ -8,7 +8,6 @@ from typing import Any
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import DuplicateKeys, TargetChanged
@@ -23,9 +22,8 @@ _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def id_of(raw: bytes) -> ObjectId:
-    """The `_id` of a document."""
-    found: ObjectId = value_in(raw, b"_id")
-    return found
+    """The `_id` of a document: all of them are ObjectIds, and stand first."""
+    return ObjectId(raw[9:21])
 
 
 class Reader:

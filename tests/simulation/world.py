@@ -4,7 +4,6 @@ Every call of an adapter goes through `World.step`. There the application may wr
 may fail and time passes, as the seed has it.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,9 +34,15 @@ class Killed(BaseException):
     """The process is dead: every later call of an adapter raises this as well."""
 
 
+@lru_cache(maxsize=4096)
 def timestamp(time: int) -> Timestamp:
     """The cluster time of a write's number."""
     return Timestamp(1000 + time // _INCREMENTS, 1 + time % _INCREMENTS)
+
+
+def number_of(time: Timestamp) -> int:
+    """The number of the write with a cluster time."""
+    return (time.time - 1000) * _INCREMENTS + time.inc - 1
 
 
 @lru_cache(maxsize=4096)
@@ -63,14 +68,14 @@ class Stored:
 
     uuid: int
     documents: dict[ObjectId, bytes] = field(default_factory=dict)
-    versions: dict[ObjectId, list[tuple[Timestamp, bytes | None]]] = field(default_factory=dict)
+    versions: dict[ObjectId, list[tuple[int, bytes | None]]] = field(default_factory=dict)
     validator: str | None = None
 
     def at(self, time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as they were at a cluster time."""
+        number = number_of(time)
         for versions in self.versions.values():
-            found = bisect_right(versions, time, key=lambda each: each[0])
-            raw = versions[found - 1][1] if found else None
+            raw = next((raw for written, raw in reversed(versions) if written <= number), None)
             if raw is not None:
                 yield raw
 
@@ -209,7 +214,7 @@ class World:
             stored.documents.pop(document_id, None)
         else:
             stored.documents[document_id] = raw
-        stored.versions.setdefault(document_id, []).append((self.now, raw))
+        stored.versions.setdefault(document_id, []).append((self.time, raw))
         clients: tuple[Any, ...] = ()
         if raw is not None:
             client = fields(raw).get("clientId")
