@@ -192,14 +192,14 @@ class Process:
             listener=_LISTENER,
         )
 
-    def verify(self, copy: str) -> VerificationOutcome:
-        """Verify the whole target against the kept copy."""
+    def verify(self, copy: str, target: str = TARGET) -> VerificationOutcome:
+        """Verify the whole target, under one of its names, against the kept copy."""
         rejected = Rejected(self.world.rejects.values)
         plan = VerificationPlan(
             baselines=JournalHistory(cast("RunJournal", self.journal), [RUN], RUN).baselines
         )
-        source, target = (Reader(self.world, name, lambda: None) for name in (copy, TARGET))
-        return verify(plan, source, target, rejected)
+        old, new = (Reader(self.world, name, lambda: None) for name in (copy, target))
+        return verify(plan, old, new, rejected)
 
     def tail(self, run: RunRecord, lock: HeldLock) -> TailParts:
         """Return the parts for what passed the fence."""

@@ -2,13 +2,13 @@
 
 from random import Random
 
-from booking_migrate.cutover.plan import CutoverOutcome
+from booking_migrate.cutover.plan import CutoverOutcome, legacy_name
 from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRefused
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN, check
 from tests.simulation.process import TEMPLATES, Process, migrated, simulated, use_clock_of
-from tests.simulation.world import Killed, Rates, Violation
+from tests.simulation.world import SOURCE, Killed, Rates, Violation
 
 _PROCESSES, _CALM_PROCESSES = 4, 6
 
@@ -58,11 +58,21 @@ class Simulation:
                 break
         else:
             raise Violation("the cut-over does not end")
+        self._verify()
         world.is_calm = False
         world.rates = Rates(write_fenced=1.0)
         world.step("later", fails=False)
         world.is_calm = True
         check(world, self.application, None if self.outcome is None else self.outcome.followed)
+
+    def _verify(self) -> None:
+        """Let the verifier compare the result with the kept copy, unless others than the program wrote to it."""
+        world = self.world
+        world.is_dead, world.is_calm = False, True
+        if world.is_swapped and not self.application.booked and not self.application.foreign:
+            found = Process(world).verify(legacy_name(world.runs[RUN]), SOURCE)
+            if found.mismatch_count:
+                raise Violation(f"the verifier finds {found.mismatch_count} mismatches")
 
     def _one_process(self, *, is_calm: bool) -> bool:
         """Run one process; return whether nothing more is to be done."""
