@@ -212,8 +212,7 @@ def _cutover(
         def before(chosen: RunRecord) -> None:
             _warn_of_options(places, sides, context.listener)
             if not yes:
-                what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
-                confirm_by_name(what, chosen.source)
+                confirm_by_name(_question(chosen), chosen.source)
             hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
             stores.journal.annotate(chosen.run_id, cutover_options=options.as_recorded)
 
@@ -233,6 +232,13 @@ def _cutover(
             )
         )
     return report_of_cutover(done, seconds=context.seconds)
+
+
+def _question(chosen: RunRecord) -> str:
+    """Return what is about to happen, with how long writes will be refused if that was estimated while following."""
+    what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
+    estimate = chosen.follow.get("facts", {}).get("estimated_outage_ms")
+    return what if estimate is None else f"{what}, writes refused for about {estimate} ms"
 
 
 def _cutover_places(

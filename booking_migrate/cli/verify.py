@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -240,6 +241,7 @@ def _compare(
         # A proof of what a majority had an hour ago would prove nothing.
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
+    as_of = _cluster_time(places, connection)
     verified_run = _verified_run(places, connection, plan)
     follows = not plan.rules.allow_later and places.archive is None and inputs.cut_over is None
     with behind_clients(places, connection, plan.people) if follows else nullcontext() as behind:
@@ -247,7 +249,7 @@ def _compare(
         outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
     if listed:
         listed.finish()
-    outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)))
+    outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)), as_of=as_of)
     if verified_run is not None:
         verified_run.note(is_clean=not outcome.mismatch_count)
         if verified_run.problem is not None:
@@ -300,6 +302,14 @@ def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:
     except Refused:
         return ()
     return () if found is None else (found,)
+
+
+def _cluster_time(places: Places, connection: Connection) -> datetime | None:
+    """Return the cluster time before the source is read; None if it is not a collection of a replica set."""
+    if not isinstance(parse_place(places.source), CollectionPlace):
+        return None
+    time = cluster_time_of(connection, places.source)
+    return None if time is None else time.as_datetime()
 
 
 def _verified_run(places: Places, connection: Connection, plan: VerificationPlan) -> VerifiedRun | None:

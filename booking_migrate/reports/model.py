@@ -8,6 +8,7 @@ Builders of reports take an outcome, the run's name, and the places as the user 
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -151,6 +152,10 @@ class VerificationReport(Part):
     clients_seen: int = Field(description="the clients of both sides")
     sampled: bool = Field(description="whether only some clients were checked, chosen at random")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
+    as_of: datetime | None = Field(
+        default=None,
+        description="the cluster time at which reading began; null: the source is not in a replica set",
+    )
     behind: int = Field(
         default=0,
         description="clients that the application has changed since the run derived them: brought in by cutover or migrate",

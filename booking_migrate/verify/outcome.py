@@ -6,6 +6,7 @@ Only examples of mismatches are held in memory; all of them go to a sink as they
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -238,6 +239,9 @@ class VerificationOutcome:
     """Whether only some clients were checked, so that the verdict is about those."""
 
     rejects_name: str | None = None
+    as_of: datetime | None = None
+    """The cluster time at which the reading began: what was written later may be in it or not; None if unknown."""
+
     seconds: float = 0.0
 
     @property

@@ -71,6 +71,10 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
     explanation = f"{accounted(counts)}, byte for byte"
     if counts.rejected:
         explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
+    if verification.as_of is not None:
+        explanation += f"; as of the cluster time {verification.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    if verification.behind:
+        explanation += f"; behind: {grouped(verification.behind)}, which cutover or migrate brings in"
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
 
 
