@@ -117,13 +117,20 @@ class Attempt:
                 self._lock.confirm()
                 carried = self._live.carry(bookings_of(self._stores.target.rejects()))
 
+        def lift_fence() -> None:
+            self._live.lift_fence(self._run.live_settings or "")
+            if self._policy is RejectedPolicy.CARRY:
+                # The next attempt carries what is rejected then.
+                self._lock.confirm()
+                self._live.take_back_carried(bookings_of(self._stores.target.rejects()))
+
         preparation = LivePreparation(
             parts,
             fail=self._failure,
             confirm=self._lock.confirm,
             note_fence=self._note_fence,
             block=self._live.block,
-            lift_fence=lambda: self._live.lift_fence(self._run.live_settings or ""),
+            lift_fence=lift_fence,
             check=check,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
         )

@@ -91,6 +91,7 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
     """
     late = _read(parts.feed, fenced, parts.now())
     parts.feed.close()
+    parts.places.read_at(parts.now())
     late.foreign = tuple(_not_carried(parts, parts.engine.foreign(Dirty(documents=late.documents))[1]))
     written = [raw for _, raw in late.written.values()]
     ids = [*late.deleted.values(), *(value for value, _ in late.written.values())]

@@ -1,6 +1,7 @@
 """Deriving and verifying what is dirty: the pipeline of `migrate` and the verifier, for a few clients at one cluster time."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -147,17 +148,28 @@ class Engine:
         """
         dirty = replace(dirty, clients=dict(dirty.clients))
         others: list[Any] = []
+        gone: list[Any] = []
         for some in groups(dirty.documents.values()):
             raws = {sort_key(value_in(raw, b"_id")): raw for raw in self._places.written.find(some)}
             found = {write_fields({"_id": value}): raws.get(sort_key(value)) for value in some}
             authors = self._run.history.authorship(found)
             for value, (identity, raw) in zip(some, found.items(), strict=True):
                 if authors[identity] is Authorship.OTHERS:
-                    others.append(value)
+                    (gone if raw is None else others).append(value)
                 elif authors[identity] is Authorship.EARLIER and raw is not None:
                     client_id = value_in(raw, b"clientId")
                     dirty.clients[sort_key(client_id)] = client_id
-        return replace(dirty, documents={}), others
+        return replace(dirty, documents={}), [*others, *self._not_taken_back(gone)]
+
+    def _not_taken_back(self, document_ids: Sequence[Any]) -> list[Any]:
+        """Return the `_id` values of absent documents without those of bookings: a cut-over carried and took back these."""
+        lost: list[Any] = []
+        for some in groups(document_ids):
+            bookings = {sort_key(value_in(raw, b"_id")) for raw in self._places.source.find(some)}
+            with closing(self._places.rejected_of(some)) as records:
+                bookings |= {sort_key(record.booking_id) for record in records.unclaimed()}
+            lost += [value for value in some if sort_key(value) not in bookings]
+        return lost
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
         """Derive the clients that dirty entries concern, as of one cluster time, and make the target so.

@@ -9,6 +9,8 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.errors import FenceBlocked
+from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
@@ -227,3 +229,46 @@ def test_deletes_behind_the_fence_of_a_killed_cut_over(
         check_old(database, ledger)
     else:
         check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", [Step.CARRIED, Step.SWAPPED])
+def test_carried_bookings_of_a_killed_cut_over(
+    step: Step, database: Db, command: Run, killed: Callable[..., int]
+) -> None:
+    """Rejected bookings that a killed cut-over had carried already are carried once, also if they are deleted meanwhile."""
+    database.bookings.insert_many([*map(booking, range(20)), *(booking(n, duration=5) for n in (20, 21, 22))])
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert -9 == killed(step.value, 1, *CUTOVER, "--rejected", "carry")
+    database.bookings.delete_one({"_id": booking(22)["_id"]})
+    done = command(*CUTOVER, "--rejected", "carry")
+    old = {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+
+    assert 0 == done.returncode, done.stderr
+    assert {booking(20)["_id"], booking(21)["_id"]} == old
+    # What is deleted behind the swap is deleted from the new collection only.
+    assert 22 + (step is Step.SWAPPED) == database[copies(database)[0]].count_documents({})
+
+
+def test_carried_bookings_of_an_aborted_attempt(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that is aborted takes back what it carried; the next one is not stopped by that, and carries it."""
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    swap, attempts = LiveSwap.swap, []
+
+    def blocked_once(self: LiveSwap, seconds: float) -> Any:
+        attempts.append(seconds)
+        if len(attempts) == 1:
+            raise FenceBlocked("bookings", "a transaction of the test")
+        return swap(self, seconds)
+
+    monkeypatch.setattr(LiveSwap, "swap", blocked_once)
+    done = command(*CUTOVER, "--rejected", "carry")
+
+    assert 0 == done.returncode, done.stderr
+    assert 2 == len(attempts)
+    assert 1 == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert {"_id_", "clientId_1_every", "clientId_1_sessions"} <= set(database.bookings.index_information())
