@@ -147,7 +147,9 @@ class Attempt:
             indexes = self._complete({**self._run.counts, **parts.counts()})
         options = kept_options(self._run, self._live)
         written = preparation.written
-        return CutoverOutcome(self._run, written, report.outage.total, carried, indexes, options, report)
+        # Fences of attempts that were aborted or killed count, too.
+        refused = self._refused_before + report.outage.total
+        return CutoverOutcome(self._run, written, refused, carried, indexes, options, report)
 
     def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
         """Record whether writes may be refused: if the process is killed, the journal must show it."""

@@ -225,9 +225,9 @@ class _Undo:
             self._lock.confirm()
             self._target.drop_client_index()
             self.outcome.index_removed = True
-        self._listener.notify(
-            PhaseStarted(f"rolling back {self._run.target}", self._run.counts.get("clients"))
-        )
+        self._target.drop_followed_index()
+        clients = self._run.counts.get("clients")
+        self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", clients))
         for noted in self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS):
             with self._shield.critical_section():
                 self._undo_range(_histories(self._related(noted), noted))

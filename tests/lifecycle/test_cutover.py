@@ -9,7 +9,7 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
 from tests.support.server import Server
@@ -21,7 +21,11 @@ Killed = Callable[..., Any]
 PLACES = ("--source", "bookings", "--target", "clients")
 MIGRATE = ("migrate", *PLACES, "--batch-size", "5", "--quiet")
 VERIFY = ("verify", *PLACES, "--recheck", "0", "--quiet")
-CUTOVER = ("cutover", *PLACES, "--yes", "--json")
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
+FOLLOWED_INDEX = "booking_migrate_legacy_ids"
+"""By this, following finds the clients of a booking; it stays until the run is rolled back."""
+
+AT_REST = (*CUTOVER, "--at-rest")
 STEPS = [
     Step.CUTOVER_NOTED,
     Step.FENCED,
@@ -74,7 +78,7 @@ def test_the_target_becomes_live(database: Db, command: Run) -> None:
     assert 0 == report["caught_up"]
     assert "sessions.expertId 1, sessions.status 1" in {each["recreated_as"] for each in report["indexes"]}
     assert any("expiry" in (each["reason"] or "") for each in report["indexes"])
-    assert {} == database.bookings.options().get("validator", {})
+    assert {} == own_validator(database.bookings)
     database.bookings.insert_one({"_id": 1, "clientId": client(9), "sessions": []})
 
 
@@ -175,10 +179,10 @@ def test_rejected_bookings(database: Db, command: Run, policy: str, old: int) ->
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.usefixtures("partly_rejected")
 def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step) -> None:
-    """Killed at any step, the next cutover comes to what an undisturbed one comes to, and no fence is left."""
+    """Killed at any step of the way at rest, the next one comes to what an undisturbed one comes to, and no fence is left."""
     database.bookings.create_index("expertId")
     source, target = contents(database)["bookings"], database.clients.count_documents({})
-    arguments = (*CUTOVER, "--rejected", "carry")
+    arguments = (*AT_REST, "--rejected", "carry")
     assert -9 == killed(step.value, 1, *arguments)
     again = command(*arguments)
     is_done = step in {Step.CUT_OVER, Step.UNLOCKED}
@@ -187,7 +191,7 @@ def test_killed_anywhere(database: Db, command: Run, killed: Killed, step: Step)
     assert source == contents(database)[legacy_of(database)]
     assert "sessions.expertId_1" in database.bookings.index_information()
     assert target + 2 == database.bookings.count_documents({})
-    assert {} == database.bookings.options().get("validator", {})
+    assert {} == own_validator(database.bookings)
     assert "clients" not in database.list_collection_names()
 
 
@@ -226,12 +230,12 @@ def test_rollback_after_a_kill(database: Db, command: Run, killed: Killed, step:
     before = contents(database)
     command(*MIGRATE)
     command(*VERIFY)
-    killed(step.value, 1, *CUTOVER, "--rejected", "carry")
+    assert -9 == killed(step.value, 1, *AT_REST, "--rejected", "carry")
     undone = command("rollback", "--target", "clients", "--yes")
 
     assert 0 == undone.returncode, undone.stderr
     assert before == contents(database)
-    assert {} == database.bookings.options().get("validator", {})
+    assert {} == own_validator(database.bookings)
 
 
 @pytest.mark.usefixtures("partly_rejected")
@@ -267,7 +271,7 @@ def test_what_cannot_be_cleared_up_is_said(
 
     try:
         with failpoints(fail_from_now_on):
-            failed = command(*CUTOVER)
+            failed = command(*AT_REST)
     finally:
         admin.command("configureFailPoint", "failCommand", mode="off")
 
@@ -276,19 +280,23 @@ def test_what_cannot_be_cleared_up_is_said(
     assert said in json.loads(failed.stdout)["error"]["hint"]
     assert is_fenced == ("validator" in database.bookings.options())
     assert 0 == command("cutover", *PLACES, "--abort").returncode
-    assert "validator" not in database.bookings.options()
+    assert {} == own_validator(database.bookings)
 
 
-@pytest.mark.parametrize("failing", ["renameCollection", "dbHash"])
+@pytest.mark.parametrize(
+    ("failing", "way"), [("renameCollection", CUTOVER), ("renameCollection", AT_REST), ("dbHash", AT_REST)]
+)
 @pytest.mark.usefixtures("partly_rejected")
-def test_a_failure_leaves_everything(database: Db, server: Server, command: Run, failing: str) -> None:
+def test_a_failure_leaves_everything(
+    database: Db, server: Server, command: Run, failing: str, way: tuple[str, ...]
+) -> None:
     """When the server refuses a step, the source is live as it was and takes writes, and the target can be cut over later."""
     database.command("collMod", "bookings", validator={"price": {"$gte": 0}})
     before, options = contents(database), database.bookings.options()
     fail = {"failCommands": [failing], "errorCode": 96}
     server.client().admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
     try:
-        failed = command(*CUTOVER, "--rejected", "carry")
+        failed = command(*way, "--rejected", "carry")
     finally:
         server.client().admin.command("configureFailPoint", "failCommand", mode="off")
     state = database.booking_migrate_runs.find_one({"legacy": None, "written_at": {"$ne": None}})
@@ -298,7 +306,7 @@ def test_a_failure_leaves_everything(database: Db, server: Server, command: Run,
     assert (before, options) == (after, database.bookings.options())
     assert state is not None
     assert "done" == state["state"]
-    assert 0 == command(*CUTOVER, "--rejected", "carry").returncode
+    assert 0 == command(*way, "--rejected", "carry").returncode
 
 
 @pytest.mark.usefixtures("partly_rejected")
@@ -327,7 +335,7 @@ def test_what_others_put_there_stays_after_a_kill(database: Db, command: Run, ki
     assert 5 == failed.returncode, failed.stderr
     assert theirs == kept
     assert before == contents(database)["clients"]
-    assert {"_id_", "clientId_1"} == set(database.clients.index_information())
+    assert {"_id_", "clientId_1", FOLLOWED_INDEX} == set(database.clients.index_information())
 
 
 @pytest.mark.usefixtures("migrated")

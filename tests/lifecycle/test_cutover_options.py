@@ -19,7 +19,8 @@ Run = Callable[..., Ended]
 PLACES = ("--source", "bookings", "--target", "clients")
 MIGRATE = ("migrate", *PLACES, "--quiet")
 VERIFY = ("verify", *PLACES, "--recheck", "0", "--quiet")
-CUTOVER = ("cutover", *PLACES, "--yes", "--json")
+# The guard would be one more option of the new collection.
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--no-guard", "--max-outage", "60s")
 COLLATION = {"locale": "en", "strength": 2}
 IMAGES = {"enabled": True}
 

@@ -143,6 +143,9 @@ EVERY_DOCUMENT = OwnIndex("clientId_1_every", "clientId")
 CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId")
 """By this, the sessions of a booking are found, whatever client they stand with."""
 
+FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")
+"""Side by side, following finds the clients of a booking by this."""
+
 _ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
 
 

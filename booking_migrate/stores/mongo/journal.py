@@ -36,6 +36,8 @@ from booking_migrate.stores.journal import (
     RunState,
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.dirty import COLLECTION as DIRTY
+from booking_migrate.stores.mongo.dirty import MongoDirty
 from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.replica_set import await_majority, build_index
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
@@ -243,6 +245,7 @@ class MongoJournal(RunJournal):
     def forget(self, run_id: str) -> None:
         for collection in (self._ranges, self._before):
             write(collection, partial(collection.delete_many, {"run": run_id}))
+        MongoDirty(self._runs.database.get_collection(DIRTY), run_id).clear()
 
 
 def _images(run_id: str, name: str, notes: Sequence[DocumentNote]) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import elements, read_fields, read_value, value_in
 from booking_migrate.stores.links import Links
+from booking_migrate.stores.mongo.client_index import FOLLOWED, has_index, make_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import any_of
@@ -53,8 +54,8 @@ class MongoLinks(Links):
 
     @override
     def prepare(self) -> None:
-        with writing(self._in.target):
-            with_retry(lambda: build_index(self._in.target, [(LEGACY_FIELD, ASCENDING)]))
+        if not has_index(self._in.target, FOLLOWED):
+            make_index(self._in.target, FOLLOWED)
         with writing(self._in.rejected):
             with_retry(lambda: build_index(self._in.rejected, [("bookingId", ASCENDING)]))
 

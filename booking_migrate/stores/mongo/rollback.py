@@ -18,7 +18,7 @@ from booking_migrate.stores.mongo.administration import (
     validate,
     validation_of,
 )
-from booking_migrate.stores.mongo.client_index import client_index_name, drop_index
+from booking_migrate.stores.mongo.client_index import FOLLOWED, client_index_name, drop_index, indexes_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import (
@@ -104,6 +104,11 @@ class MongoUndo:
         name = client_index_name(self._collection)
         if name is not None:
             write(self._collection, lambda: drop_index(self._collection, name))
+
+    def drop_followed_index(self) -> None:
+        """Remove the index that following has made, if it has; one of others that serves it as well stays."""
+        if any(index["name"] == FOLLOWED.name for index in indexes_of(self._collection)):
+            write(self._collection, lambda: drop_index(self._collection, FOLLOWED.name))
 
     def drop_if_empty(self) -> bool:
         """Drop the collection if it is empty; return whether it was dropped."""
