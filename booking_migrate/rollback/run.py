@@ -4,7 +4,9 @@ Before a cut-over what the run wrote is removed (`undo`); after it the live coll
 (`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from booking_migrate.cutover.recovery import recover
 from booking_migrate.errors import (
@@ -22,6 +24,9 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
 def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
@@ -105,21 +110,42 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
     if run.archive is not None:
-        return undo_in_place(
-            run,
-            plan.in_place(run),
-            stores,
-            lock,
-            listener=listener,
-            signal_guard=guard,
-            discard_later=plan.discard_later,
-            older=plan.older,
-        )
+        collection = plan.in_place(run)
+        with _without_guard(collection, run, stores.journal):
+            return undo_in_place(
+                run,
+                collection,
+                stores,
+                lock,
+                listener=listener,
+                signal_guard=guard,
+                discard_later=plan.discard_later,
+                older=plan.older,
+            )
     if run.state in LIVE:
         return restore(plan, run, lock)
     if plan.discard_later:
         raise NothingLater(run.run_id, run.state.value)
     return undo(run, stores, lock, listener, guard)
+
+
+@contextmanager
+def _without_guard(collection: "MongoInPlace", run: RunRecord, journal: RunJournal) -> Iterator[None]:
+    """Let a collection accept the old bookings that a run in place gives back, if it refuses them since a cut-over."""
+    is_guarded = any(
+        other.source == run.source
+        and other.archive is None
+        and other.state is RunState.CUT_OVER
+        and "no-guard" not in other.cutover_options
+        for other in journal.runs()
+    )
+    if is_guarded:
+        collection.unguard()
+    try:
+        yield
+    finally:
+        if is_guarded:
+            collection.guard()
 
 
 def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:

@@ -28,6 +28,7 @@ from booking_migrate.stores.mongo.failures import read, reading, translated, wri
 from booking_migrate.stores.mongo.in_place_scan import waiting
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
+from booking_migrate.stores.mongo.live_swap import guard, unguard
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
@@ -215,6 +216,14 @@ class MongoInPlace:
                 return False
         write(self._archive, self._archive.drop)
         return True
+
+    def guard(self) -> None:
+        """Let the collection refuse old bookings that come, beside its own validator. May be repeated."""
+        guard(self._collection, is_lenient=True)
+
+    def unguard(self) -> None:
+        """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""
+        unguard(self._collection)
 
     def drop_legacy_ids(self) -> Iterator[int]:
         """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""

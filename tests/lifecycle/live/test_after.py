@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.live.test_finalize import PLACES, go_live, use
@@ -14,6 +15,7 @@ from tests.support.booking_lines import booking, client
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 VERIFY = ("verify", *PLACES, "--json")
+OLD_SHAPE = {"sessions": {"$exists": False}}
 
 
 def test_sessions_since_are_counted(database: Db, command: Run) -> None:
@@ -85,6 +87,23 @@ def test_stragglers_that_were_converted_in_place(database: Db, command: Run) -> 
     assert ["bookings_legacy"] == finalized["also_dropped"]
     assert not [name for name in database.list_collection_names() if "_legacy" in name]
     assert 1 == finalized["old_bookings"]["carried"]
+
+
+def test_stragglers_that_are_given_back(database: Db, command: Run) -> None:
+    """The rollback of a run in place gives old bookings back to a live collection that refuses new ones, before and after."""
+    database.bookings.insert_many(map(booking, range(20)))
+    go_live(command)
+    straggler = {**booking(30), "clientId": client(50)}
+    database.bookings.insert_one(straggler, bypass_document_validation=True)
+    before = list(database.bookings.find(OLD_SHAPE))
+    assert 0 == command("migrate", "--in-place", "--source", "bookings", "--quiet").returncode
+    undone = command("rollback", "--target", "bookings", "--yes")
+
+    assert 0 == undone.returncode, undone.stderr
+    assert [straggler["_id"]] == [each["_id"] for each in before]
+    assert before == list(database.bookings.find(OLD_SHAPE))
+    with pytest.raises(WriteError):
+        database.bookings.insert_one(booking(31))
 
 
 def test_a_carried_booking_that_was_fixed(database: Db, command: Run) -> None:
