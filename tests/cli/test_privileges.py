@@ -122,6 +122,7 @@ def test_the_listed_privileges_suffice(
 
         assert code in _DONE, (name, errors)
         assert "not authorized" not in errors
+        assert "cannot be followed" not in errors
 
 
 @pytest.mark.parametrize(

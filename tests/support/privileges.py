@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 READS = ("find", "listIndexes", "listCollections")
 WRITES = (*READS, "insert", "update", "remove")
-_MIGRATES = (*WRITES, "createIndex")
+FOLLOWS = "changeStream"
+"""Without it, the application cannot be followed: then a cut-over reads everything behind the fence."""
+
+_MIGRATES = (*WRITES, "createIndex", FOLLOWS)
 _DROPS = (*WRITES, "dropCollection", "dropIndex")
-_CUTS_OVER = (*_DROPS, "createIndex", "collMod", "dbHash")
+_CUTS_OVER = (*_DROPS, "createIndex", "collMod", "dbHash", FOLLOWS)
 _BLOCKS = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
 
 CLUSTER_ROLES = ("clusterMonitor", "restore")
@@ -33,7 +36,7 @@ class Task:
 
 TASKS = (
     Task(("dry-run", "status", "explain"), ("read",), READS),
-    Task(("verify",), ("readWrite",), (*READS, "update")),
+    Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS)),
     Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES),
     Task(("migrate --max-lag",), ("readWrite", "clusterMonitor"), _MIGRATES, ("replSetGetStatus",)),
     Task(("cutover", "rollback after a cut-over"), ("readWrite", "dbAdmin"), _CUTS_OVER),
