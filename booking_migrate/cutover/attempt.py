@@ -239,7 +239,7 @@ class Attempt:
         try:
             if self._run.state is not RunState.CUT_OVER:
                 with self._shield.critical_section():
-                    self._run = recover(self._run, self._live, self._stores, self._lock, self._plan_tail)
+                    self._run = self._recovered()
             if self._run.state is RunState.CUT_OVER:
                 error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
             elif isinstance(error, KeyboardInterrupt):
@@ -251,6 +251,16 @@ class Attempt:
             )
         except BookingMigrateError as trouble:
             error.add_note(self._left_behind(trouble))
+
+    def _recovered(self) -> RunRecord:
+        """Undo or complete the attempt; nothing is left to do if only the answer to its last record was lost."""
+        run = self._run
+        saved = next(
+            (each for each in self._stores.journal.runs(run.target) if each.run_id == run.run_id), run
+        )
+        if saved.state is RunState.CUT_OVER:
+            return saved
+        return recover(run, self._live, self._stores, self._lock, self._plan_tail)
 
     def _left_behind(self, trouble: BookingMigrateError) -> str:
         """Return what to say of a cut-over that could not be cleared up: above all whether writes are refused."""

@@ -99,7 +99,8 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         return late
     parts.copy.update(ids, written)
     dirty = Dirty(bookings={sort_key(value): value for value in ids}, clients=late.clients)
-    left: Sequence[Any] = ids
+    # A session that was written is taken out only if it is outdated: it may have been brought in by a process before.
+    left: Sequence[Any] = list(late.deleted.values())
     for attempt in range(_TRIES):
         for some in groups(left):
             _take_out(parts, some, is_whoever=attempt > 0)
