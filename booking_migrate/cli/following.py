@@ -11,7 +11,7 @@ from booking_migrate.cutover.catch_up import catch_up
 from booking_migrate.cutover.live import Following, Limits
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.rules import PeopleFields
-from booking_migrate.errors import HistoryLost, NotPermitted
+from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.engine import Engine
 from booking_migrate.runs.finished_run import FinishedRun
@@ -211,7 +211,7 @@ def behind_clients(
 def clients_behind(places: Places, connection: Connection, people: PeopleFields) -> BehindClients | None:
     """Return what knows the clients that changed since the newest run derived them.
 
-    None if that run's position is not known or no longer in the oplog, or where changes cannot be followed: a client that
+    None if the journal cannot be read, or that run's position is not known or no longer in the oplog, or where changes cannot be followed: a client that
     changes while it is verified is read again then.
 
     Raises:
@@ -222,7 +222,7 @@ def clients_behind(places: Places, connection: Connection, people: PeopleFields)
     journal = open_journal(connection).journal
     try:
         run = newest_result(journal, places.target)
-    except NotPermitted:
+    except (JournalTooNew, NotPermitted):
         return None
     begin = None if run is None or run.source != places.source else position_of(run)
     if run is None or begin is None or following_unavailable(connection, places.source) is not None:

@@ -122,7 +122,7 @@ def test_no_decision_behind_the_fence(migrated: Db, command: Run, change: dict[s
     refused = command(*CUTOVER, *TARGET)
 
     assert 5 == refused.returncode
-    assert "changed since" in refused.stderr
+    assert "changed by others" in refused.stderr
     assert "validator" not in migrated.bookings.options()
     assert 6 == migrated.bookings.count_documents({"sessions": {"$exists": False}})
     assert [0, 0, 0] == codes(command, *TARGET)
