@@ -41,7 +41,11 @@ from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
-from booking_migrate.reports.lifecycle import report_before_cutover, report_of_abort, report_of_cutover
+from booking_migrate.reports.lifecycle_outcomes import (
+    report_before_cutover,
+    report_of_abort,
+    report_of_cutover,
+)
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.connection import client_index_check, open_destination, open_live

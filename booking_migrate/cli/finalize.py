@@ -29,7 +29,7 @@ from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.in_place import finalize as engine
-from booking_migrate.reports.lifecycle import report_of_finalize
+from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live

@@ -15,12 +15,12 @@ from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.domain.rules import PeopleFields, Rules
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import options_as_text
-from booking_migrate.runs.status import command_of
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import JsonFormat
 

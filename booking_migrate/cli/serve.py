@@ -22,7 +22,8 @@ from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import Rules
 from booking_migrate.errors import BadPlace, MissingExtra, UnusablePlace
-from booking_migrate.reports.lifecycle import IndexesReport, ServiceIndex, report_of_indexes
+from booking_migrate.reports.lifecycle import IndexesReport, ServiceIndex
+from booking_migrate.reports.lifecycle_outcomes import report_of_indexes
 from booking_migrate.service.appointment import OfferFields, check_contract
 from booking_migrate.service.errors import StandaloneServer
 from booking_migrate.service.plan import (

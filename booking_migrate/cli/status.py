@@ -18,7 +18,8 @@ from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotPermitted
-from booking_migrate.reports.lifecycle import LifeReport, report_of_status
+from booking_migrate.reports.lifecycle import LifeReport
+from booking_migrate.reports.lifecycle_outcomes import report_of_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as standings

@@ -20,9 +20,10 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive
+from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
 from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import cut_over_run, rollback_of
+from booking_migrate.runs.status import cut_over_run
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_place, open_proof

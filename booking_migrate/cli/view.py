@@ -16,7 +16,7 @@ from booking_migrate.cli.options import (
     source_option,
 )
 from booking_migrate.cli.parameters import Group, option
-from booking_migrate.reports.lifecycle import report_of_view
+from booking_migrate.reports.lifecycle_outcomes import report_of_view
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.views import PeopleNames, Shape, open_views
 

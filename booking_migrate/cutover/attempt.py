@@ -22,11 +22,11 @@ from booking_migrate.errors import (
     NoMajority,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
+from booking_migrate.runs.commands import abort_of
 from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.status import abort_of
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome

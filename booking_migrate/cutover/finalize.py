@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from booking_migrate.errors import Finalized, UnfinishedRun
 from booking_migrate.events import Listener
 from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids
+from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
-from booking_migrate.runs.status import possible_commands
 from booking_migrate.stores.changes import DirtyStore
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState

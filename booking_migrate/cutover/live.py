@@ -213,12 +213,12 @@ class LivePreparation:
 
     def _meanwhile(self, action: Callable[[], T]) -> T:
         """Return what a long action comes to; meanwhile the feed is read, so that the oplog does not lose what it needs."""
-        answers: SimpleQueue[T | Exception] = SimpleQueue()
+        answers: SimpleQueue[T | BaseException] = SimpleQueue()
 
         def work() -> None:
             try:
                 answers.put(action())
-            except Exception as error:  # noqa: BLE001 - raised again where the answer is taken
+            except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
                 answers.put(error)
 
         # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
@@ -227,7 +227,7 @@ class LivePreparation:
             self._follower.keep()
             self._confirm()
         answer = answers.get()
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 

@@ -5,9 +5,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import CutoverRefused
+from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
-from booking_migrate.runs.status import command_of, rollback_of
 from booking_migrate.stores.journal import RunRecord, RunState
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from booking_migrate.cutover.tail import TailParts, take_late
 from booking_migrate.errors import (
     CutoverRefused,
 )
+from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import check_transition, newest_result
-from booking_migrate.runs.status import rollback_of
 from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
 

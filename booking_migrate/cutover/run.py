@@ -15,9 +15,9 @@ from booking_migrate.errors import (
     CutoverRefused,
 )
 from booking_migrate.events import Announced
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import command_of
 from booking_migrate.stores.journal import RunState
 
 

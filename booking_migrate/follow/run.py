@@ -11,10 +11,11 @@ from booking_migrate.errors import FollowingStopped, NothingToFollow
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import FOLLOWING, command_of
+from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from booking_migrate.errors import Finalized, NoRun, UnfinishedRun
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive
+from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import FINAL, RESUMABLE, STANDING, check_transition, in_words
-from booking_migrate.runs.status import possible_commands
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 from booking_migrate.verify.outcome import VerificationOutcome

@@ -15,10 +15,11 @@ from booking_migrate.errors import (
     Refused,
     UnfinishedRun,
 )
+from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
-from booking_migrate.runs.status import possible_commands, refuse_other_mode
+from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.journal import (
     DocumentNote,
     Holder,

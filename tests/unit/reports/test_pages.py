@@ -10,7 +10,8 @@ from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.html import FEWEST_COLUMNS, columns_of
-from booking_migrate.reports.lifecycle import LifeReport, ServiceIndex, report_of_indexes
+from booking_migrate.reports.lifecycle import LifeReport, ServiceIndex
+from booking_migrate.reports.lifecycle_outcomes import report_of_indexes
 from booking_migrate.reports.model import (
     ErrorReport,
     ExplainedField,

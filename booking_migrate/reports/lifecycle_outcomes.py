@@ -1,0 +1,266 @@
+"""From what status, rollback, cutover, finalize, view and service-indexes did to their reports."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.model import NextStep, part_of
+from booking_migrate.runs.commands import command_of, rollback_of, stragglers_of
+from booking_migrate.runs.outcome import Counts
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.views import Shape
+
+if TYPE_CHECKING:
+    # The caller that has an outcome has loaded its module; other commands do not need it.
+    from booking_migrate.cutover.live import LiveReport
+    from booking_migrate.cutover.plan import CutoverOutcome
+    from booking_migrate.in_place.finalize import FinalizeOutcome
+    from booking_migrate.runs.status import RunStatus
+    from booking_migrate.runs.undo import UndoOutcome
+    from booking_migrate.stores.cutover import IndexNote, OldBookings
+
+
+from booking_migrate.reports.lifecycle import (
+    AbortedReport,
+    CutoverReport,
+    EarlierUndoneReport,
+    FinalizedReport,
+    FollowedReport,
+    FollowReport,
+    IndexesReport,
+    LifeReport,
+    OldBookingsReport,
+    OptionReport,
+    RunReport,
+    ServiceIndex,
+    SinceReport,
+    UndoneReport,
+    ViewReport,
+)
+
+
+def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
+    """Build the report of a command on a run; without an exit code among the parts, of one that succeeded."""
+    return LifeReport(
+        **{"exit_code": ExitCode.DONE, **parts},
+        command=command,
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+    )
+
+
+def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
+    """Build the report of `status`."""
+    return LifeReport(
+        command="status",
+        run_id=run_id,
+        source="",
+        target=target or "",
+        exit_code=ExitCode.DONE,
+        runs=tuple(
+            part_of(
+                RunReport,
+                standing.run,
+                alive=standing.is_alive,
+                stale=standing.is_stale,
+                heard_at=standing.heard_at,
+                refuses_writes_since=standing.refuses_writes_since,
+                rate=None if standing.rate is None else round(standing.rate, 1),
+                possible=standing.possible,
+                follow=None if standing.follow is None else _follow_report(standing.follow),
+                old_bookings=None
+                if standing.old_bookings is None
+                else old_bookings_report(standing.old_bookings),
+            )
+            for standing in standings
+        ),
+    )
+
+
+def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
+    return FollowReport(**{name: facts[name] for name in FollowReport.model_fields})
+
+
+def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
+    """Build the report of a rollback that has finished."""
+    since = outcome.since
+    is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
+        since is None or since.is_nothing or outcome.is_discarded
+    )
+    return _of_run(
+        "rollback",
+        outcome.run,
+        exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
+        changed=not outcome.was_rolled_back,
+        seconds=seconds,
+        undone=part_of(
+            UndoneReport,
+            outcome,
+            already=outcome.was_rolled_back,
+            earlier=[part_of(EarlierUndoneReport, each, run_id=each.run.run_id) for each in outcome.earlier],
+            since=None if since is None else part_of(SinceReport, since, dropped=outcome.is_discarded),
+        ),
+        next_steps=tuple(_steps_after_rollback(outcome)),
+    )
+
+
+def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
+    since = outcome.since
+    if outcome.remaining:
+        target = shlex.quote(outcome.run.target)
+        yield NextStep(
+            text="Earlier runs into the same target are not undone. To undo them:",
+            command=f"booking-migrate rollback --target {target}",
+        )
+    if outcome.kept:
+        yield NextStep(
+            text=f"Review what was kept, and decide with those who changed it what to do with each {outcome.unit}."
+        )
+    if since is not None and since.later and not outcome.is_discarded:
+        yield NextStep(
+            text="Sessions booked since are in client documents beside the old bookings; the old application does not read them."
+        )
+    yield from _left_out(outcome.indexes)
+
+
+def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:
+    for note in notes:
+        if note.recreated_as is None:
+            yield NextStep(text=f"The index {note.name} ({note.keys}) was left out: {note.reason}.")
+
+
+def report_before_cutover(run: RunRecord) -> LifeReport:
+    """Build the report of a cut-over that is about to begin; its counts are those of the run."""
+    return _of_run("cutover", run, counts=Counts(**run.counts) if run.counts else None)
+
+
+def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
+    """Build the report of a cut-over that was aborted."""
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
+        aborted=part_of(AbortedReport, run, live=run.source),
+        next_steps=(
+            NextStep(text="Cut over again:", command=command_of(run, "cutover")),
+            NextStep(text="Or undo the run:", command=rollback_of(run)),
+        ),
+    )
+
+
+def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeReport:
+    """Build the report of a cut-over that has finished."""
+    run = outcome.run
+    return _of_run(
+        "cutover",
+        run,
+        seconds=seconds,
+        cutover=part_of(
+            CutoverReport,
+            outcome,
+            live=run.source,
+            legacy=run.legacy or "",
+            options=[part_of(OptionReport, note, kept=note.is_kept) for note in outcome.options],
+            followed=None if outcome.followed is None else _followed(outcome.followed),
+        ),
+        next_steps=(
+            *_left_out(outcome.indexes),
+            *(
+                NextStep(text=f"The option {note.name} was left out: {note.reason}.")
+                for note in outcome.options
+                if not note.is_kept
+            ),
+            NextStep(
+                text=f"When you are sure that you do not need {run.legacy} any more, end the migration:",
+                command=command_of(run, "finalize"),
+            ),
+        ),
+    )
+
+
+def _followed(live: "LiveReport") -> FollowedReport:
+    outage = live.outage
+    return part_of(
+        FollowedReport,
+        live,
+        fence_ms=round(outage.fence * 1000),
+        drain_ms=round(outage.drain * 1000),
+        settle_ms=round(outage.settle * 1000),
+        rename_ms=round(outage.rename * 1000),
+        fenced_at=None if live.fenced is None else live.fenced.as_datetime(),
+        swapped_at=None if live.swapped is None else live.swapped.as_datetime(),
+        late_updates=tuple(map(display_id, live.late_updates)),
+        changed_by_others=tuple(map(display_id, live.foreign)),
+    )
+
+
+def old_bookings_report(found: "OldBookings") -> OldBookingsReport:
+    """Return the part of a report about the old bookings in a live collection."""
+    carried, later = (tuple(map(display_id, ids)) for ids in (found.carried_ids, found.later_ids))
+    return part_of(OldBookingsReport, found, carried_ids=carried, later_ids=later)
+
+
+def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[NextStep]:
+    if found is not None and found.later:
+        yield NextStep(
+            text="Convert the bookings that an old application has written since:", command=stragglers_of(run)
+        )
+
+
+def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
+    """Build the report of a finalize that has finished."""
+    run, verification = outcome.run, outcome.verification
+    again = NextStep(
+        text="List every mismatch with its values:",
+        command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
+    )
+    return _of_run(
+        "finalize",
+        run,
+        archive=run.archive or run.legacy,
+        exit_code=ExitCode.DONE if outcome.is_done else ExitCode.MISMATCHES,
+        changed=outcome.is_done,
+        seconds=seconds,
+        counts=None if verification is None else verification.counts,
+        mismatch_count=None if verification is None else verification.mismatch_count,
+        finalized=FinalizedReport(
+            archive=run.archive or run.legacy or "",
+            dropped=outcome.is_done,
+            documents_changed=outcome.documents_changed,
+            also_dropped=outcome.dropped,
+            old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
+        ),
+        next_steps=tuple(_steps_about_old(run, outcome.old_bookings)) if outcome.is_done else (again,),
+    )
+
+
+def report_of_view(
+    *, run_id: str, source: str, name: str, shape: Shape | None, changed: bool, seconds: float
+) -> LifeReport:
+    """Build the report of a view that was created, or dropped if it does not have a shape."""
+    return LifeReport(
+        command="view",
+        run_id=run_id,
+        source=source,
+        target=name,
+        exit_code=ExitCode.DONE,
+        changed=changed,
+        seconds=seconds,
+        view=ViewReport(name=name, shape=shape),
+    )
+
+
+def report_of_indexes(indexes: Sequence[ServiceIndex], *, run_id: str, source: str) -> IndexesReport:
+    """Build the report of `service-indexes`."""
+    return IndexesReport(
+        command="service-indexes",
+        run_id=run_id,
+        source=source,
+        target="",
+        exit_code=ExitCode.DONE,
+        changed=any(index.created for index in indexes),
+        indexes=tuple(indexes),
+    )

@@ -1,0 +1,148 @@
+"""The commands that are possible for a run now, complete with its options, without the address of a server."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
+from booking_migrate.stores.in_place import default_archive
+from booking_migrate.stores.journal import RunRecord, RunState
+
+if TYPE_CHECKING:
+    pass
+
+_PEOPLE = {"users": "users", "experts": "experts"}
+"""Options of every command that converts, with their defaults."""
+
+_RULES = (
+    "accept",
+    "max-document-size",
+    "on-conflict",
+    "user-id-field",
+    "user-email-field",
+    "expert-user-field",
+)
+_FLAGS = ("merge-client-documents", "without-transactions", "block-all-writes", "at-rest", "no-guard")
+_PLACES = ("rejects", "json-format")
+_SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
+"""The options of a migration side by side only."""
+
+CONFIG_PLACEHOLDER = "CONFIG.toml"
+"""Stands for a config file whose name is not known."""
+
+_TAKEN = {
+    "migrate": {*_PEOPLE, *_RULES, *_FLAGS, *_PLACES},
+    "verify": {*_PEOPLE, *_RULES, *_PLACES},
+    "cutover": {*_PEOPLE, *_RULES, "merge-client-documents"},
+    "finalize": {*_PEOPLE, *_RULES},
+}
+"""The options of a run that each command takes as well."""
+
+
+def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    """Return the commands that are possible for a run without a process; those that continue it come first.
+
+    Args:
+        run: the run.
+        is_newest: whether it is the newest run into its target that has not been undone.
+    """
+    if run.archive is not None:
+        return _possible_in_place(run, is_newest=is_newest)
+    back, migrate, cutover = rollback_of(run), command_of(run, "migrate"), command_of(run, "cutover")
+    if run.state in RESUMABLE:
+        return [migrate, f"{migrate} --restart", back]
+    if run.state is RunState.DONE:
+        ready = is_newest and run.verified_clean and run.legacy is None
+        return [
+            command_of(run, "verify"),
+            *([cutover] if ready else []),
+            *([back] if is_newest else []),
+        ]
+    if run.state is RunState.CUTTING_OVER:
+        return [cutover, abort_of(run), *([back] if is_newest else [])]
+    if run.state in LIVE | FINAL:
+        return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
+    return [back] if run.state in UNDOABLE else [migrate]
+
+
+def _possible_live(run: RunRecord) -> Sequence[str]:
+    finalize = command_of(run, "finalize")
+    match run.state:
+        case RunState.CUT_OVER:
+            return [command_of(run, "verify"), rollback_of(run), finalize]
+        case RunState.RESTORING:
+            return [rollback_of(run)]
+        case _:
+            return [finalize] if run.state is RunState.FINALIZING else []
+
+
+def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+    back, migrate = rollback_of(run), command_of(run, "migrate")
+    match run.state:
+        case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
+            return [migrate, f"{migrate} --restart", back]
+        case RunState.DONE:
+            return [command_of(run, "verify"), *([back, command_of(run, "finalize")] if is_newest else [])]
+        case RunState.ROLLING_BACK:
+            return [back]
+        case RunState.FINALIZING:
+            return [command_of(run, "finalize")]
+        case _:
+            return [migrate]
+
+
+def abort_of(run: RunRecord) -> str:
+    """Return the command that aborts an unfinished cut-over and keeps the target."""
+    places = shlex.join(["--source", run.source, "--target", run.target])
+    return f"booking-migrate cutover {places} --abort"
+
+
+def stragglers_of(run: RunRecord) -> str:
+    """Return the command that converts in place what an old application has written since a run's cut-over."""
+    options = {name: value for name, value in run.options.items() if name not in _SIDE_BY_SIDE}
+    in_place = run.model_copy(update={"archive": default_archive(run.source), "options": options})
+    return command_of(in_place, "migrate")
+
+
+def rollback_of(run: RunRecord) -> str:
+    """Return the command that undoes a run."""
+    return f"booking-migrate rollback --run {run.run_id}"
+
+
+def command_of(run: RunRecord, name: str) -> str:
+    """Return a command for a run: its places, and those of its options that differ from the defaults.
+
+    A contract that the config file changed cannot be written as an option, so the file has to be named. For a cut-over that
+    has begun, its own options are included too.
+
+    Args:
+        run: the run.
+        name: ``migrate``, ``verify``, ``cutover`` or ``finalize``.
+    """
+    words = [name]
+    if run.archive is None:
+        words += ["--source", run.source]
+        words += [] if name == "finalize" else ["--target", run.target]
+    else:
+        words += [] if name == "finalize" else ["--in-place"]
+        words += ["--source", run.source, "--archive", run.archive]
+    defaults = {**_PEOPLE, **options_as_text(MigrationPlan())}
+    for option, value in run.options.items():
+        if option in _TAKEN[name] and value not in ("", defaults.get(option)):
+            words += _words(option, value)
+    contract = {option: value for option, value in run.options.items() if option.startswith("contract.")}
+    if run.config is not None:
+        words += ["--config", run.config]
+    elif any(value != defaults.get(option, value) for option, value in contract.items()):
+        words += ["--config", CONFIG_PLACEHOLDER]
+    if name == "cutover":
+        words += [word for option, value in run.cutover_options.items() for word in _words(option, value)]
+    return f"booking-migrate {shlex.join(words)}"
+
+
+def _words(option: str, value: str) -> list[str]:
+    if option in _FLAGS:
+        return [f"--{option}"] if value == str(True) else []
+    values = value.split(", ") if option == "accept" else [value]
+    return [word for each in values for word in (f"--{option}", each)]
