@@ -63,15 +63,16 @@ from booking_migrate.verify import VerificationOutcome
 HELP = """
 The target takes the source's name, after a clean and current verify of its newest run.
 
-Inserts and updates of the source are refused meanwhile. The command brings in what has changed since, keeps the old
-collection as SOURCE_legacy_RUN (a copy made by the server, counted and compared), proves the target against that copy,
-and swaps with one atomic rename. Whatever fails before that leaves the source live and unchanged. A cut-over that was killed
-is continued by the same command, and aborted by --abort. It says for how long writes were refused. Use the options that
-migrate had.
+The application may write: what it changes is brought in and verified, and the old collection is kept as SOURCE_legacy_RUN, a
+copy that is compared and kept current. Only for the last changes are inserts and updates refused, then one atomic rename
+swaps the collections. An attempt that would take longer than --max-outage is aborted and repeated. Whatever fails before the
+rename leaves the source live and unchanged. A cut-over that was killed is continued by the same command, and aborted by
+--abort. Use the options that migrate had.
 
-The server lets deletes pass meanwhile: one that comes before the copy is brought in, a later one ends the cut-over.
---block-all-writes refuses them too, and every other write of every user to the whole cluster, but of those who may
-bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and clusterMonitor.
+Deletes pass meanwhile and are taken out after the rename. --block-all-writes refuses them too, and every other write of every
+user to the whole cluster, but of those who may bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and
+clusterMonitor. Where changes cannot be followed (a standalone server), and with --at-rest, writes are refused until everything
+has been read and proven again; a late delete ends that.
 
 \b
 [bold]Examples[/bold]

@@ -337,7 +337,7 @@ class LivePreparation:
         finally:
             drained_at = monotonic()
             outage.drain = drained_at - fenced_at
-        handled = self._follower.handle_at(drained.dirty, fenced)
+        report.clients_at_fence = self._follower.handle_at(drained.dirty, fenced, deadline)
         drained.is_handled = True
         self._check()
         self._confirm()
@@ -348,7 +348,6 @@ class LivePreparation:
         if settled_at > deadline:
             raise TimeoutError
         report.fenced = fenced
-        report.clients_at_fence = len(handled.clients)
         self._swap_within(deadline - settled_at)
         outage.rename = monotonic() - settled_at
         report.events = dict(self._follower.progress.events)

@@ -24,6 +24,9 @@ _IN_MEMORY = 20_000
 _AT_ONCE = 4000
 """How many dirty entries are handled at a time; it bounds memory and the time until a signal is noticed."""
 
+_BEHIND_FENCE = 500
+"""How many are handled behind a fence before the deadline is looked at again."""
+
 _IDLE_SECONDS = 0.2
 
 
@@ -203,9 +206,18 @@ class Follower:
             self._count(batch)
             self.position = batch.position
 
-    def handle_at(self, dirty: Dirty, time: Timestamp) -> Handled:
-        """Handle dirty entries as of one cluster time."""
-        return self._handle(dirty, time)
+    def handle_at(self, dirty: Dirty, time: Timestamp, deadline: float) -> int:
+        """Handle dirty entries as of one cluster time; return how many clients were derived.
+
+        Raises:
+            TimeoutError: the deadline has passed, by the monotonic clock, and not all of them are handled.
+        """
+        clients: set[bytes] = set()
+        for part in dirty.groups(_BEHIND_FENCE):
+            if monotonic() > deadline:
+                raise TimeoutError
+            clients |= self._handle(part, time).clients
+        return len(clients)
 
     def _handle(self, dirty: Dirty, time: Timestamp) -> Handled:
         handled = self._engine.handle(dirty, time, verified=self.is_verified, kept=self.kept)

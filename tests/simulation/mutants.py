@@ -57,8 +57,8 @@ def _drain_and_save(self: Follower, until: Timestamp, deadline: float, into: Dra
         self._save(self.position)
 
 
-def _forget_drained(self: Follower, dirty: Dirty, time: Timestamp) -> Handled:
-    handled = _handle_at(self, dirty, time)
+def _forget_drained(self: Follower, dirty: Dirty, time: Timestamp, deadline: float) -> int:
+    handled = _handle_at(self, dirty, time, deadline)
     for entries in dirty.parts().values():
         entries.clear()
     return handled
@@ -119,8 +119,8 @@ def _abort_at_once(self: Process) -> RunRecord:
     return recovery.abort(self.stores, self.live, self.request, None)
 
 
-def _handle_at_now(self: Follower, dirty: Dirty, time: Timestamp) -> Handled:
-    return _handle_at(self, dirty, max(time, self._now()))
+def _handle_at_now(self: Follower, dirty: Dirty, time: Timestamp, deadline: float) -> int:
+    return _handle_at(self, dirty, max(time, self._now()), deadline)
 
 
 class Mutant(NamedTuple):
