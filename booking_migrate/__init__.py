@@ -13,6 +13,7 @@ The data flow in one picture; each word in it is a package of this folder::
     migrate     side by side, from any place to any place; dry_run is the same pipeline into a target that writes nothing
     in_place    within one collection, while the application runs
     verify      reads both sides and compares them by code of its own
+    follow      brings in what the application writes, until the cut-over
     cutover     makes the target the live collection
     rollback    undoes a run at any point of its life
     reports     the outcome of a command, for people and for programs
@@ -21,7 +22,7 @@ The data flow in one picture; each word in it is a package of this folder::
 
 ``README.md`` beside this file has the layers, the glossary and a table "to change X, open Y". Imports run one way::
 
-    cli -> service -> reports -> rollback -> cutover -> in_place, dry_run -> migrate, verify -> runs -> stores
+    cli -> service -> reports -> rollback -> cutover -> follow -> in_place, dry_run -> migrate, verify -> runs -> stores
         -> fastpath -> domain -> bson -> errors, events
 """
 

@@ -127,7 +127,7 @@ class NextStep(Part):
 class MismatchReport(Part):
     """One difference that verify found."""
 
-    kind: str = Field(description="missing, extra, duplicate, content, totals, order or client")
+    kind: str = Field(description="missing, extra, duplicate, content, totals, order, client or conflict")
     client_id: Id | None
     booking_id: Id | None
     field: Line | None = Field(description="the field at fault; null if it is the document as a whole")
