@@ -35,13 +35,13 @@ MIGRATING = (
 )
 CUTTING = (
     Step.CUTOVER_NOTED,
+    Step.COPIED,
     Step.FENCED,
-    Step.CAUGHT_UP,
-    Step.LEGACY_COPIED,
-    Step.PROVEN_AGAIN,
+    Step.DRAINED,
+    Step.SETTLED,
     Step.CARRIED,
 )
-SWAPPING = (Step.SWAPPED, Step.CUT_OVER)
+SWAPPING = (Step.SWAPPED, Step.TAILED, Step.CUT_OVER)
 UNDOING = (Step.UNDO_BEGUN, Step.INDEX_REMOVED, Step.RANGE_UNDONE, Step.REJECTS_UNDONE, Step.UNDO_PROVEN)
 
 numbers = st.integers(0, 40)
