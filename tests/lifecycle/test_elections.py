@@ -25,7 +25,8 @@ Run = Callable[..., Ended]
 PLACES = ("--source", "bookings", "--target", "clients")
 MIGRATE = ("migrate", *PLACES, "--batch-size", "5", "--json")
 VERIFY = ("verify", *PLACES, "--recheck", "0", "--json")
-CUTOVER = ("cutover", *PLACES, "--rejected", "carry", "--yes", "--json")
+# An election takes longer than writes may be refused by default.
+CUTOVER = ("cutover", *PLACES, "--rejected", "carry", "--yes", "--json", "--max-outage", "60s")
 _ELECTION = 500
 """After how many milliseconds without a primary there is an election."""
 

@@ -184,15 +184,19 @@ def _decoded(token: Mapping[str, Any]) -> tuple[Mapping[str, Any], Timestamp]:
     return plain, Timestamp(int(data[2:10], 16), int(data[10:18], 16))
 
 
-def cluster_time(collection: DriverCollection) -> Timestamp:
+def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timestamp:
     """Return the cluster time of the newest write that the primary has taken.
+
+    Args:
+        collection: any collection, for messages.
+        waits: whether to wait for a server to be found; not at the first contact.
 
     Raises:
         StreamUnavailable: the server is not part of a replica set.
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     with reading(collection):
-        answer = with_retry(lambda: collection.database.command("ping"))
+        answer = with_retry(lambda: collection.database.command("ping"), waits=waits)
     time = answer.get("operationTime")
     if time is None:
         raise StreamUnavailable(collection.database.name, "it takes a replica set")
@@ -206,7 +210,9 @@ def unavailable_reason(collection: DriverCollection) -> str | None:
         ConnectionProblem: the server cannot be asked.
     """
     try:
-        feed = MongoChangeFeed(collection, {collection.name: Role.SOURCE}, cluster_time(collection))
+        feed = MongoChangeFeed(
+            collection, {collection.name: Role.SOURCE}, cluster_time(collection, waits=False)
+        )
         feed.check()
         feed.close()
     except StreamUnavailable as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bson import json_util
 from bson.timestamp import Timestamp
-from pymongo.errors import ExecutionTimeout, OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.destination import FENCE_FIELD
@@ -14,7 +14,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.fence import FENCE
 from booking_migrate.stores.mongo.own_commands import comment_for
-from booking_migrate.stores.mongo.retry import majority_written
+from booking_migrate.stores.mongo.retry import is_transient, majority_written
 
 GUARD_FIELD = "booking_migrate_guard"
 _SAID = "old bookings are refused after a cut-over"
@@ -85,10 +85,15 @@ class LiveSwap:
         with writing(self._source):
             try:
                 answer = collection.database.command(limited)
-            except (ExecutionTimeout, OperationFailure) as error:
-                if error.code not in _LOCK_CODES:
-                    raise
-                raise FenceBlocked(self._source.name, self._blockers()) from None
+            except PyMongoError as error:
+                if isinstance(error, OperationFailure) and error.code in _LOCK_CODES:
+                    raise FenceBlocked(self._source.name, self._blockers()) from None
+                if is_transient(error):
+                    # Whether it was carried out is asked before the next attempt.
+                    raise FenceBlocked(self._source.name, "an election or a lost connection") from None
+                raise
+        if answer.get("writeConcernError"):
+            raise FenceBlocked(self._source.name, "members that do not acknowledge it")
         return answer
 
     def _blockers(self) -> str:
