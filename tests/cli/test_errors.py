@@ -18,7 +18,7 @@ QUOTED = "p%40ss%3Aw0rd"
 
 
 def _raise_in_migrate(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **_named: Any) -> None:
         raise error
 
     monkeypatch.setattr(command, "_migrate", fail)

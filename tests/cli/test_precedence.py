@@ -107,9 +107,10 @@ def values(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable
     """A function that runs ``migrate`` up to where the engine would start, and returns what it was told."""
     seen: Values = {}
 
-    def remember(places: Places, plan: MigrationPlan, *_: Any) -> Any:
+    def remember(places: Places, plan: MigrationPlan, *_: Any, is_followed: bool) -> Any:
         for part in (places, places.connection, places.people, plan, plan.rules):
             seen.update({field.name: getattr(part, field.name) for field in fields(part)})
+        assert not is_followed
         seen.update(accept=plan.rules.accepted, batch_size=plan.batch_bookings)
         return sample_reports.clean()
 

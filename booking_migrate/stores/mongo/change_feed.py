@@ -6,11 +6,12 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
+from pymongo import ReadPreference
 from pymongo.change_stream import DatabaseChangeStream
 from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.bson.document import elements, read_fields
+from booking_migrate.bson.document import elements, read_fields, value_in
 from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable, UnusablePlace
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -27,6 +28,7 @@ _UNUSABLE_TOKEN_CODES = frozenset({50811, 260, 280})
 _NO_STREAMS_CODES = frozenset({40573, 40324})
 """The stage works on a replica set only; the server does not know it."""
 
+_DOCUMENT = 0x03
 _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
 
@@ -151,21 +153,24 @@ class MongoChangeFeed(ChangeFeed):
         return None
 
     def _changes_of(self, event: RawBSONDocument) -> list[Change]:
+        # Part by part: a document that would change on being decoded must not hide the others.
         raw = bytes(event.raw)
-        fields = read_fields(raw)
-        role = self._names.get(fields["ns"].get("coll", ""))
+        role = self._names.get(_value(raw, b"ns", b"coll") or "")
         if role is None:
             return []
-        updated = fields.get("updateDescription", {}).get("updatedFields", {})
-        named = [
-            part["clientId"] for part in (fields.get("fullDocument") or {}, updated) if "clientId" in part
-        ]
-        document_id = fields.get("documentKey", {}).get("_id")
-        whole = None
-        if self._is_whole and fields.get("fullDocument") is not None:
-            whole = next(part.value for part in elements(raw) if part.name == b"fullDocument")
+        named = (
+            _value(raw, b"fullDocument", b"clientId"),
+            _value(raw, b"updateDescription", b"updatedFields", b"clientId"),
+        )
         return [
-            Change(role, fields["operationType"], document_id, tuple(named), fields["clusterTime"], whole)
+            Change(
+                role,
+                _value(raw, b"operationType"),
+                _value(raw, b"documentKey", b"_id"),
+                tuple(value for value in named if value is not None),
+                _value(raw, b"clusterTime"),
+                _part(raw, b"fullDocument") if self._is_whole else None,
+            )
         ]
 
     @override
@@ -173,6 +178,20 @@ class MongoChangeFeed(ChangeFeed):
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+
+def _part(raw: bytes, name: bytes) -> bytes | None:
+    """Return a document inside a document, BSON; None if it is not there, or is not one."""
+    found = next((part for part in elements(raw) if part.name == name), None)
+    return found.value if found is not None and found.kind == _DOCUMENT else None
+
+
+def _value(raw: bytes, *path: bytes) -> Any:
+    """Return a value inside nested documents, decoded or `Opaque`; None if it is not there."""
+    inner: bytes | None = raw
+    for name in path[:-1]:
+        inner = None if inner is None else _part(inner, name)
+    return None if inner is None else value_in(inner, path[-1])
 
 
 def _decoded(token: Mapping[str, Any]) -> tuple[Mapping[str, Any], Timestamp]:
@@ -230,7 +249,8 @@ def oldest_in_oplog(collection: DriverCollection) -> Timestamp | None:
     Raises:
         ConnectionProblem: the server does not answer.
     """
-    oplog = collection.database.client.get_database("local").get_collection("oplog.rs")
+    local = collection.database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
+    oplog = local.get_collection("oplog.rs")
     try:
         with reading(collection):
             first = with_retry(lambda: oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)]))
