@@ -64,7 +64,7 @@ class FollowContext:
 
     def open_places(self, *, after_swap: str | None = None) -> FollowedPlaces:
         """Open the places of the run at a cluster time; people in files are read as ever."""
-        opened = open_followed_places(self.sides.connection, self.names, self.listener, after_swap=after_swap)
+        opened = open_followed_places(self.sides.connection, self.names, after_swap=after_swap)
         return replace(
             opened,
             users=self.sides.users if self.names.users is None else opened.users,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.events import Listener
+from booking_migrate.events import NullListener
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.links import Links
@@ -67,14 +67,13 @@ class FollowedPlaces:
 
 
 def open_followed_places(
-    connection: Connection, names: FollowedNames, listener: Listener, *, after_swap: str | None = None
+    connection: Connection, names: FollowedNames, *, after_swap: str | None = None
 ) -> FollowedPlaces:
     """Open the places of a run that is followed. Nothing is read yet.
 
     Args:
         connection: the server and the database.
         names: the collections of the run.
-        listener: notified if people are needed whose collection does not exist.
         after_swap: the kept copy, once the target has the source's name; None: it has not.
 
     Raises:
@@ -98,9 +97,9 @@ def open_followed_places(
     def people(name: str | None, kind: Kind) -> PeopleReader | None:
         if name is None:
             return None
-        return PeopleReader(
-            MongoReader(connection.collection(name), required=False, fetch=fetch), kind, listener
-        )
+        # That a collection does not exist was said when the run read it.
+        reader = MongoReader(connection.collection(name), required=False, fetch=fetch)
+        return PeopleReader(reader, kind, NullListener())
 
     links = MongoLinks(
         LinkedCollections(source, target, rejected, experts, names.expert_user_field),

@@ -258,7 +258,7 @@ def test_mismatches_on_a_full_disk(
 ) -> None:
     """The verification goes on to its end: exit code 4, the mismatches on the screen, and one line about the file."""
     assert 0 == shell("", "migrate", env=environment).returncode
-    database.bookings.update_many({}, {"$set": {"notes": "changed"}})
+    database.bookings_consolidated.update_many({}, {"$set": {"sessions.$[].notes": "changed"}})
     ended = shell(
         "", "verify", "--recheck", "0", "--mismatches", "m.jsonl", before=TOO_SMALL, env=environment
     )

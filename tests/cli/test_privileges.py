@@ -160,7 +160,7 @@ def test_one_privilege_less_is_refused(
     ("name", "options", "missing"),
     [
         ("cutover", (), "collMod"),
-        ("cutover", (), "dbHash"),
+        ("cutover", ("--at-rest",), "dbHash"),
         ("cutover --block-all-writes", ("--block-all-writes",), "serverStatus"),
     ],
     ids=["collMod", "dbHash", "serverStatus"],

@@ -99,7 +99,10 @@ def exchange(db: Db) -> None:
 
 def set_sessions(value: Any) -> Change:
     """Replace the sessions of client A's document."""
-    return lambda db: db.bookings.update_one({"clientId": A}, {"$set": {"sessions": value}})
+    # The guard refuses it, but for those who may bypass validation.
+    return lambda db: db.bookings.update_one(
+        {"clientId": A}, {"$set": {"sessions": value}}, bypass_document_validation=True
+    )
 
 
 def split_document(db: Db) -> None:

@@ -85,7 +85,8 @@ def test_many_changes_cost_one_wait_and_few_reads(
     with _counted_reads(database) as for_all:
         found = command("verify", *_PLACES)
 
-    assert [0, 4] == [clean.returncode, found.returncode]
+    # A change of the source since the run is behind, and no mismatch.
+    assert [0, 0 if collection == "bookings" else 4] == [clean.returncode, found.returncode]
     assert [0.0, _WAIT] == [waited_for_none, clock.now]
     assert for_all[0] - for_none[0] <= 20
 
@@ -100,7 +101,7 @@ def test_a_whole_side_that_is_gone_costs_one_wait_and_few_reads(
     with _counted_reads(database) as reads:
         found = command("verify", *_PLACES)
 
-    assert 4 == found.returncode
+    assert (0 if emptied == "bookings" else 4) == found.returncode
     assert _WAIT == clock.now
     assert reads[0] <= 30
 

@@ -23,13 +23,14 @@ READS = {
     "aggregate",
     "hello",
     "ismaster",
+    "killCursors",
+    "ping",
     "find",
     "getMore",
     "listCollections",
     "listIndexes",
     "count",
     "endSessions",
-    "ping",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from bson import json_util
 from bson.timestamp import Timestamp
+from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.errors import FenceBlocked
@@ -102,7 +103,9 @@ class LiveSwap:
         try:
             with reading(self._source):
                 running = list(
-                    self._source.database.client.admin.aggregate(
+                    self._source.database.client.get_database(
+                        "admin", read_preference=ReadPreference.PRIMARY
+                    ).aggregate(
                         [
                             {"$currentOp": {"idleSessions": True, "allUsers": True}},
                             {"$match": {"$or": [{"ns": namespace}, {"transaction": {"$exists": True}}]}},

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
 from booking_migrate.errors import StillRunning
@@ -40,7 +41,7 @@ def end_own_commands(collection: DriverCollection) -> None:
 
 
 def _running(collection: DriverCollection) -> Iterator[Mapping[str, Any]]:
-    admin = collection.database.client.admin
+    admin = collection.database.client.get_database("admin", read_preference=ReadPreference.PRIMARY)
     stages: list[Mapping[str, Any]] = [
         {"$currentOp": {"allUsers": False, "idleCursors": False}},
         {"$match": {"command.comment": comment_for(collection)}},
