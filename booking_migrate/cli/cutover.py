@@ -37,7 +37,6 @@ from booking_migrate.cutover.plan import CutoverPlaces, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.recovery import abort
 from booking_migrate.cutover.run import cut_over
-from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
@@ -209,7 +208,7 @@ def _cutover(
         )
         if options.abort:
             live = open_live(sides.connection, source=places.source, target=places.target)
-            tail = None if follow.unavailable() else open_tail(follow, legacy=legacy_name)
+            tail = open_tail(follow, legacy=legacy_name)
             return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
         verify_all = _verification(places, rules, contract, sides, context.listener)
         following = _following(follow, options, verify_all)
@@ -232,8 +231,8 @@ def _cutover(
                 signal_guard=context.signal_guard,
                 before=before,
                 is_guarded=not options.no_guard,
-                follow=None if following is None or options.at_rest else following[0],
-                tail=following and following[1],
+                follow=following,
+                tail=open_tail(follow, legacy=legacy_name),
             )
         )
     return report_of_cutover(done, seconds=context.seconds)
@@ -271,18 +270,20 @@ def _cutover_places(
 
 def _following(
     follow: FollowContext, options: CutoverOptions, verify: Callable[[str], VerificationOutcome]
-) -> tuple[Callable[[RunRecord, HeldLock], Following], Callable[[RunRecord, HeldLock], TailParts]] | None:
-    """Return what opens the parts for following the application; None, with a warning, where that is not possible."""
+) -> Callable[[RunRecord, HeldLock], Following] | None:
+    """Return what opens the parts for following the application; None, with a warning, where that is not possible.
+
+    Raises:
+        BookingMigrateError: whether it is possible is not known. An error must not make an outage of minutes.
+    """
+    if options.at_rest:
+        return None
     reason = follow.unavailable()
     if reason is not None:
-        if options.at_rest:
-            return None
         said = f"the application's writes cannot be followed ({reason}): they are refused until everything is read again"
         follow.listener.notify(Warned(said))
         return None
-    return open_following(follow, options.limits, verify, legacy=legacy_name), open_tail(
-        follow, legacy=legacy_name
-    )
+    return open_following(follow, options.limits, verify, legacy=legacy_name)
 
 
 def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> None:

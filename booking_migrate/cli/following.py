@@ -293,6 +293,7 @@ def open_tail(
             places=places,
             history=finished.history,
             now=places.now,
+            listener=context.listener,
         )
 
     return opened

@@ -13,7 +13,13 @@ from booking_migrate.cutover.catch_up import CaughtUp, catch_up
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RESOLVE_CONFLICTS, RejectedPolicy
-from booking_migrate.cutover.recovery import bookings_of, kept_options, recover, recreate_indexes
+from booking_migrate.cutover.recovery import (
+    bookings_of,
+    kept_options,
+    note_unread,
+    recover,
+    recreate_indexes,
+)
 from booking_migrate.cutover.tail import take_late
 from booking_migrate.errors import (
     BookingMigrateError,
@@ -140,9 +146,10 @@ class Attempt:
         self._live.lift_fence(self._run.live_settings or "")
         report = preparation.report
         fenced = self._run.fence_time
-        if self._plan_tail is not None and fenced is not None:
+        if fenced is not None:
             late = take_late(self._plan_tail(self._run, self._lock), fenced)
             report.take(late)
+            self._run = note_unread(self._run, self._stores, late)
         with self._shield.critical_section():
             indexes = self._complete({**self._run.counts, **parts.counts()})
         options = kept_options(self._run, self._live)

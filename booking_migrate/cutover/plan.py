@@ -53,6 +53,16 @@ class CutoverOutcome:
     followed: LiveReport | None = None
     """What a cut-over that followed the application did; None if it read everything behind the fence."""
 
+    @property
+    def tail_unread(self) -> str | None:
+        """Return why nothing is known of what passed the fence; None: it was read."""
+        found: str | None = self.run.follow.get(TAIL_UNREAD)
+        return found
+
+
+TAIL_UNREAD = "tail_unread"
+"""The key in what a run's record has of following that says why nothing is known of what passed the fence."""
+
 
 def legacy_name(run: RunRecord) -> str:
     """Return the name of the collection that keeps the copy of the source."""
@@ -81,11 +91,11 @@ class CutoverPlan:
     before: Callable[[RunRecord], None]
     """Called when all preconditions hold and nothing is changed yet, to ask for confirmation; raises to stop."""
 
+    tail: Callable[[RunRecord, HeldLock], TailParts]
+    """Opens the parts for what passed the fence, after a swap that followed the application."""
+
     is_guarded: bool = True
     """Whether the new live collection refuses old bookings."""
 
     follow: Callable[[RunRecord, HeldLock], Following] | None = None
     """Opens the parts by which the application is followed; None: everything is read behind the fence."""
-
-    tail: Callable[[RunRecord, HeldLock], TailParts] | None = None
-    """Opens the parts for what passed the fence, after the swap; None: nothing is followed."""

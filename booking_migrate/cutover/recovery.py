@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_value
-from booking_migrate.cutover.plan import legacy_name
+from booking_migrate.cutover.plan import TAIL_UNREAD, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
-from booking_migrate.cutover.tail import TailParts, take_late
+from booking_migrate.cutover.tail import Late, TailParts, take_late
 from booking_migrate.errors import (
     CutoverRefused,
 )
@@ -25,7 +25,7 @@ def abort(
     stores: RunStores,
     live: "MongoLive",
     request: RunRequest,
-    tail: Callable[[RunRecord, HeldLock], TailParts] | None,
+    tail: Callable[[RunRecord, HeldLock], TailParts],
 ) -> RunRecord:
     """Undo a cut-over that was killed, so that the source is live as before; the target is kept.
 
@@ -54,7 +54,7 @@ def _aborted(
     live: "MongoLive",
     request: RunRequest,
     lock: HeldLock,
-    tail: Callable[[RunRecord, HeldLock], TailParts] | None,
+    tail: Callable[[RunRecord, HeldLock], TailParts],
 ) -> RunRecord:
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
@@ -74,7 +74,7 @@ def recover(
     live: "MongoLive",
     stores: RunStores,
     lock: HeldLock,
-    tail: Callable[[RunRecord, HeldLock], TailParts] | None = None,
+    tail: Callable[[RunRecord, HeldLock], TailParts],
 ) -> RunRecord:
     """Recover from a cut-over that was killed: undo it before the swap, complete it after the swap.
 
@@ -99,8 +99,8 @@ def recover(
     if live.is_swapped(settings):
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
-        if run.fence_time is not None and tail is not None:
-            take_late(tail(run, lock), run.fence_time)
+        if run.fence_time is not None:
+            run = note_unread(run, stores, take_late(tail(run, lock), run.fence_time))
         if run.cutover_options.get("no-guard") is None:
             live.guard(is_live=True)
         recreate_indexes(run, live)
@@ -122,6 +122,13 @@ def recover(
         fence_time=None,
         refused_seconds=refused,
     )
+
+
+def note_unread(run: RunRecord, stores: RunStores, late: Late) -> RunRecord:
+    """Record that nothing is known of what passed the fence, if that is so; return the run's record."""
+    if late.unread is None:
+        return run
+    return stores.journal.save(run.run_id, follow={**run.follow, TAIL_UNREAD: late.unread})
 
 
 def recreate_indexes(run: RunRecord, live: "MongoLive") -> tuple[IndexNote, ...]:

@@ -15,7 +15,8 @@ from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.errors import TargetChanged
+from booking_migrate.errors import HistoryLost, TargetChanged
+from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.engine import Engine, Kept, TimedPlaces
 from booking_migrate.follow.selection import groups
 from booking_migrate.runs.provenance import Authorship, PointHistory
@@ -48,6 +49,9 @@ class Late:
     foreign: tuple[Any, ...] = ()
     """Those of them that are not what this program wrote: others changed them before the swap, or just after it."""
 
+    unread: str | None = None
+    """Why nothing is known of what passed the fence; None: it was read."""
+
     def take(self, change: Change) -> None:
         """Take one change; of several of one booking the last one counts."""
         key, value = sort_key(change.document_id), change.document_id
@@ -77,10 +81,14 @@ class TailParts:
     places: TimedPlaces
     history: PointHistory
     now: Callable[[], Timestamp]
+    listener: Listener
 
 
 def take_late(parts: TailParts, fenced: Timestamp) -> Late:
     """Bring in what passed the fence. Doing it again is harmless.
+
+    The rename has dropped the old collection, so the changes are all that is left of what passed. Where they cannot be read
+    any more, trying again would not help: kept copy and live collection are what they were at the fence, and that is said.
 
     Args:
         parts: the parts.
@@ -89,8 +97,13 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
     Raises:
         BookingMigrateError: as `Engine.handle`.
     """
-    late = _read(parts.feed, fenced, parts.now())
-    parts.feed.close()
+    try:
+        late = _read(parts.feed, fenced, parts.now())
+    except HistoryLost as error:
+        parts.listener.notify(Warned(_unread(parts, fenced, error.message)))
+        return Late(unread=error.message)
+    finally:
+        parts.feed.close()
     parts.places.read_at(parts.now())
     late.foreign = tuple(_not_carried(parts, parts.engine.foreign(Dirty(documents=late.documents))[1]))
     written = [raw for _, raw in late.written.values()]
@@ -109,6 +122,16 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         if not left:
             return late
     raise TargetChanged(parts.places.target.name, str(len(left)))
+
+
+def _unread(parts: TailParts, fenced: Timestamp, why: str) -> str:
+    """Return what to say where nothing is known of what passed the fence."""
+    live, kept = parts.places.target.name, parts.places.source.name
+    return (
+        f"what passed the fence is not known ({why}): bookings that were deleted, or written by bypassing validation, between "
+        f"{fenced.as_datetime():%H:%M:%S} UTC and the swap are in {live} and {kept} as they were before. "
+        "Compare both with verify, and ask what was deleted then."
+    )
 
 
 def _outdated(parts: TailParts, late: Late) -> list[Any]:

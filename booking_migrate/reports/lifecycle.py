@@ -191,6 +191,10 @@ class CutoverReport(Part):
         default=None,
         description="how the application was followed; null: everything was read behind the fence",
     )
+    tail_unread: Line | None = Field(
+        default=None,
+        description="why nothing is known of what passed the fence before the swap; null: it was read, or nothing can pass",
+    )
 
 
 class FinalizedReport(Part):

@@ -176,7 +176,7 @@ def following_unavailable(connection: Connection, source: str) -> str | None:
     """Return why the changes of a database cannot be followed; None if they can.
 
     Raises:
-        ConnectionProblem: the server cannot be asked.
+        ConnectionProblem, UnusablePlace, HistoryLost: the server cannot be asked, or fails for another cause.
     """
     from booking_migrate.stores.mongo.change_feed import unavailable_reason
 

@@ -116,7 +116,8 @@ def _nothing(*_arguments: Any, **_options: Any) -> Any:
 
 
 def _abort_at_once(self: Process) -> RunRecord:
-    return recovery.abort(self.stores, self.live, self.request, None)
+    with patch.object(recovery, "take_late", _no_late):
+        return recovery.abort(self.stores, self.live, self.request, self.tail)
 
 
 def _handle_at_now(self: Follower, dirty: Dirty, time: Timestamp, deadline: float) -> int:

@@ -212,6 +212,7 @@ class Process:
             places=cast("TimedPlaces", places),
             history=FinishedRun(self.stores, run, lock, PointHistory).history,
             now=places.now,
+            listener=NullListener(),
         )
 
     def cut_over(self) -> CutoverOutcome:

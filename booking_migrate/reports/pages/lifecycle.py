@@ -241,6 +241,8 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
     yield f"writes were refused for {duration(cutover.refused_seconds)}"
     if cutover.followed is not None:
         yield from _followed(cutover.followed)
+    if cutover.tail_unread is not None:
+        yield f"what passed the fence is not known: {cutover.tail_unread}"
     yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"

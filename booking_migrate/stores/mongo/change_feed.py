@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure
 from typing_extensions import override
 
 from booking_migrate.bson.document import elements, read_fields, value_in
-from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable, UnusablePlace
+from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
@@ -25,8 +25,19 @@ _LOST_CODES = frozenset({136, 286})
 _UNUSABLE_TOKEN_CODES = frozenset({50811, 260, 280})
 """InvalidResumeToken and ChangeStreamFatalError: the oplog may have what a token of another pipeline does not find."""
 
-_NO_STREAMS_CODES = frozenset({40573, 40324})
-"""The stage works on a replica set only; the server does not know it."""
+_REPLICA_SET = "it takes a replica set"
+_NOT_KNOWN = "the server does not have change streams"
+_NO_STREAMS: Mapping[int, str] = {
+    40573: _REPLICA_SET,
+    # UnrecognizedStage, CommandNotFound, CommandNotSupported, ReadConcernMajorityNotEnabled
+    40324: _NOT_KNOWN,
+    59: _NOT_KNOWN,
+    115: _NOT_KNOWN,
+    148: "the server has majority reads switched off",
+    # IDLUnknownField, of the option showExpandedEvents
+    40415: "it takes MongoDB 6.0",
+}
+"""What the server's codes say about why it has no change streams. Any other code is an error, and not one of these causes."""
 
 _DOCUMENT = 0x03
 _COLLECT_SECONDS = 0.03
@@ -148,9 +159,8 @@ class MongoChangeFeed(ChangeFeed):
     def _lost(self, error: OperationFailure) -> HistoryLost | StreamUnavailable | None:
         if error.code in _LOST_CODES:
             return HistoryLost(self._collection.database.name)
-        if error.code in _NO_STREAMS_CODES:
-            return StreamUnavailable(self._collection.database.name, "it takes a replica set")
-        return None
+        reason = _NO_STREAMS.get(error.code or 0)
+        return None if reason is None else StreamUnavailable(self._collection.database.name, reason)
 
     def _changes_of(self, event: RawBSONDocument) -> list[Change]:
         # Part by part: a document that would change on being decoded must not hide the others.
@@ -218,7 +228,7 @@ def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timesta
         answer = with_retry(lambda: collection.database.command("ping"), waits=waits)
     time = answer.get("operationTime")
     if time is None:
-        raise StreamUnavailable(collection.database.name, "it takes a replica set")
+        raise StreamUnavailable(collection.database.name, _REPLICA_SET)
     return time  # type: ignore[no-any-return]
 
 
@@ -226,7 +236,8 @@ def unavailable_reason(collection: DriverCollection) -> str | None:
     """Return why the changes of a database cannot be followed; None if they can.
 
     Raises:
-        ConnectionProblem: the server cannot be asked.
+        ConnectionProblem, UnusablePlace, HistoryLost: the server cannot be asked, or answers with an error that does not
+            mean that it has no change streams: then nothing may be done in another way.
     """
     try:
         feed = MongoChangeFeed(
@@ -238,8 +249,6 @@ def unavailable_reason(collection: DriverCollection) -> str | None:
         return error.reason
     except NotPermitted:
         return "the user lacks the privilege changeStream on the database"
-    except UnusablePlace as error:
-        return error.problem
     return None
 
 

@@ -1,5 +1,6 @@
 """A cut-over beside an application, killed at every step: the next command leads to the right end, and no write is lost."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 from tests.support.killed import dies_at, stopped_at
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -29,6 +31,7 @@ ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 BEFORE_SWAP = [Step.CUTOVER_NOTED, Step.COPIED, Step.FENCED, Step.DRAINED, Step.SETTLED]
 SWAPPED = [Step.SWAPPED, Step.TAILED]
 COMPLETE = [Step.CUT_OVER, Step.UNLOCKED]
+_HISTORY_LOST = 286
 
 
 class Ledger:
@@ -229,6 +232,41 @@ def test_deletes_behind_the_fence_of_a_killed_cut_over(
         check_old(database, ledger)
     else:
         check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("next_command", [CUTOVER, ABORT, ROLLBACK], ids=["cutover", "abort", "rollback"])
+def test_history_lost_behind_the_swap(
+    next_command: tuple[str, ...],
+    server: Server,
+    database: Db,
+    command: Run,
+    killed: Callable[..., int],
+    ledger: Ledger,
+) -> None:
+    """Once the oplog has lost what passed the fence, the next command still completes the cut-over, and says what is not known."""
+    assert -9 == killed(Step.SWAPPED.value, 1, *CUTOVER)
+    what = {
+        "failCommands": ["aggregate"],
+        "namespace": f"{database.name}.$cmd.aggregate",
+        "errorCode": _HISTORY_LOST,
+    }
+    admin = server.client().admin
+    # Only at the second time: the first stream is opened to see whether that is possible.
+    mode = {"skip": 1} if next_command is CUTOVER else "alwaysOn"
+    admin.command("configureFailPoint", "failCommand", mode=mode, data=what)
+    try:
+        done = command(*next_command)
+    finally:
+        admin.command("configureFailPoint", "failCommand", mode="off")
+
+    assert (5 if next_command is ABORT else 0) == done.returncode, done.stderr
+    assert "what passed the fence is not known" in " ".join(done.stderr.split())
+    if next_command is ROLLBACK:
+        check_old(database, ledger)
+    else:
+        check_cut_over(database, command, ledger)
+    if next_command is CUTOVER:
+        assert "oplog" in json.loads(done.stdout)["cutover"]["tail_unread"]
 
 
 @pytest.mark.parametrize("step", [Step.CARRIED, Step.SWAPPED])
