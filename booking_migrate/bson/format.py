@@ -4,13 +4,14 @@ import re
 from ast import literal_eval
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Annotated, Any
 
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.json_util import CANONICAL_JSON_OPTIONS, RELAXED_JSON_OPTIONS, dumps
 from bson.objectid import ObjectId
+from pydantic import BeforeValidator
 
 from booking_migrate.bson.document import Element, Opaque, elements, read_value, text_of
 
@@ -142,3 +143,35 @@ def differences(expected: bytes, found: bytes) -> list[Difference]:
 
 def _shown(element: Element | None) -> str:
     return "nothing" if element is None else describe(read_value(element))
+
+
+LONGEST_ID = 80
+LONGEST_LINE = 1000
+
+
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    r"""Make a text fit for a report: one line, nothing that does not print, at most ``longest`` characters.
+
+    Control characters, lone surrogates and directional marks become escapes such as ``\x1b``: they could drive a
+    terminal, break XML, or make a line read other than it is. A longer text keeps its beginning and its end.
+    """
+    half = (longest - 1) // 2
+    # Cut before escaping too: escaping a megabyte only to throw it away would be slow.
+    shortened = text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+    printable = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in shortened
+    )
+    return printable if len(printable) <= longest else f"{printable[:half]}…{printable[-half:]}"
+
+
+def short(value: str) -> str:
+    """Return an id as `Id` has it."""
+    return one_line(value, LONGEST_ID)
+
+
+Id = Annotated[str, BeforeValidator(short)]
+"""An id as text, at most `LONGEST_ID` characters."""
+
+Line = Annotated[str, BeforeValidator(one_line)]
+"""One line of text, at most `LONGEST_LINE` characters."""

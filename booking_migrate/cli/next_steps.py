@@ -6,7 +6,7 @@ Advice is made in many places, most of which know neither of the two. So it is c
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -66,9 +66,7 @@ class GivenOptions:
             )
             for step in report.next_steps
         )
-        findings = tuple(
-            each.model_copy(update={"advice": self.complete(each.advice)}) for each in report.findings
-        )
+        findings = tuple(replace(each, advice=self.complete(each.advice)) for each in report.findings)
         changes: dict[str, object] = {"next_steps": steps, "findings": findings}
         runs = getattr(report, "runs", ())
         if runs:

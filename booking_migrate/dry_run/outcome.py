@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from booking_migrate.bson.format import Id, Line
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts
 
@@ -13,15 +14,15 @@ class Blocker:
     kind: str
     """The name of the error that `migrate` would end with, or ``DiskTooSmall``."""
 
-    message: str
-    hint: str
+    message: Line
+    hint: Line
 
 
 @dataclass(frozen=True, slots=True)
 class LargeClient:
     """A client with one of the largest documents."""
 
-    client_id: str
+    client_id: Id
     sessions: int
     size: int
     """The bytes of its document with all its convertible bookings, also if it is over the limit."""
@@ -31,7 +32,7 @@ class LargeClient:
 class Bar:
     """One bar of a chart."""
 
-    label: str
+    label: Id
     count: int
     is_over: bool = False
     """Whether it stands beyond a limit."""
@@ -54,8 +55,8 @@ class Distributions:
 class Reference:
     """A field of another collection that holds ids of bookings."""
 
-    collection: str
-    field: str
+    collection: Line
+    field: Line
     """The field's path, array indexes left out."""
 
     sampled: int
@@ -99,7 +100,7 @@ class Mode:
 
     name: str
     possible: bool
-    note: str
+    note: Line
     """Why it is not possible, or on what it depends."""
 
 
@@ -115,7 +116,7 @@ class MissingPrivilege:
 class Needs:
     """What a migration needs and whether it is available. A part that the user may not read stays None."""
 
-    database: str | None = None
+    database: Line | None = None
     server: ServerFacts | None = None
     """None if only files are involved."""
 
@@ -145,7 +146,7 @@ class TimeEstimate:
     rate: float
     """Bookings a second that this dry-run read and converted."""
 
-    basis: str
+    basis: Line
     """How the estimate came about, in a sentence."""
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from booking_migrate.reports.model import Id, Line, Part, Report, Seconds
+from booking_migrate.bson.format import Id, Line
+from booking_migrate.reports.model import Part, Report, Seconds
 from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.views import Shape
 

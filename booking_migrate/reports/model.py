@@ -15,38 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from booking_migrate import __version__
+from booking_migrate.bson.format import Id, Line, one_line, short
 from booking_migrate.errors import ExitCode
-from booking_migrate.runs.outcome import MigrationOutcome
-
-LONGEST_ID = 80
-LONGEST_LINE = 1000
-
-
-def one_line(text: str, longest: int = LONGEST_LINE) -> str:
-    r"""Make a text fit for a report: one line, nothing that does not print, at most ``longest`` characters.
-
-    Control characters, lone surrogates and directional marks become escapes such as ``\x1b``: they could drive a
-    terminal, break XML, or make a line read other than it is. A longer text keeps its beginning and its end.
-    """
-    half = (longest - 1) // 2
-    # Cut before escaping too: escaping a megabyte only to throw it away would be slow.
-    shortened = text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
-    printable = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in shortened
-    )
-    return printable if len(printable) <= longest else f"{printable[:half]}…{printable[-half:]}"
-
-
-def _short(value: str) -> str:
-    return one_line(value, LONGEST_ID)
-
-
-Id = Annotated[str, BeforeValidator(_short)]
-"""An id as text, at most `LONGEST_ID` characters."""
-
-Line = Annotated[str, BeforeValidator(one_line)]
-"""One line of text, at most `LONGEST_LINE` characters."""
+from booking_migrate.runs.outcome import Finding, MigrationOutcome, RejectionGroup
 
 
 def _some_lines(text: str) -> str:
@@ -61,9 +32,11 @@ Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 
 
 class Part(BaseModel):
-    """A part of a report: immutable, and strict about its fields."""
+    """A part of a report: immutable, and strict about its fields; the texts of outcomes in it are made harmless."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", from_attributes=True, revalidate_instances="always"
+    )
 
 
 class CountsReport(Part):
@@ -82,14 +55,6 @@ class CountsReport(Part):
     client_documents: int = Field(description="client documents that were already in the source")
 
 
-class RejectionReport(Part):
-    """The bookings rejected for one reason."""
-
-    reason: str
-    count: int
-    sample_ids: tuple[Id, ...] = Field(description="the first few of their ids")
-
-
 class EngineReport(Part):
     """What one engine did of a migration, for one reason."""
 
@@ -97,16 +62,6 @@ class EngineReport(Part):
     reason: Line = Field(description="why this engine did it")
     ranges: int = Field(description="ranges of clients that it processed as a whole")
     documents: int = Field(description="documents of the source that it processed")
-
-
-class FindingReport(Part):
-    """Something that the user should know although nothing is rejected for it."""
-
-    kind: str = Field(description="a stable name")
-    title: Line
-    count: int
-    sample_ids: tuple[Id, ...]
-    advice: Line
 
 
 class ErrorReport(Part):
@@ -203,14 +158,14 @@ class Report(Part):
     exit_code: ExitCode = Field(description="the exit code of the command")
     error: ErrorReport | None = Field(default=None, description="null if the command and its hook succeeded")
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
-    rejections: tuple[RejectionReport, ...] = Field(
+    rejections: tuple[RejectionGroup, ...] = Field(
         default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
     )
     rejects: Line | None = Field(default=None, description="where the rejected bookings are kept")
     spent: dict[str, Id] = Field(
         default_factory=dict, description="decimal sums of the sessions' prices, by currency"
     )
-    findings: tuple[FindingReport, ...] = Field(
+    findings: tuple[Finding, ...] = Field(
         default=(),
         description="[{`kind`, `title`, `count`, `sample_ids`, `advice`}]: not a reason to reject, but worth knowing",
     )
@@ -276,7 +231,7 @@ def report_of_migration(
 
 def sums_by_currency(spent: Mapping[str, Decimal]) -> dict[str, str]:
     """Return sums of money as a report has them."""
-    return {_short(currency): f"{total:f}" for currency, total in sorted(spent.items())}
+    return {short(currency): f"{total:f}" for currency, total in sorted(spent.items())}
 
 
 def render_json(report: Report) -> str:

@@ -1,9 +1,13 @@
-"""The outcome of a run, as values. Reports and exit codes are derived from these alone."""
+"""The outcome of a run, as values. Reports and exit codes are derived from these alone.
+
+A field that is a `Line` or an `Id` may have any text; a report, of which the values are parts, makes it harmless.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from booking_migrate.bson.format import Id, Line
 from booking_migrate.domain.rejection import Reason
 
 
@@ -36,7 +40,7 @@ class RejectionGroup:
 
     reason: Reason
     count: int
-    sample_ids: tuple[str, ...]
+    sample_ids: tuple[Id, ...]
     """The first few of their ids in MongoDB's order, as text."""
 
 
@@ -47,12 +51,12 @@ class Finding:
     kind: str
     """A stable name: ``client-fields-disagree``."""
 
-    title: str
+    title: Line
     """What was found, as text for the user."""
 
     count: int
-    sample_ids: tuple[str, ...]
-    advice: str
+    sample_ids: tuple[Id, ...]
+    advice: Line
     """What to do about it."""
 
 

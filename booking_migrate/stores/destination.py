@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bson import json_util
 
 from booking_migrate.bson.document import value_in
-from booking_migrate.bson.format import display_id, shorten
+from booking_migrate.bson.format import Line, display_id, shorten
 from booking_migrate.errors import UnfitPlace
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Topology(Enum):
 class ServerFacts:
     """The server behind the connection."""
 
-    version: str
+    version: Line
     topology: Topology
 
 
@@ -120,7 +120,7 @@ class Privilege:
     """One action on one resource (MongoDB manual, reference/privilege-actions)."""
 
     action: str
-    collection: str
+    collection: Line
     """A collection of the database; empty for the database as a whole."""
 
 

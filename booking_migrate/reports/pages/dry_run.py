@@ -2,14 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from booking_migrate.dry_run import outcome
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model_dry_run import (
-    BarReport,
-    DryRunPart,
-    DryRunReport,
-    MissingPrivilegeReport,
-    NeedsReport,
-)
+from booking_migrate.reports.model_dry_run import DryRunPart, DryRunReport
 from booking_migrate.reports.page import (
     Bar,
     Chart,
@@ -209,7 +204,7 @@ def _charts(part: DryRunPart) -> Iterator[Section]:
 
 
 def _chart(
-    title: str, remark: str, bars: Sequence[BarReport], *, is_timeline: bool = False
+    title: str, remark: str, bars: Sequence[outcome.Bar], *, is_timeline: bool = False
 ) -> Iterator[Section]:
     """Yield a chart; empty bars at its start are left out, but never the one beyond a limit."""
     start = next((number for number, bar in enumerate(bars) if bar.count or bar.is_over), len(bars))
@@ -254,7 +249,7 @@ def _largest_clients(part: DryRunPart) -> Section:
     )
 
 
-def _privileges(needs: NeedsReport) -> Figure:
+def _privileges(needs: outcome.Needs) -> Figure:
     missing = needs.missing_privileges
     if missing is None:
         return Figure("privileges", "unknown", detail="this user may not read them")
@@ -266,7 +261,9 @@ def _privileges(needs: NeedsReport) -> Figure:
     return Figure("privileges", f"this user lacks {', '.join(actions)}", detail=f"{'. '.join(detail)}.")
 
 
-def _lacking(needs: NeedsReport, missing: Sequence[MissingPrivilegeReport], command: str) -> Iterator[str]:
+def _lacking(
+    needs: outcome.Needs, missing: Sequence[outcome.MissingPrivilege], command: str
+) -> Iterator[str]:
     """Yield what one command lacks; collections on which it lacks the same are named together."""
     actions: dict[str, list[str]] = {}
     for one in missing:
@@ -280,7 +277,7 @@ def _lacking(needs: NeedsReport, missing: Sequence[MissingPrivilegeReport], comm
         yield f"{lacked} on {', '.join(where_all)}"
 
 
-def _indexes(needs: NeedsReport) -> list[Figure]:
+def _indexes(needs: outcome.Needs) -> list[Figure]:
     said = []
     if needs.has_unique_index is not None:
         made = "exists" if needs.has_unique_index else "will be created first"
@@ -294,17 +291,17 @@ def _indexes(needs: NeedsReport) -> list[Figure]:
     return [Figure("indexes", "; ".join(said))] if said else []
 
 
-def _disk(needs: NeedsReport) -> list[Figure]:
+def _disk(needs: outcome.Needs) -> list[Figure]:
     if needs.target_bytes is None:
         return []
     wanted = f"≈{size(needs.target_bytes)} for the target"
     if needs.archive_bytes is not None:
         wanted += f", {size(needs.archive_bytes)} for an archive"
-    free = "free space unknown" if needs.disk is None else f"{size(needs.disk.total - needs.disk.used)} free"
+    free = "free space unknown" if needs.disk is None else f"{size(needs.disk.free)} free"
     return [Figure("disk", f"{wanted}; {free}")]
 
 
-def _oplog(needs: NeedsReport) -> Figure:
+def _oplog(needs: outcome.Needs) -> Figure:
     if needs.oplog_seconds is None:
         return Figure("oplog", "unknown", "this user may not read it")
     return Figure("oplog", f"covers the last {duration(needs.oplog_seconds)}")

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from booking_migrate.bson.format import LONGEST_ID, one_line
+from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import LONGEST_ID, RejectionReport, one_line, render_json
+from booking_migrate.reports.model import Report, render_json
+from booking_migrate.runs.outcome import RejectionGroup
 from tests.support import sample_reports
 
 
@@ -36,9 +39,10 @@ def test_long_text_is_cut(text: str) -> None:
 
 def test_sample_ids_are_cut() -> None:
     """A sample id in a report is at most `LONGEST_ID` characters."""
-    group = RejectionReport(reason="email-invalid", count=1, sample_ids=("y" * 5000,))
+    group = RejectionGroup(Reason.EMAIL_INVALID, count=1, sample_ids=("y" * 5000,))
+    report = sample_reports.rejected().model_dump() | {"rejections": [group]}
 
-    assert len(group.sample_ids[0]) <= LONGEST_ID
+    assert len(Report(**report).rejections[0].sample_ids[0]) <= LONGEST_ID
 
 
 def test_exit_code_follows_rejections() -> None:
