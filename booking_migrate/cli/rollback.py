@@ -33,7 +33,7 @@ from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
-from booking_migrate.runs.states import UNDOABLE
+from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import ChangesSince, UndoOutcome
 from booking_migrate.stores.connection import open_journal, open_live, open_restored
 from booking_migrate.stores.files.atomic import Sidecar
@@ -90,6 +90,11 @@ class DiscardOptions(Group, panel=RULES):
         False,
         "After a cut-over or in place: drop what the application has booked and changed since, after naming how much that is.",
     )
+    convert_later: bool | None = option(
+        None,
+        "After a cut-over: make old bookings of sessions booked since, where their fields allow it; by default in a reverse window.",
+        negatable=True,
+    )
 
 
 def rollback(
@@ -102,6 +107,10 @@ def rollback(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_rollback`."""
+    if discard.discard_later and discard.convert_later:
+        raise typer.BadParameter(
+            "what is dropped cannot be converted, too.", param_hint="--convert-later with --discard-later"
+        )
     run_id = chosen.run_id
     target = chosen.target if chosen.target is not None or run_id is not None else DEFAULT_TARGET
 
@@ -112,9 +121,7 @@ def rollback(
             return report_of_rollback(outcome, seconds=context.seconds)
         with connection.open() as opened:
             runs = choose_runs(open_journal(opened).journal, target=target, run_id=run_id)
-            outcome = _rollback(
-                connection, opened, runs, context, yes=asking.yes, discard_later=discard.discard_later
-            )
+            outcome = _rollback(connection, opened, runs, context, yes=asking.yes, discard=discard)
         return report_of_rollback(outcome, seconds=context.seconds)
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
@@ -127,12 +134,17 @@ def _rollback(
     context: run.RunContext,
     *,
     yes: bool,
-    discard_later: bool,
+    discard: DiscardOptions,
 ) -> UndoOutcome:
     """Undo runs, the newest first; return the outcome of the newest, with those of the others in it."""
     journal = open_journal(connection).journal
-    newest = runs[0]
+    newest, discard_later = runs[0], discard.discard_later
     changes = None
+    if discard.convert_later and newest.state not in LIVE:
+        said = (
+            f"--convert-later is for a rollback after a cut-over; run {newest.run_id} is {newest.state.value}"
+        )
+        context.listener.notify(Warned(said))
     if discard_later or not yes:
         changes = _describe_changes(connection, runs, journal, context.listener, will_drop=discard_later)
     if not yes:
@@ -147,7 +159,7 @@ def _rollback(
                 each,
                 stores,
                 current_process("rollback", context.run_id),
-                places=lambda run: _places(connection, run),
+                places=lambda run: _places(connection, run, converts_later=bool(discard.convert_later)),
                 in_place=lambda run: _in_place(connection, run),
                 listener=context.listener,
                 signal_guard=context.signal_guard,
@@ -198,7 +210,7 @@ def _in_place(connection: Connection, chosen: RunRecord) -> "MongoInPlace":
     )
 
 
-def _places(connection: Connection, chosen: RunRecord) -> RestorationPlaces:
+def _places(connection: Connection, chosen: RunRecord, *, converts_later: bool = False) -> RestorationPlaces:
     """Return the collections of a run's cut-over."""
     restored = open_restored(connection, source=chosen.source, run_id=chosen.run_id)
     rejects = chosen.options.get("rejects")
@@ -215,6 +227,7 @@ def _places(connection: Connection, chosen: RunRecord) -> RestorationPlaces:
             rejects=None if rejects is None else Path(rejects),
         ),
         has_carried=chosen.cutover_options.get("rejected") == RejectedPolicy.CARRY.value,
+        converts_later=converts_later,
     )
 
 

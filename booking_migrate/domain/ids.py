@@ -33,6 +33,12 @@ def session_object_id(old: bytes) -> bytes:
     return old[:4] + old[9:] + old[4:9]
 
 
+def booking_of_session(session: ObjectId) -> ObjectId:
+    """Return the booking's `_id`, an ObjectId, that has this `sessionId`: the inverse of `session_id`."""
+    own = session.binary
+    return ObjectId(own[:4] + own[7:] + own[4:7])
+
+
 def client_document_id(client_id: Any) -> ObjectId:
     """Return the `_id` of a client's new document, from `clientId` alone.
 

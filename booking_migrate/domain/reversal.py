@@ -2,10 +2,10 @@
 
 A booking comes back byte for byte, except for fields of its session that differ from what it was made of: those are the
 application's work since, and are carried. What the migration itself added or left out does not count as a change. Sessions that
-came from no booking stay in a client document of the new shape.
+came from no booking stay in a client document of the new shape, or become old bookings (`later_sessions`).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,12 @@ class Reversal:
     lost: Sequence[Change]
     """Changes to the client's own fields: no booking and no remaining document has a place for them."""
 
+    converted: Sequence[bytes] = ()
+    """Old bookings that sessions booked since became."""
+
+    staying: Sequence[Any] = ()
+    """The `sessionId` of the sessions booked since that stay in the new shape."""
+
 
 def reverse(
     document: bytes | None,
@@ -55,6 +61,7 @@ def reverse(
     decided: Mapping[bytes, bytes | None] | None = None,
     elsewhere: Collection[bytes] = frozenset(),
     superseded: Collection[bytes] = (),
+    as_booking: Callable[[ClientDocument, StoredSession], bytes | None] = lambda _document, _session: None,
 ) -> Reversal:
     """Work out what a rollback restores for one client.
 
@@ -70,6 +77,7 @@ def reverse(
             as kept, BSON; None if that is not known: then nothing of it is carried.
         elsewhere: the sort keys of bookings that come back among another client's; their sessions go from this document.
         superseded: the sort keys of bookings with sessions in ``before`` that the migration replaced by a decision.
+        as_booking: returns the old booking that a session booked since becomes; None if it stays in the new shape.
     """
     now = _read(document)
     sessions = now.sessions if now else ()
@@ -87,13 +95,14 @@ def reverse(
         and session.legacy_key not in gone
         and session.identity not in earlier.identities
     ]
-    kept = earlier.bring_forward(now, later, frozenset(keys), frozenset(superseded))
+    converted, staying = _converted(now, later, as_booking)
+    kept = earlier.bring_forward(now, staying, frozenset(keys), frozenset(superseded))
     documents = kept.documents
     lost += bookings.lost
     if now is not None and not before:
-        is_whole = len(later) == len(sessions) and bool(later or not originals)
-        documents = _remaining(now, later, is_whole=is_whole)
-        lost += [] if documents else _lost(now, originals)
+        is_whole = len(staying) == len(sessions) and bool(staying or not originals)
+        documents = _remaining(now, staying, is_whole=is_whole)
+        lost += [] if documents else _lost(now, [*originals, *converted])
     return Reversal(
         bookings=list(originals) if discard_later else bookings.documents,
         documents=list(before) if discard_later else documents,
@@ -101,7 +110,26 @@ def reverse(
         missing=[*bookings.missing, *kept.missing],
         later=len(later),
         lost=lost,
+        converted=[] if discard_later else converted,
+        staying=[session.fields.get("sessionId") for session in staying],
     )
+
+
+def _converted(
+    now: ClientDocument | None,
+    later: Sequence[StoredSession],
+    as_booking: Callable[[ClientDocument, StoredSession], bytes | None],
+) -> tuple[list[bytes], list[StoredSession]]:
+    """Return the bookings that sessions booked since become, and the sessions that stay."""
+    converted: list[bytes] = []
+    staying: list[StoredSession] = []
+    for session in later:
+        booking = None if now is None else as_booking(now, session)
+        if booking is None:
+            staying.append(session)
+        else:
+            converted.append(booking)
+    return converted, staying
 
 
 def _doubled(now: ClientDocument | None, session: StoredSession) -> Change:

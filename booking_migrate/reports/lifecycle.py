@@ -110,6 +110,10 @@ class SinceReport(Part):
     missing_ids: tuple[Id, ...] = Field(description="the first of them")
     lost: int = Field(description="changes to fields of the client that bookings do not have")
     losses: tuple[Line, ...] = Field(description="the first of them")
+    converted: int = Field(default=0, description="sessions booked since that are old bookings now")
+    staying_ids: tuple[Id, ...] = Field(
+        default=(), description="the sessionId of the first sessions booked since that stay in the new shape"
+    )
 
 
 class EarlierUndoneReport(Part):

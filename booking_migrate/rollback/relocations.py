@@ -126,6 +126,7 @@ class Relocations:
             "CREATE TABLE absent (key BLOB PRIMARY KEY, original BLOB, listed INTEGER);"
             "CREATE TABLE found (position INTEGER PRIMARY KEY, key BLOB, original BLOB, session BLOB, client BLOB);"
             "CREATE INDEX by_key ON found (key);"
+            "CREATE TABLE claimed (key BLOB PRIMARY KEY, owner BLOB);"
         )
 
     def add_absent(self, absent: Absent) -> None:
@@ -153,6 +154,12 @@ class Relocations:
             "ORDER BY position"
         ):
             yield original, Found(session, client)
+
+    def claim(self, key: bytes, owner: bytes) -> bool:
+        """Take an `_id` for a session that becomes an old booking; return whether no other session has taken it."""
+        self._database.execute("INSERT OR IGNORE INTO claimed VALUES (?, ?)", key, owner)
+        (first,) = self._database.row("SELECT owner FROM claimed WHERE key = ?", key)
+        return bool(first == owner)
 
     def close(self) -> None:
         """Drop the file on disk."""

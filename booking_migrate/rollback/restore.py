@@ -66,7 +66,7 @@ def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSinc
         PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
     )
     for client in restored_clients(places):
-        since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+        client.count_in(since)
         listener.notify(Advanced(client.bookings))
     listener.notify(PhaseEnded())
     return since
@@ -194,7 +194,7 @@ class _Restoration:
         size = 0
         for client in restored_clients(self._places):
             documents = client.before if self._plan.discard_later else client.documents
-            since.add(changes=client.changes, later=client.later, missing=client.missing, lost=client.lost)
+            client.count_in(since)
             outcome.restored += client.bookings
             batch += documents
             size += sum(map(len, documents))

@@ -14,7 +14,8 @@ from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, document_with_sessions, relocate, split
-from booking_migrate.domain.client_document import ClientDocument, read_client_document
+from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
+from booking_migrate.domain.later_sessions import as_booking, booking_id_of
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.rollback.relocations import (
     Absent,
@@ -25,6 +26,7 @@ from booking_migrate.rollback.relocations import (
     id_of,
     in_portions,
 )
+from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import ClientPair, pair_clients
@@ -57,6 +59,9 @@ class RestorationPlaces:
     has_carried: bool
     """Whether the cut-over took rejected bookings along."""
 
+    converts_later: bool = False
+    """Whether sessions booked since become old bookings where that is possible."""
+
 
 @dataclass(slots=True)
 class RestoredClient:
@@ -75,6 +80,22 @@ class RestoredClient:
     missing: list[Any] = field(default_factory=list)
     later: int = 0
     lost: list[Change] = field(default_factory=list)
+    converted: int = 0
+    """How many of the sessions booked since are old bookings now."""
+
+    staying: list[Any] = field(default_factory=list)
+    """The `sessionId` of those that stay in the new shape."""
+
+    def count_in(self, since: ChangesSince) -> None:
+        """Add what has happened to the client."""
+        since.add(
+            changes=self.changes,
+            later=self.later,
+            missing=self.missing,
+            lost=self.lost,
+            converted=self.converted,
+            staying=self.staying,
+        )
 
 
 def restored_clients(places: RestorationPlaces) -> Iterator[RestoredClient]:
@@ -188,20 +209,37 @@ class _Restoring:
     ) -> Reversal:
         foreign = self._find_foreign(main, originals, before)
         bookings = list(originals.values())
-        reversal = reverse(main, bookings, before, elsewhere=foreign)
+        reversal = reverse(main, bookings, before, elsewhere=foreign, as_booking=self._as_booking)
         changed = {sort_key(change.document_id) for change in reversal.changes} & originals.keys()
         records = {key: self._places.rejected.find(originals[key]) for key in changed}
         decided = {key: record.session for key, record in records.items() if _is_decided(record)}
         if not decided:
             return reversal
-        return reverse(main, bookings, before, elsewhere=foreign, decided=decided)
+        return reverse(
+            main, bookings, before, elsewhere=foreign, decided=decided, as_booking=self._as_booking
+        )
+
+    def _as_booking(self, document: ClientDocument, session: StoredSession) -> bytes | None:
+        """Return the old booking that a session booked since becomes, unless a document has its `_id` already."""
+        places, booking_id = self._places, booking_id_of(session)
+        if not places.converts_later or booking_id is None or session.legacy_key is not None:
+            return None
+        booking = as_booking(document, session)
+        if booking is None or any(
+            True for place in (places.kept, places.current) for _ in place.find([booking_id])
+        ):
+            return None
+        is_free = self._relocations.claim(
+            sort_key(booking_id), session.element.name + b"/" + id_key(document.raw)
+        )
+        return booking if is_free else None
 
     def _release(self, raw: bytes) -> None:
         """Take the sessions of old bookings out of a document that came here, or is not the only one."""
         before = self._elsewhere.kept(id_key(raw)) or self._kept.get(id_key(raw))
         befores = [] if before is None else [before]
         foreign = self._find_foreign(raw, {}, befores)
-        reversal = reverse(raw, (), befores, elsewhere=foreign)
+        reversal = reverse(raw, (), befores, elsewhere=foreign, as_booking=self._as_booking)
         self._client.missing += reversal.missing
         self._add(raw, reversal)
 
@@ -231,9 +269,11 @@ class _Restoring:
 
     def _add(self, raw: bytes | None, reversal: Reversal) -> None:
         client = self._client
-        client.documents += reversal.documents
+        client.documents += [*reversal.documents, *reversal.converted]
         client.changes += reversal.changes
         client.later += reversal.later
+        client.converted += len(reversal.converted)
+        client.staying += reversal.staying
         client.lost += reversal.lost
         document = None if raw is None else document_with_sessions(raw)
         if document is not None and raw in reversal.documents and not document.sessions:

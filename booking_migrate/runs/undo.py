@@ -60,6 +60,12 @@ class ChangesSince:
     losses: list[str] = field(default_factory=list)
     """The first of them, for people."""
 
+    converted: int = 0
+    """How many of the sessions booked since became old bookings."""
+
+    staying_ids: list[str] = field(default_factory=list)
+    """The `sessionId` of the first that stay in the new shape."""
+
     @property
     def is_nothing(self) -> bool:
         """Return whether everything is as the migration left it."""
@@ -72,6 +78,8 @@ class ChangesSince:
         later: int = 0,
         missing: Iterable[Any] = (),
         lost: Iterable[Change] = (),
+        converted: int = 0,
+        staying: Iterable[Any] = (),
     ) -> None:
         """Count what has happened to one client."""
         for change in changes:
@@ -83,13 +91,16 @@ class ChangesSince:
         for change in lost:
             self.lost += 1
             _list(self.losses, _text(change))
+        for session_id in staying:
+            _list(self.staying_ids, display_id(session_id))
         self.later += later
+        self.converted += converted
 
     def merge(self, other: "ChangesSince") -> None:
         """Add what was counted and listed elsewhere."""
-        for name in ("changed", "later", "missing", "lost"):
+        for name in ("changed", "later", "missing", "lost", "converted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("changes", "missing_ids", "losses"):
+        for name in ("changes", "missing_ids", "losses", "staying_ids"):
             for text in getattr(other, name):
                 _list(getattr(self, name), text)
 

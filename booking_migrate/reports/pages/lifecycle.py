@@ -208,9 +208,13 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
 
 
 def _since(since: SinceReport) -> Iterator[Item]:
-    if since.later:
-        kept = "dropped" if since.dropped else "kept in the new shape"
-        yield Item(f"{plural(since.later, 'session')} booked since, {kept}", Mood.CAUTION)
+    if since.converted and not since.dropped:
+        yield Item(f"{plural(since.converted, 'session')} booked since, old bookings now", Mood.CAUTION)
+    staying = since.later if since.dropped else since.later - since.converted
+    if staying:
+        kept = "dropped" if since.dropped else "kept in the new shape:"
+        ids = () if since.dropped else since.staying_ids
+        yield Item(f"{plural(staying, 'session')} booked since, {kept}", Mood.CAUTION, ids, staying)
     handled = "dropped" if since.dropped else "carried into the old booking"
     yield from _listed(since.changed, "change", handled, since.changes)
     yield from _listed(since.missing, "booking", "restored whose session had been deleted", since.missing_ids)

@@ -92,7 +92,7 @@ def test_bookings_that_nobody_touched_come_back_byte_for_byte() -> None:
     """No change is seen where there is none, and no client document is left."""
     bookings = [number(1), number(2, status=ABSENT, paymentStatus=ABSENT, extra=Int64(3))]
     result = reversed_of(document_of(bookings), bookings)
-    assert Reversal(list(map(encoded, bookings)), [], [], [], 0, []) == result
+    assert Reversal(list(map(encoded, bookings)), [], [], [], 0, [], [], []) == result
 
 
 def test_what_was_looked_up_is_no_change() -> None:
