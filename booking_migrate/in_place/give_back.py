@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import Element, elements, wrap
+from booking_migrate.bson.document import Element, elements, identity_of, wrap
 from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import CLIENT_FIELDS, read_booking
@@ -24,7 +24,6 @@ from booking_migrate.in_place.archive import NotedClients, client_key_of
 from booking_migrate.in_place.derive import client_documents
 from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import Replacement
 
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.booking import Booking, read_booking
@@ -25,7 +25,7 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement
 
 _SESSIONS = b"sessions\x00"

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.stores.connection import PeopleNames, Shape
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import write
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.views import PeopleNames, Shape
 
 Stage = Mapping[str, Any]
 
