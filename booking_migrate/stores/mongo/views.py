@@ -182,7 +182,7 @@ def _session(people: PeopleNames) -> Stage:
         "status": "pending",
         "paymentStatus": "pending",
     }
-    # As `domain.ids.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
+    # As `domain.session.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
     session_id = _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
     parts: list[Any] = [{"sessionId": session_id}, own]
     for name in _LOOKED_UP:
