@@ -14,7 +14,7 @@ from booking_migrate.stores.journal import RunRecord
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.
-    from booking_migrate.cutover.live import LiveReport
+    from booking_migrate.cutover.fencing import LiveReport
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.status import RunStatus
