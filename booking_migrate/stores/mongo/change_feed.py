@@ -1,23 +1,23 @@
 """The changes of a database's collections, as the server's change stream has them (manual, changeStreams)."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import ReadPreference
-from pymongo.change_stream import DatabaseChangeStream
 from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.bson.document import elements, read_fields, value_in
+from booking_migrate.bson.document import OBJECT_ID, STRING, Element, elements, read_fields, read_value
 from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import RAW_OPTIONS
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.raw_cursor import RawCursor
+from booking_migrate.stores.mongo.retry import attempts, is_transient, with_retry
 
 _LOST_CODES = frozenset({136, 286})
 """CappedPositionLost, ChangeStreamHistoryLost."""
@@ -39,7 +39,10 @@ _NO_STREAMS: Mapping[int, str] = {
 }
 """What the server's codes say about why it has no change streams. Any other code is an error, and not one of these causes."""
 
-_DOCUMENT = 0x03
+_DOCUMENT, _TIMESTAMP = 0x03, 0x11
+_TWO_NUMBERS = struct.Struct("<II")
+_NOTHING: Mapping[bytes, Element] = {}
+_BATCH_SIZE = 1000
 _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
 
@@ -54,6 +57,13 @@ _FIELDS: Mapping[str, Any] = {
     "updateDescription.updatedFields.clientId": 1,
 }
 """What is needed of an event. It never grows with a document, which may have 16 MB."""
+
+
+def _is_resumable(error: Exception) -> bool:
+    """Return whether the stream can be opened again where it was (specification of change streams, resumable errors)."""
+    return is_transient(error) or (
+        isinstance(error, OperationFailure) and error.has_error_label("ResumableChangeStreamError")
+    )
 
 
 class MongoChangeFeed(ChangeFeed):
@@ -78,12 +88,11 @@ class MongoChangeFeed(ChangeFeed):
             is_whole: whether changes come with the whole new document.
         """
         self._collection = collection
-        self._database = collection.database.with_options(codec_options=RAW_OPTIONS)
         self._names = names
         self._begin = begin
         self._await = await_milliseconds
         self._is_whole = is_whole
-        self._stream: DatabaseChangeStream[RawBSONDocument] | None = None
+        self._stream: RawCursor | None = None
 
     @override
     def check(self) -> None:
@@ -94,7 +103,7 @@ class MongoChangeFeed(ChangeFeed):
     def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:
         changes: list[Change] = []
         with reading(self._collection):
-            for attempt in attempts():
+            for attempt in attempts(_is_resumable):
                 with attempt:
                     if attempt.num > 1:
                         # Whatever was read of this batch comes again.
@@ -109,51 +118,54 @@ class MongoChangeFeed(ChangeFeed):
         stream = self._open()
         while len(changes) < limit:
             try:
-                event = stream.try_next()
+                events = stream.next()
             except OperationFailure as error:
                 raise self._lost(error) or error from None
-            if event is not None:
-                if not changes:
-                    # Beside a busy application there is always one more.
-                    deadline = monotonic() + _COLLECT_SECONDS
-                changes += self._changes_of(event)
-            if (event is None and changes) or monotonic() >= deadline:
+            if events and not changes:
+                # Beside a busy application there is always one more.
+                deadline = monotonic() + _COLLECT_SECONDS
+            for event in events:
+                change = self._change_of(event)
+                if change is not None:
+                    changes.append(change)
+            if (not events and changes) or monotonic() >= deadline:
                 break
-        token = stream.resume_token
-        if token is None:
+        if stream.resume_token is None:
             raise RuntimeError("a change stream that was read has a resume token")
-        return Position(*_decoded(token))
+        return _position(stream.resume_token)
 
-    def _open(self) -> DatabaseChangeStream[RawBSONDocument]:
+    def _open(self) -> RawCursor:
         if self._stream is not None:
             return self._stream
         begin = self._begin
         if isinstance(begin, Position):
             try:
-                return self._opened(resume_after=begin.token)
+                return self._opened(resumeAfter=begin.token)
             except OperationFailure as error:
                 if error.code not in _UNUSABLE_TOKEN_CODES:
                     raise self._lost(error) or error from None
                 # Deriving again is harmless, so the time is as good a beginning as the token.
                 begin = begin.time
         try:
-            return self._opened(start_at_operation_time=begin)
+            return self._opened(startAtOperationTime=begin)
         except OperationFailure as error:
             raise self._lost(error) or error from None
 
-    def _opened(self, **begin: Any) -> DatabaseChangeStream[RawBSONDocument]:
-        pipeline: Sequence[Mapping[str, Any]] = [
+    def _opened(self, **begin: Any) -> RawCursor:
+        whole = {"fullDocument": 1} if self._is_whole else {"fullDocument.clientId": 1}
+        stages: Sequence[Mapping[str, Any]] = [
+            {"$changeStream": {"showExpandedEvents": True, **begin}},
             {"$match": {"ns.coll": {"$in": list(self._names)}}},
-            {
-                "$project": {
-                    **_FIELDS,
-                    **({"fullDocument": 1} if self._is_whole else {"fullDocument.clientId": 1}),
-                }
-            },
+            {"$project": {**_FIELDS, **whole}},
         ]
-        self._stream = self._database.watch(
-            pipeline, max_await_time_ms=self._await, batch_size=1000, show_expanded_events=True, **begin
-        )
+        command = {
+            "aggregate": 1,
+            "pipeline": stages,
+            "cursor": {"batchSize": _BATCH_SIZE},
+            "readConcern": {"level": "majority"},
+        }
+        more = {"batchSize": _BATCH_SIZE, "maxTimeMS": self._await}
+        self._stream = RawCursor(self._collection, command, more)
         return self._stream
 
     def _lost(self, error: OperationFailure) -> HistoryLost | StreamUnavailable | None:
@@ -162,26 +174,24 @@ class MongoChangeFeed(ChangeFeed):
         reason = _NO_STREAMS.get(error.code or 0)
         return None if reason is None else StreamUnavailable(self._collection.database.name, reason)
 
-    def _changes_of(self, event: RawBSONDocument) -> list[Change]:
+    def _change_of(self, event: bytes) -> Change | None:
         # Part by part: a document that would change on being decoded must not hide the others.
-        raw = bytes(event.raw)
-        role = self._names.get(_value(raw, b"ns", b"coll") or "")
+        parts = _parts(event)
+        role = self._names.get(_value(_inner(parts, b"ns").get(b"coll")) or "")
         if role is None:
-            return []
-        named = (
-            _value(raw, b"fullDocument", b"clientId"),
-            _value(raw, b"updateDescription", b"updatedFields", b"clientId"),
+            return None
+        whole = parts.get(b"fullDocument")
+        new = _inner(parts, b"fullDocument").get(b"clientId")
+        updated = _inner(_inner(parts, b"updateDescription"), b"updatedFields").get(b"clientId")
+        named = (_value(each) for each in (new, updated) if each is not None)
+        return Change(
+            role,
+            _value(parts.get(b"operationType")),
+            _value(_inner(parts, b"documentKey").get(b"_id")),
+            tuple(value for value in named if value is not None),
+            _value(parts.get(b"clusterTime")),
+            whole.value if self._is_whole and whole is not None and whole.kind == _DOCUMENT else None,
         )
-        return [
-            Change(
-                role,
-                _value(raw, b"operationType"),
-                _value(raw, b"documentKey", b"_id"),
-                tuple(value for value in named if value is not None),
-                _value(raw, b"clusterTime"),
-                _part(raw, b"fullDocument") if self._is_whole else None,
-            )
-        ]
 
     @override
     def close(self) -> None:
@@ -190,27 +200,38 @@ class MongoChangeFeed(ChangeFeed):
             stream.close()
 
 
-def _part(raw: bytes, name: bytes) -> bytes | None:
-    """Return a document inside a document, BSON; None if it is not there, or is not one."""
-    found = next((part for part in elements(raw) if part.name == name), None)
-    return found.value if found is not None and found.kind == _DOCUMENT else None
+def _parts(raw: bytes) -> Mapping[bytes, Element]:
+    """Return the elements of a document by name; of a name that occurs twice the first one counts."""
+    return {part.name: part for part in reversed([*elements(raw)])}
 
 
-def _value(raw: bytes, *path: bytes) -> Any:
-    """Return a value inside nested documents, decoded or `Opaque`; None if it is not there."""
-    inner: bytes | None = raw
-    for name in path[:-1]:
-        inner = None if inner is None else _part(inner, name)
-    return None if inner is None else value_in(inner, path[-1])
+def _inner(parts: Mapping[bytes, Element], name: bytes) -> Mapping[bytes, Element]:
+    """Return the parts of a document inside a document; none if it is not there, or is not one."""
+    found = parts.get(name)
+    return _parts(found.value) if found is not None and found.kind == _DOCUMENT else _NOTHING
 
 
-def _decoded(token: Mapping[str, Any]) -> tuple[Mapping[str, Any], Timestamp]:
-    """Return a resume token as a plain mapping, and its cluster time."""
-    plain = read_fields(bytes(token.raw)) if isinstance(token, RawBSONDocument) else dict(token)
+def _value(part: Element | None) -> Any:
+    """Return a value, decoded or `Opaque`; None if it is not there."""
+    if part is None:
+        return None
+    if part.kind == OBJECT_ID:
+        return ObjectId(part.value)
+    if part.kind == _TIMESTAMP:
+        increment, seconds = _TWO_NUMBERS.unpack(part.value)
+        return Timestamp(seconds, increment)
+    if part.kind == STRING and part.value.isascii():
+        return part.value[4:-1].decode()
+    return read_value(part)
+
+
+def _position(token: bytes) -> Position:
+    """Return the place in the feed that a resume token stands for."""
+    plain = read_fields(token)
     data = str(plain["_data"])
     if not data.startswith(_TIME_FIRST):
         raise RuntimeError(f"a resume token of an unknown kind: {data[:2]}")
-    return plain, Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+    return Position(plain, Timestamp(int(data[2:10], 16), int(data[10:18], 16)))
 
 
 def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timestamp:

@@ -7,7 +7,8 @@ from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
 
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
+from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.raw_cursor import RawCursor
 from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 _BATCH_SIZE = 1000
@@ -53,8 +54,7 @@ class SnapshotFetch:
             "readConcern": {"level": "snapshot", "atClusterTime": self.time},
             **({"sort": {"clientId": 1}} if by_client else {}),
         }
-        database = collection.database.with_options(codec_options=RAW_OPTIONS)
         for attempt in attempts(_is_passing):
-            with attempt, database.cursor_command(command, codec_options=RAW_OPTIONS) as cursor:
-                found = [bytes(document.raw) for document in cursor]
+            with attempt, RawCursor(collection, command) as cursor:
+                found = [raw for batch in cursor for raw in batch]
         yield from found
