@@ -21,6 +21,7 @@ from bson import decode
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
+from tests.benchmarks import follow
 from tests.benchmarks.data import bookings
 from tests.support.application import Application, sessions_of
 from tests.support.server import Server, running_server
@@ -58,7 +59,16 @@ def main() -> None:
     parser.add_argument("--bookings", type=int, nargs="*", default=list(_SIZES))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--writers", type=int, default=2)
+    parser.add_argument(
+        "--follow",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="measure how many changes a second are followed instead; --follow --help has the options of that",
+    )
     arguments = parser.parse_args()
+    if arguments.follow is not None:
+        follow.main(arguments.follow)
+        return
     sys.stdout.write(
         "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts |\n"
     )
