@@ -291,3 +291,16 @@ def body_of(fields: Mapping[str, Any]) -> bytes:
 def write_fields(fields: Mapping[str, Any]) -> bytes:
     """Encode a document whose values may be `Opaque`, in the mapping's own order."""
     return wrap_bytes(body_of(fields))
+
+
+_OBJECT_ID_FIRST = b"\x07_id\x00"
+"""How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
+
+_SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
+
+
+def identity_of(raw: bytes) -> bytes:
+    """Return the BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
+    if raw[4:9] == _OBJECT_ID_FIRST:
+        return b"%b%b\x00" % (_SIZE_WITH_OBJECT_ID, raw[4:21])
+    return wrap([next(element for element in elements(raw) if element.name == b"_id")])

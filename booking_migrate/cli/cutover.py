@@ -32,7 +32,8 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
-from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.fencing import Limits
+from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.plan import CutoverPlaces, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.recovery import abort

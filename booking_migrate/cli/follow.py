@@ -124,8 +124,11 @@ def follow_run(
     sides: OpenPlaces,
     *,
     is_forever: bool,
-) -> None:
+) -> Timestamp | None:
     """Bring in what changed while the source was read; continue with that if the user asked for it.
+
+    Returns:
+        The cluster time up to which changes are in the target; None if they cannot be followed.
 
     Raises:
         StreamUnavailable: the user asked for it, and the changes cannot be followed.
@@ -144,7 +147,7 @@ def follow_run(
     if reason is not None:
         if is_forever:
             raise StreamUnavailable(places.source, reason)
-        return
+        return None
     what = FollowPlan(
         stores=followed.stores,
         request=replace(request, holder=request.holder._replace(command=FOLLOW_COMMAND)),
@@ -157,7 +160,8 @@ def follow_run(
         text = f"followed {plural(done.changes, 'change')}; clients derived again: {done.clients}, verified: {done.verified}"
         context.listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
     else:
-        follow_to_now(what)
+        done = follow_to_now(what)
+    return done.time
 
 
 def time_before(places: Places, sides: OpenPlaces) -> Timestamp | None:

@@ -8,7 +8,8 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.cli.open import OpenPlaces, Places
 from booking_migrate.cutover.catch_up import catch_up
-from booking_migrate.cutover.live import Following, Limits
+from booking_migrate.cutover.fencing import Limits
+from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted

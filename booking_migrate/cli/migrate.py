@@ -230,8 +230,9 @@ def _migrate(
             sides.connection.await_majority(places.source)
         request = replace(request, began=time_before(places, sides))
         done = _run(plan, places, request, context, sides)
+        followed = None
         if is_followed or (request.began is not None and done.outcome.changed):
-            follow_run(places, plan, request, context, sides, is_forever=is_followed)
+            followed = follow_run(places, plan, request, context, sides, is_forever=is_followed)
     steps = steps_after_migrate(
         done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
     )
@@ -241,6 +242,7 @@ def _migrate(
         source=places.source,
         target=places.target,
         next_steps=tuple(steps),
+        cluster_time=None if followed is None else followed.as_datetime(),
     )
 
 

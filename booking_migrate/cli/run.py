@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
 from booking_migrate.cli.next_steps import GivenOptions
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
-from booking_migrate.cli.streams import failure_of, redact, secrets_of
+from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
@@ -39,6 +39,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
 from booking_migrate.reports.model import ErrorReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.places import uses_files_only
 
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""
@@ -72,6 +73,14 @@ class Invocation:
     def reports(self) -> Sequence[Path]:
         """Return the files that the report is written to."""
         return self.output.report or ()
+
+    @property
+    def server(self) -> Mapping[str, str | None]:
+        """Return host and database for the report; both None if only files are used."""
+        if uses_files_only(self.source, self.target):
+            return {}
+        host, database = named_server(self.uri, self.ctx.params.get("db"))
+        return {"host": host and self.redact(host), "database": database and self.redact(database)}
 
     @property
     def given(self) -> GivenOptions:
@@ -141,6 +150,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
             "standard output is taken by --target -; use --report report.json.", param_hint="--json"
         )
     run_id = new_run_id()
+    started_at = datetime.now(UTC)
     writable: Sequence[Path] = ()
     is_done = False
     lost: Sequence[OutputFailed] = ()
@@ -161,6 +171,9 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
+    report = report.model_copy(
+        update={**asked.server, "started_at": started_at, "ended_at": datetime.now(UTC)}
+    )
     for each in lost:
         report = _with_loss(asked, report, each)
     report = _write_reports(asked, report, writable)

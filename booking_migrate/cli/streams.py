@@ -23,6 +23,12 @@ _SIZES = {"COLUMNS": 20, "LINES": 2}
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)(?=\n)")
 """Blanks at the end of a line, before what may switch colours off."""
 
+_HOST = r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?"
+_SERVER = re.compile(
+    rf"mongodb(?:\+srv)?://(?:[^@/?]*@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<database>[\w-]+)?)?(?:\?[^@]*)?"
+)
+"""A connection string without any doubt about what its parts are."""
+
 # One slash is enough: a path has lost the second one.
 _USER_INFO = re.compile(r"(://?)[^\s'\"]*@")
 # A password that is not encoded may hold blanks and quotes, so that everything up to the last @ may belong to it.
@@ -160,6 +166,19 @@ def secrets_of(uri: str | None) -> frozenset[str]:
     quoted = [form for text in decoded for form in (text, repr(text)[1:-1])]
     # A shorter secret occurs in text by chance, and masking each letter of a message would reveal it.
     return frozenset(text for text in quoted if len(text) >= _SHORTEST)
+
+
+def named_server(uri: str | None, database: str | None) -> tuple[str | None, str | None]:
+    """Return the hosts and the database that a connection string names; None where that is not certain.
+
+    Args:
+        uri: a connection string; it need not be valid.
+        database: what the user named beside it, which counts first.
+    """
+    found = _SERVER.fullmatch((uri or "").strip())
+    if found is None:
+        return None, database
+    return found["hosts"], database or found["database"]
 
 
 def secrets_among(arguments: Sequence[str]) -> frozenset[str]:

@@ -18,7 +18,7 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.reports.lifecycle_outcomes import report_of_view
 from booking_migrate.reports.model import Report
-from booking_migrate.stores.views import PeopleNames, Shape, open_views
+from booking_migrate.stores.connection import PeopleNames, Shape, open_views
 
 HELP = """
 No document is written. By default the view shows client documents in the old shape: one document per booking, with its

@@ -4,33 +4,22 @@ The copy, the proof of the whole target and all earlier changes come before the 
 last round is derived and verified, as of the fence's own cluster time. Everything before the swap can be aborted.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
-from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cutover.tail import Late
-from booking_migrate.errors import CutoverFailed, CutoverTooSlow, FenceBlocked
-from booking_migrate.events import Listener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.cutover.fencing import Fencing, FencingParts, Limits, LiveReport, Swap
+from booking_migrate.errors import CutoverFailed, CutoverTooSlow
+from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled, Kept
-from booking_migrate.follow.follower import Drained, Follower
+from booking_migrate.follow.follower import Follower
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
-
-_ROUNDS = 100
-"""How many rounds may pass before an attempt."""
-
-_STEADY_ROUNDS = 8
-"""A round that is no longer than so many before it shows that they get no shorter."""
-
-_BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
-
 
 T = TypeVar("T")
 
@@ -43,83 +32,6 @@ class CopiedSource(Kept, Protocol):
 
     def compare(self) -> Iterable[Any]:
         """Return the `_id` values under which source and copy hold something else; of a source in use, perhaps for a moment."""
-
-
-class Swap(Protocol):
-    """Fence and swap; see `stores.mongo.live_swap.LiveSwap`."""
-
-    def raise_fence(self, seconds: float) -> Timestamp:
-        """Make the source refuse inserts and updates; return the cluster time from which on it does."""
-
-    def is_fenced(self) -> bool:
-        """Return whether the source refuses inserts and updates."""
-
-    def swap(self, seconds: float) -> Timestamp:
-        """Give the target the source's name in one atomic rename; return its cluster time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """For how long and how often writes may be refused."""
-
-    outage: float = 0.5
-    """Seconds from the fence to the swap."""
-
-    attempts: int = 10
-
-
-@dataclass(slots=True)
-class Outage:
-    """What the refusal of writes consisted of, in seconds."""
-
-    fence: float = 0.0
-    drain: float = 0.0
-    settle: float = 0.0
-    """Deriving and verifying what had changed."""
-
-    rename: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """Return the sum."""
-        return self.fence + self.drain + self.settle + self.rename
-
-
-@dataclass(slots=True)
-class LiveReport:
-    """What a cut-over beside an application did."""
-
-    outage: Outage = field(default_factory=Outage)
-    attempts: int = 0
-    opened: Timestamp | None = None
-    """Since when the changes have been followed, T_0."""
-
-    fenced: Timestamp | None = None
-    """The cluster time of the fence, T_f."""
-
-    swapped: Timestamp | None = None
-    """The cluster time of the swap, T_r."""
-
-    events: dict[str, int] = field(default_factory=dict)
-    """How many changes of the source were read, by kind."""
-
-    followed_clients: int = 0
-    clients_at_fence: int = 0
-    """How many clients were derived and verified behind the fence."""
-
-    late_deletes: int = 0
-    late_writes: int = 0
-    late_updates: tuple[Any, ...] = ()
-    """The `_id` values of bookings that were updated past the fence, of which the result has the version before."""
-
-    foreign: tuple[Any, ...] = ()
-    """The `_id` values of client documents that others changed while the collections were swapped."""
-
-    def take(self, late: Late) -> None:
-        """Add what passed the fence."""
-        self.late_deletes, self.late_writes = len(late.deleted), len(late.written)
-        self.late_updates = tuple(late.updated.values())
-        self.foreign = late.foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +91,6 @@ class LivePreparation:
         self._parts = parts
         self._fail = fail
         self._confirm = confirm
-        self._note_fence = note_fence
-        self._block = block
-        self._lift_fence = lift_fence
-        self._check = check
-        self._is_swapped = is_swapped
         self.report = LiveReport()
         self._follower = Follower(
             parts.engine,
@@ -194,6 +101,21 @@ class LivePreparation:
             on_wrong=self._refuse_wrong,
             prepare=lambda: None,
         )
+        fencing = FencingParts(
+            swap=parts.swap,
+            limits=parts.limits,
+            listener=parts.listener,
+            confirm=confirm,
+            note_fence=note_fence,
+            block=block,
+            lift_fence=lift_fence,
+            check=check,
+            is_swapped=is_swapped,
+            fail=fail,
+            too_slow=CutoverTooSlow,
+            again="Run cutover again.",
+        )
+        self._fencing = Fencing(self._follower, fencing, self.report)
 
     def prepare(self) -> None:
         """Do everything that takes long, while the application writes."""
@@ -256,104 +178,12 @@ class LivePreparation:
             CutoverTooSlow: the limit was passed every time.
             CutoverFailed: the target is not what it has to be.
         """
-        limits = self._parts.limits
-        blockers = ""
-        for attempt in range(limits.attempts):
-            self.report.attempts = attempt + 1
-            self._await_small_backlog()
-            drained = Drained()
-            try:
-                self._attempt(drained)
-            except FenceBlocked as error:
-                blockers = error.blockers
-                self._parts.listener.notify(Warned(error.message))
-            except TimeoutError:
-                blockers = ""
-                self._parts.listener.notify(
-                    Warned(self._too_long(0 if drained.is_handled else len(drained.dirty)))
-                )
-            else:
-                return
-            if self._is_swapped():
-                # The answer came too late.
-                return
-            self._lift_fence()
-            # Even if it was handled: it may have changed again behind the time as of which that was done.
-            self._follower.mark(drained.dirty)
-            self._note_fence(False, None)
-            sleep(
-                min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF) if attempt + 1 < limits.attempts else 0.0
-            )
-        raise CutoverTooSlow(round(limits.outage * 1000), limits.attempts, blockers)
-
-    def _too_long(self, left: int) -> str:
-        limits, outage = self._parts.limits, self.report.outage
-        parts = ", ".join(
-            f"{name} {round(seconds * 1000)} ms"
-            for name, seconds in (("fence", outage.fence), ("drain", outage.drain), ("settle", outage.settle))
-        )
-        attempt = f"attempt {self.report.attempts} of {limits.attempts}"
-        return f"{attempt} aborted after {round(limits.outage * 1000)} ms ({parts}; entries left: {left}); writes are accepted"
+        self._fencing.swap()
 
     @property
     def written(self) -> int:
         """Return how many client documents were written or removed since the cut-over began."""
         return self._follower.progress.written
-
-    def _await_small_backlog(self) -> None:
-        """Follow until a round takes half of the limit, or until rounds get no shorter.
-
-        Then it may still be within the limit: behind the fence the application does not use the machine meanwhile.
-        """
-        last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
-        for _ in range(_ROUNDS):
-            seconds = self._follower.round(0.0).seconds
-            self._confirm()
-            if seconds <= self._parts.limits.outage / 2 or (
-                len(last) == _STEADY_ROUNDS and seconds <= min(last)
-            ):
-                return
-            last.append(seconds)
-
-    def _attempt(self, drained: Drained) -> None:
-        """Do one attempt.
-
-        Raises:
-            TimeoutError, FenceBlocked: the limit was passed; the fence may stand.
-        """
-        parts, report = self._parts, self.report
-        limit = parts.limits.outage
-        self._note_fence(True, None)
-        began = monotonic()
-        deadline = began + limit
-        report.outage = outage = Outage()
-        self._block()
-        fenced = parts.swap.raise_fence(limit / 2)
-        fenced_at = monotonic()
-        outage.fence = fenced_at - began
-        self._note_fence(True, fenced)
-        try:
-            self._follower.drain(fenced, deadline, drained)
-        finally:
-            drained_at = monotonic()
-            outage.drain = drained_at - fenced_at
-        report.clients_at_fence = self._follower.handle_at(drained.dirty, fenced, deadline)
-        drained.is_handled = True
-        self._check()
-        self._confirm()
-        if not parts.swap.is_fenced():
-            raise self._fail("the fence was lifted by others", "Run cutover again.")
-        settled_at = monotonic()
-        outage.settle = settled_at - drained_at
-        if settled_at > deadline:
-            raise TimeoutError
-        report.fenced = fenced
-        self._swap_within(deadline - settled_at)
-        outage.rename = monotonic() - settled_at
-        report.events = dict(self._follower.progress.events)
-
-    def _swap_within(self, seconds: float) -> None:
-        self.report.swapped = self._parts.swap.swap(seconds)
 
     def _refuse_wrong(self, handled: Handled) -> None:
         if handled.foreign:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.cutover.live import Following, LiveReport
+from booking_migrate.cutover.fencing import LiveReport
+from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.events import Listener

@@ -11,7 +11,7 @@ from typing import Any
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.document import value_in, write_fields
+from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
 from booking_migrate.domain.rejection import Reason
@@ -21,7 +21,6 @@ from booking_migrate.follow.engine import Engine, Kept, TimedPlaces
 from booking_migrate.follow.selection import groups
 from booking_migrate.runs.provenance import Authorship, PointHistory
 from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, Role
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import Replacement
 
 _WAIT_SECONDS = 0.2

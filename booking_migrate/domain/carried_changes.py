@@ -18,11 +18,9 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.format import Difference
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
-from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
 from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
-from booking_migrate.domain.ids import client_document_id
-from booking_migrate.domain.session import DROPPED, STATES
+from booking_migrate.domain.session import CLIENT_FIELDS, DROPPED, EXPERT_FIELDS, STATES, client_document_id
 
 _KEPT = frozenset(name.encode() for name in DROPPED)
 _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)

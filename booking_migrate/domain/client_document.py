@@ -26,11 +26,9 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.ids import client_document_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason
-from booking_migrate.domain.session import Session
+from booking_migrate.domain.session import CLIENT_FIELDS, Session, client_document_id, time_of
 
 FIELDS = (
     "_id",

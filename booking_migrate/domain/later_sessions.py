@@ -4,12 +4,19 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import DOCUMENT, element_of, elements, wrap
-from booking_migrate.domain.booking import CLIENT_FIELDS, People, read_booking
 from booking_migrate.domain.client_document import ClientDocument, StoredSession
-from booking_migrate.domain.ids import booking_of_session, time_of
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import DROPPED, Converter, Session
+from booking_migrate.domain.session import (
+    CLIENT_FIELDS,
+    DROPPED,
+    Converter,
+    People,
+    Session,
+    booking_of_session,
+    read_booking,
+    time_of,
+)
 
 _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 _NOT_OF_BOOKINGS = frozenset({*(name.encode() for name in DROPPED), b"legacyBookingId", b"sessions"})

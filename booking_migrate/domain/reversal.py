@@ -14,10 +14,9 @@ from bson.datetime_ms import DatetimeMS
 from booking_migrate.bson.document import ARRAY, NULL, Document, Element, elements, read_fields, wrap
 from booking_migrate.bson.format import Difference
 from booking_migrate.bson.order import element_key, sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.carried_changes import Change, carry, document_with_sessions
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
-from booking_migrate.domain.ids import session_id
+from booking_migrate.domain.session import CLIENT_FIELDS, session_id
 
 _DATES = (b"createdAt", b"updatedAt")
 _DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})

@@ -1,11 +1,21 @@
-"""From a booking to a session or a rejection."""
+"""A booking as it is read, from there to a session or a rejection, and the ids of sessions and client documents.
 
-from collections.abc import Sequence
+These are new, deterministic, and never the same for two different bookings or clients. An ObjectId is four bytes of time, five
+random bytes and three counter bytes (MongoDB manual, reference/bson-types, ObjectId). Both id spaces keep the time and permute
+the rest, each in its own way, so the mapping is one to one and the order in time is kept.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
 
 from bson import encode
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
+from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic_core import ValidationError
 
@@ -14,16 +24,100 @@ from booking_migrate.bson.document import (
     MAXIMUM_DEPTH,
     Document,
     depth,
+    elements,
     holds_invalid_text,
+    read_exactly,
+    read_fields,
     write_fields,
 )
 from booking_migrate.bson.format import describe, display_id, shorten
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS, EXPERT_FIELDS, Booking, People, Person
 from booking_migrate.domain.contract import DEFAULT_STATUS, FIELDS, RESERVED, Kind, has_kind, is_client_id
-from booking_migrate.domain.ids import session_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
+
+_NOT_FLAT = frozenset({dict, list, Code, DBRef})
+
+CLIENT_FIELDS = ("clientUserId", "clientEmail")
+EXPERT_FIELDS = ("expertUserId", "expertEmail")
+
+
+@dataclass(slots=True)
+class Booking:
+    """A document of the source. Not frozen, because a million of these are made; treat it as immutable."""
+
+    raw: bytes
+    """The BSON bytes as they stand in the source."""
+
+    fields: Document
+    """The first level, decoded; values that Python cannot hold unchanged are `Opaque`."""
+
+    exact: bool
+    """Whether encoding ``fields`` gives ``raw`` again."""
+
+    flat: bool
+    """Whether certainly no field holds a document or an array."""
+
+    @property
+    def document_id(self) -> Any:
+        """Return the `_id`, or None if it is absent."""
+        return self.fields.get("_id")
+
+    @property
+    def is_client_document(self) -> bool:
+        """Return whether this is a client document, not a booking."""
+        return "sessions" in self.fields
+
+    def lacks_client(self) -> bool:
+        """Return whether `clientUserId` or `clientEmail` has to be looked up: null counts as absent."""
+        fields = self.fields
+        return fields.get("clientUserId") is None or fields.get("clientEmail") is None
+
+    def lacks_expert(self) -> bool:
+        """Return whether `expertUserId` or `expertEmail` has to be looked up: null counts as absent."""
+        fields = self.fields
+        return fields.get("expertUserId") is None or fields.get("expertEmail") is None
+
+    def repeated_names(self) -> list[str]:
+        """Return the names that occur more than once on the first level."""
+        if self.exact:
+            return []
+        names = [element.name for element in elements(self.raw)]
+        return sorted({name.decode("utf-8", "replace") for name in names if names.count(name) > 1})
+
+
+def read_booking(raw: bytes) -> Booking:
+    """Read one document.
+
+    Raises:
+        MalformedBson: if the bytes are not a BSON document.
+    """
+    fields = read_exactly(raw)
+    if fields is not None and _NOT_FLAT.isdisjoint(map(type, fields.values())):
+        return Booking(raw, fields, exact=True, flat=True)
+    exact = fields is not None and Code not in map(type, fields.values())
+    return Booking(raw, fields if fields is not None and exact else read_fields(raw), exact=exact, flat=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The fields of one user that sessions need."""
+
+    user_id: Any
+    """The value of the users' id field as decoded; None if the user has none."""
+
+    email: Any
+    """The value of the users' email field as decoded; None if the user has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Users and experts by the sort key (`bson.order`) of their `_id`. What is not in here was not found."""
+
+    users: Mapping[bytes, Person] = field(default_factory=dict)
+    experts: Mapping[bytes, Any] = field(default_factory=dict)
+    """For each expert the id of its user; None if the expert has none."""
+
 
 DEPTH_OF_A_SESSION = 2
 """How much deeper a booking nests as an element of `sessions`."""
@@ -244,3 +338,57 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
         fields["currency"],
         fields,
     )
+
+
+def session_id(legacy_id: Any, created_at: int) -> ObjectId:
+    """Return the `sessionId` of a booking.
+
+    Args:
+        legacy_id: the booking's `_id`, as decoded (or `Opaque`).
+        created_at: the booking's creation time in milliseconds since 1970; used if `_id` is not an ObjectId.
+    """
+    if type(legacy_id) is ObjectId:
+        return ObjectId(session_object_id(legacy_id.binary))
+    digest = sha256(write_fields({"_id": legacy_id})).digest()
+    return ObjectId(struct.pack(">I", created_at // 1000 % (1 << 32)) + digest[:8])
+
+
+def session_object_id(old: bytes) -> bytes:
+    """Return the twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
+    return old[:4] + old[9:] + old[4:9]
+
+
+def booking_of_session(session: ObjectId) -> ObjectId:
+    """Return the booking's `_id`, an ObjectId, that has this `sessionId`: the inverse of `session_id`."""
+    own = session.binary
+    return ObjectId(own[:4] + own[7:] + own[4:7])
+
+
+def client_document_id(client_id: Any) -> ObjectId:
+    """Return the `_id` of a client's new document, from `clientId` alone.
+
+    Clients that MongoDB calls equal get the same id: an integer counts as Int64 whatever its BSON type.
+    """
+    if type(client_id) is ObjectId:
+        return ObjectId(client_document_object_id(client_id.binary))
+    canonical = Int64(client_id) if isinstance(client_id, int) else client_id
+    return ObjectId(sha256(write_fields({"clientId": canonical})).digest()[:12])
+
+
+def client_document_object_id(old: bytes) -> bytes:
+    """Return the twelve bytes of the `_id` of the document of a client whose `clientId` is an ObjectId of these twelve bytes."""
+    return old[:4] + old[8:] + old[4:8]
+
+
+def client_of_document(document_id: ObjectId) -> ObjectId:
+    """Return the `clientId`, if it is an ObjectId, whose new document has this `_id`.
+
+    The mapping swaps the last two groups of four bytes, so it is its own inverse.
+    """
+    return client_document_id(document_id)
+
+
+def time_of(object_id: ObjectId) -> int:
+    """Return the time in an ObjectId, in milliseconds since 1970."""
+    seconds: int = struct.unpack(">I", object_id.binary[:4])[0]
+    return seconds * 1000

@@ -25,14 +25,13 @@ from booking_migrate.dry_run.booking_risks import (
     COLLECTOR,
     BatchStats,
     BookingColumns,
+    Statistics,
     find_risks,
     is_date_in_range,
 )
 from booking_migrate.dry_run.outcome import LargeClient
-from booking_migrate.dry_run.statistics import Statistics
-from booking_migrate.fastpath.build import Collector, FlatClient
-from booking_migrate.migrate.counts import SAMPLES, Samples
-from booking_migrate.migrate.observer import Observer
+from booking_migrate.fastpath.flat import Collector, FlatClient
+from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.stores.scratch import Appointment, Scratchpad, mark_of
 

@@ -12,12 +12,10 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Listener
 from booking_migrate.follow.selection import LoadedReader, Selection, groups, select
 from booking_migrate.migrate.batches import BatchReader
-from booking_migrate.migrate.counts import MigrationCounts
-from booking_migrate.migrate.existing import Changes, find_standing
+from booking_migrate.migrate.counts import MigrationCounts, NullObserver
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.merge import TargetMerge
-from booking_migrate.migrate.observer import NullObserver
+from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
 from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import Authorship, PointHistory

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Protocol
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.follow.engine import Engine, Handled, Kept
+from booking_migrate.follow.engine import Handled, Kept
 from booking_migrate.stores.changes import (
     ChangeBatch,
     ChangeFeed,
@@ -28,6 +29,13 @@ _BEHIND_FENCE = 500
 """How many are handled behind a fence before the deadline is looked at again."""
 
 _IDLE_SECONDS = 0.2
+
+
+class Handler(Protocol):
+    """Handles dirty entries: the engine of following, or that of a reverse window."""
+
+    def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
+        """Derive again what entries concern, as of one cluster time; durable when it returns, and harmless to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Follower:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Handler,
         feed: ChangeFeed,
         store: DirtyStore,
         *,
@@ -152,9 +160,13 @@ class Follower:
             self.progress.changes - before[0], self.progress.clients - before[1], monotonic() - waited
         )
 
-    def keep(self) -> None:
-        """Read what comes next into the durable store, without handling it; for while something else takes long."""
-        batch = self._feed.read(_IDLE_SECONDS)
+    def keep(self, seconds: float = _IDLE_SECONDS) -> None:
+        """Read what comes next into the durable store, without handling it; for while something else takes long.
+
+        Args:
+            seconds: how long to wait for a first change.
+        """
+        batch = self._feed.read(seconds)
         self._count(batch)
         self.mark(dirty_of(batch.changes))
         self._save(batch.position)

@@ -7,12 +7,11 @@ from typing import Any
 
 from typing_extensions import override
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.chunks import Chunk, block_of
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
 

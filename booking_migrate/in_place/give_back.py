@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import Element, elements, wrap
+from booking_migrate.bson.document import Element, elements, identity_of, wrap
 from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS, read_booking
 from booking_migrate.domain.carried_changes import Change, carry
 from booking_migrate.domain.client_document import (
     ClientDocument,
@@ -20,11 +19,10 @@ from booking_migrate.domain.client_document import (
     read_client_document,
 )
 from booking_migrate.domain.reversal import reverse
-from booking_migrate.in_place.archive import NotedClients, client_key_of
-from booking_migrate.in_place.derive import client_documents
+from booking_migrate.domain.session import CLIENT_FIELDS, read_booking
+from booking_migrate.in_place.archive import NotedClients, client_documents, client_key_of
 from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import Replacement
 
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))

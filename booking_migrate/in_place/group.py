@@ -9,23 +9,21 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Booking, Converter, Session, client_document_id, read_booking
 from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.in_place.derive import Client, claimed, claims_of, client_documents, derive
+from booking_migrate.in_place.archive import Client, claimed, claims_of, client_documents, derive
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace
 from booking_migrate.stores.in_place import Unit
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement
 
 _SESSIONS = b"sessions\x00"

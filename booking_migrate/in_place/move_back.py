@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import Booking, read_booking
 from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.session import Booking, read_booking
 from booking_migrate.errors import Contended, NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.in_place.archive import NotedClients, check_archive_of
-from booking_migrate.in_place.derive import claimed
+from booking_migrate.in_place.archive import NotedClients, check_archive_of, claimed
 from booking_migrate.in_place.give_back import Group, Manner, Return
 from booking_migrate.in_place.passes import bisect_on_conflict
 from booking_migrate.runs.lock import HeldLock

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import Replay, check_archive
@@ -22,7 +23,7 @@ from booking_migrate.runs.status import refuse_readers
 from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.in_place import Move, Unit
-from booking_migrate.stores.journal import NoteKind, RunRecord, identity_of
+from booking_migrate.stores.journal import NoteKind, RunRecord
 from booking_migrate.stores.ports import DocumentReader
 
 if TYPE_CHECKING:

@@ -1,26 +1,98 @@
-"""From chunks of the source to batches of whole clients whose bookings are converted."""
+"""From chunks of the source to batches of whole clients whose bookings are converted.
 
-from collections.abc import Iterator, Sequence
+`build_documents` runs in worker processes, on the fast path; `BatchReader` converts what that declined, in this process.
+"""
+
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import Booking, People, read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.build import FlatClient, FlatRules, object_id_of_client
-from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.migrate.build_documents import BuildResult, build_documents
-from booking_migrate.migrate.counts import MigrationCounts
+from booking_migrate.domain.session import Booking, Converter, People, Session, read_booking
+from booking_migrate.fastpath.flat import FlatClient, FlatClients, FlatReader, FlatRules, object_id_of_client
+from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.observer import Observer
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, unpack
-from booking_migrate.stores.ports import DocumentReader, Duplicate, TargetWriter, stores_any_bson
+from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, DocumentBlock, block_of, cuts, unpack
+from booking_migrate.stores.ports import (
+    DocumentReader,
+    Duplicate,
+    ScannedDocument,
+    TargetWriter,
+    stores_any_bson,
+)
+
+_CACHE_BLOCK = 500
+"""How many documents are processed together: so few that what is made of them stays in the processor's cache."""
+
+
+class BuildResult(NamedTuple):
+    """What the fast path made of a chunk."""
+
+    clients: list[FlatClient]
+    """In the order of their bookings."""
+
+    declined: DocumentBlock
+    """The documents of all other clients, and of none."""
+
+    documents: int
+    """How many documents were read."""
+
+    size: int
+    """Their bytes."""
+
+    collected: list[Any]
+    """What the rules' collector returned for the bookings of the flat clients."""
+
+    rest: Chunk | None
+    """What is left of the chunk."""
+
+
+def build_documents(rules: FlatRules, chunk: Chunk, *, excluded: Collection[bytes] = ()) -> BuildResult:
+    """Read a chunk and build the documents of its flat clients.
+
+    Args:
+        rules: decide which clients are flat.
+        chunk: what is read.
+        excluded: clients that are declined in any case, by the twelve bytes of their ids.
+    """
+    block, rest = chunk.read()
+    raw, starts, duplicates = block
+    offsets = [*starts, len(raw)]
+    flat = _clients_of(rules)
+    clients: list[FlatClient] = []
+    declined: list[ScannedDocument] = []
+    collected: list[Any] = []
+    for first, end in pairwise(cuts(block, _CACHE_BLOCK)):
+        unfit: Container[int] = ()
+        if duplicates or excluded:
+            unfit = frozenset(
+                number - first
+                for number in range(first, end)
+                if number in duplicates
+                or (excluded and object_id_of_client(block.document(number)) in excluded)
+            )
+        built = flat.build(raw, offsets[first : end + 1], unfit)
+        clients += built.clients
+        declined += [
+            ScannedDocument(block.document(first + number), duplicates.get(first + number, Duplicate.NONE))
+            for number in built.declined
+        ]
+        if built.collected is not None:
+            collected.append(built.collected)
+    return BuildResult(clients, block_of(declined), len(starts), len(raw), collected, rest)
+
+
+@lru_cache(maxsize=1)
+def _clients_of(rules: FlatRules) -> FlatClients:
+    return FlatClients(rules)
+
 
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch ends when its documents have so many bytes, however few they are."""
@@ -234,6 +306,8 @@ class BatchReader:
             client.sessions.append(result)
 
     def _convert_pending(self) -> None:
+        if not self._pending:
+            return
         people = self._directory.find(pending.booking for pending in self._pending)
         for pending in self._pending:
             self._keep(self.converter.convert(pending.booking, people, pending.known), pending.client)

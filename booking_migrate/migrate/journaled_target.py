@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import override
 
+from booking_migrate.bson.document import identity_of
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
@@ -22,7 +23,7 @@ from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.undo import undo
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
 
 

@@ -1,16 +1,135 @@
-"""Merging a batch with what the target holds of its clients: consolidate, count, decide what is written."""
+"""Merging a batch with what the target holds of its clients: consolidate, count, decide what is written.
 
-from collections.abc import Mapping
+Clients that the source has no more are departed: what runs wrote of them is taken back.
+"""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
-from booking_migrate.fastpath.build import FlatClient
+from booking_migrate.domain.rejection import Fault
+from booking_migrate.domain.session import read_booking
+from booking_migrate.errors import TargetInOldShape
+from booking_migrate.fastpath.flat import FlatClient
 from booking_migrate.migrate.batches import Batch, BatchReader, ClientBookings, FlatEntry, Origin
-from booking_migrate.migrate.counts import MigrationCounts
-from booking_migrate.migrate.existing import Changes, StandingDocument, find_standing, parsed
-from booking_migrate.migrate.observer import Observer
+from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory
-from booking_migrate.stores.ports import TargetWriter
+from booking_migrate.stores.ports import Replacement, TargetWriter
+
+
+class StandingDocument(NamedTuple):
+    """A client's document in the target; without one, `raw`, `found` and `baseline` stay None."""
+
+    key: bytes
+    """The sort key of `clientId`."""
+
+    raw: bytes | None
+    """The current document."""
+
+    found: bytes | None
+    """The document before the current run; None if it did not exist."""
+
+    baseline: bytes | None
+    """The document before any run of this tool; None if it did not exist."""
+
+    is_created: bool = False
+    """Whether a run of this tool created it."""
+
+    @property
+    def remainder(self) -> bytes | None:
+        """Return what is left of it when its client has no bookings any more; None: nothing.
+
+        A document that a run created and that others have emptied since holds nothing of theirs.
+        """
+        before = parsed(self.baseline)
+        is_empty = before is not None and not before.sessions
+        return None if self.is_created and is_empty else self.baseline
+
+
+class Effects(NamedTuple):
+    """How many client documents differ from those before the run."""
+
+    written: int = 0
+    changed: int = 0
+    removed: int = 0
+
+    def plus(self, other: "Effects") -> "Effects":
+        """Return the sums of both."""
+        return Effects(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is to be written for some clients, each part in client order."""
+
+    new: list[bytes] = field(default_factory=list)
+    changed: list[Replacement] = field(default_factory=list)
+    removed: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    """The sort keys of all the clients."""
+
+    effects: Effects = field(default_factory=Effects)
+    """Against what stood there before the run, also if an interrupted run has written some of it already."""
+
+    def add(
+        self, key: bytes, there: StandingDocument, document: bytes | None, *, is_adopted: bool = False
+    ) -> None:
+        """Add one client.
+
+        Args:
+            key: the sort key of `clientId`.
+            there: what stands in the target.
+            document: what must stand there; None if the client gets no document.
+            is_adopted: whether a document that others changed is kept by a decision. It is written unchanged, so that the
+                journal has it as a document that the migration keeps.
+        """
+        self.keys.append(key)
+        if document != there.found:
+            self.effects = self.effects.plus(
+                Effects(
+                    written=there.found is None,
+                    changed=document is not None and there.found is not None,
+                    removed=document is None,
+                )
+            )
+        if document == there.raw and not (is_adopted and there.baseline is there.raw):
+            return
+        if there.raw is None and document is not None:
+            self.new.append(document)
+        elif there.raw is not None and document is None:
+            self.removed.append(there.raw)
+        elif there.raw is not None and document is not None:
+            self.changed.append(Replacement(there.raw, document))
+
+
+def find_standing(
+    target: TargetWriter, history: TargetHistory, client_ids: Sequence[Any]
+) -> Iterator[StandingDocument]:
+    """Find the documents of clients in the target.
+
+    Raises:
+        TargetInOldShape: one of the documents is not a client document.
+    """
+    documents = list(target.find_client_documents(client_ids))
+    for raw, trace in zip(documents, history.trace(documents), strict=True):
+        document = read_client_document(raw)
+        if isinstance(document, Fault):
+            raise TargetInOldShape(target.name, display_id(read_booking(raw).document_id))
+        yield StandingDocument(
+            sort_key(document.client_id), raw, trace.found, trace.baseline, trace.is_created
+        )
+
+
+def parsed(raw: bytes | None) -> ClientDocument | None:
+    """Return a client document that was in the target; None if it was not, or is not a valid one."""
+    document = None if raw is None else read_client_document(raw)
+    return document if isinstance(document, ClientDocument) else None
+
 
 _ABSENT = StandingDocument(b"", None, None, None)
 
@@ -120,3 +239,64 @@ class TargetMerge:
 
 def _key(client: FlatEntry | ClientBookings) -> bytes:
     return client.key
+
+
+_CLIENTS_PER_WRITE = 500
+"""How many departed clients are handled at a time."""
+
+
+class DepartedClients:
+    """Finds departed clients by a merge join of the target's clients with those of the source, both in client order.
+
+    What a run wrote for them is removed, or what stood there before is put back; documents of others stay.
+    """
+
+    def __init__(self, target: TargetWriter, history: TargetHistory) -> None:
+        """Begin with the first client of the target; a target that no run has written to has no departed clients."""
+        self._target = target
+        self._history = history
+        self._clients = _clients(target) if history.has_runs else iter(())
+        self._next = next(self._clients, None)
+        self._gone: list[Any] = []
+
+    def reconcile(self, keys: Sequence[bytes]) -> Effects:
+        """Reconcile the departed clients up to the last of these clients of the source.
+
+        Args:
+            keys: the sort keys of the next clients of the source, in order.
+        """
+        effects = Effects()
+        for key in keys:
+            while self._next is not None and self._next[0] < key:
+                effects = effects.plus(self._depart(self._next[1]))
+            if self._next is not None and self._next[0] == key:
+                self._next = next(self._clients, None)
+        return effects
+
+    def reconcile_rest(self) -> Effects:
+        """Reconcile the remaining clients of the target after the last one of the source."""
+        effects = Effects()
+        while self._next is not None:
+            effects = effects.plus(self._depart(self._next[1]))
+        return effects.plus(self._apply())
+
+    def _depart(self, client_id: Any) -> Effects:
+        self._gone.append(client_id)
+        self._next = next(self._clients, None)
+        return self._apply() if len(self._gone) >= _CLIENTS_PER_WRITE else Effects()
+
+    def _apply(self) -> Effects:
+        gone, self._gone = self._gone, []
+        changes = Changes()
+        for there in sorted(find_standing(self._target, self._history, gone) if gone else ()):
+            changes.add(there.key, there, there.remainder)
+        if changes.changed or changes.removed:
+            self._target.write([], changes.changed, [], changes.removed)
+        return changes.effects
+
+
+def _clients(target: TargetWriter) -> Iterator[tuple[bytes, Any]]:
+    for raw in target.scan_client_documents():
+        document = read_client_document(raw)
+        if isinstance(document, ClientDocument):
+            yield sort_key(document.client_id), document.client_id

@@ -8,12 +8,9 @@ from time import monotonic
 
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.migrate.batches import Batch, BatchReader
-from booking_migrate.migrate.counts import MigrationCounts
-from booking_migrate.migrate.departed import DepartedClients
-from booking_migrate.migrate.existing import Changes, Effects
+from booking_migrate.migrate.counts import MigrationCounts, NullObserver, Observer
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.merge import TargetMerge
-from booking_migrate.migrate.observer import NullObserver, Observer
+from booking_migrate.migrate.merge import Changes, DepartedClients, Effects, TargetMerge
 from booking_migrate.migrate.preflight import merge_duplicates
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.runs.plan import MigrationPlan

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Converter, Session, read_booking
 from booking_migrate.errors import DuplicateClientDocuments
-from booking_migrate.migrate.existing import find_standing, parsed
 from booking_migrate.migrate.lookup import Directory, FindsById
+from booking_migrate.migrate.merge import find_standing, parsed
 from booking_migrate.runs.outcome import Finding
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory

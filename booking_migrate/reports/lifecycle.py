@@ -10,8 +10,8 @@ from pydantic import Field
 
 from booking_migrate.bson.format import Id, Line
 from booking_migrate.reports.model import Part, Report, Seconds
+from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunState
-from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.

@@ -9,12 +9,12 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of
 from booking_migrate.runs.commands import command_of, rollback_of, stragglers_of
 from booking_migrate.runs.outcome import Counts
+from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.views import Shape
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.
-    from booking_migrate.cutover.live import LiveReport
+    from booking_migrate.cutover.fencing import LiveReport
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.runs.status import RunStatus

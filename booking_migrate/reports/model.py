@@ -107,14 +107,6 @@ class VerificationReport(Part):
     clients_seen: int = Field(description="the clients of both sides")
     sampled: bool = Field(description="whether only some clients were checked, chosen at random")
     later_sessions: int = Field(description="sessions of the new application that were allowed")
-    as_of: datetime | None = Field(
-        default=None,
-        description="the cluster time at which reading began; null: the source is not in a replica set",
-    )
-    behind: int = Field(
-        default=0,
-        description="clients that the application has changed since the run derived them: brought in by cutover or migrate",
-    )
     changed_sessions: int = Field(
         default=0, description="sessions that the new application has changed since, which was allowed"
     )
@@ -153,6 +145,12 @@ class Report(Part):
     run_id: str = Field(
         description="unique id of the run (UTC time and a random suffix); never written to migrated data"
     )
+    database: Line | None = Field(default=None, description="the database; null if only files were used")
+    host: Line | None = Field(
+        default=None, description="the servers of the connection string, without credentials; null likewise"
+    )
+    started_at: datetime | None = Field(default=None, description="when the command began, UTC")
+    ended_at: datetime | None = Field(default=None, description="when it ended, UTC")
     source: Line = Field(description="the source place as given")
     target: Line = Field(description="the target place as given")
     exit_code: ExitCode = Field(description="the exit code of the command")
@@ -190,6 +188,15 @@ class Report(Part):
         description="[{`kind`, `client_id`, `booking_id`, `field`, `expected`, `found`, `detail`}]: "
         "the first few of each rule",
     )
+    cluster_time: datetime | None = Field(
+        default=None,
+        description="the cluster time of the source that the result is about; null: the source is not in a replica set",
+    )
+    behind: int | None = Field(
+        default=None,
+        description="verify: clients that the application has changed since the run derived them; "
+        "no mismatches: cutover or migrate brings them in",
+    )
     verification: VerificationReport | None = Field(default=None, description="what verify looked at")
     explanation: ExplanationReport | None = Field(default=None, description="what explain found")
     seconds: Seconds = Field(default=0.0, description="how long it took")
@@ -212,9 +219,24 @@ def part_of(kind: type[AnyPart], outcome: object, **further: Any) -> AnyPart:
 
 
 def report_of_migration(
-    outcome: MigrationOutcome, *, run_id: str, source: str, target: str, next_steps: Sequence[NextStep]
+    outcome: MigrationOutcome,
+    *,
+    run_id: str,
+    source: str,
+    target: str,
+    next_steps: Sequence[NextStep],
+    cluster_time: datetime | None = None,
 ) -> Report:
-    """Build the report of a migration that has finished."""
+    """Build the report of a migration that has finished.
+
+    Args:
+        outcome: what it did.
+        run_id: the run.
+        source: the source place as given.
+        target: the target place as given.
+        next_steps: what to do next.
+        cluster_time: up to when the source's changes are in the target; None if it was not followed.
+    """
     return part_of(
         Report,
         outcome,
@@ -226,6 +248,7 @@ def report_of_migration(
         rejects=outcome.rejects_name,
         spent=sums_by_currency(outcome.spent),
         next_steps=next_steps,
+        cluster_time=cluster_time,
     )
 
 

@@ -49,9 +49,14 @@ def size(number: int) -> str:
     amount = float(number)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:  # noqa: PLR2004 - the step between units
-            return f"{amount:.3g} {unit}" if unit != "B" else f"{number} B"
+            return _with_unit(amount, unit) if unit != "B" else f"{number} B"
         amount /= 1024
-    return f"{amount:,.3g} TiB"
+    return _with_unit(amount, "TiB")
+
+
+def _with_unit(amount: float, unit: str) -> str:
+    # From 1000 on, three digits would be written with an exponent.
+    return f"{amount:,.0f} {unit}" if amount >= 999.5 else f"{amount:.3g} {unit}"  # noqa: PLR2004
 
 
 _WORDS = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")

@@ -57,6 +57,8 @@ def report_of_verification(
         target=target,
         exit_code=ExitCode.MISMATCHES if outcome.mismatch_count else ExitCode.DONE,
         rejects=outcome.rejects_name,
+        cluster_time=outcome.as_of,
+        behind=outcome.behind,
         mismatches=[example for rule in rules for example in rule.examples],
         verification=part_of(VerificationReport, outcome, rules=rules, mismatches_file=mismatches_file),
         next_steps=next_steps,

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 
 from typing_extensions import override
 
-from booking_migrate.bson.document import elements, read_value
+from booking_migrate.bson.document import elements, identity_of, read_value
 from booking_migrate.bson.order import sort_key
 from booking_migrate.runs.states import STANDING, UNDOABLE
-from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState, identity_of
+from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState
 from booking_migrate.stores.ports import Baseline
 
 _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}

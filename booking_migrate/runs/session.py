@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate import __version__
+from booking_migrate.bson.document import identity_of
 from booking_migrate.errors import (
     BookingMigrateError,
     LeaseLost,
@@ -29,7 +30,6 @@ from booking_migrate.stores.journal import (
     RunJournal,
     RunRecord,
     RunState,
-    identity_of,
 )
 from booking_migrate.stores.ports import LagGauge
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from booking_migrate.bson.document import Element, read_fields, read_value
+from booking_migrate.bson.document import Element, identity_of, read_fields, read_value
 from booking_migrate.bson.format import describe, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import Change
@@ -22,7 +22,7 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState, identity_of
+from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState
 from booking_migrate.stores.ports import Replacement
 
 _AT_ONCE = 500

@@ -27,7 +27,7 @@ from booking_migrate.gc_tuning import spare_collector
 WORTH_IT = 50_000
 """With fewer documents than this, one process finishes before workers have started."""
 
-_NEEDED = ("booking_migrate.migrate.build_documents", "booking_migrate.stores.mongo.reader")
+_NEEDED = ("booking_migrate.migrate.batches", "booking_migrate.stores.mongo.reader")
 """The modules with most of the code that workers run."""
 
 _AHEAD = 3

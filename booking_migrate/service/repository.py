@@ -21,8 +21,7 @@ from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, total
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract, is_client_id
-from booking_migrate.domain.ids import client_document_id, client_of_document
-from booking_migrate.domain.session import Converter
+from booking_migrate.domain.session import Converter, client_document_id, client_of_document
 from booking_migrate.service.appointment import (
     BLOCKING,
     Action,
@@ -36,8 +35,7 @@ from booking_migrate.service.appointment import (
     read_slot,
 )
 from booking_migrate.service.errors import NotYours, SlotTaken, Unknown, Unwritable
-from booking_migrate.service.people import Caller, PeopleDirectory
-from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.plan import Caller, PeopleDirectory, ServiceCollections, ServicePlan
 from booking_migrate.service.snapshot import ClientRecords, Snapshot, in_snapshot, in_transaction
 from booking_migrate.service.view import (
     ClientView,

@@ -23,10 +23,9 @@ from pymongo.write_concern import WriteConcern
 
 from booking_migrate.bson.document import Document, Element, elements, read_fields, unescaped, wrap
 from booking_migrate.bson.order import element_key, sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS, Booking, People, read_booking
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.consolidate import ClientCase
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import CLIENT_FIELDS, Booking, Converter, People, Session, read_booking
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near
 from booking_migrate.service.errors import Busy

@@ -20,7 +20,6 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import CLIENT_FIELDS
 from booking_migrate.domain.client_document import (
     FIELDS,
     ClientDocument,
@@ -31,6 +30,7 @@ from booking_migrate.domain.client_document import (
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import DEFAULT_STATUS, NUMBER_TYPES
 from booking_migrate.domain.rules import Rules
+from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.service.appointment import read_slot
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}", re.ASCII)

@@ -6,11 +6,14 @@ MissingUri, BadConfiguration and ConnectionProblem as `Connection.collection` do
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from booking_migrate.errors import BookingMigrateError, MissingUri
-from booking_migrate.stores.places import CollectionPlace, Place, last_part, parse_place
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
+from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri
+from booking_migrate.stores.places import CollectionPlace, Place, last_part, parse_place, refuse_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
     from booking_migrate.stores.mongo.reader import Address
     from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
+    from booking_migrate.stores.mongo.views import MongoViews
     from booking_migrate.stores.ports import LagGauge
 
 
@@ -240,9 +244,9 @@ def find_old_bookings(
         carried: returns the old bookings that a cut-over has carried along.
         seconds: how long the server may take; None: as long as it needs.
     """
-    from booking_migrate.stores.mongo import old_bookings  # noqa: PLC0415
+    from booking_migrate.stores.mongo import cutover  # noqa: PLC0415
 
-    return old_bookings.find_old_bookings(connection.collection(run.source), carried, seconds=seconds)
+    return cutover.find_old_bookings(connection.collection(run.source), carried, seconds=seconds)
 
 
 def open_restored(connection: Connection, *, source: str, run_id: str) -> MongoRestored:
@@ -251,3 +255,44 @@ def open_restored(connection: Connection, *, source: str, run_id: str) -> MongoR
 
     name = f"booking_migrate_restored_{run_id}"
     return rollback.MongoRestored(connection.collection(name), connection.collection(source))
+
+
+class Shape(StrEnum):
+    """In which shape a view shows a collection."""
+
+    OLD = "old"
+    """One document per booking."""
+
+    NEW = "new"
+    """One document per client."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleNames:
+    """Where the server looks up users and experts for bookings that lack them."""
+
+    users: str = "users"
+    experts: str = "experts"
+    fields: PeopleFields = DEFAULT_PEOPLE_FIELDS
+
+
+def open_views(connection: Connection, *, source: str, name: str) -> MongoViews:
+    """Return the views over a collection. Nothing is contacted before they are used.
+
+    Args:
+        connection: the server and the database.
+        source: the collection's name.
+        name: the name of the view that is meant.
+
+    Raises:
+        BadPlace: the program keeps such names for itself.
+        BadConfiguration: one of them is not a collection's name, or the connection string cannot be used.
+        MissingUri: no server or no database is given.
+    """
+    for option, text in (("--source", source), ("--name", name)):
+        if not isinstance(parse_place(text), CollectionPlace):
+            raise BadConfiguration(option, f"a view is over a collection, and {text!r} does not name one")
+    refuse_own(name)
+    from booking_migrate.stores.mongo import views  # noqa: PLC0415 - the driver is slow to import
+
+    return views.MongoViews(connection.collection(source))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from booking_migrate.bson.document import elements, read_fields, wrap
+from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 
 JOURNAL_VERSION = 7
@@ -27,11 +27,6 @@ History:
     6: since when a fence refuses writes; documents that a run removed or adopted.
     7: how far the source's changes have been followed; the guard of a live collection.
 """
-
-_OBJECT_ID_FIRST = b"\x07_id\x00"
-"""How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
-
-_SIZE_WITH_OBJECT_ID = (22).to_bytes(4, "little")
 
 
 class RunState(StrEnum):
@@ -227,13 +222,6 @@ class DocumentNote(NamedTuple):
     def key(self) -> bytes:
         """Return the sort key of its `_id`."""
         return sort_key(self.document_id)
-
-
-def identity_of(raw: bytes) -> bytes:
-    """Return the BSON of ``{_id}`` of a document. Its other fields, which may be megabytes, are not decoded."""
-    if raw[4:9] == _OBJECT_ID_FIRST:
-        return b"%b%b\x00" % (_SIZE_WITH_OBJECT_ID, raw[4:21])
-    return wrap([next(element for element in elements(raw) if element.name == b"_id")])
 
 
 class RangeNote(NamedTuple):

@@ -82,8 +82,7 @@ def open_followed_places(
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.rejects import COLLECTION
-    from booking_migrate.stores.mongo.selected_rejects import SelectedRejects
+    from booking_migrate.stores.mongo.rejects import COLLECTION, SelectedRejects
     from booking_migrate.stores.mongo.snapshot import SnapshotFetch
     from booking_migrate.stores.mongo.target import MongoTarget
 

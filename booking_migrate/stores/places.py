@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -121,6 +122,15 @@ def parse_place(text: str) -> Place:
     if problem:
         raise BadPlace(text, problem)
     return CollectionPlace(text)
+
+
+def uses_files_only(*names: str) -> bool:
+    """Return whether places, as a user wrote them, are all files or streams; unusable and empty names do not count."""
+    kinds = set()
+    for name in filter(None, names):
+        with suppress(BadPlace):
+            kinds.add(type(parse_place(name)))
+    return bool(kinds) and CollectionPlace not in kinds
 
 
 def stem_and_suffix(name: str) -> tuple[str, str]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from bson.timestamp import Timestamp
 
+from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.runs.provenance import Authorship, PointHistory
 from booking_migrate.stores.changes import ChangeFeed, dirty_of
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.verify.expected import needs_people
 from booking_migrate.verify.join import ClientPair, claimed_booking

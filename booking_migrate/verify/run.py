@@ -9,12 +9,12 @@ from functools import partial
 from secrets import SystemRandom
 from typing import TYPE_CHECKING
 
+from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.chunks import unpack
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.ports import ComparedReader, DocumentReader
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify.client_check import check_batch

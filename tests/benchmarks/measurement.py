@@ -13,10 +13,9 @@ from statistics import median
 import bson
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.build import FlatClients, FlatRules
+from booking_migrate.domain.session import Converter, People, Session, read_booking
+from booking_migrate.fastpath.flat import FlatClients, FlatRules
 from booking_migrate.stores.chunks import pack, whole_clients
 from booking_migrate.stores.ports import ScannedDocument
 from tests.benchmarks.data import CLIENT, bookings

@@ -25,7 +25,7 @@ from typing import Any
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from booking_migrate.domain.ids import client_document_id
+from booking_migrate.domain.session import client_document_id
 from tests.benchmarks.data import BOOKINGS_A_CLIENT, bookings
 from tests.support.server import Server, running_server
 from tests.support.service import SECRET, token

@@ -44,6 +44,8 @@ _SETTLED: dict[str, Any] = {
     "rate": 12.5,
     "heard_at": "2026-11-23T15:11:30Z",
     "started_at": "2026-11-23T15:11:00Z",
+    "ended_at": "2026-11-23T15:11:05Z",
+    "database": "shop",
     "user": "ann",
     "host": "machine",
     "pid": 4711,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pymongo.database import Database
 
 from tests.lifecycle.conftest import Ended
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -85,3 +87,35 @@ def test_no_password_in_the_journal(server: Any, database: Db, command: Run) -> 
 
     for name in database.list_collection_names(filter={"name": {"$regex": "^booking_migrate_"}}):
         assert not any(server.uri in str(document) for document in database[name].find())
+
+
+@pytest.mark.usefixtures("bookings")
+def test_reports_say_what_they_are_about(server: Server, database: Db, command: Run) -> None:
+    """The JSON of a migration and of a verification names server, database, begin, end, cluster time, and clients behind."""
+    migrated = json.loads(command(*MIGRATE).stdout)
+    database.bookings.update_one({"isMigrated": {"$ne": True}}, {"$set": {"notes": "later"}})
+    verified = json.loads(command("verify", "--target", "clients", "--json", "--quiet").stdout)
+    times = [
+        datetime.fromisoformat(each[name])
+        for each in (migrated, verified)
+        for name in ("started_at", "ended_at")
+    ]
+
+    assert [database.name, database.name] == [each["database"] for each in (migrated, verified)]
+    assert all(each["host"] and each["host"] in server.uri for each in (migrated, verified))
+    assert times == sorted(times)
+    assert migrated["cluster_time"] <= verified["cluster_time"]
+    assert (None, 1) == (migrated["behind"], verified["behind"])
+
+
+def test_a_report_about_files_names_neither_server_nor_database(tmp_path: Path, command: Run) -> None:
+    """A connection string in the environment is not what a run between files is about."""
+    source = tmp_path / "in.jsonl"
+    source.write_text("", encoding="utf-8")
+    done = command(
+        "migrate", "--source", str(source), "--target", str(tmp_path / "out.jsonl"), "--json", "--quiet"
+    )
+    report = json.loads(done.stdout)
+
+    assert 0 == done.returncode
+    assert (None, None) == (report["host"], report["database"])

@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from pymongo.database import Database
 
-from booking_migrate.fastpath import build as usual_client
+from booking_migrate.fastpath import flat as usual_client
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 
 from booking_migrate.bson.document import CODEC, Element, elements, wrap
-from booking_migrate.domain.booking import People, read_booking
-from booking_migrate.domain.session import Converter
+from booking_migrate.domain.session import Converter, People, read_booking
 from booking_migrate.fastpath.flat import FlatReader
 from tests.properties.test_migration import Document, bookings
 from tests.support.bookings import raw

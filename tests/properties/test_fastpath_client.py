@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import Converter, Session
-from booking_migrate.fastpath.build import BuiltClients, FlatClients, FlatRules, object_id_of_client
+from booking_migrate.domain.session import Converter, People, Session, read_booking
+from booking_migrate.fastpath.flat import BuiltClients, FlatClients, FlatRules, object_id_of_client
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.stores.chunks import split
 from tests.properties.test_migration import Document, bookings

@@ -24,8 +24,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC, element_of, elements, wrap
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import People, read_booking
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Converter, People, Session, read_booking
 from booking_migrate.runs.outcome import MigrationOutcome
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader

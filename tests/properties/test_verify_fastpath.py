@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC, STRING, elements
 from booking_migrate.bson.layout import LayoutCache, layout_of
-from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Converter, People, Session, read_booking
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.client_check import ClientCheck
 from booking_migrate.verify.expected import People as KnownPeople

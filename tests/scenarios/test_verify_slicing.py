@@ -19,7 +19,7 @@ from booking_migrate.bson.document import CODEC
 from booking_migrate.cli.app import app
 from booking_migrate.errors import SlicingFault
 from booking_migrate.fastpath import flat
-from booking_migrate.migrate import build_documents
+from booking_migrate.migrate import batches
 from booking_migrate.runs import workers as pool
 from booking_migrate.stores.open import Connection
 from booking_migrate.verify import VerificationPlan, fastpath
@@ -107,7 +107,7 @@ FAULTS: dict[str, Patch] = {
 @contextmanager
 def _no_layouts_known() -> Iterator[None]:
     """Forget what both sides have learned about layouts, before and after."""
-    caches = (build_documents._clients_of, fastpath._fast_path_of)
+    caches = (batches._clients_of, fastpath._fast_path_of)
     for cache in caches:
         cache.cache_clear()
     yield

@@ -5,7 +5,7 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from booking_migrate.cutover.live import LiveReport
+from booking_migrate.cutover.fencing import LiveReport
 from booking_migrate.cutover.plan import legacy_name
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application, Foreign

@@ -12,8 +12,9 @@ from unittest.mock import patch
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.following import _without_position, is_proven, position_of
-from booking_migrate.cutover import live, recovery
-from booking_migrate.cutover.live import Following, Limits, LivePreparation
+from booking_migrate.cutover import fencing, live, recovery
+from booking_migrate.cutover.fencing import Limits
+from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.run import cut_over
@@ -121,8 +122,8 @@ def simulated() -> Iterator[None]:
         patch.object(run_lock, "Thread", _Inline),
         patch.object(follower, "monotonic", _CLOCK.monotonic),
         patch.object(follow_run, "monotonic", _CLOCK.monotonic),
-        patch.object(live, "monotonic", _CLOCK.monotonic),
-        patch.object(live, "sleep", _CLOCK.sleep),
+        patch.object(fencing, "monotonic", _CLOCK.monotonic),
+        patch.object(fencing, "sleep", _CLOCK.sleep),
         patch.object(live, "Thread", _Inline),
         patch.object(LivePreparation, "_meanwhile", _meanwhile),
         # They compile the contract, and keep nothing of what they convert.

@@ -7,11 +7,10 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.booking import People, read_booking
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Converter, People, Session, read_booking
 
 CLIENT = ObjectId("68b6134f8e21e1ae686349f7")
 EXPERT = ObjectId("68b0daa5349f0802590e2755")

@@ -21,7 +21,7 @@ from booking_migrate.reports.pages.migrate import error_check, final_verdict, ro
 from booking_migrate.reports.text import duration, grouped, plural
 from booking_migrate.runs.states import LIVE, in_words
 from booking_migrate.runs.status import FOLLOWING
-from booking_migrate.stores.views import Shape
+from booking_migrate.stores.connection import Shape
 
 
 def lifecycle_page(report: LifeReport) -> Page:

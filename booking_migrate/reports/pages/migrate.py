@@ -46,11 +46,18 @@ def _verdict(report: Report) -> Verdict:
     if counts.rejected:
         were = "was" if counts.rejected == 1 else "were"
         headline = f"Done, but {plural(counts.rejected, 'booking')} {were} rejected"
-        return Verdict(Mood.CAUTION, headline, f"{accounted(counts)}.")
+        return Verdict(Mood.CAUTION, headline, f"{accounted(counts)}.{_followed(report)}")
     if not report.changed:
         explanation = f"{accounted(counts)}, and all of them were in the target already."
         return Verdict(Mood.GOOD, "Nothing to do", explanation)
-    return Verdict(Mood.GOOD, "Migrated", f"{accounted(counts)}, and none was rejected.")
+    explanation = f"{accounted(counts)}, and none was rejected."
+    return Verdict(Mood.GOOD, "Migrated", f"{explanation}{_followed(report)}")
+
+
+def _followed(report: Report) -> str:
+    if report.cluster_time is None:
+        return ""
+    return f" Changes up to the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC are in the target."
 
 
 def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:

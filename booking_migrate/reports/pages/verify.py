@@ -46,7 +46,7 @@ def verification_page(report: Report, verification: VerificationReport, counts: 
         report,
         verdict,
         sections=(
-            Section(figures=tuple(_figures(verification, counts))),
+            Section(figures=tuple(_figures(report, verification, counts))),
             *_rules(verification),
             *rejection_sections(report),
             *finding_sections(report),
@@ -71,10 +71,10 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
     explanation = f"{accounted(counts)}, byte for byte"
     if counts.rejected:
         explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
-    if verification.as_of is not None:
-        explanation += f"; as of the cluster time {verification.as_of:%Y-%m-%d %H:%M:%S} UTC"
-    if verification.behind:
-        explanation += f"; behind: {grouped(verification.behind)}, which cutover or migrate brings in"
+    if report.cluster_time is not None:
+        explanation += f"; as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
+    if report.behind:
+        explanation += f"; behind: {grouped(report.behind)}, which cutover or migrate brings in"
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
 
 
@@ -82,7 +82,7 @@ def _mismatches(number: int) -> str:
     return f"{grouped(number)} mismatch" if number == 1 else f"{grouped(number)} mismatches"
 
 
-def _figures(verification: VerificationReport, counts: CountsReport) -> Iterator[Figure]:
+def _figures(report: Report, verification: VerificationReport, counts: CountsReport) -> Iterator[Figure]:
     yield count_figure("scanned", counts.scanned, "bookings in the source")
     yield count_figure("migrated", counts.migrated, "are sessions, byte for byte")
     yield count_figure("already migrated", counts.already_migrated, "were sessions in the source, or copies")
@@ -95,10 +95,8 @@ def _figures(verification: VerificationReport, counts: CountsReport) -> Iterator
         yield count_figure(
             "changed sessions", verification.changed_sessions, "changed by the new application, allowed"
         )
-    if verification.behind:
-        yield count_figure(
-            "behind", verification.behind, "clients changed since the run derived them, no mismatch"
-        )
+    if report.behind:
+        yield count_figure("behind", report.behind, "clients changed since the run derived them, no mismatch")
     yield count_figure("client documents", counts.client_documents, "already in the source")
 
 

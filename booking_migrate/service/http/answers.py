@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from booking_migrate.bson.document import Document, Opaque
-from booking_migrate.domain.booking import CLIENT_FIELDS
+from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.errors import ConnectionProblem
 from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused
 from booking_migrate.service.view import ClientView, ListedSession, Page, as_text

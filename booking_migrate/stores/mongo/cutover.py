@@ -1,18 +1,21 @@
-"""Source, target and the kept copy of a cut-over, in one database of a server."""
+"""Source, target and the kept copy of a cut-over, in one database of a server; old bookings in the live collection."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from bson import json_util
+from pymongo.errors import ExecutionTimeout
 
 from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.cutover import (
     IMAGES,
     IndexKeys,
     IndexNote,
+    OldBookings,
     OptionNote,
     comparable,
     options_after,
@@ -23,6 +26,7 @@ from booking_migrate.stores.destination import examine, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
     create,
     create_index,
+    end_own_commands,
     has_same_hash,
     identity,
     options_of,
@@ -41,8 +45,14 @@ from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.live_swap import guard, unguard
-from booking_migrate.stores.mongo.own_commands import end_own_commands
-from booking_migrate.stores.mongo.raw import any_of, delete_versions, id_of, insert_absent
+from booking_migrate.stores.mongo.raw import (
+    SIMPLE,
+    any_of,
+    delete_versions,
+    documents_in,
+    id_of,
+    insert_absent,
+)
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 
@@ -260,3 +270,39 @@ class MongoLive(FencedSource):
         if dict(keys) in ({"clientId": 1}, {"clientId": -1}):
             options["name"] = f"{index['name']}_{index['collation']['locale']}"
         return create_index(self._source, keys, options)
+
+
+_EXAMPLES = 5
+_OLD_SHAPE = {"sessions": {"$exists": False}}
+
+
+def find_old_bookings(
+    collection: DriverCollection, carried: Callable[[], Iterable[bytes]], *, seconds: float | None = None
+) -> OldBookings | None:
+    """Return the old bookings in a live collection; None if finding them takes longer than allowed.
+
+    Args:
+        collection: the live collection, which is read once by the server.
+        carried: returns the old bookings that a cut-over has carried along.
+        seconds: how long the server may take; None: as long as it needs.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the collection cannot be read.
+    """
+    with reading(collection):
+        try:
+            cursor = collection.find_raw_batches(
+                _OLD_SHAPE,
+                projection={"_id": 1},
+                collation=SIMPLE,
+                max_time_ms=None if seconds is None else round(seconds * 1000),
+            )
+            found = [id_of(raw) for raw in documents_in(cursor)]
+        except ExecutionTimeout:
+            return None
+    if not found:
+        return OldBookings()
+    known = {sort_key(id_of(raw)) for raw in carried()}
+    later = [each for each in found if sort_key(each) not in known]
+    along = [each for each in found if sort_key(each) in known]
+    return OldBookings(len(along), len(later), tuple(along[:_EXAMPLES]), tuple(later[:_EXAMPLES]))

@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import read_booking
 from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.session import read_booking
 from booking_migrate.stores.chunks import Chunk, pack, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry

@@ -8,10 +8,9 @@ from pymongo import DeleteOne, ReplaceOne
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.mongo.administration import create
+from booking_migrate.stores.mongo.administration import comment_for, create, end_own_commands
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write
-from booking_migrate.stores.mongo.own_commands import comment_for, end_own_commands
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
 from booking_migrate.stores.mongo.scan import find_documents
 

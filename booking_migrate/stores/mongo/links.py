@@ -14,9 +14,9 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import any_of
 from booking_migrate.stores.mongo.reader import FindDocuments
+from booking_migrate.stores.mongo.rejects import find_records_of
 from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.retry import with_retry
-from booking_migrate.stores.mongo.selected_rejects import find_records_of
 
 LEGACY_FIELD = "sessions.legacyBookingId"
 _CLIENT_ONLY: Mapping[str, Any] = {"clientId": 1}

@@ -10,11 +10,10 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.destination import FENCE_FIELD
-from booking_migrate.stores.mongo.administration import NO_VALIDATION, validate, validation_of
+from booking_migrate.stores.mongo.administration import NO_VALIDATION, comment_for, validate, validation_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.fence import FENCE
-from booking_migrate.stores.mongo.own_commands import comment_for
 from booking_migrate.stores.mongo.retry import is_transient, majority_written
 
 GUARD_FIELD = "booking_migrate_guard"

@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, cast
 
-from booking_migrate.bson.document import Element, elements
+from booking_migrate.bson.document import Element, elements, identity_of
 from booking_migrate.bson.order import element_key
 from booking_migrate.stores.chunks import DocumentBlock, split
-from booking_migrate.stores.journal import identity_of
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, after, documents_in, find_raw, id_of, not_before

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.stores.connection import PeopleNames, Shape
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import write
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.views import PeopleNames, Shape
 
 Stage = Mapping[str, Any]
 
@@ -182,7 +182,7 @@ def _session(people: PeopleNames) -> Stage:
         "status": "pending",
         "paymentStatus": "pending",
     }
-    # As `domain.ids.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
+    # As `domain.session.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
     session_id = _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
     parts: list[Any] = [{"sessionId": session_id}, own]
     for name in _LOOKED_UP:

@@ -86,8 +86,8 @@ def test_changes_since_verify_are_behind_and_no_mismatch(database: Db, command: 
     wrong = command(*VERIFY)
 
     assert (0, 4) == (behind.returncode, wrong.returncode), behind.stdout
-    assert 2 == json.loads(behind.stdout)["verification"]["behind"]
-    assert 2 == json.loads(wrong.stdout)["verification"]["behind"]
+    assert 2 == json.loads(behind.stdout)["behind"]
+    assert 2 == json.loads(wrong.stdout)["behind"]
 
 
 @pytest.mark.usefixtures("migrated")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from booking_migrate.cli.streams import redact, secrets_of
+from booking_migrate.cli.streams import named_server, redact, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,29 @@ def test_other_text_stays() -> None:
 def test_a_connection_string_that_lost_a_slash() -> None:
     """A path collapses two slashes into one; the password stays hidden."""
     assert "secret" not in redact("mongodb:/bob:secret@host/db cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        ("mongodb://ann:s3cret@db.example:27017/shop", ("db.example:27017", "shop")),
+        ("mongodb://a:1,b:2,[::1]:3/?replicaSet=rs", ("a:1,b:2,[::1]:3", None)),
+        ("mongodb+srv://ann:s3cret@cluster.example/?retryWrites=true", ("cluster.example", None)),
+        ("mongodb://host", ("host", None)),
+        ("mongodb://ann:p@ss/s3cret@host/shop", (None, None)),
+        ("mongodb:/ann:s3cret@host/shop", (None, None)),
+        ("mongodb://ann:s3cret", (None, None)),
+        ("s3cret", (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_hosts_and_database_of_a_connection_string(
+    uri: str | None, server: tuple[str | None, str | None]
+) -> None:
+    """A report names hosts and database only where it is certain that they are not part of a password."""
+    assert server == named_server(uri, None)
+
+
+def test_a_database_named_beside_the_connection_string_counts_first() -> None:
+    """`--db` names the database of the report."""
+    assert named_server("mongodb://host/other", "shop") == ("host", "shop")

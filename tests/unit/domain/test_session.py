@@ -15,11 +15,10 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import Element, elements, wrap
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.booking import People, Person, read_booking
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, Reason, Rejection
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import Converter, Session
+from booking_migrate.domain.session import Converter, People, Person, Session, read_booking
 from tests.support.bookings import (
     ABSENT,
     BOOKING,

@@ -22,7 +22,7 @@ from booking_migrate.reports.model import (
 from booking_migrate.reports.page import Bar, Chart, Mood
 from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.terminal import render_terminal
-from booking_migrate.reports.text import duration, money, plural, samples
+from booking_migrate.reports.text import duration, money, plural, samples, size
 from booking_migrate.runs.outcome import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_dry_runs, sample_reports
 
@@ -197,3 +197,21 @@ def test_few_months_are_drawn_as_rows() -> None:
     columns = columns_of(Chart(bars, is_timeline=True))
     assert columns is not None
     assert ("6", "3", "2026-01", "2026-06") == (columns.highest, columns.half, columns.first, columns.last)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1_023_000, "999 KiB"),
+        (1_024_000, "1,000 KiB"),
+        (1_048_000, "1,023 KiB"),
+        (1_048_576, "1 MiB"),
+        (5_000 << 40, "5,000 TiB"),
+    ],
+)
+def test_sizes_are_written_without_an_exponent(number: int, text: str) -> None:
+    """A size has three digits, or four just below the next unit."""
+    assert size(number) == text

@@ -6,8 +6,9 @@ from typing import Any
 import bson
 import pytest
 
+from booking_migrate.bson.document import identity_of
 from booking_migrate.runs.provenance import predecessors
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, identity_of
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 
 
 def document(version: str, document_id: int = 1) -> bytes:

@@ -37,9 +37,7 @@ def test_contract_exists() -> None:
     """The contract names the modules that convert and consolidate, and allows no way around."""
     linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     contract = next(each for each in linter["contracts"] if each["name"] == _CONTRACT)
-    domain = {
-        f"booking_migrate.domain.{name}" for name in ("session", "consolidate", "ids", "client_document")
-    }
+    domain = {f"booking_migrate.domain.{name}" for name in ("session", "consolidate", "client_document")}
     verbs = {"booking_migrate.fastpath", "booking_migrate.migrate"}
 
     assert ["booking_migrate.verify"] == contract["source_modules"]
@@ -51,7 +49,7 @@ def test_contract_exists() -> None:
 @pytest.mark.parametrize(
     ("module", "offence", "contract"),
     [
-        ("verify/rules.py", "from booking_migrate.domain.ids import session_id", _CONTRACT),
+        ("verify/rules.py", "from booking_migrate.domain.client_document import session_id", _CONTRACT),
         ("verify/run.py", "from booking_migrate.fastpath import flat", _CONTRACT),
         ("verify/run.py", "from booking_migrate.migrate import lookup", _CONTRACT),
         # Not by way of a module that may be imported either.

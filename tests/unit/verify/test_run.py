@@ -9,8 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.bson.document import CODEC
-from booking_migrate.stores.journal import identity_of
+from booking_migrate.bson.document import CODEC, identity_of
 from booking_migrate.stores.open import Connection
 from booking_migrate.stores.ports import Baseline
 from booking_migrate.verify import VerificationPlan, VerificationRules, reconcile
