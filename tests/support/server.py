@@ -188,6 +188,8 @@ def start_mongod(
             *("--wiredTigerEngineConfigString", "log=(file_max=8MB)"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # Otherwise every index that is built waits for a tenth of a second, so that it could be resumed after a restart.
+            *("--setParameter", "resumableIndexBuildMajorityOpTimeTimeoutMillis=0"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
