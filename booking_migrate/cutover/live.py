@@ -6,7 +6,7 @@ last round is derived and verified, as of the fence's own cluster time. Everythi
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,9 @@ from booking_migrate.follow.engine import Engine, Handled, Kept
 from booking_migrate.follow.follower import Follower
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
+
+_KEEP_SECONDS = 0.2
+"""How often the feed is read while something else takes long."""
 
 T = TypeVar("T")
 
@@ -129,7 +132,7 @@ class LivePreparation:
 
     def _round(self, label: str) -> None:
         self._parts.listener.notify(PhaseStarted(label, None))
-        self._follower.round()
+        self._follower.round(0.0)
         self._parts.listener.notify(PhaseEnded())
         self._confirm()
 
@@ -145,13 +148,16 @@ class LivePreparation:
 
         # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
         Thread(target=work, name="meanwhile", daemon=True).start()
-        while answers.empty():
-            self._follower.keep()
-            self._confirm()
-        answer = answers.get()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        while True:
+            try:
+                answer = answers.get(timeout=_KEEP_SECONDS)
+            except Empty:
+                self._follower.keep(0.0)
+                self._confirm()
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
 
     def _copy(self) -> None:
         """Copy the source, and make the copy what the source is: where they differ, it is written again and read back."""
