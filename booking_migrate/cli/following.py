@@ -162,6 +162,7 @@ def open_following(
             feed=feed,
             store=open_dirty(connection, run.run_id),
             copy=open_kept_copy(connection, names.source, copy),
+            watch_copy=lambda position: open_feed(connection, replace(names, copy=copy), position),
             swap=open_swap(connection, names),
             now=places.now,
             save=lambda position: journal.annotate(
@@ -288,7 +289,7 @@ def open_tail(
         places = context.open_places(after_swap=copy)
         finished = FinishedRun(context.stores, run, lock, PointHistory)
         return TailParts(
-            feed=open_feed(connection, names, run.fence_time, is_whole=True),
+            feed=open_feed(connection, replace(names, copy=copy), run.fence_time, is_whole=True),
             copy=open_kept_copy(connection, names.source, copy),
             engine=context.engine(places, finished),
             places=places,

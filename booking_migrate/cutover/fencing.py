@@ -95,11 +95,14 @@ class LiveReport:
     foreign: tuple[Any, ...] = ()
     """The `_id` values of client documents that others changed while the collections were swapped."""
 
+    foreign_copies: tuple[Any, ...] = ()
+    """The `_id` values of bookings of the kept copy that others changed while the collections were swapped."""
+
     def take(self, late: Late) -> None:
         """Add what passed the fence."""
         self.late_deletes, self.late_writes = len(late.deleted), len(late.written)
         self.late_updates = tuple(late.updated.values())
-        self.foreign = late.foreign
+        self.foreign, self.foreign_copies = late.foreign, late.foreign_copies
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ class Following:
     feed: ChangeFeed
     store: DirtyStore
     copy: CopiedSource
+    watch_copy: Callable[[Position], ChangeFeed]
+    """Opens the same feed at a position, with the kept copy."""
+
     swap: Swap
     now: Callable[[], Timestamp]
     save: Callable[[Position], None]
@@ -164,6 +167,11 @@ class LivePreparation:
         parts = self._parts
         parts.listener.notify(PhaseStarted("copying the source", None))
         self._meanwhile(parts.copy.create)
+        # What others write to it from here on is found: by the comparison before it passes, by the feed behind that.
+        position = self._follower.position
+        if position is None:
+            raise RuntimeError("the copy is made when the feed has been read")
+        self._follower.watch_copy(parts.watch_copy(position), parts.now())
         self._follower.kept = parts.copy
         differing = self._meanwhile(lambda: {sort_key(value): value for value in parts.copy.compare()})
         self._follower.mark(Dirty(bookings=differing))
@@ -200,7 +208,8 @@ class LivePreparation:
         if handled.verification is not None and handled.verification.mismatch_count:
             raise self._mismatched(handled.verification)
         raise self._fail(
-            f"documents of the copy differ from the source: {len(handled.differing)}", "Run cutover again."
+            f"the kept copy was changed by others, documents that differ from the source: {len(handled.differing)}",
+            "Nothing else may write to the copy. Run cutover again, which makes a new one.",
         )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:

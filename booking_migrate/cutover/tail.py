@@ -48,6 +48,12 @@ class Late:
     foreign: tuple[Any, ...] = ()
     """Those of them that are not what this program wrote: others changed them before the swap, or just after it."""
 
+    copies: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of documents of the kept copy that were written meanwhile, mostly by this program."""
+
+    foreign_copies: tuple[Any, ...] = ()
+    """Those of them that are not what their client's document was made of: others changed them."""
+
     unread: str | None = None
     """Why nothing is known of what passed the fence; None: it was read."""
 
@@ -106,6 +112,13 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
     parts.places.read_at(parts.now())
     late.foreign = tuple(_not_carried(parts, parts.engine.foreign(Dirty(documents=late.documents))[1]))
     written = [raw for _, raw in late.written.values()]
+    others = {
+        key: value
+        for key, value in late.copies.items()
+        if key not in late.deleted and key not in late.written
+    }
+    if others:
+        late.foreign_copies = tuple(parts.engine.mismatched(others, parts.now()))
     ids = [*late.deleted.values(), *(value for value, _ in late.written.values())]
     if not ids:
         return late
@@ -183,6 +196,8 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
                 return late
             if change.role is Role.TARGET and change.document_id is not None and change.time > fenced:
                 late.documents[sort_key(change.document_id)] = change.document_id
+            if change.role is Role.COPY and change.document_id is not None and change.time > fenced:
+                late.copies[sort_key(change.document_id)] = change.document_id
             if change.role is Role.SOURCE and change.document_id is not None and change.time > fenced:
                 late.take(change)
         if batch.position.time > until:

@@ -1,6 +1,6 @@
 """Deriving and verifying what is dirty: the pipeline of `migrate` and the verifier, for a few clients at one cluster time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -26,7 +26,8 @@ from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.rejects import RejectedRecords
-from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify.run import ignore
 
 
 class TimedPlaces(Protocol):
@@ -96,6 +97,9 @@ class Handled:
 
     differing: tuple[Any, ...] = ()
     """The `_id` values under which the kept copy differs from the source after it was brought up to date."""
+
+    suspects: tuple[Any, ...] = ()
+    """The `_id` values of documents of the kept copy that were written and differ from the source, which may have changed since."""
 
     foreign: tuple[Any, ...] = ()
     """The `_id` values of documents of the target that others wrote, changed or deleted meanwhile."""
@@ -196,8 +200,36 @@ class Engine:
             documents = loaded.of(selection.bookings)
             kept.update(changed, documents)
             differing = kept.differing(changed, documents)
+        suspects: list[Any] = []
+        if kept is not None:
+            rest = (value for key, value in dirty.copies.items() if key not in selection.bookings)
+            for some in groups(rest):
+                suspects += kept.differing(some, list(places.source.find(some)))
         outcome = self._verify(selection, loaded, list(ids.values())) if verified else None
-        return Handled(frozenset(selection.clients), written, outcome, tuple(differing), tuple(others))
+        return Handled(
+            frozenset(selection.clients), written, outcome, tuple(differing), tuple(suspects), tuple(others)
+        )
+
+    def mismatched(self, bookings: Mapping[bytes, Any], time: Timestamp) -> list[Any]:
+        """Return those of some bookings whose session is not what they make; what a new application has changed since does not count.
+
+        Args:
+            bookings: the `_id` values, by sort key.
+            time: at which time the bookings are read.
+        """
+        self._places.read_at(time)
+        selection = select(Dirty(bookings=dict(bookings)), self._places.source, self._places.links)
+        loaded = LoadedReader(self._places.source, selection, selection.bookings.values())
+        ids = {sort_key(value): value for value in (*bookings.values(), *loaded.booking_ids())}
+        found: dict[bytes, Any] = {}
+
+        def take(mismatch: Mismatch) -> None:
+            key = sort_key(mismatch.booking_id)
+            if key in bookings:
+                found[key] = bookings[key]
+
+        self._verify(selection, loaded, list(ids.values()), sink=take, is_in_use=True)
+        return list(found.values())
 
     def _derive(self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]) -> int:
         """Write what the bookings of some clients make; return how many documents were written or removed."""
@@ -236,12 +268,23 @@ class Engine:
             target.write([], changes.changed, [], changes.removed)
 
     def _verify(
-        self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]
+        self,
+        selection: Selection,
+        loaded: LoadedReader,
+        booking_ids: Sequence[Any],
+        *,
+        sink: Callable[[Mismatch], None] = ignore,
+        is_in_use: bool = False,
     ) -> VerificationOutcome:
         places = self._places
         result = LoadedReader(places.written, selection)
+        rules = self._verification.rules
         plan = replace(
-            self._verification, baselines=self._run.history.baselines, recheck_seconds=0.0, workers=1
+            self._verification,
+            rules=replace(rules, allow_later=True, allow_changed=True) if is_in_use else rules,
+            baselines=self._run.history.baselines,
+            recheck_seconds=0.0,
+            workers=1,
         )
         return verify(
             plan,
@@ -250,4 +293,5 @@ class Engine:
             places.rejected_of(booking_ids),
             users=places.users,
             experts=places.experts,
+            sink=sink,
         )

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.follow.engine import Handled, Kept
 from booking_migrate.stores.changes import (
     ChangeBatch,
@@ -29,6 +30,9 @@ _BEHIND_FENCE = 500
 """How many are handled behind a fence before the deadline is looked at again."""
 
 _IDLE_SECONDS = 0.2
+
+_ENDS = frozenset({"drop", "rename", "dropDatabase"})
+"""The changes of a collection as a whole by which it is gone."""
 
 
 class Handler(Protocol):
@@ -112,12 +116,36 @@ class Follower:
         self.kept: Kept | None = None
         """The kept copy, once there is one."""
 
+        self._copied: Timestamp | None = None
+        self._suspects: dict[bytes, tuple[Any, Timestamp]] = {}
+        """The documents of the kept copy that differ from the source as of a time, unless the source has changed up to then."""
+
         self.is_verified = False
         """Whether the whole target was verified, so that each client that changes is verified again."""
 
         self.progress = Progress()
         self.position: Position | None = None
         """How far the feed was read; None: not at all."""
+
+    def watch_copy(self, feed: ChangeFeed, since: Timestamp) -> None:
+        """Read another feed from now on, with the kept copy.
+
+        Args:
+            feed: it begins at the position of this one.
+            since: after when changes of the copy count; what is before is this program's own.
+        """
+        self._feed.close()
+        self._feed = feed
+        self._copied = since
+
+    def _read(self, seconds: float) -> ChangeBatch:
+        batch = self._feed.read(seconds)
+        changes = [
+            change
+            for change in batch.changes
+            if change.role is not Role.COPY or (self._copied is not None and change.time > self._copied)
+        ]
+        return batch._replace(changes=changes)
 
     def mark(self, dirty: Dirty) -> None:
         """Let entries be handled in the next round."""
@@ -139,7 +167,7 @@ class Follower:
         dirty = Dirty()
         wait, waited = seconds, began
         while True:
-            batch = self._feed.read(wait)
+            batch = self._read(wait)
             wait = 0.0
             self._count(batch)
             dirty.add(dirty_of(batch.changes))
@@ -154,7 +182,15 @@ class Follower:
         if self.progress.changes == before[0]:
             # What waits in vain for a change does not count.
             waited = monotonic()
+        suspected = {key: each for key, each in self._suspects.items() if each[1] <= batch.position.time}
+        dirty.copies.update((key, value) for key, (value, _) in self._suspects.items())
         self._handle_all(dirty)
+        # All changes up to their time are handled, and none of them was one of that booking.
+        wrong = [
+            value for key, (value, time) in suspected.items() if self._suspects.get(key) == (value, time)
+        ]
+        if wrong:
+            self._on_wrong(Handled(differing=tuple(wrong)))
         self._save(batch.position)
         return Round(
             self.progress.changes - before[0], self.progress.clients - before[1], monotonic() - waited
@@ -166,7 +202,7 @@ class Follower:
         Args:
             seconds: how long to wait for a first change.
         """
-        batch = self._feed.read(seconds)
+        batch = self._read(seconds)
         self._count(batch)
         self.mark(dirty_of(batch.changes))
         self._save(batch.position)
@@ -191,6 +227,8 @@ class Follower:
 
     def _count(self, batch: ChangeBatch) -> None:
         self.progress.changes += len(batch.changes)
+        if any(change.role is Role.COPY and change.operation in _ENDS for change in batch.changes):
+            self._on_wrong(Handled(differing=(None,)))
         self.progress.events.update(
             change.operation
             for change in batch.changes
@@ -210,10 +248,11 @@ class Follower:
         Raises:
             TimeoutError: the deadline has passed.
         """
+        into.dirty.copies.update((key, value) for key, (value, _) in self._suspects.items())
         while self.position is None or self.position.time <= until:
             if monotonic() > deadline:
                 raise TimeoutError
-            batch = self._feed.read(0.0)
+            batch = self._read(0.0)
             into.dirty.add(dirty_of(batch.changes))
             self._count(batch)
             self.position = batch.position
@@ -229,10 +268,14 @@ class Follower:
             if monotonic() > deadline:
                 raise TimeoutError
             clients |= self._handle(part, time).clients
+        # The source does not change any more: what differs is not behind.
+        if self._suspects:
+            self._on_wrong(Handled(differing=tuple(value for value, _ in self._suspects.values())))
         return len(clients)
 
     def _handle(self, dirty: Dirty, time: Timestamp) -> Handled:
         handled = self._engine.handle(dirty, time, verified=self.is_verified, kept=self.kept)
+        self._suspect(dirty, handled, time)
         self.progress.clients += len(handled.clients)
         self.progress.written += handled.written
         if handled.verification is not None:
@@ -240,3 +283,13 @@ class Follower:
         if handled.is_wrong:
             self._on_wrong(handled)
         return handled
+
+    def _suspect(self, dirty: Dirty, handled: Handled, time: Timestamp) -> None:
+        """Note which documents of the kept copy differ from the source; what was written again does not."""
+        for key in dirty.bookings:
+            self._suspects.pop(key, None)
+        differing = {sort_key(value): value for value in handled.suspects}
+        for key in dirty.copies.keys() - differing.keys():
+            self._suspects.pop(key, None)
+        for key, value in differing.items():
+            self._suspects.setdefault(key, (value, time))

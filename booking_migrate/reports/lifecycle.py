@@ -178,6 +178,10 @@ class FollowedReport(Part):
     changed_by_others: tuple[Line, ...] = Field(
         description="client documents that others changed while the collections were swapped"
     )
+    kept_changed_by_others: tuple[Line, ...] = Field(
+        default=(),
+        description="bookings of the kept copy that others changed while the collections were swapped",
+    )
 
 
 class CutoverReport(Part):

@@ -194,6 +194,7 @@ def _followed(live: "LiveReport") -> FollowedReport:
         swapped_at=None if live.swapped is None else live.swapped.as_datetime(),
         late_updates=tuple(map(display_id, live.late_updates)),
         changed_by_others=tuple(map(display_id, live.foreign)),
+        kept_changed_by_others=tuple(map(display_id, live.foreign_copies)),
     )
 
 

@@ -20,6 +20,8 @@ class Role(StrEnum):
     USERS = "users"
     EXPERTS = "experts"
     TARGET = "target"
+    COPY = "copy"
+    """The kept copy of the source, once a cut-over has made it."""
 
 
 class Change(NamedTuple):
@@ -108,6 +110,9 @@ class Dirty:
     documents: dict[bytes, Any] = field(default_factory=dict)
     """The `_id` values of documents of the target that were written, perhaps by others; they are not derived for that."""
 
+    copies: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` values of documents of the kept copy that were written, perhaps by others; they are compared with the source."""
+
     def parts(self) -> dict[str, dict[bytes, Any]]:
         """Return the entries by their kind."""
         return {
@@ -116,6 +121,7 @@ class Dirty:
             "user": self.users,
             "expert": self.experts,
             "document": self.documents,
+            "copy": self.copies,
         }
 
     def add(self, other: "Dirty") -> None:
@@ -147,6 +153,7 @@ def dirty_of(changes: Iterable[Change]) -> Dirty:
         Role.USERS: dirty.users,
         Role.EXPERTS: dirty.experts,
         Role.TARGET: dirty.documents,
+        Role.COPY: dirty.copies,
     }
     for change in changes:
         if change.document_id is None:

@@ -33,6 +33,8 @@ class FollowedNames:
     users: str | None
     experts: str | None
     expert_user_field: str
+    copy: str | None = None
+    """The kept copy; None: it is not watched."""
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -42,6 +44,7 @@ class FollowedNames:
             self.experts: Role.EXPERTS,
             self.target: Role.TARGET,
             self.source: Role.SOURCE,
+            self.copy: Role.COPY,
         }
         return {name: role for name, role in named.items() if name is not None}
 

@@ -269,9 +269,12 @@ class Places:
 class Feed:
     """The change stream: it reads any number of entries of the oplog at a time, and may be behind."""
 
-    def __init__(self, world: World, begin: Position | Timestamp, *, is_whole: bool = False) -> None:
-        """Take the world and where to begin; a cluster time is inclusive."""
+    def __init__(
+        self, world: World, begin: Position | Timestamp, *, is_whole: bool = False, copy: str | None = None
+    ) -> None:
+        """Take the world, where to begin, and the kept copy if that is watched; a cluster time is inclusive."""
         self._world, self._is_whole = world, is_whole
+        self._roles = _ROLES if copy is None else {**_ROLES, copy: Role.COPY}
         if isinstance(begin, Position):
             self._next = int(begin.token["_data"])
         else:
@@ -300,7 +303,7 @@ class Feed:
         time = world.now if is_end else world.oplog[last - 1].time if last else timestamp(0)
         changes = [
             Change(
-                _ROLES[each.name],
+                self._roles[each.name],
                 each.operation,
                 each.document_id,
                 each.clients,
@@ -308,7 +311,7 @@ class Feed:
                 each.document if self._is_whole else None,
             )
             for each in some
-            if each.name in _ROLES
+            if each.name in self._roles
         ]
         return ChangeBatch(changes, Position({"_data": str(last)}, time))
 

@@ -133,6 +133,7 @@ def simulated() -> Iterator[None]:
         # So few that small worlds come to it.
         patch.object(follower, "_AT_ONCE", 2),
         patch.object(follower, "_IN_MEMORY", 3),
+        patch.object(follower, "_BEHIND_FENCE", 1),
     ):
         yield
 
@@ -180,6 +181,7 @@ class Process:
             feed=self.feed(run),
             store=Store(self.world),
             copy=Kept(self.world, copy),
+            watch_copy=lambda position: Feed(self.world, position, copy=copy),
             swap=Swap(self.world),
             now=places.now,
             save=lambda position: self.journal.annotate(
@@ -207,7 +209,7 @@ class Process:
         copy = legacy_name(run)
         places = Places(self.world, copy, SOURCE)
         return TailParts(
-            feed=Feed(self.world, run.fence_time, is_whole=True),
+            feed=Feed(self.world, run.fence_time, is_whole=True, copy=copy),
             copy=Kept(self.world, copy),
             engine=self.engine(places, run, lock),
             places=cast("TimedPlaces", places),

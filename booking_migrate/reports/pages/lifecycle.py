@@ -239,6 +239,8 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
         yield f"updated past the fence, not taken in: {', '.join(followed.late_updates)}"
     if followed.changed_by_others:
         yield f"changed by others during the swap: {', '.join(followed.changed_by_others)}"
+    if followed.kept_changed_by_others:
+        yield f"changed by others in the kept copy during the swap: {', '.join(followed.kept_changed_by_others)}"
 
 
 def _switched(cutover: CutoverReport) -> Iterator[str]:
