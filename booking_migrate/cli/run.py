@@ -1,7 +1,6 @@
 """The one place where a command runs: its errors become messages, reports and exit codes."""
 
 import secrets
-import signal
 import sys
 import traceback
 import warnings
@@ -11,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -22,6 +20,7 @@ from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
 from booking_migrate.cli.next_steps import GivenOptions
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
+from booking_migrate.cli.signals import HangUp, Termination, signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
 from booking_migrate.errors import (
     BadConfiguration,
@@ -127,14 +126,6 @@ class Incomplete:
     errors: Sequence[OutputFailed]
 
 
-class _Termination(KeyboardInterrupt):
-    """SIGTERM arrived. Like Ctrl-C, it is not an `Exception`, so code on the way does not handle it as an error of its own."""
-
-
-class _HangUp(KeyboardInterrupt):
-    """SIGHUP arrived; see `_Termination`."""
-
-
 def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]) -> NoReturn:
     """Run a command's body, report its result, run the hook after it, and exit.
 
@@ -159,7 +150,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         hooks = hooks_of(asked.ctx) if has_hook else Hooks()
         signal_guard = SignalGuard()
         with (
-            _signals_raise(signal_guard),
+            signals_raise(signal_guard),
             progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as listener,
             _warnings_reach(lambda text: listener.notify(Warned(text))),
         ):
@@ -194,7 +185,7 @@ def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
     """
     try:
         with (
-            _signals_raise(None),
+            signals_raise(None),
             _warnings_reach(lambda text: sys.stderr.write(f"warning: {asked.redact(text)}\n")),
         ):
             body()
@@ -220,7 +211,7 @@ def _warnings_reach(show_line: Callable[[str], object]) -> Iterator[None]:
 def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[Path]) -> Report:
     """Run the hook after a step; if it fails, all reports say so from then on, and a good exit code turns to 1."""
     try:
-        with _signals_raise(None):
+        with signals_raise(None):
             hooks.run_after(report, asked.redact)
     except HookFailed as error:
         failure, code = error, exit_code_of(error)
@@ -247,49 +238,6 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-@contextmanager
-def _signals_raise(signal_guard: SignalGuard | None) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind a command like Ctrl-C; by default no ``finally`` would run."""
-    before: dict[signal.Signals, Any] = {}
-
-    def end(error: BaseException) -> None:
-        if signal_guard is None or not signal_guard.receive(error):
-            raise error
-
-    if signal_guard is not None:
-        signal_guard.on_wait = _say_that_it_waits
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        end(KeyboardInterrupt())
-
-    def terminate(_signal: int, _frame: FrameType | None) -> None:
-        end(_Termination())
-
-    def hang_up(_signal: int, _frame: FrameType | None) -> None:
-        # Shell and kernel both send one when a terminal closes, so another one does not mean that the user insists. It
-        # stays ignored until the process ends: what is done is still to be reported.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        before.pop(signal.SIGHUP, None)
-        end(_HangUp())
-
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # Under nohup a command outlives its terminal.
-        handlers[signal.SIGHUP] = hang_up
-    before.update({number: signal.signal(number, handler) for number, handler in handlers.items()})
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say_that_it_waits(is_signalled: bool) -> None:
-    again = "once more" if is_signalled else "Ctrl-C"
-    sys.stderr.write(f"Finishing the batch at hand; {again} ends at once.\n")
-    sys.stderr.flush()
-
-
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
     return Report(
         error=_print_error(asked, error),
@@ -303,9 +251,9 @@ def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
 
 def _translated(error: BaseException) -> BaseException:
     """Return the error that stands for a signal; another error as it is."""
-    if isinstance(error, _Termination):
+    if isinstance(error, Termination):
         return Terminated()
-    if isinstance(error, _HangUp):
+    if isinstance(error, HangUp):
         return HungUp()
     # At a prompt, the command line's library turns Ctrl-C into an exception of its own.
     return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error

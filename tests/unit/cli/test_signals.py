@@ -1,0 +1,52 @@
+"""A signal ends a command wherever it arrives."""
+
+import signal
+import threading
+from contextlib import suppress
+
+import pytest
+
+from booking_migrate.cli.signals import HangUp, Termination, signals_raise
+
+_PATIENCE = 60
+
+
+class Signalled:
+    """An object during whose finalization a signal arrives: Python prints and drops what is raised then."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Termination), (signal.SIGHUP, HangUp)],
+)
+def test_while_an_object_is_finalized(
+    number: signal.Signals, kind: type[KeyboardInterrupt], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A signal that arrives where nothing can be raised is raised right after it, and nothing is printed."""
+    with pytest.raises(KeyboardInterrupt) as raised:
+        _finalize(number, _PATIENCE)
+
+    assert kind is raised.type
+    assert ("", "") == capfd.readouterr()
+
+
+def test_nothing_comes_later() -> None:
+    """A command that ends before it is raised is not followed by it: what was done is still to be reported."""
+    before = signal.getsignal(signal.SIGINT)
+    with suppress(KeyboardInterrupt):
+        _finalize(signal.SIGINT, 0)
+
+    assert before is signal.getsignal(signal.SIGINT)
+    assert [] == [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+
+
+def _finalize(number: signal.Signals, seconds: float) -> None:
+    with signals_raise(None):
+        Signalled(number)
+        threading.Event().wait(seconds)
