@@ -42,8 +42,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.model_dry_run import report_of_dry_run
-from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.plan import ExpectedCounts, MigrationPlan
+from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.connection import open_inspector, open_journal

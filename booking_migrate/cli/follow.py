@@ -24,11 +24,10 @@ from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow, follow_to_now
 from booking_migrate.reports.text import plural
-from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import PointHistory
-from booking_migrate.runs.session import RunRequest
+from booking_migrate.runs.session import FinishedRun, RunRequest
 from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import (

@@ -15,11 +15,10 @@ from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.engine import Engine
-from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory, standing_runs
-from booking_migrate.runs.session import RunStores
+from booking_migrate.runs.session import FinishedRun, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed, Position

@@ -47,8 +47,7 @@ from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_o
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
 from booking_migrate.reports.model import Report, report_of_migration
 from booking_migrate.runs.commands import command_of
-from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.plan import MigrationPlan, SavedPlan
+from booking_migrate.runs.plan import Finding, MigrationPlan, SavedPlan
 from booking_migrate.runs.session import RunRequest, RunSession
 from booking_migrate.stores.connection import Connection, first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit

@@ -15,7 +15,7 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
-from booking_migrate.runs.outcome import MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
 from booking_migrate.stores.readers import Absence
 
 _PROGRAM = "booking-migrate"

@@ -39,7 +39,7 @@ from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
-from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import VerifiedRun
 from booking_migrate.runs.status import unfinished_run
 from booking_migrate.stores.connection import may_write_journal, open_journal

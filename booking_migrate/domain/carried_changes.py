@@ -1,8 +1,11 @@
-"""Fields of sessions that the application has changed, carried into old bookings; and sessions and bookings distinguished."""
+"""From sessions to old bookings: fields that the application has changed, sessions that it has booked, and which is which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import (
     ARRAY,
@@ -20,7 +23,21 @@ from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
 from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
-from booking_migrate.domain.session import CLIENT_FIELDS, DROPPED, EXPERT_FIELDS, STATES, client_document_id
+from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.domain.rules import Rules
+from booking_migrate.domain.session import (
+    CLIENT_FIELDS,
+    DROPPED,
+    EXPERT_FIELDS,
+    STATES,
+    Converter,
+    People,
+    Session,
+    booking_of_session,
+    client_document_id,
+    read_booking,
+    time_of,
+)
 
 _KEPT = frozenset(name.encode() for name in DROPPED)
 _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
@@ -149,3 +166,47 @@ def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
     base = ClientDocument(now, (*document, Element(ARRAY, b"sessions", wrap([]))))
     there = document_with_sessions(now)
     return wrap(booking), compose(base, there.sessions if there else ())
+
+
+_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
+_NOT_OF_BOOKINGS = frozenset({*(name.encode() for name in DROPPED), b"legacyBookingId", b"sessions"})
+_DATES = ("createdAt", "updatedAt")
+
+_CONVERTER = Converter(Rules(accepted=WAIVABLE))
+"""Types only: the new application may hold values that the old one does not know, and the session has them either way."""
+
+
+def booking_id_of(session: StoredSession) -> ObjectId | None:
+    """Return the `_id` of the booking that a session becomes; None if its `sessionId` is not an ObjectId."""
+    own = session.fields.get("sessionId")
+    return booking_of_session(own) if type(own) is ObjectId else None
+
+
+def as_booking(document: ClientDocument, session: StoredSession) -> bytes | None:
+    """Return a session booked since as an old booking, BSON; a migration gives the same session again, with the same id.
+
+    `clientId`, `clientUserId` and `clientEmail` are the client document's, all other fields the session's own, in its order.
+    One without dates gets the time in its `sessionId`.
+
+    Args:
+        document: the client document that the session stands in.
+        session: a session without `legacyBookingId`.
+
+    Returns:
+        None if that is not possible: without a `sessionId` that is an ObjectId, with a field that no session of a booking
+        has, or with a type that the contract does not allow.
+    """
+    booking_id = booking_id_of(session)
+    if booking_id is None or session.element.kind != DOCUMENT:
+        return None
+    own = [part for part in elements(session.element.value) if part.name != b"sessionId"]
+    names = {part.name for part in own}
+    if len(names) != len(own) or names & _NOT_OF_BOOKINGS:
+        return None
+    client = [part for part in document.parts if part.name in _CLIENT]
+    dates = [
+        element_of(name, DatetimeMS(time_of(booking_id))) for name in _DATES if name.encode() not in names
+    ]
+    raw = wrap([element_of("_id", booking_id), *client, *own, *dates])
+    made = _CONVERTER.convert(read_booking(raw), People())
+    return raw if isinstance(made, Session) else None

@@ -12,8 +12,7 @@ from booking_migrate.dry_run.risks import risk
 from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
-from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.stores.cutover import OptionNote, options_after
 from booking_migrate.stores.destination import (
     CollectionFacts,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from booking_migrate.bson.format import Id, Line
-from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts
 
 

@@ -32,7 +32,7 @@ from booking_migrate.dry_run.booking_risks import (
 from booking_migrate.dry_run.outcome import LargeClient
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
-from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import Finding
 from booking_migrate.stores.scratch import Appointment, Scratchpad, mark_of
 
 LARGEST = 10

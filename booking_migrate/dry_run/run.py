@@ -29,8 +29,7 @@ from booking_migrate.errors import DuplicateClientDocuments, NotPermitted
 from booking_migrate.events import Listener
 from booking_migrate.migrate import pipeline
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, MigrationPlan, RejectionGroup
 from booking_migrate.runs.provenance import SampledHistory, TargetHistory
 from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.ports import DocumentReader

@@ -16,9 +16,9 @@ from booking_migrate.migrate.counts import MigrationCounts, NullObserver
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
-from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import Authorship, PointHistory
+from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool

@@ -14,8 +14,7 @@ from booking_migrate.in_place.passes import Batch, Measure, Pass, Progress, batc
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
-from booking_migrate.runs.outcome import Finding, MigrationOutcome
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory, history_in_place
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard

@@ -15,7 +15,7 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.fastpath.flat import Collector, FlatClient
-from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
+from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 
 SAMPLES = 5
 """How many ids are kept as examples."""

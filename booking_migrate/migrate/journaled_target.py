@@ -16,8 +16,7 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.outcome import MigrationOutcome
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace, client_key_of
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard

@@ -12,8 +12,7 @@ from booking_migrate.migrate.counts import MigrationCounts, NullObserver, Observ
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, DepartedClients, Effects, TargetMerge
 from booking_migrate.migrate.preflight import merge_duplicates
-from booking_migrate.runs.outcome import MigrationOutcome
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.ports import DocumentReader, TargetWriter

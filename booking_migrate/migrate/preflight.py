@@ -17,8 +17,7 @@ from booking_migrate.domain.session import Converter, Session, read_booking
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.migrate.lookup import Directory, FindsById
 from booking_migrate.migrate.merge import find_standing, parsed
-from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter

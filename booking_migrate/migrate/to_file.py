@@ -13,8 +13,7 @@ from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.migrate.journaled_target import ForwardingTarget, JournaledOutcome
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.outcome import Counts
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Counts, MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome

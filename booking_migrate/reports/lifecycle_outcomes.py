@@ -8,7 +8,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of
 from booking_migrate.runs.commands import command_of, rollback_of, stragglers_of
-from booking_migrate.runs.outcome import Counts
+from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
 

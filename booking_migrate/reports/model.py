@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line, one_line, short
 from booking_migrate.errors import ExitCode
-from booking_migrate.runs.outcome import Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import Finding, MigrationOutcome, RejectionGroup
 
 
 def _some_lines(text: str) -> str:

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from booking_migrate.bson.document import elements, wrap
 from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.carried_changes import Change, document_with_sessions, relocate, split
+from booking_migrate.domain.carried_changes import (
+    Change,
+    as_booking,
+    booking_id_of,
+    document_with_sessions,
+    relocate,
+    split,
+)
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
-from booking_migrate.domain.later_sessions import as_booking, booking_id_of
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.rollback.relocations import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
 from booking_migrate.runs.commands import command_of, possible_commands, rollback_of, stragglers_of
 from booking_migrate.runs.lock import FOLLOW_COMMAND
-from booking_migrate.runs.outcome import Finding
+from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState

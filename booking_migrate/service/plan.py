@@ -17,7 +17,7 @@ from booking_migrate.domain.session import Person
 from booking_migrate.service.appointment import Expert, OfferFields, Role, read_expert
 from booking_migrate.service.errors import Unknown
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert, likeliest, meanings
-from booking_migrate.stores.mongo.client_index import (
+from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
     has_index,
     indexes_of,

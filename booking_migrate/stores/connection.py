@@ -152,7 +152,7 @@ def client_index_check(connection: Connection, place: Place) -> Callable[[], boo
     """Return a function that says whether a target has the unique index on `clientId`; None for a file, which needs none."""
     if not isinstance(place, CollectionPlace):
         return None
-    from booking_migrate.stores.mongo.client_index import has_client_index  # noqa: PLC0415
+    from booking_migrate.stores.mongo.administration import has_client_index  # noqa: PLC0415
 
     return partial(has_client_index, connection.collection(place.name))
 

@@ -167,7 +167,7 @@ def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
     """
     _check(source, archive)
     # Here and not above: the driver is slow to import.
-    from booking_migrate.stores.mongo.client_index import CLIENT_DOCUMENTS_ONLY, has_index  # noqa: PLC0415
+    from booking_migrate.stores.mongo.administration import CLIENT_DOCUMENTS_ONLY, has_index  # noqa: PLC0415
     from booking_migrate.stores.mongo.in_place_scan import open_new_side, open_old_side  # noqa: PLC0415
 
     collection = connection.collection(source)
@@ -193,7 +193,7 @@ def open_cut_over_proof(
         BadConfiguration, MissingUri: as `open_in_place`.
     """
     # Here and not above: the driver is slow to import.
-    from booking_migrate.stores.mongo.client_index import (  # noqa: PLC0415
+    from booking_migrate.stores.mongo.administration import (  # noqa: PLC0415
         CLIENT_DOCUMENTS_ONLY,
         has_client_index,
         has_index,

@@ -14,7 +14,7 @@ from booking_migrate.bson.document import Element
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
-from booking_migrate.runs.outcome import Counts, Finding, RejectionGroup
+from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from booking_migrate.reports.files import render_report
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.reports.verification import report_of_verification
-from booking_migrate.runs.outcome import Counts, RejectionGroup
+from booking_migrate.runs.plan import Counts, RejectionGroup
 from booking_migrate.verify import Kind, Mismatch, Rule, VerificationOutcome
 from booking_migrate.verify.outcome import RuleResult
 from tests.support.sample_reports import HOSTILE

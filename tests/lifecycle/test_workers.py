@@ -57,7 +57,7 @@ def platform(database: Db) -> Db:
 
 def told(ended: Ended) -> dict[str, Any]:
     """A report without what depends on the run and the time."""
-    unlike = ("run_id", "seconds", "dry_run")
+    unlike = ("run_id", "seconds", "started_at", "ended_at", "cluster_time", "dry_run")
     return {name: value for name, value in json.loads(ended.stdout).items() if name not in unlike}
 
 

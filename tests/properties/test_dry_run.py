@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from booking_migrate.dry_run.outcome import DryRunOutcome
-from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationOutcome
 from tests.properties.test_migration import as_dump, bookings
 from tests.support.dry_run import dry_run
 from tests.support.migration import migrate

@@ -25,7 +25,7 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC, element_of, elements, wrap
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import Converter, People, Session, read_booking
-from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import parse_place

@@ -9,7 +9,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Reason
-from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationOutcome
 from tests.support.example_data import EXAMPLES, example_files
 from tests.support.migration import client_documents, migrate
 

@@ -28,11 +28,10 @@ from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow
 from booking_migrate.migrate import batches, journaled_target
 from booking_migrate.runs import lock as run_lock
-from booking_migrate.runs.finished_run import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory
-from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.session import FinishedRun, RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState

@@ -7,8 +7,7 @@ from typing import Any
 from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as look
-from booking_migrate.runs.outcome import Finding
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.inspection import MongoInspector
 from booking_migrate.stores.open import open_reader

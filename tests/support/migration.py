@@ -6,8 +6,7 @@ from typing import Any
 from pymongo.collection import Collection
 
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.outcome import MigrationOutcome
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader, open_target
 from booking_migrate.stores.places import CollectionPlace, parse_place

@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.session import client_document_id
-from booking_migrate.runs.outcome import MigrationOutcome
+from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.service.appointment import Wish
 from booking_migrate.service.repository import Repository, Shown
 from tests.support.bookings import ABSENT, DAY, a_booking

@@ -16,7 +16,7 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.stores.mongo.client_index import has_client_index
+from booking_migrate.stores.mongo.administration import has_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
 from booking_migrate.stores.open import (

@@ -18,7 +18,7 @@ from booking_migrate.dry_run.outcome import (
 )
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.model_dry_run import DryRunReport, report_of_dry_run
-from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts, Topology
 from tests.support.sample_reports import HOSTILE, RUN_ID
 

@@ -10,7 +10,7 @@ from booking_migrate.reports.model import (
     Report,
     report_of_migration,
 )
-from booking_migrate.runs.outcome import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
 
 RUN_ID = "20261123T151100Z-ab12cd"
 HOSTILE = "<script>alert('x')</script>[bold red]\x1b[2J\x00\ud800\u202e|`*]]>"

@@ -24,21 +24,19 @@ from booking_migrate.stores.cutover import (
 )
 from booking_migrate.stores.destination import examine, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
+    CLIENT_DOCUMENTS_ONLY,
+    EVERY_DOCUMENT,
+    client_index_name,
     create,
     create_index,
+    drop_index,
     end_own_commands,
+    ensure_client_index,
     has_same_hash,
     identity,
     options_of,
     rename,
     run_durably,
-)
-from booking_migrate.stores.mongo.client_index import (
-    CLIENT_DOCUMENTS_ONLY,
-    EVERY_DOCUMENT,
-    client_index_name,
-    drop_index,
-    ensure_client_index,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write

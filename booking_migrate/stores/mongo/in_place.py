@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import Result, Unit, Waiting
-from booking_migrate.stores.mongo.client_index import (
+from booking_migrate.stores.mongo.administration import (
     CLAIMS,
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import elements, read_fields, read_value, value_in
 from booking_migrate.stores.links import Links
-from booking_migrate.stores.mongo.client_index import FOLLOWED, has_index, make_index
+from booking_migrate.stores.mongo.administration import FOLLOWED, has_index, make_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import any_of

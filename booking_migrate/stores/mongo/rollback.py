@@ -10,15 +10,18 @@ from pymongo.errors import BulkWriteError
 
 from booking_migrate.stores.cutover import IndexNote, written
 from booking_migrate.stores.mongo.administration import (
+    FOLLOWED,
     NO_VALIDATION,
+    client_index_name,
     create,
     create_index,
+    drop_index,
     has_same_hash,
+    indexes_of,
     rename,
     validate,
     validation_of,
 )
-from booking_migrate.stores.mongo.client_index import FOLLOWED, client_index_name, drop_index, indexes_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import (

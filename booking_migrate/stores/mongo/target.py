@@ -13,8 +13,7 @@ from booking_migrate.bson.document import MAXIMUM_SIZE, Document
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
-from booking_migrate.stores.mongo.administration import create_like
-from booking_migrate.stores.mongo.client_index import ensure_client_index
+from booking_migrate.stores.mongo.administration import create_like, ensure_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.failures import read, reading, write_failure, writing

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
+from booking_migrate.domain.carried_changes import as_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.later_sessions import as_booking
 from booking_migrate.domain.session import (
     Converter,
     People,

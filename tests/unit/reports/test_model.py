@@ -8,7 +8,7 @@ from booking_migrate.bson.format import LONGEST_ID, one_line
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import Report, render_json
-from booking_migrate.runs.outcome import RejectionGroup
+from booking_migrate.runs.plan import RejectionGroup
 from tests.support import sample_reports
 
 

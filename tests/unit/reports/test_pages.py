@@ -23,7 +23,7 @@ from booking_migrate.reports.page import Bar, Chart, Mood
 from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.reports.text import duration, money, plural, samples, size
-from booking_migrate.runs.outcome import Counts, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_dry_runs, sample_reports
 
 
