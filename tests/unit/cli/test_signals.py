@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -19,6 +20,15 @@ class Signalled:
 
     def __del__(self) -> None:
         signal.raise_signal(self._number)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """What was done about signals before; processes that are started inherit that one is ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
