@@ -1,5 +1,6 @@
 """What the tests of a run's life share: a database with old bookings, and the program as a process."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ class Ended:
     returncode: int
     stdout: str
     stderr: str
+
+
+_OF_ITS_OWN = ("run_id", "seconds", "started_at", "ended_at", "cluster_time")
+
+
+def comparable(report: str, *but: str) -> dict[str, Any]:
+    """A report as JSON without what every run has of its own, and without these fields."""
+    return {name: value for name, value in json.loads(report).items() if name not in (*_OF_ITS_OWN, *but)}
 
 
 @pytest.fixture
