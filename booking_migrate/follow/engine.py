@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
+from typing_extensions import override
 
 from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
@@ -17,7 +18,7 @@ from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCo
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import Authorship, PointHistory
+from booking_migrate.runs.provenance import Authorship, PointHistory, Trace
 from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
@@ -111,6 +112,29 @@ class Handled:
         return bool(mismatches or self.differing or self.foreign)
 
 
+class _FollowedTarget(JournaledTarget):
+    """The target of a result that is verified: what others have changed in it is found before it is written over."""
+
+    is_strict = False
+    """Whether it is looked for."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.foreign: list[Any] = []
+        """The `_id` values of documents that others changed, of those that were read to be written again."""
+
+    @override
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        traces = super().trace(documents)
+        if self.is_strict:
+            self.foreign += [
+                value_in(raw, b"_id")
+                for raw, trace in zip(documents, traces, strict=True)
+                if trace.is_changed
+            ]
+        return traces
+
+
 class Engine:
     """Handles dirty entries: selects their clients, derives, writes, verifies."""
 
@@ -190,10 +214,16 @@ class Engine:
         places = self._places
         places.read_at(time)
         dirty, others = self.foreign(dirty)
+        if others:
+            # What is derived over a change of others would look like this program's own ever after.
+            return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
         loaded = LoadedReader(places.source, selection, selection.bookings.values())
         ids = {sort_key(value): value for value in (*selection.bookings.values(), *loaded.booking_ids())}
-        written = self._derive(selection, loaded, list(ids.values()))
+        target = self._open_target(is_strict=verified)
+        self._derive(target, selection, loaded, list(ids.values()))
+        if target.foreign:
+            return Handled(foreign=tuple(target.foreign))
         differing: list[Any] = []
         if kept is not None and selection.bookings:
             changed = list(selection.bookings.values())
@@ -207,7 +237,7 @@ class Engine:
                 suspects += kept.differing(some, list(places.source.find(some)))
         outcome = self._verify(selection, loaded, list(ids.values())) if verified else None
         return Handled(
-            frozenset(selection.clients), written, outcome, tuple(differing), tuple(suspects), tuple(others)
+            frozenset(selection.clients), target.written, outcome, tuple(differing), tuple(suspects)
         )
 
     def mismatched(self, bookings: Mapping[bytes, Any], time: Timestamp) -> list[Any]:
@@ -231,12 +261,21 @@ class Engine:
         self._verify(selection, loaded, list(ids.values()), sink=take, is_in_use=True)
         return list(found.values())
 
-    def _derive(self, selection: Selection, loaded: LoadedReader, booking_ids: Sequence[Any]) -> int:
-        """Write what the bookings of some clients make; return how many documents were written or removed."""
+    def _open_target(self, *, is_strict: bool) -> "_FollowedTarget":
+        progress = ProgressCounter(self._listener)
+        target = _FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
+        target.is_strict = is_strict
+        return target
+
+    def _derive(
+        self,
+        target: "_FollowedTarget",
+        selection: Selection,
+        loaded: LoadedReader,
+        booking_ids: Sequence[Any],
+    ) -> None:
+        """Write what the bookings of some clients make, up to a document that others changed."""
         places, plan = self._places, self._plan
-        target = JournaledTarget(
-            places.target, self._run, self._signal_guard, ProgressCounter(self._listener), NullThrottle()
-        )
         places.select(booking_ids)
         counts, observer = MigrationCounts(), NullObserver()
         directory = Directory(places.users, places.experts, plan.people)
@@ -247,24 +286,26 @@ class Engine:
             with WorkerPool(1) as pool:
                 for batch in reader.batches(loaded, pool):
                     changes = merge(batch)
+                    if target.foreign:
+                        return
                     derived.update(changes.keys)
                     target.write(changes.new, changes.changed, batch.rejected, changes.removed)
             gone = [value for key, value in selection.clients.items() if key not in derived]
             self._depart(target, gone)
-            counts.check()
-            target.finish()
+            if not target.foreign:
+                counts.check()
+                target.finish()
         finally:
             target.abandon()
-        return target.written
 
     @staticmethod
-    def _depart(target: JournaledTarget, gone: Sequence[Any]) -> None:
+    def _depart(target: "_FollowedTarget", gone: Sequence[Any]) -> None:
         """Remove the documents of clients without bookings, or put back what stood there before."""
         changes = Changes()
         for some in groups(gone):
             for there in find_standing(target, target, some):
                 changes.add(there.key, there, there.remainder)
-        if changes.changed or changes.removed:
+        if not target.foreign and (changes.changed or changes.removed):
             target.write([], changes.changed, [], changes.removed)
 
     def _verify(

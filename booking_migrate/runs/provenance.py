@@ -38,6 +38,9 @@ class Trace(NamedTuple):
     is_created: bool = False
     """Whether a run of this tool created the document; if others emptied it since, it may be removed."""
 
+    is_changed: bool = False
+    """Whether others changed the document after a run of this tool had written it."""
+
 
 class TargetHistory(Protocol):
     """The history of the documents that a target already holds."""
@@ -102,11 +105,17 @@ class JournalHistory(TargetHistory):
         baselines = predecessors(part for run in self._runs for part in noted[run])
         founds = predecessors(noted[self._current]) if self._current is not None else {}
         oldest = _oldest(part for run in self._runs for part in noted[run])
+        # What stands there still if the write that a note announced was not carried out.
+        images = (
+            note.before for run in self._runs for part in noted[run] for note in part.notes if note.before
+        )
+        replaced = {sha256(image).digest() for image in images}
         traces = []
         for raw in documents:
-            digest = sha256(raw).digest()
-            is_created = oldest.get(identity_of(raw), raw) is None
-            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created))
+            digest, identity = sha256(raw).digest(), identity_of(raw)
+            is_created = oldest.get(identity, raw) is None
+            is_changed = identity in oldest and digest not in baselines and digest not in replaced
+            traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created, is_changed))
         return traces
 
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:

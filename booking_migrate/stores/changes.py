@@ -114,13 +114,13 @@ class Dirty:
     """The `_id` values of documents of the kept copy that were written, perhaps by others; they are compared with the source."""
 
     def parts(self) -> dict[str, dict[bytes, Any]]:
-        """Return the entries by their kind."""
+        """Return the entries by their kind; what others may have changed stands before what is derived."""
         return {
+            "document": self.documents,
             "booking": self.bookings,
             "client": self.clients,
             "user": self.users,
             "expert": self.experts,
-            "document": self.documents,
             "copy": self.copies,
         }
 

@@ -150,6 +150,28 @@ def test_the_own_validator_stays(database: Db, command: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_others_who_write_to_the_document_of_a_client_that_changes(
+    database: Db, command: Run, is_first: bool
+) -> None:
+    """A document that others changed is not derived again, so it does not pass for this program's own the next time."""
+
+    def act() -> None:
+        database.clients.update_one({"clientId": client(1)}, {"$set": {"by": "others"}})
+
+    if is_first:
+        act()
+    database.bookings.update_many({"clientId": client(1)}, {"$set": {"notes": "changed"}})
+    if not is_first:
+        act()
+    for _ in range(2):
+        refused = command(*CUTOVER)
+        assert 5 == refused.returncode, refused.stdout
+        assert "client documents of the target were changed by others: 1" in " ".join(refused.stderr.split())
+    assert 0 == database.bookings.count_documents({"by": "others"})
+
+
+@pytest.mark.usefixtures("migrated")
 def test_others_who_write_to_the_target(database: Db, command: Run) -> None:
     """A write of others to the target after the whole verification ends the cut-over; the source stays live."""
     database.clients.update_one({"clientId": client(1)}, {"$set": {"sessions.0.notes": "by others"}})
