@@ -221,6 +221,7 @@ class UnderChange(CheckedCommands):
             self.unfinished = options
         elif code != 5:
             self.unfinished = None
+            self.note_source()
 
     @precondition(lambda self: self.live is None and self.options is not None)
     @rule(step=st.sampled_from(CUTTING + SWAPPING), policy=of_rejected, returns=st.booleans())
@@ -291,7 +292,7 @@ def test_whatever_happens_meanwhile(server: Server, database: Db, command: Run) 
 
     assert done["step"] >= 300, done
     # Neither refusing everything nor never being interrupted would show anything.
-    wanted = ("live", "verify 0", "verify 4", "migrate killed", "cutover killed", "rollback 0")
+    wanted = ("live", "verify 0", "verify 4", "behind", "migrate killed", "cutover killed", "rollback 0")
     assert all(done[each] for each in wanted), done
 
 
