@@ -1,6 +1,5 @@
 """The command ``cutover``: make the target the live collection."""
 
-import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,9 +31,10 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
+from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following
-from booking_migrate.cutover.plan import CutoverPlaces, CutoverPlan, legacy_name
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.recovery import abort
 from booking_migrate.cutover.run import cut_over
@@ -48,9 +48,10 @@ from booking_migrate.reports.lifecycle_outcomes import (
 )
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import client_index_check, open_destination, open_live
 from booking_migrate.stores.cutover import options_after
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import (
     CollectionPlace,
     open_reader,
@@ -69,6 +70,10 @@ swaps the collections. An attempt that would take longer than --max-outage is ab
 rename leaves the source live and unchanged. A cut-over that was killed is continued by the same command, and aborted by
 --abort. Use the options that migrate had.
 
+With --reverse-window the command stays: it keeps what a rollback restores ready, with what the new application writes. A
+rollback from another terminal takes over, and refuses writes as briefly as the cut-over did. Ctrl-C ends the waiting, and the
+same command resumes it; the window's end and finalize drop what was kept ready.
+
 Deletes pass meanwhile and are taken out after the rename. --block-all-writes refuses them too, and every other write of every
 user to the whole cluster, but of those who may bypass it. It takes MongoDB 6.0, a replica set, and the roles restore and
 clusterMonitor. Where changes cannot be followed (a standalone server), and with --at-rest, writes are refused until everything
@@ -78,13 +83,11 @@ has been read and proven again; a late delete ends that.
 [bold]Examples[/bold]
   After migrate and verify:
     MONGODB_URI=mongodb://localhost booking-migrate cutover --db shop
+  With a way back that is as quick, for two hours:
+    booking-migrate cutover --db shop --reverse-window 2h
   In a script, with rejected bookings staying in the copy:
     booking-migrate cutover --target clients --rejected leave --yes --json
 """
-
-
-DEFAULT_OUTAGE = "500ms"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,11 @@ class CutoverOptions(Group, panel=RULES):
         "Let the new live collection accept old bookings, which an old application may still write.",
         show_default=False,
     )
+    reverse_window: str | None = option(
+        None,
+        "After the swap, stay and keep a rollback ready for so long, such as 2h: it refuses writes as briefly as the cut-over.",
+        metavar="DURATION",
+    )
     abort: bool = option(
         False,
         "Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
@@ -132,11 +140,16 @@ class CutoverOptions(Group, panel=RULES):
         Raises:
             typer.BadParameter: it is not a duration.
         """
-        found = _DURATION.fullmatch(self.max_outage.strip())
-        seconds = 0.0 if found is None else float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
-        if not seconds:
-            raise typer.BadParameter("it is a number with ms or s, such as 500ms.", param_hint="--max-outage")
-        return Limits(seconds, self.attempts)
+        return Limits(parse_outage(self.max_outage), self.attempts)
+
+    @property
+    def window(self) -> float | None:
+        """Return for how many seconds the way back is kept ready; None: it is not.
+
+        Raises:
+            typer.BadParameter: it is not a duration.
+        """
+        return None if self.reverse_window is None else parse_window(self.reverse_window)
 
     @property
     def policy(self) -> RejectedPolicy | None:
@@ -159,6 +172,8 @@ class CutoverOptions(Group, panel=RULES):
         }
         recorded = {} if self.rejected is None else {"rejected": self.rejected}
         limit = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
+        if self.reverse_window is not None:
+            limit["reverse-window"] = self.reverse_window
         return {**recorded, **limit, **{name: str(True) for name, is_on in switches.items() if is_on}}
 
 
@@ -175,7 +190,7 @@ def cutover(
 ) -> None:
     """Parse, and hand over to `_cutover`."""
     # A wrong policy is a usage error, which is raised before anything else.
-    _ = options.policy, options.limits
+    _ = options.policy, options.limits, options.window
     places = Places.of(ctx, given, people, connection)
     run.execute(
         run.Invocation.about(ctx, output, places),
@@ -211,6 +226,13 @@ def _cutover(
             live = open_live(sides.connection, source=places.source, target=places.target)
             tail = open_tail(follow, legacy=legacy_name)
             return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
+        if options.window is not None:
+            check_window(follow, at_rest=options.at_rest)
+            known = newest_result(stores.journal, places.target)
+            if known is not None and known.state is RunState.CUT_OVER:
+                return keep_window(
+                    follow, request, options.window, CutoverOutcome(known), context, is_new=False
+                )
         verify_all = _verification(places, rules, contract, sides, context.listener)
         following = _following(follow, options, verify_all)
 
@@ -236,6 +258,8 @@ def _cutover(
                 tail=open_tail(follow, legacy=legacy_name),
             )
         )
+        if options.window is not None:
+            return keep_window(follow, request, options.window, done, context, is_new=True)
     return report_of_cutover(done, seconds=context.seconds)
 
 

@@ -1,6 +1,6 @@
 """The command ``finalize``: end a cut-over or a migration in place, which cannot be undone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,6 +24,7 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
+from booking_migrate.cli.window import open_window
 from booking_migrate.cutover.finalize import FinalizePlan as CutOverFinalizePlan
 from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
@@ -32,6 +33,7 @@ from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
+from booking_migrate.rollback.window import close_window
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord
@@ -153,6 +155,10 @@ def _finalize_cut_over(
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))
             return inputs.verify(inputs.in_use(plan), places, context.listener)
 
+        def end_window(run: RunRecord, confirm_lock: Callable[[], None]) -> None:
+            if run.window:
+                close_window(run, open_window(opened, run), stores.journal, confirm_lock)
+
         outcome = finalize_cut_over(
             CutOverFinalizePlan(
                 run=swapped,
@@ -161,6 +167,7 @@ def _finalize_cut_over(
                 live=open_live(opened, source=swapped.source, target=swapped.target),
                 archive=lambda name: open_in_place(opened, source=swapped.source, archive=name),
                 dirty=lambda run_id: open_dirty(opened, run_id),
+                close_window=end_window,
                 old_bookings=lambda: find_old_bookings(
                     opened, swapped, lambda: carried_bookings(swapped, stores)
                 ),

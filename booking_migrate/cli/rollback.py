@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,7 +21,13 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.recorded import recorded_tail
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cli.window import (
+    DEFAULT_OUTAGE,
+    open_window,
+    parse_outage,
+    restoration_places,
+)
+from booking_migrate.cutover.fencing import Limits
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.move_back import assess_changes_in_place
@@ -31,20 +36,17 @@ from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
-from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
+from booking_migrate.rollback.window import changes_in
 from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import ChangesSince, UndoOutcome
-from booking_migrate.stores.connection import open_journal, open_live, open_restored
+from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.open import (
-    CollectionPlace,
     Connection,
     FilePlace,
-    open_reader,
-    open_rejected_records,
     parse_place,
 )
 
@@ -84,7 +86,7 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
 
 @dataclass(frozen=True, slots=True)
 class DiscardOptions(Group, panel=RULES):
-    """What happens to changes since."""
+    """What happens to changes since, and for how long writes may be refused."""
 
     discard_later: bool = option(
         False,
@@ -95,6 +97,20 @@ class DiscardOptions(Group, panel=RULES):
         "After a cut-over: make old bookings of sessions booked since, where their fields allow it; by default in a reverse window.",
         negatable=True,
     )
+    max_outage: str = option(
+        DEFAULT_OUTAGE,
+        "In a reverse window: refuse writes for at most this long; an attempt that takes longer is aborted and repeated.",
+        metavar="DURATION",
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """Return for how long and how often writes may be refused in a reverse window.
+
+        Raises:
+            typer.BadParameter: it is not a duration.
+        """
+        return Limits(parse_outage(self.max_outage))
 
 
 def rollback(
@@ -107,6 +123,8 @@ def rollback(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_rollback`."""
+    # A wrong limit is a usage error, which is raised before anything else.
+    _ = discard.limits
     if discard.discard_later and discard.convert_later:
         raise typer.BadParameter(
             "what is dropped cannot be converted, too.", param_hint="--convert-later with --discard-later"
@@ -159,10 +177,19 @@ def _rollback(
                 each,
                 stores,
                 current_process("rollback", context.run_id),
-                places=lambda run: _places(connection, run, converts_later=bool(discard.convert_later)),
+                places=lambda run: restoration_places(
+                    connection,
+                    run,
+                    converts_later=bool(run.window)
+                    if discard.convert_later is None
+                    else discard.convert_later,
+                ),
                 in_place=lambda run: _in_place(connection, run),
                 listener=context.listener,
                 signal_guard=context.signal_guard,
+                window=lambda run: open_window(connection, run),
+                limits=discard.limits,
+                converts_later=discard.convert_later,
                 discard_later=discard_later and (each is newest or each.archive is not None),
                 older=older if older is not None and older.archive is not None else None,
                 tail=recorded_tail(
@@ -190,8 +217,10 @@ def _describe_changes(
 ) -> str | None:
     """Return what has changed since runs, of which the newest is first, went live, in words; None if they did not."""
     newest = runs[0]
+    if newest.state is RunState.CUT_OVER and newest.window.get("built"):
+        return _in_words(changes_in(open_window(connection, newest)), "the cut-over", will_drop=will_drop)
     if newest.state is RunState.CUT_OVER:
-        found = assess_changes(_places(connection, newest), listener)
+        found = assess_changes(restoration_places(connection, newest), listener)
         return _in_words(found, "the cut-over", will_drop=will_drop)
     if newest.archive is not None and newest.state in UNDOABLE:
         alike = [run for run in runs if run.archive == newest.archive and run.state in UNDOABLE]
@@ -207,27 +236,6 @@ def _in_place(connection: Connection, chosen: RunRecord) -> "MongoInPlace":
         source=chosen.source,
         archive=chosen.archive or "",
         has_transactions=chosen.options.get("without-transactions") != str(True),
-    )
-
-
-def _places(connection: Connection, chosen: RunRecord, *, converts_later: bool = False) -> RestorationPlaces:
-    """Return the collections of a run's cut-over."""
-    restored = open_restored(connection, source=chosen.source, run_id=chosen.run_id)
-    rejects = chosen.options.get("rejects")
-    return RestorationPlaces(
-        live=open_live(connection, source=chosen.source, target=chosen.target),
-        restored=restored,
-        kept=open_reader(CollectionPlace(chosen.legacy or ""), connection),
-        current=open_reader(CollectionPlace(chosen.source), connection),
-        result=open_reader(CollectionPlace(restored.name), connection),
-        rejected=open_rejected_records(
-            CollectionPlace(chosen.target),
-            connection,
-            source_name=chosen.source,
-            rejects=None if rejects is None else Path(rejects),
-        ),
-        has_carried=chosen.cutover_options.get("rejected") == RejectedPolicy.CARRY.value,
-        converts_later=converts_later,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn, TextIO
@@ -110,6 +111,9 @@ class RunContext:
     signal_guard: SignalGuard
     """Defers the first signal during critical sections."""
 
+    run_hook: Callable[[Report], None] = lambda _report: None
+    """Runs the hook after a step that is done, though the command continues; then it is not run at the end."""
+
     _began: float = field(default_factory=monotonic)
 
     @property
@@ -145,6 +149,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     writable: Sequence[Path] = ()
     is_done = False
     lost: Sequence[OutputFailed] = ()
+    early: list[HookFailed | None] = []
     try:
         has_hook = f"after_{asked.command}" in set(HookName)
         hooks = hooks_of(asked.ctx) if has_hook else Hooks()
@@ -156,7 +161,8 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         ):
             _check_reports(asked)
             writable = asked.reports
-            ended = body(RunContext(asked, run_id, listener, signal_guard))
+            run_hook = partial(_run_early, asked, hooks, listener, early)
+            ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
@@ -165,10 +171,10 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     report = report.model_copy(
         update={**asked.server, "started_at": started_at, "ended_at": datetime.now(UTC)}
     )
-    for each in lost:
+    for each in (*lost, *filter(None, early)):
         report = _with_loss(asked, report, each)
     report = _write_reports(asked, report, writable)
-    if is_done:
+    if is_done and not early:
         report = _run_hook(asked, report, hooks, writable)
     raise typer.Exit(_show(asked, report, writable, is_done=is_done))
 
@@ -222,6 +228,18 @@ def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[P
         return report
     changed = _with_loss(asked, report, failure, code)
     return report if changed is report else _write_reports(asked, changed, paths)
+
+
+def _run_early(
+    asked: Invocation, hooks: Hooks, listener: Listener, ends: list[HookFailed | None], report: Report
+) -> None:
+    """Run the hook after a step while the command continues; how it ended is added, and reported at the end, too."""
+    try:
+        hooks.run_after(asked.given.complete_report(report), asked.redact)
+        ends.append(None)
+    except HookFailed as error:
+        listener.notify(Warned(asked.redact(error.message)))
+        ends.append(error)
 
 
 def _check_reports(asked: Invocation) -> None:

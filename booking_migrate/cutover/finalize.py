@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import Finalized, UnfinishedRun
-from booking_migrate.events import Listener
+from booking_migrate.events import Announced, Listener
 from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids
 from booking_migrate.runs.commands import possible_commands
-from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
@@ -40,6 +40,9 @@ class FinalizePlan:
 
     dirty: Callable[[str], DirtyStore]
     """Opens what is dirty of a run."""
+
+    close_window: Callable[[RunRecord, Callable[[], None]], None]
+    """Drops what a reverse window of a run has kept ready, if it has one; called with what checks the lock."""
 
     old_bookings: Callable[[], OldBookings | None]
     """Finds the old bookings that stand in the live collection."""
@@ -82,7 +85,13 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
 
 def _hold(held: ExitStack, plan: FinalizePlan, name: str) -> HeldLock:
-    lock = HeldLock.acquire(plan.stores.locks, name, plan.holder)
+    lock = HeldLock.take_over(
+        plan.stores.locks,
+        name,
+        plan.holder,
+        notify=lambda said: plan.listener.notify(Announced(said)),
+        giver=WINDOW_COMMAND,
+    )
 
     def end(_kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
@@ -118,6 +127,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
         check_transition(run, RunState.FINALIZING)
         confirm()
         journal.save(run.run_id, state=RunState.FINALIZING.value)
+    plan.close_window(own, confirm)
     changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
     plan.live.unguard(is_live=True)
     for name in kept:

@@ -29,6 +29,23 @@ class FenceBlocked(Refused):
     hint = "Run the command again when that has ended, or end it with db.killOp()."
 
 
+class RollbackTooSlow(Refused):
+    """A rollback would have refused writes for longer than allowed; the client documents are live as before."""
+
+    milliseconds: int
+    attempts: int
+    blockers: str
+    message = (
+        "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the client documents are live "
+        "as before"
+    )
+
+    @property
+    def hint(self) -> str:
+        cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
+        return f"{cause}Run rollback again when less is written, or with a longer --max-outage."
+
+
 class CutoverTooSlow(Refused):
     """Writes would have been refused for longer than allowed; the source is live as before."""
 
@@ -60,6 +77,23 @@ class FollowingStopped(Refused):
     command: str
     message = "following stopped, {target} is not what it has to be: {problem}"
     hint = "See what differs: {command}"
+
+
+class WindowStopped(Refused):
+    """What a reverse window keeps ready for a rollback cannot be kept so."""
+
+    problem: str
+    message = "the way back cannot be kept current: {problem}"
+    hint = "A rollback works as without a window: it refuses writes while it restores everything."
+
+
+class WindowUnavailable(Refused):
+    """A reverse window is not possible here."""
+
+    collection: str
+    reason: str
+    message = "--reverse-window is not possible for {collection}: {reason}"
+    hint = "Leave it out. A rollback works without it, too: it refuses writes while it restores everything."
 
 
 class StillRunning(Refused):

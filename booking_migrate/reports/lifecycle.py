@@ -33,6 +33,31 @@ class FollowReport(Part):
     ready: bool = Field(description="whether everything is verified and a cut-over is short")
 
 
+class WindowReport(Part):
+    """How a reverse window goes, or went when its process ended."""
+
+    state: str = Field(
+        description="building, following; or ended: interrupted, handed-over (to a rollback or finalize), killed"
+    )
+    ends_at: datetime = Field(description="until when the way back is kept ready")
+    lag_seconds: int = Field(description="how far what a rollback restores is behind the live collection")
+    backlog: int = Field(description="the changes that the last round had to bring in")
+    estimated_outage_ms: int = Field(description="for how long a rollback would refuse writes, about")
+    oplog_seconds_left: int | None = Field(
+        description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
+    )
+    ready: bool = Field(description="whether a rollback can use what is kept ready")
+
+
+class KeptWindowReport(Part):
+    """What a cut-over that kept its way back ready has done after the swap."""
+
+    end: str = Field(description="expired, interrupted, or handed-over (to a rollback or finalize)")
+    ends_at: datetime = Field(description="when the window ends, or has ended")
+    changes: int = Field(description="the changes of the live collection that were followed")
+    clients: int = Field(description="clients derived again for them")
+
+
 class OldBookingsReport(Part):
     """The old bookings that stand in the live collection after a cut-over."""
 
@@ -72,6 +97,9 @@ class RunReport(Part):
     possible: tuple[Line, ...] = Field(description="the commands that are possible now")
     follow: FollowReport | None = Field(
         default=None, description="how far the application's changes are followed; null: they were not"
+    )
+    window: WindowReport | None = Field(
+        default=None, description="the reverse window of a cut-over; null: it does not have one"
     )
     old_bookings: OldBookingsReport | None = Field(
         default=None,
@@ -126,34 +154,8 @@ class EarlierUndoneReport(Part):
     kept_ids: tuple[Id, ...] = Field(default=(), description="the first of them")
 
 
-class UndoneReport(Part):
-    """What a rollback did."""
-
-    already: bool = Field(description="whether an earlier rollback had done it all")
-    unit: str = Field(description="what is counted: client document or file")
-    removed: int = Field(description="those that the run had created")
-    restored: int = Field(description="those that are again what they were before the run")
-    kept: int = Field(description="those that others have changed since, and that stay")
-    kept_ids: tuple[Id, ...] = Field(description="the first of them")
-    index_removed: bool
-    target_dropped: bool
-    since: SinceReport | None = Field(
-        default=None, description="what happened after the cut-over; null before one"
-    )
-    earlier: tuple[EarlierUndoneReport, ...] = Field(
-        default=(), description="the earlier runs into the same target that were undone too, the newest first"
-    )
-    remaining: tuple[str, ...] = Field(
-        default=(), description="the earlier runs into the same target that are not undone"
-    )
-    refused_seconds: Seconds = Field(default=0.0, description="for how long writes were refused")
-    indexes: tuple[IndexReport, ...] = Field(
-        default=(), description="how the indexes of a collection that was restored were handled"
-    )
-
-
 class FollowedReport(Part):
-    """What a cut-over did that followed the application up to the fence."""
+    """What a cut-over, or a rollback in a reverse window, did that followed the application up to the fence."""
 
     attempts: int = Field(description="how often writes were refused until the swap was within --max-outage")
     fence_ms: int = Field(description="what the fence took, in milliseconds")
@@ -184,6 +186,36 @@ class FollowedReport(Part):
     )
 
 
+class UndoneReport(Part):
+    """What a rollback did."""
+
+    already: bool = Field(description="whether an earlier rollback had done it all")
+    unit: str = Field(description="what is counted: client document or file")
+    removed: int = Field(description="those that the run had created")
+    restored: int = Field(description="those that are again what they were before the run")
+    kept: int = Field(description="those that others have changed since, and that stay")
+    kept_ids: tuple[Id, ...] = Field(description="the first of them")
+    index_removed: bool
+    target_dropped: bool
+    since: SinceReport | None = Field(
+        default=None, description="what happened after the cut-over; null before one"
+    )
+    earlier: tuple[EarlierUndoneReport, ...] = Field(
+        default=(), description="the earlier runs into the same target that were undone too, the newest first"
+    )
+    remaining: tuple[str, ...] = Field(
+        default=(), description="the earlier runs into the same target that are not undone"
+    )
+    refused_seconds: Seconds = Field(default=0.0, description="for how long writes were refused")
+    indexes: tuple[IndexReport, ...] = Field(
+        default=(), description="how the indexes of a collection that was restored were handled"
+    )
+    followed: FollowedReport | None = Field(
+        default=None,
+        description="in a reverse window: how the application was followed; null: everything was restored behind the fence",
+    )
+
+
 class CutoverReport(Part):
     """What a cut-over did."""
 
@@ -199,6 +231,9 @@ class CutoverReport(Part):
     followed: FollowedReport | None = Field(
         default=None,
         description="how the application was followed; null: everything was read behind the fence",
+    )
+    window: KeptWindowReport | None = Field(
+        default=None, description="what was done in its reverse window; null: it has none"
     )
     tail_unread: Line | None = Field(
         default=None,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from booking_migrate.cutover.fencing import LiveReport
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
+    from booking_migrate.rollback.window import WindowOutcome
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
     from booking_migrate.stores.cutover import IndexNote, OldBookings
@@ -30,6 +31,7 @@ from booking_migrate.reports.lifecycle import (
     FollowedReport,
     FollowReport,
     IndexesReport,
+    KeptWindowReport,
     LifeReport,
     OldBookingsReport,
     OptionReport,
@@ -38,6 +40,7 @@ from booking_migrate.reports.lifecycle import (
     SinceReport,
     UndoneReport,
     ViewReport,
+    WindowReport,
 )
 
 
@@ -71,6 +74,7 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
                 rate=None if standing.rate is None else round(standing.rate, 1),
                 possible=standing.possible,
                 follow=None if standing.follow is None else _follow_report(standing.follow),
+                window=None if standing.window is None else _window_report(standing.window),
                 old_bookings=None
                 if standing.old_bookings is None
                 else old_bookings_report(standing.old_bookings),
@@ -82,6 +86,10 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
 
 def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
     return FollowReport(**{name: facts[name] for name in FollowReport.model_fields})
+
+
+def _window_report(facts: Mapping[str, Any]) -> WindowReport:
+    return WindowReport(**{name: facts[name] for name in WindowReport.model_fields})
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
@@ -102,6 +110,7 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
             already=outcome.was_rolled_back,
             earlier=[part_of(EarlierUndoneReport, each, run_id=each.run.run_id) for each in outcome.earlier],
             since=None if since is None else part_of(SinceReport, since, dropped=outcome.is_discarded),
+            followed=None if outcome.followed is None else _followed(outcome.followed),
         ),
         next_steps=tuple(_steps_after_rollback(outcome)),
     )
@@ -151,8 +160,10 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
     )
 
 
-def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeReport:
-    """Build the report of a cut-over that has finished."""
+def report_of_cutover(
+    outcome: "CutoverOutcome", *, seconds: float, window: "WindowOutcome | None" = None
+) -> LifeReport:
+    """Build the report of a cut-over that has finished, and of its reverse window if it had one."""
     run = outcome.run
     return _of_run(
         "cutover",
@@ -165,6 +176,7 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
             legacy=run.legacy or "",
             options=[part_of(OptionReport, note, kept=note.is_kept) for note in outcome.options],
             followed=None if outcome.followed is None else _followed(outcome.followed),
+            window=None if window is None else part_of(KeptWindowReport, window, end=window.end.value),
         ),
         next_steps=(
             *_left_out(outcome.indexes),
@@ -173,12 +185,19 @@ def report_of_cutover(outcome: "CutoverOutcome", *, seconds: float) -> LifeRepor
                 for note in outcome.options
                 if not note.is_kept
             ),
+            *_steps_in_window(run, window),
             NextStep(
                 text=f"When you are sure that you do not need {run.legacy} any more, end the migration:",
                 command=command_of(run, "finalize"),
             ),
         ),
     )
+
+
+def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:
+    if window is not None and window.end.value == "interrupted":
+        yield NextStep(text="To keep the way back current again:", command=command_of(run, "cutover"))
+        yield NextStep(text="To roll back, with what has changed since:", command=rollback_of(run))
 
 
 def _followed(live: "LiveReport") -> FollowedReport:

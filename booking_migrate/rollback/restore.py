@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
+from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.errors import (
     BookingMigrateError,
@@ -33,6 +34,7 @@ from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import Holder, RunRecord, RunState
 
 if TYPE_CHECKING:
+    from booking_migrate.rollback.window import WindowParts
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _FLUSH_BYTES = 8 * 1024 * 1024
@@ -88,6 +90,15 @@ class RollbackPlan:
     listener: Listener
     signal_guard: SignalGuard
     """Holds a signal back while a range is undone, or while the swap must not be cut in two."""
+
+    window: Callable[[RunRecord], "WindowParts"]
+    """Opens what a reverse window of a run has kept ready."""
+
+    limits: Limits
+    """For how long writes may be refused where that is kept ready."""
+
+    converts_later: bool | None
+    """Whether sessions booked since become old bookings where that is possible; None: if a window has made them so."""
 
     discard_later: bool
     """Whether what the application has done since the cut-over is dropped."""
@@ -237,15 +248,7 @@ class _Restoration:
             raise self._failure("what was restored is more than what was read")
 
     def _finish(self) -> UndoOutcome:
-        """After the swap nothing of the run is needed any more. May be repeated."""
-        run, stores, outcome = self._run, self._plan.stores, self._outcome
-        undo_rejects(run, stores, self._lock, self._plan.signal_guard)
-        self._lock.confirm()
-        if run.legacy is not None:
-            self._places.live.drop(run.legacy)
-        outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
-        stores.journal.forget(run.run_id)
-        return outcome
+        return complete(self._plan, self._run, self._lock, self._places, self._outcome)
 
     def _give_up(self, error: BaseException) -> None:
         """Leave the live collection unchanged; if even that fails, say so: the next start does it."""
@@ -269,26 +272,38 @@ class _Restoration:
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
-            error.add_note(self._left_behind(trouble))
-
-    def _left_behind(self, trouble: BookingMigrateError) -> str:
-        """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
-        run = self._run
-        try:
-            is_refusing = self._places.live.refuses_writes(run.successor_settings or "")
-        except BookingMigrateError:
-            is_refusing = True
-        if is_refusing:
-            return (
-                f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
-            )
-        return (
-            f"{run.source} accepts writes again, but the rollback could not be cleared up ({trouble.message}): "
-            "run rollback again when that is possible."
-        )
+            error.add_note(left_behind(run, self._places, trouble))
 
     def _failure(self, problem: str) -> RestorationFailed:
         return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())
 
     def _refused_seconds(self) -> float:
         return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+
+
+def complete(
+    plan: RollbackPlan, run: RunRecord, lock: HeldLock, places: RestorationPlaces, outcome: UndoOutcome
+) -> UndoOutcome:
+    """Drop what a run that is rolled back does not need any more, after the swap; return the outcome. May be repeated."""
+    stores = plan.stores
+    undo_rejects(run, stores, lock, plan.signal_guard)
+    lock.confirm()
+    if run.legacy is not None:
+        places.live.drop(run.legacy)
+    outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
+    stores.journal.forget(run.run_id)
+    return outcome
+
+
+def left_behind(run: RunRecord, places: RestorationPlaces, trouble: BookingMigrateError) -> str:
+    """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
+    try:
+        is_refusing = places.live.refuses_writes(run.successor_settings or "")
+    except BookingMigrateError:
+        is_refusing = True
+    if is_refusing:
+        return f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
+    return (
+        f"{run.source} accepts writes again, but the rollback could not be cleared up ({trouble.message}): "
+        "run rollback again when that is possible."
+    )

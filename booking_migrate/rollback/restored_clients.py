@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from booking_migrate.bson.document import elements, wrap
+from booking_migrate.bson.document import elements, value_in, wrap
 from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import (
@@ -21,6 +21,7 @@ from booking_migrate.domain.carried_changes import (
     split,
 )
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
+from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.rollback.relocations import (
@@ -40,6 +41,9 @@ from booking_migrate.verify.join import ClientPair, pair_clients
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.rollback import MongoRestored
+
+NO_CLIENT = b"\x00"
+"""What the key of documents without a client begins with."""
 
 _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
@@ -72,6 +76,9 @@ class RestorationPlaces:
 @dataclass(slots=True)
 class RestoredClient:
     """What one client has in the old collection again."""
+
+    key: bytes = b""
+    """The sort key of the client's id; of documents without a client, one of their own."""
 
     before: Sequence[bytes] = ()
     """The documents of the client as they were at the cut-over."""
@@ -126,7 +133,9 @@ class _Restoring:
         self._kept = {id_key(raw): raw for raw in pair.source_bytes}
         self._current = pair.target_bytes
         self._client = RestoredClient(
-            before=pair.source_bytes, bookings=sum(not _has_sessions(raw) for raw in pair.source_bytes)
+            key=_key_of(pair),
+            before=pair.source_bytes,
+            bookings=sum(not _has_sessions(raw) for raw in pair.source_bytes),
         )
         self._beside: dict[bytes, bytes] = {}
         """Bookings as they stand in the live collection."""
@@ -291,7 +300,7 @@ class _Restoring:
 def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[RestoredClient]:
     """Bring back the bookings that were not at their place: with their session's client, or because it was deleted."""
     for absent, found in relocations.absent():
-        client = RestoredClient()
+        client = RestoredClient(key=_owner(absent.original))
         if not found:
             client.documents = [absent.original]
             client.missing = [id_of(absent.original)] if absent.is_listed else []
@@ -308,7 +317,18 @@ def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[Re
             client.lost += _carried(absent.original, other) if other != last else []
         yield client
     for original, copy in relocations.copies():
-        yield RestoredClient(lost=_carried(original, copy))
+        yield RestoredClient(key=_owner(original), lost=_carried(original, copy))
+
+
+def _key_of(pair: ClientPair) -> bytes:
+    if pair.key is not None or not (pair.source or pair.target):
+        return pair.key or b""
+    return NO_CLIENT + id_key((*pair.source_bytes, *pair.target_bytes)[0])
+
+
+def _owner(booking: bytes) -> bytes:
+    owner = value_in(booking, b"clientId")
+    return sort_key(owner) if is_client_id(owner) else NO_CLIENT + id_key(booking)
 
 
 def _carried(original: bytes, found: Found) -> list[Change]:

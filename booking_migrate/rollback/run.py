@@ -18,9 +18,11 @@ from booking_migrate.errors import (
     NoRun,
     NothingLater,
 )
+from booking_migrate.events import Announced
 from booking_migrate.in_place.move_back import undo_in_place
-from booking_migrate.rollback.restore import RollbackPlan, restore
-from booking_migrate.runs.lock import HeldLock
+from booking_migrate.rollback.from_window import restore_live
+from booking_migrate.rollback.restore import RollbackPlan
+from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -89,7 +91,13 @@ def roll_back(plan: RollbackPlan) -> UndoOutcome:
     run, stores = plan.run, plan.stores
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
-    lock = HeldLock.acquire(stores.locks, run.target, plan.holder)
+    lock = HeldLock.take_over(
+        stores.locks,
+        run.target,
+        plan.holder,
+        notify=lambda said: plan.listener.notify(Announced(said)),
+        giver=WINDOW_COMMAND,
+    )
     try:
         # Another process may have continued or undone it before this one held the lock.
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
@@ -123,7 +131,7 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
                 older=plan.older,
             )
     if run.state in LIVE:
-        return restore(plan, run, lock)
+        return restore_live(plan, run, lock)
     if plan.discard_later:
         raise NothingLater(run.run_id, run.state.value)
     return undo(run, stores, lock, listener, guard)

@@ -70,7 +70,9 @@ def _possible_live(run: RunRecord) -> Sequence[str]:
     finalize = command_of(run, "finalize")
     match run.state:
         case RunState.CUT_OVER:
-            return [command_of(run, "verify"), rollback_of(run), finalize]
+            # It keeps the way back current again.
+            kept = [command_of(run, "cutover")] if run.window else []
+            return [command_of(run, "verify"), *kept, rollback_of(run), finalize]
         case RunState.RESTORING:
             return [rollback_of(run)]
         case _:

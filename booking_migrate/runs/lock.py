@@ -14,6 +14,9 @@ LEASE_SECONDS = 30.0
 FOLLOW_COMMAND = "migrate --follow"
 """What the holder of a lock calls itself that hands it over on request."""
 
+WINDOW_COMMAND = "cutover --reverse-window"
+"""The same of one that keeps a way back current, and hands over to what uses or ends it."""
+
 _HAND_OVER_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 
@@ -60,8 +63,9 @@ class HeldLock:
         seconds: float = LEASE_SECONDS,
         *,
         notify: Callable[[str], None],
+        giver: str = FOLLOW_COMMAND,
     ) -> Self:
-        """Take the lock; a process that only follows the source is asked to hand it over.
+        """Take the lock; a process that only follows the application is asked to hand it over.
 
         Args:
             store: the locks.
@@ -69,12 +73,13 @@ class HeldLock:
             holder: this process.
             seconds: how long the lease lasts unless it is renewed.
             notify: called with whom this process waits for.
+            giver: the command that is asked.
 
         Raises:
             TargetBusy: another run holds it, or a follower does not release it in time.
         """
         there = store.look(name)
-        if there is not None and there.is_live and there.holder.command == FOLLOW_COMMAND:
+        if there is not None and there.is_live and there.holder.command == giver:
             notify(
                 f"taking over from {there.holder}; it has {_HAND_OVER_SECONDS:.0f} s to finish what it is at"
             )

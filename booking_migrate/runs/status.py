@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
 from booking_migrate.runs.commands import command_of, possible_commands, rollback_of, stragglers_of
-from booking_migrate.runs.lock import FOLLOW_COMMAND
+from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
 from booking_migrate.stores.cutover import OldBookings
@@ -62,12 +62,18 @@ class RunStatus:
     follow: Mapping[str, Any] | None = None
     """How following its source goes, or went when it ended; None: it was not followed."""
 
+    window: Mapping[str, Any] | None = None
+    """How its reverse window goes, or went when its process ended; None: it has none."""
+
     old_bookings: OldBookings | None = None
     """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
 
 
 FOLLOWING = "following"
 """The state of following while it continues, as the run's record has it."""
+
+BUILDING = "building"
+"""The state of a reverse window whose restored collection is not complete yet."""
 
 LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""
@@ -166,8 +172,9 @@ def _standing(
     is_renamed: bool,
     old_bookings: OldBookings | None,
 ) -> RunStatus:
-    is_followed = run.state is RunState.DONE and is_newest and _is_follower(held)
-    is_open = run.state in _AT_WORK or is_followed
+    is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
+    is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
+    is_open = run.state in _AT_WORK or is_followed or is_kept
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
@@ -179,26 +186,28 @@ def _standing(
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
-        possible=tuple(_possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed))
-        if is_followed or not (is_alive or is_renamed)
+        possible=tuple(
+            _possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept)
+        )
+        if is_followed or is_kept or not (is_alive or is_renamed)
         else (),
         follow=_follow(run, is_followed=is_followed),
+        window=_window(run, is_kept=is_kept),
         old_bookings=old_bookings,
     )
 
 
-def _is_follower(held: HeldLockView | None) -> bool:
-    return held is not None and held.is_live and held.holder.command == FOLLOW_COMMAND
+def _is_held_for(held: HeldLockView | None, command: str) -> bool:
+    return held is not None and held.is_live and held.holder.command == command
 
 
 def _possible(
-    run: RunRecord, old_bookings: OldBookings | None, *, is_newest: bool, is_followed: bool
+    run: RunRecord, old_bookings: OldBookings | None, *, is_newest: bool, is_followed: bool, is_kept: bool
 ) -> Iterator[str]:
     """Yield the commands that are possible for a run that no process works on, or only follows."""
-    for command in possible_commands(run, is_newest=is_newest):
-        # A follower hands over to a cut-over only.
-        if not (is_followed and command == rollback_of(run)):
-            yield command
+    # A follower hands over to a cut-over only, and a window that is kept needs no other process to keep it.
+    without = rollback_of(run) if is_followed else command_of(run, "cutover") if is_kept else None
+    yield from (each for each in possible_commands(run, is_newest=is_newest) if each != without)
     if old_bookings is not None and old_bookings.later:
         yield stragglers_of(run)
 
@@ -212,6 +221,16 @@ def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:
         return {**facts, "state": FOLLOWING, "ready": False}
     state = "killed" if facts["state"] == FOLLOWING else facts["state"]
     return {**facts, "state": state, "ready": False}
+
+
+def _window(run: RunRecord, *, is_kept: bool) -> Mapping[str, Any] | None:
+    """Return how a reverse window goes; what a killed process has left as its state is not true any more."""
+    if run.state not in LIVE or "facts" not in run.window:
+        return None
+    facts = {**run.window["facts"], "ends_at": run.window["ends_at"]}
+    if is_kept or facts["state"] not in {FOLLOWING, BUILDING}:
+        return facts
+    return {**facts, "state": "killed"}
 
 
 def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:

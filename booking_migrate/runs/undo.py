@@ -163,6 +163,9 @@ class UndoOutcome:
     indexes: Sequence[IndexNote] = ()
     """What was done with the indexes of a collection that was put back."""
 
+    followed: Any = None
+    """What a rollback out of a reverse window did beside the application (`cutover.fencing.LiveReport`); None: any other."""
+
     def keep(self, document_id: str) -> None:
         """Count a unit that stays as others have made it."""
         self.kept += 1

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import sort_key
 
-JOURNAL_VERSION = 7
+JOURNAL_VERSION = 8
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
@@ -26,6 +26,7 @@ History:
     5: ranges that the server groups by itself, which no longer exist.
     6: since when a fence refuses writes; documents that a run removed or adopted.
     7: how far the source's changes have been followed; the guard of a live collection.
+    8: the reverse window of a cut-over.
 """
 
 
@@ -180,6 +181,10 @@ class RunRecord(BaseModel):
 
     follow: Mapping[str, Any] = {}
     """How far the changes of the source have been followed: `stores.changes.Position.saved`. Empty: not at all."""
+
+    window: Mapping[str, Any] = {}
+    """After a cut-over with a reverse window: since when and until when it is open, whether what it keeps ready is complete, and how
+    far the live collection has been followed (`stores.changes.Position.saved`). Empty: it is not open."""
 
     undone: Mapping[str, Any] = {}
     """What a rollback of live data has put back so far, and what had happened to it since."""

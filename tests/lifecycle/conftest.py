@@ -88,6 +88,7 @@ def contents(database: Db) -> dict[str, str]:
         "booking_migrate_before",
         "booking_migrate_locks",
         "booking_migrate_dirty",
+        "booking_migrate_window",
     )
     return {name: digest for name, digest in hashes.items() if name not in own}
 

@@ -9,12 +9,14 @@ from booking_migrate.reports.lifecycle import (
     FollowedReport,
     FollowReport,
     IndexesReport,
+    KeptWindowReport,
     LifeReport,
     OldBookingsReport,
     RunReport,
     SinceReport,
     UndoneReport,
     ViewReport,
+    WindowReport,
 )
 from booking_migrate.reports.page import Check, Figure, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict, route_line
@@ -99,6 +101,7 @@ def _run(run: RunReport) -> Section:
         f"{plural(run.kept, 'client document')} kept, changed by others" if run.kept else "",
         f"old bookings are kept in {run.legacy}" if run.legacy and run.state in LIVE else "",
         *([] if run.follow is None or run.follow.state == "caught-up" else [_follow(run.follow)]),
+        *([] if run.window is None else [_window(run.window)]),
         *_old_bookings(run.source, run.old_bookings),
     ]
     return Section(
@@ -124,6 +127,20 @@ def _follow(follow: FollowReport) -> str:
         parts.append(f"the oplog goes back {duration(float(max(follow.oplog_seconds_left, 0)))} further")
     if follow.state == FOLLOWING:
         parts.append("ready to cut over" if follow.ready else "not ready to cut over")
+    return ", ".join(parts)
+
+
+def _window(window: WindowReport) -> str:
+    """Return how a reverse window goes."""
+    parts = [
+        f"reverse window: {window.state.replace('-', ' ')}",
+        f"ends at {window.ends_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"{window.lag_seconds} s behind",
+    ]
+    if window.ready:
+        parts.append(f"a rollback would refuse writes for about {window.estimated_outage_ms} ms")
+    if window.oplog_seconds_left is not None:
+        parts.append(f"the oplog goes back {duration(float(max(window.oplog_seconds_left, 0)))} further")
     return ", ".join(parts)
 
 
@@ -202,6 +219,9 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
         yield Item("empty target dropped" if since is None else "empty archive dropped")
     if undone.refused_seconds:
         yield Item(f"writes were refused for {duration(undone.refused_seconds)}")
+    if undone.followed is not None:
+        for line in _followed(undone.followed):
+            yield Item(line)
     yield from _listed(undone.kept, unit, "kept, changed by others", undone.kept_ids)
     if since is not None:
         yield from _since(since)
@@ -249,6 +269,8 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
         yield from _followed(cutover.followed)
     if cutover.tail_unread is not None:
         yield f"what passed the fence is not known: {cutover.tail_unread}"
+    if cutover.window is not None:
+        yield from _kept_window(cutover.window)
     yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
@@ -260,6 +282,14 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
     for option in cutover.options:
         if option.kept:
             yield f"option {option.name} was kept: {option.definition}"
+
+
+def _kept_window(window: KeptWindowReport) -> Iterator[str]:
+    ended = "ended" if window.end == "expired" else f"{window.end.replace('-', ' ')}, would have ended"
+    yield (
+        f"reverse window: {ended} at {window.ends_at:%H:%M:%S} UTC; changes followed: {grouped(window.changes)}, clients "
+        f"derived again: {grouped(window.clients)}"
+    )
 
 
 def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:

@@ -337,6 +337,9 @@ CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId")
 FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")
 """Side by side, following finds the clients of a booking by this."""
 
+WINDOW = OwnIndex("booking_migrate_clients", "clientId")
+"""By this, a reverse window finds all documents of a client, on each side."""
+
 _ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
 
 

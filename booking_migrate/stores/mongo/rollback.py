@@ -13,9 +13,11 @@ from booking_migrate.stores.mongo.administration import (
     FOLLOWED,
     NO_VALIDATION,
     client_index_name,
+    comment_for,
     create,
     create_index,
     drop_index,
+    end_own_commands,
     has_same_hash,
     indexes_of,
     rename,
@@ -192,8 +194,32 @@ class MongoRestored:
         ids = [id_of(raw) for raw in documents]
         return set(documents) <= set(find_raw(self._collection, any_of("_id", ids)))
 
+    def copy(self, kept: str, settings: str) -> None:
+        """Create it again as a copy of another collection; `settings` as of `begin`."""
+        source = self._collection.database[kept]
+        # Inserted, since an upsert would put the fields into another order.
+        into = {"into": self._collection.name, "whenMatched": "fail", "whenNotMatched": "insert"}
+        comment = comment_for(self._collection)
+
+        def copied() -> None:
+            # Tried again, it starts over.
+            self.begin(settings)
+            source.aggregate([{"$merge": into}], comment=comment).close()
+
+        write(self._collection, copied)
+
+    def end_copying(self) -> None:
+        """End what a process that is gone, or has stopped waiting, has asked the server to `copy`."""
+        end_own_commands(self._collection)
+
     def complete(self, settings: str) -> Sequence[IndexNote]:
         """Create the old collection's indexes and validator. An index that the data does not allow is left out and named."""
+        notes = self.create_indexes(settings)
+        self.validate(settings)
+        return notes
+
+    def create_indexes(self, settings: str) -> Sequence[IndexNote]:
+        """Create the old collection's indexes; see `complete`."""
         kept = json_util.loads(settings)
         notes = []
         for index in kept["indexes"]:
@@ -203,10 +229,18 @@ class MongoRestored:
                 reason = create_index(self._collection, keys, own)
                 shown = written(keys)
                 notes.append(IndexNote(index["name"], shown, None if reason else shown, reason))
-        validation = validation_of(kept["options"])
+        return notes
+
+    def validate(self, settings: str) -> None:
+        """Set the old collection's validator, if that had one; behind it, documents of the new shape may be refused."""
+        validation = validation_of(json_util.loads(settings)["options"])
         if validation:
             validate(self._collection, {**NO_VALIDATION, **validation})
-        return notes
+
+    def unvalidate(self, settings: str) -> None:
+        """Take that off again."""
+        if validation_of(json_util.loads(settings)["options"]):
+            validate(self._collection, NO_VALIDATION)
 
     def count(self) -> int:
         """Return the number of documents it holds."""

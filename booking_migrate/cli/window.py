@@ -1,0 +1,176 @@
+"""From a run that was cut over to what its rollback restores, and to the reverse window that keeps it ready."""
+
+import re
+from pathlib import Path
+
+import typer
+from bson.timestamp import Timestamp
+
+from booking_migrate.cli.following import FollowContext
+from booking_migrate.cli.run import RunContext
+from booking_migrate.cutover.plan import CutoverOutcome
+from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.errors import BookingMigrateError, WindowUnavailable
+from booking_migrate.events import Announced
+from booking_migrate.reports.lifecycle_outcomes import report_of_cutover
+from booking_migrate.reports.model import Report
+from booking_migrate.reports.text import duration
+from booking_migrate.rollback.restored_clients import RestorationPlaces
+from booking_migrate.rollback.window import Window, WindowParts, check_window_of
+from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
+from booking_migrate.runs.session import RunRequest
+from booking_migrate.runs.states import newest_result
+from booking_migrate.stores.changes import ChangeFeed
+from booking_migrate.stores.connection import (
+    Connection,
+    open_live,
+    open_restored,
+    open_undoable_target,
+)
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open import (
+    CollectionPlace,
+    open_reader,
+    open_rejected_records,
+)
+from booking_migrate.stores.open_follow import oldest_change
+from booking_migrate.stores.open_window import (
+    open_window_feed,
+    open_window_places,
+    open_window_swap,
+    window_dirty,
+    window_names,
+)
+
+DEFAULT_OUTAGE = "500ms"
+_OUTAGE = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")
+_WINDOW = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_outage(text: str) -> float:
+    """Return the seconds of a limit such as ``500ms``.
+
+    Raises:
+        typer.BadParameter: it is not one.
+    """
+    seconds = _seconds(_OUTAGE, text)
+    if not seconds:
+        raise typer.BadParameter("it is a number with ms or s, such as 500ms.", param_hint="--max-outage")
+    return seconds
+
+
+def parse_window(text: str) -> float:
+    """Return the seconds of a window such as ``2h``.
+
+    Raises:
+        typer.BadParameter: it is not one.
+    """
+    seconds = _seconds(_WINDOW, text)
+    if not seconds:
+        raise typer.BadParameter(
+            "it is a number with s, m, h or d, such as 2h.", param_hint="--reverse-window"
+        )
+    return seconds
+
+
+def _seconds(pattern: re.Pattern[str], text: str) -> float:
+    found = pattern.fullmatch(text.strip())
+    return 0.0 if found is None else float(found[1]) * _SECONDS[found[2]]
+
+
+def restoration_places(
+    connection: Connection, chosen: RunRecord, *, converts_later: bool = False
+) -> RestorationPlaces:
+    """Return the collections of a run's cut-over."""
+    restored = open_restored(connection, source=chosen.source, run_id=chosen.run_id)
+    rejects = chosen.options.get("rejects")
+    return RestorationPlaces(
+        live=open_live(connection, source=chosen.source, target=chosen.target),
+        restored=restored,
+        kept=open_reader(CollectionPlace(chosen.legacy or ""), connection),
+        current=open_reader(CollectionPlace(chosen.source), connection),
+        result=open_reader(CollectionPlace(restored.name), connection),
+        rejected=open_rejected_records(
+            CollectionPlace(chosen.target),
+            connection,
+            source_name=chosen.source,
+            rejects=None if rejects is None else Path(rejects),
+        ),
+        has_carried=chosen.cutover_options.get("rejected") == RejectedPolicy.CARRY.value,
+        converts_later=converts_later,
+    )
+
+
+def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
+    """Return what a reverse window of a run keeps ready, and what it is kept with. Nothing is read yet."""
+    whole = restoration_places(connection, chosen, converts_later=True)
+    names = window_names(chosen.source, whole.restored.name)
+
+    def tail(begin: Timestamp) -> ChangeFeed:
+        return open_window_feed(connection, names, begin, is_tail=True)
+
+    return WindowParts(
+        places=open_window_places(
+            connection,
+            source=chosen.source,
+            target=chosen.target,
+            kept=chosen.legacy or "",
+            restored=whole.restored.name,
+            run_id=chosen.run_id,
+        ),
+        whole=whole,
+        feed=lambda begin: open_window_feed(connection, names, begin),
+        tail=tail,
+        store=window_dirty(connection, chosen.run_id),
+        swap=open_window_swap(connection, names),
+        late=open_undoable_target(connection, chosen.source, source_name=chosen.source),
+        oplog_began=lambda: oldest_change(connection),
+    )
+
+
+def check_window(follow: FollowContext, *, at_rest: bool) -> None:
+    """Refuse a reverse window where the live collection cannot be followed, before anything is changed.
+
+    Raises:
+        WindowUnavailable: it cannot.
+    """
+    reason = "--at-rest follows nothing" if at_rest else follow.unavailable()
+    if reason is not None:
+        raise WindowUnavailable(follow.places.source, reason)
+
+
+def keep_window(
+    follow: FollowContext,
+    request: RunRequest,
+    seconds: float,
+    done: CutoverOutcome,
+    context: RunContext,
+    *,
+    is_new: bool,
+) -> Report:
+    """Report what the cut-over did, and keep its way back ready until the window ends."""
+    chosen, stores = done.run, follow.stores
+    if is_new:
+        refused = f"writes were refused for {duration(done.refused_seconds)}"
+        follow.listener.notify(Announced(f"cut over: {chosen.source} holds the client documents; {refused}"))
+        # What it starts is not to wait for the end of the window.
+        context.run_hook(report_of_cutover(done, seconds=context.seconds))
+    holder = request.holder._replace(command=WINDOW_COMMAND)
+    try:
+        lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
+        try:
+            chosen = check_window_of(
+                newest_result(stores.journal, chosen.target), chosen.source, chosen.target
+            )
+            parts = open_window(follow.sides.connection, chosen)
+            kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(seconds)
+        except BaseException as error:
+            lock.release_after(error)
+            raise
+        lock.release()
+    except BookingMigrateError as error:
+        if is_new:
+            error.add_note(f"The cut-over is complete: {chosen.source} holds the client documents.")
+        raise
+    return report_of_cutover(done, seconds=context.seconds, window=kept)

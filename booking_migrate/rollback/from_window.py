@@ -1,0 +1,263 @@
+"""A rollback out of a reverse window: what it restores is ready, so writes are refused for the last few changes only.
+
+It does what a cut-over does, the other way round (`cutover.fencing`): catch up, fence, drain, settle as of the fence's
+cluster time, rename, and take what passed the fence out of the result. Before the rename everything can be aborted, and the
+client documents are live as before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from time import monotonic
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport
+from booking_migrate.errors import (
+    BookingMigrateError,
+    HistoryLost,
+    LeaseLost,
+    OldBookingsLost,
+    RestorationFailed,
+    RollbackTooSlow,
+    WindowStopped,
+)
+from booking_migrate.events import PhaseEnded, PhaseStarted, Warned
+from booking_migrate.rollback.restore import RollbackPlan, check_kept, complete, left_behind, restore
+from booking_migrate.rollback.window import (
+    WindowParts,
+    begin_of,
+    changes_in,
+    close_window,
+    follower_of,
+)
+from booking_migrate.rollback.window_tail import LateParts, take_back_late
+from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.states import check_transition
+from booking_migrate.runs.undo import ChangesSince, UndoOutcome
+from booking_migrate.stores.changes import ChangeFeed, Position
+from booking_migrate.stores.journal import RunRecord, RunState
+
+_SLOW = "writes are refused while everything is restored"
+
+
+def restore_live(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
+    """Undo a run that was cut over: out of its reverse window, or without one, behind the fence as a whole.
+
+    Raises:
+        OldBookingsLost, RestorationFailed, LeaseLost: as `restore.restore`.
+        RollbackTooSlow: the limit was passed every time; the client documents are live as before, and the window stays.
+    """
+    if not run.window:
+        return restore(plan, run, lock)
+    parts = plan.window(run)
+    try:
+        restoration = _FromWindow(plan, run, lock, parts)
+        if restoration.is_swapped():
+            return restoration.finish()
+        check_kept(parts.whole)
+        feed = _usable_feed(plan, run, parts)
+        if feed is not None:
+            return restoration.carry_out(feed)
+        run = restoration.without_fence()
+        close_window(run, parts, plan.stores.journal, lock.confirm)
+        parts.places.finish()
+    except (WindowStopped, OldBookingsLost):
+        # What it kept ready is of no use; the next rollback works without.
+        close_window(run, parts, plan.stores.journal, lock.confirm)
+        raise
+    except BookingMigrateError as error:
+        if not isinstance(error, LeaseLost):
+            error.add_note(f"To keep the way back current again: {command_of(run, 'cutover')}")
+        raise
+    return restore(plan, run, lock)
+
+
+def _usable_feed(plan: RollbackPlan, run: RunRecord, parts: WindowParts) -> ChangeFeed | None:
+    """Return the changes since the window was left; None, with a warning, if what it kept ready cannot be used."""
+    begin = begin_of(run.window)
+    if begin is None:
+        reason = "what a rollback restores was not complete yet"
+    elif plan.discard_later:
+        reason = "--discard-later restores what was there before the cut-over"
+    elif plan.converts_later is False:
+        reason = "the reverse window has made old bookings of sessions booked since"
+    else:
+        feed = parts.feed(begin)
+        try:
+            feed.check()
+        except HistoryLost as error:
+            feed.close()
+            reason = error.message
+        else:
+            return feed
+    plan.listener.notify(Warned(f"{reason}: {_SLOW}"))
+    return None
+
+
+class _FromWindow:
+    """One rollback out of a window."""
+
+    def __init__(self, plan: RollbackPlan, run: RunRecord, lock: HeldLock, parts: WindowParts) -> None:
+        self._plan = plan
+        self._run = run
+        self._lock = lock
+        self._parts = parts
+        self._journal = plan.stores.journal
+        self._live = parts.whole.live
+        self._refused_before: float = run.undone.get("refused_seconds", 0.0)
+        self._fenced_at: float | None = None
+        self._report = LiveReport()
+        self._outcome = UndoOutcome(run, unit="booking", followed=self._report)
+
+    def is_swapped(self) -> bool:
+        """Return whether an earlier process was killed behind the swap."""
+        run = self._run
+        return run.state is RunState.RESTORING and self._live.is_swapped(run.successor_settings or "")
+
+    def without_fence(self) -> RunRecord:
+        """Lift the fence that an earlier process has left, and return the run's record."""
+        if self._run.state is RunState.RESTORING:
+            self._give_back()
+        return self._run
+
+    def carry_out(self, feed: ChangeFeed) -> UndoOutcome:
+        """Restore, or leave everything unchanged."""
+        run = self.without_fence()
+        check_transition(run, RunState.RESTORING)
+        self._lock.confirm()
+        self._run = self._journal.save(
+            run.run_id, state=RunState.RESTORING.value, successor_settings=self._live.settings()
+        )
+        try:
+            self._swap(feed)
+            return self.finish()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        finally:
+            feed.close()
+
+    def _swap(self, feed: ChangeFeed) -> None:
+        plan, parts, restored = self._plan, self._parts, self._parts.whole.restored
+        settings = self._run.live_settings or ""
+        follower = follower_of(parts, feed, confirm=self._lock.confirm, save=self._save_position)
+        plan.listener.notify(PhaseStarted(f"bringing in what has changed in {self._run.source}", None))
+        follower.round(0.0)
+        # Only now: what is brought in later has to keep to unique indexes one by one.
+        self._outcome.indexes = restored.create_indexes(settings)
+        plan.listener.notify(PhaseEnded())
+
+        def lift_fence() -> None:
+            self._live.lift_fence(self._run.successor_settings or "")
+            restored.unvalidate(settings)
+
+        fencing = FencingParts(
+            swap=parts.swap,
+            limits=plan.limits,
+            listener=plan.listener,
+            confirm=self._lock.confirm,
+            note_fence=self._note_fence,
+            block=lambda: None,
+            lift_fence=lift_fence,
+            check=lambda: restored.validate(settings),
+            is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
+            fail=lambda problem, _advice: RestorationFailed(
+                self._run.run_id, self._run.source, problem, self._refused_seconds()
+            ),
+            too_slow=RollbackTooSlow,
+            again="Run rollback again.",
+        )
+        Fencing(follower, fencing, self._report).swap()
+        self._fenced_at = None
+
+    def finish(self) -> UndoOutcome:
+        """Take what passed the fence out of the result, and drop what is not needed any more. May be repeated."""
+        plan, parts, run, outcome = self._plan, self._parts, self._run, self._outcome
+        self._live.lift_fence(run.successor_settings or "")
+        outcome.refused_seconds = self._refused_before + self._report.outage.total
+        fenced: Timestamp | None = run.fence_time
+        if fenced is not None:
+            late = LateParts(parts, self._lock.confirm, plan.listener)
+            self._report.take(take_back_late(late, fenced))
+        outcome.restored = run.counts.get("scanned", 0)
+        outcome.since = since = self._since()
+        with plan.signal_guard.critical_section():
+            self._lock.confirm()
+            self._journal.annotate(run.run_id, undone={**run.undone, "since": asdict(since)})
+            parts.places.finish()
+            parts.places.notes.clear()
+            parts.store.clear()
+            done = complete(plan, run, self._lock, parts.whole, outcome)
+            self._journal.annotate(run.run_id, window={})
+        return done
+
+    def _since(self) -> ChangesSince:
+        """Return what had happened since the cut-over; what an earlier process had cleared away stands in the run's record."""
+        known = self._run.undone.get("since")
+        return changes_in(self._parts) if known is None else ChangesSince(**known)
+
+    def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
+        """Record whether writes may be refused: if the process is killed, the journal must show it."""
+        if not is_raised:
+            self._refused_before = self._refused_seconds()
+            self._run = self._journal.save(
+                self._run.run_id,
+                fenced_at=None,
+                fence_time=None,
+                undone={"refused_seconds": self._refused_before},
+            )
+            self._fenced_at = None
+        elif fenced is None:
+            self._run = self._journal.save(self._run.run_id, fenced_at=self._journal.now())
+            self._fenced_at = monotonic()
+        else:
+            self._run = self._journal.save(self._run.run_id, fence_time=fenced)
+
+    def _save_position(self, position: Position) -> None:
+        window: Mapping[str, Any] = {**self._run.window, **position.saved()}
+        self._run = self._run.model_copy(update={"window": window})
+        self._journal.annotate(self._run.run_id, window=window)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave the client documents live; if even that fails, say so: the next rollback does it."""
+        if isinstance(error, LeaseLost):
+            return
+        run = self._run
+        try:
+            with self._plan.signal_guard.critical_section():
+                self._lock.confirm()
+                if self._live.is_swapped(run.successor_settings or ""):
+                    error.add_note(
+                        f"{run.source} holds the old bookings again: run rollback again to finish."
+                    )
+                    return
+                self._give_back()
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{run.source} is live as before and accepts writes again.")
+        except BookingMigrateError as trouble:
+            error.add_note(left_behind(run, self._parts.whole, trouble))
+
+    def _give_back(self) -> None:
+        """Lift the fence before the swap; what the window keeps ready stays."""
+        run = self._run
+        # The fence first: whatever fails after it, the collection takes writes again.
+        self._live.lift_fence(run.successor_settings or "")
+        self._parts.whole.restored.unvalidate(run.live_settings or "")
+        refused = self._refused_seconds()
+        if self._fenced_at is None and run.fenced_at is not None:
+            # A process that was killed has left it.
+            refused += max((self._journal.now() - run.fenced_at).total_seconds(), 0.0)
+        self._run = self._journal.save(
+            run.run_id,
+            state=RunState.CUT_OVER.value,
+            successor_settings=None,
+            fenced_at=None,
+            fence_time=None,
+            undone={"refused_seconds": refused},
+        )
+        self._refused_before, self._fenced_at = refused, None
+
+    def _refused_seconds(self) -> float:
+        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)

@@ -1,0 +1,396 @@
+"""A reverse window: after a cut-over, what a rollback restores is kept ready beside the application.
+
+It begins as what was there before the cut-over; what the new application has written since is brought in client by client
+(`window_engine`), from the feed of the live collection. The kept copy is only read.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.cutover.fencing import Swap
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.errors import HistoryLost, WindowStopped, WindowUnavailable
+from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.follow.engine import Handled
+from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.rollback.restored_clients import RestorationPlaces
+from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.status import BUILDING, FOLLOWING
+from booking_migrate.runs.undo import ChangesSince
+from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.open_window import WindowPlaces
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.rollback import MongoUndo
+
+_SAVE_SECONDS = 1.0
+"""How often the state of a window is recorded."""
+
+_LOOK_SECONDS = 0.2
+_MARKED_AT_ONCE = 5000
+
+_FIXED_SECONDS = 0.05
+"""What fence, drain and rename take beside the changes, about."""
+
+T = TypeVar("T")
+
+
+class WindowEnd(StrEnum):
+    """Why keeping a window ended. The values are an API."""
+
+    EXPIRED = "expired"
+    """Its time was over, and what it kept ready was dropped."""
+
+    INTERRUPTED = "interrupted"
+    HANDED_OVER = "handed-over"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowParts:
+    """What a window is kept with."""
+
+    places: WindowPlaces
+    whole: RestorationPlaces
+    """What a rollback without a window would read and write."""
+
+    feed: Callable[[Position | Timestamp], ChangeFeed]
+    """Opens the changes of the live collection."""
+
+    tail: Callable[[Timestamp], ChangeFeed]
+    """Opens them with whole documents, and with the rename that gives the restored collection its name."""
+
+    store: DirtyStore
+    swap: Swap
+    late: "MongoUndo"
+    """Writes to the collection of the live name."""
+
+    oplog_began: Callable[[], Timestamp | None]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOutcome:
+    """What keeping a window has done."""
+
+    end: WindowEnd
+    ends_at: datetime
+    """When it ends, or ended."""
+
+    changes: int = 0
+    clients: int = 0
+    """How many clients were derived again, each as often as that happened."""
+
+
+class _Wanted(Exception):
+    """Another process asked for the lock."""
+
+
+def begin_of(window: Mapping[str, Any]) -> Position | Timestamp | None:
+    """Return the place in the feed before which everything is in the restored collection; None if that is not complete."""
+    if not window.get("built"):
+        return None
+    time: Timestamp = window["time"]
+    return Position.of(window) if "token" in window else time
+
+
+def follower_of(
+    parts: WindowParts,
+    feed: ChangeFeed,
+    *,
+    confirm: Callable[[], None],
+    save: Callable[[Position], None],
+) -> Follower:
+    """Return what follows the live collection into the restored one; all that is written is read again."""
+    follower = Follower(
+        WindowEngine(parts.places, parts.whole, confirm),
+        feed,
+        parts.store,
+        now=parts.places.now,
+        save=save,
+        on_wrong=_refuse_wrong,
+        prepare=lambda: None,
+    )
+    follower.is_verified = True
+    return follower
+
+
+def _refuse_wrong(handled: Handled) -> None:
+    raise WindowStopped(f"documents differ from what was written: {len(handled.differing)}")
+
+
+def changes_in(parts: WindowParts) -> ChangesSince:
+    """Return what has happened since the cut-over, as far as a window has followed."""
+    since = ChangesSince()
+    for facts in parts.places.notes.counted():
+        since.merge(ChangesSince(**facts))
+    return since
+
+
+def close_window(
+    run: RunRecord, parts: WindowParts, journal: RunJournal, confirm: Callable[[], None]
+) -> None:
+    """Drop what a window kept ready. May be repeated.
+
+    Raises:
+        LeaseLost: another process has taken the lock over.
+    """
+    confirm()
+    parts.whole.restored.end_copying()
+    parts.whole.restored.drop()
+    parts.places.notes.clear()
+    parts.store.clear()
+    journal.annotate(run.run_id, window={})
+
+
+class Window:
+    """One window that is kept, under the lock of the run's target."""
+
+    def __init__(
+        self, run: RunRecord, parts: WindowParts, journal: RunJournal, lock: HeldLock, listener: Listener
+    ) -> None:
+        """Take the parts; the run was cut over."""
+        self._run = run
+        self._parts = parts
+        self._journal = journal
+        self._lock = lock
+        self._listener = listener
+        self._window = dict(run.window)
+        self._position: Position | None = None
+        self._last = Round(0, 0, 0.0)
+        self._saved_at = 0.0
+        self._follower: Follower | None = None
+
+    def keep(self, seconds: float) -> WindowOutcome:
+        """Keep what a rollback restores current until the time is over, a signal arrives, or another command asks for the lock.
+
+        Args:
+            seconds: how long the window is open, from when it was opened first.
+
+        Raises:
+            WindowStopped: it cannot be kept; what it kept ready was dropped.
+            LeaseLost, BookingMigrateError: as `WindowEngine.handle`.
+        """
+        began: datetime = self._window.get("began") or self._journal.now()
+        self._window = {**self._window, "began": began, "ends_at": began + timedelta(seconds=seconds)}
+        try:
+            return self._outcome(self._go_on())
+        except _Wanted:
+            return self._outcome(self._hand_over())
+        except KeyboardInterrupt as signal:
+            self._save_state(WindowEnd.INTERRUPTED.value)
+            if type(signal) is not KeyboardInterrupt:
+                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is how a wait is meant to end.
+                raise
+            self._listener.notify(Announced(f"interrupted; {self._way_back()}"))
+            return self._outcome(WindowEnd.INTERRUPTED)
+        except WindowStopped:
+            self._close()
+            raise
+
+    @property
+    def ends_at(self) -> datetime:
+        """Return when the window ends."""
+        ends_at: datetime = self._window["ends_at"]
+        return ends_at
+
+    def _way_back(self) -> str:
+        return f"to roll back: {rollback_of(self._run)}"
+
+    def _go_on(self) -> WindowEnd:
+        if self._is_over():
+            return self._expire()
+        follower = self._opened()
+        until = f"{self.ends_at:%H:%M:%S} UTC"
+        label = f"keeping the way back current until {until}"
+        self._listener.notify(PhaseStarted(label, None))
+        is_announced = False
+        while True:
+            self._last = follower.round()
+            self._lock.confirm()
+            self._listener.notify(Advanced(self._last.changes))
+            if not is_announced:
+                is_announced = True
+                self._listener.notify(
+                    Announced(f"the way back is kept ready until {until}; {self._way_back()}")
+                )
+            if monotonic() - self._saved_at >= _SAVE_SECONDS:
+                self._save_state(FOLLOWING)
+            if self._lock.wanted_by() is not None:
+                self._listener.notify(PhaseEnded())
+                return self._hand_over()
+            if self._is_over():
+                self._listener.notify(PhaseEnded())
+                return self._expire()
+
+    def _is_over(self) -> bool:
+        return self._journal.now() >= self.ends_at
+
+    def _hand_over(self) -> WindowEnd:
+        self._save_state(WindowEnd.HANDED_OVER.value)
+        self._listener.notify(Announced(f"handed over to {self._lock.wanted_by()}"))
+        return WindowEnd.HANDED_OVER
+
+    def _expire(self) -> WindowEnd:
+        self._close()
+        self._listener.notify(
+            Announced(
+                f"the reverse window has ended at {self.ends_at:%H:%M:%S} UTC: a rollback refuses writes while it restores "
+                "everything"
+            )
+        )
+        return WindowEnd.EXPIRED
+
+    def _close(self) -> None:
+        close_window(self._run, self._parts, self._journal, self._lock.confirm)
+        self._parts.places.finish()
+
+    def _opened(self) -> Follower:
+        """Return what follows from where the window was left, or from its beginning."""
+        begin = begin_of(self._window)
+        if begin is not None:
+            feed = self._parts.feed(begin)
+            try:
+                feed.check()
+            except HistoryLost as error:
+                feed.close()
+                self._listener.notify(Warned(f"{error.message}; everything is read again"))
+            else:
+                return self._follow(feed)
+        return self._build()
+
+    def _follow(self, feed: ChangeFeed) -> Follower:
+        self._follower = follower_of(self._parts, feed, confirm=self._lock.confirm, save=self._save_position)
+        return self._follower
+
+    def _build(self) -> Follower:
+        """Copy what was there before the cut-over, prove the copy, and bring in what has happened since."""
+        run, parts = self._run, self._parts
+        close_window(run, parts, self._journal, self._lock.confirm)
+        self._window = {name: self._window[name] for name in ("began", "ends_at")}
+        self._save_state(BUILDING)
+        feed, is_whole = self._begin()
+        follower = self._follow(feed)
+        self._listener.notify(PhaseStarted(f"copying {run.legacy}", None))
+        restored = parts.whole.restored
+        self._meanwhile(follower, lambda: restored.copy(run.legacy or "", run.live_settings or ""))
+        differing = self._meanwhile(follower, lambda: sum(1 for _ in parts.places.compare()))
+        if differing:
+            raise WindowStopped(f"documents differ from those of {run.legacy}: {differing}")
+        self._meanwhile(follower, parts.places.prepare)
+        if is_whole:
+            self._mark_all(follower)
+        self._listener.notify(PhaseEnded())
+        self._listener.notify(PhaseStarted("bringing in what has changed since the cut-over", None))
+        follower.round()
+        self._listener.notify(PhaseEnded())
+        self._window["built"] = True
+        self._save_state(FOLLOWING)
+        return follower
+
+    def _begin(self) -> tuple[ChangeFeed, bool]:
+        """Return the feed since the cut-over, and whether instead everything has to be read, since the oplog has lost that."""
+        fenced: Timestamp | None = self._run.fence_time
+        if fenced is not None:
+            feed = self._parts.feed(fenced)
+            try:
+                feed.check()
+            except HistoryLost:
+                feed.close()
+            else:
+                return feed, False
+        return self._parts.feed(self._parts.places.now()), True
+
+    def _mark_all(self, follower: Follower) -> None:
+        """Let every client be derived."""
+        for values in _portions(self._parts.places.client_values()):
+            clients = {sort_key(value): value for value in values if is_client_id(value)}
+            others = (value for value in values if not is_client_id(value))
+            documents = (each for value in others for each in self._parts.places.without_client(value))
+            follower.mark(Dirty(clients=clients, bookings={sort_key(value): value for value in documents}))
+            self._lock.confirm()
+
+    def _meanwhile(self, follower: Follower, action: Callable[[], T]) -> T:
+        """Return what a long action comes to; meanwhile the feed is read, and the lock is handed over on request."""
+        answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                answers.put((action(), None))
+            except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
+                answers.put((None, error))
+
+        # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
+        Thread(target=work, name="meanwhile", daemon=True).start()
+        while True:
+            try:
+                result, error = answers.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                follower.keep(0.0)
+                self._lock.confirm()
+                if self._lock.wanted_by() is not None:
+                    raise _Wanted from None
+                continue
+            if error is not None:
+                raise error
+            return result  # type: ignore[return-value]
+
+    def _save_position(self, position: Position) -> None:
+        self._position = position
+
+    def _save_state(self, state: str) -> None:
+        """Record how far the live collection was followed, and how it goes."""
+        self._saved_at = monotonic()
+        # Not the follower's own: when a signal ends a round, that one is past changes that are not handled.
+        position = self._position
+        if position is not None:
+            self._window.update(position.saved())
+        began = self._parts.oplog_began()
+        time: Timestamp | None = self._window.get("time")
+        now = self._parts.places.now()
+        self._window["facts"] = {
+            "state": state,
+            "lag_seconds": 0 if time is None else max(0, now.time - time.time),
+            "backlog": self._last.changes,
+            "estimated_outage_ms": round((self._last.seconds + _FIXED_SECONDS) * 1000),
+            "oplog_seconds_left": None if began is None or time is None else time.time - began.time,
+            "ready": bool(self._window.get("built")),
+            "at": self._journal.now(),
+        }
+        self._journal.annotate(self._run.run_id, window=dict(self._window))
+
+    def _outcome(self, end: WindowEnd) -> WindowOutcome:
+        progress = None if self._follower is None else self._follower.progress
+        return WindowOutcome(
+            end,
+            self.ends_at,
+            0 if progress is None else progress.changes,
+            0 if progress is None else progress.clients,
+        )
+
+
+def _portions(values: Iterator[Any]) -> Iterator[list[Any]]:
+    while some := list(islice(values, _MARKED_AT_ONCE)):
+        yield some
+
+
+def check_window_of(run: RunRecord | None, source: str, target: str) -> RunRecord:
+    """Return the run whose cut-over a window is for.
+
+    Raises:
+        WindowUnavailable: the target has none.
+    """
+    if run is None or run.state is not RunState.CUT_OVER or run.source != source:
+        raise WindowUnavailable(source, f"the newest run into {target} is not cut over")
+    return run

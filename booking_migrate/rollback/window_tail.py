@@ -1,0 +1,200 @@
+"""What passed the fence of a rollback out of a reverse window: deletes, and writers that bypass validation.
+
+The client documents are gone with the rename, so the changes are all that is left of what passed. The clients concerned are
+derived again from the kept copy and from what the changes say; what the old application has changed since the rename stays.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from bson.timestamp import Timestamp
+from typing_extensions import override
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import sort_key
+from booking_migrate.cutover.tail import Late
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.errors import HistoryLost
+from booking_migrate.events import Listener, Warned
+from booking_migrate.follow.selection import LoadedReader, Selection, groups
+from booking_migrate.rollback.relocations import id_key, id_of
+from booking_migrate.rollback.window import WindowParts
+from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.stores.changes import ChangeFeed, Dirty, Role
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.ports import ComparedReader
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.kept_copy import KeptCopy
+    from booking_migrate.stores.mongo.rollback import MongoUndo
+
+_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LateParts:
+    """What the tail is read and taken back with."""
+
+    window: WindowParts
+    confirm: Callable[[], None]
+    listener: Listener
+
+
+def take_back_late(parts: LateParts, fenced: Timestamp) -> Late:
+    """Bring in what passed the fence. Doing it again is harmless.
+
+    Args:
+        parts: the parts.
+        fenced: the cluster time of the fence; earlier changes are in the restored collection already.
+
+    Raises:
+        BookingMigrateError: as `WindowEngine.handle`.
+    """
+    feed = parts.window.tail(fenced)
+    try:
+        seen = _Seen(feed, fenced)
+        seen.read_up_to(parts.window.places.now())
+        late = seen.late
+        if late.deleted or late.written:
+            _derive_again(parts, seen)
+    except HistoryLost as error:
+        name = parts.window.whole.current.name
+        parts.listener.notify(
+            Warned(
+                f"what passed the fence is not known ({error.message}): client documents that were deleted, or written by "
+                f"bypassing validation, just before the swap are in {name} as they were before"
+            )
+        )
+        return Late(unread=error.message)
+    finally:
+        feed.close()
+    return late
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the feed has shown: up to the rename of the client documents, behind it of the old bookings."""
+
+    feed: ChangeFeed
+    fenced: Timestamp
+    late: Late = field(default_factory=Late)
+    touched: set[bytes] = field(default_factory=set)
+    """The sort keys of the `_id` values that were written since the rename, by the old application or by this program."""
+
+    is_renamed: bool = False
+
+    def read_up_to(self, until: Timestamp) -> None:
+        """Read on until the feed has passed a cluster time."""
+        while True:
+            batch = self.feed.read(_WAIT_SECONDS)
+            for change in batch.changes:
+                if change.role is Role.TARGET and change.operation == "rename":
+                    self.is_renamed = True
+                elif change.role is not Role.SOURCE or change.document_id is None:
+                    continue
+                elif self.is_renamed:
+                    self.touched.add(sort_key(change.document_id))
+                elif change.time > self.fenced:
+                    self.late.take(change)
+            if batch.position.time > until:
+                return
+
+
+def _derive_again(parts: LateParts, seen: _Seen) -> None:
+    """Make what the clients of late changes have in the old collection what it would be with these changes."""
+    window, late = parts.window, seen.late
+    documents = [raw for _, raw in late.written.values()]
+    dirty = Dirty(bookings={**late.deleted, **{key: value for key, (value, _) in late.written.items()}})
+    live = window.places.live
+    there = replace(
+        window.places,
+        current=_Remains(live, documents, window),
+        restored=live,
+        links=_NoLinks(),
+        # The same two questions as to the copy of the source.
+        copy=cast("KeptCopy", _Untouched(window.late, seen, window.places.now)),
+    )
+    WindowEngine(there, window.whole, parts.confirm).handle(dirty, window.places.now(), verified=False)
+
+
+class _Remains(LoadedReader):
+    """What is known of the client documents past the fence: those that a change has brought, and bookings that stood beside."""
+
+    def __init__(self, live: ComparedReader, documents: Sequence[bytes], window: WindowParts) -> None:
+        super().__init__(live, Selection())
+        self._late = documents
+        self._window = window
+
+    @override
+    def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
+        keys = {sort_key(value) for value in ids}
+        yield from (raw for raw in self._late if id_key(raw) in keys)
+
+    @override
+    def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        keys = {sort_key(value) for value in client_ids}
+        for raw in self._late:
+            owner = value_in(raw, b"clientId")
+            if is_client_id(owner) and sort_key(owner) in keys:
+                yield raw
+        if self._window.whole.has_carried:
+            yield from self._carried(client_ids)
+
+    def _carried(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the rejected bookings that stood beside client documents, as they stand in the old collection now."""
+        places = self._window.places
+        kept = list(places.kept.find_by_client(client_ids))
+        records = places.rejected_of([id_of(raw) for raw in kept])
+        try:
+            ids = [id_of(raw) for raw in kept if records.find(raw) is not None]
+        finally:
+            records.close()
+        for some in groups(ids):
+            yield from places.live.find(some)
+
+
+class _NoLinks(Links):
+    """Nothing is looked up in client documents that are gone."""
+
+    @override
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    @override
+    def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:
+        return iter(())
+
+    @override
+    def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
+        return iter(())
+
+    @override
+    def clients_of_experts(self, expert_ids: Sequence[Any]) -> Iterator[Any]:
+        return iter(())
+
+    @override
+    def experts_of_users(self, user_ids: Sequence[Any]) -> Iterator[Any]:
+        return iter(())
+
+
+class _Untouched:
+    """Writes to the old collection only what was not written since it took the live name."""
+
+    def __init__(self, live: "MongoUndo", seen: _Seen, now: Callable[[], Timestamp]) -> None:
+        self._live = live
+        self._seen = seen
+        self._now = now
+
+    def update(self, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+        """Make these documents what they would be without the late changes, but for those that were written since."""
+        there = [raw for some in groups(ids) for raw in self._live.find(some)]
+        # Read first: whatever was written before that is seen now, and whatever comes later is another version.
+        self._seen.read_up_to(self._now())
+        touched = self._seen.touched
+        self._live.remove([raw for raw in there if id_key(raw) not in touched])
+        self._live.insert([raw for raw in documents if id_key(raw) not in touched])
+
+    def differing(self, _ids: Sequence[Any], _documents: Sequence[bytes]) -> list[Any]:
+        """Return nothing: what was written since is another one's."""
+        return []

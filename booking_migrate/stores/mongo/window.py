@@ -1,0 +1,125 @@
+"""What a reverse window knows of single documents and clients, in the collection ``booking_migrate_window``.
+
+Both kinds of entry exist only for documents and clients that something special holds for, so there are few of them.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from bson.binary import Binary
+from pymongo import DeleteMany, UpdateOne
+from pymongo.collection import Collection as DriverCollectionOf
+
+from booking_migrate.bson.document import read_fields, value_in, write_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
+from booking_migrate.stores.mongo.retry import attempts, with_retry
+
+COLLECTION = "booking_migrate_window"
+
+
+class MongoWindowNotes:
+    """The notes of one run.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: they cannot be read or written (any method).
+    """
+
+    def __init__(self, collection: DriverCollection, run_id: str) -> None:
+        """Take the collection, and the run whose notes are meant."""
+        self._collection: DriverCollectionOf[dict[str, Any]] = collection.with_options(codec_options=TIMES)
+        self._run_id = run_id
+
+    def relate(self, related: Sequence[tuple[Any, Collection[Any]]]) -> None:
+        """Add clients to those whose documents a live document has ever had a part in.
+
+        A deleted document does not say whose it was, nor a changed one whose sessions it has lost.
+
+        Args:
+            related: the `_id` of live documents, each with `clientId` values.
+        """
+        self._write(
+            [
+                UpdateOne(
+                    {"_id": self._name("document", sort_key(value))},
+                    {"$addToSet": {"clients": {"$each": [_packed(client) for client in clients]}}},
+                    upsert=True,
+                )
+                for value, clients in related
+            ]
+        )
+
+    def clients_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the clients that were related to live documents; at most a few thousand."""
+        names = [self._name("document", sort_key(value)) for value in document_ids]
+        with reading(self._collection):
+            found = with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
+        for entry in found:
+            yield from (read_fields(packed)["_id"] for packed in entry["clients"])
+
+    def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
+        """Replace what has happened to some clients.
+
+        Args:
+            clients: their keys.
+            facts: what has happened, by key; to those that are left out, nothing.
+        """
+        nothing = [self._name("client", key) for key in clients if key not in facts]
+        self._write(
+            [
+                *([DeleteMany({"_id": {"$in": nothing}})] if nothing else []),
+                *(
+                    UpdateOne({"_id": self._name("client", key)}, {"$set": {"facts": each}}, upsert=True)
+                    for key, each in facts.items()
+                ),
+            ]
+        )
+
+    def counted(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what has happened, of each client to which something has."""
+        with reading(self._collection):
+            # "0" follows "/": all names of this kind, by the index on `_id`.
+            kind = {"$gt": f"{self._run_id}/client/", "$lt": f"{self._run_id}/client0"}
+            for entry in self._collection.find({"_id": kind}):
+                yield entry["facts"]
+
+    def clear(self) -> None:
+        """Remove all notes of the run."""
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.delete_many(
+                        {"_id": {"$gt": f"{self._run_id}/", "$lt": f"{self._run_id}0"}}
+                    )
+
+    def _name(self, kind: str, key: bytes) -> str:
+        return f"{self._run_id}/{kind}/{sha256(key).hexdigest()}"
+
+    def _write(self, operations: list[Any]) -> None:
+        if not operations:
+            return
+        with writing(self._collection):
+            for attempt in attempts():
+                with attempt:
+                    self._collection.bulk_write(operations, ordered=False)
+
+
+def _packed(value: Any) -> Binary:
+    # As bytes: an id may be of a type that the driver re-types.
+    return Binary(write_fields({"_id": value}))
+
+
+def client_values(collection: DriverCollection) -> Iterator[Any]:
+    """Yield every value of `clientId` once, from an index on it.
+
+    Raises:
+        ConnectionProblem, NotPermitted: it cannot be read.
+    """
+    grouped = [{"$group": {"_id": "$clientId"}}]
+    found = collection.with_options(codec_options=RAW_OPTIONS)
+    with reading(collection):
+        for document in found.aggregate(grouped, collation=SIMPLE, allowDiskUse=True):
+            yield value_in(bytes(document.raw), b"_id")

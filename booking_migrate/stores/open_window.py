@@ -1,0 +1,203 @@
+"""From a run that was cut over to what its reverse window reads and writes."""
+
+# ruff: noqa: PLC0415 - the driver is slow to import
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.domain.contract import is_client_id
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.links import Links
+from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
+from booking_migrate.stores.places import last_part
+from booking_migrate.stores.ports import ComparedReader
+from booking_migrate.stores.rejects import RejectedRecords
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.connection import DriverCollection
+    from booking_migrate.stores.mongo.kept_copy import KeptCopy
+    from booking_migrate.stores.mongo.live_swap import LiveSwap
+    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.window import MongoWindowNotes
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlaces:
+    """What a reverse window reads and writes."""
+
+    kept: ComparedReader
+    """The copy of the old collection; it never changes."""
+
+    current: ComparedReader
+    """The live collection, as a majority had it at one cluster time."""
+
+    live: ComparedReader
+    """The same, as it is."""
+
+    restored: ComparedReader
+    """What is kept ready for a rollback."""
+
+    copy: "KeptCopy"
+    """The same, for writing and reading back."""
+
+    compare: Callable[[], Iterator[Any]]
+    """Yields the `_id` values under which the kept copy and the restored collection hold something else."""
+
+    links: Links
+    """Finds documents of the live collection by the bookings of their sessions, at the same time."""
+
+    notes: "MongoWindowNotes"
+    rejected_of: Callable[[Sequence[Any]], RejectedRecords]
+    now: Callable[[], Timestamp]
+    prepare: Callable[[], None]
+    """Creates the indexes by which single clients are looked up."""
+
+    finish: Callable[[], None]
+    """Drops those of them that stand in the collection that is live after a rollback. May be repeated."""
+
+    client_values: Callable[[], Iterator[Any]]
+    """Yields every value of `clientId` on both sides, perhaps twice."""
+
+    without_client: Callable[[Any], Iterator[Any]]
+    """Yields the `_id` of the documents on both sides whose `clientId` is a value that names no client."""
+
+    _fetch: "SnapshotFetch"
+
+    def read_at(self, time: Timestamp) -> None:
+        """Let the live collection be read as a majority had it at this time from now on."""
+        self._fetch.time = time
+
+
+def open_window_places(
+    connection: Connection, *, source: str, target: str, kept: str, restored: str, run_id: str
+) -> WindowPlaces:
+    """Open what a reverse window reads and writes. Nothing is read yet.
+
+    Args:
+        connection: the server and the database.
+        source: the live collection.
+        target: the name that it had before the cut-over; rejected records have it.
+        kept: the copy of the old collection.
+        restored: the collection that is kept ready.
+        run_id: the run.
+
+    Raises:
+        MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
+    """
+    from booking_migrate.stores.mongo.change_feed import cluster_time
+    from booking_migrate.stores.mongo.kept_copy import KeptCopy
+    from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
+    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.mongo.rejects import COLLECTION as REJECTS
+    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.window import COLLECTION, MongoWindowNotes, client_values
+
+    fetch = SnapshotFetch()
+    live, before, ready, rejected = (
+        connection.collection(name) for name in (source, kept, restored, REJECTS)
+    )
+    links = MongoLinks(
+        LinkedCollections(before, live, rejected, None, ""), fetch, source=last_part(source), target=target
+    )
+
+    def values() -> Iterator[Any]:
+        for collection in (before, live):
+            yield from client_values(collection)
+
+    def without_client(value: Any) -> Iterator[Any]:
+        for collection in (before, live):
+            yield from _without_client(collection, value)
+
+    return WindowPlaces(
+        kept=MongoReader(before, required=True),
+        current=MongoReader(live, required=True, fetch=fetch),
+        live=MongoReader(live, required=True),
+        restored=MongoReader(ready, required=True),
+        copy=KeptCopy(live, ready),
+        compare=KeptCopy(before, ready).compare,
+        links=links,
+        notes=MongoWindowNotes(connection.collection(COLLECTION), run_id),
+        rejected_of=lambda ids: RejectedRecords(rejected.name, lambda: links.rejected_records(ids)),
+        now=lambda: cluster_time(live),
+        prepare=lambda: _prepare(links, (before, live, ready)),
+        finish=lambda: _finish(live),
+        client_values=values,
+        without_client=without_client,
+        _fetch=fetch,
+    )
+
+
+def _prepare(links: Links, collections: "Sequence[DriverCollection]") -> None:
+    from booking_migrate.stores.mongo.administration import WINDOW, has_index, make_index
+
+    links.prepare()
+    for collection in collections:
+        if not has_index(collection, WINDOW):
+            make_index(collection, WINDOW)
+
+
+def _finish(live: "DriverCollection") -> None:
+    from booking_migrate.stores.mongo.administration import WINDOW, drop_index, indexes_of
+    from booking_migrate.stores.mongo.failures import write
+
+    if any(index["name"] == WINDOW.name for index in indexes_of(live)):
+        write(live, lambda: drop_index(live, WINDOW.name))
+
+
+def _without_client(collection: "DriverCollection", value: Any) -> Iterator[Any]:
+    from booking_migrate.bson.document import value_in
+    from booking_migrate.stores.mongo.failures import reading
+    from booking_migrate.stores.mongo.raw import any_of
+    from booking_migrate.stores.mongo.scan import find_documents
+
+    with reading(collection):
+        for raw in find_documents(collection, any_of("clientId", [value])):
+            # The query finds arrays that hold such a value, too.
+            if not is_client_id(value_in(raw, b"clientId")):
+                yield value_in(raw, b"_id")
+
+
+def window_names(source: str, restored: str) -> FollowedNames:
+    """Return the collections that a reverse window, and the tail of a rollback in it, watch."""
+    return FollowedNames(source=source, target=restored, users=None, experts=None, expert_user_field="")
+
+
+def open_window_feed(
+    connection: Connection, names: FollowedNames, begin: Position | Timestamp, *, is_tail: bool = False
+) -> ChangeFeed:
+    """Open the feed of the live collection.
+
+    Args:
+        connection: the server and the database.
+        names: as `window_names` returns them.
+        begin: where to begin.
+        is_tail: whether the restored collection is watched too, so that its rename is seen, and whole documents are read.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_window_places`.
+    """
+    return open_feed(connection, names, begin, has_target=is_tail, is_whole=is_tail)
+
+
+def window_dirty(connection: Connection, run_id: str) -> DirtyStore:
+    """Open the durable set of what is dirty of a run's reverse window.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_window_places`.
+    """
+    # Under the run's own name, so that what ends the run clears it, too.
+    return open_dirty(connection, f"{run_id}/window")
+
+
+def open_window_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
+    """Return fence and swap of the live collection and the restored one.
+
+    Raises:
+        MissingUri, BadConfiguration: as `open_window_places`.
+    """
+    from booking_migrate.stores.mongo.live_swap import LiveSwap
+
+    return LiveSwap(connection.collection(names.source), connection.collection(names.target))
