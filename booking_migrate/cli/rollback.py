@@ -28,6 +28,7 @@ from booking_migrate.cli.window import (
     restoration_places,
 )
 from booking_migrate.cutover.fencing import Limits
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.move_back import assess_changes_in_place
@@ -39,7 +40,7 @@ from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window import changes_in
 from booking_migrate.runs.states import LIVE, UNDOABLE
-from booking_migrate.runs.undo import ChangesSince, UndoOutcome
+from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place

@@ -1,7 +1,7 @@
 """From sessions to old bookings: fields that the application has changed, sessions that it has booked, and which is which."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
@@ -18,7 +18,7 @@ from booking_migrate.bson.document import (
     read_value,
     wrap,
 )
-from booking_migrate.bson.format import Difference
+from booking_migrate.bson.format import Difference, describe, display_id
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
@@ -47,6 +47,10 @@ _OF_SESSIONS = frozenset({b"sessions", b"totalSessions", b"totalSpent"})
 _OF_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
 
+LISTED = 100
+"""How many documents or changes of each kind are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One field that the application has changed since the migration."""
@@ -56,6 +60,91 @@ class Change:
 
     difference: Difference
     """``expected`` is what was migrated, ``found`` what stands there now."""
+
+
+@dataclass(slots=True)
+class ChangesSince:
+    """What the application has done since: memory does not grow with it, only the counts do."""
+
+    changed: int = 0
+    """Fields of migrated sessions, and of client documents of before, that are other now."""
+
+    changes: list[str] = field(default_factory=list)
+    """The first of them, for people."""
+
+    later: int = 0
+    """Sessions and bookings that were booked since."""
+
+    missing: int = 0
+    """Migrated bookings whose session is gone."""
+
+    missing_ids: list[str] = field(default_factory=list)
+    """The first of them."""
+
+    lost: int = 0
+    """Changes to a client's own fields that no booking has a place for."""
+
+    losses: list[str] = field(default_factory=list)
+    """The first of them, for people."""
+
+    converted: int = 0
+    """How many of the sessions booked since became old bookings."""
+
+    staying_ids: list[str] = field(default_factory=list)
+    """The `sessionId` of the first that stay in the new shape."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Return whether everything is as the migration left it."""
+        return not (self.changed or self.later or self.missing or self.lost)
+
+    def add(
+        self,
+        *,
+        changes: Iterable[Change] = (),
+        later: int = 0,
+        missing: Iterable[Any] = (),
+        lost: Iterable[Change] = (),
+        converted: int = 0,
+        staying: Iterable[Any] = (),
+    ) -> None:
+        """Count what has happened to one client."""
+        for change in changes:
+            self.changed += 1
+            _list(self.changes, _text(change))
+        for document_id in missing:
+            self.missing += 1
+            _list(self.missing_ids, display_id(document_id))
+        for change in lost:
+            self.lost += 1
+            _list(self.losses, _text(change))
+        for session_id in staying:
+            _list(self.staying_ids, display_id(session_id))
+        self.later += later
+        self.converted += converted
+
+    def merge(self, other: "ChangesSince") -> None:
+        """Add what was counted and listed elsewhere."""
+        for name in ("changed", "later", "missing", "lost", "converted"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("changes", "missing_ids", "losses", "staying_ids"):
+            for text in getattr(other, name):
+                _list(getattr(self, name), text)
+
+
+def _list(texts: list[str], text: str) -> None:
+    if len(texts) < LISTED:
+        texts.append(text)
+
+
+def _text(change: Change) -> str:
+    difference = change.difference
+    before, after = _shown(difference.expected), _shown(difference.found)
+    return f"{display_id(change.document_id)} {difference.field}: {before} -> {after}"
+
+
+def _shown(element: Element | None) -> str:
+    return "nothing" if element is None else describe(read_value(element))
 
 
 def carry(

@@ -82,8 +82,8 @@ def reverse(
     sessions = now.sessions if now else ()
     keys = [sort_key(read_fields(raw)["_id"]) for raw in originals]
     found, doubled = _claims(sessions, originals, keys)
-    lost = [_doubled(now, one) for one in doubled]
     bookings = _bookings(originals, keys, found, decided or {})
+    lost = [*(_doubled(now, one) for one in doubled), *bookings.lost]
     earlier = _Earlier(before)
     restored = {id(session) for session in found.values()}
     gone = {*keys, *elsewhere}
@@ -97,7 +97,6 @@ def reverse(
     converted, staying = _converted(now, later, as_booking)
     kept = earlier.bring_forward(now, staying, frozenset(keys), frozenset(superseded))
     documents = kept.documents
-    lost += bookings.lost
     if now is not None and not before:
         is_whole = len(staying) == len(sessions) and bool(staying or not originals)
         documents = _remaining(now, staying, is_whole=is_whole)

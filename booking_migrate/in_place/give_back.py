@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from booking_migrate.bson.document import Element, elements, identity_of, wrap
 from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.carried_changes import Change, carry
+from booking_migrate.domain.carried_changes import Change, ChangesSince, carry
 from booking_migrate.domain.client_document import (
     ClientDocument,
     StoredSession,
@@ -21,8 +21,7 @@ from booking_migrate.domain.client_document import (
 from booking_migrate.domain.reversal import reverse
 from booking_migrate.domain.session import CLIENT_FIELDS, read_booking
 from booking_migrate.in_place.archive import NotedClients, client_documents, client_key_of
-from booking_migrate.runs.undo import ChangesSince
-from booking_migrate.stores.in_place import Unit
+from booking_migrate.stores.in_place import Unit, Writes
 from booking_migrate.stores.ports import Replacement
 
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))
@@ -30,14 +29,9 @@ _NULL = 0x0A
 
 
 @dataclass(slots=True)
-class Return:
+class Return(Writes):
     """What is to be done about a group of clients, and what had happened to them since."""
 
-    gone: list[bytes] = field(default_factory=list)
-    changed: list[Replacement] = field(default_factory=list)
-    new: list[bytes] = field(default_factory=list)
-    unarchived: list[bytes] = field(default_factory=list)
-    rearchived: list[Replacement] = field(default_factory=list)
     since: ChangesSince = field(default_factory=ChangesSince)
 
     @property

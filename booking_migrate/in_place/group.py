@@ -22,7 +22,7 @@ from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace
-from booking_migrate.stores.in_place import Unit
+from booking_migrate.stores.in_place import Unit, Writes
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement
 
@@ -30,22 +30,12 @@ _SESSIONS = b"sessions\x00"
 
 
 @dataclass(slots=True)
-class GroupPlan:
-    """What is to be done about a group of clients."""
-
-    new: list[bytes] = field(default_factory=list)
-    changed: list[Replacement] = field(default_factory=list)
-    removed: list[bytes] = field(default_factory=list)
-    """Client documents that lose their last session to another client."""
-
-    gone: list[bytes] = field(default_factory=list)
-    """The bookings that leave the collection."""
+class GroupPlan(Writes):
+    """What is to be done about a group of clients; removed are documents that lose their last session to another client."""
 
     moved: list[DocumentNote] = field(default_factory=list)
-    """Those of them that a rollback brings back, with what the archive had under their `_id`."""
+    """The bookings that leave and that a rollback brings back, with what the archive had under their `_id`."""
 
-    archived: list[bytes] = field(default_factory=list)
-    rearchived: list[Replacement] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     tally: MigrationCounts = field(default_factory=MigrationCounts)
     continued: list[ClientDocument] = field(default_factory=list)

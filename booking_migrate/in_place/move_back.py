@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.session import Booking, read_booking
 from booking_migrate.errors import Contended, NotRestored
@@ -22,7 +23,7 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.undo import ChangesSince, UndoOutcome, undo_rejects
+from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord, RunState
 
@@ -187,18 +188,8 @@ class _Undo:
         group.read(clients)
         returned = group.give_back()
         self.lock.confirm()
-        unit.take(
-            Move(
-                gone=returned.gone,
-                changed=returned.changed,
-                new=returned.new,
-                unarchived=returned.unarchived,
-                rearchived=returned.rearchived,
-                progress={"undone": self._counted(returned)},
-                run_id=self.run.run_id,
-                token=self.lock.token,
-            ),
-        )
+        undone = {"undone": self._counted(returned)}
+        unit.take(Move(returned, self.run.run_id, self.lock.token, undone))
         return returned
 
     def _counted(self, returned: Return) -> Mapping[str, Any]:

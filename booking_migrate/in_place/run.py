@@ -297,23 +297,13 @@ class _InPlace:
         settlement.tally.check()
         if settlement.gone or settlement.removed or settlement.changed:
             self.session.confirm()
-            unit.take(
-                Move(
-                    new=settlement.new,
-                    changed=settlement.changed,
-                    gone=[*settlement.gone, *settlement.removed],
-                    archived=settlement.archived,
-                    rearchived=settlement.rearchived,
-                    notes=settlement.notes,
-                    progress={
-                        "tally": self.progress.after(settlement).saved(),
-                        "documents": self.documents,
-                        "total": self.total,
-                    },
-                    run_id=self.session.run_id,
-                    token=self.session.token,
-                ),
-            )
+            progress = {
+                "tally": self.progress.after(settlement).saved(),
+                "documents": self.documents,
+                "total": self.total,
+            }
+            session = self.session
+            unit.take(Move(settlement, session.run_id, session.token, progress, settlement.notes))
         return settlement
 
     def _recount(self, settlement: GroupPlan) -> None:

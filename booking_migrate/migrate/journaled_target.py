@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from threading import Thread
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from typing_extensions import override
 
@@ -17,43 +17,13 @@ from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
-from booking_migrate.runs.provenance import JournalHistory, TargetHistory, Trace, client_key_of
-from booking_migrate.runs.session import RunRequest, RunSession, RunStores
+from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
+from booking_migrate.runs.session import FinishedRun, RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.undo import undo
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
-
-
-class NotingSession(Protocol):
-    """What a target requires of the run that writes to it: a part of `RunSession`."""
-
-    def lock(self) -> None:
-        """Acquire the lock and look for a run to continue. May be called twice."""
-
-    def open(self) -> None:
-        """Record the run, with everything that is needed to undo it. May be called twice."""
-
-    def note(self, noted: RangeNote) -> None:
-        """Record durably what is about to be written."""
-
-    @property
-    def history(self) -> JournalHistory:
-        """Return the history of the target by the runs from this source that were not undone."""
-
-    def confirm(self) -> None:
-        """Check that this process still holds the lock. Called right before each write.
-
-        Raises:
-            LeaseLost: another process has taken it over.
-        """
-
-    def wrote_before(self) -> bool:
-        """Return whether the run has written anything to the target, in this process or before it was interrupted."""
-
-    def checkpoint(self, documents: int, total: int | None) -> None:
-        """Record the progress of the run. What is counted is already durable."""
 
 
 class ProgressCounter(Listener):
@@ -141,7 +111,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
     def __init__(
         self,
         target: TargetWriter,
-        session: NotingSession,
+        session: RunSession | FinishedRun[Any],
         signal_guard: SignalGuard,
         odometer: ProgressCounter,
         throttle: Throttle | NullThrottle,

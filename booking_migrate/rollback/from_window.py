@@ -13,6 +13,7 @@ from typing import Any
 from bson.timestamp import Timestamp
 
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
     BookingMigrateError,
     HistoryLost,
@@ -35,7 +36,7 @@ from booking_migrate.rollback.window_tail import LateParts, take_back_late
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.undo import ChangesSince, UndoOutcome
+from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.changes import ChangeFeed, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.bson.document import value_in
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.tail import TailParts
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
     BookingMigrateError,
     DuplicateKeys,
@@ -29,7 +30,7 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
-from booking_migrate.runs.undo import ChangesSince, UndoOutcome, undo_rejects
+from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import Holder, RunRecord, RunState
 

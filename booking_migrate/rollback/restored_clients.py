@@ -14,6 +14,7 @@ from booking_migrate.bson.format import Difference, differences
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import (
     Change,
+    ChangesSince,
     as_booking,
     booking_id_of,
     document_with_sessions,
@@ -33,7 +34,6 @@ from booking_migrate.rollback.relocations import (
     id_of,
     in_portions,
 )
-from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.join import ClientPair, pair_clients

@@ -18,6 +18,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Swap
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import HistoryLost, WindowStopped, WindowUnavailable
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
@@ -28,7 +29,6 @@ from booking_migrate.rollback.window_engine import WindowEngine
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.status import BUILDING, FOLLOWING
-from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.open_window import WindowPlaces

@@ -15,7 +15,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.carried_changes import document_with_sessions
+from booking_migrate.domain.carried_changes import ChangesSince, document_with_sessions
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.session import client_of_document
 from booking_migrate.errors import DuplicateKeys, WindowStopped
@@ -23,7 +23,6 @@ from booking_migrate.follow.engine import Handled, Kept
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import NO_CLIENT, RestorationPlaces, restored_clients
-from booking_migrate.runs.undo import ChangesSince
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.open_window import WindowPlaces
 

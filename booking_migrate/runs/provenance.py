@@ -190,26 +190,20 @@ class PointHistory(JournalHistory):
         return {run: [found[name] for name in sorted(found)] for run, found in noted.items()}
 
 
-class InPlaceHistory:
+class InPlaceHistory(JournalHistory):
     """What a collection held before it was migrated in place, while the application continues to change documents."""
 
-    def __init__(self, journal: RunJournal, runs: Sequence[str]) -> None:
-        """Take the journal, and the ids of the runs, the oldest first."""
-        self._journal = journal
-        self._runs = runs
-
+    @override
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
-        """Return what the oldest note of each document says, even if it was changed since; see `JournalHistory`."""
+        # What the oldest note of each document says, even if it was changed since.
         if not self._runs or not documents:
             return {}
-        keys = [client_key_of(raw) for raw in documents]
-        noted = [part for run in self._runs for part in self._journal.between(run, min(keys), max(keys))]
-        oldest = _oldest(noted)
+        oldest = _oldest(part for parts in self._noted(documents).values() for part in parts)
         wanted = ((identity, oldest.get(identity)) for identity in map(identity_of, documents))
         return {identity: Baseline(raw, raw) for identity, raw in wanted if raw is not None}
 
 
-def verified_history(journal: RunJournal, *, source: str, target: str) -> JournalHistory | InPlaceHistory:
+def verified_history(journal: RunJournal, *, source: str, target: str) -> JournalHistory:
     """Return the history of a target that is verified; source and target are the same place after a migration in place.
 
     Raises:

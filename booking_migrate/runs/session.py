@@ -337,7 +337,7 @@ History = TypeVar("History", bound=JournalHistory)
 
 
 class FinishedRun(Generic[History]):
-    """A finished run whose target is written once more; it has the methods of `NotingSession`."""
+    """A finished run whose target is written once more; notes are made as in a `RunSession`, and nothing else is."""
 
     def __init__(
         self,

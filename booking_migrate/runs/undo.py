@@ -5,15 +5,15 @@ to the run if its bytes are those that the run recorded before it wrote them; an
 and is kept.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from booking_migrate.bson.document import Element, identity_of, read_fields, read_value
-from booking_migrate.bson.format import describe, display_id
+from booking_migrate.bson.document import identity_of, read_fields
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.carried_changes import Change
+from booking_migrate.domain.carried_changes import LISTED, ChangesSince
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.lock import HeldLock
@@ -30,94 +30,6 @@ _AT_ONCE = 500
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are undone at a time."""
-
-_LISTED = 100
-"""How many documents or changes of each kind are named."""
-
-
-@dataclass(slots=True)
-class ChangesSince:
-    """What the application has done since: memory does not grow with it, only the counts do."""
-
-    changed: int = 0
-    """Fields of migrated sessions, and of client documents of before, that are other now."""
-
-    changes: list[str] = field(default_factory=list)
-    """The first of them, for people."""
-
-    later: int = 0
-    """Sessions and bookings that were booked since."""
-
-    missing: int = 0
-    """Migrated bookings whose session is gone."""
-
-    missing_ids: list[str] = field(default_factory=list)
-    """The first of them."""
-
-    lost: int = 0
-    """Changes to a client's own fields that no booking has a place for."""
-
-    losses: list[str] = field(default_factory=list)
-    """The first of them, for people."""
-
-    converted: int = 0
-    """How many of the sessions booked since became old bookings."""
-
-    staying_ids: list[str] = field(default_factory=list)
-    """The `sessionId` of the first that stay in the new shape."""
-
-    @property
-    def is_nothing(self) -> bool:
-        """Return whether everything is as the migration left it."""
-        return not (self.changed or self.later or self.missing or self.lost)
-
-    def add(
-        self,
-        *,
-        changes: Iterable[Change] = (),
-        later: int = 0,
-        missing: Iterable[Any] = (),
-        lost: Iterable[Change] = (),
-        converted: int = 0,
-        staying: Iterable[Any] = (),
-    ) -> None:
-        """Count what has happened to one client."""
-        for change in changes:
-            self.changed += 1
-            _list(self.changes, _text(change))
-        for document_id in missing:
-            self.missing += 1
-            _list(self.missing_ids, display_id(document_id))
-        for change in lost:
-            self.lost += 1
-            _list(self.losses, _text(change))
-        for session_id in staying:
-            _list(self.staying_ids, display_id(session_id))
-        self.later += later
-        self.converted += converted
-
-    def merge(self, other: "ChangesSince") -> None:
-        """Add what was counted and listed elsewhere."""
-        for name in ("changed", "later", "missing", "lost", "converted"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("changes", "missing_ids", "losses", "staying_ids"):
-            for text in getattr(other, name):
-                _list(getattr(self, name), text)
-
-
-def _list(texts: list[str], text: str) -> None:
-    if len(texts) < _LISTED:
-        texts.append(text)
-
-
-def _text(change: Change) -> str:
-    difference = change.difference
-    before, after = _shown(difference.expected), _shown(difference.found)
-    return f"{display_id(change.document_id)} {difference.field}: {before} -> {after}"
-
-
-def _shown(element: Element | None) -> str:
-    return "nothing" if element is None else describe(read_value(element))
 
 
 @dataclass(slots=True)
@@ -169,7 +81,7 @@ class UndoOutcome:
     def keep(self, document_id: str) -> None:
         """Count a unit that stays as others have made it."""
         self.kept += 1
-        if len(self.kept_ids) < _LISTED:
+        if len(self.kept_ids) < LISTED:
             self.kept_ids.append(document_id)
 
 

@@ -5,7 +5,7 @@ archive and out of the collection, and the journal says so, all at once. A reade
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -40,37 +40,46 @@ class Waiting(NamedTuple):
     """In bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
+class Writes:
+    """What is written to a collection and its archive together."""
+
+    gone: list[bytes] = field(default_factory=list)
+    """Bookings to delete from the collection, as they were read."""
+
+    archived: list[bytes] = field(default_factory=list)
+    """Documents to put into the archive."""
+
+    changed: list[Replacement] = field(default_factory=list)
+    """Documents of the collection to replace. They keep their `_id`."""
+
+    new: list[bytes] = field(default_factory=list)
+    """Documents to insert into the collection."""
+
+    removed: list[bytes] = field(default_factory=list)
+    """Client documents to delete from the collection, as they were read."""
+
+    unarchived: list[bytes] = field(default_factory=list)
+    """Documents to delete from the archive."""
+
+    rearchived: list[Replacement] = field(default_factory=list)
+    """Documents of the archive to replace. They keep their `_id`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """What one unit of work writes, all of it or nothing."""
 
-    gone: Sequence[bytes]
-    """Documents to delete from the collection, as they were read."""
-
-    archived: Sequence[bytes] = ()
-    """Documents to put into the archive."""
-
-    changed: Sequence[Replacement] = ()
-    """Documents of the collection to replace. They keep their `_id`."""
-
-    new: Sequence[bytes] = ()
-    """Documents to insert into the collection."""
-
-    unarchived: Sequence[bytes] = ()
-    """Documents to delete from the archive."""
-
-    rearchived: Sequence[Replacement] = ()
-    """Documents of the archive to replace. They keep their `_id`."""
-
-    notes: Sequence[RangeNote] = ()
-    """What the journal is to know of it."""
+    writes: Writes
+    run_id: str
+    token: int
+    """The token of the run's lock, under which its notes are kept."""
 
     progress: Mapping[str, Any]
     """Fields of the run's record that are to be true with it."""
 
-    run_id: str
-    token: int
-    """The token of the run's lock, under which its notes are kept."""
+    notes: Sequence[RangeNote] = ()
+    """What the journal is to know of it."""
 
 
 class Unit(Protocol):

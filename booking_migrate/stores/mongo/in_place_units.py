@@ -122,12 +122,13 @@ class Transaction(_MongoUnit):
     @override
     def take(self, move: Move) -> None:
         # Bookings go before documents come: an index may be unique over both.
-        self._insert(self._archive, move.archived)
-        self._delete(self._collection, move.gone)
-        self._replace(self._collection, move.changed)
-        self._replace(self._archive, move.rearchived)
-        self._insert(self._collection, move.new)
-        self._delete(self._archive, move.unarchived)
+        writes = move.writes
+        self._insert(self._archive, writes.archived)
+        self._delete(self._collection, [*writes.gone, *writes.removed])
+        self._replace(self._collection, writes.changed)
+        self._replace(self._archive, writes.rearchived)
+        self._insert(self._collection, writes.new)
+        self._delete(self._archive, writes.unarchived)
         last = self._note(move, lambda written: self._journal.insert(written, self._session))
         self._save(move, last, self._session)
 
@@ -155,12 +156,13 @@ class StepByStep(_MongoUnit):
     def take(self, move: Move) -> None:
         # At every moment a booking is somewhere, and until the deletion it may be seen twice.
         last = self._note(move, self._journal.put)
-        insert_missing(self._archive, move.archived)
-        _replace(self._archive, move.rearchived)
-        insert_missing(self._collection, move.new)
-        _replace(self._collection, move.changed)
-        _remove(self._collection, move.gone)
-        _remove(self._archive, move.unarchived)
+        writes = move.writes
+        insert_missing(self._archive, writes.archived)
+        _replace(self._archive, writes.rearchived)
+        insert_missing(self._collection, writes.new)
+        _replace(self._collection, writes.changed)
+        _remove(self._collection, [*writes.gone, *writes.removed])
+        _remove(self._archive, writes.unarchived)
         write(self._runs, lambda: self._save(move, last))
 
 

@@ -16,7 +16,7 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import Contended
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.in_place import Move, Unit, open_in_place
+from booking_migrate.stores.in_place import Move, Unit, Writes, open_in_place
 from booking_migrate.stores.ports import Replacement
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.support.booking_lines import booking, client
@@ -141,13 +141,10 @@ def test_writes_at_the_same_time(database: Db, server_uri: str, name: str) -> No
         new = bson.encode({"_id": 8, "clientId": client(1), "sessions": []}, codec_options=CODEC)
         unit.take(
             Move(
-                gone=old,
-                archived=old,
-                new=[new],
-                changed=[Replacement(document, changed)],
-                progress={},
+                Writes(gone=old, archived=old, new=[new], changed=[Replacement(document, changed)]),
                 run_id="none",
                 token=1,
+                progress={},
             ),
         )
 
