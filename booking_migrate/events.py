@@ -4,6 +4,7 @@ Verbs and stores import no progress bar and no logger; progress bars, status lin
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -44,7 +45,27 @@ class Announced:
     message: str
 
 
-Event = PhaseStarted | Advanced | PhaseEnded | Warned | Announced
+class ReadingWay(StrEnum):
+    """A way of reading a collection in client order."""
+
+    INDEX = "index"
+    """Along the index on `clientId`, in ranges."""
+
+    SORT = "sort"
+    """In one scan of the collection, which the server sorts on its disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingChosen:
+    """It was decided how a collection is read in client order."""
+
+    place: str
+    way: ReadingWay
+    reason: str
+    """Why, as part of a sentence."""
+
+
+Event = PhaseStarted | Advanced | PhaseEnded | Warned | Announced | ReadingChosen
 
 
 class Listener(Protocol):

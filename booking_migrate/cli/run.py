@@ -35,9 +35,9 @@ from booking_migrate.errors import (
     WriteFailed,
     exit_code_of,
 )
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Event, Listener, ReadingChosen, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.model import ErrorReport, Report, render_json
+from booking_migrate.reports.model import ErrorReport, ReadingReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.places import uses_files_only
 
@@ -123,6 +123,20 @@ class RunContext:
 
 
 @dataclass(frozen=True, slots=True)
+class _Noting(Listener):
+    """Passes events on, and notes how collections are read."""
+
+    shown: Listener
+    readings: dict[str, ReadingReport]
+
+    def notify(self, event: Event) -> None:
+        """Handle one event."""
+        if isinstance(event, ReadingChosen):
+            self.readings[event.place] = ReadingReport(place=event.place, way=event.way, reason=event.reason)
+        self.shown.notify(event)
+
+
+@dataclass(frozen=True, slots=True)
 class Incomplete:
     """The result of a step that is done, though an output about it could not be written."""
 
@@ -150,17 +164,19 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     is_done = False
     lost: Sequence[OutputFailed] = ()
     early: list[HookFailed | None] = []
+    readings: dict[str, ReadingReport] = {}
     try:
         has_hook = f"after_{asked.command}" in set(HookName)
         hooks = hooks_of(asked.ctx) if has_hook else Hooks()
         signal_guard = SignalGuard()
         with (
             signals_raise(signal_guard),
-            progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as listener,
-            _warnings_reach(lambda text: listener.notify(Warned(text))),
+            progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as shown,
+            _warnings_reach(lambda text: shown.notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
+            listener = _Noting(shown, readings)
             run_hook = partial(_run_early, asked, hooks, listener, early)
             ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
@@ -169,7 +185,12 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
         report = _failed(asked, run_id, error)
     report = report.model_copy(
-        update={**asked.server, "started_at": started_at, "ended_at": datetime.now(UTC)}
+        update={
+            **asked.server,
+            "started_at": started_at,
+            "ended_at": datetime.now(UTC),
+            "reading": tuple(readings.values()),
+        }
     )
     for each in (*lost, *filter(None, early)):
         report = _with_loss(asked, report, each)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line, one_line, short
 from booking_migrate.errors import ExitCode
+from booking_migrate.events import ReadingWay
 from booking_migrate.runs.plan import Finding, MigrationOutcome, RejectionGroup
 
 
@@ -136,6 +137,16 @@ class ExplanationReport(Part):
     mismatches: tuple[MismatchReport, ...] = Field(description="what differs")
 
 
+class ReadingReport(Part):
+    """How a collection was read in client order."""
+
+    place: Line
+    way: ReadingWay = Field(
+        description="`index`: in ranges along the index; `sort`: one scan that the server sorted"
+    )
+    reason: Line = Field(description="why, as part of a sentence")
+
+
 class Report(Part):
     """What one command did. It never contains a connection string."""
 
@@ -191,6 +202,10 @@ class Report(Part):
     cluster_time: datetime | None = Field(
         default=None,
         description="the cluster time of the source that the result is about; null: the source is not in a replica set",
+    )
+    reading: tuple[ReadingReport, ...] = Field(
+        default=(),
+        description="[{`place`, `way`, `reason`}]: how collections were read in client order, `index` or `sort`, and why",
     )
     behind: int | None = Field(
         default=None,

@@ -4,18 +4,22 @@ Documents stand back to back as BSON, as servers and files hand them out, so tha
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
 from bson.objectid import ObjectId
+from typing_extensions import override
 
 from booking_migrate.bson.document import elements
-from booking_migrate.bson.order import element_key
-from booking_migrate.stores.ports import Duplicate, ScannedDocument
+from booking_migrate.bson.order import OBJECT_ID_KEY, element_key
+from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument
 
 PIECE_DOCUMENTS, PIECE_BYTES = 5000, 4 * 1024 * 1024
 """A piece ends when it has so many documents, or when they have so many bytes, however few they are."""
+
+FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
+"""The least ObjectId, and the greatest."""
 
 _NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
 """The BSON types of a `clientId` that make a document one of its own: document, array, undefined, null."""
@@ -44,6 +48,15 @@ class Chunk(Protocol):
         Raises:
             ConnectionProblem, NotPermitted, UnusablePlace: they cannot be read.
         """
+
+
+class RangeChunk(Chunk, Protocol):
+    """A chunk that says where its documents are, and not which they are."""
+
+    clients: ClientRange
+
+    def within(self, clients: ClientRange) -> "RangeChunk":
+        """Return the same place, but another range."""
 
 
 class DocumentBlock(NamedTuple):
@@ -162,6 +175,79 @@ def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[Documen
             held = [part.part(cut, len(part.starts))]
     if any(part.starts for part in held):
         yield join(held)
+
+
+class ClientStream(ClientParts):
+    """A scan in client order as ranges of clients, each read as far as it is asked for; see `ClientParts`."""
+
+    def __init__(self, scan: Callable[[], Iterator[DocumentBlock]]) -> None:
+        """Take the function that begins the scan."""
+        self._begin = scan
+        self._scan: Iterator[DocumentBlock] = iter(())
+        self._held: list[DocumentBlock] = []
+        self._piece: DocumentBlock | None = None
+
+    @override
+    def scan_below(self) -> Iterator[DocumentBlock]:
+        self._scan = self._begin()
+        return self._until(FIRST)
+
+    @override
+    def ranges(self, documents: int) -> Iterator[ClientRange]:
+        first = FIRST
+        piece: DocumentBlock | None = None
+        for following in whole_clients(self._until(LAST), documents):
+            client = _first_client(following)
+            if client is None:
+                # Only documents of no client, which may stand anywhere.
+                self._piece = following
+                yield ClientRange(first, first)
+                continue
+            if piece is not None:
+                self._piece = piece
+                yield ClientRange(first, client)
+                first = client
+            piece = following
+        self._piece = piece
+        yield ClientRange(first, LAST)
+
+    @override
+    def chunk(self, clients: ClientRange, documents: int) -> DocumentBlock:
+        piece, self._piece = self._piece, None
+        if piece is not None:
+            return piece
+        return join([*self._until(clients.end)] or [split(b"")])
+
+    @override
+    def scan_above(self) -> Iterator[DocumentBlock]:
+        return self._until(None)
+
+    def _until(self, end: ObjectId | None) -> Iterator[DocumentBlock]:
+        """Yield what is left, up to the first document whose client is not below another one; None: all of it."""
+        while (block := self._held.pop() if self._held else next(self._scan, None)) is not None:
+            cut = len(block.starts) if end is None else _first_at(block, OBJECT_ID_KEY + end.binary)
+            if cut:
+                yield block.part(0, cut)
+            if cut < len(block.starts):
+                self._held.append(block.part(cut, len(block.starts)))
+                return
+
+
+def _first_at(block: DocumentBlock, key: bytes) -> int:
+    """Return the number of the first document in client order whose client is not below a key; how many there are if none is."""
+    last = _last_key(block)
+    if last is None or last < key:
+        return len(block.starts)
+    return next(
+        number for number in range(len(block.starts)) if (client_key(block.document(number)) or b"") >= key
+    )
+
+
+def _first_client(block: DocumentBlock) -> ObjectId | None:
+    """Return the first client of a block of documents whose clients are all ObjectIds; None if none of them has a client."""
+    keys = (client_key(block.document(number)) for number in range(len(block.starts)))
+    found = next(filter(None, keys), None)
+    return None if found is None else ObjectId(found[len(OBJECT_ID_KEY) :])
 
 
 def cuts(block: DocumentBlock, limit: int) -> Iterator[int]:

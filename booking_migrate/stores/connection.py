@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from booking_migrate.bson.document import Document
     from booking_migrate.stores.cutover import OldBookings
     from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord
+    from booking_migrate.stores.mongo.client_ranges import Address
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
-    from booking_migrate.stores.mongo.reader import Address
     from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
     from booking_migrate.stores.mongo.views import MongoViews
     from booking_migrate.stores.ports import LagGauge
@@ -112,7 +112,7 @@ class Connection:
 
     def address(self, name: str) -> Address:
         """Return where a collection is that `collection` was asked for."""
-        from booking_migrate.stores.mongo.reader import Address  # noqa: PLC0415
+        from booking_migrate.stores.mongo.client_ranges import Address  # noqa: PLC0415
 
         return Address(self._uri or "", self._database or "", name)
 

@@ -90,7 +90,8 @@ def _open_reader(
         collection = connection.collection(place.name)
         from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
 
-        return MongoReader(collection, required=required, address=connection.address(place.name))
+        address = connection.address(place.name)
+        return MongoReader(collection, required=required, address=address, listener=listener)
     from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415
 
     return FileReader(place, json_format, listener)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from booking_migrate.domain.rejection import Rejection
 
 if TYPE_CHECKING:
-    from booking_migrate.stores.chunks import Chunk
-    from booking_migrate.stores.mongo.reader import ClientRanges
+    from booking_migrate.stores.chunks import Chunk, ClientRange, DocumentBlock
 
 
 class Duplicate(Enum):
@@ -32,6 +31,28 @@ class ScannedDocument(NamedTuple):
 
     raw: bytes
     duplicate: Duplicate = Duplicate.NONE
+
+
+class ClientParts(Protocol):
+    """A place in ranges of clients: its documents are those below the ranges, in them, and above them.
+
+    They are asked for in this order, and ranges with their chunks one after the other: one scan may be behind them all.
+    """
+
+    def scan_below(self) -> "Iterator[DocumentBlock]":
+        """Yield the documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
+
+    def ranges(self, documents: int) -> "Iterator[ClientRange]":
+        """Yield all ObjectIds but the very last in ranges of about ``documents`` documents, in their order.
+
+        No client is in two ranges.
+        """
+
+    def chunk(self, clients: "ClientRange", documents: int) -> "Chunk":
+        """Return the documents of a range, about so many; not of one before a range that was asked for already."""
+
+    def scan_above(self) -> "Iterator[DocumentBlock]":
+        """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
 
 
 class DocumentReader(Protocol):
@@ -99,7 +120,7 @@ class ComparedReader(DocumentReader, Protocol):
     is_live: bool
     """Whether others may change the place while it is read: a collection, not a file, which is read once."""
 
-    def cut(self) -> "ClientRanges | None":
+    def cut(self) -> ClientParts | None:
         """Return the place in ranges of clients; None if it cannot be read that way."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bson import encode
 from bson.datetime_ms import DatetimeMS
@@ -39,8 +39,8 @@ from booking_migrate.bson.layout import (
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
-from booking_migrate.stores.chunks import DocumentBlock, cuts, join, split
-from booking_migrate.stores.ports import Duplicate, ScannedDocument, stores_any_bson
+from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, cuts, join, split
+from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument, stores_any_bson
 from booking_migrate.verify.expected import DROPPED
 from booking_migrate.verify.join import (
     ClientPair,
@@ -57,9 +57,6 @@ from booking_migrate.verify.rules import (
     total_spent,
 )
 
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.reader import ClientRanges, RemoteRange
-
 RANGE_DOCUMENTS = 5000
 """The bookings that are read together."""
 
@@ -72,8 +69,8 @@ _UNFIT = frozenset({"sessions", *RESERVED})
 class RangePair(NamedTuple):
     """The same range of clients on both sides."""
 
-    source: "RemoteRange"
-    target: "RemoteRange"
+    source: Chunk
+    target: Chunk
 
 
 class FlatResult(NamedTuple):
@@ -95,7 +92,7 @@ class FlatResult(NamedTuple):
     """The clients that were not read yet, if the range is very large."""
 
 
-def range_pairs(source: "ClientRanges", target: "ClientRanges") -> Iterator[RangePair]:
+def range_pairs(source: ClientParts, target: ClientParts) -> Iterator[RangePair]:
     """Yield all ranges of the source, each with what the target has of the same clients."""
     for clients in source.ranges(RANGE_DOCUMENTS):
         chunks = (side.chunk(clients, RANGE_DOCUMENTS) for side in (source, target))
@@ -109,13 +106,14 @@ def check_range(rules: VerificationRules, pair: RangePair) -> FlatResult:
         SlicingFault: the slices of a document are not its elements.
     """
     ours, left = pair.source.read()
-    of_target = pair.target
+    of_target: Chunk = pair.target
     rest = None
     if left is not None:
-        # Only as far as the source was read.
-        whole, border = of_target.clients, left.clients.first
-        of_target = of_target.within(whole._replace(end=border))
-        rest = RangePair(left, pair.target.within(whole._replace(first=border)))
+        # Only as far as the source was read. Blocks leave nothing, and beside a source in ranges the target is one, too.
+        source, target = cast("RangeChunk", left), cast("RangeChunk", pair.target)
+        whole, border = target.clients, source.clients.first
+        of_target = target.within(whole._replace(end=border))
+        rest = RangePair(source, target.within(whole._replace(first=border)))
     theirs = join([*_read_whole(of_target)] or [split(b"")])
     targets = [TargetDocument(raw) for raw in theirs.documents()]
     remaining = set(range(len(ours.starts)))
@@ -145,7 +143,7 @@ def _scanned(block: DocumentBlock, number: int) -> ScannedDocument:
     return ScannedDocument(block.document(number), block.duplicates.get(number, Duplicate.NONE))
 
 
-def _read_whole(chunk: "RemoteRange | None") -> Iterator[DocumentBlock]:
+def _read_whole(chunk: Chunk | None) -> Iterator[DocumentBlock]:
     while chunk is not None:
         block, chunk = chunk.read()
         yield block

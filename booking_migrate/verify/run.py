@@ -7,15 +7,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from secrets import SystemRandom
-from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
-from booking_migrate.stores.chunks import unpack
-from booking_migrate.stores.ports import ComparedReader, DocumentReader
+from booking_migrate.stores.chunks import ClientStream, pack, unpack
+from booking_migrate.stores.ports import ClientParts, ComparedReader, DocumentReader
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup
@@ -32,9 +31,6 @@ from booking_migrate.verify.outcome import (
     VerificationPlan,
 )
 from booking_migrate.verify.reconcile import Recheck, Reconciler
-
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.reader import ClientRanges
 
 _BATCHES_PER_WORKER = 2
 """The batches under way for each worker: enough to keep it busy, and no more in memory."""
@@ -208,7 +204,7 @@ class _Run:
             yield from self._count_flat(fast_path.check(batch))
 
     def _declined_of_ranges(
-        self, source: "ClientRanges", target: "ClientRanges", pool: WorkerPool
+        self, source: ClientParts, target: ClientParts, pool: WorkerPool
     ) -> Iterator[ClientPair]:
         """Yield all clients but the flat ones that the workers find to be as they must be."""
         below = with_first_checked(unpack(target.scan_below()), self._refuse_old_shape)
@@ -237,13 +233,16 @@ class _Run:
         self._is_first_target = False
 
 
-def _partitioned(
-    source: ComparedReader, target: ComparedReader
-) -> "tuple[ClientRanges, ClientRanges] | None":
+def _partitioned(source: ComparedReader, target: ComparedReader) -> tuple[ClientParts, ClientParts] | None:
     """Return both sides in ranges of clients; None if one of them cannot be read that way."""
     ours = source.cut()
     theirs = None if ours is None else target.cut()
-    return None if ours is None or theirs is None else (ours, theirs)
+    if ours is None or theirs is None:
+        return None
+    if isinstance(theirs, ClientStream) and not isinstance(ours, ClientStream):
+        # What a range of the source leaves for later cannot be taken from a scan that is further on by then.
+        ours = ClientStream(lambda: pack(source.scan_by_client()))
+    return ours, theirs
 
 
 def _batches(pairs: Iterable[ClientPair], size: int) -> Iterator[Batch]:

@@ -14,9 +14,10 @@ from pymongo.errors import AutoReconnect
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.bson.order import element_key
+from booking_migrate.stores.chunks import unpack
 from booking_migrate.stores.mongo import raw, scan
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.mongo.scan import find_blocks, find_documents
 from tests.properties.test_ordering import VALUES
 from tests.support.server import Server
 
@@ -49,16 +50,23 @@ def filled(database: Data, clients: list[Any]) -> DriverCollection:
     clients=st.lists(CLIENTS, min_size=3, max_size=25),
     breaks=st.lists(st.integers(0, 12), min_size=1, max_size=3),
     lost=st.sampled_from([{"closeConnection": True}, {"errorCode": _CURSOR_NOT_FOUND}]),
+    sorts=st.booleans(),
 )
 def test_every_document_once(
-    server: Server, database: Data, clients: list[Any], breaks: list[int], lost: dict[str, Any]
+    server: Server,
+    database: Data,
+    clients: list[Any],
+    breaks: list[int],
+    lost: dict[str, Any],
+    sorts: bool,
 ) -> None:
-    """Whatever the clients' ids are, and whenever and however often the cursor is lost."""
+    """Whatever the clients' ids are, however the server reads, and whenever and however often the cursor is lost."""
     collection = filled(database, clients)
+    collection.create_index("clientId")
     admin = server.client().admin
     found: list[bytes] = []
     with patch.object(scan, "_BATCH_SIZE", 3), patch.object(scan, "_AHEAD", 1):
-        scanned = find_documents(collection, {}, by_client=True)
+        scanned = (each.raw for each in unpack(find_blocks(collection, {}, sorts=sorts)))
         for some in breaks:
             found += islice(scanned, some)
             data = {"failCommands": ["getMore"], **lost}
@@ -100,13 +108,16 @@ def test_where_nobody_can_tell(server: Server, database: Data) -> None:
 def test_only_what_is_left_is_asked_for(server: Server, database: Data) -> None:
     """The server need not find the clients again that were read: the query begins with the last of them."""
     collection = filled(database, [number // 2 for number in range(40)])
-    with patch.object(scan, "_BATCH_SIZE", 10), patch.object(scan, "_AHEAD", 1):
+    with (
+        patch.object(scan, "_BATCH_SIZE", 10),
+        patch.object(scan, "_AHEAD", 1),
+        patch.object(scan, "_batches", wraps=scan._batches) as opened,
+    ):
         scanned = find_documents(collection, {}, by_client=True)
         first = list(islice(scanned, 21))
         data = {"failCommands": ["getMore"], "closeConnection": True}
         server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
-        with patch.object(scan, "_batches", wraps=scan._batches) as opened:
-            rest = list(scanned)
+        rest = list(scanned)
     asked = opened.call_args.args[1]
 
     assert 40 == len({*first, *rest}) == len(first) + len(rest)

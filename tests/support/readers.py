@@ -81,7 +81,10 @@ def _fetch_decoded(
         yield encode(document)
 
 
-def _fetch_packed(collection: DriverCollection, condition: Mapping[str, Any]) -> Iterator[DocumentBlock]:
+def _fetch_packed(
+    collection: DriverCollection, condition: Mapping[str, Any], *, sorts: bool = False
+) -> Iterator[DocumentBlock]:
+    assert not sorts, "mongomock does not have plans"
     return pack(map(ScannedDocument, _fetch_decoded(collection, condition, by_client=True)))
 
 

@@ -25,6 +25,7 @@ from booking_migrate.reports.pages.migrate import (
     error_check,
     final_verdict,
     finding_groups,
+    reading_sections,
     rejection_check,
     rejection_sections,
 )
@@ -127,6 +128,7 @@ def _sections(report: DryRunReport) -> Iterator[Section]:
         title="Before and after", facts=tuple(_gains(report)), head=("", "Before → after", ""), is_half=True
     )
     yield from _charts(part)
+    yield from reading_sections(report)
 
 
 def _figures(report: DryRunReport) -> tuple[Figure, ...]:

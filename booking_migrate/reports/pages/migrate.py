@@ -3,8 +3,20 @@
 from collections.abc import Iterator
 
 from booking_migrate.errors import HookFailed, OutputFailed
+from booking_migrate.events import ReadingWay
 from booking_migrate.reports.model import CountsReport, MismatchReport, Report
-from booking_migrate.reports.page import Check, Figure, Group, Medium, Mood, Page, Result, Section, Verdict
+from booking_migrate.reports.page import (
+    Check,
+    Figure,
+    Group,
+    Item,
+    Medium,
+    Mood,
+    Page,
+    Result,
+    Section,
+    Verdict,
+)
 from booking_migrate.reports.text import duration, grouped, money, plural, samples
 
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
@@ -33,6 +45,7 @@ def migration_page(report: Report) -> Page:
             *rejection_sections(report),
             *spent_sections(report),
             *finding_sections(report),
+            *reading_sections(report),
         ),
         checks=(error_check(report, "every-booking-accounted-for", verdict), rejection_check(report)),
         route=route_line(report),
@@ -104,6 +117,21 @@ def final_verdict(report: Report, done: Verdict, *, is_done: bool) -> Verdict:
 def route_line(report: Report) -> str:
     """Return from where to where a command went, and how long it took."""
     return f"{report.source} -> {report.target}, {duration(report.seconds)}"
+
+
+def reading_sections(report: Report) -> Iterator[Section]:
+    """Yield how collections were read; on a terminal only if one was too large for the usual way."""
+    if report.reading:
+        has_large = any(each.way is ReadingWay.SORT for each in report.reading)
+        items = (Item(f"{each.place}: {_WAYS[each.way]}: {each.reason}.") for each in report.reading)
+        medium = Medium.ALL if has_large else Medium.FILES
+        yield Section(title="Reading", items=tuple(items), medium=medium)
+
+
+_WAYS = {
+    ReadingWay.INDEX: "read in ranges along its index on clientId",
+    ReadingWay.SORT: "read in one scan that the server sorts on its disk",
+}
 
 
 def accounted(counts: CountsReport) -> str:

@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
 
+NATURAL = [("$natural", 1)]
+"""The hint for a plain scan of a collection, whatever indexes it has."""
+
 _ARRAY, _DOCUMENT, _UNDEFINED, _REGEX = 0x04, 0x03, 0x06, 0x0B
 _NOT_LISTED = frozenset({_ARRAY, _DOCUMENT, _UNDEFINED, _REGEX})
 """The BSON types that ``$in`` refuses or does not compare by equality."""

@@ -1,28 +1,31 @@
 """A collection as a `DocumentReader`, as a whole and in ranges of clients along its index on `clientId`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from bson.max_key import MaxKey
-from bson.min_key import MinKey
-from bson.objectid import ObjectId
+from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.bson.document import Document, value_in
 from booking_migrate.errors import NotPermitted, PlaceNotFound
-from booking_migrate.stores.chunks import Chunk, ClientRange, DocumentBlock, split, whole_clients
-from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
+from booking_migrate.events import Listener, NullListener
+from booking_migrate.stores.chunks import (
+    Chunk,
+    ClientStream,
+    DocumentBlock,
+    unpack,
+    whole_clients,
+)
+from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, stores_any
+from booking_migrate.stores.mongo.raw import any_of, stores_any
+from booking_migrate.stores.mongo.read_cost import Reading
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 from booking_migrate.stores.readers import HoldsPeople
 
-FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
-_BATCH_SIZE = 1000
+_SILENCE = NullListener()
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one."""
@@ -33,14 +36,6 @@ CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
     "createdAt": 1,
     "sessions": {"$cond": [{"$isArray": "$sessions"}, [], "$sessions"]},
 }
-
-
-class Address(NamedTuple):
-    """Where a collection is, so that another process can open it. It holds a password, and is never shown."""
-
-    uri: str
-    database: str
-    collection: str
 
 
 class FindDocuments(Protocol):
@@ -57,6 +52,15 @@ class FindDocuments(Protocol):
         """Yield the documents that meet a query, as `scan.find_documents` does."""
 
 
+class FindBlocks(Protocol):
+    """How all documents are fetched in client order; see `FindDocuments`."""
+
+    def __call__(
+        self, collection: DriverCollection, condition: Mapping[str, Any], *, sorts: bool = False
+    ) -> Iterator[DocumentBlock]:
+        """Yield the documents that meet a query, as `scan.find_blocks` does."""
+
+
 class MongoReader(ComparedReader, HoldsPeople):
     """Reads a collection or a view; see `DocumentReader` for the promises."""
 
@@ -66,8 +70,9 @@ class MongoReader(ComparedReader, HoldsPeople):
         *,
         required: bool,
         fetch: FindDocuments = find_documents,
-        fetch_packed: Callable[[DriverCollection, Mapping[str, Any]], Iterator[DocumentBlock]] = find_blocks,
+        fetch_packed: FindBlocks = find_blocks,
         address: Address | None = None,
+        listener: Listener = _SILENCE,
         exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
         """Take the parts; nothing is sent to the server yet.
@@ -78,6 +83,7 @@ class MongoReader(ComparedReader, HoldsPeople):
             fetch: how documents are fetched.
             fetch_packed: how all of them are, in the order of `clientId`.
             address: where the collection is, for other processes; None: it is not known.
+            listener: notified of how the collection is read in client order.
             exists: how to ask whether the collection exists.
         """
         self._collection = collection
@@ -85,6 +91,8 @@ class MongoReader(ComparedReader, HoldsPeople):
         self._fetch = fetch
         self._fetch_packed = fetch_packed
         self._address = address
+        self._reading = Reading(collection, listener)
+        self._parts: ClientRanges | None = None
         self._exists = exists
         self._is_checked = False
         self.name = self._collection.name
@@ -107,32 +115,61 @@ class MongoReader(ComparedReader, HoldsPeople):
     @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         # A collection has no two documents of one `_id`.
+        self._check_exists()
+        if self._sorts():
+            yield from unpack(self._blocks())
+            return
         for raw in self._find({}, by_client=True):
             yield ScannedDocument(raw)
 
     @override
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
-        # Apart are ranges along the index on `clientId`, if there is one.
+        # Apart are ranges along the index on `clientId`, if that is the way to read it.
         self._check_exists()
-        cut = self.cut() if apart else None
-        if cut is None:
-            with reading(self._collection):
-                yield from whole_clients(self._fetch_packed(self._collection, {}), documents)
+        ranges = self._ranges() if apart and not self._sorts() else None
+        if ranges is None:
+            yield from whole_clients(self._blocks(), documents)
             return
-        yield from whole_clients(cut.scan_below(), documents)
-        for clients in cut.ranges(documents):
-            yield cut.chunk(clients, documents)
-        yield from whole_clients(cut.scan_above(), documents)
+        yield from whole_clients(ranges.scan_below(), documents)
+        for clients in ranges.ranges(documents):
+            yield ranges.chunk(clients, documents)
+        yield from whole_clients(ranges.scan_above(), documents)
 
     @override
-    def cut(self) -> "ClientRanges | None":
+    def cut(self) -> ClientParts | None:
+        return ClientStream(self._blocks) if self._sorts() else self._ranges()
+
+    def _blocks(self) -> Iterator[DocumentBlock]:
+        """Yield all documents in client order, in one scan."""
+        with reading(self._collection):
+            blocks = self._fetch_packed(self._collection, {}, sorts=self._sorts())
+            try:
+                # A sort is complete before its first result.
+                first = next(blocks, None)
+            except OperationFailure as error:
+                if not self._reading.gives_up_sorting(error):
+                    raise
+                blocks = self._fetch_packed(self._collection, {})
+                first = next(blocks, None)
+            if first is not None:
+                yield first
+                yield from blocks
+
+    def _ranges(self) -> "ClientRanges | None":
+        """Return the collection in ranges along its index; None if it cannot be cut, or not by another process."""
         if self._address is None:
             return None
-        ranges = ClientRanges(self._collection, self._address)
+        if self._parts is None:
+            self._parts = ClientRanges(self._collection, self._address)
         try:
-            return ranges if ranges.unsupported_reason() is None else None
+            return self._parts if self._parts.unsupported_reason is None else None
         except NotPermitted:
             return None
+
+    def _sorts(self) -> bool:
+        """Return whether one scan that the server sorts is cheaper than reading along the index."""
+        ranges = self._ranges()
+        return ranges is not None and self._reading.sorts(ranges.index())
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -185,162 +222,3 @@ class MongoReader(ComparedReader, HoldsPeople):
         if self._required and not self._is_checked and not self._exists(self._collection):
             raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
         self._is_checked = True
-
-
-def in_range(clients: ClientRange) -> Mapping[str, Any]:
-    """Return the query for the documents of a range. It compares with ObjectIds only, and so finds nothing else."""
-    return {"clientId": {"$gte": clients.first, "$lt": clients.end}}
-
-
-class ClientRanges:
-    """A collection, cut into ranges of clients along its index on `clientId`.
-
-    Its documents are those below the ranges, in them, and above them.
-    """
-
-    def __init__(self, source: DriverCollection, address: Address) -> None:
-        self._source = source
-        self._address = address
-        self._found_index: str | None = None
-
-    def unsupported_reason(self) -> str | None:
-        """Return why the collection cannot be cut, for people; None if it can.
-
-        Raises:
-            NotPermitted, ConnectionProblem: it cannot be asked.
-        """
-        listed = describe(self._source)
-        if listed is not None and listed["type"] != "collection":
-            return f"{self._source.name} is a {listed['type']}"
-        if not self.index():
-            return f"{self._source.name} has no index on clientId alone that holds every document"
-        if self._holds_arrays():
-            return f"{self._source.name} may have arrays for clientId"
-        return None
-
-    def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """Yield all ObjectIds but the very last in ranges of about ``documents`` documents, in their order.
-
-        ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
-        for one range at a time, each a step of so many entries along the index.
-        """
-        first = first or FIRST
-        while first < LAST:
-            end = self._client_at(first, skip=documents)
-            if end == first:
-                end = self._client_at(first, skip=0, is_after=True)
-            yield ClientRange(first, end)
-            first = end
-
-    def chunk(self, clients: ClientRange, documents: int) -> "RemoteRange":
-        """Return the documents of a range, about so many, to be read by whichever process handles them."""
-        return RemoteRange(self._address, clients, documents, self._source)
-
-    def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
-        """Return the client so many entries behind the first of another client, or behind all of that client's."""
-        above = "$gt" if is_after else "$gte"
-        condition = {"clientId": {above: first, "$lt": LAST}}
-        options: dict[str, Any] = {"hint": self.index(), "collation": SIMPLE, "skip": skip, "limit": 1}
-        find = partial(
-            self._source.find, condition, {"clientId": 1, "_id": 0}, sort=[("clientId", 1)], **options
-        )
-        found = read(self._source, lambda: list(find()))
-        return found[0]["clientId"] if found else LAST
-
-    def scan_below(self) -> Iterator[DocumentBlock]:
-        """Yield the documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
-        return self._scan_part(least=MinKey(), end=FIRST)
-
-    def scan_above(self) -> Iterator[DocumentBlock]:
-        """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
-        yield from self._scan_part(least=LAST, end=MaxKey())
-        # A place in an index is a bound that is left out, and nothing sorts behind the greatest value of all.
-        yield from self._read(self._cursor(any_of("clientId", [MaxKey()])))
-
-    def _scan_part(self, least: Any, end: Any) -> Iterator[DocumentBlock]:
-        """Yield the documents from one place of the index up to another, whatever the types of their `clientId`."""
-        return self._read(self._cursor({}).min([("clientId", least)]).max([("clientId", end)]))
-
-    def _cursor(self, condition: Mapping[str, Any]) -> Any:
-        # The driver's annotation of a place in an index knows orders and not values.
-        return self._source.find_raw_batches(
-            condition, hint=self.index(), collation=SIMPLE, batch_size=_BATCH_SIZE
-        )
-
-    def _read(self, cursor: Any) -> Iterator[DocumentBlock]:
-        with reading(self._source), cursor:
-            for batch in cursor:
-                yield split(batch)
-
-    def index(self) -> str:
-        """Return the name of an index along which all documents stand in client order, or nothing."""
-        if self._found_index is None:
-            indexes = read(self._source, lambda: list(self._source.list_indexes()))
-            self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
-        return self._found_index
-
-    def _holds_arrays(self) -> bool:
-        """Return whether the index has ever held an array, so that a document may stand at several places of it."""
-        asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
-        database = self._source.database
-        explained = read(self._source, lambda: database.command("explain", asked, verbosity="queryPlanner"))
-        marks = list(_values(explained, "isMultiKey"))
-        return not marks or any(marks)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRange:
-    """A range of clients that is read by whichever process is to work on it; a `Chunk` that says only where they are."""
-
-    address: Address = field(repr=False)
-    clients: ClientRange
-    documents: int
-    """About how many there are."""
-
-    collection: DriverCollection | None = field(default=None, repr=False)
-    """The bookings as this process has them open; another process opens them by their address."""
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        """Return whatever another process needs."""
-        return type(self), (self.address, self.clients, self.documents)
-
-    def within(self, clients: ClientRange) -> "RemoteRange":
-        """Return the same place, but another range."""
-        return replace(self, clients=clients)
-
-    def read(self) -> "tuple[DocumentBlock, RemoteRange | None]":
-        """Return documents and the rest of the range, which begins with the first client that is not among those read."""
-        collection = _opened(self.address) if self.collection is None else self.collection
-        with reading(collection):
-            # All of it comes in one answer, unless it is more than was counted on, or more than an answer can hold.
-            scan = find_blocks(collection, in_range(self.clients), 2 * self.documents)
-            chunks = whole_clients(scan, 2 * self.documents)
-            chunk, following = next(chunks, split(b"")), next(chunks, None)
-        if following is None:
-            return chunk, None
-        first = value_in(following.document(0), b"clientId")
-        return chunk, self.within(self.clients._replace(first=first))
-
-
-@lru_cache(maxsize=1)
-def _opened(address: Address) -> DriverCollection:
-    """Return a collection of this process's own client, which lives as long as the process."""
-    return open_collection(make_client(address.uri), address.database, address.collection)
-
-
-def _is_complete(index: Mapping[str, Any]) -> bool:
-    return (
-        dict(index["key"]) == {"clientId": 1}
-        and not {"partialFilterExpression", "sparse", "hidden"} & {name for name in index if index[name]}
-        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
-    )
-
-
-def _values(document: Document | list[Any], name: str) -> Iterator[Any]:
-    """Yield the values of a field at every depth of a document."""
-    items = document.items() if isinstance(document, dict) else enumerate(document)
-    for key, value in items:
-        if key == name:
-            yield value
-        elif isinstance(value, dict | list):
-            yield from _values(value, name)

@@ -6,8 +6,9 @@ by its `_id`. Every other read is small and is simply done again.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from booking_migrate.bson.order import element_key
 from booking_migrate.stores.chunks import DocumentBlock, split
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import SIMPLE, after, documents_in, find_raw, id_of, not_before
+from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE, after, documents_in, find_raw, id_of, not_before
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.ports import ScannedDocument
 
@@ -98,14 +99,18 @@ def find_documents(
         by_client: in the order of `clientId`; the server sorts on its disk if it has to.
     """
     if by_client:
-        for batch in _scan(collection, condition, fields):
+        for batch in _scan(partial(_batches, collection, fields=fields), condition):
             yield from batch.documents()
     else:
         yield from with_retry(lambda: list(find_raw(collection, condition, fields=fields)))
 
 
 def find_blocks(
-    collection: DriverCollection, condition: Mapping[str, Any], at_once: int | None = None
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    at_once: int | None = None,
+    *,
+    sorts: bool = False,
 ) -> Iterator[DocumentBlock]:
     """Yield what `find_documents` does in the order of `clientId`, many documents at a time.
 
@@ -113,8 +118,9 @@ def find_blocks(
         collection: where to look.
         condition: a query.
         at_once: how many documents the server is asked for at a time; it sends fewer if they are large. None: a thousand.
+        sorts: whether the server scans the collection and sorts, whatever indexes it has.
     """
-    return _scan(collection, condition, None, at_once)
+    return _scan(partial(_batches, collection, fields=None, at_once=at_once, sorts=sorts), condition)
 
 
 def scan_by_id(
@@ -150,20 +156,16 @@ def repeated_ids(collection: DriverCollection) -> Iterator[Any]:
 
 
 def _scan(
-    collection: DriverCollection,
-    condition: Mapping[str, Any],
-    fields: Mapping[str, Any] | None,
-    at_once: int | None = None,
+    find: Callable[[Mapping[str, Any]], Iterator[DocumentBlock]], condition: Mapping[str, Any]
 ) -> Iterator[DocumentBlock]:
     bookmark = Bookmark()
-    batches = _batches(collection, condition, fields, at_once)
+    batches = find(condition)
     while True:
         if bookmark.is_sure:
             for attempt in attempts():
                 with attempt:
                     if attempt.num > 1:
-                        again = _batches(collection, bookmark.rest(condition), fields, at_once)
-                        batches = _left(again, bookmark)
+                        batches = _left(find(bookmark.rest(condition)), bookmark)
                     batch = next(batches, None)
         else:
             batch = next(batches, None)
@@ -188,13 +190,16 @@ def _left(batches: Iterator[DocumentBlock], bookmark: Bookmark) -> Iterator[Docu
 def _batches(
     collection: DriverCollection,
     condition: Mapping[str, Any],
+    *,
     fields: Mapping[str, Any] | None,
-    at_once: int | None,
+    at_once: int | None = None,
+    sorts: bool = False,
 ) -> Iterator[DocumentBlock]:
     cursor = collection.find_raw_batches(
         condition,
         projection=fields,
         sort=[("clientId", 1)],
+        hint=NATURAL if sorts else None,
         collation=SIMPLE,
         allow_disk_use=True,
         batch_size=at_once or _BATCH_SIZE,

@@ -1,0 +1,253 @@
+"""How a collection is read in client order: along its index on `clientId`, or in one scan that the server sorts.
+
+Along the index every document is a read of its own. That is fast and divides well among workers as long as the collection fits
+the server's cache, or lies in client order on disk; otherwise each document costs a page that is read and dropped again. The
+server's sort reads the collection once, and spills to the server's disk.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+from bson.objectid import ObjectId
+from pymongo.errors import OperationFailure
+
+from booking_migrate.events import Listener, ReadingChosen, ReadingWay
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE
+
+_MIB = 1024 * 1024
+_SMALL = 64 * _MIB
+"""A collection of so many bytes fits every server's cache: its least size is 256 MiB (manual: storage.wiredTiger)."""
+
+_SHARE = 0.5
+"""The share of the cache that a collection may take: the target, and what the application uses, need the rest."""
+
+_PAGE = 32 * 1024
+"""The size of a page in bytes: WiredTiger's leaf_page_max for collections."""
+
+_PLACES, _ENTRIES = 8, 200
+"""How many places of the index are looked at, and how many entries at each."""
+
+_DEARER = 2.0
+"""Along the index, so many times the data may be read: as much as the scan and its sort cost."""
+
+_SLOWER = 6.0
+"""Along the index, a document may take so many times what it takes in a scan; in memory it is about twice."""
+
+_INSTANT = 1e-9
+_FIRST, _LAST = 0, (1 << 96) - 1
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What the server says of a collection's size."""
+
+    documents: int
+    data: int
+    """In bytes, as they are in the cache."""
+
+    index: int
+    """The bytes of its index on `clientId`."""
+
+    @property
+    def document(self) -> int:
+        """Return the average size of a document in bytes."""
+        return max(1, self.data // max(1, self.documents))
+
+
+class Reading:
+    """How a collection is read in client order: chosen when it is read first, and said once."""
+
+    def __init__(self, collection: DriverCollection, listener: Listener) -> None:
+        self._collection = collection
+        self._listener = listener
+        self._chosen: ReadingChosen | None = None
+
+    def sorts(self, index: str) -> bool:
+        """Return whether the server is to sort.
+
+        Args:
+            index: the name of the collection's index on `clientId`.
+
+        Raises:
+            ConnectionProblem, NotPermitted: as `choose_reading`.
+        """
+        chosen = self._chosen or self._take(choose_reading(self._collection, index))
+        return chosen.way is ReadingWay.SORT
+
+    def gives_up_sorting(self, error: OperationFailure) -> bool:
+        """Return whether an error says that the server does not sort on its disk; from then on the index is the way."""
+        if self._chosen is None or self._chosen.way is not ReadingWay.SORT or error.code not in _CANNOT_SORT:
+            return False
+        reason = f"the server does not sort it on its disk (error {error.code})"
+        self._take(ReadingChosen(self._collection.name, ReadingWay.INDEX, reason))
+        return True
+
+    def _take(self, chosen: ReadingChosen) -> ReadingChosen:
+        self._chosen = chosen
+        self._listener.notify(chosen)
+        return chosen
+
+
+def choose_reading(collection: DriverCollection, index: str, *, clock: Clock = perf_counter) -> ReadingChosen:
+    """Return how a collection is to be read in client order, and why. It costs a few small reads.
+
+    Args:
+        collection: what is to be read; it is neither a view nor absent.
+        index: the name of its index on `clientId`.
+        clock: returns the time in seconds.
+
+    Raises:
+        ConnectionProblem: the server does not answer.
+        NotPermitted: the collection may not be read.
+    """
+    chosen = partial(ReadingChosen, collection.name)
+    size = _size_of(collection, index)
+    if size is None or size.data <= _SMALL:
+        return chosen(ReadingWay.INDEX, "it is small")
+    cache = _cache_of(collection)
+    total = f"{_mib(size.data + size.index)} of data and index"
+    if cache is not None and size.data + size.index <= _SHARE * cache:
+        return chosen(ReadingWay.INDEX, f"{total} fit the server's cache of {_mib(cache)}")
+    places = _places(collection, index)
+    factor = _bytes_along_index(collection, index, places, size) / size.data
+    if factor <= _DEARER:
+        return chosen(ReadingWay.INDEX, "its documents lie in client order on disk")
+    beyond = f"along the index about {factor:,.0f} times the data would be read"
+    if cache is not None:
+        return chosen(ReadingWay.SORT, f"{total} do not fit the server's cache of {_mib(cache)}: {beyond}")
+    times = _slowness_along_index(collection, index, places, clock)
+    measured = (
+        f"a document takes {times:,.1f} times as long along the index; the size of the cache is not known"
+    )
+    return chosen(ReadingWay.INDEX if times <= _SLOWER else ReadingWay.SORT, measured)
+
+
+def _mib(number: int) -> str:
+    return f"{number / _MIB:,.0f} MiB"
+
+
+def _size_of(collection: DriverCollection, index: str) -> _Size | None:
+    """Return what the server says of the collection's size; None if it does not."""
+    statistics = _answer(collection, "collStats", collection.name)
+    if statistics is None:
+        return None
+    sizes = statistics.get("indexSizes", {})
+    return _Size(int(statistics.get("count", 0)), int(statistics.get("size", 0)), int(sizes.get(index, 0)))
+
+
+def _cache_of(collection: DriverCollection) -> int | None:
+    """Return the size of the server's cache in bytes; None if the user may not ask, or asks a router."""
+    status = _answer(collection, "serverStatus", 1, admin=True)
+    cache = (status or {}).get("wiredTiger", {}).get("cache", {})
+    size = cache.get("maximum bytes configured")
+    return None if size is None else int(size)
+
+
+def _answer(
+    collection: DriverCollection, command: str, value: Any, *, admin: bool = False
+) -> Mapping[str, Any] | None:
+    """Return the answer to a command; None if the server refuses it."""
+    database = collection.database.client.admin if admin else collection.database
+
+    def ask() -> Mapping[str, Any] | None:
+        try:
+            return database.command(command, value)
+        except OperationFailure as error:
+            if error.code in _REFUSED:
+                return None
+            raise
+
+    return read(collection, ask)
+
+
+_CANNOT_SORT = frozenset({292, 8000, 14031, 16819})
+"""QueryExceededMemoryLimitNoDiskUseAllowed, what hosted services answer, OutOfDiskSpace, and its former kind."""
+
+_REFUSED = frozenset({13, 59, 166, 8000})
+"""Unauthorized, CommandNotFound, CommandNotSupportedOnView, and what hosted services answer in their place."""
+
+
+def _places(collection: DriverCollection, index: str) -> Sequence[ObjectId]:
+    """Return clients spread evenly between the first and the last one."""
+    ends = []
+    for order in (1, -1):
+        find = partial(
+            collection.find,
+            {"clientId": {"$gte": _client(_FIRST), "$lte": _client(_LAST)}},
+            {"clientId": 1, "_id": 0},
+            sort=[("clientId", order)],
+            hint=index,
+            collation=SIMPLE,
+            limit=1,
+        )
+        ends += [int.from_bytes(each["clientId"].binary) for each in read(collection, partial(_all, find))]
+    if len(ends) < 2:  # noqa: PLR2004 - no client at all
+        return ()
+    first, last = ends
+    return [_client(first + (last - first) * number // _PLACES) for number in range(_PLACES)]
+
+
+def _all(find: Callable[[], Iterable[Mapping[str, Any]]]) -> Sequence[Mapping[str, Any]]:
+    return list(find())
+
+
+def _client(number: int) -> ObjectId:
+    return ObjectId(number.to_bytes(12))
+
+
+def _bytes_along_index(
+    collection: DriverCollection, index: str, places: Sequence[ObjectId], size: _Size
+) -> float:
+    """Return about how many bytes are read if all documents are, along the index and none of them from the cache.
+
+    Neighbours in the index whose record ids are further apart than a page has documents are on other pages.
+    """
+    on_a_page = max(1, _PAGE // size.document)
+    steps = jumps = 0
+    for place in places:
+        find = partial(
+            collection.find,
+            {"clientId": {"$gte": place}},
+            {"clientId": 1, "_id": 0},
+            sort=[("clientId", 1)],
+            hint=index,
+            collation=SIMPLE,
+            show_record_id=True,
+            limit=_ENTRIES,
+        )
+        found = read(collection, partial(_all, find))
+        # A clustered collection has other record ids than numbers, and is in the order of its `_id`.
+        numbers = [each["$recordId"] for each in found if isinstance(each["$recordId"], int)]
+        jumps += sum(abs(after - before) > on_a_page for before, after in pairwise(numbers))
+        steps += max(0, len(numbers) - 1)
+    share = 1.0 if not steps else jumps / steps
+    return size.data + share * size.documents * _PAGE
+
+
+def _slowness_along_index(
+    collection: DriverCollection, index: str, places: Sequence[ObjectId], clock: Clock
+) -> float:
+    """Return how many times as long as in a scan a document takes along the index, as measured with a few of them."""
+
+    def seconds(condition: Mapping[str, Any], hint: Any) -> float:
+        began = clock()
+        list(
+            collection.find_raw_batches(
+                condition, hint=hint, collation=SIMPLE, limit=_ENTRIES, batch_size=_ENTRIES
+            )
+        )
+        return clock() - began
+
+    with reading(collection):
+        # One question for another, so that the way to the server counts on both sides.
+        along = sum(seconds({"clientId": {"$gte": place}}, index) for place in places)
+        scanned = sum(seconds({}, NATURAL) for _ in places)
+    return along / max(scanned, _INSTANT)

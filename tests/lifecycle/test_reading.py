@@ -1,0 +1,205 @@
+"""Reading in client order: along the index, or in one scan that the server sorts; the cost decides, the result is the same."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from pymongo.database import Database
+
+from booking_migrate.events import Event, Listener, ReadingChosen, ReadingWay
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.mongo import read_cost
+from booking_migrate.stores.mongo.read_cost import choose_reading
+from booking_migrate.stores.open import open_reader, parse_place
+from tests.lifecycle.conftest import Ended, comparable, contents
+from tests.support.booking_lines import booking, client
+from tests.support.crews import take_for_many
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--quiet")
+VERIFY = ("verify", "--target", "clients", "--json", "--quiet")
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+DISK_USE_REFUSED, NOT_AUTHORIZED = 292, 13
+DOCUMENTS = 400
+
+
+@pytest.fixture
+def platform(database: Db) -> Db:
+    """Bookings of many clients in no order, some of ids that stand below and above all others, and an index."""
+    owners: list[Any] = [client(number % 40) for number in range(300)]
+    owners += [Int64(7), "a client", None, True, ObjectId(bytes([255] * 12)), ObjectId(bytes(12))]
+    bookings = [booking(number, clientId=owner) for number, owner in enumerate(owners)]
+    random.Random(3).shuffle(bookings)
+    database.bookings.insert_many(bookings)
+    database.bookings.create_index("clientId")
+    return database
+
+
+@pytest.fixture
+def sorts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every collection for one that is larger than the cache and lies in no order."""
+    monkeypatch.setattr(read_cost, "_SMALL", 0)
+    monkeypatch.setattr(read_cost, "_SHARE", 0)
+    monkeypatch.setattr(read_cost, "_DEARER", 0)
+
+
+@contextmanager
+def refused(server: Server, command: str, code: int) -> Iterator[None]:
+    """Let the server refuse a command once."""
+    data = {"failCommands": [command], "errorCode": code}
+    admin = server.client().admin
+    admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+    try:
+        yield
+    finally:
+        admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+class Noted(Listener):
+    """How collections were going to be read."""
+
+    def __init__(self) -> None:
+        self.readings: list[ReadingChosen] = []
+
+    def notify(self, event: Event) -> None:
+        """Note one."""
+        if isinstance(event, ReadingChosen):
+            self.readings.append(event)
+
+
+def ways(ended: Ended) -> dict[str, str]:
+    """How a report says that collections were read."""
+    return {each["place"]: each["way"] for each in json.loads(ended.stdout)["reading"]}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_same_result_either_way(
+    platform: Db,
+    command: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    workers: str,
+) -> None:
+    """Target, rejects and reports of migrate and verify are the same, and say how was read; so is what verify finds wrong."""
+    take_for_many(monkeypatch)
+    runs = []
+    for _ in range(2):
+        migrated = command(*MIGRATE, "--workers", workers)
+        verified = command(*VERIFY, "--workers", workers)
+        held = contents(platform)
+        platform.clients.update_one({"clientId": client(3)}, {"$set": {"totalSessions": 1}})
+        platform.clients.insert_one({"clientId": client(900), "sessions": []})
+        wrong = command(*VERIFY, "--workers", workers)
+        platform.clients.delete_one({"clientId": client(900)})
+        platform.clients.update_one({"clientId": client(3)}, {"$set": {"totalSessions": 8}})
+        assert held == contents(platform)
+        command(*ROLLBACK)
+        runs.append((held, migrated, verified, wrong))
+        request.getfixturevalue("sorts")
+    (held, *along), (again, *sorted_) = runs
+
+    assert [3, 0, 4] == [each.returncode for each in along], along[1].stderr
+    assert held == again
+    for one, other in zip(along, sorted_, strict=True):
+        assert comparable(one.stdout, "reading") == comparable(other.stdout, "reading")
+    assert {"bookings": "index"} == ways(along[0])
+    assert {"bookings": "sort"} == ways(sorted_[0])
+    assert {"bookings": "sort", "clients": "sort"} == ways(sorted_[1])
+
+
+@pytest.mark.usefixtures("sorts")
+def test_a_server_that_does_not_sort_on_its_disk(platform: Db, server: Server) -> None:
+    """The index is the way then, and the report says so."""
+    noted = Noted()
+    connection = Connection(server.uri, platform.name)
+    reader = open_reader(parse_place("bookings"), connection, listener=noted)
+    try:
+        reader.cut()
+        # What is asked of it before is not a `find`.
+        with refused(server, "find", DISK_USE_REFUSED):
+            found = [
+                raw for chunk in reader.scan_chunks(50, apart=False) for raw in chunk.read()[0].documents()
+            ]
+    finally:
+        connection.close()
+
+    assert platform.bookings.count_documents({}) == len(found)
+    assert [ReadingWay.SORT, ReadingWay.INDEX] == [each.way for each in noted.readings]
+    assert "does not sort" in noted.readings[1].reason
+
+
+def filled(database: Db, *, in_order: bool) -> None:
+    """Large documents, two of each client, in the order of their clients or in none."""
+    numbers = [number // 2 for number in range(DOCUMENTS)]
+    if not in_order:
+        random.Random(5).shuffle(numbers)
+    padding = "x" * 6000
+    database.bookings.insert_many({"clientId": client(number), "padding": padding} for number in numbers)
+    database.bookings.create_index("clientId")
+
+
+@pytest.mark.parametrize(
+    ("in_order", "small", "share", "way", "reason"),
+    [
+        (False, 1 << 30, 0.0, ReadingWay.INDEX, "it is small"),
+        (False, 0, 1.0, ReadingWay.INDEX, "fit the server's cache of 256 MiB"),
+        (True, 0, 0.0, ReadingWay.INDEX, "its documents lie in client order on disk"),
+        (
+            False,
+            0,
+            0.0,
+            ReadingWay.SORT,
+            "do not fit the server's cache of 256 MiB: along the index about 6 times",
+        ),
+    ],
+)
+def test_the_cost_decides(
+    database: Db,
+    monkeypatch: pytest.MonkeyPatch,
+    in_order: bool,
+    small: int,
+    share: float,
+    way: ReadingWay,
+    reason: str,
+) -> None:
+    """Small, within the cache, or in client order on disk: the index; everything else is scanned and sorted."""
+    filled(database, in_order=in_order)
+    monkeypatch.setattr(read_cost, "_SMALL", small)
+    monkeypatch.setattr(read_cost, "_SHARE", share)
+    chosen = choose_reading(database.bookings, "clientId_1")
+
+    assert way is chosen.way
+    assert reason in chosen.reason
+
+
+@pytest.mark.parametrize(("slowness", "way"), [(3.0, ReadingWay.INDEX), (20.0, ReadingWay.SORT)])
+def test_without_the_size_of_the_cache_time_decides(
+    server: Server, database: Db, monkeypatch: pytest.MonkeyPatch, slowness: float, way: ReadingWay
+) -> None:
+    """A user who may not ask for the server's status: a few documents are read either way, by a clock."""
+    filled(database, in_order=False)
+    monkeypatch.setattr(read_cost, "_SMALL", 0)
+    steps = iter([slowness] * 8 + [1.0] * 8)
+    now = 0.0
+    reads = 0
+
+    def clock() -> float:
+        nonlocal now, reads
+        reads += 1
+        if reads % 2 == 0:
+            now += next(steps)
+        return now
+
+    with refused(server, "serverStatus", NOT_AUTHORIZED):
+        chosen = choose_reading(database.bookings, "clientId_1", clock=clock)
+
+    assert way is chosen.way
+    assert f"{slowness:.1f} times as long" in chosen.reason
