@@ -40,7 +40,16 @@ def uri_of(server: Server, user: str, password: str = PASSWORD) -> str:
 
 _READS = {
     *("aggregate", "collStats", "connectionStatus", "count", "endSessions", "find", "getMore", "hello"),
-    *("killCursors", "listCollections", "listIndexes", "ping", "saslContinue", "saslStart"),
+    *(
+        "killCursors",
+        "listCollections",
+        "listIndexes",
+        "ping",
+        "saslContinue",
+        "saslStart",
+        "explain",
+        "serverStatus",
+    ),
 }
 """The commands that write nothing."""
 
