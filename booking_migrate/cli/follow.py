@@ -9,8 +9,8 @@ from bson.timestamp import Timestamp
 from booking_migrate.cli import run
 from booking_migrate.cli.following import (
     FollowContext,
-    behind_clients,
     is_proven,
+    read_in_use,
     verification_of,
     whole_pass,
 )
@@ -95,7 +95,12 @@ def _verify_live(context: FollowContext) -> VerificationOutcome:
     with (
         closing(open_reader(target, connection)) as result,
         closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
-        behind_clients(places, connection, context.plan.people) as behind,
+        read_in_use(
+            replace(context.verification, recheck_seconds=RECHECK_SECONDS, workers=context.plan.workers),
+            places,
+            connection,
+            context.listener,
+        ) as plan,
     ):
         inputs = VerifyInputs(
             connection,
@@ -105,12 +110,6 @@ def _verify_live(context: FollowContext) -> VerificationOutcome:
             context.sides.users,
             context.sides.experts,
             client_index_check(connection, target),
-        )
-        plan = replace(
-            context.verification,
-            behind=behind,
-            recheck_seconds=RECHECK_SECONDS,
-            workers=context.plan.workers,
         )
         return inputs.verify(plan, places, context.listener)
 

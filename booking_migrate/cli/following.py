@@ -13,7 +13,7 @@ from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.follow.engine import Engine
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
@@ -39,10 +39,14 @@ from booking_migrate.stores.open_follow import (
     open_feed,
     open_followed_places,
     open_kept_copy,
+    open_snapshot,
     open_swap,
 )
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, VerificationRules
-from booking_migrate.verify.behind import BehindClients
+from booking_migrate.verify.behind import BehindClients, ChangedClients
+from booking_migrate.verify.outcome import RecheckWay
+
+_PLAIN = "clients with a difference are read again as they are, and those that change meanwhile may be listed as mismatches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,52 +201,90 @@ def verification_of(plan: MigrationPlan) -> VerificationPlan:
 
 
 @contextmanager
-def behind_clients(
-    places: Places, connection: Connection, people: PeopleFields
-) -> Iterator[BehindClients | None]:
-    """Yield what `clients_behind` returns, and close it at the end."""
-    behind = clients_behind(places, connection, people)
+def read_in_use(
+    plan: VerificationPlan, places: Places, connection: Connection, listener: Listener
+) -> Iterator[VerificationPlan]:
+    """Yield a verification's plan with what separates differences of time from mismatches; what it holds is closed at the end."""
+    plan = plan_in_use(plan, places, connection, listener)
     try:
-        yield behind
+        yield plan
     finally:
-        if behind is not None:
-            behind.close()
+        if plan.behind is not None:
+            plan.behind.close()
 
 
-def clients_behind(places: Places, connection: Connection, people: PeopleFields) -> BehindClients | None:
-    """Return what knows the clients that changed since the newest run derived them.
+def plan_in_use(
+    plan: VerificationPlan, places: Places, connection: Connection, listener: Listener
+) -> VerificationPlan:
+    """Return a verification's plan with what knows the clients that changed since the newest run derived them.
 
-    None if the journal cannot be read, or that run's position is not known or no longer in the oplog, or where changes cannot be followed: a client that
-    changes while it is verified is read again then.
+    Where the changes cannot be followed, or the oplog no longer has them, clients with a difference are read again at one
+    cluster time, and compared with the source at the run's; a server without cluster times reads them again as they are. Each
+    is said. If the journal cannot be read, nothing is known of the run's time.
 
     Raises:
         ConnectionProblem: the server does not answer.
     """
     if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
-        return None
+        return plan
+    begin, history = _derived(places, connection)
+    if begin is None:
+        plan = _reading_twice(plan, places, connection)
+        if plan.both_sides is None:
+            listener.notify(Announced(f"{_PLAIN}: the server cannot read both sides at one cluster time"))
+        return plan
+    reason = following_unavailable(connection, places.source)
+    if reason is None:
+        feed = open_feed(connection, names_of(places, plan.people), begin)
+        try:
+            feed.check()
+        except HistoryLost:
+            reason = "the oplog no longer has them"
+        else:
+            known = BehindClients(feed, lambda: _cluster_time(connection, places), history)
+            return replace(plan, behind=known, recheck=RecheckWay.CHANGES)
+    plan = _reading_twice(plan, places, connection)
+    said = f"the changes since the run cannot be read ({reason})"
+    if plan.both_sides is None:
+        listener.notify(Announced(f"{said}; {_PLAIN}"))
+        return plan
+    listener.notify(
+        Announced(f"{said}: clients with a difference are read again, both sides at one cluster time")
+    )
+    began = begin.time if isinstance(begin, Position) else begin
+
+    def on_lost(why: str) -> None:
+        said = "what the source was when the run derived it is no longer known"
+        listener.notify(Warned(f"{said} ({why}): clients that changed since are listed as mismatches"))
+
+    return replace(plan, behind=ChangedClients(plan.both_sides, began, history, on_lost=on_lost))
+
+
+def _derived(
+    places: Places, connection: Connection
+) -> tuple[Position | Timestamp | None, PointHistory | None]:
+    """Return as of when the newest result was derived, and what the runs wrote; None if the journal does not say."""
     journal = open_journal(connection).journal
     try:
         run = newest_result(journal, places.target)
+        if run is None or run.source != places.source:
+            return None, None
+        standing = standing_runs(journal, places.source, places.target)
     except (JournalTooNew, NotPermitted):
-        return None
-    begin = None if run is None or run.source != places.source else position_of(run)
-    if run is None or begin is None or following_unavailable(connection, places.source) is not None:
-        return None
-    names = names_of(places, people)
-    feed = open_feed(connection, names, begin)
-    try:
-        feed.check()
-    except HistoryLost:
-        return None
-    runs = [each.run_id for each in standing_runs(journal, places.source, places.target)]
+        return None, None
+    return position_of(run), PointHistory(journal, [each.run_id for each in standing])
 
-    def now() -> Timestamp:
-        time = cluster_time_of(connection, places.source)
-        if time is None:
-            raise RuntimeError("a server whose changes can be followed has a cluster time")
-        return time
 
-    return BehindClients(feed, now, PointHistory(journal, runs))
+def _reading_twice(plan: VerificationPlan, places: Places, connection: Connection) -> VerificationPlan:
+    sides = open_snapshot(connection, places.source, places.target)
+    return replace(plan, both_sides=sides, recheck=RecheckWay.PLAIN if sides is None else RecheckWay.SNAPSHOT)
+
+
+def _cluster_time(connection: Connection, places: Places) -> Timestamp:
+    time = cluster_time_of(connection, places.source)
+    if time is None:
+        raise RuntimeError("a server whose changes can be followed has a cluster time")
+    return time
 
 
 def names_of(places: Places, people: PeopleFields) -> FollowedNames:

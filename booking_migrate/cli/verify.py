@@ -11,7 +11,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.following import behind_clients
+from booking_migrate.cli.following import read_in_use
 from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import (
@@ -244,9 +244,8 @@ def _compare(
     as_of = _cluster_time(places, connection)
     verified_run = _verified_run(places, connection, plan)
     follows = not plan.rules.allow_later and places.archive is None and inputs.cut_over is None
-    with behind_clients(places, connection, plan.people) if follows else nullcontext() as behind:
-        plan = replace(plan, behind=behind)
-        outcome = inputs.verify(plan, places, listener, listed.write if listed else ignore)
+    with read_in_use(plan, places, connection, listener) if follows else nullcontext(plan) as complete:
+        outcome = inputs.verify(complete, places, listener, listed.write if listed else ignore)
     if listed:
         listed.finish()
     outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)), as_of=as_of)

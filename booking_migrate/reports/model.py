@@ -112,6 +112,10 @@ class VerificationReport(Part):
         default=0, description="sessions that the new application has changed since, which was allowed"
     )
     mismatches_file: Line | None = Field(default=None, description="where every mismatch is listed")
+    recheck: str | None = Field(
+        default=None,
+        description="how clients with a difference were read again: changes (of the change stream), snapshot (both sides at one cluster time), plain",
+    )
 
 
 class ExplainedField(Part):

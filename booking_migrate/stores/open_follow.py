@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
+from booking_migrate.errors import StreamUnavailable, UnusablePlace
 from booking_migrate.events import NullListener
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role
 from booking_migrate.stores.connection import Connection
@@ -67,6 +69,51 @@ class FollowedPlaces:
     def read_at(self, time: Timestamp) -> None:
         """Let everything but the target be read as a majority had it at this time from now on."""
         self._fetch.time = time
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSides:
+    """Source and target, both read as a majority had them at one cluster time."""
+
+    source: ComparedReader
+    target: ComparedReader
+    _now: Callable[[], Timestamp]
+    _fetch: "SnapshotFetch"
+
+    def read_at(self, time: Timestamp) -> None:
+        """Let both be read as they were at this time from here on."""
+        self._fetch.time, self._fetch.is_recent = time, False
+
+    def read_now(self) -> None:
+        """Let both be read as they are now from here on."""
+        self._fetch.time, self._fetch.is_recent = self._now(), True
+
+
+def open_snapshot(connection: Connection, source: str, target: str) -> SnapshotSides | None:
+    """Open both sides at one cluster time; None if the server has none, or cannot read one of the sides that way.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    from booking_migrate.stores.mongo.change_feed import cluster_time
+    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+
+    fetch = SnapshotFetch()
+    ours, theirs = connection.collection(source), connection.collection(target)
+    sides = SnapshotSides(
+        MongoReader(ours, required=False, fetch=fetch),
+        MongoReader(theirs, required=False, fetch=fetch),
+        lambda: cluster_time(ours),
+        fetch,
+    )
+    try:
+        sides.read_now()
+        for side in (sides.source, sides.target):
+            list(side.find([ObjectId()]))
+    except (StreamUnavailable, UnusablePlace):
+        return None
+    return sides
 
 
 def open_followed_places(
@@ -191,7 +238,6 @@ def cluster_time_of(connection: Connection, name: str) -> Timestamp | None:
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    from booking_migrate.errors import StreamUnavailable
     from booking_migrate.stores.mongo.change_feed import cluster_time
 
     try:

@@ -1,24 +1,63 @@
 """Clients that the application has changed since the run derived them: their difference is one of time, and no mismatch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
+from typing_extensions import override
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.errors import UnusablePlace
 from booking_migrate.runs.provenance import Authorship, PointHistory
 from booking_migrate.stores.changes import ChangeFeed, dirty_of
+from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.verify.expected import needs_people
-from booking_migrate.verify.join import ClientPair, claimed_booking
+from booking_migrate.verify.join import ClientPair, SourceDocument, claimed_booking
 
 _AT_MOST_EVERY = 0.5
 """Seconds between two readings of the feed."""
 
+_CLIENTS_PER_QUERY = 200
 
-class BehindClients:
+
+class Behind(Protocol):
+    """Knows the clients that changed since the run derived them."""
+
+    def update(self, pairs: Sequence[ClientPair] = ()) -> None:
+        """Learn of the changes up to now; `covers` is asked about these pairs next."""
+
+    def covers(self, pair: ClientPair) -> bool:
+        """Return whether the source of a client has changed, and its document is one that the runs wrote."""
+
+    def covers_booking(self, booking_id: Any) -> bool:
+        """Return whether a booking has changed."""
+
+    def close(self) -> None:
+        """Release what is held."""
+
+
+class BothSides(Protocol):
+    """Source and target as a majority had them at one cluster time; see `stores.open_follow.SnapshotSides`."""
+
+    @property
+    def source(self) -> ComparedReader:
+        """Return the old bookings."""
+
+    @property
+    def target(self) -> ComparedReader:
+        """Return the client documents."""
+
+    def read_now(self) -> None:
+        """Let both be read as they are now from here on."""
+
+    def read_at(self, time: Timestamp) -> None:
+        """Let both be read as they were at this time from here on."""
+
+
+class BehindClients(Behind):
     """The clients and bookings that changed since the target was derived. What is remembered of them is on disk."""
 
     def __init__(self, feed: ChangeFeed, now: Callable[[], Timestamp], history: PointHistory | None) -> None:
@@ -36,8 +75,9 @@ class BehindClients:
         self._read_at = 0.0
         self._has_people = False
 
-    def update(self) -> None:
-        """Read the changes up to now, unless that was just done."""
+    @override
+    def update(self, pairs: Sequence[ClientPair] = ()) -> None:
+        # Many clients in a row cost one reading.
         if monotonic() - self._read_at < _AT_MOST_EVERY:
             return
         until = self._now()
@@ -54,34 +94,101 @@ class BehindClients:
                 break
         self._read_at = monotonic()
 
+    @override
     def covers(self, pair: ClientPair) -> bool:
-        """Return whether the source of a client has changed, and its document is one that the runs wrote."""
         is_changed = self._holds(_keys_of(pair)) or (
             self._has_people and any(needs_people(document) for document in pair.source)
         )
-        return is_changed and not self._is_foreign(pair)
+        return is_changed and not _is_foreign(pair, self._history)
 
+    @override
     def covers_booking(self, booking_id: Any) -> bool:
-        """Return whether a booking has changed."""
         return self._holds([b"b" + sort_key(booking_id)])
-
-    def _is_foreign(self, pair: ClientPair) -> bool:
-        """Return whether others changed a document of the target that a run wrote: that is wrong, and not behind."""
-        if self._history is None or not pair.target:
-            return False
-        found: dict[bytes, bytes | None] = {identity_of(raw): raw for raw in pair.target_bytes}
-        authors = self._history.authorship(found)
-        return any(
-            authors[identity] is Authorship.OTHERS and self._history.has_noted(identity) for identity in found
-        )
 
     def _holds(self, keys: Iterable[bytes]) -> bool:
         return any(self._database.row("SELECT 1 FROM dirty WHERE key = ?", key) for key in keys)
 
+    @override
     def close(self) -> None:
-        """Release the feed and the file on disk."""
         self._feed.close()
         self._database.close()
+
+
+class ChangedClients(Behind):
+    """The same where the changes cannot be followed: clients whose bookings are other than at the run's cluster time.
+
+    Changed users and experts are not noticed, and the server keeps that time for minutes only: what it no longer has is a
+    mismatch.
+    """
+
+    def __init__(
+        self,
+        sides: BothSides,
+        began: Timestamp,
+        history: PointHistory | None,
+        *,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            sides: reads the source at any cluster time.
+            began: as of when the run's result was derived.
+            history: as of `BehindClients`.
+            on_lost: called once if the server no longer has the source of that time, with its words.
+        """
+        self._sides = sides
+        self._began = began
+        self._history = history
+        self._on_lost = on_lost
+        self._is_lost = False
+        self._before: dict[bytes | None, list[bytes]] = {}
+
+    @override
+    def update(self, pairs: Sequence[ClientPair] = ()) -> None:
+        self._before = {pair.key: [] for pair in pairs if pair.is_client}
+        ids = [pair.client_id for pair in pairs if pair.is_client]
+        for start in range(0, len(ids), _CLIENTS_PER_QUERY):
+            some = ids[start : start + _CLIENTS_PER_QUERY]
+            for raw in self._at_began(lambda some=some: self._sides.source.find_by_client(some)):  # type: ignore[misc]
+                self._before.setdefault(SourceDocument(raw).client_key, []).append(raw)
+
+    def _at_began(self, read: Callable[[], Iterator[bytes]]) -> list[bytes]:
+        if self._is_lost:
+            return []
+        self._sides.read_at(self._began)
+        try:
+            return list(read())
+        except UnusablePlace as error:
+            self._is_lost = True
+            self._on_lost(error.message)
+            return []
+
+    @override
+    def covers(self, pair: ClientPair) -> bool:
+        before = self._before.get(pair.key)
+        if self._is_lost or before is None:
+            return False
+        return sorted(before) != sorted(pair.source_bytes) and not _is_foreign(pair, self._history)
+
+    @override
+    def covers_booking(self, booking_id: Any) -> bool:
+        before = self._at_began(lambda: self._sides.source.find([booking_id]))
+        self._sides.read_now()
+        return not self._is_lost and before != list(self._sides.source.find([booking_id]))
+
+    @override
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+def _is_foreign(pair: ClientPair, history: PointHistory | None) -> bool:
+    """Return whether others changed a document of the target that a run wrote: that is wrong, and not behind."""
+    if history is None or not pair.target:
+        return False
+    found: dict[bytes, bytes | None] = {identity_of(raw): raw for raw in pair.target_bytes}
+    authors = history.authorship(found)
+    return any(authors[identity] is Authorship.OTHERS and history.has_noted(identity) for identity in found)
 
 
 def _keys_of(pair: ClientPair) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
 
 if TYPE_CHECKING:
-    from booking_migrate.verify.behind import BehindClients
+    from booking_migrate.verify.behind import Behind, BothSides
 
 REJECTED_FIELD = "rejected"
 """The field of a mismatch in the record of a rejected booking."""
@@ -61,8 +61,14 @@ class VerificationPlan:
     recheck_seconds: float = 0.0
     """The wait before a client with a mismatch is read again; 0: it is not."""
 
-    behind: "BehindClients | None" = None
+    behind: "Behind | None" = None
     """Knows the clients that changed since the target was derived; None: every difference is a mismatch."""
+
+    both_sides: "BothSides | None" = None
+    """Reads both sides at one cluster time, for clients with a mismatch; None: one side after the other, as they are."""
+
+    recheck: "RecheckWay | None" = None
+    """How clients with a mismatch are read again, for the report."""
 
     batch_bookings: int = 2000
     """The bookings that are read before their clients are checked. Has no influence on the result."""
@@ -71,6 +77,19 @@ class VerificationPlan:
     """Return what the target held in the place of these client documents before the migration, as a journal may know it, by
     the BSON of ``{_id}``. Documents that it does not know, or that were not there, are left out. It is called in client
     order, and only with documents that are not what their bookings alone make."""
+
+
+class RecheckWay(StrEnum):
+    """How clients with a difference are read again in a database. The values are an API."""
+
+    CHANGES = "changes"
+    """Both sides as they are; those whose changes the change stream has are behind."""
+
+    SNAPSHOT = "snapshot"
+    """Both sides at one cluster time; those whose bookings are other than at the run's cluster time are behind."""
+
+    PLAIN = "plain"
+    """One side after the other, as they are; none is behind."""
 
 
 class Kind(StrEnum):
@@ -243,6 +262,8 @@ class VerificationOutcome:
     """The cluster time at which the reading began: what was written later may be in it or not; None if unknown."""
 
     seconds: float = 0.0
+    recheck: RecheckWay | None = None
+    """How clients with a difference were read again; None if the sides are not two collections that are migrated."""
 
     @property
     def mismatch_count(self) -> int:

@@ -262,7 +262,11 @@ class Recheck:
 
     def _read_again(self, pairs: list[ClientPair]) -> Iterator[ClientPair]:
         ids = [pair.client_id for pair in pairs]
-        sources, targets = _by_client(self._source, ids), _by_client(self._target, ids)
+        both = self._plan.both_sides
+        if both is not None:
+            both.read_now()
+        source, target = (self._source, self._target) if both is None else (both.source, both.target)
+        sources, targets = _by_client(source, ids), _by_client(target, ids)
         for pair in pairs:
             key = pair.key
             yield ClientPair(

@@ -148,15 +148,19 @@ class _Run:
     def _settle(self, reconciler: Reconciler, results: Iterable[tuple[ClientPair, ClientResult]]) -> None:
         """Take final results; clients that differ because the source has changed since are only counted."""
         behind = self._plan.behind
-        taken: list[ClientResult] = []
-        for pair, result in results:
-            if behind is not None and not reconciler.is_sound(result):
-                behind.update()
-                if behind.covers(pair):
-                    reconciler.pass_over(result)
-                    continue
-            taken.append(result)
-        reconciler.take(taken)
+        settled = list(results)
+        unsound = (
+            [] if behind is None else [pair for pair, result in settled if not reconciler.is_sound(result)]
+        )
+        if behind is None or not unsound:
+            reconciler.take(result for _, result in settled)
+            return
+        behind.update(unsound)
+        covered = {id(pair) for pair in unsound if behind.covers(pair)}
+        for pair, result in settled:
+            if id(pair) in covered:
+                reconciler.pass_over(result)
+        reconciler.take(result for pair, result in settled if id(pair) not in covered)
 
     def outcome(self, rules: tuple[Rule, ...], rejects_name: str, seconds: float) -> VerificationOutcome:
         """Return what was found, with a result for each of these rules."""
@@ -173,6 +177,7 @@ class _Run:
             clients_checked=self._clients_checked,
             clients_seen=self._clients_seen,
             sampled=self._plan.sample is not None,
+            recheck=self._plan.recheck,
             rejects_name=rejects_name if counts.rejected else None,
             seconds=seconds,
         )

@@ -29,6 +29,8 @@ class SnapshotFetch:
     def __init__(self, time: Timestamp | None = None) -> None:
         """Take the time; it may be set later, before the first document is fetched."""
         self.time = time
+        self.is_recent = True
+        """Whether a snapshot that the server does not have now is waited for; one of the past does not come."""
 
     def __call__(
         self,
@@ -54,7 +56,7 @@ class SnapshotFetch:
             "readConcern": {"level": "snapshot", "atClusterTime": self.time},
             **({"sort": {"clientId": 1}} if by_client else {}),
         }
-        for attempt in attempts(_is_passing):
+        for attempt in attempts(_is_passing if self.is_recent else is_transient):
             with attempt, RawCursor(collection, command) as cursor:
                 found = [raw for batch in cursor for raw in batch]
         yield from found
