@@ -116,9 +116,9 @@ def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> b
     return True
 
 
-def stores_any(collection: DriverCollection, condition: Mapping[str, Any] | None = None) -> bool:
-    """Return whether a collection has a document that meets a condition. Nothing of it is decoded; any trouble ends it."""
-    return collection.find_one(condition or {}, _NOTHING_OF_IT) is not None
+def stores_any(collection: DriverCollection) -> bool:
+    """Return whether a collection has a document. Nothing of it is decoded; any trouble ends it."""
+    return collection.find_one({}, _NOTHING_OF_IT) is not None
 
 
 def by_size(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
