@@ -2,15 +2,11 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.journal import RunRecord, RunState
-
-if TYPE_CHECKING:
-    pass
 
 _PEOPLE = {"users": "users", "experts": "experts"}
 """Options of every command that converts, with their defaults."""
