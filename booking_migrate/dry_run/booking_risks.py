@@ -1,174 +1,19 @@
 """The risks of bookings that can be converted: dates out of range, bookings booked twice, overlaps of one expert.
 
 They are found here and nowhere else, column by column. Flat bookings come as columns of bytes, in worker processes too
-(`collect`); all others are decoded one by one, and `risks.RiskWatch` lines up the same columns. `Statistics` counts both for
-the charts.
+(`collect`); all others are decoded one by one, and `risks.RiskWatch` lines up the same columns.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain, compress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bson.datetime_ms import DatetimeMS
-
-from booking_migrate.bson.document import Document
-from booking_migrate.bson.format import shorten
 from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
-from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.dry_run.outcome import Bar, Distributions
+from booking_migrate.dry_run.outcome import DAY, FIRST_DAY, LAST_DAY
 from booking_migrate.fastpath.flat import Collector, FlatBookings
 from booking_migrate.stores.scratch import AppointmentBlock, appointment_block
-
-DAY = 86_400_000
-"""A day in milliseconds."""
-
-FIRST_DAY, LAST_DAY = 10_957, 47_481
-"""The days since 1970 of 2000-01-01 and 2099-12-31: dates outside are out of range, and not drawn."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_NAMES = 40
-"""More names than these are counted as one: a waived rule lets any text through."""
-
-_MOST_MONTHS = 48
-_OTHERS = "(others)"
-_NO_STRING = "(no text)"
-_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
-_KIB = 1024
-
-
-class Statistics:
-    """What the charts of a dry-run show."""
-
-    def __init__(self, maximum_document_size: int) -> None:
-        """Begin at zero.
-
-        Args:
-            maximum_document_size: in bytes; larger documents are drawn as over the limit.
-        """
-        self.data_bytes = 0
-        self._maximum = maximum_document_size
-        self._days: Counter[int] = Counter()
-        self._statuses: Counter[str] = Counter()
-        self._payment_statuses: Counter[str] = Counter()
-        self._sessions: Counter[int] = Counter()
-        self._sizes: Counter[int] = Counter()
-
-    def on_booking(self, fields: Document, size: int) -> None:
-        """Count one booking, convertible or not: its decoded fields, and its size in bytes."""
-        self.data_bytes += size
-        _count_name(self._statuses, fields.get("status", DEFAULT_STATUS))
-        _count_name(self._payment_statuses, fields.get("paymentStatus", DEFAULT_STATUS))
-        scheduled = fields.get("scheduledDate")
-        if type(scheduled) is DatetimeMS:
-            self._count_days({int(scheduled) // DAY: 1})
-
-    def on_bookings(
-        self,
-        size: int,
-        statuses: Mapping[str, int],
-        payment_statuses: Mapping[str, int],
-        days: Mapping[int, int],
-    ) -> None:
-        """Count several bookings at a time.
-
-        Args:
-            size: their bytes, all together.
-            statuses: how many there are of each.
-            payment_statuses: likewise.
-            days: how many are scheduled for each day, in days since 1970.
-        """
-        self.data_bytes += size
-        for names, counts in ((self._statuses, statuses), (self._payment_statuses, payment_statuses)):
-            for value, count in counts.items():
-                _count_name(names, value, count)
-        self._count_days(days)
-
-    def _count_days(self, days: Mapping[int, int]) -> None:
-        self._days.update({day: count for day, count in days.items() if FIRST_DAY <= day <= LAST_DAY})
-
-    def on_document(self, sessions: int, size: int) -> None:
-        """Count one client document: its sessions, and its size in bytes."""
-        if sessions:
-            self._sessions[_step(sessions)] += 1
-        self._sizes[-1 if size > self._maximum else size.bit_length()] += 1
-
-    def distributions(self) -> Distributions:
-        """Return what was counted, ready to be drawn."""
-        return Distributions(
-            sessions_per_client=tuple(self._session_bars()),
-            document_sizes=tuple(self._size_bars()),
-            bookings_by_month=tuple(_months(self._days)),
-            bookings_by_status=tuple(_by_count(self._statuses)),
-            bookings_by_payment_status=tuple(_by_count(self._payment_statuses)),
-        )
-
-    def _session_bars(self) -> list[Bar]:
-        if not self._sessions:
-            return []
-        uppers = [0, *_STEPS]
-        last = max(index for index in self._sessions)
-        return [
-            Bar(_range(uppers[index - 1] + 1, uppers[index]), self._sessions[index])
-            for index in range(1, min(last, len(_STEPS)) + 1)
-        ] + ([Bar(f"over {_STEPS[-1]:,}", self._sessions[last])] if last > len(_STEPS) else [])
-
-    def _size_bars(self) -> list[Bar]:
-        bits = sorted(bit for bit in self._sizes if bit >= 0)
-        bars = [
-            Bar(f"to {_size(min(1 << bit, self._maximum))}", self._sizes[bit])
-            for bit in (range(bits[0], bits[-1] + 1) if bits else ())
-        ]
-        return [*bars, Bar(f"over {_size(self._maximum)}", self._sizes[-1], is_over=True)] if bars else bars
-
-
-def _count_name(names: Counter[str], value: Any, count: int = 1) -> None:
-    if type(value) is not str:
-        value = _NO_STRING
-    if value not in names:
-        value = shorten(value) if len(names) < _MOST_NAMES else _OTHERS
-    names[value] += count
-
-
-def _step(sessions: int) -> int:
-    """Return the number of the step that holds so many sessions, from 1; one more than there are steps if none does."""
-    return next((index for index, upper in enumerate(_STEPS, start=1) if sessions <= upper), len(_STEPS) + 1)
-
-
-def _range(first: int, last: int) -> str:
-    return f"{first:,}" if first == last else f"{first:,}-{last:,}"
-
-
-def _size(size: int) -> str:
-    if size < _KIB:
-        return f"{size} B"
-    if size < _KIB * _KIB:
-        return f"{size / _KIB:.3g} KiB"
-    return f"{size / _KIB / _KIB:.3g} MiB"
-
-
-def _by_count(names: Counter[str]) -> Sequence[Bar]:
-    return [Bar(name, count) for name, count in sorted(names.items(), key=lambda item: (-item[1], item[0]))]
-
-
-def _months(days: Counter[int]) -> list[Bar]:
-    """Return one bar a month from the first to the last, or a year if that is many."""
-    months: Counter[int] = Counter()
-    for day, count in days.items():
-        date = _EPOCH + timedelta(days=day)
-        months[date.year * 12 + date.month - 1] += count
-    if not months:
-        return []
-    first, last = min(months), max(months)
-    if last - first < _MOST_MONTHS:
-        return [Bar(f"{month // 12}-{month % 12 + 1:02}", months[month]) for month in range(first, last + 1)]
-    years: Counter[int] = Counter()
-    for month, count in months.items():
-        years[month // 12] += count
-    return [Bar(str(year), years[year]) for year in range(first // 12, last // 12 + 1)]
-
 
 _MINUTES_A_DAY = 24 * 60
 _CANCELLED = "cancelled"

@@ -25,11 +25,10 @@ from booking_migrate.dry_run.booking_risks import (
     COLLECTOR,
     BatchStats,
     BookingColumns,
-    Statistics,
     find_risks,
     is_date_in_range,
 )
-from booking_migrate.dry_run.outcome import LargeClient
+from booking_migrate.dry_run.outcome import LargeClient, Statistics
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
 from booking_migrate.runs.plan import Finding
