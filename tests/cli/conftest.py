@@ -10,10 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from booking_migrate.cli.app import app
+from tests.support.forked import prepare_forking, ran
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
 RunProcess = Callable[..., "subprocess.CompletedProcess[str]"]
+
+prepare_forking()
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +50,7 @@ def program() -> list[str]:
 
 
 @pytest.fixture
-def run_process(program: list[str]) -> RunProcess:
+def run_process(tmp_path: Path) -> RunProcess:
     """A function that runs the program as a process of its own."""
 
     def start(
@@ -55,14 +58,9 @@ def run_process(program: list[str]) -> RunProcess:
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002
     ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*program, *arguments],
-            env={**os.environ, **(env or {})},
-            input=input,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        with (tmp_path.parent / f"{tmp_path.name}-input").open("w+", encoding="utf-8") as given:
+            given.write(input or "")
+            given.seek(0)
+            return ran(arguments, {**os.environ, **(env or {})}, input=given)
 
     return start

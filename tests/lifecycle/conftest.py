@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from booking_migrate.cli.app import app
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
-from tests.support.killed import killed_at, prepare_forking
+from tests.support.forked import prepare_forking
+from tests.support.killed import killed_at
 from tests.support.server import Server, environment_of
 
 ROOT = Path(__file__).parents[2]

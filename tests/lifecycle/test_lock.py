@@ -4,8 +4,6 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,9 +13,10 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import ROOT, Ended, contents
+from tests.lifecycle.conftest import Ended, contents
 from tests.support.failpoints import Step
-from tests.support.killed import GATE
+from tests.support.forked import Forked
+from tests.support.killed import waiting_at
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -29,18 +28,9 @@ _PATIENCE = 120
 
 
 @contextmanager
-def _waiting(
-    step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
-) -> Iterator["subprocess.Popen[str]"]:
+def _waiting(step: Step, environment: Mapping[str, str], gate: Path, *arguments: str) -> Iterator[Forked]:
     """The program as a process that waits at a step until ``gate.open`` is made; killed in the end if it still runs."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
-        env={**environment, GATE: str(gate)},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with waiting_at(step, environment, gate, *arguments) as process:
         try:
             yield process
         finally:
@@ -174,7 +164,6 @@ def test_a_second_signal_ends_at_once(environment: dict[str, str], command: Run,
     with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
         _await(Path(f"{gate}.reached"))
         worker.send_signal(signal.SIGINT)
-        assert worker.stderr is not None
         # Between two batches the first one is not held back, but the end waits for the batch.
         assert select.select([worker.stderr], [], [], _PATIENCE)[0]
         assert "Finishing the batch at hand; once more ends at once.\n" == worker.stderr.readline()
@@ -194,7 +183,6 @@ def test_a_repeated_hangup_is_one(
     with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
         _await(Path(f"{gate}.reached"))
         worker.send_signal(signal.SIGHUP)
-        assert worker.stderr is not None
         assert "Finishing the batch at hand" in worker.stderr.readline()
         for _ in range(3):
             worker.send_signal(signal.SIGHUP)

@@ -3,7 +3,6 @@
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from pymongo.database import Database
 
 from tests.lifecycle.conftest import ROOT, Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
+from tests.support.forked import Forked
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -28,18 +28,12 @@ KILLS = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.
 KILLS_IN_PLACE = pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 
 _CLIENTS = 400
-_START_SECONDS, _LONGEST_SECONDS = 0.4, 2.5
+_START_SECONDS, _LONGEST_SECONDS = 0.02, 1.2
 """From when until when it may be killed; where that hits decides nothing but the coverage."""
 
 
 def _kill_after(seconds: float, environment: Mapping[str, str], *arguments: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "booking_migrate", *arguments],
-        env=dict(environment),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with Forked(arguments, environment, folder=ROOT) as process:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:

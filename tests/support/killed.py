@@ -1,23 +1,22 @@
 """The program as a process that stops, waits or dies at a named step of a run's life.
 
-`killed_at` runs the command line with a failpoint that kills the process when the step is reached for the Nth time;
-``python -m tests.support.killed wait STEP N ARGUMENTS...`` with one that makes a file and waits for another, which may name a
-later step to be killed at.
+`killed_at` runs the command line with a failpoint that kills the process when the step is reached for the Nth time,
+`waiting_at` and `stopped_at` with one that makes a file and waits for another, which may name a later step to be killed at.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from multiprocessing import forkserver, get_context
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from booking_migrate.cli import app
 from tests.support.failpoints import Step, failpoints
+from tests.support.forked import Forked
 
 GATE = "LIFECYCLE_GATE"
 """The variable with the path of a gate: ``PATH.reached`` is made, ``PATH.open`` is waited for."""
@@ -25,8 +24,6 @@ GATE = "LIFECYCLE_GATE"
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 120
-_NEEDED = tuple(f"booking_migrate.cli.{name}" for name in ("migrate", "cutover", "rollback", "finalize"))
-_FORKING = get_context("forkserver")
 
 
 class Saboteur:
@@ -57,18 +54,15 @@ class Saboteur:
             self._what, self._step, self._left = "kill", Step(deadly), 1
 
 
-def stopped_at(
-    step: Step, environment: Mapping[str, str], gate: Path, *arguments: str
-) -> "subprocess.Popen[str]":
+def waiting_at(step: Step, environment: Mapping[str, str], gate: Path, *arguments: str) -> Forked:
+    """Start the program as a process that will wait at a step until ``gate.open`` is made."""
+    variables = {**environment, GATE: str(gate)}
+    return Forked(("wait", step.value, "1", *arguments), variables, main=_main, folder=ROOT)
+
+
+def stopped_at(step: Step, environment: Mapping[str, str], gate: Path, *arguments: str) -> Forked:
     """The program as a process that waits at a step until ``gate.open`` is made."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed", "wait", step.value, "1", *arguments],
-        env={**environment, GATE: str(gate)},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = waiting_at(step, environment, gate, *arguments)
     deadline = time.monotonic() + _PATIENCE
     while not Path(f"{gate}.reached").exists():
         if time.monotonic() > deadline or process.poll() is not None:
@@ -78,7 +72,7 @@ def stopped_at(
     return process
 
 
-def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
+def goes_on(process: Forked, gate: Path) -> dict[str, Any]:
     """Open the gate; the report in the end."""
     Path(f"{gate}.open").touch()
     try:
@@ -90,7 +84,7 @@ def goes_on(process: "subprocess.Popen[str]", gate: Path) -> dict[str, Any]:
     return report
 
 
-def dies_at(process: "subprocess.Popen[str]", gate: Path, step: Step) -> int:
+def dies_at(process: Forked, gate: Path, step: Step) -> int:
     """Open the gate, and have the process killed at a later step; its exit code."""
     written = Path(f"{gate}.step")
     written.write_text(step.value)
@@ -102,40 +96,37 @@ def dies_at(process: "subprocess.Popen[str]", gate: Path, step: Step) -> int:
     return process.returncode
 
 
-def prepare_forking() -> None:
-    """Start the process that others are forked from, with what takes long to import; the program would start it with less."""
-    _FORKING.set_forkserver_preload(["__main__", __name__, *_NEEDED])
-    forkserver.ensure_running()
-
-
 def killed_at(step: Step, count: int, environment: Mapping[str, str], *arguments: str) -> int:
-    """Kill the program at a step, in a process that is forked and so starts at once; return its exit code."""
-    process = _FORKING.Process(target=_run, args=(step.value, count, dict(environment), arguments))
-    process.start()
-    process.join(_PATIENCE)
-    process.kill()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
+    """Kill the program at a step; return its exit code."""
+    with Forked(
+        ("kill", step.value, str(count), *arguments), environment, main=_main, folder=ROOT
+    ) as process:
+        try:
+            process.communicate(_PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode is not None
+    return process.returncode
 
 
-def _run(step: str, count: int, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
-    sys.argv = ["", "kill", step, str(count), *arguments]
-    _main()
-
-
-def _main() -> None:
-    what, step, count, *arguments = sys.argv[1:]
-
+def _main(what: str, step: str, count: str, *arguments: str) -> None:
     sys.argv = ["booking-migrate", *arguments]
     with failpoints(Saboteur(what, Step(step), int(count))):
         app.main()
 
 
-if __name__ == "__main__":
-    _main()
+def waiting_behind(gate: str, module: str, owner: str, name: str, *arguments: str) -> None:
+    """Be the program that makes ``GATE.reached`` when a method has returned, and waits for ``GATE.open``."""
+    kind = getattr(import_module(module), owner)
+    whole = getattr(kind, name)
+
+    def waiting(*given: Any, **named: Any) -> Any:
+        result = whole(*given, **named)
+        Path(f"{gate}.reached").touch()
+        while not Path(f"{gate}.open").exists():
+            time.sleep(0.01)
+        return result
+
+    setattr(kind, name, waiting)
+    sys.argv = ["booking-migrate", *arguments]
+    app.main()

@@ -1,8 +1,6 @@
 """Beside an application that writes: nothing is overwritten, what comes late is picked up, what is killed is repeated."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +16,7 @@ from booking_migrate.errors import Contended
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.in_place import Move, Unit, Writes, open_in_place
 from booking_migrate.stores.ports import Replacement
-from tests.lifecycle.conftest import ROOT, Ended
+from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 from tests.support.killed import goes_on, stopped_at
@@ -46,7 +44,9 @@ def test_killed_from_outside(
     assert (4, 40) == (database.bookings.count_documents({}), database.bookings_legacy.count_documents({}))
 
 
-def test_bookings_that_come_late(database: Db, environment: dict[str, str], tmp_path: Path) -> None:
+def test_bookings_that_come_late(
+    database: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
     """Bookings that an old instance inserts for clients that are done are picked up, as if they had been there."""
     database.expected.insert_many(map(booking, range(16)))
     database.bookings.insert_many(booking(number) for number in range(16) if number not in (0, 8, 9))
@@ -55,22 +55,7 @@ def test_bookings_that_come_late(database: Db, environment: dict[str, str], tmp_
     process = stopped_at(Step.BATCH_WRITTEN, environment, gate, *arguments)
     database.bookings.insert_many(map(booking, (0, 8, 9)))
     report = goes_on(process, gate)
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "booking_migrate",
-            "migrate",
-            "--source",
-            "expected",
-            "--target",
-            "clients",
-            "--quiet",
-        ],
-        env=environment,
-        cwd=ROOT,
-        check=True,
-    )
+    command("migrate", "--source", "expected", "--target", "clients", "--quiet")
 
     assert (16, 16, 4, 16) == tuple(
         report["counts"][name] for name in ("scanned", "migrated", "clients", "sessions")

@@ -1,8 +1,6 @@
 """Nothing is lost, doubled or seen twice while the application works, elections happen and sessions are killed."""
 
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from tests.lifecycle.conftest import ROOT, Ended
+from tests.support.forked import ran
 from tests.support.server import Server
 from tests.support.soak import Application
 
@@ -29,15 +28,7 @@ _ATTEMPTS = 10
 def _to_the_end(environment: Mapping[str, str], *arguments: str) -> int:
     """Run the program as a process; again, if it ended because the server was out of reach for too long."""
     for _attempt in range(_ATTEMPTS):
-        ended = subprocess.run(
-            [sys.executable, "-m", "booking_migrate", *arguments],
-            env=dict(environment),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        ended = ran(arguments, environment, folder=ROOT)
         if ended.returncode in (0, 3):
             return ended.returncode
         assert ended.returncode in (1, 5, 10), ended.stderr + ended.stdout

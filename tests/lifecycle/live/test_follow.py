@@ -3,8 +3,6 @@
 import json
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +19,11 @@ from tests.lifecycle.conftest import ROOT, Ended
 from tests.lifecycle.live.test_finalize import go_live
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
+from tests.support.forked import Forked
+from tests.support.killed import waiting_behind
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
-Process = subprocess.Popen[str]
 
 PLACES = ("--source", "bookings", "--target", "clients")
 FOLLOW = ("migrate", *PLACES, "--follow")
@@ -33,16 +32,9 @@ _PATIENCE = 120
 
 
 @contextmanager
-def started(environment: Mapping[str, str], *arguments: str) -> Iterator[Process]:
+def started(environment: Mapping[str, str], *arguments: str) -> Iterator[Forked]:
     """The program as a process; killed in the end if it still runs."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "booking_migrate", *arguments],
-        env=dict(environment),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with Forked(arguments, environment, folder=ROOT) as process:
         try:
             yield process
         finally:
@@ -55,7 +47,7 @@ def newest(command: Run) -> Mapping[str, Any]:
     return next((run for run in runs if run["state"] != "unchanged"), {})
 
 
-def await_ready(process: Process, command: Run) -> Mapping[str, Any]:
+def await_ready(process: Forked, command: Run) -> Mapping[str, Any]:
     """The run as status shows it, once a follower says that a cut-over is possible."""
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -67,7 +59,7 @@ def await_ready(process: Process, command: Run) -> Mapping[str, Any]:
         time.sleep(0.1)
 
 
-def ended_by(process: Process, number: signal.Signals) -> tuple[int, str]:
+def ended_by(process: Forked, number: signal.Signals) -> tuple[int, str]:
     """The exit code and standard error of a process after a signal."""
     process.send_signal(number)
     _, errors = process.communicate(timeout=_PATIENCE)
@@ -227,25 +219,6 @@ def await_notes(database: Db, notes: str) -> None:
         time.sleep(0.1)
 
 
-_AT_A_GATE = """
-import pathlib, sys, time
-from importlib import import_module
-gate, module, owner, name, *arguments = sys.argv[1:]
-owner = getattr(import_module(module), owner)
-whole = getattr(owner, name)
-def waiting(*arguments, **named):
-    result = whole(*arguments, **named)
-    pathlib.Path(gate + ".reached").touch()
-    while not pathlib.Path(gate + ".open").exists():
-        time.sleep(0.01)
-    return result
-setattr(owner, name, waiting)
-sys.argv = ["booking-migrate", *arguments]
-from booking_migrate.cli import app
-app.main()
-"""
-"""The program, which waits when a method has returned."""
-
 _STEPS = {
     "copied": ("booking_migrate.stores.mongo.kept_copy", "KeptCopy", "create"),
     "fenced": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "raise_fence"),
@@ -270,13 +243,8 @@ def test_signals_end_a_cutover(
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
     gate = tmp_path / "gate"
-    with subprocess.Popen(
-        [sys.executable, "-c", _AT_A_GATE, str(gate), *_STEPS[step], *CUTOVER],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    with Forked(
+        (str(gate), *_STEPS[step], *CUTOVER), environment, main=waiting_behind, folder=ROOT
     ) as process:
         try:
             while not Path(f"{gate}.reached").exists():

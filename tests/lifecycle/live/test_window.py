@@ -16,9 +16,10 @@ from pymongo.errors import WriteError
 from booking_migrate.domain.session import booking_of_session
 from booking_migrate.rollback.window import Window
 from tests.lifecycle.conftest import Ended, contents
-from tests.lifecycle.live.test_follow import Process, ended_by, newest, started
+from tests.lifecycle.live.test_follow import ended_by, newest, started
 from tests.lifecycle.test_convert_later import document, session
 from tests.support.booking_lines import booking, client
+from tests.support.forked import Forked
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -121,7 +122,7 @@ def ready(database: Db, command: Run) -> Db:
     return database
 
 
-def await_window(process: Process, command: Run) -> Mapping[str, Any]:
+def await_window(process: Forked, command: Run) -> Mapping[str, Any]:
     """The run as status shows it, once its window is ready."""
     deadline = time.monotonic() + _PATIENCE
     while True:
