@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from booking_migrate.dry_run.outcome import Blocker, Gains, MissingPrivilege, Mode, Needs, TimeEstimate
+from booking_migrate.dry_run.outcome import (
+    Blocker,
+    CutoverNeeds,
+    Gains,
+    MissingPrivilege,
+    Mode,
+    Needs,
+    TimeEstimate,
+)
 from booking_migrate.dry_run.risks import risk
 from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
@@ -42,6 +50,18 @@ _WRITING = ("find", "insert", "update", "remove")
 
 _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
+
+_TIMES_AT_REST = 4
+"""How many times as long as `migrate` a cut-over refuses writes that reads everything behind the fence."""
+
+_LIMIT = 0.5
+"""The limit of a cut-over beside the application, by default."""
+
+_FIXED_SECONDS = 0.05
+"""What fence, drain and rename take beside the changes."""
+
+_SECONDS_PER_RATE = 0.0001
+"""What a change a second adds: those of a tenth of a second are derived and verified, about a thousand a second."""
 
 _COLLECTION = "collection"
 
@@ -162,12 +182,15 @@ def blocker_of(refusal: Refused) -> Blocker:
     return Blocker(type(refusal).__name__, refusal.message, refusal.hint)
 
 
-def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: UnfitPlace | None) -> Needs:
+def find_needs(
+    around: ServerSurroundings, gains: Gains, seconds: float, in_place_refusal: UnfitPlace | None
+) -> Needs:
     """Find out what a migration needs and what of it is there.
 
     Args:
         around: what the server says about the places.
         gains: what the target will take.
+        seconds: what the migration will take.
         in_place_refusal: why indexes or options do not allow a migration in place; None if they do.
     """
     inspector = around.inspector
@@ -202,6 +225,28 @@ def find_needs(around: ServerSurroundings, gains: Gains, in_place_refusal: Unfit
         if around.source is None or around.source.storage_bytes is None
         else around.source.storage_bytes + (around.source.id_index_bytes or 0),
         oplog_seconds=inspector.oplog_seconds(),
+        cutover=_cutover(inspector, around, seconds),
+    )
+
+
+def _cutover(inspector: "MongoInspector", around: ServerSurroundings, seconds: float) -> CutoverNeeds | None:
+    """Return how a cut-over would go; the figures behind it are in tests/benchmarks/README.md."""
+    if around.source is None or around.target_name is None:
+        return None
+    reason = inspector.not_followed(around.source.name)
+    rate = inspector.changes_per_second(around.source.name)
+    if reason is not None:
+        basis = (
+            "everything is read and proven again while writes are refused, which took two to nine times as long as "
+            f"`migrate` when measured; the estimate is {_TIMES_AT_REST} times"
+        )
+        return CutoverNeeds(False, reason, rate, _TIMES_AT_REST * seconds, basis)
+    limit = f"it depends on the rate of changes, not on the amount of data, and `--max-outage` limits it ({_LIMIT} s)"
+    if rate is None:
+        return CutoverNeeds(True, None, None, _LIMIT, f"the rate of changes is unknown; {limit}")
+    outage = min(_FIXED_SECONDS + rate * _SECONDS_PER_RATE, _LIMIT)
+    return CutoverNeeds(
+        True, None, rate, outage, f"the source has about {rate:.3g} changes a second; {limit}"
     )
 
 

@@ -150,6 +150,30 @@ class Needs:
     """What a copy of the source takes on disk, which in-place migration and cut-over keep."""
 
     oplog_seconds: float | None = None
+    """How far back the oplog reaches: a run's changes have to be read within that time."""
+
+    cutover: "CutoverNeeds | None" = None
+    """How a cut-over would go; None unless source and target are collections."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverNeeds:
+    """How a cut-over would go, and for how long it would refuse writes."""
+
+    is_followed: bool
+    """Whether change streams are available, so that it runs beside the application."""
+
+    reason: Line | None
+    """Why they are not available."""
+
+    changes_per_second: float | None
+    """How many changes of the source the end of the oplog has a second; None if the user may not read it."""
+
+    outage_seconds: float
+    """For how long writes would be refused, about."""
+
+    basis: Line
+    """How the estimate came about, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ def dry_run(
     migration, refusals = _into_nothing(plan, open_target, migrate)
     read = _scaled(_what_was_read(migration, watch, surroundings.source), source)
     examined = examine_places(plan, surroundings, Directory(users, experts, plan.people))
-    needs = find_needs(surroundings, read.gains, examined.in_place_refusal)
+    needs = find_needs(surroundings, read.gains, read.estimate.seconds, examined.in_place_refusal)
     references, elsewhere = search_references(surroundings.inspector, source, surroundings.known)
     around = (*elsewhere, *need_findings(needs, surroundings, read.estimate), *examined.findings)
     findings = (*migration.findings, *read.migration.findings, *around)

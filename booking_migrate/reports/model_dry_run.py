@@ -34,7 +34,7 @@ class DryRunPart(Part):
         description="documents, data and indexes before and after, in bytes; the largest document and the limit"
     )
     needs: Needs = Field(
-        description="server, modes, missing privileges, indexes, disk, oplog; null where the user lacks the privilege to read it"
+        description="server, modes, missing privileges, indexes, disk, oplog, and how a cut-over would go (`cutover`: {`is_followed`, `reason`, `changes_per_second`, `outage_seconds`, `basis`}); null where the user lacks the privilege to read it"
     )
     largest_clients: tuple[LargeClient, ...] = Field(
         description="[{`client_id`, `sessions`, `size`}]: the ten largest documents"

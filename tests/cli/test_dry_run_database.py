@@ -229,6 +229,8 @@ def test_needs_of_a_replica_set(run: Run, database: Db, server: Server) -> None:
     )
     assert needs["disk"]["total"] > needs["disk"]["used"] > 0
     assert needs["oplog_seconds"] >= 0
+    assert (True, None) == (needs["cutover"]["is_followed"], needs["cutover"]["reason"])
+    assert 0 < needs["cutover"]["outage_seconds"] <= 0.5
     assert needs["target_bytes"] > 0
     assert (5, 3) == (gains["documents_before"], gains["documents_after"])
     assert [("payments", "bookingId")] == [(one["collection"], one["field"]) for one in part["references"]]
@@ -241,6 +243,10 @@ def test_needs_of_a_server_alone(run: Run, reader: dict[str, str]) -> None:
     assert "standalone" == needs["server"]["topology"]
     assert ["in place"] == [mode["name"] for mode in needs["modes"] if not mode["possible"]]
     assert needs["oplog_seconds"] is None
+    assert (False, "it takes a replica set") == (
+        needs["cutover"]["is_followed"],
+        needs["cutover"]["reason"],
+    )
 
 
 def test_a_target_in_the_old_shape_is_a_blocker(run: Run, database: Db, server: Server) -> None:

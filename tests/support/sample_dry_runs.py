@@ -6,6 +6,7 @@ from booking_migrate.domain.rejection import Reason
 from booking_migrate.dry_run.outcome import (
     Bar,
     Blocker,
+    CutoverNeeds,
     Distributions,
     DryRunOutcome,
     Gains,
@@ -174,6 +175,13 @@ def _needs() -> Needs:
         target_bytes=199 * MIB,
         archive_bytes=210 * MIB,
         oplog_seconds=93_600,
+        cutover=CutoverNeeds(
+            is_followed=False,
+            reason="it takes a replica set",
+            changes_per_second=None,
+            outage_seconds=96.0,
+            basis="everything is read again while writes are refused",
+        ),
     )
 
 

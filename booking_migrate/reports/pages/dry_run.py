@@ -165,7 +165,7 @@ def _needs(part: DryRunPart) -> Iterator[Figure]:
         yield _privileges(needs)
         yield from _indexes(needs)
         yield from _disk(needs)
-        yield _oplog(needs)
+        yield _oplog(needs) if needs.cutover is None else _cutover(needs.cutover, needs.oplog_seconds)
     yield Figure("time", _estimated_time(part), detail=f"{part.estimate.basis}.")
 
 
@@ -301,6 +301,19 @@ def _disk(needs: outcome.Needs) -> list[Figure]:
         wanted += f", {size(needs.archive_bytes)} for an archive"
     free = "free space unknown" if needs.disk is None else f"{size(needs.disk.free)} free"
     return [Figure("disk", f"{wanted}; {free}")]
+
+
+def _cutover(cutover: outcome.CutoverNeeds, reach: float | None) -> Figure:
+    way = "beside the application" if cutover.is_followed else "at rest"
+    oplog = "the oplog is unknown" if reach is None else f"the oplog covers {duration(reach)}"
+    why = "" if cutover.reason is None else f"Change streams are not available: {cutover.reason}. "
+    basis = f"{cutover.basis[0].upper()}{cutover.basis[1:]}."
+    value = f"{way}, refuses writes for about {_outage(cutover.outage_seconds)}; {oplog}"
+    return Figure("cut-over", value, detail=f"{why}{basis}")
+
+
+def _outage(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 1 else duration(seconds)
 
 
 def _oplog(needs: outcome.Needs) -> Figure:

@@ -9,6 +9,7 @@ from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import Document, value_in
 from booking_migrate.bson.order import sort_key
+from booking_migrate.errors import Refused
 from booking_migrate.stores.destination import (
     CollectionFacts,
     Disk,
@@ -18,6 +19,7 @@ from booking_migrate.stores.destination import (
     ServerFacts,
     Topology,
 )
+from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
@@ -25,6 +27,9 @@ from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 
 _OPLOG = "oplog.rs"
+
+_ENTRIES = 2000
+"""How many of the oplog's newest entries are looked at for the rate of changes."""
 
 _COMMAND_BYTES = 12 * 1024 * 1024
 """Of documents in one command, which has MongoDB's limit on documents too."""
@@ -142,6 +147,31 @@ class MongoInspector:
                 return None
         times = [end["ts"].time for end in ends if end is not None]
         return float(times[-1] - times[0]) if times else None
+
+    def not_followed(self, name: str) -> str | None:
+        """Return why the changes of a collection cannot be followed; None if they can."""
+        try:
+            return unavailable_reason(self._anchor.database[name])
+        except Refused as error:
+            return error.message
+
+    def changes_per_second(self, name: str) -> float | None:
+        """Return how many changes of a collection the end of the oplog has a second; None if the user may not read it."""
+        local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
+        newest = local[_OPLOG].find(
+            {}, {"ts": 1, "ns": 1, "wall": 1}, sort=[("$natural", -1)], limit=_ENTRIES
+        )
+        with reading(self._anchor):
+            try:
+                entries = list(newest)
+            except OperationFailure:
+                return None
+        if not entries:
+            return None
+        seconds: float = (entries[0]["wall"] - entries[-1]["wall"]).total_seconds()
+        full_name = f"{self._database.name}.{name}"
+        changes = len([entry for entry in entries if entry.get("ns") == full_name])
+        return changes / max(seconds, 1.0)
 
     def members_without_majority(self) -> Sequence[str]:
         """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""
