@@ -62,6 +62,7 @@ _OVERHEADS = {
     0x0F: (0, 14),  # code with scope: length, string, document
 }
 _INT32 = struct.Struct("<i")
+_ID_FIRST = b"\x07_id\x00"
 
 
 class MalformedBson(ValueError):
@@ -224,6 +225,11 @@ def read_value(element: Element) -> Any:
 
 def value_in(raw: bytes, name: bytes) -> Any:
     """Return the value of a document's first field of a name, decoded, or None if the field is absent. Nothing else is decoded."""
+    head = b"\x07%b\x00" % name
+    for start in (4, 21) if raw.startswith(_ID_FIRST, 4) else (4,):
+        # An ObjectId that stands first, or next to an ObjectId as `_id`: so nearly every document begins.
+        if raw.startswith(head, start) and start + len(head) + 12 < len(raw):
+            return ObjectId(raw[start + len(head) : start + len(head) + 12])
     element = next((part for part in elements(raw) if part.name == name), None)
     if element is None:
         return None

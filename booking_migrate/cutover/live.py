@@ -6,8 +6,6 @@ last round is derived and verified, as of the fence's own cluster time. Everythi
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from bson.timestamp import Timestamp
@@ -18,11 +16,9 @@ from booking_migrate.errors import CutoverFailed, CutoverTooSlow
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled, Kept
 from booking_migrate.follow.follower import Follower
+from booking_migrate.runs.background import meanwhile
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
-
-_KEEP_SECONDS = 0.2
-"""How often the feed is read while something else takes long."""
 
 T = TypeVar("T")
 
@@ -141,26 +137,13 @@ class LivePreparation:
 
     def _meanwhile(self, action: Callable[[], T]) -> T:
         """Return what a long action comes to; meanwhile the feed is read, so that the oplog does not lose what it needs."""
-        answers: SimpleQueue[T | BaseException] = SimpleQueue()
 
-        def work() -> None:
-            try:
-                answers.put(action())
-            except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
-                answers.put(error)
+        def beside() -> None:
+            self._follower.keep(0.0)
+            self._confirm()
 
-        # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
-        Thread(target=work, name="meanwhile", daemon=True).start()
-        while True:
-            try:
-                answer = answers.get(timeout=_KEEP_SECONDS)
-            except Empty:
-                self._follower.keep(0.0)
-                self._confirm()
-                continue
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
+        # What the server still does when a signal has ended the program is ended by the next one.
+        return meanwhile(action, beside)
 
     def _copy(self) -> None:
         """Copy the source, and make the copy what the source is: where they differ, it is written again and read back."""

@@ -1,8 +1,11 @@
 """Deriving and verifying what is dirty: the pipeline of `migrate` and the verifier, for a few clients at one cluster time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
@@ -17,6 +20,7 @@ from booking_migrate.migrate.counts import MigrationCounts, NullObserver
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
+from booking_migrate.runs.background import in_background
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import Authorship, PointHistory, Trace
 from booking_migrate.runs.session import FinishedRun
@@ -29,6 +33,9 @@ from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetW
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
 from booking_migrate.verify.run import ignore
+
+_CLIENTS_AT_ONCE = 500
+"""How many clients are derived and verified at a time; it bounds memory."""
 
 
 class TimedPlaces(Protocol):
@@ -110,6 +117,25 @@ class Handled:
         """Return whether the target or the kept copy is not what it has to be."""
         mismatches = 0 if self.verification is None else self.verification.mismatch_count
         return bool(mismatches or self.differing or self.foreign)
+
+    def plus(self, other: "Handled") -> "Handled":
+        """Return what was done about both."""
+        return Handled(
+            self.clients | other.clients,
+            self.written + other.written,
+            _both(self.verification, other.verification),
+            self.differing + other.differing,
+            self.suspects + other.suspects,
+            self.foreign + other.foreign,
+        )
+
+
+def _both(one: VerificationOutcome | None, other: VerificationOutcome | None) -> VerificationOutcome | None:
+    """Return the outcome of two verifications: how many clients they checked, and the first one's mismatches."""
+    if one is None or other is None:
+        return one or other
+    shown = one if one.mismatch_count else other
+    return replace(shown, clients_checked=one.clients_checked + other.clients_checked)
 
 
 class _FollowedTarget(JournaledTarget):
@@ -218,27 +244,47 @@ class Engine:
             # What is derived over a change of others would look like this program's own ever after.
             return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
-        loaded = LoadedReader(places.source, selection, selection.bookings.values())
-        ids = {sort_key(value): value for value in (*selection.bookings.values(), *loaded.booking_ids())}
-        target = self._open_target(is_strict=verified)
-        self._derive(target, selection, loaded, list(ids.values()))
-        if target.foreign:
-            return Handled(foreign=tuple(target.foreign))
+        done = Handled()
+        before: _Part | None = None
+        for part in self._loaded(selection):
+            # The server writes one part, the program settles the part before, and the next one is read.
+            with self._derived(part, is_strict=verified):
+                if before is not None:
+                    done = done.plus(self._settled(before, verified=verified, kept=kept))
+            if part.foreign:
+                return done.plus(Handled(foreign=tuple(part.foreign)))
+            before = part
+        if before is not None:
+            done = done.plus(self._settled(before, verified=verified, kept=kept))
+        if kept is None:
+            return done
+        suspects: list[Any] = []
+        for some in groups(value for key, value in dirty.copies.items() if key not in selection.bookings):
+            suspects += kept.differing(some, list(places.source.find(some)))
+        return replace(done, suspects=tuple(suspects))
+
+    def _loaded(self, selection: Selection) -> "Iterator[_Part]":
+        """Yield the clients and bookings, some at a time with all their documents; the next ones are read meanwhile."""
+        reading: tuple[Selection, Future[LoadedReader]] | None = None
+        for following in chain(selection.parts(_CLIENTS_AT_ONCE), [None]):
+            loaded = None if reading is None else _Part(reading[0], reading[1].result())
+            if following is not None:
+                load = partial(LoadedReader, self._places.source, following, following.bookings.values())
+                reading = following, in_background(load, name="reader")
+            if loaded is not None:
+                yield loaded
+
+    def _settled(self, part: "_Part", *, verified: bool, kept: Kept | None) -> Handled:
+        """Bring the kept copy up to date, and verify what was derived."""
+        selection = part.selection
         differing: list[Any] = []
         if kept is not None and selection.bookings:
             changed = list(selection.bookings.values())
-            documents = loaded.of(selection.bookings)
+            documents = part.loaded.of(selection.bookings)
             kept.update(changed, documents)
             differing = kept.differing(changed, documents)
-        suspects: list[Any] = []
-        if kept is not None:
-            rest = (value for key, value in dirty.copies.items() if key not in selection.bookings)
-            for some in groups(rest):
-                suspects += kept.differing(some, list(places.source.find(some)))
-        outcome = self._verify(selection, loaded, list(ids.values())) if verified else None
-        return Handled(
-            frozenset(selection.clients), target.written, outcome, tuple(differing), tuple(suspects)
-        )
+        outcome = self._verify(part) if verified else None
+        return Handled(frozenset(selection.clients), part.written, outcome, tuple(differing))
 
     def mismatched(self, bookings: Mapping[bytes, Any], time: Timestamp) -> list[Any]:
         """Return those of some bookings whose session is not what they make; what a new application has changed since does not count.
@@ -249,8 +295,7 @@ class Engine:
         """
         self._places.read_at(time)
         selection = select(Dirty(bookings=dict(bookings)), self._places.source, self._places.links)
-        loaded = LoadedReader(self._places.source, selection, selection.bookings.values())
-        ids = {sort_key(value): value for value in (*bookings.values(), *loaded.booking_ids())}
+        part = _Part(selection, LoadedReader(self._places.source, selection, selection.bookings.values()))
         found: dict[bytes, Any] = {}
 
         def take(mismatch: Mismatch) -> None:
@@ -258,45 +303,43 @@ class Engine:
             if key in bookings:
                 found[key] = bookings[key]
 
-        self._verify(selection, loaded, list(ids.values()), sink=take, is_in_use=True)
+        self._verify(part, sink=take, is_in_use=True)
         return list(found.values())
 
-    def _open_target(self, *, is_strict: bool) -> "_FollowedTarget":
+    @contextmanager
+    def _derived(self, part: "_Part", *, is_strict: bool) -> Iterator[None]:
+        """Write what the bookings of some clients make; it may still be on its way within the block, and is durable behind it."""
         progress = ProgressCounter(self._listener)
         target = _FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
         target.is_strict = is_strict
-        return target
+        try:
+            self._derive(target, part)
+            yield
+            if not target.foreign:
+                target.finish()
+        finally:
+            target.abandon()
+        part.written, part.foreign = target.written, target.foreign
 
-    def _derive(
-        self,
-        target: "_FollowedTarget",
-        selection: Selection,
-        loaded: LoadedReader,
-        booking_ids: Sequence[Any],
-    ) -> None:
-        """Write what the bookings of some clients make, up to a document that others changed."""
+    def _derive(self, target: "_FollowedTarget", part: "_Part") -> None:
+        """Begin to write what the bookings of some clients make, up to a document that others changed."""
         places, plan = self._places, self._plan
-        places.select(booking_ids)
+        places.select(part.booking_ids)
         counts, observer = MigrationCounts(), NullObserver()
         directory = Directory(places.users, places.experts, plan.people)
         reader = BatchReader(plan, directory, target, counts=counts, observer=observer)
         merge = TargetMerge(plan, reader, target, target, counts=counts, observer=observer).merge
         derived: set[bytes] = set()
-        try:
-            with WorkerPool(1) as pool:
-                for batch in reader.batches(loaded, pool):
-                    changes = merge(batch)
-                    if target.foreign:
-                        return
-                    derived.update(changes.keys)
-                    target.write(changes.new, changes.changed, batch.rejected, changes.removed)
-            gone = [value for key, value in selection.clients.items() if key not in derived]
-            self._depart(target, gone)
-            if not target.foreign:
-                counts.check()
-                target.finish()
-        finally:
-            target.abandon()
+        with WorkerPool(1) as pool:
+            for batch in reader.batches(part.loaded, pool):
+                changes = merge(batch)
+                if target.foreign:
+                    return
+                derived.update(changes.keys)
+                target.write(changes.new, changes.changed, batch.rejected, changes.removed)
+        self._depart(target, [value for key, value in part.selection.clients.items() if key not in derived])
+        if not target.foreign:
+            counts.check()
 
     @staticmethod
     def _depart(target: "_FollowedTarget", gone: Sequence[Any]) -> None:
@@ -310,15 +353,13 @@ class Engine:
 
     def _verify(
         self,
-        selection: Selection,
-        loaded: LoadedReader,
-        booking_ids: Sequence[Any],
+        part: "_Part",
         *,
         sink: Callable[[Mismatch], None] = ignore,
         is_in_use: bool = False,
     ) -> VerificationOutcome:
         places = self._places
-        result = LoadedReader(places.written, selection)
+        result = LoadedReader(places.written, part.selection)
         rules = self._verification.rules
         plan = replace(
             self._verification,
@@ -329,10 +370,27 @@ class Engine:
         )
         return verify(
             plan,
-            loaded,
+            part.loaded,
             result,
-            places.rejected_of(booking_ids),
+            places.rejected_of(part.booking_ids),
             users=places.users,
             experts=places.experts,
             sink=sink,
         )
+
+
+class _Part:
+    """Some clients with all their documents, which are derived together."""
+
+    def __init__(self, selection: Selection, loaded: LoadedReader) -> None:
+        self.selection = selection
+        self.loaded = loaded
+        ids = {sort_key(value): value for value in (*selection.bookings.values(), *loaded.booking_ids())}
+        self.booking_ids = list(ids.values())
+        """The bookings whose rejected records are replaced: those that changed, and all of these clients."""
+
+        self.written = 0
+        """How many client documents were written or removed."""
+
+        self.foreign: list[Any] = []
+        """The `_id` values of documents that others changed: what was to be written over them was not."""

@@ -20,11 +20,11 @@ from booking_migrate.stores.changes import (
     dirty_of,
 )
 
-_IN_MEMORY = 20_000
+_IN_MEMORY = 50_000
 """How many dirty entries are held in memory before they go to the store."""
 
-_AT_ONCE = 4000
-"""How many dirty entries are handled at a time; it bounds memory and the time until a signal is noticed."""
+_AT_ONCE = 50_000
+"""How many dirty entries are handled at a time: a client with several of them is derived once. It bounds memory."""
 
 _BEHIND_FENCE = 500
 """How many are handled behind a fence before the deadline is looked at again."""

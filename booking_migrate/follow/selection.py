@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import override
 
@@ -14,6 +14,8 @@ from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.chunks import Chunk, block_of
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+
+T = TypeVar("T")
 
 _PER_QUERY = 500
 """How many values one query names."""
@@ -36,6 +38,23 @@ class Selection:
     bookings: dict[bytes, Any] = field(default_factory=dict)
     """The bookings that changed: their rejected records may be outdated, and they may belong to no client."""
 
+    owners: dict[bytes, bytes] = field(default_factory=dict)
+    """The client of each of these bookings that has one, as the source has it."""
+
+    def parts(self, size: int) -> "Iterator[Selection]":
+        """Yield the same in parts of at most so many clients, in client order, or of bookings without a client.
+
+        Each booking is in one part, that of its client: its rejected record is replaced once, by what that client makes.
+        """
+        owned: dict[bytes, dict[bytes, Any]] = {}
+        for key, value in self.bookings.items():
+            owned.setdefault(self.owners.get(key, _NO_CLIENT), {})[key] = value
+        for some in groups(owned.pop(_NO_CLIENT, {}).items(), size):
+            yield Selection(bookings=dict(some))
+        for keys in groups(sorted(self.clients), size):
+            bookings = {key: value for client in keys for key, value in owned.get(client, {}).items()}
+            yield Selection({key: self.clients[key] for key in keys}, bookings)
+
 
 def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
     """Return the clients that dirty entries concern, as source and target have it at the readers' time.
@@ -50,10 +69,15 @@ def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
         dirty.clients.values(),
         dirty.users.values(),
         _each(links.clients_of_experts, experts),
-        (value_in(raw, b"clientId") for raw in _each(source.find, dirty.bookings)),
         _each(links.clients_of_bookings, dirty.bookings),
     )
     selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
+    for raw in _each(source.find, dirty.bookings):
+        value = value_in(raw, b"clientId")
+        if is_client_id(value):
+            client = sort_key(value)
+            selection.clients[client] = value
+            selection.owners[sort_key(value_in(raw, b"_id"))] = client
     return selection
 
 
@@ -144,8 +168,8 @@ def _client_key(raw: bytes) -> bytes:
     return sort_key(client_id) if is_client_id(client_id) else _NO_CLIENT
 
 
-def groups(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield the values, as many at a time as one query may name."""
+def groups(values: Iterable[T], size: int = _PER_QUERY) -> Iterator[list[T]]:
+    """Yield the values, so many at a time; without a size, as many as one query may name."""
     remaining = iter(values)
-    while some := list(islice(remaining, _PER_QUERY)):
+    while some := list(islice(remaining, size)):
         yield some

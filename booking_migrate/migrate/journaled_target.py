@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from threading import Thread
 from typing import Any, NamedTuple
 
 from typing_extensions import override
@@ -16,6 +15,7 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.background import in_background
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
 from booking_migrate.runs.session import FinishedRun, RunRequest, RunSession, RunStores
@@ -198,7 +198,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             ]
             self._found = {}
             noted = RangeNote(NoteKind.DOCUMENTS, *_span(batch), notes) if notes else None
-            self._writing = self._sent_off(batch, noted)
+            self._writing = in_background(lambda: self._write_batch(batch, noted), name="writer")
 
     def _found_of(self, raw: bytes) -> bytes | None:
         """Return what the target had in a document's place before the run, which is what a rollback puts back."""
@@ -209,21 +209,6 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         if writing is not None:
             writing.result()
             self._session.checkpoint(self._odometer.documents, self._odometer.total)
-
-    def _sent_off(self, batch: _Batch, noted: RangeNote | None) -> Future[None]:
-        """Write a batch on a daemon thread, so that the process can end at once without waiting for it."""
-        writing: Future[None] = Future()
-
-        def write() -> None:
-            try:
-                self._write_batch(batch, noted)
-            except BaseException as error:  # noqa: BLE001 - it is raised where the batch is waited for
-                writing.set_exception(error)
-            else:
-                writing.set_result(None)
-
-        Thread(target=write, name="writer", daemon=True).start()
-        return writing
 
     def _write_batch(self, batch: _Batch, noted: RangeNote | None) -> None:
         """Write one batch, after its note is durable: a rollback needs the note of everything that was written."""

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.following import _without_position, is_proven, position_of
-from booking_migrate.cutover import fencing, live, recovery
+from booking_migrate.cutover import fencing, recovery
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
@@ -22,11 +22,12 @@ from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.session import Converter
 from booking_migrate.events import NullListener
 from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.follow import follower
+from booking_migrate.follow import engine, follower
 from booking_migrate.follow import run as follow_run
 from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow
-from booking_migrate.migrate import batches, journaled_target
+from booking_migrate.migrate import batches
+from booking_migrate.runs import background
 from booking_migrate.runs import lock as run_lock
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
@@ -117,13 +118,12 @@ def use_clock_of(world: World) -> None:
 def simulated() -> Iterator[None]:
     """Let the code run on the calling thread, by the world's clock."""
     with (
-        patch.object(journaled_target, "Thread", _Inline),
+        patch.object(background, "Thread", _Inline),
         patch.object(run_lock, "Thread", _Inline),
         patch.object(follower, "monotonic", _CLOCK.monotonic),
         patch.object(follow_run, "monotonic", _CLOCK.monotonic),
         patch.object(fencing, "monotonic", _CLOCK.monotonic),
         patch.object(fencing, "sleep", _CLOCK.sleep),
-        patch.object(live, "Thread", _Inline),
         patch.object(LivePreparation, "_meanwhile", _meanwhile),
         # They compile the contract, and keep nothing of what they convert.
         patch.object(batches, "Converter", _CONVERTER),
@@ -133,6 +133,7 @@ def simulated() -> Iterator[None]:
         patch.object(follower, "_AT_ONCE", 2),
         patch.object(follower, "_IN_MEMORY", 3),
         patch.object(follower, "_BEHIND_FENCE", 1),
+        patch.object(engine, "_CLIENTS_AT_ONCE", 2),
     ):
         yield
 

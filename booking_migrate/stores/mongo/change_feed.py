@@ -2,16 +2,16 @@
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.bson.document import OBJECT_ID, STRING, Element, elements, read_fields, read_value
+from booking_migrate.bson.document import DOCUMENT, Element, elements, read_fields, value_in
 from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -39,9 +39,7 @@ _NO_STREAMS: Mapping[int, str] = {
 }
 """What the server's codes say about why it has no change streams. Any other code is an error, and not one of these causes."""
 
-_DOCUMENT, _TIMESTAMP = 0x03, 0x11
 _TWO_NUMBERS = struct.Struct("<II")
-_NOTHING: Mapping[bytes, Element] = {}
 _BATCH_SIZE = 1000
 _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
@@ -89,6 +87,7 @@ class MongoChangeFeed(ChangeFeed):
         """
         self._collection = collection
         self._names = names
+        self._roles: dict[bytes, Role | None] = {}
         self._begin = begin
         self._await = await_milliseconds
         self._is_whole = is_whole
@@ -176,22 +175,32 @@ class MongoChangeFeed(ChangeFeed):
 
     def _change_of(self, event: bytes) -> Change | None:
         # Part by part: a document that would change on being decoded must not hide the others.
-        parts = _parts(event)
-        role = self._names.get(_value(_inner(parts, b"ns").get(b"coll")) or "")
+        parts = {part.name: part for part in elements(event)}
+        role = self._role_of(parts[b"ns"].value)
         if role is None:
             return None
-        whole = parts.get(b"fullDocument")
-        new = _inner(parts, b"fullDocument").get(b"clientId")
-        updated = _inner(_inner(parts, b"updateDescription"), b"updatedFields").get(b"clientId")
-        named = (_value(each) for each in (new, updated) if each is not None)
+        key, whole, updated = (
+            _document_in(parts, name) for name in (b"documentKey", b"fullDocument", b"updateDescription")
+        )
+        named: list[Any] = []
+        if whole is not None:
+            named.append(value_in(whole, b"clientId"))
+        if updated is not None:
+            named.append(_updated_client(updated))
         return Change(
             role,
-            _value(parts.get(b"operationType")),
-            _value(_inner(parts, b"documentKey").get(b"_id")),
+            _text(parts[b"operationType"].value),
+            None if key is None else value_in(key, b"_id"),
             tuple(value for value in named if value is not None),
-            _value(parts.get(b"clusterTime")),
-            whole.value if self._is_whole and whole is not None and whole.kind == _DOCUMENT else None,
+            _timestamp(parts[b"clusterTime"].value),
+            whole if self._is_whole else None,
         )
+
+    def _role_of(self, namespace: bytes) -> Role | None:
+        """Return what a collection is to the migration, by the part of an event that names it."""
+        if namespace not in self._roles:
+            self._roles[namespace] = self._names.get(read_fields(namespace).get("coll", ""))
+        return self._roles[namespace]
 
     @override
     def close(self) -> None:
@@ -200,29 +209,26 @@ class MongoChangeFeed(ChangeFeed):
             stream.close()
 
 
-def _parts(raw: bytes) -> Mapping[bytes, Element]:
-    """Return the elements of a document by name; of a name that occurs twice the first one counts."""
-    return {part.name: part for part in reversed([*elements(raw)])}
-
-
-def _inner(parts: Mapping[bytes, Element], name: bytes) -> Mapping[bytes, Element]:
-    """Return the parts of a document inside a document; none if it is not there, or is not one."""
+def _document_in(parts: Mapping[bytes, Element], name: bytes) -> bytes | None:
+    """Return a document inside a document; None if it is not there, or is not one."""
     found = parts.get(name)
-    return _parts(found.value) if found is not None and found.kind == _DOCUMENT else _NOTHING
+    return found.value if found is not None and found.kind == DOCUMENT else None
 
 
-def _value(part: Element | None) -> Any:
-    """Return a value, decoded or `Opaque`; None if it is not there."""
-    if part is None:
-        return None
-    if part.kind == OBJECT_ID:
-        return ObjectId(part.value)
-    if part.kind == _TIMESTAMP:
-        increment, seconds = _TWO_NUMBERS.unpack(part.value)
-        return Timestamp(seconds, increment)
-    if part.kind == STRING and part.value.isascii():
-        return part.value[4:-1].decode()
-    return read_value(part)
+def _updated_client(description: bytes) -> Any:
+    """Return the new `clientId` that an update sets; None if it sets another field."""
+    fields = next((part for part in elements(description) if part.name == b"updatedFields"), None)
+    return None if fields is None else value_in(fields.value, b"clientId")
+
+
+@lru_cache(maxsize=64)
+def _text(value: bytes) -> str:
+    return value[4:-1].decode()
+
+
+def _timestamp(value: bytes) -> Timestamp:
+    increment, seconds = _TWO_NUMBERS.unpack(value)
+    return Timestamp(seconds, increment)
 
 
 def _position(token: bytes) -> Position:

@@ -9,6 +9,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.follow import engine
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.support.application import Application, sessions_of
@@ -258,21 +259,33 @@ def test_history_lost(database: Db, command: Run) -> None:
     assert is_proven(database, command)
 
 
-def test_rejected_bookings_are_followed(database: Db, command: Run) -> None:
-    """Bookings that come and cannot be converted are rejected, those that can be again are not, and carried ones are carried."""
-    database.bookings.insert_many(
-        [*map(booking, range(20)), booking(20, duration=5), booking(21, duration=5)]
-    )
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_rejected_bookings_are_followed(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Bookings that come and cannot be converted are rejected, those that can be again are not, and carried ones are carried.
+
+    It is so however many clients are derived together: also of bookings that move from one to the other, or have none.
+    """
+    monkeypatch.setattr(engine, "_CLIENTS_AT_ONCE", at_once)
+    rejected = [booking(number, duration=5) for number in (20, 21, 23, 24)]
+    database.bookings.insert_many([*map(booking, range(20)), *rejected])
     assert 3 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
     database.bookings.update_one({"_id": booking(20)["_id"]}, {"$set": {"duration": 60}})
-    database.bookings.insert_one(booking(22, duration=5))
+    for number, owner in ((23, 0), (24, 2), (1, 3), (2, 0)):
+        database.bookings.update_one({"_id": booking(number)["_id"]}, {"$set": {"clientId": client(owner)}})
+    database.bookings.delete_many({"_id": {"$in": [booking(5)["_id"], booking(21)["_id"]]}})
+    database.bookings.insert_many([booking(22, duration=5), {**booking(25), "clientId": None}])
     done = command(*CUTOVER, "--rejected", "carry")
+    left = {booking(number)["_id"] for number in (22, 23, 24, 25)}
+    sessions, twice = sessions_of(database.bookings)
 
     assert 0 == done.returncode, done.stderr
-    old = {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
-    assert {booking(21)["_id"], booking(22)["_id"]} == old
-    assert 2 == database.booking_migrate_rejected.count_documents({})
+    assert left == {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+    assert left == {each["bookingId"] for each in database.booking_migrate_rejected.find()}
+    assert (20, 0) == (len(sessions), twice)
+    assert [client(3), client(0)] == [sessions[booking(number)["_id"]][0] for number in (1, 2)]
 
 
 @pytest.mark.usefixtures("migrated")
