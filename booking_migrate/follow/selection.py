@@ -42,7 +42,7 @@ class Selection:
     """The client of each of these bookings that has one, as the source has it."""
 
     def parts(self, size: int) -> "Iterator[Selection]":
-        """Yield the same in parts of at most so many clients, in client order, or of bookings without a client.
+        """Yield the same in parts of a limited number of clients, in client order, or of bookings without a client.
 
         Each booking is in one part, that of its client: its rejected record is replaced once, by what that client makes.
         """

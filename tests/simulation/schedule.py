@@ -37,12 +37,12 @@ class Simulation:
         choose = self.random.choice
         world.rates = Rates(
             write=choose((0.0, 0.02, 0.06)),
-            write_fenced=choose((0.0, 0.05, 0.2)),
+            write_fenced=choose((0.0, 0.05, 0.3)),
             kill=choose((0.0, 0.005, 0.015)),
             failure=choose((0.0, 0.0, 0.006)),
             foreign=choose((0.0, 0.0, 0.0, 0.01)),
             slow=choose((0.0, 0.0, 0.01)),
-            blocked=choose((0.0, 0.0, 0.4)),
+            blocked=choose((0.0, 0.2, 0.5)),
             lost_fence=choose((0.0, 0.0, 0.05)),
         )
         if self.random.random() < 0.5:
@@ -98,6 +98,8 @@ class Simulation:
             world.said(str(error))
         except BookingMigrateError as error:
             world.said(f"{type(error).__name__}: {error}")
+            if "changed by others" in error.message and not self.application.foreign:
+                raise Violation("others are said to have written, and no other program did") from error
             return is_calm and isinstance(error, CutoverFailed)
         return world.runs[RUN].state is RunState.CUT_OVER
 

@@ -6,7 +6,7 @@ from tests.simulation.mutants import MUTANTS, removed
 from tests.simulation.schedule import run_seed
 from tests.simulation.world import Violation
 
-_SEEDS = 2000
+_SEEDS = 1000
 
 
 @pytest.mark.parametrize("name", MUTANTS)
