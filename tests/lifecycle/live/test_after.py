@@ -70,6 +70,28 @@ def test_documents_that_the_target_had_before(database: Db, command: Run) -> Non
     assert 0 == done.returncode, done.stdout
 
 
+def test_the_server_does_not_count_what_the_guard_refuses(database: Db, command: Run) -> None:
+    """No counter of failed commands or of validation rises, so that status counts what got in, and not what was refused."""
+    database.bookings.insert_many(map(booking, range(8)))
+    go_live(command)
+
+    def counters() -> dict[str, Any]:
+        metrics = database.client.admin.command("serverStatus")["metrics"]["commands"]
+        return {name: metrics[name]["failed"] for name in ("insert", "update", "findAndModify")}
+
+    before = counters()
+    for number in range(50):
+        with pytest.raises(WriteError):
+            database.bookings.insert_one(booking(100 + number))
+    straggler = {**booking(31), "clientId": client(50)}
+    database.bookings.insert_one(straggler, bypass_document_validation=True)
+    run = json.loads(command("status", "--json").stdout)["runs"][0]
+
+    assert before == counters()
+    assert (1, [str(straggler["_id"])]) == (run["old_bookings"]["later"], run["old_bookings"]["later_ids"])
+    assert any("migrate --in-place" in each for each in run["possible"])
+
+
 def test_stragglers_that_were_converted_in_place(database: Db, command: Run) -> None:
     """Bookings of an old application that were migrated in place after the cut-over are proven with the rest, and finalized."""
     database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
