@@ -15,6 +15,8 @@ beyond 64 bits, malformed wrappers, and the deprecated types that `bson` cannot 
 import json
 import math
 import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +30,7 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.bson.document import CODEC, Document, read_exactly, write_fields
+from booking_migrate.stores.files.fast_json import READERS, Declined, FastParser, write_line
 from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument
 from booking_migrate.stores.files.type_wrappers import (
     HEX_ID,
@@ -70,6 +73,9 @@ def to_json(raw: bytes) -> str:
     """Write a BSON document as canonical Extended JSON on one line, without a line end."""
     # Decoded as a whole, what resembles a DBRef would become one and change.
     document = decode(raw, CODEC) if b"$ref" not in raw else RawBSONDocument(raw, _RAW)
+    if type(document) is dict:
+        with suppress(Declined):
+            return write_line(document).decode()
     return json_util.dumps(document, json_options=_OPTIONS, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -79,23 +85,28 @@ def survives_extended_json(raw: bytes) -> bool:
     Deprecated types, invalid UTF-8, names that occur twice, a NaN with a payload, and sub-documents that look like a
     ``$`` wrapper do not (https://www.mongodb.com/docs/manual/reference/mongodb-extended-json).
     """
-    fields = read_exactly(raw)
-    if fields is not None and _is_flat(fields):
-        return True
     try:
+        fields = read_exactly(raw)
+        if fields is not None and _is_plain([fields]):
+            return True
         return DocumentParser(JsonFormat.EXTENDED).read(to_json(raw), 0)[0].raw == raw
     except (BSONError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return False
 
 
-def _is_flat(fields: Document) -> bool:
-    """Return whether a document is of plain scalars only, so that no round trip is needed to know that it survives."""
-    values = fields.values()
-    return (
-        set(map(type, values)) <= _SURVIVING
-        and not any(name.startswith("$") for name in fields)
-        and all(math.isfinite(value) for value in values if type(value) is float)
-    )
+def _is_plain(values: Iterable[Any]) -> bool:
+    """Return whether values are plain scalars, documents and arrays, so that no round trip is needed to know that they survive."""
+    for value in values:
+        kind = type(value)
+        if kind is dict:
+            if any(name[:1] == "$" for name in value) or not _is_plain(value.values()):
+                return False
+        elif kind is list:
+            if not _is_plain(value):
+                return False
+        elif kind not in _SURVIVING or (kind is float and not math.isfinite(value)):
+            return False
+    return True
 
 
 class DocumentParser:
@@ -109,6 +120,8 @@ class DocumentParser:
 
         self._is_literal = self._plain
         """Whether ``$`` is a character like others."""
+
+        self._fast: FastParser | None = None
 
     def read(self, text: str, start: int) -> tuple[FileDocument, int]:
         """Read the document that begins at ``start``; return it and where it ends.
@@ -125,6 +138,31 @@ class DocumentParser:
         if self._plain:
             _read_known_fields(fields)
         return FileDocument(_encode(fields), fields), end
+
+    def read_line(self, line: bytes) -> FileDocument | None:
+        """Read a line by the fast parser; None if it is left to `read`, which also says what is wrong with it."""
+        if not self._is_settled:
+            return None
+        if self._fast is None:
+            self._fast = FastParser(self._fast_wrappers())
+        fields = self._fast.read(line)
+        if fields is None:
+            return None
+        if self._plain:
+            _read_known_fields(fields)
+        try:
+            return FileDocument(_encode(fields), fields)
+        except NotADocument:
+            return None
+
+    def _fast_wrappers(self) -> Mapping[str, Callable[[Any], Any]] | None:
+        if self._is_literal:
+            return None
+        return {
+            name: reader
+            for name, reader in READERS.items()
+            if self._wrappers is None or name in self._wrappers
+        }
 
     def _fields(self, value: Any) -> Document:
         if type(value) is dict:

@@ -54,6 +54,9 @@ def read_lines(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> I
 def _read_line(parser: DocumentParser, line: bytes) -> FileDocument:
     if len(line) >= _LONGEST:
         raise NotADocument("the line is longer than any document")
+    fast = parser.read_line(line)
+    if fast is not None:
+        return fast
     text = line.decode("utf-8")
     document, end = parser.read(text, _skip_blank(text, 0))
     end = _skip_blank(text, end)

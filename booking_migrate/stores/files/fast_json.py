@@ -1,0 +1,206 @@
+"""Extended JSON by a fast parser and writer, for documents of usual values; all others are left to `extended_json`.
+
+What is read or written here is what `extended_json` would read or write, which property tests compare. The parser keeps one of two
+equal names in silence and makes floats of whole numbers beyond 64 bits; both are noticed here, and such a line is declined.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.errors import InvalidId
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import Document
+from booking_migrate.stores.files.type_wrappers import JsonObject, NotADocument, Values
+
+_EXACT = 1 << 53
+"""From here on, a float may stand for a whole number with more digits."""
+
+_ESCAPED_COLON = b"\\u003"
+_INT_DIGITS, _LONG_DIGITS = 9, 18
+"""So many digits fit into 32 and 64 bits, whatever they are."""
+
+_ID_DIGITS = 24
+_DATE = "$date"
+
+
+class Declined(Exception):
+    """A document with unusual values."""
+
+
+def _object_id(text: Any) -> ObjectId:
+    # The driver would take blanks between digits.
+    if type(text) is not str or len(text) != _ID_DIGITS or not text.isalnum():
+        raise Declined
+    try:
+        return ObjectId(text)
+    except InvalidId:
+        raise Declined from None
+
+
+def _whole(text: Any, digits: int) -> int:
+    if (
+        type(text) is not str
+        or len(text) > digits
+        or not text.isascii()
+        or not text.isdecimal()
+        or (text[0] == "0" and len(text) > 1)
+    ):
+        raise Declined
+    return int(text)
+
+
+def _date(value: Any) -> DatetimeMS:
+    if type(value) is dict and value.keys() == {"$numberLong"}:
+        return DatetimeMS(_whole(value["$numberLong"], _LONG_DIGITS))
+    if type(value) is not str:
+        raise Declined
+    date: DatetimeMS = _other(_DATE)(value)
+    return date
+
+
+def _other(name: str) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return Values(JsonObject()).read_fields({"": JsonObject([(name, value)])})[""]
+        except NotADocument:
+            raise Declined from None
+
+    return read
+
+
+READERS: Mapping[str, Callable[[Any], Any]] = {
+    "$oid": _object_id,
+    "$numberInt": lambda text: _whole(text, _INT_DIGITS),
+    "$numberLong": lambda text: Int64(_whole(text, _LONG_DIGITS)),
+    "$numberDecimal": _other("$numberDecimal"),
+    "$numberDouble": _other("$numberDouble"),
+    _DATE: _date,
+}
+"""The usual wrappers, with what reads the value of one that is alone in its object."""
+
+
+class FastParser:
+    """Reads lines whose meaning is settled."""
+
+    def __init__(self, wrappers: Mapping[str, Callable[[Any], Any]] | None) -> None:
+        """Take the wrappers that are read; a line with any other is declined. None: ``$`` is a character like others."""
+        self._readers = wrappers or {}
+        self._is_literal = wrappers is None
+        self._colons = 0
+
+    def read(self, line: bytes) -> Document | None:
+        """Return the document of a line with BSON values; None if the line is declined, whatever the reason."""
+        try:
+            fields = orjson.loads(line)
+            if type(fields) is not dict:
+                return None
+            self._colons = 0
+            self._read_fields(fields)
+        except (Declined, orjson.JSONDecodeError, RecursionError):
+            return None
+        # Each name is followed by a colon, also one that occurs twice and is lost.
+        if self._colons != line.count(b":") or _ESCAPED_COLON in line:
+            return None
+        return fields
+
+    def _read_fields(self, fields: Document) -> None:
+        """Read the values of an object in place, and count the colons that belong to it."""
+        colons, readers = len(fields), self._readers
+        for name, value in fields.items():
+            kind = type(value)
+            if kind is str:
+                if ":" in value:
+                    colons += value.count(":")
+            elif kind is dict:
+                wrapper = next(iter(value)) if len(value) == 1 else ""
+                reader = readers.get(wrapper)
+                if reader is None:
+                    self._read_object(value)
+                else:
+                    inner = value[wrapper]
+                    colons += 1 if type(inner) is not dict else 2
+                    if type(inner) is str and wrapper == _DATE:
+                        colons += inner.count(":")
+                    fields[name] = reader(inner)
+            elif kind is list:
+                fields[name] = self._read_list(value)
+            elif kind is float:
+                _check_float(value)
+        self._colons += colons
+
+    def _read_object(self, fields: Document) -> None:
+        if not self._is_literal and any(name[:1] == "$" for name in fields):
+            raise Declined
+        self._read_fields(fields)
+
+    def _read_list(self, values: list[Any]) -> list[Any]:
+        """Return the elements of an array, read as the fields of an object are."""
+        fields = {str(number): value for number, value in enumerate(values)}
+        self._read_fields(fields)
+        self._colons -= len(fields)
+        return list(fields.values())
+
+
+def _check_float(number: float) -> None:
+    if not 0 < abs(number) < _EXACT:
+        raise Declined
+
+
+def write_line(fields: Document) -> bytes:
+    """Return a decoded document as canonical Extended JSON without a line end.
+
+    Raises:
+        Declined: it has unusual values.
+    """
+    try:
+        return orjson.dumps(_written(fields))
+    except (orjson.JSONEncodeError, RecursionError):
+        raise Declined from None
+
+
+def _written(fields: Document) -> Document:
+    written = {}
+    for name, value in fields.items():
+        writer = _WRITERS.get(type(value))
+        if writer is None:
+            raise Declined
+        written[name] = writer(value)
+    return written
+
+
+def _written_list(values: list[Any]) -> list[Any]:
+    try:
+        return [_WRITERS[type(value)](value) for value in values]
+    except KeyError:
+        raise Declined from None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _written_float(number: float) -> Document:
+    if not math.isfinite(number):
+        raise Declined
+    return {"$numberDouble": repr(number)}
+
+
+_WRITERS: Mapping[type, Callable[[Any], Any]] = {
+    str: _same,
+    bool: _same,
+    type(None): _same,
+    ObjectId: lambda value: {"$oid": str(value)},
+    int: lambda value: {"$numberInt": str(value)},
+    Int64: lambda value: {"$numberLong": str(value)},
+    DatetimeMS: lambda value: {"$date": {"$numberLong": str(int(value))}},
+    Decimal128: lambda value: {"$numberDecimal": str(value)},
+    float: _written_float,
+    dict: _written,
+    list: _written_list,
+}
