@@ -11,13 +11,14 @@ from booking_migrate.errors import FollowingStopped, NothingToFollow
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
 from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.journal import Holder, RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome
 
 _SAVE_SECONDS = 1.0
@@ -143,6 +144,14 @@ def follow_to_now(plan: FollowPlan) -> FollowOutcome:
     return outcome
 
 
+class _Wanted(Exception):
+    """A cut-over asks for the lock."""
+
+    def __init__(self, by: Holder) -> None:
+        super().__init__(str(by))
+        self.by = by
+
+
 class _Following:
     """One run that is followed."""
 
@@ -182,21 +191,34 @@ class _Following:
         parts.catch_up()
         follower.is_verified = parts.is_proven
         listener.notify(PhaseStarted(f"following {self._run.source}", None))
-        while True:
-            self._round()
-            if not follower.is_verified and self._is_small():
-                self._verify()
-                listener.notify(PhaseStarted(f"following {self._run.source}", None))
-                continue
-            if follower.is_verified and self._is_small() and not self._is_announced:
-                self._is_announced = True
-                command = command_of(self._run, "cutover")
-                listener.notify(Announced(f"ready to cut over: {command}"))
-            wanted = self._lock.wanted_by()
-            if wanted is not None:
-                listener.notify(PhaseEnded())
-                listener.notify(Announced(f"handed over to {wanted}"))
-                return FollowEnd.HANDED_OVER
+        try:
+            while True:
+                self._round()
+                if not follower.is_verified and self._is_small():
+                    self._verify()
+                    listener.notify(PhaseStarted(f"following {self._run.source}", None))
+                    continue
+                if follower.is_verified and self._is_small() and not self._is_announced:
+                    self._is_announced = True
+                    # What status shows is not older than what is said here.
+                    self.save_state(FOLLOWING)
+                    command = command_of(self._run, "cutover")
+                    listener.notify(Announced(f"ready to cut over: {command}"))
+                self._look_who_waits()
+        except _Wanted as wanted:
+            listener.notify(PhaseEnded())
+            listener.notify(Announced(f"handed over to {wanted.by}"))
+            return FollowEnd.HANDED_OVER
+
+    def _look_who_waits(self) -> None:
+        """Look whether a cut-over asks for the lock.
+
+        Raises:
+            _Wanted: it does.
+        """
+        wanted = self._lock.wanted_by()
+        if wanted is not None:
+            raise _Wanted(wanted)
 
     def _round(self) -> None:
         self._last = self._follower.round()
@@ -215,9 +237,13 @@ class _Following:
         return self._last.seconds + _FIXED_SECONDS
 
     def _verify(self) -> None:
-        """Verify the whole target once; what changes meanwhile is verified when it is followed."""
+        """Verify the whole target once; what changes meanwhile is verified when it is followed.
+
+        Raises:
+            _Wanted: a cut-over asks for the lock, which verifies what is left of it.
+        """
         began, time = self._journal.now(), self._parts.now()
-        outcome = self._parts.verify()
+        outcome = meanwhile(self._parts.verify, self._beside_verification)
         is_clean = not outcome.mismatch_count
         self._journal.annotate(
             self._run.run_id, verified_at=began, verified_time=time, verified_clean=is_clean
@@ -229,6 +255,12 @@ class _Following:
                 command_of(self._run, "verify"),
             )
         self._follower.is_verified = True
+
+    def _beside_verification(self) -> None:
+        # The place in the journal stays: the verifier takes what changed after it for behind.
+        self._follower.keep(0.0)
+        self._lock.confirm()
+        self._look_who_waits()
 
     def _stop(self, handled: Handled) -> None:
         if handled.foreign:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson.timestamp import Timestamp
 from pymongo.database import Database
 
 from booking_migrate.follow.engine import Engine
@@ -224,6 +225,49 @@ _STEPS = {
     "fenced": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "raise_fence"),
     "swapped": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "swap"),
 }
+_VERIFIED = ("booking_migrate.cli.verify_inputs", "VerifyInputs", "verify")
+
+
+@contextmanager
+def at_a_gate(
+    environment: Mapping[str, str], gate: Path, step: tuple[str, str, str], *arguments: str
+) -> Iterator[Forked]:
+    """The program as a process that waits behind a method; killed in the end if it still runs."""
+    with Forked((str(gate), *step, *arguments), environment, main=waiting_behind, folder=ROOT) as process:
+        try:
+            while not Path(f"{gate}.reached").exists():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_cutover_takes_over_from_a_verification(
+    bookings: Db, environment: dict[str, str], command: Run, tmp_path: Path
+) -> None:
+    """A follower that verifies the whole target hands over at once, and what it had read by then is brought in."""
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    # As if changes had been followed since that were not verified.
+    bookings.booking_migrate_runs.update_many({}, {"$set": {"follow.unverified": Timestamp(2**32 - 1, 1)}})
+    with at_a_gate(environment, tmp_path / "gate", _VERIFIED, *FOLLOW) as follower:
+        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "meanwhile"}})
+        await_kept(bookings)
+        done = command(*CUTOVER)
+        _, said = follower.communicate(timeout=_PATIENCE)
+
+    assert (0, 0) == (done.returncode, follower.returncode), done.stderr + said
+    assert "handed over to cutover" in " ".join(said.split())
+    assert "meanwhile" == notes_of(bookings, "bookings", 0)
+
+
+def await_kept(database: Db) -> None:
+    """Wait until a follower has durably kept a change that it has not handled."""
+    deadline = time.monotonic() + _PATIENCE
+    while not database.booking_migrate_dirty.count_documents({}):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -242,17 +286,8 @@ def test_signals_end_a_cutover(
     """Before the swap a signal leaves the source live and unfenced; after it the cut-over is completed. Each has its exit code."""
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
-    gate = tmp_path / "gate"
-    with Forked(
-        (str(gate), *_STEPS[step], *CUTOVER), environment, main=waiting_behind, folder=ROOT
-    ) as process:
-        try:
-            while not Path(f"{gate}.reached").exists():
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.01)
-            ended, said = ended_by(process, number)
-        finally:
-            process.kill()
+    with at_a_gate(environment, tmp_path / "gate", _STEPS[step], *CUTOVER) as process:
+        ended, said = ended_by(process, number)
     run = newest(command)
     kept = [name for name in bookings.list_collection_names() if "_legacy_" in name]
 
