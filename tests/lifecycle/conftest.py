@@ -12,6 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from typer.testing import CliRunner, Result
 
+from booking_migrate.cli import finalize, verify
 from booking_migrate.cli.app import app
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
@@ -62,6 +63,9 @@ def command(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> 
     """A function that runs the program to its end; in this process, since starting one takes longer than the run."""
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
+    for module in (finalize, verify):
+        # After how long differences are read again: those of tests are there, or are gone at once.
+        monkeypatch.setattr(module, "RECHECK_SECONDS", 0.05)
 
     def run(*arguments: str) -> Ended:
         result = CliRunner().invoke(app, list(arguments), env=environment, prog_name="booking-migrate")

@@ -26,6 +26,9 @@ from tests.support.bookings import a_booking
 Bookings = Collection[dict[str, Any]]
 PRICE = 20
 _FIRST_NOTES = a_booking()["notes"]
+_REST_SECONDS = 0.01
+"""How long a thread rests between two things that it does: if none did, the program would not get at the processors."""
+
 _LONGEST_SECONDS = 90.0
 """No thread works longer, whatever happens."""
 
@@ -119,7 +122,7 @@ class Application:
                 except PyMongoError as error:
                     with self.ledger.lock:
                         self.ledger.errors[type(error).__name__] += 1
-                time.sleep(0.002)
+                time.sleep(_REST_SECONDS)
 
     def _timed(self, write: Callable[[], Any]) -> Any:
         began = time.monotonic()
@@ -204,6 +207,7 @@ class Application:
                         self.ledger.errors[f"read: {type(error).__name__}"] += 1
                     continue
                 self._judge(client_id, wanted, found)
+                time.sleep(_REST_SECONDS)
 
     def _judge(self, client_id: Any, wanted: set[Any], found: list[dict[str, Any]]) -> None:
         seen = Counter(identities(found))
