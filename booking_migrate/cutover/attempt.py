@@ -128,7 +128,12 @@ class Attempt:
             if self._policy is RejectedPolicy.CARRY:
                 # The next attempt carries what is rejected then.
                 self._lock.confirm()
-                self._live.take_back_carried(bookings_of(self._stores.target.rejects()))
+                self._live.take_back_carried(bookings_of(self._stores.target.rejects()), keeps_indexes=True)
+
+        def ready() -> None:
+            # Bookings that are rejected only after this are carried too; the attempt then builds the indexes.
+            if self._policy is RejectedPolicy.CARRY and self._has_rejected():
+                self._live.prepare_carry()
 
         preparation = LivePreparation(
             parts,
@@ -138,6 +143,7 @@ class Attempt:
             block=self._live.block,
             lift_fence=lift_fence,
             check=check,
+            ready=ready,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
         )
         self._live.take_over_images()
@@ -157,6 +163,9 @@ class Attempt:
         # Fences of attempts that were aborted or killed count, too.
         refused = self._refused_before + report.outage.total
         return CutoverOutcome(self._run, written, refused, carried, indexes, options, report)
+
+    def _has_rejected(self) -> bool:
+        return next(iter(bookings_of(self._stores.target.rejects())), None) is not None
 
     def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
         """Record whether writes may be refused: if the process is killed, the journal must show it."""

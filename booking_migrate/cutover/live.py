@@ -76,6 +76,7 @@ class LivePreparation:
         block: Callable[[], None],
         lift_fence: Callable[[], None],
         check: Callable[[], None],
+        ready: Callable[[], None],
         is_swapped: Callable[[], bool],
     ) -> None:
         """Take the parts.
@@ -88,11 +89,13 @@ class LivePreparation:
             block: refuses every user's writes, if that was asked for.
             lift_fence: lifts the fence, and ends that.
             check: raises if conflicts or rejected bookings prevent the swap.
+            ready: does what the swap needs and takes long.
             is_swapped: returns whether the target has the source's name.
         """
         self._parts = parts
         self._fail = fail
         self._confirm = confirm
+        self._ready = ready
         self.report = LiveReport()
         self._follower = Follower(
             parts.engine,
@@ -128,6 +131,7 @@ class LivePreparation:
         self._copy()
         if not parts.is_proven:
             self._prove()
+        self._meanwhile(self._ready)
 
     def _round(self, label: str) -> None:
         self._parts.listener.notify(PhaseStarted(label, None))

@@ -154,6 +154,12 @@ class MongoLive(FencedSource):
         """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""
         unguard(self._source if is_live else self._target)
 
+    def prepare_carry(self) -> None:
+        """Build the indexes that `carry` needs: that takes as long as the target is large. The unique one stays until then."""
+        write(self._target, lambda: CLIENT_DOCUMENTS_ONLY.build(self._target))
+        # A query for a client's documents cannot use an index that leaves some of them out.
+        write(self._target, lambda: EVERY_DOCUMENT.build(self._target))
+
     def carry(self, bookings: Iterable[bytes]) -> int:
         """Insert old bookings beside the client documents of the target; return how many.
 
@@ -182,21 +188,27 @@ class MongoLive(FencedSource):
             raise WriteFailed(self._target.name, problem)
 
     def _restrict_index(self) -> None:
-        write(self._target, lambda: CLIENT_DOCUMENTS_ONLY.build(self._target))
+        if not {CLIENT_DOCUMENTS_ONLY.name, EVERY_DOCUMENT.name} <= set(self._index_names()):
+            self.prepare_carry()
         name = client_index_name(self._target)
         if name is not None:
             write(self._target, lambda: drop_index(self._target, name))
-        # A query for a client's documents cannot use an index that leaves some of them out.
-        write(self._target, lambda: EVERY_DOCUMENT.build(self._target))
 
-    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
-        """Undo `carry` of these bookings, however far it came; documents that others put there stay."""
+    def take_back_carried(self, bookings: Iterable[bytes], *, keeps_indexes: bool = False) -> None:
+        """Undo `carry` of these bookings, however far it came; documents that others put there stay.
+
+        Args:
+            bookings: what may have been carried.
+            keeps_indexes: whether the indexes stay for the next attempt.
+        """
         # The index that `carry` begins with shows whether it began.
         if CLIENT_DOCUMENTS_ONLY.name not in self._index_names():
             return
         remaining = iter(bookings)
         while some := list(islice(remaining, _AT_ONCE)):
             delete_versions(self._target, some)
+        if keeps_indexes:
+            return
         if EVERY_DOCUMENT.name in self._index_names():
             write(self._target, lambda: drop_index(self._target, EVERY_DOCUMENT.name))
         ensure_client_index(self._target)

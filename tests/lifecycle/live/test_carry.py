@@ -1,0 +1,113 @@
+"""Rejected bookings are carried along within the limit: what takes long for many clients is done before writes are refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo import MongoClient, monitoring
+from pymongo.database import Database
+
+from booking_migrate.stores.mongo.live_swap import LiveSwap
+from tests.lifecycle.conftest import Ended
+from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step, failpoints
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--rejected", "carry", "--max-outage", "60s")
+INDEXES = ["_id_", "booking_migrate_legacy_ids", "clientId_1_every", "clientId_1_sessions"]
+
+
+class Sent(monitoring.CommandListener):
+    """The names of commands, in order, with the steps of the cut-over."""
+
+    def __init__(self) -> None:
+        self.seen: list[str | Step] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.seen.append(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        pass
+
+    def behind_fences(self) -> list[str]:
+        """What was sent while writes were refused."""
+        found: list[str] = []
+        is_fenced = False
+        for each in self.seen:
+            if isinstance(each, Step):
+                is_fenced = (is_fenced or each is Step.FENCED) and each is not Step.SWAPPED
+            elif is_fenced:
+                found.append(each)
+                # An attempt that was aborted lifts its fence by the first of these.
+                is_fenced = each != "collMod"
+        return found
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """What the program sends from here on."""
+    listener = Sent()
+
+    def listening(uri: str) -> MongoClient[dict[str, Any]]:
+        return MongoClient(uri, event_listeners=[listener])
+
+    monkeypatch.setattr("booking_migrate.stores.mongo.connection.make_client", listening)
+    return listener
+
+
+@pytest.mark.parametrize("aborted", [0, 1])
+def test_no_index_is_built_behind_the_fence(
+    database: Db, command: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch, aborted: int
+) -> None:
+    """The indexes are there before writes are refused, in a repeated attempt too; nothing is left of one that was aborted."""
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    swap, left = LiveSwap.swap, [TimeoutError] * aborted
+
+    def late(self: LiveSwap, seconds: float) -> Any:
+        if left:
+            raise left.pop()
+        return swap(self, seconds)
+
+    monkeypatch.setattr(LiveSwap, "swap", late)
+    with failpoints(sent.seen.append):
+        done = command(*CUTOVER)
+    behind = sent.behind_fences()
+
+    assert 0 == done.returncode, done.stderr
+    assert "createIndexes" in sent.seen
+    assert "insert" in behind
+    assert 1 == behind.count("dropIndexes")
+    assert "createIndexes" not in behind
+    assert INDEXES == sorted(database.bookings.index_information())
+    assert [booking(20)["_id"]] == [each["_id"] for each in database.bookings.find({"duration": 5})]
+    with pytest.raises(Exception, match="E11000"):
+        database.bookings.insert_one({"clientId": client(1), "sessions": []})
+
+
+def test_a_cut_over_that_fails_leaves_the_targets_indexes(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When all attempts were in vain, the target has its unique index again, and only that."""
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    before = database.clients.index_information()
+
+    def late(_self: LiveSwap, _seconds: float) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(LiveSwap, "swap", late)
+    failed = command(*CUTOVER, "--attempts", "2")
+    after = database.clients.index_information()
+
+    assert 5 == failed.returncode
+    assert {**before, "booking_migrate_legacy_ids": after["booking_migrate_legacy_ids"]} == after
+    assert 0 == database.clients.count_documents({"sessions": {"$exists": False}})
