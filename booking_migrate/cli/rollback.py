@@ -103,6 +103,12 @@ class DiscardOptions(Group, panel=RULES):
         "In a reverse window: refuse writes for at most this long; an attempt that takes longer is aborted and repeated.",
         metavar="DURATION",
     )
+    attempts: int = option(
+        10,
+        "In a reverse window: try so often to stay within --max-outage, with growing pauses.",
+        metavar="N",
+        min=1,
+    )
 
     @property
     def limits(self) -> Limits:
@@ -111,7 +117,7 @@ class DiscardOptions(Group, panel=RULES):
         Raises:
             typer.BadParameter: it is not a duration.
         """
-        return Limits(parse_outage(self.max_outage))
+        return Limits(parse_outage(self.max_outage), self.attempts)
 
 
 def rollback(

@@ -14,7 +14,6 @@ from booking_migrate.errors import BookingMigrateError, WindowUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.reports.lifecycle_outcomes import report_of_cutover
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import duration
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.window import Window, WindowParts, check_window_of
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
@@ -152,7 +151,7 @@ def keep_window(
     """Report what the cut-over did, and keep its way back ready until the window ends."""
     chosen, stores = done.run, follow.stores
     if is_new:
-        refused = f"writes were refused for {duration(done.refused_seconds)}"
+        refused = f"writes were refused for {round(done.refused_seconds * 1000)} ms"
         follow.listener.notify(Announced(f"cut over: {chosen.source} holds the client documents; {refused}"))
         # What it starts is not to wait for the end of the window.
         context.run_hook(report_of_cutover(done, seconds=context.seconds))

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import Element, elements, read_value
-from booking_migrate.bson.order import element_key
-from booking_migrate.domain.carried_changes import document_with_sessions
+from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.domain.carried_changes import booking_id_of, document_with_sessions
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.verify.join import ClientPair
@@ -38,14 +38,23 @@ def in_portions(pairs: Iterator[ClientPair]) -> Iterator[Sequence[ClientPair]]:
 class Counterparts:
     """The documents of the other side for a portion of clients."""
 
-    def __init__(self, kept: DocumentReader, current: DocumentReader, pairs: Sequence[ClientPair]) -> None:
+    def __init__(
+        self,
+        kept: DocumentReader,
+        current: DocumentReader,
+        pairs: Sequence[ClientPair],
+        *,
+        converts_later: bool = False,
+    ) -> None:
         """Look up what stands at another client than on the other side.
 
         Args:
             kept: the copy of the old collection.
             current: the live collection.
             pairs: the clients.
+            converts_later: whether sessions booked since are to become old bookings, whose `_id` values are looked up, too.
         """
+        later: dict[bytes, Any] = {}
         in_kept: dict[bytes, Any] = {}
         in_current: dict[bytes, Any] = {}
         for pair in pairs:
@@ -58,7 +67,9 @@ class Counterparts:
                     in_kept[id_key(raw)] = id_of(raw)
                 for session in document.sessions if document else ():
                     key = session.legacy_key
-                    if key is not None and key not in ours:
+                    if key is None and converts_later and (booking_id := booking_id_of(session)) is not None:
+                        later[sort_key(booking_id)] = booking_id
+                    elif key is not None and key not in ours:
                         in_kept[key] = session.fields["legacyBookingId"]
                     elif key is not None:
                         claimed.add(key)
@@ -66,10 +77,15 @@ class Counterparts:
                 in_current[key] = id_of(ours[key])
         self._kept = _found(kept, list(in_kept.values()))
         self._current = _found(current, list(in_current.values()))
+        self._taken = {key for side in (kept, current) for key in _found(side, list(later.values()))}
 
     def kept(self, key: bytes) -> bytes | None:
         """Return the document of this `_id` that another client had before the cut-over."""
         return self._kept.get(key)
+
+    def is_taken(self, key: bytes) -> bool:
+        """Return whether a document of either side has the `_id` that the booking of a session booked since is to have."""
+        return key in self._taken
 
     def current(self, key: bytes) -> bytes | None:
         """Return the document of this `_id` that stands at another client now."""

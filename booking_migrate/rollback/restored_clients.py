@@ -115,7 +115,7 @@ def restored_clients(places: RestorationPlaces) -> Iterator[RestoredClient]:
     """Yield what each client has in the old collection again, and at the end the bookings that were not at their place."""
     with closing(Relocations()) as relocations:
         for pairs in in_portions(pair_clients(places.kept.scan_by_client(), places.current.scan_by_client())):
-            elsewhere = Counterparts(places.kept, places.current, pairs)
+            elsewhere = Counterparts(places.kept, places.current, pairs, converts_later=places.converts_later)
             for pair in pairs:
                 yield _Restoring(places, pair, elsewhere, relocations).client()
         yield from _settled(places, relocations)
@@ -240,13 +240,10 @@ class _Restoring:
         if not places.converts_later or booking_id is None or session.legacy_key is not None:
             return None
         booking = as_booking(document, session)
-        if booking is None or any(
-            True for place in (places.kept, places.current) for _ in place.find([booking_id])
-        ):
+        key = sort_key(booking_id)
+        if booking is None or self._elsewhere.is_taken(key):
             return None
-        is_free = self._relocations.claim(
-            sort_key(booking_id), session.element.name + b"/" + id_key(document.raw)
-        )
+        is_free = self._relocations.claim(key, session.element.name + b"/" + id_key(document.raw))
         return booking if is_free else None
 
     def _release(self, raw: bytes) -> None:
@@ -300,7 +297,7 @@ class _Restoring:
 def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[RestoredClient]:
     """Bring back the bookings that were not at their place: with their session's client, or because it was deleted."""
     for absent, found in relocations.absent():
-        client = RestoredClient(key=_owner(absent.original))
+        client = RestoredClient(key=_owner(absent.original, absent.original))
         if not found:
             client.documents = [absent.original]
             client.missing = [id_of(absent.original)] if absent.is_listed else []
@@ -317,7 +314,7 @@ def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[Re
             client.lost += _carried(absent.original, other) if other != last else []
         yield client
     for original, copy in relocations.copies():
-        yield RestoredClient(key=_owner(original), lost=_carried(original, copy))
+        yield RestoredClient(key=_owner(copy.client, original), lost=_carried(original, copy))
 
 
 def _key_of(pair: ClientPair) -> bytes:
@@ -326,8 +323,8 @@ def _key_of(pair: ClientPair) -> bytes:
     return NO_CLIENT + id_key((*pair.source_bytes, *pair.target_bytes)[0])
 
 
-def _owner(booking: bytes) -> bytes:
-    owner = value_in(booking, b"clientId")
+def _owner(fields: bytes, booking: bytes) -> bytes:
+    owner = value_in(fields, b"clientId")
     return sort_key(owner) if is_client_id(owner) else NO_CLIENT + id_key(booking)
 
 

@@ -218,7 +218,7 @@ class Window:
         is_announced = False
         while True:
             self._last = follower.round()
-            self._lock.confirm()
+            self._confirm()
             self._listener.notify(Advanced(self._last.changes))
             if not is_announced:
                 is_announced = True
@@ -227,9 +227,6 @@ class Window:
                 )
             if monotonic() - self._saved_at >= _SAVE_SECONDS:
                 self._save_state(FOLLOWING)
-            if self._lock.wanted_by() is not None:
-                self._listener.notify(PhaseEnded())
-                return self._hand_over()
             if self._is_over():
                 self._listener.notify(PhaseEnded())
                 return self._expire()
@@ -238,6 +235,7 @@ class Window:
         return self._journal.now() >= self.ends_at
 
     def _hand_over(self) -> WindowEnd:
+        self._listener.notify(PhaseEnded())
         self._save_state(WindowEnd.HANDED_OVER.value)
         self._listener.notify(Announced(f"handed over to {self._lock.wanted_by()}"))
         return WindowEnd.HANDED_OVER
@@ -271,8 +269,14 @@ class Window:
         return self._build()
 
     def _follow(self, feed: ChangeFeed) -> Follower:
-        self._follower = follower_of(self._parts, feed, confirm=self._lock.confirm, save=self._save_position)
+        self._follower = follower_of(self._parts, feed, confirm=self._confirm, save=self._save_position)
         return self._follower
+
+    def _confirm(self) -> None:
+        """Check that the lock is held; it is handed over in the middle of many changes, too: handling them again is harmless."""
+        self._lock.confirm()
+        if self._lock.wanted_by() is not None:
+            raise _Wanted
 
     def _build(self) -> Follower:
         """Copy what was there before the cut-over, prove the copy, and bring in what has happened since."""
@@ -288,6 +292,8 @@ class Window:
         differing = self._meanwhile(follower, lambda: sum(1 for _ in parts.places.compare()))
         if differing:
             raise WindowStopped(f"documents differ from those of {run.legacy}: {differing}")
+        # The old ones that refuse nothing that is brought in; one on clientId serves the window, too.
+        self._meanwhile(follower, lambda: restored.create_indexes(run.live_settings or "", with_unique=False))
         self._meanwhile(follower, parts.places.prepare)
         if is_whole:
             self._mark_all(follower)
@@ -319,7 +325,7 @@ class Window:
             others = (value for value in values if not is_client_id(value))
             documents = (each for value in others for each in self._parts.places.without_client(value))
             follower.mark(Dirty(clients=clients, bookings={sort_key(value): value for value in documents}))
-            self._lock.confirm()
+            self._confirm()
 
     def _meanwhile(self, follower: Follower, action: Callable[[], T]) -> T:
         """Return what a long action comes to; meanwhile the feed is read, and the lock is handed over on request."""
@@ -338,9 +344,7 @@ class Window:
                 result, error = answers.get(timeout=_LOOK_SECONDS)
             except Empty:
                 follower.keep(0.0)
-                self._lock.confirm()
-                if self._lock.wanted_by() is not None:
-                    raise _Wanted from None
+                self._confirm()
                 continue
             if error is not None:
                 raise error

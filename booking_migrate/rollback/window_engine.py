@@ -17,8 +17,8 @@ from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import ChangesSince, document_with_sessions
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.session import client_of_document
-from booking_migrate.errors import DuplicateKeys, WindowStopped
+from booking_migrate.domain.session import booking_of_session, client_of_document
+from booking_migrate.errors import DuplicateKeys, WindowStopped, WriteFailed
 from booking_migrate.follow.engine import Handled, Kept
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
@@ -45,6 +45,9 @@ class _Derived:
 
     since: dict[bytes, ChangesSince] = field(default_factory=dict)
     """What has happened, by the client's key."""
+
+    staying: dict[bytes, tuple[Any, dict[bytes, Any]]] = field(default_factory=dict)
+    """The `_id` that sessions booked since would have as old bookings, and their clients; another document may have it."""
 
 
 class WindowEngine:
@@ -84,15 +87,14 @@ class WindowEngine:
             group = self._closed(selection)
             derived = self._derive(group)
             there = self._there(group, derived)
-            # A session that became a booking may have come from another client, whose own part in it is over.
-            others = {
-                sort_key(client): client
-                for client in map(_client, there.values())
-                if is_client_id(client) and sort_key(client) not in group.selection.clients
-            }
-            if not others:
+            # A session that became a booking may have come from another client, whose own part in it is over; where one
+            # does not any more, that of another client may become it.
+            gone = [id_of(raw) for key, raw in there.items() if key not in derived.documents]
+            found = chain(map(_client, there.values()), self._places.notes.clients_of(gone) if gone else ())
+            before = len(selection.clients)
+            selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
+            if before == len(selection.clients):
                 return self._write(group, derived, there, verified=verified)
-            selection.clients.update(others)
 
     def _selected(self, dirty: Dirty) -> Selection:
         """Return the clients that entries concern: those that they have now, on each side, and those that they had."""
@@ -145,6 +147,12 @@ class WindowEngine:
             places = replace(self._whole, kept=group.kept, current=group.current, rejected=rejected)
             for client in restored_clients(places):
                 client.count_in(derived.since.setdefault(client.key, ChangesSince()))
+                owner = group.selection.clients.get(client.key)
+                for value in client.staying if owner is not None else ():
+                    if type(value) is ObjectId:
+                        booking_id = booking_of_session(value)
+                        _, owners = derived.staying.setdefault(sort_key(booking_id), (booking_id, {}))
+                        owners[client.key] = owner
                 for raw in client.documents:
                     key = id_key(raw)
                     if derived.documents.setdefault(key, raw) != raw:
@@ -169,11 +177,12 @@ class WindowEngine:
         ids = [*map(id_of, changed), *gone]
         self._confirm()
         # First of all: what a document has a part in is to be known if it changes again before this is complete.
-        places.notes.relate(list(self._relations(group)))
+        waiting = [(value, list(owners.values())) for value, owners in derived.staying.values()]
+        places.notes.relate([*self._relations(group), *waiting])
         if ids:
             try:
                 places.copy.update(ids, changed)
-            except DuplicateKeys as error:
+            except (DuplicateKeys, WriteFailed) as error:
                 raise WindowStopped(error.message) from None
         facts = {key: asdict(each) for key, each in derived.since.items() if not each.is_nothing}
         unowned = (NO_CLIENT + key for key in group.selection.bookings)

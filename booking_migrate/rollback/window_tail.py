@@ -85,7 +85,7 @@ class _Seen:
     is_renamed: bool = False
 
     def read_up_to(self, until: Timestamp) -> None:
-        """Read on until the feed has passed a cluster time."""
+        """Read on until the feed has shown all changes up to a cluster time."""
         while True:
             batch = self.feed.read(_WAIT_SECONDS)
             for change in batch.changes:
@@ -97,7 +97,8 @@ class _Seen:
                     self.touched.add(sort_key(change.document_id))
                 elif change.time > self.fenced:
                     self.late.take(change)
-            if batch.position.time > until:
+            is_all = not batch.changes and batch.position.time >= until
+            if batch.position.time > until or (is_all and self.is_renamed):
                 return
 
 

@@ -16,6 +16,7 @@ from booking_migrate.cutover import recovery
 from booking_migrate.follow.follower import Follower
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.journaled_target import JournaledTarget
+from booking_migrate.rollback import from_window
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.undo import _Undo
@@ -379,6 +380,7 @@ def _follow_live(wrappers: _Wrappers) -> None:
     wrappers.after(LiveSwap, "swap", Step.SWAPPED)
     for module in (cutover, recovery):
         wrappers.after(module, "take_late", Step.TAILED)
+    wrappers.after(from_window, "take_back_late", Step.TAILED)
 
 
 class _Undoing:

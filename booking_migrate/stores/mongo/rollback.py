@@ -218,13 +218,13 @@ class MongoRestored:
         self.validate(settings)
         return notes
 
-    def create_indexes(self, settings: str) -> Sequence[IndexNote]:
-        """Create the old collection's indexes; see `complete`."""
+    def create_indexes(self, settings: str, *, with_unique: bool = True) -> Sequence[IndexNote]:
+        """Create the old collection's indexes, or those that refuse no document; see `complete`. May be repeated."""
         kept = json_util.loads(settings)
         notes = []
         for index in kept["indexes"]:
             keys = tuple(dict(index["key"]).items())
-            if keys != (("_id", 1),):
+            if keys != (("_id", 1),) and (with_unique or not index.get("unique")):
                 own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
                 reason = create_index(self._collection, keys, own)
                 shown = written(keys)

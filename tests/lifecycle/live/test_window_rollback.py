@@ -1,0 +1,371 @@
+"""What a reverse window keeps ready is what a rollback would restore, whatever happens; and a rollback out of it can be killed anywhere."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import bson
+import pytest
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, WriteError
+
+from booking_migrate.cli.following import FollowContext
+from booking_migrate.cli.window import open_window
+from booking_migrate.cutover import fencing
+from booking_migrate.domain.carried_changes import ChangesSince
+from booking_migrate.domain.session import booking_of_session, client_document_id
+from booking_migrate.rollback.relocations import id_of
+from booking_migrate.rollback.restored_clients import restored_clients
+from booking_migrate.rollback.window import Window, WindowParts, begin_of, changes_in, follower_of
+from booking_migrate.stores.connection import Connection, open_journal
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.mongo.live_swap import LiveSwap
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.live.test_follow import newest
+from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, own
+from tests.lifecycle.test_convert_later import document, session
+from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+BOOKINGS = 24
+BEFORE_SWAP = [Step.FENCED, Step.DRAINED, Step.SETTLED]
+BEHIND_SWAP = [Step.SWAPPED, Step.TAILED]
+_HISTORY_LOST = 286
+
+
+@pytest.fixture
+def window(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Db:
+    """Bookings of four clients and one that is rejected and carried; cut over, with a window whose process was interrupted."""
+
+    def is_over(self: Window) -> bool:
+        if self._window.get("built") and self._follower is not None:
+            raise KeyboardInterrupt
+        return False
+
+    database.bookings.insert_many([*map(booking, range(BOOKINGS - 1)), booking(BOOKINGS - 1, duration=5)])
+    database.bookings.create_index("clientId")
+    monkeypatch.setattr(Window, "_is_over", is_over)
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    done = command(*WINDOW, "--rejected", "carry")
+    assert 0 == done.returncode, done.stderr
+    assert "interrupted" == newest(command)["window"]["state"]
+    return database
+
+
+@pytest.fixture
+def kept(server: Server, window: Db) -> Iterator[tuple[RunRecord, WindowParts]]:
+    """The run that was cut over, and what its window keeps ready."""
+    connection = Connection(server.uri, window.name)
+    (run,) = (each for each in open_journal(connection).journal.runs() if each.window)
+    yield run, open_window(connection, run)
+    connection.close()
+
+
+class _Random:
+    """A new application that does whatever it may."""
+
+    def __init__(self, live: Collection[dict[str, Any]], seed: int) -> None:
+        self._live = live
+        self._random = Random(seed)
+        self._number = seed * 1000
+        self._deleted: list[dict[str, Any]] = []
+
+    def act(self) -> str:
+        """Do something, and say what."""
+        self._number += 1
+        act = self._random.choice(
+            [
+                *(self._change, self._book, self._cancel, self._move, self._copy, self._begin),
+                *(self._delete, self._reinsert, self._rename, self._pass_on, self._old, self._strip),
+            ]
+        )
+        try:
+            act()
+        except (DuplicateKeyError, WriteError):
+            return f"{act.__name__} refused"
+        return act.__name__
+
+    def _any(self) -> dict[str, Any] | None:
+        found = list(self._live.find({"sessions.0": {"$exists": True}}).sort("_id", 1))
+        return self._random.choice(found) if found else None
+
+    def _change(self) -> None:
+        one = self._any()
+        if one:
+            at = self._random.randrange(len(one["sessions"]))
+            field = self._random.choice(["notes", "status", "own"])
+            self._live.update_one(
+                {"_id": one["_id"]}, {"$set": {f"sessions.{at}.{field}": f"changed {self._number}"}}
+            )
+
+    def _book(self) -> None:
+        one = self._any()
+        if one:
+            changes = self._random.choice([{}, {"price": "20"}, {"sessionId": f"own {self._number}"}])
+            new = session(self._number, **changes)
+            self._live.update_one({"_id": one["_id"]}, {"$push": {"sessions": new}})
+
+    def _cancel(self) -> None:
+        one = self._any()
+        if one:
+            one["sessions"].pop(self._random.randrange(len(one["sessions"])))
+            self._live.update_one({"_id": one["_id"]}, {"$set": {"sessions": one["sessions"]}})
+
+    def _move(self) -> None:
+        self._copy(is_move=True)
+
+    def _copy(self, *, is_move: bool = False) -> None:
+        one, other = self._any(), self._any()
+        if one and other and one["_id"] != other["_id"]:
+            at = self._random.randrange(len(one["sessions"]))
+            self._live.update_one({"_id": other["_id"]}, {"$push": {"sessions": one["sessions"][at]}})
+            if is_move:
+                one["sessions"].pop(at)
+                self._live.update_one({"_id": one["_id"]}, {"$set": {"sessions": one["sessions"]}})
+
+    def _begin(self) -> None:
+        owner = self._random.choice([client(50 + self._number % 5), client(self._number % 4), None, 7])
+        key = self._random.choice([ObjectId(), client_document_id(client(60)), f"own {self._number % 3}"])
+        self._live.insert_one(document(key, owner, session(self._number)))
+
+    def _delete(self) -> None:
+        one = self._any()
+        if one:
+            self._live.delete_one({"_id": one["_id"]})
+            self._deleted.append(one)
+
+    def _reinsert(self) -> None:
+        if self._deleted:
+            one = self._deleted.pop()
+            self._live.insert_one({**one, "clientId": self._random.choice([one["clientId"], client(70)])})
+
+    def _rename(self) -> None:
+        one = self._any()
+        if one:
+            self._live.update_one({"_id": one["_id"]}, {"$set": {"clientEmail": f"{self._number}@x.org"}})
+
+    def _pass_on(self) -> None:
+        one = self._any()
+        if one:
+            owner = self._random.choice([client(80 + self._number % 3), client(self._number % 4), None])
+            self._live.update_one({"_id": one["_id"]}, {"$set": {"clientId": owner}})
+
+    def _old(self) -> None:
+        """Write an old booking, as one who bypasses the guard can."""
+        number = self._random.choice([self._number + 500, self._number % BOOKINGS])
+        one = {**booking(number), "notes": f"old {self._number}"}
+        self._live.replace_one({"_id": one["_id"]}, one, upsert=True, bypass_document_validation=True)
+
+    def _strip(self) -> None:
+        one = self._any()
+        if one:
+            self._live.update_one(
+                {"_id": one["_id"]}, {"$unset": {"sessions": 1}}, bypass_document_validation=True
+            )
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 200))]
+)
+def test_what_is_kept_ready_is_what_would_be_restored(
+    window: Db, kept: tuple[RunRecord, WindowParts], seed: int
+) -> None:
+    """Followed a few changes at a time, the restored collection is that of a restoration of the whole; so is what is counted."""
+    run, parts = kept
+    begin = begin_of(run.window)
+    assert begin is not None
+    follower = follower_of(parts, parts.feed(begin), confirm=lambda: None, save=lambda _: None)
+    application = _Random(window.bookings, seed)
+    restored = window[parts.whole.restored.name]
+    done: list[str] = []
+    for _ in range(12):
+        done += [application.act() for _ in range(application._random.randrange(1, 5))]
+        follower.round(0.0)
+        since = ChangesSince()
+        documents = []
+        for each in restored_clients(parts.whole):
+            each.count_in(since)
+            documents += each.documents
+        expected = {str(id_of(raw)): raw for raw in documents}
+        found = {str(id_of(raw)): raw for raw in raw_of(restored)}
+        unlike = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+        assert not unlike, (done, [(shown(expected.get(key)), shown(found.get(key))) for key in unlike])
+        counted = changes_in(parts)
+        names = ("changed", "later", "missing", "converted")
+        assert [getattr(since, name) for name in names] == [getattr(counted, name) for name in names], done
+
+
+def raw_of(collection: Collection[dict[str, Any]]) -> list[bytes]:
+    """The documents of a collection as bytes."""
+    options = CodecOptions(document_class=RawBSONDocument)
+    return [bytes(each.raw) for each in collection.with_options(codec_options=options).find()]
+
+
+def shown(raw: bytes | None) -> Any:
+    """What a test says of a document that is not what it has to be."""
+    return None if raw is None else bson.decode(raw)
+
+
+def change(database: Db, notes: str) -> None:
+    """Change a migrated session, and book one with a client that has bookings and one with a new client."""
+    legacy = booking(0)["_id"]
+    database.bookings.update_one({"sessions.legacyBookingId": legacy}, {"$set": {"sessions.$.notes": notes}})
+    database.bookings.update_one(
+        {"clientId": client(1), "sessions": {"$type": 4}}, {"$push": {"sessions": BOOKED}}
+    )
+    database.bookings.insert_one(document("new", client(98), FIRST))
+
+
+BOOKED, FIRST = session(300, notes="booked"), session(301, notes="first")
+
+
+def check_old(database: Db, notes: str) -> None:
+    """Assert that the old bookings are there with what `change` has done, and nothing else."""
+    there = {each["_id"]: each for each in database.bookings.find()}
+    later = {booking_of_session(each["sessionId"]): each["notes"] for each in (BOOKED, FIRST)}
+    assert {*(booking(number)["_id"] for number in range(BOOKINGS)), *later} == there.keys()
+    assert notes == there[booking(0)["_id"]]["notes"]
+    assert later == {key: there[key]["notes"] for key in later}
+    assert not [key for key in there if "sessions" in there[key]]
+    assert {"bookings"} == own(database)
+    assert {"_id_", "clientId_1"} == set(database.bookings.index_information())
+
+
+@pytest.mark.parametrize("step", [*BEFORE_SWAP, *BEHIND_SWAP])
+def test_killed_at_every_step(window: Db, command: Run, killed: Callable[..., Any], step: Step) -> None:
+    """A rollback that was killed is continued by the same command; until then status says whether writes are refused."""
+    change(window, "changed")
+    killed(step.value, 1, *ROLLBACK)
+    run = newest(command)
+    if step in BEFORE_SWAP:
+        with pytest.raises(WriteError):
+            change(window, "refused")
+    done = command(*ROLLBACK)
+
+    assert ("restoring", step in BEFORE_SWAP) == (run["state"], run["refuses_writes_since"] is not None)
+    assert 3 == done.returncode, done.stderr
+    check_old(window, "changed")
+    assert 2 == json.loads(done.stdout)["undone"]["since"]["converted"]
+    assert 0 == command("migrate", *PLACES, "--accept", "duration-too-short", "--quiet").returncode
+
+
+def test_what_passes_the_fence(window: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client document that is deleted, or written by bypassing validation, between fence and rename is taken back or in."""
+    late = session(400, notes="late")
+    swap = LiveSwap.swap
+
+    def act(self: LiveSwap, seconds: float) -> Any:
+        window.bookings.delete_one({"_id": "new"})
+        window.bookings.delete_one({"clientId": client(2), "sessions": {"$type": 4}})
+        window.bookings.insert_one(document("late", client(99), late), bypass_document_validation=True)
+        swapped = swap(self, seconds)
+        # The old application is back at once.
+        window.bookings.update_one({"_id": booking(2)["_id"]}, {"$set": {"notes": "by the old application"}})
+        window.bookings.insert_one({**booking(500), "clientId": client(98)})
+        return swapped
+
+    change(window, "changed")
+    window.bookings.update_one(
+        {"sessions.legacyBookingId": booking(2)["_id"]},
+        {"$set": {"sessions.$[].notes": "before it was deleted"}},
+    )
+    monkeypatch.setattr(LiveSwap, "swap", act)
+    done = command(*ROLLBACK)
+    there = {each["_id"]: each for each in window.bookings.find()}
+    undone = json.loads(done.stdout)["undone"]
+
+    assert 3 == done.returncode, done.stderr
+    assert (2, 1) == (undone["followed"]["late_deletes"], undone["followed"]["late_writes"])
+    assert booking_of_session(FIRST["sessionId"]) not in there
+    assert "late" == there[booking_of_session(late["sessionId"])]["notes"]
+    assert "by the old application" == there[booking(2)["_id"]]["notes"]
+    assert booking(6)["notes"] == there[booking(6)["_id"]]["notes"]
+    assert booking(500)["_id"] in there
+    assert {booking(number)["_id"] for number in range(BOOKINGS)} < there.keys()
+
+
+@contextmanager
+def lost(server: Server, database: Db, times: int) -> Iterator[None]:
+    """Let the server say so many times that the oplog no longer has what a change stream begins with."""
+    what = {
+        "failCommands": ["aggregate"],
+        "namespace": f"{database.name}.$cmd.aggregate",
+        "errorCode": _HISTORY_LOST,
+    }
+    admin = server.client().admin
+    admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=what)
+    try:
+        yield
+    finally:
+        admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+def test_lost_history(server: Server, window: Db, command: Run) -> None:
+    """Where the oplog has lost what has happened since, a rollback restores everything behind the fence, and says so."""
+    change(window, "changed")
+    with lost(server, window, 1):
+        done = command(*ROLLBACK)
+
+    assert 3 == done.returncode, done.stderr
+    assert "writes are refused while everything is restored" in " ".join(done.stderr.split())
+    assert json.loads(done.stdout)["undone"]["followed"] is None
+    check_old(window, "changed")
+
+
+def test_lost_history_of_a_window(
+    server: Server, window: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command reads everything again where the oplog has lost what has happened since, and since the cut-over."""
+    monkeypatch.setattr(FollowContext, "unavailable", lambda _: None)
+    change(window, "changed")
+    with lost(server, window, 2):
+        resumed = command(*WINDOW)
+    done = command(*ROLLBACK)
+
+    assert (0, 3) == (resumed.returncode, done.returncode), resumed.stderr
+    assert "everything is read again" in " ".join(resumed.stderr.split())
+    assert json.loads(done.stdout)["undone"]["followed"]
+    check_old(window, "changed")
+
+
+def test_a_limit_that_is_passed(window: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback that would refuse writes for too long is aborted: the new application goes on, and the window stays."""
+    monkeypatch.setattr(fencing, "_BACKOFF_SECONDS", 0.01)
+    refused = command(
+        "rollback", "--target", "clients", "--yes", "--json", "--max-outage", "1ms", "--attempts", "2"
+    )
+    run = newest(command)
+    change(window, "changed")
+    done = command(*ROLLBACK)
+
+    assert 5 == refused.returncode
+    assert "the client documents are live as before" in " ".join(refused.stderr.split())
+    assert ("cut-over", None) == (run["state"], run["refuses_writes_since"])
+    assert 3 == done.returncode, done.stderr
+    assert json.loads(done.stdout)["undone"]["followed"]
+    check_old(window, "changed")
+
+
+@pytest.mark.parametrize(
+    ("option", "left"), [("--discard-later", BOOKINGS), ("--no-convert-later", BOOKINGS + 2)]
+)
+def test_what_a_window_does_not_serve(window: Db, command: Run, option: str, left: int) -> None:
+    """What is to be dropped, or to stay in the new shape, is restored as without a window, and that is said."""
+    change(window, "changed")
+    done = command(*ROLLBACK, option)
+
+    assert done.returncode in {0, 3}, done.stderr
+    assert "writes are refused while everything is restored" in " ".join(done.stderr.split())
+    assert left == window.bookings.count_documents({})
+    assert {"bookings"} == own(window)
