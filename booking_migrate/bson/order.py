@@ -13,7 +13,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
-from booking_migrate.bson.document import Element, element_of, elements
+from booking_migrate.bson.document import Element, element_of, elements, value_in
 
 OBJECT_ID_KEY = b"\x23"
 """What the key of an ObjectId begins with; its twelve bytes follow."""
@@ -51,6 +51,11 @@ def sort_key(value: Any) -> bytes:
     if type(value) is ObjectId:
         return OBJECT_ID_KEY + value.binary
     return element_key(element_of("", value))
+
+
+def id_key(raw: bytes) -> bytes:
+    """Return the key of a document's `_id`; nothing else of it is decoded."""
+    return sort_key(value_in(raw, b"_id"))
 
 
 def element_key(element: Element) -> bytes:

@@ -222,20 +222,21 @@ def _remaining(now: ClientDocument, later: Sequence[StoredSession], *, is_whole:
 
 def _lost(now: ClientDocument, originals: Iterable[bytes]) -> Sequence[Change]:
     """Return what of a client document that goes is neither the migration's nor in a booking."""
-    known: set[Element] = set()
+    left = {part for part in now.parts if part.name not in _DERIVED | {b"_id", b"clientId"}}
     has_clients = False
     for original in originals:
         parts = [part for part in elements(original) if part.name.decode("utf-8", "replace") in CLIENT_FIELDS]
         has_clients = has_clients or any(part.kind != NULL for part in parts)
-        known.update(parts)
-    ignored = _DERIVED | {b"_id", b"clientId"}
+        left.difference_update(parts)
+        if has_clients and not left:
+            return []
     if not has_clients:
         # They were looked up, and the result of that is not known any more.
-        ignored |= {name.encode() for name in CLIENT_FIELDS}
+        left = {part for part in left if part.name.decode("utf-8", "replace") not in CLIENT_FIELDS}
     return [
         Change(now.document_id, Difference(part.name.decode("utf-8", "replace"), None, part))
         for part in now.parts
-        if part.name not in ignored and part not in known
+        if part in left
     ]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from bson import encode
@@ -100,24 +100,33 @@ class FlatReader:
         Args:
             raw: the document's BSON bytes.
         """
-        flat = self.read(raw, (0, len(raw)))
-        if not flat.numbers:
-            return None
-        user_id, email, currency = (value[4:-1].decode() for value in flat.owner_fields[0])
-        legacy_id = flat.ids[0]
-        return Session(
-            session_bytes(flat.bodies[0], legacy_id),
-            raw,
-            ObjectId(legacy_id),
-            OBJECT_ID_KEY + legacy_id,
-            flat.created[0],
-            flat.updated[0],
-            ObjectId(flat.clients[0]),
-            user_id,
-            email,
-            flat.prices[0],
-            currency,
-        )
+        return self.convert_all([raw])[0]
+
+    def convert_all(self, documents: Sequence[bytes]) -> Sequence[Session | None]:
+        """Convert bookings as `convert` does; no more of them than may be held at a time."""
+        flat = self.read(b"".join(documents), [0, *accumulate(map(len, documents))])
+        sessions: list[Session | None] = [None] * len(documents)
+        for row, number in enumerate(flat.numbers):
+            sessions[number] = _session(flat, row, documents[number])
+        return sessions
+
+
+def _session(flat: FlatBookings, row: int, raw: bytes) -> Session:
+    user_id, email, currency = (value[4:-1].decode() for value in flat.owner_fields[row])
+    legacy_id = flat.ids[row]
+    return Session(
+        session_bytes(flat.bodies[row], legacy_id),
+        raw,
+        ObjectId(legacy_id),
+        OBJECT_ID_KEY + legacy_id,
+        flat.created[row],
+        flat.updated[row],
+        ObjectId(flat.clients[row]),
+        user_id,
+        email,
+        flat.prices[row],
+        currency,
+    )
 
 
 _NOTHING = ((),) * (len(FlatBookings._fields) - 1)

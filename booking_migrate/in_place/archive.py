@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import (
+    id_key,
+    sort_key,
+)
 from booking_migrate.domain.client_document import ClientDocument, compose, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import Session, read_booking
+from booking_migrate.domain.session import Session
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
 from booking_migrate.runs.provenance import Trace
 from booking_migrate.runs.states import RESUMABLE
@@ -63,7 +67,9 @@ def claims_of(document: ClientDocument | None) -> dict[bytes, bytes]:
 
 def client_documents(documents: Iterable[bytes]) -> Iterator[ClientDocument]:
     """Yield those of some documents that are client documents."""
-    return (each for each in map(read_client_document, documents) if isinstance(each, ClientDocument))
+    # Most of them are bookings, which need not be taken apart.
+    found = (read_client_document(raw) for raw in documents if b"sessions\x00" in raw)
+    return (each for each in found if isinstance(each, ClientDocument))
 
 
 def claimed(documents: Iterable[bytes]) -> set[bytes]:
@@ -251,7 +257,7 @@ class NotedClients:
 
 def client_key_of(raw: bytes) -> bytes | None:
     """Return the sort key of a document's `clientId`; None if it is not a client's id."""
-    client_id = read_booking(raw).fields.get("clientId")
+    client_id = value_in(raw, b"clientId")
     return sort_key(client_id) if is_client_id(client_id) else None
 
 
@@ -285,11 +291,11 @@ class Replay(Unit):
         wanted = [note.document_id for note in notes]
         # Where both have it, the archive may still have what was there before.
         found = [*collection.archived(wanted), *collection.find(wanted)]
-        self._bookings = {sort_key(read_booking(raw).document_id): raw for raw in found}
+        self._bookings = {id_key(raw): raw for raw in found}
 
     def client_ids(self) -> Sequence[Any]:
         """Return the clients of the unit."""
-        ids = (read_booking(raw).fields["clientId"] for raw in self._bookings.values())
+        ids = (value_in(raw, b"clientId") for raw in self._bookings.values())
         return list({sort_key(client_id): client_id for client_id in ids}.values())
 
     @override
@@ -318,7 +324,7 @@ class Replay(Unit):
 
     def _others(self, bookings: Sequence[bytes]) -> Sequence[bytes]:
         """Return those bookings that the unit had not to move."""
-        return [raw for raw in bookings if sort_key(read_booking(raw).document_id) not in self._superseded]
+        return [raw for raw in bookings if id_key(raw) not in self._superseded]
 
     @override
     def take(self, move: Move) -> None:

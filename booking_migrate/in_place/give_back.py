@@ -6,11 +6,21 @@ has a session of a booking of the group, and every client whose booking has a se
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import Element, elements, identity_of, wrap
+from booking_migrate.bson.document import (
+    Element,
+    elements,
+    identity_of,
+    value_in,
+    wrap,
+)
 from booking_migrate.bson.format import Difference, differences
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import (
+    id_key,
+    sort_key,
+)
 from booking_migrate.domain.carried_changes import Change, ChangesSince, carry
 from booking_migrate.domain.client_document import (
     ClientDocument,
@@ -19,13 +29,16 @@ from booking_migrate.domain.client_document import (
     read_client_document,
 )
 from booking_migrate.domain.reversal import reverse
-from booking_migrate.domain.session import CLIENT_FIELDS, read_booking
+from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.fastpath.flat import FlatClients, FlatRules
 from booking_migrate.in_place.archive import NotedClients, client_documents, client_key_of
 from booking_migrate.stores.in_place import Unit, Writes
 from booking_migrate.stores.ports import Replacement
 
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))
 _NULL = 0x0A
+_FLAT = FlatClients(FlatRules())
+"""Under the usual rules; where others held, a document is compared session by session."""
 
 
 @dataclass(slots=True)
@@ -110,30 +123,27 @@ class Group:
         ids: list[Any] = []
         related: dict[bytes, Any] = {}
         for raw in self._unit.archived_of(client_ids):
-            booking = read_booking(raw)
-            client = loaded.get(client_key_of(raw) or b"")
-            key = sort_key(booking.document_id)
+            client, key = loaded.get(client_key_of(raw) or b""), id_key(raw)
             if client is None:
                 continue
             if not self._noted.is_moved(key, raw):
                 client.has_earlier = True
                 continue
             client.originals.append(raw)
-            ids.append(booking.document_id)
+            ids.append(value_in(raw, b"_id"))
             self._owner[key] = sort_key(client.client_id)
             self._owned.setdefault(self._owner[key], set()).add(key)
             superseded = self._noted.superseded(key)
             if superseded is not None and (loser := client_key_of(superseded)) is not None:
-                related[loser] = read_booking(superseded).fields["clientId"]
+                related[loser] = value_in(superseded, b"clientId")
         for raw in self._unit.find(client_ids):
             client = loaded.get(client_key_of(raw) or b"")
-            document = read_client_document(raw)
-            if client is not None and isinstance(document, ClientDocument):
-                client.document = document
+            if client is not None:
+                client.document = next(client_documents([raw]), client.document)
         related.update(self._passed_documents(loaded))
         if ids:
             found = self._unit.standing(ids)
-            self._standing.update((sort_key(read_booking(raw).document_id), raw) for raw in found)
+            self._standing.update((id_key(raw), raw) for raw in found)
         if self._manner.searches:
             related.update(self._search(ids, loaded.values()))
         return [client_id for key, client_id in related.items() if key not in self._clients]
@@ -145,7 +155,7 @@ class Group:
             before = self._noted.before(key)
             own = None if client.document is None else identity_of(client.document.raw)
             if before is not None and identity_of(before) != own:
-                lacking.append(read_booking(before).document_id)
+                lacking.append(value_in(before, b"_id"))
         for document in client_documents(self._unit.standing(lacking) if lacking else ()):
             yield sort_key(document.client_id), document.client_id
 
@@ -160,14 +170,14 @@ class Group:
             if session.legacy_key is not None and session.legacy_key not in self._owner
         ]
         for raw in self._unit.archived(foreign) if foreign else ():
-            client_id = read_booking(raw).fields["clientId"]
+            client_id = value_in(raw, b"clientId")
             yield sort_key(client_id), client_id
 
     def give_back(self) -> Return:
         """Work out what the clients have again. Nothing is written."""
         returned = Return()
         for original in (each for client in self._clients.values() for each in client.originals):
-            key = sort_key(read_booking(original).document_id)
+            key = id_key(original)
             superseded = self._noted.superseded(key)
             if superseded is None:
                 returned.unarchived.append(original)
@@ -178,9 +188,31 @@ class Group:
                     loser.superseded.add(key)
         self._follow_documents(returned)
         places = self._places()
+        unchanged = self._unchanged()
         for key, client in self._clients.items():
-            self._give_back(key, client, places, returned)
+            if client.document is not None and unchanged.get(key) == client.document.raw:
+                for original in client.originals:
+                    changes, _ = self._put(original, original, (), returned)
+                    returned.since.add(changes=changes)
+                returned.gone.append(client.document.raw)
+            else:
+                self._give_back(key, client, places, returned)
         return returned
+
+    def _unchanged(self) -> Mapping[bytes, bytes]:
+        """Return the documents that flat clients have if nothing but their bookings came into them, by the clients' sort keys."""
+        flat = [
+            raw
+            for key, client in self._clients.items()
+            if client.document is not None
+            and not client.superseded
+            and not client.has_given_away
+            and self._noted.before(key) is None
+            for raw in client.originals
+        ]
+        offsets = [0, *accumulate(map(len, flat))]
+        built = _FLAT.build(b"".join(flat), offsets)
+        return {client.key: client.document for client in built.clients}
 
     def _follow_documents(self, returned: Return) -> None:
         """Find the documents from before the runs whose `clientId` was changed.
@@ -242,16 +274,16 @@ class Group:
         missing = {sort_key(each): each for each in reversal.missing}
         lost = [*copies, *reversal.lost]
         for original, booking in zip(client.originals, reversal.bookings, strict=True):
-            document_id = read_booking(original).document_id
-            place = places.get(sort_key(document_id))
-            changes = ours.pop(sort_key(document_id), [])
+            booking_key = id_key(original)
+            place = places.get(booking_key)
+            changes = ours.pop(booking_key, [])
             carried = booking
             if place is not None and sort_key(place.document.client_id) != key:
-                missing.pop(sort_key(document_id), None)
-                carried, changes = _passed_on(original, document_id, place)
+                missing.pop(booking_key, None)
+                carried, changes = _passed_on(original, value_in(original, b"_id"), place)
                 carried = original if self._manner.discards else carried
-            if sort_key(document_id) in self._standing:
-                missing.pop(sort_key(document_id), None)
+            if booking_key in self._standing:
+                missing.pop(booking_key, None)
             kept, dropped = self._put(original, carried, changes, returned)
             returned.since.add(changes=kept)
             lost += dropped
@@ -270,14 +302,15 @@ class Group:
 
         A booking that was stored again with other content is newer than its session.
         """
-        document_id = read_booking(original).document_id
-        there = self._standing.get(sort_key(document_id))
+        there = self._standing.get(id_key(original))
         if there is None:
             returned.new.append(carried)
             return changes, ()
         if there == carried:
             return changes, ()
-        again = [Change(document_id, each) for each in differences(expected=original, found=there)]
+        again = [
+            Change(value_in(original, b"_id"), each) for each in differences(expected=original, found=there)
+        ]
         if there == original or self._manner.discards:
             returned.changed.append(Replacement(there, carried))
             return [*changes, *again], ()

@@ -110,9 +110,9 @@ class GroupPlanner:
         """Convert bookings; what cannot be converted is added to the rejected. Everything is counted."""
         converted: list[Session] = []
         waiting: list[Booking] = []
-        for raw in documents:
+        bookings = list(documents)
+        for raw, session in zip(bookings, self._usual.convert_all(bookings), strict=True):
             result.tally.scanned += 1
-            session = self._usual.convert(raw)
             if session is not None:
                 converted.append(session)
                 continue

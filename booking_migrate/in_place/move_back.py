@@ -4,16 +4,19 @@ The application may write meanwhile, in either shape. Each group of clients is p
 originals also leave the archive; so an interrupted rollback continues with what is still there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import (
+    id_key,
+    sort_key,
+)
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.session import Booking, read_booking
 from booking_migrate.errors import Contended, NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import NotedClients, check_archive_of, claimed
@@ -48,9 +51,8 @@ def assess_changes_in_place(
     since = ChangesSince()
     for run in runs:
         check_archive_of(run, collection, journal)
-        for noted in journal.ranges(run.run_id, NoteKind.MOVED):
+        for noted, about in _moved(journal, run, run_ids):
             for clients, found_by in _clients_of(collection, noted):
-                about = NotedClients(journal, run_ids)
                 since.merge(collection.work(lambda unit: _assess(unit, about, clients, found_by)))  # noqa: B023 - called at once
     return since
 
@@ -62,12 +64,13 @@ def _assess(
     whole = Group(unit, about, Manner(searches=False))
     whole.read(list(clients.values()))
     first = {
-        key: min(sort_key(read_booking(raw).document_id) for raw in originals)
-        for key, originals in whole.originals.items()
-        if originals
+        key: min(id_key(raw) for raw in originals) for key, originals in whole.originals.items() if originals
     }
+    wanted = [clients[key] for key in clients if first.get(key) in found_by]
+    if len(wanted) == len(clients):
+        return whole.give_back().since
     group = Group(unit, about, Manner(searches=False))
-    group.read([clients[key] for key in clients if first.get(key) in found_by])
+    group.read(wanted)
     return group.give_back().since
 
 
@@ -163,10 +166,8 @@ class _Undo:
         """
         total = self.run.tally.get("moved", {}).get("migrated")
         self.listener.notify(PhaseStarted(f"putting back bookings of {self.run.source}", total))
-        for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):
+        for noted, about in _moved(self.journal, self.run, [self.run.run_id]):
             for clients, _ in _clients_of(self.collection, noted):
-                about = NotedClients(self.journal, [self.run.run_id])
-                about.cover(clients)
                 attempted = bisect_on_conflict(
                     list(clients.values()),
                     lambda some: self._attempt(some, about),  # noqa: B023 - called at once
@@ -213,14 +214,9 @@ class _Undo:
 
     def _prove(self, notes: Mapping[bytes, DocumentNote]) -> None:
         ids = [note.document_id for note in notes.values()]
-        found = {
-            sort_key(booking.document_id): booking.fields.get("clientId")
-            for booking, _ in _read(self.collection.find(ids))
-        }
+        found = {id_key(raw): value_in(raw, b"clientId") for raw in self.collection.find(ids)}
         left = [
-            booking.document_id
-            for booking, raw in _read(self.collection.archived(ids))
-            if notes[sort_key(booking.document_id)].before != raw
+            value_in(raw, b"_id") for raw in self.collection.archived(ids) if notes[id_key(raw)].before != raw
         ]
         if left:
             raise NotRestored(self.collection.name, len(left), display_id(left[0]), "booking")
@@ -255,6 +251,21 @@ class _Undo:
         return outcome
 
 
+def _moved(
+    journal: RunJournal, run: RunRecord, run_ids: Sequence[str]
+) -> Iterator[tuple[RangeNote, NotedClients]]:
+    """Yield what a run noted of bookings that it moved, each part with all that these runs noted of the same clients."""
+    covered: tuple[bytes, bytes] | None = None
+    about = NotedClients(journal, run_ids)
+    for noted in journal.ranges(run.run_id, NoteKind.MOVED):
+        # A range comes in several parts, and what is known of its clients is held once.
+        if covered != (noted.first, noted.last):
+            covered = noted.first, noted.last
+            about = NotedClients(journal, run_ids)
+            about.cover(covered)
+        yield noted, about
+
+
 def _clients_of(
     collection: "MongoInPlace", noted: RangeNote
 ) -> Iterator[tuple[Mapping[bytes, Any], Sequence[bytes]]]:
@@ -263,14 +274,10 @@ def _clients_of(
     while some := list(islice(remaining, _AT_ONCE)):
         superseded = {note.key: note.before for note in some}
         left = [
-            booking
-            for booking, raw in _read(collection.archived([note.document_id for note in some]))
-            if superseded[sort_key(booking.document_id)] != raw
+            raw
+            for raw in collection.archived([note.document_id for note in some])
+            if superseded[id_key(raw)] != raw
         ]
-        clients = {sort_key(client_id): client_id for client_id in (each.fields["clientId"] for each in left)}
+        clients = {sort_key(each): each for each in (value_in(raw, b"clientId") for raw in left)}
         if clients:
-            yield clients, [sort_key(each.document_id) for each in left]
-
-
-def _read(raws: Iterable[bytes]) -> Iterator[tuple[Booking, bytes]]:
-    return ((read_booking(raw), raw) for raw in raws)
+            yield clients, [id_key(raw) for raw in left]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from booking_migrate.bson.document import read_fields
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.order import id_key
 
 JOURNAL_VERSION = 8
 """The version of the journal's format. A journal that is newer than the program is refused.
@@ -221,12 +221,12 @@ class DocumentNote(NamedTuple):
     @property
     def document_id(self) -> Any:
         """Return its `_id`, decoded."""
-        return read_fields(self.identity)["_id"]
+        return value_in(self.identity, b"_id")
 
     @property
     def key(self) -> bytes:
         """Return the sort key of its `_id`."""
-        return sort_key(self.document_id)
+        return id_key(self.identity)
 
 
 class RangeNote(NamedTuple):

@@ -10,10 +10,12 @@ from typing import Any
 from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure, PyMongoError
 from typing_extensions import override
 
-from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.document import (
+    read_fields,
+    value_in,
+)
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.domain.session import read_booking
 from booking_migrate.stores.chunks import Chunk, pack, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry
@@ -219,7 +221,7 @@ def _keyed(scan: Iterator[ScannedDocument]) -> Iterator[tuple[bytes, ScannedDocu
     """Yield documents with what they are ordered by; one without a client stays behind its neighbour, wherever that is."""
     key = b""
     for scanned in scan:
-        client_id = read_booking(scanned.raw).fields.get("clientId")
+        client_id = value_in(scanned.raw, b"clientId")
         if is_client_id(client_id):
             key = sort_key(client_id)
         yield key, scanned
