@@ -1,14 +1,17 @@
 """A scan whose cursor is lost anywhere hands out every document exactly once, and still in client order."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from bson import decode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
@@ -19,6 +22,7 @@ from booking_migrate.stores.mongo import raw, scan
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents
 from tests.properties.test_ordering import VALUES
+from tests.support.pauses import polled, shorten_pauses
 from tests.support.server import Server
 
 Data = Database[dict[str, Any]]
@@ -26,6 +30,20 @@ Data = Database[dict[str, Any]]
 ABSENT = object()
 CLIENTS = st.one_of(st.just(ABSENT), st.integers(0, 2), VALUES)
 _CURSOR_NOT_FOUND = 43
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pauses(monkeypatch, 0.01)
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Data]:
+    """A database that is not shared, on a connection by which the driver notices at once that a server is there again."""
+    with MongoClient[dict[str, Any]](polled(server.uri)) as client:
+        name = f"test_{uuid4().hex[:16]}"
+        yield client[name]
+        client.drop_database(name)
 
 
 def filled(database: Data, clients: list[Any]) -> DriverCollection:

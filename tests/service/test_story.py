@@ -1,8 +1,5 @@
 """The whole story: a platform is served, migrated while bookings keep coming in, and rolled back, and nobody notices."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,6 +18,7 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.session import client_document_id, session_id
 from tests.service.conftest import Db
+from tests.support.forked import prepare_forking, ran
 from tests.support.platform import (
     Platform,
     State,
@@ -31,7 +29,7 @@ from tests.support.platform import (
     old_bookings,
     user,
 )
-from tests.support.server import Server
+from tests.support.server import Server, environment_of
 from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +45,8 @@ CROWD = range(200, 260)
 OF_EACH = 10
 FIRST_OF_CROWD = 1000
 _SECONDS = 120
+
+prepare_forking()
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,7 @@ def at_work(*works: Callable[[], None]) -> Iterator[None]:
 
 def run(server: Server, database: Db, *arguments: str) -> None:
     """Run a command of the program as a process, to its good end."""
-    environment = {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
-    done = subprocess.run(
-        [sys.executable, "-m", "booking_migrate", *arguments, "--quiet"],
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_SECONDS,
-        cwd=ROOT,
-    )
+    done = ran((*arguments, "--quiet"), environment_of(server.uri, database.name), folder=ROOT)
     # 3: two of the bookings are wrong, and a rollback keeps what was booked since.
     assert done.returncode in (0, 3), f"{arguments}: {done.stderr}"
 
