@@ -33,7 +33,7 @@ from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
-from booking_migrate.rollback.window import close_window
+from booking_migrate.rollback.window_parts import close_window
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord

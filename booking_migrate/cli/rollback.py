@@ -38,7 +38,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
-from booking_migrate.rollback.window import changes_in
+from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_journal

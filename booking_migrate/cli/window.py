@@ -15,7 +15,8 @@ from booking_migrate.events import Announced
 from booking_migrate.reports.lifecycle_outcomes import report_of_cutover
 from booking_migrate.reports.model import Report
 from booking_migrate.rollback.restored_clients import RestorationPlaces
-from booking_migrate.rollback.window import Window, WindowParts, check_window_of
+from booking_migrate.rollback.window import Window, check_window_of
+from booking_migrate.rollback.window_parts import WindowParts
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
@@ -149,6 +150,23 @@ def keep_window(
     is_new: bool,
 ) -> Report:
     """Report what the cut-over did, and keep its way back ready until the window ends."""
+    try:
+        return _kept(follow, request, seconds, done, context, is_new=is_new)
+    except (BookingMigrateError, KeyboardInterrupt) as error:
+        if is_new:
+            error.add_note(f"The cut-over is complete: {done.run.source} holds the client documents.")
+        raise
+
+
+def _kept(
+    follow: FollowContext,
+    request: RunRequest,
+    seconds: float,
+    done: CutoverOutcome,
+    context: RunContext,
+    *,
+    is_new: bool,
+) -> Report:
     chosen, stores = done.run, follow.stores
     if is_new:
         refused = f"writes were refused for {round(done.refused_seconds * 1000)} ms"
@@ -156,20 +174,13 @@ def keep_window(
         # What it starts is not to wait for the end of the window.
         context.run_hook(report_of_cutover(done, seconds=context.seconds))
     holder = request.holder._replace(command=WINDOW_COMMAND)
+    lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
     try:
-        lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
-        try:
-            chosen = check_window_of(
-                newest_result(stores.journal, chosen.target), chosen.source, chosen.target
-            )
-            parts = open_window(follow.sides.connection, chosen)
-            kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(seconds)
-        except BaseException as error:
-            lock.release_after(error)
-            raise
-        lock.release()
-    except BookingMigrateError as error:
-        if is_new:
-            error.add_note(f"The cut-over is complete: {chosen.source} holds the client documents.")
+        chosen = check_window_of(newest_result(stores.journal, chosen.target), chosen.source, chosen.target)
+        parts = open_window(follow.sides.connection, chosen)
+        kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(seconds)
+    except BaseException as error:
+        lock.release_after(error)
         raise
+    lock.release()
     return report_of_cutover(done, seconds=context.seconds, window=kept)

@@ -18,19 +18,22 @@ from booking_migrate.errors import (
     BookingMigrateError,
     HistoryLost,
     LeaseLost,
+    NotPermitted,
     OldBookingsLost,
     RestorationFailed,
     RollbackTooSlow,
+    StreamUnavailable,
     WindowStopped,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted, Warned
 from booking_migrate.rollback.restore import RollbackPlan, check_kept, complete, left_behind, restore
-from booking_migrate.rollback.window import (
+from booking_migrate.rollback.window_parts import (
     WindowParts,
     begin_of,
     changes_in,
     close_window,
     follower_of,
+    is_intact,
 )
 from booking_migrate.rollback.window_tail import LateParts, take_back_late
 from booking_migrate.runs.commands import command_of
@@ -77,9 +80,9 @@ def restore_live(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutc
 
 def _usable_feed(plan: RollbackPlan, run: RunRecord, parts: WindowParts) -> ChangeFeed | None:
     """Return the changes since the window was left; None, with a warning, if what it kept ready cannot be used."""
-    begin = begin_of(run.window)
+    begin = begin_of(run.window, parts)
     if begin is None:
-        reason = "what a rollback restores was not complete yet"
+        reason = "what a rollback restores is not complete"
     elif plan.discard_later:
         reason = "--discard-later restores what was there before the cut-over"
     elif plan.converts_later is False:
@@ -88,7 +91,7 @@ def _usable_feed(plan: RollbackPlan, run: RunRecord, parts: WindowParts) -> Chan
         feed = parts.feed(begin)
         try:
             feed.check()
-        except HistoryLost as error:
+        except (HistoryLost, NotPermitted, StreamUnavailable) as error:
             feed.close()
             reason = error.message
         else:
@@ -162,7 +165,7 @@ class _FromWindow:
             note_fence=self._note_fence,
             block=lambda: None,
             lift_fence=lift_fence,
-            check=lambda: restored.validate(settings),
+            check=self._complete,
             is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
             fail=lambda problem, _advice: RestorationFailed(
                 self._run.run_id, self._run.source, problem, self._refused_seconds()
@@ -172,6 +175,13 @@ class _FromWindow:
         )
         Fencing(follower, fencing, self._report).swap()
         self._fenced_at = None
+
+    def _complete(self) -> None:
+        """Do what is left for behind the fence."""
+        parts, run = self._parts, self._run
+        parts.whole.restored.validate(run.live_settings or "")
+        if not is_intact(run.window, parts):
+            raise WindowStopped(f"others have dropped {parts.whole.restored.name}")
 
     def finish(self) -> UndoOutcome:
         """Take what passed the fence out of the result, and drop what is not needed any more. May be repeated."""

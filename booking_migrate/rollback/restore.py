@@ -35,7 +35,7 @@ from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import Holder, RunRecord, RunState
 
 if TYPE_CHECKING:
-    from booking_migrate.rollback.window import WindowParts
+    from booking_migrate.rollback.window_parts import WindowParts
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _FLUSH_BYTES = 8 * 1024 * 1024

@@ -4,7 +4,7 @@ It begins as what was there before the cut-over; what the new application has wr
 (`window_engine`), from the feed of the live collection. The kept copy is only read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,29 +12,21 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cutover.fencing import Swap
-from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import HistoryLost, WindowStopped, WindowUnavailable
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
-from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.follower import Follower, Round
-from booking_migrate.rollback.restored_clients import RestorationPlaces
-from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.status import BUILDING, FOLLOWING
-from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
+from booking_migrate.stores.changes import ChangeFeed, Dirty, Position
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open_window import WindowPlaces
-
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.rollback import MongoUndo
 
 _SAVE_SECONDS = 1.0
 """How often the state of a window is recorded."""
@@ -59,28 +51,6 @@ class WindowEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class WindowParts:
-    """What a window is kept with."""
-
-    places: WindowPlaces
-    whole: RestorationPlaces
-    """What a rollback without a window would read and write."""
-
-    feed: Callable[[Position | Timestamp], ChangeFeed]
-    """Opens the changes of the live collection."""
-
-    tail: Callable[[Timestamp], ChangeFeed]
-    """Opens them with whole documents, and with the rename that gives the restored collection its name."""
-
-    store: DirtyStore
-    swap: Swap
-    late: "MongoUndo"
-    """Writes to the collection of the live name."""
-
-    oplog_began: Callable[[], Timestamp | None]
-
-
-@dataclass(frozen=True, slots=True)
 class WindowOutcome:
     """What keeping a window has done."""
 
@@ -95,63 +65,6 @@ class WindowOutcome:
 
 class _Wanted(Exception):
     """Another process asked for the lock."""
-
-
-def begin_of(window: Mapping[str, Any]) -> Position | Timestamp | None:
-    """Return the place in the feed before which everything is in the restored collection; None if that is not complete."""
-    if not window.get("built"):
-        return None
-    time: Timestamp = window["time"]
-    return Position.of(window) if "token" in window else time
-
-
-def follower_of(
-    parts: WindowParts,
-    feed: ChangeFeed,
-    *,
-    confirm: Callable[[], None],
-    save: Callable[[Position], None],
-) -> Follower:
-    """Return what follows the live collection into the restored one; all that is written is read again."""
-    follower = Follower(
-        WindowEngine(parts.places, parts.whole, confirm),
-        feed,
-        parts.store,
-        now=parts.places.now,
-        save=save,
-        on_wrong=_refuse_wrong,
-        prepare=lambda: None,
-    )
-    follower.is_verified = True
-    return follower
-
-
-def _refuse_wrong(handled: Handled) -> None:
-    raise WindowStopped(f"documents differ from what was written: {len(handled.differing)}")
-
-
-def changes_in(parts: WindowParts) -> ChangesSince:
-    """Return what has happened since the cut-over, as far as a window has followed."""
-    since = ChangesSince()
-    for facts in parts.places.notes.counted():
-        since.merge(ChangesSince(**facts))
-    return since
-
-
-def close_window(
-    run: RunRecord, parts: WindowParts, journal: RunJournal, confirm: Callable[[], None]
-) -> None:
-    """Drop what a window kept ready. May be repeated.
-
-    Raises:
-        LeaseLost: another process has taken the lock over.
-    """
-    confirm()
-    parts.whole.restored.end_copying()
-    parts.whole.restored.drop()
-    parts.places.notes.clear()
-    parts.store.clear()
-    journal.annotate(run.run_id, window={})
 
 
 class Window:
@@ -256,7 +169,7 @@ class Window:
 
     def _opened(self) -> Follower:
         """Return what follows from where the window was left, or from its beginning."""
-        begin = begin_of(self._window)
+        begin = begin_of(self._window, self._parts)
         if begin is not None:
             feed = self._parts.feed(begin)
             try:
@@ -301,7 +214,7 @@ class Window:
         self._listener.notify(PhaseStarted("bringing in what has changed since the cut-over", None))
         follower.round()
         self._listener.notify(PhaseEnded())
-        self._window["built"] = True
+        self._window.update(built=True, restored=restored.identity())
         self._save_state(FOLLOWING)
         return follower
 

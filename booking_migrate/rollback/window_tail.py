@@ -19,8 +19,8 @@ from booking_migrate.errors import HistoryLost
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
-from booking_migrate.rollback.window import WindowParts
 from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.rollback.window_parts import WindowParts
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Role
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ComparedReader

@@ -19,6 +19,7 @@ from booking_migrate.stores.mongo.administration import (
     drop_index,
     end_own_commands,
     has_same_hash,
+    identity,
     indexes_of,
     rename,
     validate,
@@ -165,6 +166,10 @@ class MongoRestored:
     def name(self) -> str:
         """Return the collection's name."""
         return self._collection.name
+
+    def identity(self) -> str | None:
+        """Return what identifies it, whatever is called so later; None if it does not exist."""
+        return identity(self._collection)
 
     def begin(self, settings: str) -> None:
         """Create it again, empty, with the options of the old collection (see `MongoLive.settings`).

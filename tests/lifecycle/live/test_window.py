@@ -1,9 +1,12 @@
 """A reverse window: after the swap the way back is kept ready beside the new application, and a rollback is as brief as a cut-over."""
 
 import json
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
@@ -230,15 +233,29 @@ def test_finalize_drops_what_was_kept_ready(ready: Db, environment: dict[str, st
     assert newest(command)["window"] is None
 
 
-def test_the_end_of_a_window(ready: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When its time is over, what was kept ready is dropped and the command ends; a rollback works as without it."""
-    monkeypatch.setattr(Window, "_is_over", lambda self: bool(self._window.get("built")))
-    done = command(*WINDOW)
+def test_the_end_of_a_window(
+    ready: Db, command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """When its time is over, what was kept ready is dropped and the command ends; a rollback works as without it.
+
+    The hook after the cut-over has run at the swap, once.
+    """
+    hooked, config, seen = tmp_path / "hooked", tmp_path / "config.toml", set()
+    code = shlex.join([sys.executable, "-c", f"open({str(hooked)!r}, 'a').write('x')"])
+    config.write_text(f"[hooks]\nafter_cutover = {json.dumps(code)}\n", encoding="utf-8")
+
+    def is_over(self: Window) -> bool:
+        seen.add(hooked.exists())
+        return bool(self._window.get("built"))
+
+    monkeypatch.setattr(Window, "_is_over", is_over)
+    done = command(*WINDOW, "--config", str(config))
     left = own(ready)
     back = command(*ROLLBACK)
 
     assert 0 == done.returncode, done.stderr
     assert "expired" == json.loads(done.stdout)["cutover"]["window"]["end"]
+    assert ({True}, "x") == (seen, hooked.read_text(encoding="utf-8"))
     assert 2 == len(left)
     assert (0, None) == (back.returncode, json.loads(back.stdout)["undone"]["followed"])
     assert BOOKINGS == ready.bookings.count_documents({"sessions": {"$exists": False}})

@@ -22,7 +22,8 @@ from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.session import booking_of_session, client_document_id
 from booking_migrate.rollback.relocations import id_of
 from booking_migrate.rollback.restored_clients import restored_clients
-from booking_migrate.rollback.window import Window, WindowParts, begin_of, changes_in, follower_of
+from booking_migrate.rollback.window import Window
+from booking_migrate.rollback.window_parts import WindowParts, begin_of, changes_in, follower_of
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.mongo.live_swap import LiveSwap
@@ -183,7 +184,7 @@ def test_what_is_kept_ready_is_what_would_be_restored(
 ) -> None:
     """Followed a few changes at a time, the restored collection is that of a restoration of the whole; so is what is counted."""
     run, parts = kept
-    begin = begin_of(run.window)
+    begin = begin_of(run.window, parts)
     assert begin is not None
     follower = follower_of(parts, parts.feed(begin), confirm=lambda: None, save=lambda _: None)
     application = _Random(window.bookings, seed)
@@ -336,6 +337,18 @@ def test_lost_history_of_a_window(
     assert (0, 3) == (resumed.returncode, done.returncode), resumed.stderr
     assert "everything is read again" in " ".join(resumed.stderr.split())
     assert json.loads(done.stdout)["undone"]["followed"]
+    check_old(window, "changed")
+
+
+def test_a_restored_collection_that_others_dropped(window: Db, command: Run) -> None:
+    """What is not there any more is not made live: a rollback restores everything behind the fence, and says so."""
+    change(window, "changed")
+    (restored,) = (name for name in window.list_collection_names() if "_restored_" in name)
+    window.drop_collection(restored)
+    done = command(*ROLLBACK)
+
+    assert 3 == done.returncode, done.stderr
+    assert "is not complete: writes are refused" in " ".join(done.stderr.split())
     check_old(window, "changed")
 
 

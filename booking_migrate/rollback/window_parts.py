@@ -1,0 +1,106 @@
+"""What a reverse window and a rollback out of it have in common: what they read and write, follow, and drop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.cutover.fencing import Swap
+from booking_migrate.domain.carried_changes import ChangesSince
+from booking_migrate.errors import WindowStopped
+from booking_migrate.follow.engine import Handled
+from booking_migrate.follow.follower import Follower
+from booking_migrate.rollback.restored_clients import RestorationPlaces
+from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.journal import RunJournal, RunRecord
+from booking_migrate.stores.open_window import WindowPlaces
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.rollback import MongoUndo
+
+
+@dataclass(frozen=True, slots=True)
+class WindowParts:
+    """What a window is kept with."""
+
+    places: WindowPlaces
+    whole: RestorationPlaces
+    """What a rollback without a window would read and write."""
+
+    feed: Callable[[Position | Timestamp], ChangeFeed]
+    """Opens the changes of the live collection."""
+
+    tail: Callable[[Timestamp], ChangeFeed]
+    """Opens them with whole documents, and with the rename that gives the restored collection its name."""
+
+    store: DirtyStore
+    swap: Swap
+    late: "MongoUndo"
+    """Writes to the collection of the live name."""
+
+    oplog_began: Callable[[], Timestamp | None]
+
+
+def begin_of(window: Mapping[str, Any], parts: WindowParts) -> Position | Timestamp | None:
+    """Return the place in the feed before which everything is in the restored collection; None if that is not complete."""
+    if not window.get("built") or not is_intact(window, parts):
+        return None
+    time: Timestamp = window["time"]
+    return Position.of(window) if "token" in window else time
+
+
+def is_intact(window: Mapping[str, Any], parts: WindowParts) -> bool:
+    """Return whether the restored collection is the one that the window has made, and not one in its place."""
+    made: str = window["restored"]
+    return parts.whole.restored.identity() == made
+
+
+def follower_of(
+    parts: WindowParts,
+    feed: ChangeFeed,
+    *,
+    confirm: Callable[[], None],
+    save: Callable[[Position], None],
+) -> Follower:
+    """Return what follows the live collection into the restored one; all that is written is read again."""
+    follower = Follower(
+        WindowEngine(parts.places, parts.whole, confirm),
+        feed,
+        parts.store,
+        now=parts.places.now,
+        save=save,
+        on_wrong=_refuse_wrong,
+        prepare=lambda: None,
+    )
+    follower.is_verified = True
+    return follower
+
+
+def _refuse_wrong(handled: Handled) -> None:
+    raise WindowStopped(f"documents differ from what was written: {len(handled.differing)}")
+
+
+def changes_in(parts: WindowParts) -> ChangesSince:
+    """Return what has happened since the cut-over, as far as a window has followed."""
+    since = ChangesSince()
+    for facts in parts.places.notes.counted():
+        since.merge(ChangesSince(**facts))
+    return since
+
+
+def close_window(
+    run: RunRecord, parts: WindowParts, journal: RunJournal, confirm: Callable[[], None]
+) -> None:
+    """Drop what a window kept ready. May be repeated.
+
+    Raises:
+        LeaseLost: another process has taken the lock over.
+    """
+    confirm()
+    parts.whole.restored.end_copying()
+    parts.whole.restored.drop()
+    parts.places.notes.clear()
+    parts.store.clear()
+    journal.annotate(run.run_id, window={})
