@@ -182,7 +182,8 @@ class Follower:
         if self.progress.changes == before[0]:
             # What waits in vain for a change does not count.
             waited = monotonic()
-        suspected = {key: each for key, each in self._suspects.items() if each[1] <= batch.position.time}
+        # Several changes may have one cluster time, and some of them may still have to be read.
+        suspected = {key: each for key, each in self._suspects.items() if each[1] < batch.position.time}
         dirty.copies.update((key, value) for key, (value, _) in self._suspects.items())
         self._handle_all(dirty)
         # All changes up to their time are handled, and none of them was one of that booking.
