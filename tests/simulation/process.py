@@ -1,6 +1,6 @@
 """One process of the program: the real code of following and of the cut-over over a `World`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from booking_migrate.follow import run as follow_run
 from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow
 from booking_migrate.migrate import batches
-from booking_migrate.runs import background
+from booking_migrate.runs import background, workers
 from booking_migrate.runs import lock as run_lock
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
@@ -67,6 +67,42 @@ class _Inline:
 
     def join(self) -> None:
         """Do nothing: the work is done."""
+
+
+class _Done:
+    """The future of work that was done when it was started: without the locks of a real one."""
+
+    __slots__ = ("_error", "_result")
+
+    def __init__(self) -> None:
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def set_result(self, result: Any) -> None:
+        """Take the result."""
+        self._result = result
+
+    def set_exception(self, error: BaseException) -> None:
+        """Take the error."""
+        self._error = error
+
+    def exception(self) -> BaseException | None:
+        """Return the error."""
+        return self._error
+
+    def result(self) -> Any:
+        """Return the result, or raise the error."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def done(self) -> bool:
+        """Return True."""
+        return True
+
+
+def _all_done(futures: Sequence[_Done], _seconds: float) -> Any:
+    return SimpleNamespace(done=futures, not_done=())
 
 
 class _Clock:
@@ -109,9 +145,16 @@ _CONVERTER, _FLAT_READER, _FAST_PATH = (
 )
 
 
-def use_clock_of(world: World) -> None:
-    """Let the code see the time of a world."""
+_SIZES = ((2, 3, 1, 1), (2, 3, 2, 2), (9, 9, 9, 9), (9, 3, 9, 2))
+"""How many entries are handled, held in memory and handled behind the fence, and how many clients are derived, at a time: so few
+that small worlds come to it, or all together."""
+
+
+def begin(world: World, seed: int) -> None:
+    """Let the code see the time of a world, and do so much at a time as the seed has it."""
     _CLOCK.world = world
+    sizes = _SIZES[seed // TEMPLATES % len(_SIZES)]
+    follower._AT_ONCE, follower._IN_MEMORY, follower._BEHIND_FENCE, engine._CLIENTS_AT_ONCE = sizes
 
 
 @contextmanager
@@ -119,6 +162,9 @@ def simulated() -> Iterator[None]:
     """Let the code run on the calling thread, by the world's clock."""
     with (
         patch.object(background, "Thread", _Inline),
+        patch.object(background, "Future", _Done),
+        patch.object(background, "wait", _all_done),
+        patch.object(workers, "Future", _Done),
         patch.object(run_lock, "Thread", _Inline),
         patch.object(follower, "monotonic", _CLOCK.monotonic),
         patch.object(follow_run, "monotonic", _CLOCK.monotonic),
@@ -129,10 +175,7 @@ def simulated() -> Iterator[None]:
         patch.object(batches, "Converter", _CONVERTER),
         patch.object(batches, "FlatReader", _FLAT_READER),
         patch.object(verify_run, "FastPath", _FAST_PATH),
-        # So few that small worlds come to it.
-        patch.object(follower, "_AT_ONCE", 2),
-        patch.object(follower, "_IN_MEMORY", 3),
-        patch.object(follower, "_BEHIND_FENCE", 1),
+        patch.multiple(follower, _AT_ONCE=2, _IN_MEMORY=3, _BEHIND_FENCE=1),
         patch.object(engine, "_CLIENTS_AT_ONCE", 2),
     ):
         yield

@@ -7,7 +7,7 @@ from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRe
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN, check
-from tests.simulation.process import TEMPLATES, Process, migrated, simulated, use_clock_of
+from tests.simulation.process import TEMPLATES, Process, begin, migrated, simulated
 from tests.simulation.world import SOURCE, Killed, Rates, Violation
 
 _PROCESSES, _CALM_PROCESSES = 4, 6
@@ -18,6 +18,7 @@ class Simulation:
 
     def __init__(self, seed: int) -> None:
         """Let the seed decide what happens how often."""
+        self.seed = seed
         self.random = Random(seed)
         self.world = world = migrated(seed % TEMPLATES).copied(self.random)
         world.trace = []
@@ -33,7 +34,7 @@ class Simulation:
             Violation: it does not.
         """
         world = self.world
-        use_clock_of(world)
+        begin(world, self.seed)
         choose = self.random.choice
         world.rates = Rates(
             write=choose((0.0, 0.02, 0.06)),
@@ -43,7 +44,7 @@ class Simulation:
             foreign=choose((0.0, 0.0, 0.0, 0.01)),
             slow=choose((0.0, 0.0, 0.01)),
             blocked=choose((0.0, 0.2, 0.5)),
-            lost_fence=choose((0.0, 0.0, 0.05)),
+            lost_fence=choose((0.0, 0.0, 0.15)),
         )
         if self.random.random() < 0.5:
             world.runs[RUN] = world.runs[RUN].model_copy(update={"verified_time": world.now})

@@ -181,10 +181,11 @@ class World:
             self.clock += 0.0001
             return
         rates, random = self.rates, self.random.random
-        self.clock += 0.2 * random() if random() < rates.slow else 0.0005
+        self.clock += 0.2 * random() if rates.slow and random() < rates.slow else 0.0005
         if self.pending and random() < 0.1:
             self.carry_out_pending()
-        if random() < (rates.write_fenced if self.is_fenced or self.is_swapped else rates.write):
+        writes = rates.write_fenced if self.swapped_at is not None or self.is_fenced else rates.write
+        if writes and random() < writes:
             self.application()
         if self.meanwhile is not None and random() < 0.1:
             waiting, self.meanwhile = self.meanwhile, None
