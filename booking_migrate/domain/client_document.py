@@ -15,12 +15,14 @@ from booking_migrate.bson.document import (
     ARRAY,
     DOCUMENT,
     NULL,
+    OBJECT_ID,
     Document,
     Element,
     body_of,
     element_of,
     elements,
     read_fields,
+    read_value,
     wrap,
     wrap_bytes,
 )
@@ -105,15 +107,22 @@ class ClientDocument:
         array = next(part.value for part in self.parts if part.name == b"sessions")
         return tuple(StoredSession(element) for element in elements(array))
 
-    @property
+    @cached_property
     def document_id(self) -> Any:
         """Return the `_id`, decoded."""
-        return self.fields.get("_id")
+        return self._value(b"_id")
 
-    @property
+    @cached_property
     def client_id(self) -> Any:
         """Return the `clientId`, decoded."""
-        return self.fields.get("clientId")
+        return self._value(b"clientId")
+
+    def _value(self, name: bytes) -> Any:
+        # Nothing else is decoded: of most documents no other field is asked for.
+        found = next((part for part in self.parts if part.name == name), None)
+        if found is None:
+            return None
+        return ObjectId(found.value) if found.kind == OBJECT_ID else read_value(found)
 
     def time(self, name: str) -> int | None:
         """Return a date of the document in milliseconds since 1970; None if it is absent or no date."""

@@ -29,6 +29,7 @@ READS = {
     "getMore",
     "listCollections",
     "listIndexes",
+    *("collStats", "explain", "serverStatus"),
     "count",
     "endSessions",
 }
