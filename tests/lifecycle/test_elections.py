@@ -11,9 +11,11 @@ from pymongo.database import Database
 
 from booking_migrate.cli import progress
 from booking_migrate.events import Event, Listener, NullListener
+from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo import scan
 from tests.lifecycle.conftest import Ended, contents, own_validator
-from tests.support.booking_lines import booking
+from tests.lifecycle.live.test_window import interrupt_when_built
+from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
 from tests.support.pauses import polled, shorten_pauses
 from tests.support.replica_set import ReplicaSet, replica_set
@@ -141,6 +143,35 @@ def test_a_cutover_through_elections(
     assert 1 == database.bookings.count_documents({"sessions": {"$exists": False}})
     assert 29 == sum(len(each.get("sessions", [])) for each in database.bookings.find())
     assert {} == own_validator(database.bookings)
+
+
+def test_a_rollback_out_of_a_window_through_elections(
+    server: ReplicaSet,
+    database: Db,
+    command: Run,
+    listening: Callable[["Unrest | _At"], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A window is kept, and a rollback out of it is done, with an election at every fourth thing that they do."""
+    command(*MIGRATE)
+    command(*VERIFY)
+    source = contents(database)["bookings"]
+    monkeypatch.setattr(Window, "_is_over", interrupt_when_built)
+    unrest = Unrest(server.step_down, every=4)
+    listening(unrest)
+    done = command(*CUTOVER, "--reverse-window", "2h")
+    server.await_primary()
+    database.bookings.update_one({"clientId": client(0)}, {"$set": {"sessions.0.notes": "since"}})
+    listening(unrest)
+    back = command(*ROLLBACK, "--max-outage", "60s")
+    server.await_primary()
+    changed = database.bookings.find_one({"notes": "since"}) or {}
+    database.bookings.update_one({"_id": changed["_id"]}, {"$set": {"notes": booking(0)["notes"]}})
+
+    assert [0, 3] == [done.returncode, back.returncode], done.stderr + back.stderr
+    assert unrest.elections > 1
+    assert json.loads(back.stdout)["undone"]["followed"]
+    assert source == contents(database)["bookings"]
 
 
 def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _At"], None]) -> None:

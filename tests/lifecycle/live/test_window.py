@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from threading import Event, Thread
 from typing import Any, Self
 
@@ -20,9 +21,12 @@ from booking_migrate.domain.session import booking_of_session
 from booking_migrate.rollback.window import Window
 from tests.lifecycle.conftest import Ended, contents
 from tests.lifecycle.live.test_follow import ended_by, newest, started
+from tests.lifecycle.live.test_unavailable import streams_fail
 from tests.lifecycle.test_convert_later import document, session
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 from tests.support.forked import Forked
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -33,8 +37,17 @@ CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
 WINDOW = (*CUTOVER, "--reverse-window", "2h")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json", "--max-outage", "60s")
 FINALIZE = ("finalize", "--source", "bookings", "--yes", "--json")
+STEPS = (Step.FENCED, Step.DRAINED, Step.SETTLED, Step.SWAPPED, Step.TAILED)
 BOOKINGS = 40
+_NO_REPLICA_SET = 40573
 _PATIENCE = 120
+
+
+def interrupt_when_built(window: Window) -> bool:
+    """Stand in for the look at the clock: Ctrl-C, as soon as everything is ready."""
+    if window._window.get("built") and window._follower is not None:
+        raise KeyboardInterrupt
+    return False
 
 
 class NewApplication:
@@ -259,6 +272,38 @@ def test_the_end_of_a_window(
     assert 2 == len(left)
     assert (0, None) == (back.returncode, json.loads(back.stdout)["undone"]["followed"])
     assert BOOKINGS == ready.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(each, marks=pytest.mark.slow) for each in range(2, 60))]
+)
+def test_ledger_of_the_way_back(
+    ready: Db, command: Run, killed: Callable[..., int], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Beside a writer, a rollback that is killed twice anywhere loses, doubles and revives nothing."""
+    random = Random(seed)
+    monkeypatch.setattr(Window, "_is_over", interrupt_when_built)
+    assert 0 == command(*WINDOW).returncode
+    with NewApplication(ready.bookings) as application:
+        time.sleep(0.3)
+        for _ in range(2):
+            killed(random.choice(STEPS).value, random.randint(1, 2), *ROLLBACK)
+        back = command(*ROLLBACK)
+
+    assert back.returncode in {0, 3}, back.stderr
+    application.check(ready.bookings)
+    assert application.booked
+    assert {"bookings"} == own(ready)
+
+
+def test_a_server_without_change_streams(server: Server, ready: Db, command: Run) -> None:
+    """Where changes cannot be followed, a window is refused before anything is changed."""
+    with streams_fail(server, ready, _NO_REPLICA_SET):
+        refused = command(*WINDOW)
+
+    assert 5 == refused.returncode
+    assert "it takes a replica set" in " ".join(refused.stderr.split())
+    assert "done" == newest(command)["state"]
 
 
 @pytest.mark.usefixtures("ready")

@@ -29,7 +29,7 @@ from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.live.test_follow import newest
-from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, own
+from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, interrupt_when_built, own
 from tests.lifecycle.test_convert_later import document, session
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
@@ -47,15 +47,9 @@ _HISTORY_LOST = 286
 @pytest.fixture
 def window(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Db:
     """Bookings of four clients and one that is rejected and carried; cut over, with a window whose process was interrupted."""
-
-    def is_over(self: Window) -> bool:
-        if self._window.get("built") and self._follower is not None:
-            raise KeyboardInterrupt
-        return False
-
     database.bookings.insert_many([*map(booking, range(BOOKINGS - 1)), booking(BOOKINGS - 1, duration=5)])
     database.bookings.create_index("clientId")
-    monkeypatch.setattr(Window, "_is_over", is_over)
+    monkeypatch.setattr(Window, "_is_over", interrupt_when_built)
     assert 3 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
     done = command(*WINDOW, "--rejected", "carry")
