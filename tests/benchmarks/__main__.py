@@ -24,7 +24,7 @@ from tests.benchmarks.measurement import Measurement, conversion_cost, has_optio
 from tests.support.readme import BENCHMARKS, Block, renew
 from tests.support.server import Server, running_server
 
-_DATABASE = "benchmark"
+DATABASE = "benchmark"
 _INSERTED_AT_ONCE = 10_000
 _CACHE_GIB = 2.0
 PICTURE = Path(__file__).parent / "figures.svg"
@@ -78,7 +78,7 @@ def _measured(count: int, rounds: int, only: frozenset[str], *, tool_only: bool 
     """Every way, so many rounds, in turn."""
     measured: defaultdict[str, list[Measurement]] = defaultdict(list)
     with TemporaryDirectory() as name, running_server(cache_gib=_CACHE_GIB) as server:
-        _fill(server, count)
+        fill(server, count)
         ways = [
             way
             for way in (*_server_ways(server), *_file_ways(Path(name), count))
@@ -92,7 +92,7 @@ def _measured(count: int, rounds: int, only: frozenset[str], *, tool_only: bool 
                     f", {one.peak_mib:.0f} MiB" if one.peak_mib is not None else ""
                 )
                 sys.stderr.write(f"{count:,} bookings, round {number + 1}, {way.name}: {told}\n")
-        server.client().drop_database(_DATABASE)
+        server.client().drop_database(DATABASE)
     return [_figure(way, count, measured[way.key]) for way in ways]
 
 
@@ -104,7 +104,7 @@ def _figure(way: Way, count: int, rounds: Sequence[Measurement]) -> Figure:
 
 def _server_ways(server: Server) -> Iterator[Way]:
     """What is done within the database: by others, and by the program."""
-    database = server.client()[_DATABASE]
+    database = server.client()[DATABASE]
     for key, name, do in (
         ("out", "the server's own copy ($out)", alternatives.copy_on_the_server),
         ("copy", "a copy through a client", alternatives.copy_through_a_client),
@@ -114,16 +114,16 @@ def _server_ways(server: Server) -> Iterator[Way]:
     ):
 
         def alone(do: Callable[[alternatives.Db], float] = do) -> Measurement:
-            _clear(server)
+            clear(server)
             return Measurement(do(database), None)
 
         yield Way(key, name, alone, is_tool=False)
 
     def tool(*arguments: str, fresh: bool = True) -> Measurement:
         if fresh:
-            _clear(server)
+            clear(server)
         command, *options = arguments
-        return run_program([command, "--quiet", "--uri", server.uri, "--db", _DATABASE, *options])
+        return run_program([command, "--quiet", "--uri", server.uri, "--db", DATABASE, *options])
 
     yield Way("dry-run", "dry-run", lambda: tool("dry-run"))
     yield Way(
@@ -132,19 +132,25 @@ def _server_ways(server: Server) -> Iterator[Way]:
         lambda: tool("migrate", "--workers", "1"),
     )
     yield Way("auto", "migrate", lambda: tool("migrate"))
-    # These two are about what the way before them left.
+    # These are about what the way before them left.
     yield Way("verify", "verify", lambda: tool("verify", fresh=False))
     yield Way("verify-1", "verify --workers 1", lambda: tool("verify", "--workers", "1", fresh=False))
+    yield Way("again", "migrate, nothing to do", lambda: tool("migrate", fresh=False))
     yield Way("rollback", "rollback", lambda: tool("rollback", "--yes", fresh=False))
     if has_option("migrate", "--in-place"):
 
         def in_place() -> Measurement:
-            _clear(server)
+            clear(server)
             database["bookings"].aggregate([{"$out": "in_place"}])
             database["in_place"].create_index("clientId")
             return tool("migrate", "--in-place", "--source", "in_place", fresh=False)
 
         yield Way("in-place", "migrate --in-place", in_place)
+        yield Way(
+            "in-place-rollback",
+            "rollback, in place",
+            lambda: tool("rollback", "--target", "in_place", "--yes", fresh=False),
+        )
 
 
 def _file_ways(folder: Path, count: int) -> Iterator[Way]:
@@ -168,18 +174,18 @@ def _file_ways(folder: Path, count: int) -> Iterator[Way]:
         yield Way(suffix, name, migrate)
 
 
-def _fill(server: Server, count: int) -> None:
+def fill(server: Server, count: int) -> None:
     """Put the bookings into a collection with an index on `clientId`, as the old application has it."""
-    collection = server.client()[_DATABASE]["bookings"]
+    collection = server.client()[DATABASE]["bookings"]
     remaining = map(RawBSONDocument, bookings(count))
     while some := list(islice(remaining, _INSERTED_AT_ONCE)):
         collection.insert_many(some, ordered=False)
     collection.create_index("clientId")
 
 
-def _clear(server: Server) -> None:
+def clear(server: Server) -> None:
     """Leave nothing but the bookings."""
-    database = server.client()[_DATABASE]
+    database = server.client()[DATABASE]
     for name in database.list_collection_names():
         if name != "bookings":
             database.drop_collection(name)
