@@ -73,7 +73,9 @@ def open_follow_parts(
             journal.prepare_lookup()
 
         return FollowParts(
-            engine=context.engine(places, FinishedRun(context.stores, run, lock, PointHistory)),
+            engine=context.engine(
+                places, FinishedRun(context.stores, run, lock, PointHistory), is_watched=not is_short
+            ),
             feed=feed,
             store=open_dirty(connection, run.run_id),
             now=places.now,

@@ -75,7 +75,9 @@ class FollowContext:
             experts=self.sides.experts if self.names.experts is None else opened.experts,
         )
 
-    def engine(self, opened: FollowedPlaces, run: FinishedRun[PointHistory]) -> Engine:
+    def engine(
+        self, opened: FollowedPlaces, run: FinishedRun[PointHistory], *, is_watched: bool = False
+    ) -> Engine:
         """Return the engine over open places."""
         return Engine(
             self.plan,
@@ -84,6 +86,7 @@ class FollowContext:
             verification=self.verification,
             listener=self.listener,
             signal_guard=self.signal_guard,
+            is_watched=is_watched,
         )
 
     def unavailable(self) -> str | None:
@@ -161,7 +164,7 @@ def open_following(
                 whole_pass(context, run, lock)
 
         return Following(
-            engine=context.engine(places, finished),
+            engine=context.engine(places, finished, is_watched=True),
             feed=feed,
             store=open_dirty(connection, run.run_id),
             copy=open_kept_copy(connection, names.source, copy),

@@ -139,10 +139,10 @@ def _both(one: VerificationOutcome | None, other: VerificationOutcome | None) ->
 
 
 class _FollowedTarget(JournaledTarget):
-    """The target of a result that is verified: what others have changed in it is found before it is written over."""
+    """The target of a result that is followed: what others have changed in it is found before it is written over."""
 
-    is_strict = False
-    """Whether it is looked for."""
+    is_watched = False
+    """Whether that is looked for."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -152,7 +152,7 @@ class _FollowedTarget(JournaledTarget):
     @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         traces = super().trace(documents)
-        if self.is_strict:
+        if self.is_watched:
             self.foreign += [
                 value_in(raw, b"_id")
                 for raw, trace in zip(documents, traces, strict=True)
@@ -173,6 +173,7 @@ class Engine:
         verification: VerificationPlan,
         listener: Listener,
         signal_guard: SignalGuard,
+        is_watched: bool = False,
     ) -> None:
         """Take the parts.
 
@@ -183,7 +184,9 @@ class Engine:
             verification: the rules for the verifier.
             listener: notified of warnings.
             signal_guard: defers a signal while a batch is written.
+            is_watched: whether a document of the target that others changed ends `handle` before it is derived again.
         """
+        self._is_watched = is_watched
         self._plan = plan
         self._places = places
         self._run = run
@@ -248,7 +251,7 @@ class Engine:
         before: _Part | None = None
         for part in self._loaded(selection):
             # The server writes one part, the program settles the part before, and the next one is read.
-            with self._derived(part, is_strict=verified):
+            with self._derived(part):
                 if before is not None:
                     done = done.plus(self._settled(before, verified=verified, kept=kept))
             if part.foreign:
@@ -307,11 +310,11 @@ class Engine:
         return list(found.values())
 
     @contextmanager
-    def _derived(self, part: "_Part", *, is_strict: bool) -> Iterator[None]:
+    def _derived(self, part: "_Part") -> Iterator[None]:
         """Write what the bookings of some clients make; it may still be on its way within the block, and is durable behind it."""
         progress = ProgressCounter(self._listener)
         target = _FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
-        target.is_strict = is_strict
+        target.is_watched = self._is_watched
         try:
             self._derive(target, part)
             yield

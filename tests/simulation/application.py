@@ -12,6 +12,9 @@ from tests.support.bookings import a_booking
 
 CLIENTS = [ObjectId(f"{number:024x}") for number in (0xC1, 0xC2, 0xC3)]
 _BAD_DATE = "soon"
+FOREIGN_FIELD = "by"
+"""A field that another program adds to a client document."""
+
 _BYPASSING = 0.3
 """How many writers behind the fence bypass validation."""
 
@@ -46,6 +49,9 @@ class Application:
 
         self.foreign: list[Foreign] = []
         """When another program wrote to which document of the target."""
+
+        self.foreign_copies: list[tuple[int, ObjectId]] = []
+        """When another program wrote to which document of the kept copy."""
 
     def booking(self, client: ObjectId) -> tuple[ObjectId, bytes]:
         """A new booking."""
@@ -128,20 +134,47 @@ class Application:
         self.booked[session["sessionId"]] = values["clientId"]
 
     def write_foreign(self) -> None:
-        """Let another program change or delete a document of the target, once."""
-        world = self._world
-        if world.is_swapped or self.foreign or not world.collections[TARGET].documents:
+        """Let another program change or delete a document of the target or of the kept copy, each once."""
+        world, random = self._world, self._world.random
+        if world.is_swapped:
             return
+        copies = [name for name in world.collections if name not in (SOURCE, TARGET)]
+        if copies and random.random() < 0.5:
+            self._write_copy(copies[0])
+        elif not self.foreign and world.collections[TARGET].documents:
+            self._write_target()
+
+    def _write_target(self) -> None:
+        world, random = self._world, self._world.random
         documents = world.collections[TARGET].documents
-        identity = world.random.choice(sorted(documents))
+        identity = random.choice(sorted(documents))
         values = dict(fields(documents[identity]))
+        kind = random.choices(("delete", "session", "field"), (3, 4, 3))[0]
         world.tick()
-        if world.random.random() < 0.3:
+        if kind == "delete":
             world.put(TARGET, identity, None, "delete")
             world.said(f"another program deletes {identity} of {values['clientId']}")
         else:
             first, *others = values["sessions"]
-            values["sessions"] = [{**first, "notes": "foreign"}, *others]
+            if kind == "session":
+                values["sessions"] = [{**first, "notes": "foreign"}, *others]
+            else:
+                values[FOREIGN_FIELD] = "foreign"
             world.put(TARGET, identity, encoded(values), "replace")
             world.said(f"another program changes {identity} of {values['clientId']}")
         self.foreign.append(Foreign(world.time, identity, values["clientId"]))
+
+    def _write_copy(self, copy: str) -> None:
+        world, random = self._world, self._world.random
+        documents = world.collections[copy].documents
+        if self.foreign_copies or not documents:
+            return
+        identity = random.choice(sorted(documents))
+        world.tick()
+        if random.random() < 0.3:
+            world.put(copy, identity, None, "delete")
+        else:
+            values = {**fields(documents[identity]), "notes": "foreign"}
+            world.put(copy, identity, encoded(values), "replace")
+        world.said(f"another program writes to {identity} of {copy}")
+        self.foreign_copies.append((world.time, identity))

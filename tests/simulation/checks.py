@@ -8,7 +8,7 @@ from bson.objectid import ObjectId
 from booking_migrate.cutover.fencing import LiveReport
 from booking_migrate.cutover.plan import legacy_name
 from booking_migrate.stores.journal import RunState
-from tests.simulation.application import Application, Foreign
+from tests.simulation.application import FOREIGN_FIELD, Application, Foreign
 from tests.simulation.world import SOURCE, TARGET, Violation, World, fields, timestamp
 
 RUN = "r1"
@@ -33,7 +33,7 @@ def check(world: World, application: Application, report: LiveReport | None) -> 
         raise Violation("the fence stands")
     run = world.runs[RUN]
     if not world.is_swapped:
-        if not application.foreign:
+        if not application.foreign and not application.foreign_copies:
             raise Violation("the cut-over was stopped, and no other program wrote to the target")
         if run.state is not RunState.DONE:
             raise Violation(f"the cut-over was stopped, and the run is {run.state}")
@@ -46,12 +46,16 @@ def check(world: World, application: Application, report: LiveReport | None) -> 
     copy = world.collections[legacy_name(run)].documents
     loose = {key for key, time in application.loose.items() if timestamp(time) > run.fence_time}
     foreign = [each for each in application.foreign if timestamp(each.time) > run.fence_time]
-    _equal("kept copy", copy, application.ledger, loose)
-    _check_live(world, application, loose, {each.client for each in foreign})
+    copies = {key for time, key in application.foreign_copies if timestamp(time) > run.fence_time}
+    _equal("kept copy", copy, application.ledger, loose | copies)
+    # What passed the fence is derived again from the copy, and the report names what others did to that.
+    _check_live(world, application, loose | copies, {each.client for each in foreign})
     if report is not None:
         unnamed = (
             loose - {*report.late_updates},
             {each.document_id for each in foreign if not _is_derived_again(world, each)} - {*report.foreign},
+            {key for key in copies if copy.get(key) != application.ledger.get(key)}
+            - {*report.foreign_copies},
         )
         if any(unnamed):
             raise Violation(f"the report does not name what passed the fence: {unnamed}")
@@ -80,7 +84,7 @@ def _check_live(world: World, application: Application, loose: set[ObjectId], ex
         values = fields(raw)
         if not isinstance(values["scheduledDate"], str):
             expected[key] = (values["clientId"], values["notes"])
-    found, booked = _sessions(world)
+    found, booked = _sessions(world, excused)
     for key in sorted({*expected, *found} - loose):
         owners = {pair[0] for pair in (expected.get(key), found.get(key)) if pair is not None}
         if not owners & excused and expected.get(key) != found.get(key):
@@ -90,7 +94,7 @@ def _check_live(world: World, application: Application, loose: set[ObjectId], ex
         raise Violation(f"sessions of the new application are lost: {sorted(lost)}")
 
 
-def _sessions(world: World) -> tuple[Found, set[ObjectId]]:
+def _sessions(world: World, excused: set[ObjectId]) -> tuple[Found, set[ObjectId]]:
     """Return the sessions of bookings in the live collection, and the ids of those that the new application booked."""
     found: Found = {}
     booked: set[ObjectId] = set()
@@ -98,6 +102,8 @@ def _sessions(world: World) -> tuple[Found, set[ObjectId]]:
     for raw in world.collections[SOURCE].documents.values():
         values = fields(raw)
         client = values["clientId"]
+        if FOREIGN_FIELD in values and client not in excused:
+            raise Violation(f"what another program did to the document of {client} is live")
         if "sessions" not in values or client in clients:
             raise Violation(f"{client} has two documents, or one of the old shape")
         clients.add(client)

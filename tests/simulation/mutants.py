@@ -11,9 +11,10 @@ from bson.timestamp import Timestamp
 from booking_migrate.cutover import attempt, recovery, tail
 from booking_migrate.cutover.attempt import Attempt
 from booking_migrate.cutover.tail import Late
-from booking_migrate.follow.engine import Engine, Handled
+from booking_migrate.follow.engine import Engine, Handled, _FollowedTarget
 from booking_migrate.follow.follower import Drained, Follower
-from booking_migrate.stores.changes import Dirty, Position, dirty_of
+from booking_migrate.migrate.journaled_target import JournaledTarget
+from booking_migrate.stores.changes import ChangeBatch, Dirty, Position, Role, dirty_of
 from booking_migrate.stores.journal import RunRecord
 from tests.simulation.adapters import Feed, Places, Store, Target, id_of
 from tests.simulation.process import Process
@@ -43,6 +44,11 @@ def _save_the_clock(self: Journal, run_id: str, **changes: Any) -> None:
         world = self._world
         changes["follow"] = {**follow, **Position({"_data": str(len(world.oplog))}, world.now).saved()}
     _annotate(self, run_id, **changes)
+
+
+def _read_without_copies(self: Follower, seconds: float) -> ChangeBatch:
+    batch = self._feed.read(seconds)
+    return batch._replace(changes=[each for each in batch.changes if each.role is not Role.COPY])
 
 
 def _drain_until_empty(self: Follower, _until: Timestamp, _deadline: float, into: Drained) -> None:
@@ -191,6 +197,14 @@ MUTANTS = {
     "TARGET_EVENTS_IGNORED": Mutant(
         "documents of the target that others wrote stop the cut-over",
         [(Engine, "foreign", _ignore_foreign)],
+    ),
+    "FOREIGN_DERIVED_OVER": Mutant(
+        "a document that others changed is not derived again before its change is read",
+        [(_FollowedTarget, "trace", JournaledTarget.trace)],
+    ),
+    "COPY_EVENTS_IGNORED": Mutant(
+        "documents of the kept copy that others wrote stop the cut-over",
+        [(Follower, "_read", _read_without_copies)],
     ),
     "DDL_OUTLIVES_PROCESS": Mutant(
         "commands of a killed process have ended before the state is read",

@@ -197,7 +197,7 @@ class Process:
         self.request = RunRequest(RUN, SOURCE, TARGET, {}, _HOLDER)
         self.guard = SignalGuard()
 
-    def engine(self, places: Places, run: RunRecord, lock: HeldLock) -> Engine:
+    def engine(self, places: Places, run: RunRecord, lock: HeldLock, *, is_watched: bool = False) -> Engine:
         """Return the engine over some places."""
         finished = FinishedRun(self.stores, run, lock, PointHistory)
         return Engine(
@@ -207,6 +207,7 @@ class Process:
             verification=_VERIFICATION,
             listener=_LISTENER,
             signal_guard=self.guard,
+            is_watched=is_watched,
         )
 
     def feed(self, run: RunRecord) -> Feed:
@@ -220,7 +221,7 @@ class Process:
         places = Places(self.world)
         copy = legacy_name(run)
         return Following(
-            engine=self.engine(places, run, lock),
+            engine=self.engine(places, run, lock, is_watched=True),
             feed=self.feed(run),
             store=Store(self.world),
             copy=Kept(self.world, copy),
@@ -290,7 +291,7 @@ class Process:
         def parts(run: RunRecord, lock: HeldLock) -> FollowParts:
             places = Places(self.world)
             return FollowParts(
-                engine=self.engine(places, run, lock),
+                engine=self.engine(places, run, lock, is_watched=True),
                 feed=self.feed(run),
                 store=Store(self.world),
                 now=places.now,

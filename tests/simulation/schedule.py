@@ -70,7 +70,11 @@ class Simulation:
         """Let the verifier compare the result with the kept copy, unless others than the program wrote to it."""
         world = self.world
         world.is_dead, world.is_calm = False, True
-        if world.is_swapped and not self.application.booked and not self.application.foreign:
+        if (
+            world.is_swapped
+            and not self.application.booked
+            and not (self.application.foreign or self.application.foreign_copies)
+        ):
             found = Process(world).verify(legacy_name(world.runs[RUN]), SOURCE)
             if found.mismatch_count:
                 raise Violation(f"the verifier finds {found.mismatch_count} mismatches")
@@ -99,7 +103,9 @@ class Simulation:
             world.said(str(error))
         except BookingMigrateError as error:
             world.said(f"{type(error).__name__}: {error}")
-            if "changed by others" in error.message and not self.application.foreign:
+            if "changed by others" in error.message and not (
+                self.application.foreign or self.application.foreign_copies
+            ):
                 raise Violation("others are said to have written, and no other program did") from error
             return is_calm and isinstance(error, CutoverFailed)
         return world.runs[RUN].state is RunState.CUT_OVER
