@@ -42,7 +42,7 @@ from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 HELP = """
 It ends the cut-over of the source, or else the migration in place within it. The kept copy of the old collection, or the
-archive, is dropped, so nothing can be undone after that.
+archive, is dropped, and so is what a reverse window keeps ready: nothing can be undone after that.
 
 Everything is verified once more; sessions that the application has added or changed since are counted, not reported. After
 a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;

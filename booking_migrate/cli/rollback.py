@@ -66,6 +66,8 @@ removed if they still are byte for byte what it wrote.
 After a cut-over the old bookings take the live name again, in one atomic rename; writes are refused while they are put
 together. Sessions booked since stay, in client documents of the new shape beside the old bookings, and what was changed
 in migrated sessions is carried into the old bookings and listed; the exit code is 3 then. --discard-later drops both.
+In a reverse window (cutover --reverse-window) that is kept ready: the command takes over, brings the last changes in, and
+refuses writes for these only; sessions booked since become old bookings.
 
 What was migrated in place is put back client by client, while the application runs: the old bookings come from the
 archive, and what happened since is kept, carried or dropped likewise. The target of such a run is its source.
