@@ -29,7 +29,7 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("rollback", ("rollback", "--target", "clients", "--yes")),
     ("migrate", ("migrate", *_PLACES)),
     ("verify", ("verify", *_PLACES)),
-    ("cutover", _CUTOVER),
+    ("cutover", (*_CUTOVER, "--reverse-window", "1s")),
     ("rollback after a cut-over", ("rollback", "--target", "clients", "--yes")),
     ("migrate", ("migrate", *_PLACES)),
     ("verify", ("verify", *_PLACES)),
