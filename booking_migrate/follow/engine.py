@@ -8,11 +8,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from typing_extensions import override
 
 from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.session import client_of_document
 from booking_migrate.events import Listener
 from booking_migrate.follow.selection import LoadedReader, Selection, groups, select
 from booking_migrate.migrate.batches import BatchReader
@@ -153,11 +155,8 @@ class _FollowedTarget(JournaledTarget):
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         traces = super().trace(documents)
         if self.is_watched:
-            self.foreign += [
-                value_in(raw, b"_id")
-                for raw, trace in zip(documents, traces, strict=True)
-                if trace.is_changed
-            ]
+            pairs = zip(documents, traces, strict=True)
+            self.foreign += [value_in(raw, b"_id") for raw, trace in pairs if trace.is_changed]
         return traces
 
 
@@ -211,8 +210,9 @@ class Engine:
             for value, (identity, raw) in zip(some, found.items(), strict=True):
                 if authors[identity] is Authorship.OTHERS:
                     (gone if raw is None else others).append(value)
-                elif authors[identity] is Authorship.EARLIER and raw is not None:
-                    client_id = value_in(raw, b"clientId")
+                elif authors[identity] is Authorship.EARLIER and (raw or isinstance(value, ObjectId)):
+                    # Gone is one that was created again after its removal: that was not carried out, or others removed it.
+                    client_id = value_in(raw, b"clientId") if raw else client_of_document(value)
                     dirty.clients[sort_key(client_id)] = client_id
         return replace(dirty, documents={}), [*others, *self._not_taken_back(gone)]
 

@@ -197,6 +197,23 @@ def test_deletes_in_the_target_by_others(database: Db, command: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+def test_a_delete_by_others_of_a_document_that_was_removed_before(database: Db, command: Run) -> None:
+    """A document that this program removed, created again, and others deleted is derived again: its bookings are not lost."""
+    kept = list(database.bookings.find({"clientId": client(3)}))
+    database.bookings.delete_many({"clientId": client(3)})
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    database.bookings.insert_many(kept)
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    database.clients.delete_one({"clientId": client(3)})
+    done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    assert {each["_id"] for each in kept} <= set(sessions_of(database.bookings)[0])
+    assert is_proven(database, command)
+
+
+@pytest.mark.usefixtures("migrated")
 def test_an_open_transaction(server: Server, database: Db, command: Run) -> None:
     """A transaction on the source cannot stall every writer: the fence gives up, says what holds it, and lifts itself."""
     with (
