@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import Event, Process, Queue
 from multiprocessing.synchronize import Event as EventType
@@ -31,6 +32,8 @@ _AT_ONCE = 10_000
 _SIZES = (10_000, 100_000)
 _PARTS = ("fence_ms", "drain_ms", "settle_ms", "rename_ms")
 _WARM_UP_SECONDS = 1.0
+_READY_SECONDS, _END_SECONDS = 30.0, 60.0
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,11 @@ class Round:
     acknowledged: int
     """Writes of the application."""
 
-    latency_before: float
-    """The median time of one of its writes without any migration, in milliseconds."""
+    latency: float
+    """The median time of one write beside the application, in milliseconds."""
 
     latency_while_following: float
+    """The same beside `migrate --follow`."""
 
     @property
     def outage(self) -> int:
@@ -70,9 +74,10 @@ def main() -> None:
         follow.main(arguments.follow)
         return
     sys.stdout.write(
-        "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts |\n"
+        "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts "
+        "| a write | a write while followed |\n"
     )
-    sys.stdout.write("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+    sys.stdout.write(f"|{' ---: |' * 11}\n")
     with running_server(cache_gib=2.0, oplog_mib=4096) as server:
         for size in arguments.bookings:
             rounds = [
@@ -94,7 +99,6 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     if chunk:
         collection.insert_many(chunk, ordered=False)
     collection.create_index("clientId")
-    before = _latency(server)
     over = Event()
     answer: Queue[Any] = Queue()
     process = Process(target=_write, args=(server.uri, number, writers, over, answer))
@@ -103,8 +107,10 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
         time.sleep(_WARM_UP_SECONDS)
         _run(server, "migrate", "--quiet")
         _run(server, "verify", "--quiet")
-        following = _latency(server)
-        report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
+        alone = _latency(server)
+        with _following(server):
+            followed_latency = _latency(server)
+            report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
     finally:
         over.set()
         ledger, doubtful, acknowledged = answer.get()
@@ -115,7 +121,7 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     checked.check(*sessions_of(collection))
     followed = report["followed"]
     result = Round(
-        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, before, following
+        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, alone, followed_latency
     )
     sys.stderr.write(
         f"{size}: refused {result.outage} ms {result.parts}, attempts {result.attempts}, writes {acknowledged}\n"
@@ -162,14 +168,48 @@ def _line(size: int, rounds: Sequence[Round]) -> str:
         f"{worst:.0f} ms",
         *parts,
         attempts,
+        *(
+            f"{median(getattr(each, name) for each in rounds):.2f} ms"
+            for name in ("latency", "latency_while_following")
+        ),
     ]
     return f"| {' | '.join(figures)} |"
 
 
+@contextmanager
+def _following(server: Server) -> Iterator[None]:
+    """A follower in a process of its own, which is about to be ready for a cut-over; the cut-over ends it."""
+    command = [sys.executable, "-m", "booking_migrate", "migrate", "--follow", "--quiet"]
+    process = subprocess.Popen(
+        command, env=_environment(server), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        # Beside writers that use up the machine it may take long; the cut-over waits for itself then.
+        while not _is_ready(server) and time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise SystemExit(f"the follower ended: exit code {process.poll()}")
+            time.sleep(_POLL_SECONDS)
+        yield
+        process.communicate(timeout=_END_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _is_ready(server: Server) -> bool:
+    runs = json.loads(_run(server, "status", "--json"))["runs"]
+    return any((run["follow"] or {}).get("ready") for run in runs)
+
+
+def _environment(server: Server) -> dict[str, str]:
+    return {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": _DATABASE}
+
+
 def _run(server: Server, *arguments: str) -> str:
-    environment = {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": _DATABASE}
     command = [sys.executable, "-m", "booking_migrate", *arguments]
-    done = subprocess.run(command, env=environment, check=False, text=True, capture_output=True)
+    done = subprocess.run(command, env=_environment(server), check=False, text=True, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}\n{done.stdout}")
     return done.stdout
