@@ -1,6 +1,6 @@
 r"""Migrate one-document-per-booking MongoDB data to one document per client.
 
-The data flow in one picture; each word in it is a package of this folder::
+The data flow in one picture, by packages of this folder and what they do::
 
       source                          migrate                                   target
     +---------+  chunks of   +-----------------------+  changes  +---------+  +---------+
@@ -18,7 +18,7 @@ The data flow in one picture; each word in it is a package of this folder::
     rollback    undoes a run at any point of its life
     reports     the outcome of a command, for people and for programs
     service     the booking service over the new structure, and its HTTP API (an extra)
-    cli         parse, open, call one function, render, exit; one file a command
+    cli         parse, open, call one function, render, exit; a module for one command or two
 
 ``README.md`` beside this file has the layers, the glossary and a table "to change X, open Y". Imports run one way::
 

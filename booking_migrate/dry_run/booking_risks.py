@@ -33,7 +33,7 @@ class BookingColumns(NamedTuple):
     """Equal for bookings of the same client only."""
 
     experts: Sequence[bytes]
-    """What `stores.appointments.mark_of` makes of `expertId`."""
+    """What `stores.scratch.mark_of` makes of `expertId`."""
 
     statuses: Sequence[str]
     starts: Sequence[str]

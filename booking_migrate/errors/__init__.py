@@ -1,7 +1,8 @@
 """Every error that a user may see, declared by its fields, its message and its hint.
 
 `base` has the declarations' mechanism, the categories and the one table of exit codes; `places` has the errors of
-the command line, servers, places and documents; `runs` those of a run's life. Never put a connection string into a field.
+the command line, servers, places and documents; `runs` those of a run's life, `live` those of following and of
+a cut-over beside the application. Never put a connection string into a field.
 """
 
 from booking_migrate.errors.base import *  # noqa: F403 - a name stands in one place only: where it is declared
