@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bson import decode, encode
 from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.errors import BSONError
+from bson.errors import BSONError, InvalidDocument
 from bson.objectid import ObjectId
 
 Document = dict[str, Any]
@@ -247,8 +247,14 @@ def wrap_bytes(body: bytes) -> bytes:
 
 
 def element_of(name: str, value: Any) -> Element:
-    """Make an element of a value, which may be `Opaque`."""
+    """Make an element of a value, which may be `Opaque`.
+
+    Raises:
+        InvalidDocument: the name holds a NUL character, which BSON ends names with.
+    """
     key = name.encode("utf-8", "surrogateescape")
+    if b"\x00" in key:
+        raise InvalidDocument("a field name holds a NUL character")
     if isinstance(value, Opaque):
         return Element(value.kind, key, value.value)
     return next(elements(encode({"": value}, codec_options=CODEC)))._replace(name=key)

@@ -207,12 +207,13 @@ def find_needs(
         if lacking is None
         else tuple(one for one in wanted if one.privilege in lacking),
         has_source_index=any(
-            each.keys[:1] == ("clientId",) and not each.is_partial for each in around.source.indexes
+            each.keys[:1] == ("clientId",) and not each.is_partial and not each.collates
+            for each in around.source.indexes
         )
         if around.source
         else None,
         has_unique_index=any(
-            each.keys == ("clientId",) and each.unique and not each.is_partial
+            each.keys == ("clientId",) and each.unique and not each.is_partial and not each.collates
             for each in (around.target.indexes if around.target else ())
         )
         if around.target_name

@@ -77,6 +77,9 @@ class IndexFacts:
     expires: bool = False
     """Whether it makes the server delete documents (TTL)."""
 
+    collates: bool = False
+    """Whether it compares texts by other rules than their bytes, so that reading in client order cannot use it."""
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionFacts:

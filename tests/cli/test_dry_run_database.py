@@ -352,3 +352,16 @@ def test_a_plan_over_an_emptied_collection(run: Run, database: Db, server: Serve
     assert 5 == refused.exit_code
     assert "documents and has none" in refused.stderr
     assert "bookings_consolidated" not in database.list_collection_names()
+
+
+def test_an_index_with_a_collation_does_not_serve(run: Run, database: Db, server: Server) -> None:
+    """Clients are compared by their bytes: an index that compares otherwise is not one on `clientId`."""
+    fill(database)
+    environment = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    served = []
+    for collation in ({"locale": "en"}, {"locale": "simple"}):
+        database.bookings.create_index("clientId", name=collation["locale"], collation=collation)
+        report = json.loads(run("dry-run", "--json", env=environment).stdout)
+        served.append(report["dry_run"]["needs"]["has_source_index"])
+
+    assert [False, True] == served

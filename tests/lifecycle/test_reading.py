@@ -174,8 +174,9 @@ def test_the_cost_decides(
     filled(database, in_order=in_order)
     monkeypatch.setattr(read_cost, "_SMALL", small)
     monkeypatch.setattr(read_cost, "_SHARE", share)
-    chosen = choose_reading(database.bookings, "clientId_1")
+    chosen = choose_reading(database.bookings)
 
+    assert chosen is not None
     assert way is chosen.way
     assert reason in chosen.reason
 
@@ -199,7 +200,46 @@ def test_without_the_size_of_the_cache_time_decides(
         return now
 
     with refused(server, "serverStatus", NOT_AUTHORIZED):
-        chosen = choose_reading(database.bookings, "clientId_1", clock=clock)
+        chosen = choose_reading(database.bookings, clock=clock)
 
+    assert chosen is not None
     assert way is chosen.way
     assert f"{slowness:.1f} times as long" in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("index", "options", "reason"),
+    [
+        ([("clientId", -1)], {}, "along the index about"),
+        ([("clientId", 1), ("createdAt", 1)], {}, "along the index about"),
+        ([("status", 1)], {}, "does not have an index that begins with clientId"),
+        ([("clientId", 1)], {"collation": {"locale": "en"}}, "does not have an index"),
+        ([("clientId", 1)], {"sparse": True}, "does not have an index"),
+    ],
+)
+def test_other_indexes_are_no_better(
+    server: Server, database: Db, monkeypatch: pytest.MonkeyPatch, index: Any, options: Any, reason: str
+) -> None:
+    """Beyond the cache the server sorts, whatever index it might read along otherwise; a view is left to it."""
+    filled(database, in_order=False)
+    database.bookings.drop_indexes()
+    database.bookings.create_index(index, **options)
+    database.create_collection("seen", viewOn="bookings", pipeline=[])
+    for name in ("_SMALL", "_SHARE"):
+        monkeypatch.setattr(read_cost, name, 0)
+    noted, connection = Noted(), Connection(server.uri, database.name)
+    try:
+        readers = [
+            open_reader(parse_place(name), connection, listener=noted) for name in ("bookings", "seen")
+        ]
+        found = [
+            sum(len(chunk.read()[0].starts) for chunk in reader.scan_chunks(50, apart=True))
+            for reader in readers
+        ]
+    finally:
+        connection.close()
+    (chosen,) = noted.readings
+
+    assert [DOCUMENTS, DOCUMENTS] == found
+    assert (ReadingWay.SORT, "bookings") == (chosen.way, chosen.place)
+    assert reason in chosen.reason

@@ -164,3 +164,12 @@ def test_usual_bookings_are_read_and_written_fast() -> None:
         assert found is not None
         assert raw == found.raw
         assert line == write_line(decode(raw, CODEC))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"\\u0000x": 5, "_id": 1}', '{"a\\u0000b": 5, "_id": 1}', '{"_id": 1, "\\u0000": 5}']
+)
+def test_a_name_with_a_nul_character_is_refused(text: str) -> None:
+    """BSON ends names with it; where `_id` stands makes no difference."""
+    with pytest.raises(NotADocument, match="NUL character"):
+        DocumentParser(JsonFormat.EXTENDED).read(text, 0)

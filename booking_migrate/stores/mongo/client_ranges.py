@@ -14,6 +14,7 @@ from booking_migrate.stores.chunks import FIRST, LAST, ClientRange, DocumentBloc
 from booking_migrate.stores.mongo.connection import DriverCollection, describe, make_client, open_collection
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
+from booking_migrate.stores.mongo.read_cost import leads_by_client
 from booking_migrate.stores.mongo.scan import find_blocks
 from booking_migrate.stores.ports import ClientParts
 
@@ -171,11 +172,7 @@ def _opened(address: Address) -> DriverCollection:
 
 
 def _is_complete(index: Mapping[str, Any]) -> bool:
-    return (
-        dict(index["key"]) == {"clientId": 1}
-        and not {"partialFilterExpression", "sparse", "hidden"} & {name for name in index if index[name]}
-        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
-    )
+    return dict(index["key"]) == {"clientId": 1} and leads_by_client(index)
 
 
 def _values(document: Document | list[Any], name: str) -> Iterator[Any]:

@@ -187,6 +187,7 @@ class MongoInspector:
                     unique=bool(index.get("unique")),
                     is_partial=bool(index.get("sparse")) or "partialFilterExpression" in index,
                     expires="expireAfterSeconds" in index,
+                    collates=index.get("collation", {"locale": "simple"})["locale"] != "simple",
                 )
                 for index in collection.list_indexes()
             )

@@ -15,8 +15,9 @@ from typing import Any
 from bson.objectid import ObjectId
 from pymongo.errors import OperationFailure
 
+from booking_migrate.errors import NotPermitted
 from booking_migrate.events import Listener, ReadingChosen, ReadingWay
-from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE
 
@@ -69,18 +70,23 @@ class Reading:
         self._collection = collection
         self._listener = listener
         self._chosen: ReadingChosen | None = None
+        self._is_left_to_server = False
 
-    def sorts(self, index: str) -> bool:
-        """Return whether the server is to sort.
-
-        Args:
-            index: the name of the collection's index on `clientId`.
+    def sorts(self) -> bool:
+        """Return whether the server is to sort. It decides by itself about a view, and about what may not be asked.
 
         Raises:
-            ConnectionProblem, NotPermitted: as `choose_reading`.
+            ConnectionProblem: the server does not answer.
         """
-        chosen = self._chosen or self._take(choose_reading(self._collection, index))
-        return chosen.way is ReadingWay.SORT
+        if self._chosen is None and not self._is_left_to_server:
+            try:
+                chosen = choose_reading(self._collection)
+            except NotPermitted:
+                chosen = None
+            self._is_left_to_server = chosen is None
+            if chosen is not None:
+                self._take(chosen)
+        return self._chosen is not None and self._chosen.way is ReadingWay.SORT
 
     def gives_up_sorting(self, error: OperationFailure) -> bool:
         """Return whether an error says that the server does not sort on its disk; from then on the index is the way."""
@@ -96,38 +102,65 @@ class Reading:
         return chosen
 
 
-def choose_reading(collection: DriverCollection, index: str, *, clock: Clock = perf_counter) -> ReadingChosen:
-    """Return how a collection is to be read in client order, and why. It costs a few small reads.
+def choose_reading(collection: DriverCollection, *, clock: Clock = perf_counter) -> ReadingChosen | None:
+    """Return how a collection is to be read in client order, and why; None if it is a view, or absent. It costs a few small reads.
 
     Args:
-        collection: what is to be read; it is neither a view nor absent.
-        index: the name of its index on `clientId`.
+        collection: what is to be read.
         clock: returns the time in seconds.
 
     Raises:
         ConnectionProblem: the server does not answer.
         NotPermitted: the collection may not be read.
     """
-    chosen = partial(ReadingChosen, collection.name)
+    listed = describe(collection)
+    if listed is None or listed["type"] != "collection":
+        return None
+    index = _leading_index(collection)
     size = _size_of(collection, index)
     if size is None or size.data <= _SMALL:
-        return chosen(ReadingWay.INDEX, "it is small")
+        return ReadingChosen(collection.name, ReadingWay.INDEX, "it is small") if index else None
+    if not index:
+        reason = "it does not have an index that begins with clientId"
+        return ReadingChosen(collection.name, ReadingWay.SORT, reason)
+    way, reason = _by_cost(collection, index, size, clock)
+    return ReadingChosen(collection.name, way, reason)
+
+
+def _by_cost(collection: DriverCollection, index: str, size: _Size, clock: Clock) -> tuple[ReadingWay, str]:
     cache = _cache_of(collection)
     total = f"{_mib(size.data + size.index)} of data and index"
     if cache is not None and size.data + size.index <= _SHARE * cache:
-        return chosen(ReadingWay.INDEX, f"{total} fit the server's cache of {_mib(cache)}")
+        return ReadingWay.INDEX, f"{total} fit the server's cache of {_mib(cache)}"
     places = _places(collection, index)
     factor = _bytes_along_index(collection, index, places, size) / size.data
     if factor <= _DEARER:
-        return chosen(ReadingWay.INDEX, "its documents lie in client order on disk")
-    beyond = f"along the index about {factor:,.0f} times the data would be read"
+        return ReadingWay.INDEX, "its documents lie in client order on disk"
     if cache is not None:
-        return chosen(ReadingWay.SORT, f"{total} do not fit the server's cache of {_mib(cache)}: {beyond}")
+        beyond = f"along the index about {factor:,.0f} times the data would be read"
+        return ReadingWay.SORT, f"{total} do not fit the server's cache of {_mib(cache)}: {beyond}"
     times = _slowness_along_index(collection, index, places, clock)
     measured = (
         f"a document takes {times:,.1f} times as long along the index; the size of the cache is not known"
     )
-    return chosen(ReadingWay.INDEX if times <= _SLOWER else ReadingWay.SORT, measured)
+    return (ReadingWay.INDEX if times <= _SLOWER else ReadingWay.SORT), measured
+
+
+def _leading_index(collection: DriverCollection) -> str:
+    """Return the name of an index along which the server can read all documents in client order, or nothing."""
+    indexes = read(collection, partial(_all, collection.list_indexes))
+    return next((str(index["name"]) for index in indexes if leads_by_client(index)), "")
+
+
+def leads_by_client(index: Mapping[str, Any]) -> bool:
+    """Return whether an index, as the server lists it, has every document, and has them in client order."""
+    (first, order), *_ = index["key"].items()
+    return (
+        first == "clientId"
+        and order in (1, -1)
+        and not {"partialFilterExpression", "sparse", "hidden"} & {name for name in index if index[name]}
+        and index.get("collation", {"locale": "simple"})["locale"] == "simple"
+    )
 
 
 def _mib(number: int) -> str:

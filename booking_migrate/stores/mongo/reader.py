@@ -168,8 +168,7 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     def _sorts(self) -> bool:
         """Return whether one scan that the server sorts is cheaper than reading along the index."""
-        ranges = self._ranges()
-        return ranges is not None and self._reading.sorts(ranges.index())
+        return self._address is not None and self._reading.sorts()
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
