@@ -179,7 +179,7 @@ def _dry_run(
         rejects=str(files.reject_file)
         if files.reject_file and outcome.migration.counts.rejected and not lost
         else None,
-        next_steps=tuple(_next_steps(outcome, sides.absences)),
+        next_steps=tuple(_next_steps(outcome, None if outcome.sampled else files.plan, sides.absences)),
     )
     if files.plan is not None and saved is not None:
         if outcome.sampled is None:
@@ -249,11 +249,14 @@ def _read(
         )
 
 
-def _next_steps(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Iterator[NextStep]:
+def _next_steps(
+    outcome: DryRunOutcome, plan: Path | None, absences: Sequence[Absence] = ()
+) -> Iterator[NextStep]:
     """Yield the steps after a dry-run: remove blockers first, then causes of rejections, then migrate.
 
     Args:
         outcome: the dry-run's result.
+        plan: the file that its plan was written to, if any.
         absences: see `steps_about_people`.
     """
     yield from steps_about_people(absences)
@@ -270,7 +273,8 @@ def _next_steps(outcome: DryRunOutcome, absences: Sequence[Absence] = ()) -> Ite
                 text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
             )
     if not outcome.blockers and counts.scanned:
-        yield NextStep(text="To migrate exactly this: dry-run --plan FILE, then migrate --plan FILE.")
+        first = "dry-run --plan FILE, then migrate --plan FILE" if plan is None else f"migrate --plan {plan}"
+        yield NextStep(text=f"To migrate exactly this: {first}.")
 
 
 def _history(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:

@@ -55,6 +55,9 @@ _UUID_LENGTH = 16
 Candidates = dict[str, dict[bytes, Any]]
 """By the path of a field: values that could be ids, by sort key."""
 
+_SMALLEST_SHARE = 0.1
+"""The share of their bytes that documents take on disk at least; zstd makes bookings about that small."""
+
 
 def search_references(
     inspector: "MongoInspector | None", source: DocumentReader, known: Sequence[str]
@@ -263,7 +266,12 @@ def _what_was_read(
     )
     if source is not None and source.documents:
         per_document = (source.id_index_bytes or 0) / source.documents
-        compression = (source.storage_bytes or 0) / source.data_bytes if source.data_bytes else 1.0
+        # What was inserted a moment ago does not have its place on disk yet.
+        compression = (
+            max(_SMALLEST_SHARE, (source.storage_bytes or 0) / source.data_bytes)
+            if source.data_bytes
+            else 1.0
+        )
         gains = replace(
             gains,
             index_bytes_before=source.index_bytes,

@@ -299,8 +299,14 @@ class NotPermitted(Refused):
     place: str
     problem: str
     database: str
-    message = "the server does not permit this on {database}.{place}: {problem}"
-    hint = "Grant the user readWrite on {database} (dry-run and verify: read; cutover: also dbAdmin); dry-run lists what is missing."
+    command: str = "this"
+    """The server's command that it refused, as it names it."""
+
+    message = "the server does not permit {command} on {database}.{place}: {problem}"
+    hint = (
+        "Grant the user readWrite on {database} (dry-run and verify: read; cutover, finalize and rollback: also dbAdmin); "
+        "dry-run lists what is missing."
+    )
 
 
 class RecordTooLarge(Refused):

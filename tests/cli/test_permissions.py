@@ -1,5 +1,6 @@
 """A server that lets nobody in without a password: what a wrong one, or a lacking privilege, leads to."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from urllib.parse import quote_plus
@@ -118,7 +119,8 @@ def test_who_may_only_read_is_refused_before_anything_is_written(
     done = run_process("migrate", "--verbose", env={"MONGODB_URI": uri_of(guarded, "reader")})
 
     assert 5 == done.returncode
-    assert "the server does not permit this on platform." in done.stderr
+    assert re.search(r"the server does not permit \w+ on platform\.", done.stderr)
+    assert "permit this" not in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     assert ["bookings"] == guarded.client()["platform"].list_collection_names()
 

@@ -12,6 +12,7 @@ from booking_migrate.bson.document import element_of
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.reports.verification import report_of_verification
 from booking_migrate.runs.plan import Counts, RejectionGroup
@@ -84,3 +85,15 @@ def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
     Console(file=screen, width=width).print(render_terminal(REPORTS[name](), width))
 
     check_golden(f"verify-{name}.{width}.txt", screen.getvalue())
+
+
+def test_bookings_of_clients_that_are_behind_are_not_accounted_for() -> None:
+    """A verification beside an application speaks only of the clients that it compared."""
+    whole = page_of(proven())
+    live = page_of(proven().model_copy(update={"behind": 127}))
+
+    assert whole.verdict.explanation.startswith("All 403 bookings of the source are accounted for")
+    assert live.verdict.explanation.startswith(
+        "403 bookings of the clients that are not behind are accounted for"
+    )
+    assert "127 clients are behind, which cutover or migrate brings in" in live.verdict.explanation

@@ -70,14 +70,21 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
     if verification.sampled:
         explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen at random; the others were not checked."
         return Verdict(Mood.CAUTION, "No mismatch in the sample", explanation)
-    explanation = f"{accounted(counts)}, byte for byte"
+    explanation = f"{_accounted(report, counts)}, byte for byte"
     if counts.rejected:
         explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
     if report.cluster_time is not None:
         explanation += f"; as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
     if report.behind:
-        explanation += f"; behind: {grouped(report.behind)}, which cutover or migrate brings in"
+        are = "client is" if report.behind == 1 else "clients are"
+        explanation += f"; {grouped(report.behind)} {are} behind, which cutover or migrate brings in"
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
+
+
+def _accounted(report: Report, counts: CountsReport) -> str:
+    if not report.behind:
+        return accounted(counts)
+    return f"{plural(counts.scanned, 'booking')} of the clients that are not behind are accounted for"
 
 
 def _mismatches(number: int) -> str:
@@ -85,7 +92,8 @@ def _mismatches(number: int) -> str:
 
 
 def _figures(report: Report, verification: VerificationReport, counts: CountsReport) -> Iterator[Figure]:
-    yield count_figure("scanned", counts.scanned, "bookings in the source")
+    about = "without those of clients that are behind" if report.behind else "in the source"
+    yield count_figure("scanned", counts.scanned, f"bookings {about}")
     yield count_figure("migrated", counts.migrated, "are sessions, byte for byte")
     yield count_figure("already migrated", counts.already_migrated, "were sessions in the source, or copies")
     yield count_figure("rejected", counts.rejected, "for a verified reason, kept unchanged")

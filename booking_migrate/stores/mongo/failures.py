@@ -1,5 +1,6 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -38,6 +39,9 @@ _AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
 NOT_PERMITTED_CODES = frozenset({13, 31, 166})
 _UNAUTHORIZED = 13
 _LONGEST_TEXT = 200
+_COMMAND = re.compile(r"to execute command \{ (\w+):")
+"""How the server names the command that a user may not send."""
+
 
 _INVALID_DOCUMENT = 121
 """The server's code for a document that a validator refuses."""
@@ -144,7 +148,9 @@ def _refused_operation(
     if error.code in _AUTHENTICATION_CODES:
         return AuthenticationFailed(hosts_of(collection))
     if error.code in NOT_PERMITTED_CODES:
-        return NotPermitted(place, server_text(error), collection.database.name)
+        command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
+        said = (place, server_text(error), collection.database.name)
+        return NotPermitted(*said, command[1]) if command else NotPermitted(*said)
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)
     if error.code in (DUPLICATE_KEY, _INVALID_DOCUMENT):
