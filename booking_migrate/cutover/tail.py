@@ -171,8 +171,8 @@ def _outdated(parts: TailParts, late: Late) -> list[Any]:
 def _legacy_ids(raw: bytes) -> dict[bytes, Any]:
     """Return the `_id` of the bookings that a client document has sessions of, by sort key."""
     sessions = value_in(raw, b"sessions")
-    found = (each.get("legacyBookingId") for each in sessions if isinstance(each, dict))
-    return {sort_key(value): value for value in found if value is not None}
+    found = (each for each in sessions if isinstance(each, dict) and "legacyBookingId" in each)
+    return {sort_key(each["legacyBookingId"]): each["legacyBookingId"] for each in found}
 
 
 def _not_carried(parts: TailParts, document_ids: Sequence[Any]) -> Sequence[Any]:
@@ -194,11 +194,11 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
         for change in batch.changes:
             if change.role is Role.TARGET and change.operation == "rename":
                 return late
-            if change.role is Role.TARGET and change.document_id is not None and change.time > fenced:
+            if change.role is Role.TARGET and change.is_of_document and change.time > fenced:
                 late.documents[sort_key(change.document_id)] = change.document_id
-            if change.role is Role.COPY and change.document_id is not None and change.time > fenced:
+            if change.role is Role.COPY and change.is_of_document and change.time > fenced:
                 late.copies[sort_key(change.document_id)] = change.document_id
-            if change.role is Role.SOURCE and change.document_id is not None and change.time > fenced:
+            if change.role is Role.SOURCE and change.is_of_document and change.time > fenced:
                 late.take(change)
         if batch.position.time > until:
             return late

@@ -233,7 +233,7 @@ class Follower:
         self.progress.events.update(
             change.operation
             for change in batch.changes
-            if change.role is Role.SOURCE and change.document_id is not None
+            if change.role is Role.SOURCE and change.is_of_document
         )
 
     def drain(self, until: Timestamp, deadline: float, into: Drained) -> None:

@@ -91,7 +91,7 @@ class _Seen:
             for change in batch.changes:
                 if change.role is Role.TARGET and change.operation == "rename":
                     self.is_renamed = True
-                elif change.role is not Role.SOURCE or change.document_id is None:
+                elif change.role is not Role.SOURCE or not change.is_of_document:
                     continue
                 elif self.is_renamed:
                     self.touched.add(sort_key(change.document_id))

@@ -24,6 +24,9 @@ class Role(StrEnum):
     """The kept copy of the source, once a cut-over has made it."""
 
 
+_OF_DOCUMENTS = frozenset({"insert", "update", "replace", "delete"})
+
+
 class Change(NamedTuple):
     """One write of one document, or of a whole collection."""
 
@@ -32,7 +35,7 @@ class Change(NamedTuple):
     """As the server names it: ``insert``, ``update``, ``replace``, ``delete``, ``modify``, ``rename``, ``drop``, ..."""
 
     document_id: Any
-    """The `_id` as decoded; None if the change is not about one document."""
+    """The `_id` as decoded. It says something only if `is_of_document`: null is an `_id` too."""
 
     client_ids: tuple[Any, ...]
     """The values of `clientId` that the change itself names, as decoded: those of a whole new document or of an updated field."""
@@ -42,6 +45,11 @@ class Change(NamedTuple):
 
     document: bytes | None = None
     """The whole new document of an insert or a replacement, BSON; None unless the feed was asked for them."""
+
+    @property
+    def is_of_document(self) -> bool:
+        """Return whether it is about one document, and not about a collection."""
+        return self.operation in _OF_DOCUMENTS
 
 
 class Position(NamedTuple):
@@ -156,7 +164,7 @@ def dirty_of(changes: Iterable[Change]) -> Dirty:
         Role.COPY: dirty.copies,
     }
     for change in changes:
-        if change.document_id is None:
+        if not change.is_of_document:
             continue
         by_role[change.role][sort_key(change.document_id)] = change.document_id
         if change.role is Role.SOURCE:

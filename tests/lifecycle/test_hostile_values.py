@@ -56,7 +56,7 @@ def ids_in_lookups() -> tuple[list[bytes], dict[str, set[str]]]:
 
 
 def text_in_bookings() -> tuple[list[bytes], dict[str, set[str]]]:
-    """Bookings with invalid UTF-8 wherever text may be; and the reasons of those that cannot be converted."""
+    """Bookings with invalid UTF-8 wherever text may be, one with null as its `_id`; and the reasons of those that cannot be converted."""
     raws, reasons = [write_fields(booking(0, _id=invalid_text()))], {SHOWN: {"wrong-type"}}
     for number, name in enumerate(TEXTS, 10):
         raws.append(write_fields(booking(number, **{name: invalid_text()})))
@@ -67,7 +67,8 @@ def text_in_bookings() -> tuple[list[bytes], dict[str, set[str]]]:
     raws.append(write_fields(looked_up))
     reasons[str(looked_up["_id"])] = {"wrong-type"}
     carried = {"other": invalid_text(), "caf\udce9": 1, "nested": NESTED}
-    return [*raws, write_fields(booking(70, **carried))], reasons
+    sound = [booking(70, **carried), booking(80, _id=None)]
+    return [*raws, *map(write_fields, sound)], reasons
 
 
 CASES = {"ids": ids_in_lookups, "text": text_in_bookings}

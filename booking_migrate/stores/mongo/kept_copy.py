@@ -38,15 +38,15 @@ class KeptCopy:
         """
         end_own_commands(self._copy)
         write(self._source, self._copy_all)
+        # As all others it is compared afterwards.
+        self.update([None], list(find_without_id(self._source)))
 
     def _copy_all(self) -> None:
         """Copy what the source has; tried again, it starts over."""
         # Not $out: its rename at the end waits for every open transaction of the database, and all writers wait behind it.
-        # Inserted, since an upsert would put the fields into another order.
-        into = {"into": self._copy.name, "whenMatched": "fail", "whenNotMatched": "insert"}
         self.drop()
         create(self._copy)
-        self._source.aggregate([{"$merge": into}], comment=comment_for(self._copy)).close()
+        self._source.aggregate(copy_into(self._copy), comment=comment_for(self._copy)).close()
 
     def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
         """Make these documents of the copy what the source has.
@@ -116,6 +116,20 @@ class KeptCopy:
             ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
         write(self._copy, lambda: self._copy.database.drop_collection(self._copy.name))
+
+
+def copy_into(copy: DriverCollection) -> list[dict[str, Any]]:
+    """Return the pipeline that copies a collection into an empty one, without the document whose `_id` is null."""
+    # $merge refuses null as `_id`. An expression, so that the collection is read as it stands and not along an index.
+    # Inserted, since an upsert would put the fields into another order.
+    into = {"into": copy.name, "whenMatched": "fail", "whenNotMatched": "insert"}
+    return [{"$match": {"$expr": {"$ne": ["$_id", None]}}}, {"$merge": into}]
+
+
+def find_without_id(collection: DriverCollection) -> Iterator[bytes]:
+    """Yield the document whose `_id` is null, which `copy_into` leaves out, if there is one."""
+    with reading(collection):
+        yield from find_documents(collection, any_of("_id", [None]))
 
 
 def count_documents(collection: DriverCollection) -> int:

@@ -71,7 +71,12 @@ class MongoLinks(Links):
 
     @override
     def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
-        return self._find(self._in.target, any_of(LEGACY_FIELD, booking_ids))
+        condition: Mapping[str, Any] = any_of(LEGACY_FIELD, booking_ids)
+        if None in booking_ids:
+            # A query for null finds every document with a session booked since, which lacks the field.
+            others = any_of(LEGACY_FIELD, [value for value in booking_ids if value is not None])
+            condition = {"$or": [others, {LEGACY_FIELD: {"$type": "null"}}]}
+        return self._find(self._in.target, condition)
 
     def rejected_records(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the records of these bookings for this source and target, whole."""

@@ -27,6 +27,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
+from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
 from booking_migrate.stores.mongo.raw import (
     any_of,
     as_driver_document,
@@ -202,16 +203,16 @@ class MongoRestored:
     def copy(self, kept: str, settings: str) -> None:
         """Create it again as a copy of another collection; `settings` as of `begin`."""
         source = self._collection.database[kept]
-        # Inserted, since an upsert would put the fields into another order.
-        into = {"into": self._collection.name, "whenMatched": "fail", "whenNotMatched": "insert"}
         comment = comment_for(self._collection)
 
         def copied() -> None:
             # Tried again, it starts over.
             self.begin(settings)
-            source.aggregate([{"$merge": into}], comment=comment).close()
+            source.aggregate(copy_into(self._collection), comment=comment).close()
 
         write(self._collection, copied)
+        if left_out := list(find_without_id(source)):
+            self.insert(left_out)
 
     def end_copying(self) -> None:
         """End what a process that is gone, or has stopped waiting, has asked the server to `copy`."""

@@ -41,7 +41,7 @@ def read(feed: MongoChangeFeed, count: int, *, limit: int = 5000) -> list[Change
     """The next changes of documents, until there are so many."""
     found: list[Change] = []
     while len(found) < count:
-        found += [each for each in feed.read(1.0, limit=limit).changes if each.document_id is not None]
+        found += [each for each in feed.read(1.0, limit=limit).changes if each.is_of_document]
     return found
 
 
