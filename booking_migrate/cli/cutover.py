@@ -203,11 +203,7 @@ def _cutover(
 ) -> Report:
     """Open the places, cut over or give a cut-over up, and make the report."""
     contract = contract_of(context.asked.ctx)
-    for side in (places.source, places.target):
-        if not isinstance(parse_place(side), CollectionPlace):
-            raise CutoverRefused(
-                places.target, f"{side} is not a collection", "A file is simply put in place."
-            )
+    _refuse_files(places)
     places.check_distinct({})
     plan = migration_plan(contract, rules, places.people, WritingOptions(workers=1))
     request = run_request("cutover", context.run_id, places, plan)
@@ -236,10 +232,12 @@ def _cutover(
         verify_all = _verification(places, rules, contract, sides, context.listener)
         following = _following(follow, options, verify_all)
 
-        def before(chosen: RunRecord) -> None:
+        def confirm(chosen: RunRecord) -> None:
             _warn_of_options(places, sides, context.listener)
             if not yes:
                 confirm_by_name(_question(chosen), chosen.source)
+
+        def before(chosen: RunRecord) -> None:
             hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
             stores.journal.annotate(chosen.run_id, cutover_options=options.as_recorded)
 
@@ -252,6 +250,7 @@ def _cutover(
                 stores=stores,
                 listener=context.listener,
                 signal_guard=context.signal_guard,
+                confirm=confirm,
                 before=before,
                 is_guarded=not options.no_guard,
                 follow=following,
@@ -261,6 +260,14 @@ def _cutover(
         if options.window is not None:
             return keep_window(follow, request, options.window, done, context, is_new=True)
     return report_of_cutover(done, seconds=context.seconds)
+
+
+def _refuse_files(places: Places) -> None:
+    for side in (places.source, places.target):
+        if not isinstance(parse_place(side), CollectionPlace):
+            raise CutoverRefused(
+                places.target, f"{side} is not a collection", "A file is simply put in place."
+            )
 
 
 def _question(chosen: RunRecord) -> str:

@@ -22,21 +22,23 @@ from booking_migrate.cli.options import (
     source_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
-from booking_migrate.cli.streams import confirm_by_name
+from booking_migrate.cli.streams import confirm_by_name, is_interactive
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.cli.window import open_window
 from booking_migrate.cutover.finalize import FinalizePlan as CutOverFinalizePlan
 from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
+from booking_migrate.errors import NotConfirmed
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.rollback.window_parts import close_window
+from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_follow import open_dirty
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
@@ -137,9 +139,15 @@ def _finalize_cut_over(
     yes: bool,
 ) -> Report:
     """End a cut-over, and make the report."""
+    drops = f"finalize of run {swapped.run_id} (drops {swapped.legacy}, and with it every way back)"
+    # What was killed behind the confirmation is continued without another one.
+    is_confirmed = yes or swapped.state is RunState.FINALIZING
+    if not is_confirmed and not is_interactive():
+        # Before the lock is asked for: a reverse window would end for nothing.
+        raise NotConfirmed(drops)
 
     def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
-        if yes:
+        if is_confirmed:
             return
         later = plural(verification.later_sessions, "session")
         what = (
@@ -150,6 +158,10 @@ def _finalize_cut_over(
 
     with places.connection.open() as opened, ExitStack() as stack:
         stores = open_run_stores(opened, target=swapped.target, source=swapped.source)
+        held = stores.locks.look(swapped.target)
+        if not is_confirmed and held is not None and held.is_live and held.holder.command == WINDOW_COMMAND:
+            confirm_by_name(f"{drops}; its reverse window ends", swapped.legacy or "")
+            is_confirmed = True
 
         def verify() -> VerificationOutcome:
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))

@@ -1,6 +1,6 @@
 """Following the source of a run after its last booking: up to now, or with `migrate --follow` until it is stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -22,12 +22,22 @@ from booking_migrate.cli.open import (
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs
 from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
-from booking_migrate.follow.run import FollowParts, FollowPlan, follow, follow_to_now
+from booking_migrate.follow.run import (
+    FollowEnd,
+    FollowOutcome,
+    FollowParts,
+    FollowPlan,
+    follow,
+    follow_to_now,
+)
+from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import plural
+from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import PointHistory
 from booking_migrate.runs.session import FinishedRun, RunRequest
+from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import (
@@ -124,11 +134,11 @@ def follow_run(
     sides: OpenPlaces,
     *,
     is_forever: bool,
-) -> Timestamp | None:
+) -> FollowOutcome | None:
     """Bring in what changed while the source was read; continue with that if the user asked for it.
 
     Returns:
-        The cluster time up to which changes are in the target; None if they cannot be followed.
+        What was followed; None if changes cannot be followed.
 
     Raises:
         StreamUnavailable: the user asked for it, and the changes cannot be followed.
@@ -161,7 +171,29 @@ def follow_run(
         context.listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
     else:
         done = follow_to_now(what)
-    return done.time
+    return done
+
+
+def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces) -> Iterator[NextStep]:
+    """Yield what to do when a follower has ended by Ctrl-C or because a cut-over has taken over."""
+    if done.end is FollowEnd.CAUGHT_UP:
+        return
+    if done.end is FollowEnd.HANDED_OVER:
+        text = "A cut-over has taken over. If it was refused, run the same command again. To see how it went:"
+        yield NextStep(text=text, command="booking-migrate status")
+        return
+    stores = open_run_stores(sides.connection, target=places.target, source=places.source)
+    followed = newest_result(stores.journal, places.target)
+    if followed is None:
+        return
+    if not is_proven(followed):
+        yield NextStep(text="Verify before a cut-over:", command=command_of(followed, "verify"))
+    for number, command in enumerate(cutovers_of(followed)):
+        text = "Cut over, which brings in what has changed since:"
+        yield NextStep(
+            text="Or, with rejected bookings in the kept copy only:" if number else text, command=command
+        )
+    yield NextStep(text="Continue following:", command=f"{command_of(followed, 'migrate')} --follow")
 
 
 def time_before(places: Places, sides: OpenPlaces) -> Timestamp | None:

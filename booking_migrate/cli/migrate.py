@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
-from booking_migrate.cli.follow import follow_run, time_before
+from booking_migrate.cli.follow import follow_run, steps_after_following, time_before
 from booking_migrate.cli.next_steps import steps_after_in_place, steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
@@ -36,7 +36,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration, BadPlace, PlanDiffers
+from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode, PlanDiffers
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import run as engine
 from booking_migrate.in_place.move_back import undo_in_place
@@ -232,17 +232,21 @@ def _migrate(
         followed = None
         if is_followed or (request.began is not None and done.outcome.changed):
             followed = follow_run(places, plan, request, context, sides, is_forever=is_followed)
+        after = () if followed is None else tuple(steps_after_following(followed, places, sides))
     steps = steps_after_migrate(
         done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
     )
-    return report_of_migration(
+    time = None if followed is None else followed.time
+    report = report_of_migration(
         done.outcome,
         run_id=done.run_id,
         source=places.source,
         target=places.target,
-        next_steps=tuple(steps),
-        cluster_time=None if followed is None else followed.as_datetime(),
+        next_steps=(*steps, *after),
+        cluster_time=None if time is None else time.as_datetime(),
     )
+    # What ends as it is meant to is resumed by the same command; a script is not to take it for a failure.
+    return report.model_copy(update={"exit_code": ExitCode.DONE}) if is_followed else report
 
 
 def _check_plan(

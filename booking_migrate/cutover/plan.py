@@ -90,10 +90,13 @@ class CutoverPlan:
     """Defers a signal during the swap."""
 
     before: Callable[[RunRecord], None]
-    """Called when all preconditions hold and nothing is changed yet, to ask for confirmation; raises to stop."""
+    """Called under the lock when all preconditions hold and nothing is changed yet; raises to stop."""
 
     tail: Callable[[RunRecord, HeldLock], TailParts]
     """Opens the parts for what passed the fence, after a swap that followed the application."""
+
+    confirm: Callable[[RunRecord], None] = lambda _run: None
+    """Called once for a run that may be cut over, before a follower is asked for the lock; raises to stop."""
 
     is_guarded: bool = True
     """Whether the new live collection refuses old bookings."""

@@ -45,6 +45,11 @@ def check_ready(
         raise refuse("no run has written to this target", "Run migrate and verify first.")
     if run.state is not RunState.DONE:
         raise refuse(f"run {run.run_id} is {in_words(run.state)}", _advice(run))
+    if run.source != request.source:
+        raise refuse(
+            f"run {run.run_id} into {target} is from the source {run.source}, not from {request.source}",
+            f"Use the source of the run: {command_of(run, 'cutover')}",
+        )
     unfit = live.unfit()
     if unfit is not None:
         raise refuse(
@@ -53,21 +58,8 @@ def check_ready(
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(f"bookings conflict with their sessions: {conflicts}", RESOLVE_CONFLICTS)
-    if run.verified_at is None or run.written_at is None or run.verified_at <= run.written_at:
-        raise refuse(
-            f"run {run.run_id} has not been verified since its last write",
-            f"Verify it first: {command_of(run, 'verify')}",
-        )
-    if not run.verified_clean:
-        raise refuse(
-            "the last verification found mismatches",
-            "Run migrate again, which applies what has changed in the source, then verify. A client document that others "
-            "changed in the target is kept: delete it there, and migrate derives it again.",
-        )
-    unlike = differences(run.options, _without_idle_policy(run, request.options))
-    if unlike:
-        problem = f"run {run.run_id} was made with other options: {'; '.join(unlike)}"
-        raise refuse(problem, f"Use the options of the run: {command_of(run, 'cutover')}")
+    _check_proven(run)
+    _check_options(run, request)
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         advice = (
@@ -76,6 +68,29 @@ def check_ready(
         )
         raise refuse(f"bookings were rejected: {rejected}", advice)
     return run
+
+
+def _check_proven(run: RunRecord) -> None:
+    if run.verified_at is None or run.written_at is None or run.verified_at <= run.written_at:
+        raise CutoverRefused(
+            run.target,
+            f"run {run.run_id} has not been verified since its last write",
+            f"Verify it first: {command_of(run, 'verify')}",
+        )
+    if not run.verified_clean:
+        raise CutoverRefused(
+            run.target,
+            "the last verification found mismatches",
+            "Run migrate again, which applies what has changed in the source, then verify. A client document that others "
+            "changed in the target is kept: delete it there, and migrate derives it again.",
+        )
+
+
+def _check_options(run: RunRecord, request: RunRequest) -> None:
+    unlike = differences(run.options, _without_idle_policy(run, request.options))
+    if unlike:
+        problem = f"run {run.run_id} was made with other options: {'; '.join(unlike)}"
+        raise CutoverRefused(run.target, problem, f"Use the options of the run: {command_of(run, 'cutover')}")
 
 
 def _advice(run: RunRecord) -> str:

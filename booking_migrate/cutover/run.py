@@ -16,7 +16,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Announced
 from booking_migrate.runs.commands import command_of
-from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.journal import RunState
 
@@ -30,6 +30,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
         TargetBusy, LeaseLost: another process works on the target.
     """
     request = plan.request
+    confirmed = _confirmed_before(plan)
     has_taken_over = False
 
     def announce(said: str) -> None:
@@ -41,7 +42,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
         plan.stores.locks, request.target, request.holder, request.lease_seconds, notify=announce
     )
     try:
-        outcome = _cut_over(plan, lock)
+        outcome = _cut_over(plan, lock, confirmed)
     except BaseException as error:
         lock.release_after(error)
         run = newest_result(plan.stores.journal, request.target) if has_taken_over else None
@@ -54,7 +55,24 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     return outcome
 
 
-def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
+def _confirmed_before(plan: CutoverPlan) -> str | None:
+    """Refuse what can be refused without the lock, so that a follower does not end for it; return the run confirmed.
+
+    Under the lock it is checked again. A run that another process works on, or has left in the middle, is only looked at there.
+    """
+    request, stores = plan.request, plan.stores
+    held = stores.locks.look(request.target)
+    if held is not None and held.is_live and held.holder.command != FOLLOW_COMMAND:
+        return None
+    known = newest_result(stores.journal, request.target)
+    if known is not None and known.state is RunState.CUTTING_OVER:
+        return None
+    run = check_ready(known, request, plan.policy, plan.places.live)
+    plan.confirm(run)
+    return run.run_id
+
+
+def _cut_over(plan: CutoverPlan, lock: HeldLock, confirmed: str | None) -> CutoverOutcome:
     live = plan.places.live
     run = newest_result(plan.stores.journal, plan.request.target)
     accepting: str | None = None
@@ -70,6 +88,8 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock) -> CutoverOutcome:
         accepting = f"The interrupted cut-over was undone: {run.source} accepts writes again."
     try:
         run = check_ready(run, plan.request, plan.policy, live)
+        if run.run_id != confirmed:
+            plan.confirm(run)
         plan.before(run)
     except (BookingMigrateError, KeyboardInterrupt) as error:
         if accepting is not None:

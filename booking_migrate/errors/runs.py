@@ -139,10 +139,17 @@ class TargetBusy(Locked):
     place: str
     holder: str
     message = "another run is writing {place}: {holder}"
-    hint = (
-        "Wait until it has ended, then run the same command again. "
-        "The lock of a killed process expires within a minute."
-    )
+
+    @property
+    def hint(self) -> str:
+        killed = "The lock of a killed process expires within a minute."
+        if self.holder.startswith("migrate --follow "):
+            end = "It follows the application until Ctrl-C in its terminal, or until a cutover takes over."
+        elif self.holder.startswith("cutover --reverse-window "):
+            end = "It keeps the way back ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
+        else:
+            return f"Wait until it has ended, then run the same command again. {killed}"
+        return f"{end} Then run the same command again. {killed}"
 
 
 class LeaseLost(Locked):

@@ -1,6 +1,6 @@
 """Following a finished run's source: up to now, or until it is interrupted or a cut-over takes over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
@@ -12,7 +12,7 @@ from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, Ph
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs.background import meanwhile
-from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
@@ -144,6 +144,12 @@ def follow_to_now(plan: FollowPlan) -> FollowOutcome:
     return outcome
 
 
+def _ready(commands: Sequence[str]) -> str:
+    """Return what is said when a cut-over is possible; it ends with a command that can be copied."""
+    instead = " (--rejected leave leaves rejected bookings in the kept copy only)" if commands[1:] else ""
+    return f"ready to cut over{instead}: {commands[0]}"
+
+
 class _Wanted(Exception):
     """A cut-over asks for the lock."""
 
@@ -202,8 +208,10 @@ class _Following:
                     self._is_announced = True
                     # What status shows is not older than what is said here.
                     self.save_state(FOLLOWING)
-                    command = command_of(self._run, "cutover")
-                    listener.notify(Announced(f"ready to cut over: {command}"))
+                    # The record, not what was read at the start: bookings may have been rejected since.
+                    counts = {**self._run.counts, **parts.counts()}
+                    commands = cutovers_of(self._run.model_copy(update={"counts": counts}))
+                    listener.notify(Announced(_ready(commands)))
                 self._look_who_waits()
         except _Wanted as wanted:
             listener.notify(PhaseEnded())

@@ -52,7 +52,7 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
         ready = is_newest and run.verified_clean and run.legacy is None
         return [
             command_of(run, "verify"),
-            *([cutover] if ready else []),
+            *(cutovers_of(run) if ready else []),
             *([back] if is_newest else []),
         ]
     if run.state is RunState.CUTTING_OVER:
@@ -88,6 +88,14 @@ def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
             return [command_of(run, "finalize")]
         case _:
             return [migrate]
+
+
+def cutovers_of(run: RunRecord) -> Sequence[str]:
+    """Return the commands that cut a finished run over: one, or one for each decision if bookings were rejected."""
+    cutover = command_of(run, "cutover")
+    if not run.counts.get("rejected", 0) or "rejected" in run.cutover_options:
+        return [cutover]
+    return [f"{cutover} --rejected {decision}" for decision in ("carry", "leave")]
 
 
 def abort_of(run: RunRecord) -> str:

@@ -178,12 +178,14 @@ def test_a_cutover_takes_over(bookings: Db, environment: dict[str, str], command
 
 
 def test_a_cutover_that_is_refused_after_taking_over(
-    bookings: Db, environment: dict[str, str], command: Run
+    bookings: Db, environment: dict[str, str], command: Run, tmp_path: Path
 ) -> None:
     """If the cut-over does not take place, it says that following has ended, with the command that continues it."""
+    config = tmp_path / "config.toml"
+    config.write_text('[hooks]\nbefore_cutover = "exit 1"\n', encoding="utf-8")
     with started(environment, *FOLLOW) as follower:
         await_ready(follower, command)
-        refused = command("cutover", *PLACES)
+        refused = command(*CUTOVER, "--config", str(config))
         follower.communicate(timeout=_PATIENCE)
     said = " ".join(refused.stderr.split())
     again = shlex.split(said.partition("To follow again: booking-migrate ")[2])
@@ -193,6 +195,49 @@ def test_a_cutover_that_is_refused_after_taking_over(
 
     assert (5, 0, 0) == (refused.returncode, follower.returncode, code), said
     assert 40 == bookings.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+def test_what_is_refused_does_not_end_a_follower(
+    bookings: Db, environment: dict[str, str], command: Run
+) -> None:
+    """A typo, other options, an open decision and a missing confirmation are refused beside the follower, which goes on.
+
+    Its own words, those of status and those of its end are commands that decide what happens to rejected bookings. It ends
+    with exit 0 although there are some.
+    """
+    bookings.bookings.insert_one(booking(40, duration=5))
+    with started(environment, *FOLLOW) as follower:
+        possible = await_ready(follower, command)["possible"]
+        typo = command(
+            "cutover", "--source", "bookngs", "--target", "clients", "--rejected", "leave", "--yes"
+        )
+        other = command(*CUTOVER, "--rejected", "leave", "--accept", "duration-too-short")
+        refused = [
+            typo,
+            other,
+            command(*CUTOVER),
+            command("cutover", *PLACES, "--rejected", "leave"),
+        ]
+        is_at_work = newest(command)["alive"]
+        busy = command(*FOLLOW)
+        follower.send_signal(signal.SIGINT)
+        page, said = (" ".join(each.split()) for each in follower.communicate(timeout=_PATIENCE))
+    done = command(*shlex.split(possible[1])[1:], "--yes", "--max-outage", "60s")
+
+    assert [5, 5, 5, 5] == [each.returncode for each in refused], [each.stderr for each in refused]
+    assert is_at_work
+    assert "is from the source bookings, not from bookngs" in " ".join(typo.stderr.split())
+    assert "was made with other options" in " ".join(other.stderr.split())
+    assert "bookings were rejected: 1" in " ".join(refused[2].stderr.split())
+    assert "was not confirmed" in " ".join(refused[3].stderr.split())
+    assert 11 == busy.returncode
+    assert "follows the application until Ctrl-C" in " ".join(busy.stderr.split())
+    assert 0 == follower.returncode, said
+    assert ["--rejected carry", "--rejected leave"] == [each[-16:] for each in possible[1:]]
+    assert "--rejected carry" in said.partition("ready to cut over (--rejected leave")[2]
+    assert "--target clients --rejected leave" in page
+    assert "--follow" in page.partition("Continue following:")[2]
+    assert 0 == done.returncode, done.stderr
 
 
 def test_a_follower_that_does_not_hand_over(

@@ -234,12 +234,15 @@ def test_killed_in_the_window(ready: Db, environment: dict[str, str], command: R
 
 
 def test_finalize_drops_what_was_kept_ready(ready: Db, environment: dict[str, str], command: Run) -> None:
-    """Finalize takes over from a window and drops the restored collection with the kept copy."""
+    """Finalize takes over from a window, once it is confirmed, and drops the restored collection with the kept copy."""
     with started(environment, *WINDOW) as window:
         await_window(window, command)
+        refused = command("finalize", "--source", "bookings", "--quiet")
+        is_at_work = newest(command)["alive"]
         done = command(*FINALIZE)
         _, handed = window.communicate(timeout=_PATIENCE)
 
+    assert (5, True) == (refused.returncode, is_at_work), refused.stderr
     assert (0, 0) == (done.returncode, window.returncode), done.stderr
     assert "handed over to finalize" in " ".join(handed.split())
     assert {"bookings"} == own(ready)
