@@ -61,7 +61,7 @@ class MongoLinks(Links):
 
     @override
     def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:
-        for raw in self._find(self._in.target, any_of(LEGACY_FIELD, booking_ids), _CLIENT_ONLY):
+        for raw in self._find(self._in.target, claiming_any_of(booking_ids), _CLIENT_ONLY):
             yield value_in(raw, b"clientId")
         for raw in self.rejected_records(booking_ids):
             booking = next(part for part in elements(raw) if part.name == b"booking")
@@ -71,12 +71,7 @@ class MongoLinks(Links):
 
     @override
     def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
-        condition: Mapping[str, Any] = any_of(LEGACY_FIELD, booking_ids)
-        if None in booking_ids:
-            # A query for null finds every document with a session booked since, which lacks the field.
-            others = any_of(LEGACY_FIELD, [value for value in booking_ids if value is not None])
-            condition = {"$or": [others, {LEGACY_FIELD: {"$type": "null"}}]}
-        return self._find(self._in.target, condition)
+        return self._find(self._in.target, claiming_any_of(booking_ids))
 
     def rejected_records(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the records of these bookings for this source and target, whole."""
@@ -101,3 +96,12 @@ class MongoLinks(Links):
     ) -> Iterator[bytes]:
         with reading(collection):
             yield from self._fetch(collection, condition, fields=fields)
+
+
+def claiming_any_of(booking_ids: Sequence[Any]) -> Mapping[str, Any]:
+    """Return the query for client documents with a session of one of these bookings."""
+    if None not in booking_ids:
+        return any_of(LEGACY_FIELD, booking_ids)
+    # A query for null would find every document with a session booked since, which lacks the field.
+    others = any_of(LEGACY_FIELD, [value for value in booking_ids if value is not None])
+    return {"$or": [others, {LEGACY_FIELD: {"$type": "null"}}]}

@@ -109,3 +109,22 @@ def test_carried(database: Db, command: Run) -> None:
 
     assert 0 == back.returncode, back.stdout + back.stderr
     assert before == contents(database)["bookings"]
+
+
+def test_changed_in_a_window(migrated: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the new application does in a window to the session of such a booking is in what rollback gives back."""
+    before = contents(migrated)["bookings"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Window, "_is_over", interrupt_when_built)
+        done = command(*WINDOW)
+    assert 0 == done.returncode, done.stderr
+    change = {"$set": {"sessions.$[own].notes": "new"}}
+    its_own = [{"own.legacyBookingId": {"$type": "null"}}]
+    migrated.bookings.update_one({LEGACY_FIELD: {"$type": "null"}}, change, array_filters=its_own)
+    back = command(*ROLLBACK)
+
+    # It names what was changed.
+    assert 3 == back.returncode, back.stdout + back.stderr
+    assert 13 == migrated.bookings.count_documents({})
+    migrated.bookings.update_one({"_id": None, "notes": "new"}, {"$set": {"notes": "first"}})
+    assert before == contents(migrated)["bookings"]
