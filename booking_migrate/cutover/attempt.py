@@ -120,14 +120,14 @@ class Attempt:
             nonlocal carried
             self._check_rejected(parts.counts())
             if self._policy is RejectedPolicy.CARRY:
-                self._lock.confirm()
-                carried = self._live.carry(bookings_of(self._stores.target.rejects()))
+                carried = self._carry()
 
         def lift_fence() -> None:
             self._live.lift_fence(self._run.live_settings or "")
             if self._policy is RejectedPolicy.CARRY:
                 # The next attempt carries what is rejected then.
                 self._lock.confirm()
+                self._live.unguard()
                 self._live.take_back_carried(bookings_of(self._stores.target.rejects()), keeps_indexes=True)
 
         def ready() -> None:
@@ -163,6 +163,15 @@ class Attempt:
         # Fences of attempts that were aborted or killed count, too.
         refused = self._refused_before + report.outage.total
         return CutoverOutcome(self._run, written, refused, carried, indexes, options, report)
+
+    def _carry(self) -> int:
+        """Carry the rejected bookings into the target, and let it refuse all others; return how many."""
+        self._lock.confirm()
+        carried = self._live.carry(bookings_of(self._stores.target.rejects()))
+        # It would refuse the bookings that are carried, and is there before the target is live.
+        if self._is_guarded:
+            self._live.guard(is_lenient=True)
+        return carried
 
     def _has_rejected(self) -> bool:
         return next(iter(bookings_of(self._stores.target.rejects())), None) is not None
@@ -224,15 +233,11 @@ class Attempt:
                 "the conflicts have changed since they were decided with --on-conflict target",
                 "Run migrate again, then verify, which lists each conflict.",
             )
-        rejected = counts.rejected
         self._keep_copy()
         outcome = places.verify(self._legacy)
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
-        carried = 0
-        if self._policy is RejectedPolicy.CARRY and rejected:
-            self._lock.confirm()
-            carried = self._live.carry(bookings_of(self._stores.target.rejects()))
+        carried = self._carry() if self._policy is RejectedPolicy.CARRY else 0
         if not self._live.has_same_count(self._legacy):
             raise self._failure("bookings were deleted from the source during the cut-over", _DELETIONS_GO_ON)
         return caught_up, carried

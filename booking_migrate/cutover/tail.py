@@ -117,6 +117,8 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         for key, value in late.copies.items()
         if key not in late.deleted and key not in late.written
     }
+    # A rejected booking that was carried makes no session: kept copy and live collection have the same.
+    others = {sort_key(value): value for value in _not_carried(parts, list(others.values()))}
     if others:
         late.foreign_copies = tuple(parts.engine.mismatched(others, parts.now()))
     ids = [*late.deleted.values(), *(value for value, _ in late.written.values())]

@@ -142,13 +142,14 @@ class MongoLive(FencedSource):
         """End what a killed process has sent about the source as a whole: it might be carried out later."""
         end_own_commands(self._source)
 
-    def guard(self, *, is_live: bool = False) -> None:
+    def guard(self, *, is_live: bool = False, is_lenient: bool = False) -> None:
         """Let a collection refuse documents without an array `sessions`, beside its own validator. May be repeated.
 
         Args:
             is_live: whether the target has the source's name already, and old bookings may stand in it.
+            is_lenient: whether old bookings stand in the target before that; they may be updated, and no new one added.
         """
-        guard(self._source if is_live else self._target, is_lenient=is_live)
+        guard(self._source if is_live else self._target, is_lenient=is_live or is_lenient)
 
     def unguard(self, *, is_live: bool = False) -> None:
         """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""

@@ -1,11 +1,13 @@
 """Rejected bookings are carried along within the limit: what takes long for many clients is done before writes are refused."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
@@ -16,6 +18,7 @@ Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 PLACES = ("--source", "bookings", "--target", "clients")
+DOCUMENT_VALIDATION_FAILURE = 121
 CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--rejected", "carry", "--max-outage", "60s")
 INDEXES = ["_id_", "booking_migrate_legacy_ids", "clientId_1_every", "clientId_1_sessions"]
 
@@ -111,3 +114,41 @@ def test_a_cut_over_that_fails_leaves_the_targets_indexes(
     assert 5 == failed.returncode
     assert {**before, "booking_migrate_legacy_ids": after["booking_migrate_legacy_ids"]} == after
     assert 0 == database.clients.count_documents({"sessions": {"$exists": False}})
+
+
+@pytest.mark.parametrize("aborted", [0, 1])
+def test_old_writers_at_the_moment_of_the_swap(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, aborted: int
+) -> None:
+    """The guard is on when the rename happens; a booking rejected just before the fence is carried, and no change by others."""
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    assert 3 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    raise_fence, swap = LiveSwap.raise_fence, LiveSwap.swap
+    left, numbers, refused = [TimeoutError] * aborted, iter(range(30, 40)), []
+
+    def fence(self: LiveSwap, seconds: float) -> Any:
+        database.bookings.insert_one(booking(next(numbers), duration=5))
+        return raise_fence(self, seconds)
+
+    def rename(self: LiveSwap, seconds: float) -> Any:
+        if left:
+            raise left.pop()
+        swapped = swap(self, seconds)
+        with pytest.raises(WriteError) as caught:
+            database.bookings.insert_one({**booking(50), "clientId": client(77)})
+        refused.append(caught.value.code)
+        return swapped
+
+    monkeypatch.setattr(LiveSwap, "raise_fence", fence)
+    monkeypatch.setattr(LiveSwap, "swap", rename)
+    done = command(*CUTOVER)
+    report = json.loads(done.stdout)["cutover"]
+    expected = sorted(booking(number)["_id"] for number in (20, *range(30, 31 + aborted)))
+
+    assert 0 == done.returncode, done.stderr
+    assert [DOCUMENT_VALIDATION_FAILURE] == refused
+    assert [] == report["followed"]["kept_changed_by_others"]
+    assert expected == sorted(each["_id"] for each in database.bookings.find({"duration": 5}))
+    # Those that were carried can be written to by the application that has them.
+    assert 1 == database.bookings.update_one({"_id": expected[0]}, {"$set": {"notes": "x"}}).modified_count
