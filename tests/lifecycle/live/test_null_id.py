@@ -46,11 +46,18 @@ ACTS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
     "nothing": (lambda _bookings: None, ["first"]),
     "update": (lambda bookings: bookings.update_one({"_id": None}, {"$set": {"notes": "new"}}), ["new"]),
     "delete": (lambda bookings: bookings.delete_one({"_id": None}), []),
+    "replace": (
+        lambda bookings: bookings.replace_one(
+            {"_id": None}, NULL | {"notes": "new"}, bypass_document_validation=True
+        ),
+        ["new"],
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    ("act", "is_late"), [("nothing", False), ("update", False), ("delete", False), ("delete", True)]
+    ("act", "is_late"),
+    [("nothing", False), ("update", False), ("delete", False), ("delete", True), ("replace", True)],
 )
 def test_cut_over(migrated: Db, command: Run, act: str, is_late: bool) -> None:
     """What is done to it before the cut-over, or past the fence, is in the sessions and in the kept copy; rollback gives it back."""
