@@ -27,7 +27,7 @@ from booking_migrate.stores.connection import (
     open_restored,
     open_undoable_target,
 )
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import (
     CollectionPlace,
     open_reader,
@@ -121,6 +121,7 @@ def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
         ),
         whole=whole,
         feed=lambda begin: open_window_feed(connection, names, begin),
+        live_feed=lambda begin: open_window_feed(connection, names, begin, has_restored=False),
         tail=tail,
         store=window_dirty(connection, chosen.run_id),
         swap=open_window_swap(connection, names),
@@ -153,9 +154,18 @@ def keep_window(
     try:
         return _kept(follow, request, seconds, done, context, is_new=is_new)
     except (BookingMigrateError, KeyboardInterrupt) as error:
-        if is_new:
+        if is_new and _is_cut_over(follow, done.run):
             error.add_note(f"The cut-over is complete: {done.run.source} holds the client documents.")
         raise
+
+
+def _is_cut_over(follow: FollowContext, run: RunRecord) -> bool:
+    """Return whether a run's cut-over stands, as far as that is known."""
+    try:
+        now = newest_result(follow.stores.journal, run.target)
+    except BookingMigrateError:
+        return False
+    return now is not None and now.run_id == run.run_id and now.state is RunState.CUT_OVER
 
 
 def _kept(

@@ -93,6 +93,9 @@ class ChangesSince:
     staying_ids: list[str] = field(default_factory=list)
     """The `sessionId` of the first that stay in the new shape."""
 
+    old: int = 0
+    """How many of what was booked since are old bookings that an old application has written; they stay as they are."""
+
     @property
     def is_nothing(self) -> bool:
         """Return whether everything is as the migration left it."""
@@ -107,6 +110,7 @@ class ChangesSince:
         lost: Iterable[Change] = (),
         converted: int = 0,
         staying: Iterable[Any] = (),
+        old: int = 0,
     ) -> None:
         """Count what has happened to one client."""
         for change in changes:
@@ -122,10 +126,11 @@ class ChangesSince:
             _list(self.staying_ids, display_id(session_id))
         self.later += later
         self.converted += converted
+        self.old += old
 
     def merge(self, other: "ChangesSince") -> None:
         """Add what was counted and listed elsewhere."""
-        for name in ("changed", "later", "missing", "lost", "converted"):
+        for name in ("changed", "later", "missing", "lost", "converted", "old"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("changes", "missing_ids", "losses", "staying_ids"):
             for text in getattr(other, name):

@@ -93,6 +93,7 @@ class Follower:
         save: Callable[[Position], None],
         on_wrong: Callable[[Handled], None],
         prepare: Callable[[], None],
+        copied: Timestamp | None = None,
     ) -> None:
         """Take the parts.
 
@@ -104,6 +105,7 @@ class Follower:
             save: records durably how far the feed was read. What came before is handled, or in the store.
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
             prepare: called before anything is handled, and only then: creates indexes.
+            copied: after when changes of the copy count; None: not before `watch_copy`.
         """
         self._engine = engine
         self._feed = feed
@@ -116,7 +118,7 @@ class Follower:
         self.kept: Kept | None = None
         """The kept copy, once there is one."""
 
-        self._copied: Timestamp | None = None
+        self._copied = copied
         self._suspects: dict[bytes, tuple[Any, Timestamp]] = {}
         """The documents of the kept copy that differ from the source as of a time, unless the source has changed up to then."""
 

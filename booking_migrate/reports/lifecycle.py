@@ -142,6 +142,9 @@ class SinceReport(Part):
     staying_ids: tuple[Id, ...] = Field(
         default=(), description="the sessionId of the first sessions booked since that stay in the new shape"
     )
+    old: int = Field(
+        default=0, description="old bookings that an old application has written since; they stay as they are"
+    )
 
 
 class EarlierUndoneReport(Part):

@@ -128,7 +128,7 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
         yield NextStep(
             text=f"Review what was kept, and decide with those who changed it what to do with each {outcome.unit}."
         )
-    if since is not None and since.later > since.converted and not outcome.is_discarded:
+    if since is not None and since.later > since.converted + since.old and not outcome.is_discarded:
         yield NextStep(
             text="Sessions booked since are in client documents beside the old bookings; the old application does not read them."
         )

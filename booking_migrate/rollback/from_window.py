@@ -31,6 +31,7 @@ from booking_migrate.rollback.window_parts import (
     WindowParts,
     begin_of,
     changes_in,
+    clear_notes,
     close_window,
     follower_of,
     is_intact,
@@ -198,7 +199,7 @@ class _FromWindow:
             self._lock.confirm()
             self._journal.annotate(run.run_id, undone={**run.undone, "since": asdict(since)})
             parts.places.finish()
-            parts.places.notes.clear()
+            clear_notes(run, parts, self._journal)
             parts.store.clear()
             done = complete(plan, run, self._lock, parts.whole, outcome)
             self._journal.annotate(run.run_id, window={})

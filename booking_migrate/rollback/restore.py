@@ -287,6 +287,8 @@ def complete(
 ) -> UndoOutcome:
     """Drop what a run that is rolled back does not need any more, after the swap; return the outcome. May be repeated."""
     stores = plan.stores
+    # Not before: what is not live yet must keep what is to come back.
+    outcome.indexes = [*outcome.indexes, *places.restored.begin_expiry(run.live_settings or "")]
     undo_rejects(run, stores, lock, plan.signal_guard)
     lock.confirm()
     if run.legacy is not None:

@@ -99,6 +99,9 @@ class RestoredClient:
     staying: list[Any] = field(default_factory=list)
     """The `sessionId` of those that stay in the new shape."""
 
+    old: int = 0
+    """How many old bookings were written since."""
+
     def count_in(self, since: ChangesSince) -> None:
         """Add what has happened to the client."""
         since.add(
@@ -108,6 +111,7 @@ class RestoredClient:
             lost=self.lost,
             converted=self.converted,
             staying=self.staying,
+            old=self.old,
         )
 
 
@@ -163,6 +167,7 @@ class _Restoring:
         if before is None and not has_sessions:
             self._beside[key] = raw
             client.later += 1
+            client.old += 1
         elif before is not None and _is_client_document(before) and not has_sessions:
             # Nothing can be read of it, so the document of before comes back.
             client.lost += _changes(before, raw)

@@ -18,7 +18,13 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.errors import HistoryLost, WindowStopped, WindowUnavailable
+from booking_migrate.errors import (
+    BookingMigrateError,
+    HistoryLost,
+    LeaseLost,
+    WindowStopped,
+    WindowUnavailable,
+)
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
@@ -111,6 +117,11 @@ class Window:
         except WindowStopped:
             self._close()
             raise
+        except BookingMigrateError as error:
+            if not isinstance(error, LeaseLost):
+                # Another process may have taken the lock and changed everything: then that is the reason.
+                self._lock.confirm()
+            raise
 
     @property
     def ends_at(self) -> datetime:
@@ -202,6 +213,7 @@ class Window:
         self._listener.notify(PhaseStarted(f"copying {run.legacy}", None))
         restored = parts.whole.restored
         self._meanwhile(follower, lambda: restored.copy(run.legacy or "", run.live_settings or ""))
+        copied = parts.places.now()
         differing = self._meanwhile(follower, lambda: sum(1 for _ in parts.places.compare()))
         if differing:
             raise WindowStopped(f"documents differ from those of {run.legacy}: {differing}")
@@ -213,6 +225,9 @@ class Window:
         self._listener.notify(PhaseEnded())
         self._listener.notify(PhaseStarted("bringing in what has changed since the cut-over", None))
         follower.round()
+        # From the comparison on: what others have changed since is not known yet.
+        follower.watch_copy(parts.feed(copied), copied)
+        follower.round()
         self._listener.notify(PhaseEnded())
         self._window.update(built=True, restored=restored.identity())
         self._save_state(FOLLOWING)
@@ -222,14 +237,14 @@ class Window:
         """Return the feed since the cut-over, and whether instead everything has to be read, since the oplog has lost that."""
         fenced: Timestamp | None = self._run.fence_time
         if fenced is not None:
-            feed = self._parts.feed(fenced)
+            feed = self._parts.live_feed(fenced)
             try:
                 feed.check()
             except HistoryLost:
                 feed.close()
             else:
                 return feed, False
-        return self._parts.feed(self._parts.places.now()), True
+        return self._parts.live_feed(self._parts.places.now()), True
 
     def _mark_all(self, follower: Follower) -> None:
         """Let every client be derived."""
@@ -292,7 +307,7 @@ class Window:
         return WindowOutcome(
             end,
             self.ends_at,
-            0 if progress is None else progress.changes,
+            0 if progress is None else progress.events.total(),
             0 if progress is None else progress.clients,
         )
 

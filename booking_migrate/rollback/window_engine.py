@@ -4,9 +4,10 @@ The clients that are derived together are closed: whatever stands at another cli
 was derived last, has that client among them. So `restored_clients` comes to the same for them as for the whole collection.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import ChangesSince, document_with_sessions
 from booking_migrate.domain.contract import is_client_id
@@ -25,6 +27,9 @@ from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import NO_CLIENT, RestorationPlaces, restored_clients
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.open_window import WindowPlaces
+
+_KNOWN = 100_000
+"""About how many documents are known as they were written. Those that are not are derived again when their write is seen."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,8 @@ class WindowEngine:
         self._places = places
         self._whole = whole
         self._confirm = confirm
+        self._written: dict[bytes, bytes | None] = {}
+        """The digests of what was written last, by the key of `_id`; None: it was removed. Only so many are known."""
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
         """Derive the clients that dirty entries concern, as of one cluster time, and make the restored collection so.
@@ -71,7 +78,7 @@ class WindowEngine:
         Doing it again is harmless. All is durable when it returns.
 
         Args:
-            dirty: the documents of the live collection that changed, and clients.
+            dirty: the documents of the live collection and of the restored one that changed, and clients.
             time: at which time it is read; not before the newest of the changes.
             verified: whether what was written is read back.
             kept: ignored.
@@ -82,7 +89,9 @@ class WindowEngine:
         # The kept copy does not change.
         _ = kept
         self._places.read_at(time)
-        selection = self._selected(dirty)
+        selection = self._selected(dirty, self._foreign(dirty))
+        if not (selection.clients or selection.bookings):
+            return Handled()
         while True:
             group = self._closed(selection)
             derived = self._derive(group)
@@ -96,11 +105,22 @@ class WindowEngine:
             if before == len(selection.clients):
                 return self._write(group, derived, there, verified=verified)
 
-    def _selected(self, dirty: Dirty) -> Selection:
+    def _foreign(self, dirty: Dirty) -> dict[bytes, Any]:
+        """Return which of the documents of the restored collection that changed are not as they were written here."""
+        foreign = {}
+        for some in groups(dirty.copies.values()):
+            there = {id_key(raw): sha256(raw).digest() for raw in self._places.restored.find(some)}
+            for value in some:
+                key = sort_key(value)
+                if key not in self._written or self._written[key] != there.get(key):
+                    foreign[key] = value
+        return foreign
+
+    def _selected(self, dirty: Dirty, foreign: Mapping[bytes, Any]) -> Selection:
         """Return the clients that entries concern: those that they have now, on each side, and those that they had."""
         places = self._places
-        selection = Selection(dict(dirty.clients), dict(dirty.bookings))
-        for some in groups(dirty.bookings.values()):
+        selection = Selection(dict(dirty.clients), {**dirty.bookings, **foreign})
+        for some in groups(selection.bookings.values()):
             documents = chain(places.current.find(some), places.kept.find(some), places.restored.find(some))
             own = (client_of_document(value) for value in some if type(value) is ObjectId)
             found = chain(map(_client, documents), own, places.notes.clients_of(some))
@@ -156,7 +176,8 @@ class WindowEngine:
                 for raw in client.documents:
                     key = id_key(raw)
                     if derived.documents.setdefault(key, raw) != raw:
-                        raise WindowStopped("documents made since the cut-over have ids of others")
+                        shown = display_id(id_of(raw))
+                        raise WindowStopped(f"several documents would have the _id {shown}")
         return derived
 
     def _there(self, group: _Group, derived: _Derived) -> dict[bytes, bytes]:
@@ -178,17 +199,28 @@ class WindowEngine:
         self._confirm()
         # First of all: what a document has a part in is to be known if it changes again before this is complete.
         waiting = [(value, list(owners.values())) for value, owners in derived.staying.values()]
-        places.notes.relate([*self._relations(group), *waiting])
+        # Deleted by others, an old booking that the kept copy does not have would not say whose it was.
+        before = {id_key(raw) for raw in _documents(group.kept)}
+        new = [(id_of(raw), [_client(raw)]) for raw in changed if id_key(raw) not in before]
+        owned = [each for each in new if is_client_id(each[1][0])]
+        places.notes.relate([*self._relations(group), *waiting, *owned])
         if ids:
             try:
                 places.copy.update(ids, changed)
             except (DuplicateKeys, WriteFailed) as error:
                 raise WindowStopped(error.message) from None
+            self._note_written(changed, gone)
         facts = {key: asdict(each) for key, each in derived.since.items() if not each.is_nothing}
         unowned = (NO_CLIENT + key for key in group.selection.bookings)
         places.notes.count([*clients, *unowned], facts)
         differing: Iterable[Any] = places.copy.differing(ids, changed) if verified and ids else ()
         return Handled(frozenset(clients), len(ids), differing=tuple(differing))
+
+    def _note_written(self, changed: Sequence[bytes], gone: Sequence[Any]) -> None:
+        if len(self._written) > _KNOWN:
+            self._written.clear()
+        self._written.update((id_key(raw), sha256(raw).digest()) for raw in changed)
+        self._written.update((sort_key(value), None) for value in gone)
 
     @staticmethod
     def _relations(group: _Group) -> Iterator[tuple[Any, list[Any]]]:

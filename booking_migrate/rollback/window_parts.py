@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.rollback import MongoUndo
 
 
+_BEGINNING = Timestamp(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class WindowParts:
     """What a window is kept with."""
@@ -30,7 +33,10 @@ class WindowParts:
     """What a rollback without a window would read and write."""
 
     feed: Callable[[Position | Timestamp], ChangeFeed]
-    """Opens the changes of the live collection."""
+    """Opens the changes of the live collection, and of the restored one: others may write to it."""
+
+    live_feed: Callable[[Position | Timestamp], ChangeFeed]
+    """Opens those of the live collection alone."""
 
     tail: Callable[[Timestamp], ChangeFeed]
     """Opens them with whole documents, and with the rename that gives the restored collection its name."""
@@ -64,7 +70,10 @@ def follower_of(
     confirm: Callable[[], None],
     save: Callable[[Position], None],
 ) -> Follower:
-    """Return what follows the live collection into the restored one; all that is written is read again."""
+    """Return what follows the live collection into the restored one; all that is written is read again.
+
+    What others write to the restored collection is put right, if the feed has its changes.
+    """
     follower = Follower(
         WindowEngine(parts.places, parts.whole, confirm),
         feed,
@@ -73,12 +82,15 @@ def follower_of(
         save=save,
         on_wrong=_refuse_wrong,
         prepare=lambda: None,
+        copied=_BEGINNING,
     )
     follower.is_verified = True
     return follower
 
 
 def _refuse_wrong(handled: Handled) -> None:
+    if None in handled.differing:
+        raise WindowStopped("others have dropped or renamed the collection that is kept ready")
     raise WindowStopped(f"documents differ from what was written: {len(handled.differing)}")
 
 
@@ -101,6 +113,15 @@ def close_window(
     confirm()
     parts.whole.restored.end_copying()
     parts.whole.restored.drop()
-    parts.places.notes.clear()
+    clear_notes(run, parts, journal)
     parts.store.clear()
     journal.annotate(run.run_id, window={})
+
+
+def clear_notes(run: RunRecord, parts: WindowParts, journal: RunJournal) -> None:
+    """Remove what is noted of single documents and clients, and the collection with it unless another run has a window."""
+    notes = parts.places.notes
+    notes.clear()
+    # A window is recorded before it notes anything.
+    if not any(each.window for each in journal.runs() if each.run_id != run.run_id):
+        notes.drop_if_empty()

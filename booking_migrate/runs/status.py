@@ -208,7 +208,8 @@ def _possible(
     # A follower hands over to a cut-over only, and a window that is kept needs no other process to keep it.
     without = rollback_of(run) if is_followed else command_of(run, "cutover") if is_kept else None
     yield from (each for each in possible_commands(run, is_newest=is_newest) if each != without)
-    if old_bookings is not None and old_bookings.later:
+    # A migration in place is refused as long as a process keeps the window.
+    if old_bookings is not None and old_bookings.later and not is_kept:
         yield stragglers_of(run)
 
 

@@ -2,7 +2,7 @@
 
 # ruff: noqa: PLC0415 - the driver is slow to import
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bson.timestamp import Timestamp
@@ -161,25 +161,35 @@ def _without_client(collection: "DriverCollection", value: Any) -> Iterator[Any]
 
 
 def window_names(source: str, restored: str) -> FollowedNames:
-    """Return the collections that a reverse window, and the tail of a rollback in it, watch."""
+    """Return the collections that the tail of a rollback in a reverse window watches: the swap renames the restored one."""
     return FollowedNames(source=source, target=restored, users=None, experts=None, expert_user_field="")
 
 
 def open_window_feed(
-    connection: Connection, names: FollowedNames, begin: Position | Timestamp, *, is_tail: bool = False
+    connection: Connection,
+    names: FollowedNames,
+    begin: Position | Timestamp,
+    *,
+    is_tail: bool = False,
+    has_restored: bool = True,
 ) -> ChangeFeed:
-    """Open the feed of the live collection.
+    """Open the feed of the live collection, and of what others may write to the restored one.
 
     Args:
         connection: the server and the database.
         names: as `window_names` returns them.
         begin: where to begin.
-        is_tail: whether the restored collection is watched too, so that its rename is seen, and whole documents are read.
+        is_tail: whether the rename of the restored collection is to be seen, and whole documents are read.
+        has_restored: whether the restored collection is watched.
 
     Raises:
         MissingUri, BadConfiguration: as `open_window_places`.
     """
-    return open_feed(connection, names, begin, has_target=is_tail, is_whole=is_tail)
+    if not is_tail:
+        names = replace(names, copy=names.target)
+    if not has_restored:
+        names = replace(names, copy=None)
+    return open_feed(connection, names, begin, has_target=has_restored, is_whole=is_tail)
 
 
 def window_dirty(connection: Connection, run_id: str) -> DirtyStore:

@@ -230,7 +230,11 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
 def _since(since: SinceReport) -> Iterator[Item]:
     if since.converted and not since.dropped:
         yield Item(f"{plural(since.converted, 'session')} booked since, old bookings now", Mood.CAUTION)
-    staying = since.later if since.dropped else since.later - since.converted
+    if since.old and not since.dropped:
+        yield Item(
+            f"{plural(since.old, 'old booking')} written since by an old application, kept", Mood.CAUTION
+        )
+    staying = since.later if since.dropped else since.later - since.converted - since.old
     if staying:
         kept = "dropped" if since.dropped else "kept in the new shape:"
         ids = () if since.dropped else since.staying_ids

@@ -1,6 +1,6 @@
 """What a rollback writes to: the target of a run that is undone, and the collection of the restored bookings."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -45,6 +45,8 @@ from booking_migrate.stores.ports import Replacement, TargetWriter
 
 _AT_ONCE = 1000
 _GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
+_EXPIRES = "expireAfterSeconds"
+"""The option of a TTL index, and of a clustered collection whose documents expire."""
 
 
 class MongoUndo:
@@ -175,11 +177,12 @@ class MongoRestored:
     def begin(self, settings: str) -> None:
         """Create it again, empty, with the options of the old collection (see `MongoLive.settings`).
 
-        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings.
+        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings. Its
+        expiry waits until it is live.
         """
         self.drop()
         options: dict[str, Any] = json_util.loads(settings)["options"]
-        kept = {name: value for name, value in options.items() if name not in NO_VALIDATION}
+        kept = {name: value for name, value in options.items() if name not in {*NO_VALIDATION, _EXPIRES}}
         create(self._collection, **kept)
 
     def insert(self, documents: Sequence[bytes]) -> None:
@@ -225,17 +228,24 @@ class MongoRestored:
         return notes
 
     def create_indexes(self, settings: str, *, with_unique: bool = True) -> Sequence[IndexNote]:
-        """Create the old collection's indexes, or those that refuse no document; see `complete`. May be repeated."""
+        """Create the old collection's indexes, or those that refuse no document; see `complete`. May be repeated.
+
+        The server deletes by a TTL index in any collection, so those wait for `begin_expiry`.
+        """
+        indexes: Sequence[Mapping[str, Any]] = json_util.loads(settings)["indexes"]
+        return [
+            _created(self._collection, index)
+            for index in indexes
+            if _EXPIRES not in index and dict(index["key"]) != {"_id": 1}
+            if with_unique or not index.get("unique")
+        ]
+
+    def begin_expiry(self, settings: str) -> Sequence[IndexNote]:
+        """Let documents expire as in the old collection, by its TTL indexes; only after `swap`. May be repeated."""
         kept = json_util.loads(settings)
-        notes = []
-        for index in kept["indexes"]:
-            keys = tuple(dict(index["key"]).items())
-            if keys != (("_id", 1),) and (with_unique or not index.get("unique")):
-                own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
-                reason = create_index(self._collection, keys, own)
-                shown = written(keys)
-                notes.append(IndexNote(index["name"], shown, None if reason else shown, reason))
-        return notes
+        if _EXPIRES in kept["options"]:
+            validate(self._live, {_EXPIRES: kept["options"][_EXPIRES]})
+        return [_created(self._live, index) for index in kept["indexes"] if _EXPIRES in index]
 
     def validate(self, settings: str) -> None:
         """Set the old collection's validator, if that had one; behind it, documents of the new shape may be refused."""
@@ -263,3 +273,11 @@ class MongoRestored:
     def drop(self) -> None:
         """Drop it, if it is there."""
         write(self._collection, self._collection.drop)
+
+
+def _created(collection: DriverCollection, index: Mapping[str, Any]) -> IndexNote:
+    keys = tuple(dict(index["key"]).items())
+    own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+    reason = create_index(collection, keys, own)
+    shown = written(keys)
+    return IndexNote(index["name"], shown, None if reason else shown, reason)

@@ -13,9 +13,9 @@ from pymongo.collection import Collection as DriverCollectionOf
 
 from booking_migrate.bson.document import read_fields, value_in, write_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection, describe
+from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 COLLECTION = "booking_migrate_window"
@@ -94,6 +94,13 @@ class MongoWindowNotes:
                     self._collection.delete_many(
                         {"_id": {"$gt": f"{self._run_id}/", "$lt": f"{self._run_id}0"}}
                     )
+
+    def drop_if_empty(self) -> None:
+        """Drop the collection if it is there and holds nothing; another window's notes must not come in meanwhile."""
+        if describe(self._collection) is not None and not read(
+            self._collection, lambda: stores_any(self._collection)
+        ):
+            write(self._collection, self._collection.drop)
 
     def _name(self, kind: str, key: bytes) -> str:
         return f"{self._run_id}/{kind}/{sha256(key).hexdigest()}"
