@@ -222,12 +222,12 @@ def _cutover(
             live = open_live(sides.connection, source=places.source, target=places.target)
             tail = open_tail(follow, legacy=legacy_name)
             return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
-        if options.window is not None:
+        if options.reverse_window is not None:
             check_window(follow, at_rest=options.at_rest)
             known = newest_result(stores.journal, places.target)
             if known is not None and known.state is RunState.CUT_OVER:
                 return keep_window(
-                    follow, request, options.window, CutoverOutcome(known), context, is_new=False
+                    follow, request, options.reverse_window, CutoverOutcome(known), context, is_new=False
                 )
         verify_all = _verification(places, rules, contract, sides, context.listener)
         following = _following(follow, options, verify_all)
@@ -257,8 +257,8 @@ def _cutover(
                 tail=open_tail(follow, legacy=legacy_name),
             )
         )
-        if options.window is not None:
-            return keep_window(follow, request, options.window, done, context, is_new=True)
+        if options.reverse_window is not None:
+            return keep_window(follow, request, options.reverse_window, done, context, is_new=True)
     return report_of_cutover(done, seconds=context.seconds)
 
 

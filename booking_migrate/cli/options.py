@@ -213,7 +213,7 @@ class RuleOptions(Group, panel=RULES):
     """What decides the result."""
 
     accept: list[Reason] | None = accept_option(
-        "Migrate bookings that break this rule; REASON as listed above. May be repeated."
+        "Migrate bookings that break this rule; migrate --help lists each REASON. May be repeated."
     )
     max_document_size: int = document_size_option(
         "Reject the bookings of a client whose document would be larger."

@@ -1,6 +1,7 @@
 """From a run that was cut over to what its rollback restores, and to the reverse window that keeps it ready."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -144,7 +145,7 @@ def check_window(follow: FollowContext, *, at_rest: bool) -> None:
 def keep_window(
     follow: FollowContext,
     request: RunRequest,
-    seconds: float,
+    length: str,
     done: CutoverOutcome,
     context: RunContext,
     *,
@@ -152,7 +153,7 @@ def keep_window(
 ) -> Report:
     """Report what the cut-over did, and keep its way back ready until the window ends."""
     try:
-        return _kept(follow, request, seconds, done, context, is_new=is_new)
+        return _kept(follow, request, length, done, context, is_new=is_new)
     except (BookingMigrateError, KeyboardInterrupt) as error:
         if is_new and _is_cut_over(follow, done.run):
             error.add_note(f"The cut-over is complete: {done.run.source} holds the client documents.")
@@ -171,7 +172,7 @@ def _is_cut_over(follow: FollowContext, run: RunRecord) -> bool:
 def _kept(
     follow: FollowContext,
     request: RunRequest,
-    seconds: float,
+    length: str,
     done: CutoverOutcome,
     context: RunContext,
     *,
@@ -187,10 +188,23 @@ def _kept(
     lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
     try:
         chosen = check_window_of(newest_result(stores.journal, chosen.target), chosen.source, chosen.target)
+        if not is_new and not chosen.window:
+            follow.listener.notify(Announced(_opened_again(chosen, length)))
+        # What status and the report print is the command that resumes this window.
+        recorded = {**chosen.cutover_options, "reverse-window": length}
+        stores.journal.annotate(chosen.run_id, cutover_options=recorded)
+        chosen = chosen.model_copy(update={"cutover_options": recorded})
         parts = open_window(follow.sides.connection, chosen)
-        kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(seconds)
+        kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(parse_window(length))
     except BaseException as error:
         lock.release_after(error)
         raise
     lock.release()
-    return report_of_cutover(done, seconds=context.seconds, window=kept)
+    return report_of_cutover(replace(done, run=chosen), seconds=context.seconds, window=kept)
+
+
+def _opened_again(chosen: RunRecord, length: str) -> str:
+    """Return what is said when a cut-over of the past gets a window: one that has ended is not resumed."""
+    before = chosen.cutover_options.get("reverse-window")
+    ended = "" if before is None else f"the reverse window of {before} has ended; "
+    return f"{ended}a new one of {length} opens: what a rollback restores is copied again"

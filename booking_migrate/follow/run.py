@@ -240,6 +240,14 @@ class _Following:
     def _is_small(self) -> bool:
         return self._estimate() <= self._plan.outage
 
+    def _not_ready(self) -> str | None:
+        """Return why a cut-over is not announced as possible; None: it is."""
+        if not self._follower.is_verified:
+            return "the whole target is not verified yet"
+        if not self._is_small():
+            return f"it would refuse writes for longer than {round(self._plan.outage * 1000)} ms"
+        return None
+
     def _estimate(self) -> float:
         """Return for how many seconds a cut-over would refuse writes now, about."""
         return self._last.seconds + _FIXED_SECONDS
@@ -289,13 +297,15 @@ class _Following:
         if position is None:
             return
         began = self._parts.oplog_began()
+        not_ready = self._not_ready()
         facts = {
             "state": state,
             "lag_seconds": max(0, self._parts.now().time - position.time.time),
             "backlog": self._last.changes,
             "estimated_outage_ms": round(self._estimate() * 1000),
             "oplog_seconds_left": None if began is None else position.time.time - began.time,
-            "ready": self._follower.is_verified and self._is_small(),
+            "ready": not_ready is None,
+            "not_ready": not_ready,
             "at": self._journal.now(),
         }
         unverified = {} if self._unverified is None else {"unverified": self._unverified}

@@ -31,6 +31,9 @@ class FollowReport(Part):
         description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
     )
     ready: bool = Field(description="whether everything is verified and a cut-over is short")
+    not_ready: str | None = Field(
+        default=None, description="why it is not ready; null: it is, or following has ended"
+    )
 
 
 class WindowReport(Part):

@@ -85,7 +85,8 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
 
 
 def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
-    return FollowReport(**{name: facts[name] for name in FollowReport.model_fields})
+    # An earlier version recorded fewer of them.
+    return FollowReport(**{name: facts[name] for name in FollowReport.model_fields if name in facts})
 
 
 def _window_report(facts: Mapping[str, Any]) -> WindowReport:

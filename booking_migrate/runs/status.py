@@ -219,9 +219,9 @@ def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:
     if facts is None or (is_followed and facts["state"] == FOLLOWING):
         return facts
     if is_followed:
-        return {**facts, "state": FOLLOWING, "ready": False}
+        return {**facts, "state": FOLLOWING, "ready": False, "not_ready": "following has just begun"}
     state = "killed" if facts["state"] == FOLLOWING else facts["state"]
-    return {**facts, "state": state, "ready": False}
+    return {**facts, "state": state, "ready": False, "not_ready": None}
 
 
 def _window(run: RunRecord, *, is_kept: bool) -> Mapping[str, Any] | None:

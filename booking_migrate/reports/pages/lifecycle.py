@@ -126,7 +126,8 @@ def _follow(follow: FollowReport) -> str:
     if follow.oplog_seconds_left is not None:
         parts.append(f"the oplog goes back {duration(float(max(follow.oplog_seconds_left, 0)))} further")
     if follow.state == FOLLOWING:
-        parts.append("ready to cut over" if follow.ready else "not ready to cut over")
+        reason = f": {follow.not_ready}" if follow.not_ready else ""
+        parts.append("ready to cut over" if follow.ready else f"not ready to cut over{reason}")
     return ", ".join(parts)
 
 

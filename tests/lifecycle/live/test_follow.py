@@ -299,10 +299,12 @@ def test_a_cutover_takes_over_from_a_verification(
     with at_a_gate(environment, tmp_path / "gate", _VERIFIED, *FOLLOW) as follower:
         bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "meanwhile"}})
         await_kept(bookings)
+        shown = " ".join(command("status").stdout.split())
         done = command(*CUTOVER)
         _, said = follower.communicate(timeout=_PATIENCE)
 
     assert (0, 0) == (done.returncode, follower.returncode), done.stderr + said
+    assert "not ready to cut over: the whole target is not verified yet" in shown
     assert "handed over to cutover" in " ".join(said.split())
     assert "meanwhile" == notes_of(bookings, "bookings", 0)
 

@@ -1,6 +1,7 @@
 """A reverse window: after the swap the way back is kept ready beside the new application, and a rollback is as brief as a cut-over."""
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -254,7 +255,8 @@ def test_the_end_of_a_window(
 ) -> None:
     """When its time is over, what was kept ready is dropped and the command ends; a rollback works as without it.
 
-    The hook after the cut-over has run at the swap, once.
+    The same command says that it opens a new window, and status names the length of that one. The hook after the cut-over has
+    run at the swap, once.
     """
     hooked, config, seen = tmp_path / "hooked", tmp_path / "config.toml", set()
     code = shlex.join([sys.executable, "-c", f"open({str(hooked)!r}, 'a').write('x')"])
@@ -267,8 +269,17 @@ def test_the_end_of_a_window(
     monkeypatch.setattr(Window, "_is_over", is_over)
     done = command(*WINDOW, "--config", str(config))
     left = own(ready)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Window, "_is_over", interrupt_when_built)
+        opened = command("cutover", *PLACES, "--reverse-window", "1h")
+    printed = [each for each in newest(command)["possible"] if " cutover " in each]
+    ended = command(*WINDOW)
     back = command(*ROLLBACK)
 
+    assert (0, 0) == (opened.returncode, ended.returncode), opened.stderr + ended.stderr
+    assert "the reverse window of 2h has ended; a new one of 1h opens" in " ".join(opened.stderr.split())
+    assert "has ended; a new one" not in " ".join(ended.stderr.split())
+    assert ["--reverse-window 1h"] == [re.findall("--reverse-window [0-9]+h", each)[0] for each in printed]
     assert 0 == done.returncode, done.stderr
     assert "expired" == json.loads(done.stdout)["cutover"]["window"]["end"]
     assert ({True}, "x") == (seen, hooked.read_text(encoding="utf-8"))
