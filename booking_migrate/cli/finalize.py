@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -39,6 +40,8 @@ from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.open import Connection
+from booking_migrate.stores.open_finalize import check_finalize_privileges, collection_exists
 from booking_migrate.stores.open_follow import open_dirty
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
@@ -50,7 +53,8 @@ Everything is verified once more; sessions that the application has added or cha
 a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;
 old bookings that were carried along stay, too. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
-from all sessions too, a few client documents at a time. If it is interrupted, run it again. Rejected bookings stay where
+from all sessions too, a few client documents at a time. If it is interrupted, run it again;
+as long as the kept collection exists, rollback is possible, too. Rejected bookings stay where
 they are.
 
 \b
@@ -94,33 +98,64 @@ def finalize(
             sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
             plan = verification_plan(contract_of(ctx), rules, sides, recheck_seconds=RECHECK_SECONDS)
             return _finalize_cut_over(swapped, sides, plan, given, context, yes=asking.yes)
-        with open_verify_inputs(places, context.listener) as inputs:
-            if not asking.yes:
-                journal = open_journal(inputs.connection).journal
-                chosen = engine.runs_to_finalize(journal, source=source, archive=archive)[0]
-                what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
-                confirm_by_name(what, archive)
-            checked = verification_plan(
-                contract_of(ctx),
-                rules,
-                places,
-                allow_later=True,
-                allow_changed=True,
-                recheck_seconds=RECHECK_SECONDS,
-            )
-            outcome = engine.finalize(
-                engine.FinalizePlan(
-                    collection=open_in_place(inputs.connection, source=source, archive=archive),
-                    stores=open_run_stores(inputs.connection, target=source, source=source),
-                    holder=current_process("finalize", context.run_id),
-                    verify=lambda: inputs.verify(checked, places, context.listener),
-                    drop_legacy_ids=given.drop_legacy_ids,
-                    listener=context.listener,
-                )
-            )
-        return report_of_finalize(outcome, seconds=context.seconds)
+        checked = verification_plan(
+            contract_of(ctx),
+            rules,
+            places,
+            allow_later=True,
+            allow_changed=True,
+            recheck_seconds=RECHECK_SECONDS,
+        )
+        return _finalize_in_place(places, archive, checked, given, context, yes=asking.yes)
 
     run.execute(run.Invocation.about(ctx, output, places), body)
+
+
+def _finalize_in_place(
+    places: Places,
+    archive: str,
+    plan: VerificationPlan,
+    given: FinalizeOptions,
+    context: run.RunContext,
+    *,
+    yes: bool,
+) -> Report:
+    """End a migration in place, and make the report."""
+    source, is_named = given.source, given.archive is not None
+    with places.connection.open() as opened, ExitStack() as stack:
+        if not yes:
+            journal = open_journal(opened).journal
+            chosen = engine.runs_to_finalize(journal, source=source, archive=archive, is_named=is_named)[0]
+            if chosen.state is not RunState.FINALIZED:
+                what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
+                confirm_by_name(what, archive)
+
+        def verify() -> VerificationOutcome:
+            # Not before: what an earlier finalize has begun is taken back first.
+            inputs = stack.enter_context(open_verify_inputs(places, context.listener))
+            return inputs.verify(plan, places, context.listener)
+
+        outcome = engine.finalize(
+            engine.FinalizePlan(
+                collection=open_in_place(opened, source=source, archive=archive),
+                stores=open_run_stores(opened, target=source, source=source),
+                holder=current_process("finalize", context.run_id),
+                exists=partial(collection_exists, opened),
+                verify=verify,
+                check_privileges=_check_privileges(opened, given),
+                drop_legacy_ids=given.drop_legacy_ids,
+                is_named=is_named,
+                listener=context.listener,
+            )
+        )
+    return report_of_finalize(outcome, seconds=context.seconds)
+
+
+def _check_privileges(connection: Connection, given: FinalizeOptions) -> Callable[[Sequence[str]], None]:
+    """Return what refuses a finalize that the server would not permit to the end."""
+    return partial(
+        check_finalize_privileges, connection, given.source, drops_legacy_ids=given.drop_legacy_ids
+    )
 
 
 def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | None:
@@ -179,6 +214,8 @@ def _finalize_cut_over(
                 live=open_live(opened, source=swapped.source, target=swapped.target),
                 archive=lambda name: open_in_place(opened, source=swapped.source, archive=name),
                 dirty=lambda run_id: open_dirty(opened, run_id),
+                exists=partial(collection_exists, opened),
+                check_privileges=_check_privileges(opened, given),
                 close_window=end_window,
                 old_bookings=lambda: find_old_bookings(
                     opened, swapped, lambda: carried_bookings(swapped, stores)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ from booking_migrate.stores.open import (
     FilePlace,
     parse_place,
 )
+from booking_migrate.stores.open_finalize import collection_exists
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
@@ -147,7 +149,12 @@ def rollback(
             outcome = _remove_files(place, run_id, yes=asking.yes, listener=context.listener)
             return report_of_rollback(outcome, seconds=context.seconds)
         with connection.open() as opened:
-            runs = choose_runs(open_journal(opened).journal, target=target, run_id=run_id)
+            runs = choose_runs(
+                open_journal(opened).journal,
+                partial(collection_exists, opened),
+                target=target,
+                run_id=run_id,
+            )
             outcome = _rollback(connection, opened, runs, context, yes=asking.yes, discard=discard)
         return report_of_rollback(outcome, seconds=context.seconds)
 
@@ -186,6 +193,7 @@ def _rollback(
                 each,
                 stores,
                 current_process("rollback", context.run_id),
+                exists=partial(collection_exists, connection),
                 places=lambda run: restoration_places(
                     connection,
                     run,

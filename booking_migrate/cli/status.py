@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from socket import gethostname
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
+from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.process import birth_of
 
 HELP = """
@@ -114,6 +116,7 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             lambda run: open_live(connection, source=run.source, target=run.target),
             target=target,
             old_of=old_of,
+            exists=partial(collection_exists, connection),
         )
         yield report_of_status(found, run_id=own_id, target=target)
 

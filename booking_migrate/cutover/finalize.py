@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import Finalized, UnfinishedRun
+from booking_migrate.errors import NoRun, UnfinishedRun
 from booking_migrate.events import Announced, Listener
 from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.provenance import runs_of_live
+from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
 from booking_migrate.stores.changes import DirtyStore
@@ -41,6 +43,7 @@ class FinalizePlan:
     dirty: Callable[[str], DirtyStore]
     """Opens what is dirty of a run."""
 
+    exists: Exists
     close_window: Callable[[RunRecord, Callable[[], None]], None]
     """Drops what a reverse window of a run has kept ready, if it has one; called with what checks the lock."""
 
@@ -50,6 +53,9 @@ class FinalizePlan:
     verify: Callable[[], VerificationOutcome]
     confirm: Callable[[VerificationOutcome, Sequence[str]], None]
     """Called when the result is proven and nothing is changed yet, with the names of what is dropped; raises to stop."""
+
+    check_privileges: Callable[[Sequence[str]], None]
+    """Called with the names of what is dropped; raises if the user may not do all that is to be done."""
 
     drop_legacy_ids: bool
     listener: Listener
@@ -68,19 +74,22 @@ def run_to_finalize(journal: RunJournal, source: str) -> RunRecord | None:
 def finalize(plan: FinalizePlan) -> FinalizeOutcome:
     """Verify what was cut over, and if it is proven, end the run and every other one whose result is live with it.
 
-    May be repeated: a finalize that was killed is continued.
+    May be repeated: a finalize that was killed is continued, or begun again if it had not dropped the kept copy.
 
     Raises:
         UnfinishedRun: a later run in place has to be completed first.
-        Finalized: it has been finalized since.
+        NotPermitted: the user lacks a privilege that is needed to the end; nothing was changed.
         TargetBusy, LeaseLost: another process works on the target, or in place on the live collection.
     """
     run, stores = plan.run, plan.stores
     with ExitStack() as held:
         locks = [_hold(held, plan, name) for name in (run.target, run.source)]
+        _reopen(plan, locks)
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
+        if now.state is RunState.FINALIZED:
+            return FinalizeOutcome(now, None, is_done=True, was_finalized=True)
         if now.state not in _ENDING:
-            raise Finalized(run.run_id, run.legacy or "")
+            raise NoRun(f"cut-over of {run.source} to finalize")
         return _finalize(plan, runs_of_live(stores.journal, run), locks)
 
 
@@ -103,41 +112,47 @@ def _hold(held: ExitStack, plan: FinalizePlan, name: str) -> HeldLock:
     return lock
 
 
+def _reopen(plan: FinalizePlan, locks: Sequence[HeldLock]) -> None:
+    """Begin again if an earlier finalize ended before it dropped the kept copy: everything may have changed since."""
+    was_begun = reopen(plan.stores.journal, plan.run.source, plan.exists, partial(_confirm, locks))
+    if was_begun and "no-guard" not in plan.run.cutover_options:
+        plan.live.guard(is_live=True)
+
+
+def _confirm(locks: Sequence[HeldLock]) -> None:
+    for lock in locks:
+        lock.confirm()
+
+
 def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[HeldLock]) -> FinalizeOutcome:
     for run in runs:
         if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
             raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
     own = next(run for run in runs if run.run_id == plan.run.run_id)
     kept = list(dict.fromkeys([own.legacy or "", *(run.archive for run in runs if run.archive is not None)]))
+    plan.check_privileges(kept)
     verification = None
     if own.state is RunState.CUT_OVER:
         verification = plan.verify()
         if verification.mismatch_count:
             return FinalizeOutcome(own, verification, is_done=False)
         plan.confirm(verification, kept)
-
-    def confirm() -> None:
-        for lock in locks:
-            lock.confirm()
-
-    journal = plan.stores.journal
-    # Its own run first: from then on, the same command continues without verifying.
+    confirm = partial(_confirm, locks)
+    # Its own run first: as long as the kept copy exists, the others are what they were before, like it.
     others = [run for run in runs if run is not own]
     for run in (own, *others):
         check_transition(run, RunState.FINALIZING)
         confirm()
-        journal.save(run.run_id, state=RunState.FINALIZING.value)
-    plan.close_window(own, confirm)
-    changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
+        plan.stores.journal.save(run.run_id, state=RunState.FINALIZING.value)
+    # The server may refuse this, for whatever reason; a rollback is possible until the kept copy is dropped.
     plan.live.unguard(is_live=True)
     for name in kept:
         confirm()
         plan.archive(name).drop_archive(only_if_empty=False)
-    for run in (*others, own):
-        confirm()
-        plan.dirty(run.run_id).clear()
-        journal.forget(run.run_id)
-        newest = journal.save(run.run_id, state=RunState.FINALIZED.value)
+    plan.close_window(own, confirm)
+    # Behind the drop: without these ids a rollback would not know the bookings of the sessions.
+    changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
+    newest = _forget(plan, (*others, own), confirm)
     return FinalizeOutcome(
         newest,
         verification,
@@ -146,3 +161,14 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
         dropped=tuple(kept[1:]),
         old_bookings=plan.old_bookings(),
     )
+
+
+def _forget(plan: FinalizePlan, runs: Sequence[RunRecord], confirm: Callable[[], None]) -> RunRecord:
+    """Drop what is noted about runs, and end them; return the last one."""
+    journal = plan.stores.journal
+    for run in runs:
+        confirm()
+        plan.dirty(run.run_id).clear()
+        journal.forget(run.run_id)
+        newest = journal.save(run.run_id, state=RunState.FINALIZED.value)
+    return newest

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import Finalized, NoRun, UnfinishedRun
+from booking_migrate.errors import NoRun, UnfinishedRun
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.states import FINAL, RESUMABLE, STANDING, check_transition, in_words
+from booking_migrate.runs.states import RESUMABLE, STANDING, check_transition, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
 from booking_migrate.verify.outcome import VerificationOutcome
@@ -26,8 +27,15 @@ class FinalizePlan:
     collection: "MongoInPlace"
     stores: RunStores
     holder: Holder
+    exists: Exists
     verify: Callable[[], VerificationOutcome]
+    check_privileges: Callable[[Sequence[str]], None]
+    """Called with the names of what is dropped; raises if the user may not do all that is to be done."""
+
     drop_legacy_ids: bool
+    is_named: bool
+    """Whether the user named the archive."""
+
     listener: Listener
 
 
@@ -47,6 +55,9 @@ class FinalizeOutcome:
     documents_changed: int = 0
     """Client documents whose sessions lost `legacyBookingId`."""
 
+    was_finalized: bool = False
+    """Whether an earlier finalize has done everything, and nothing was changed."""
+
     dropped: tuple[str, ...] = ()
     """After a cut-over: the archives of later runs in place, which were dropped, too."""
 
@@ -54,21 +65,32 @@ class FinalizeOutcome:
     """After a cut-over: the old bookings that still stand in the live collection."""
 
 
-def runs_to_finalize(journal: RunJournal, *, source: str, archive: str) -> Sequence[RunRecord]:
-    """Return the runs in place of a collection that stand, the newest first.
+def runs_to_finalize(
+    journal: RunJournal, *, source: str, archive: str, is_named: bool = True
+) -> Sequence[RunRecord]:
+    """Return the runs in place of a collection that stand, the newest first; if none does, one that is finalized already.
+
+    Args:
+        journal: has the runs.
+        source: the collection.
+        archive: its archive.
+        is_named: whether the user named that; if not, a cut-over of the collection may be the one that is finalized.
 
     Raises:
-        NoRun: the collection does not have one.
+        NoRun: the collection has neither.
         UnfinishedRun: one of them has to be completed first.
-        Finalized: all of them are.
     """
     runs = [run for run in journal.runs(source) if run.archive == archive]
     standing = [run for run in runs if run.state in STANDING or run.state is RunState.FINALIZING]
     if not standing:
-        finalized = next((run for run in runs if run.state in FINAL), None)
-        if finalized is not None:
-            raise Finalized(finalized.run_id, archive)
-        raise NoRun(f"run in place in {source} to finalize")
+        alike = [run for run in journal.runs() if run.source == source and run.state is RunState.FINALIZED]
+        for run in alike:
+            if run.archive == archive or (not is_named and run.archive is None and run.legacy is not None):
+                return [run]
+        in_place = f"run in place in {source} with the archive {archive}"
+        raise NoRun(
+            f"{in_place} to finalize" if is_named else f"cut-over of {source} and no {in_place} to finalize"
+        )
     for run in standing:
         if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
             raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
@@ -79,13 +101,18 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
     """Verify what was migrated in place, and if it is proven, drop the archive. May be repeated.
 
     Raises:
-        NoRun, UnfinishedRun, Finalized: as `runs_to_finalize`.
+        NoRun, UnfinishedRun: as `runs_to_finalize`.
+        NotPermitted: the user lacks a privilege that is needed to the end; nothing was changed.
         TargetBusy, LeaseLost: another run is active on the collection.
     """
     source, archive = plan.collection.name, plan.collection.archive_name
-    runs_to_finalize(plan.stores.journal, source=source, archive=archive)
+    runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive, is_named=plan.is_named)
+    if runs[0].state is RunState.FINALIZED:
+        return FinalizeOutcome(runs[0], None, is_done=True, was_finalized=True)
     lock = HeldLock.acquire(plan.stores.locks, source, plan.holder)
     try:
+        # One that ended before it dropped the archive is begun again: everything may have changed since.
+        reopen(plan.stores.journal, source, plan.exists, lock.confirm)
         # Another process may have undone or finalized it before this one held the lock.
         runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive)
         outcome = _finalize(plan, runs, lock)
@@ -98,6 +125,9 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
 def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> FinalizeOutcome:
     journal = plan.stores.journal
+    if runs[0].state is RunState.FINALIZED:
+        return FinalizeOutcome(runs[0], None, is_done=True, was_finalized=True)
+    plan.check_privileges([plan.collection.archive_name])
     verification = None
     if all(run.state is not RunState.FINALIZING for run in runs):
         check_archive(plan.collection, journal)
@@ -108,9 +138,10 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
         check_transition(run, RunState.FINALIZING)
         lock.confirm()
         journal.save(run.run_id, state=RunState.FINALIZING.value)
-    changed = drop_legacy_ids(plan.collection, plan.listener, lock.confirm) if plan.drop_legacy_ids else 0
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
+    # Behind the drop: without these ids a rollback would not know the bookings of the sessions.
+    changed = drop_legacy_ids(plan.collection, plan.listener, lock.confirm) if plan.drop_legacy_ids else 0
     for run in runs:
         lock.confirm()
         journal.forget(run.run_id)

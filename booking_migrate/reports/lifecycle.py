@@ -252,6 +252,9 @@ class FinalizedReport(Part):
 
     archive: Line = Field(description="the collection that kept the old bookings")
     dropped: bool = Field(description="whether it was dropped; not if the verification found mismatches")
+    already: bool = Field(
+        default=False, description="whether an earlier finalize has done everything, and nothing was changed"
+    )
     documents_changed: int = Field(
         description="client documents whose sessions lost legacyBookingId, if that was asked for"
     )

@@ -27,6 +27,7 @@ from booking_migrate.errors import (
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.reopening import Exists
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
@@ -82,6 +83,7 @@ class RollbackPlan:
     run: RunRecord
     stores: RunStores
     holder: Holder
+    exists: Exists
     places: Callable[[RunRecord], RestorationPlaces]
     """Opens the collections of a run's cut-over."""
 

@@ -23,6 +23,7 @@ from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.rollback.from_window import restore_live
 from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
+from booking_migrate.runs.reopening import Exists, before_finalize, reopen
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
-def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) -> Sequence[RunRecord]:
+def choose_runs(
+    journal: RunJournal, exists: Exists, *, target: str | None, run_id: str | None
+) -> Sequence[RunRecord]:
     """Return the runs that a rollback is about, in the order in which they are undone: the newest first.
 
     Without ``run_id`` these are all runs into the target that wrote something which still stands, or the newest one
-    that was rolled back already if none does.
+    that was rolled back already if none does. One whose finalize has dropped nothing is what it was before that.
 
     Args:
         journal: the journal of the target's database.
+        exists: returns whether a collection exists.
         target: the target; None: that of the run.
         run_id: a single run.
 
@@ -47,7 +51,9 @@ def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) 
         LaterRun: a later run wrote on top of the one that is named, and has to be undone first.
         Finalized: what it would take was dropped.
     """
-    runs = journal.runs(target)
+    everything = journal.runs()
+    known_runs = [before_finalize(run, everything, exists) for run in everything]
+    runs = [run for run in known_runs if target is None or run.target == target]
     named = f" {run_id}" if run_id else ""
     where = f" into {target}" if target else ""
     known = STANDING | FINAL | {RunState.ROLLED_BACK}
@@ -58,15 +64,19 @@ def choose_runs(journal: RunJournal, *, target: str | None, run_id: str | None) 
         standing = [run for run in chosen if run.state in STANDING]
         chosen = standing or chosen[:1]
     if chosen[0].state in FINAL:
-        raise Finalized(chosen[0].run_id, chosen[0].archive or chosen[0].legacy or "the archive")
+        raise _finalized(chosen[0])
     if chosen[0].state is not RunState.ROLLED_BACK:
-        _refuse_later(journal, chosen[0])
+        _refuse_later(known_runs, chosen[0])
     return chosen
 
 
-def _refuse_later(journal: RunJournal, run: RunRecord) -> None:
+def _finalized(run: RunRecord) -> Finalized:
+    return Finalized(run.run_id, run.archive or run.legacy or "the archive")
+
+
+def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:
     """Refuse to undo a run on top of which a later one wrote: into its target, or in place into what it made live."""
-    for other in journal.runs():
+    for other in runs:
         if other.run_id == run.run_id:
             return
         is_on_top = run.state in LIVE and other.archive is not None and other.source == run.source
@@ -84,6 +94,7 @@ def roll_back(plan: RollbackPlan) -> UndoOutcome:
 
     Raises:
         TargetBusy, LeaseLost: another run is active on the target.
+        Finalized: another process has dropped what it would take.
         NothingLater: something is to be dropped, but the run was never cut over; nothing was changed.
         NotRestored: the target differs from its state before the run; another process writes to it.
         RestorationFailed: after a cut-over, it was aborted; its result stays live.
@@ -99,17 +110,28 @@ def roll_back(plan: RollbackPlan) -> UndoOutcome:
         giver=WINDOW_COMMAND,
     )
     try:
-        # Another process may have continued or undone it before this one held the lock.
-        now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
-        if now.state is RunState.CUTTING_OVER:
-            now = recover(now, plan.places(now).live, stores, lock, plan.tail)
-        outcome = _undo(plan, now, lock)
+        outcome = _undo(plan, _current(plan, lock), lock)
     except BaseException as error:
         _note_problem(run.run_id, stores.journal, error)
         lock.release_after(error)
         raise
     lock.release()
     return outcome
+
+
+def _current(plan: RollbackPlan, lock: HeldLock) -> RunRecord:
+    """Return the run under its lock: another process may have continued, undone or finalized it before.
+
+    A finalize that has dropped nothing is taken back, and what a killed cut-over left is cleared up.
+    """
+    journal, run = plan.stores.journal, plan.run
+    reopen(journal, run.source, plan.exists, lock.confirm)
+    now = next(each for each in journal.runs(run.target) if each.run_id == run.run_id)
+    if now.state in FINAL:
+        raise _finalized(now)
+    if now.state is RunState.CUTTING_OVER:
+        return recover(now, plan.places(now).live, plan.stores, lock, plan.tail)
+    return now
 
 
 def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:

@@ -86,6 +86,9 @@ def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
             return [back]
         case RunState.FINALIZING:
             return [command_of(run, "finalize")]
+        case RunState.FINALIZED:
+            # Its archive was dropped: a new run chooses its own.
+            return []
         case _:
             return [migrate]
 

@@ -68,6 +68,8 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.FINALIZING: frozenset(
         {
             RunState.FINALIZING,  # It was killed, and the next `finalize` continues it.
+            RunState.CUT_OVER,  # It dropped nothing of a cut-over: `rollback` or the next `finalize` begins again.
+            RunState.DONE,  # Likewise of a run in place, or of an earlier run into the target.
             RunState.FINALIZED,  # The archive, or the kept copy, is gone.
         }
     ),

@@ -4,7 +4,7 @@ A migration is side by side or in place; a run of one mode is not continued in t
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, Unfini
 from booking_migrate.runs.commands import command_of, possible_commands, rollback_of, stragglers_of
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
+from booking_migrate.runs.reopening import Exists, before_finalize
 from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
@@ -86,6 +87,7 @@ def status(
     *,
     target: str | None = None,
     old_of: Callable[[RunRecord], OldBookings | None] = lambda _run: None,
+    exists: Exists = lambda _name: False,
 ) -> Sequence[RunStatus]:
     """Return all runs, or those into one target, the newest first.
 
@@ -95,6 +97,7 @@ def status(
         live_of: opens the live collection of a run; None: what the journal says about refused writes is reported unchecked.
         target: the target; None: every target.
         old_of: finds the old bookings in the collection that a run's cut-over made live.
+        exists: returns whether a collection exists; asked whether a finalize that was begun has dropped anything.
 
     Raises:
         JournalTooNew: a newer version of the program wrote the journal.
@@ -107,6 +110,9 @@ def status(
         if run.state in STANDING:
             newest.setdefault(run.target, run.run_id)
     live = {run.target for run in runs if run.state in LIVE}
+    undoable = (
+        _undoable_again(journal, exists) if any(run.state is RunState.FINALIZING for run in runs) else ()
+    )
     return [
         _standing(
             run,
@@ -116,6 +122,7 @@ def status(
             # A cut-over has renamed its target, which only the run of the cut-over can undo now.
             is_renamed=run.state is RunState.DONE and run.target in live,
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
+            can_go_back=run.run_id in undoable,
         )
         for run in runs
     ]
@@ -171,6 +178,7 @@ def _standing(
     is_newest: bool,
     is_renamed: bool,
     old_bookings: OldBookings | None,
+    can_go_back: bool,
 ) -> RunStatus:
     is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
     is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
@@ -179,6 +187,7 @@ def _standing(
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
+    back = (rollback_of(run),) if can_go_back else ()
     return RunStatus(
         run=run,
         heard_at=heard_at,
@@ -186,8 +195,9 @@ def _standing(
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
-        possible=tuple(
-            _possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept)
+        possible=(
+            *_possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept),
+            *back,
         )
         if is_followed or is_kept or not (is_alive or is_renamed)
         else (),
@@ -195,6 +205,20 @@ def _standing(
         window=_window(run, is_kept=is_kept),
         old_bookings=old_bookings,
     )
+
+
+def _undoable_again(journal: RunJournal, exists: Exists) -> Collection[str]:
+    """Return the runs that a rollback may begin with although their finalize was begun: it has dropped nothing."""
+    runs = journal.runs()
+    newest: dict[str, str] = {}
+    for run in runs:
+        if run.state in _IN_THE_WAY:
+            newest.setdefault(run.source, run.run_id)
+    return [
+        run.run_id
+        for run in runs
+        if run.run_id in newest.values() and before_finalize(run, runs, exists) is not run
+    ]
 
 
 def _is_held_for(held: HeldLockView | None, command: str) -> bool:

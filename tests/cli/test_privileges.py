@@ -182,3 +182,43 @@ def test_a_cutover_without_one_privilege_is_refused(
 
     assert command(*_CUTOVER, *options)[0] == 5
     assert server.client()["platform"]["bookings"].insert_one({}).acknowledged
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cut_over", "missing"),
+    [
+        ("finalize after a cut-over", True, "collMod"),
+        ("finalize after a cut-over", True, "dropCollection"),
+        ("finalize", False, "dropCollection"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_finalize_without_one_privilege_changes_nothing(
+    server: Server,
+    database: Db,
+    command: Callable[..., tuple[int, str]],
+    name: str,
+    is_cut_over: bool,
+    missing: str,
+) -> None:
+    """It ends with exit code 5 before anything is dropped, and a rollback gives every booking back."""
+    before = sorted(each["_id"] for each in database.bookings.find())
+    allow(server, roles=("readWrite", "dbAdmin"))
+    if is_cut_over:
+        assert command("migrate", *_PLACES)[0] in _DONE
+        assert command("verify", *_PLACES)[0] == 0
+        assert command(*_CUTOVER)[0] in _DONE
+    else:
+        assert command("migrate", "--in-place", "--source", "bookings")[0] in _DONE
+    task = task_of(name)
+    allow(server, actions=[action for action in task.actions if action != missing])
+    code, errors = command("finalize", "--source", "bookings", "--yes")
+    (run,) = database.booking_migrate_runs.find()
+    allow(server, roles=("readWrite", "dbAdmin"))
+    back = command("rollback", "--target", "clients" if is_cut_over else "bookings", "--yes")
+
+    assert 5 == code
+    assert f"the user lacks the action {missing} there" in " ".join(errors.split())
+    assert ("cut-over" if is_cut_over else "done") == run["state"]
+    assert back[0] in _DONE, back[1]
+    assert before == sorted(each["_id"] for each in database.bookings.find())

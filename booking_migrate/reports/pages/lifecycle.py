@@ -300,7 +300,9 @@ def _kept_window(window: KeptWindowReport) -> Iterator[str]:
 def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     """Return the page of a finalize."""
     archive, changed = finalized.archive, finalized.documents_changed
-    if finalized.dropped:
+    if finalized.already:
+        verdict = Verdict(Mood.GOOD, "Finalized already", f"An earlier finalize has dropped {archive}.")
+    elif finalized.dropped:
         verdict = Verdict(Mood.GOOD, "Finalized", f"{archive} was dropped; this cannot be undone.")
     else:
         found = grouped(report.mismatch_count or 0)

@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 
@@ -85,10 +85,32 @@ def test_what_is_dropped(live: Db, command: Run) -> None:
     assert 0 == live.booking_migrate_ranges.count_documents({})
     assert 0 == live.booking_migrate_dirty.count_documents({})
     assert "finalized" == json_run(command)["state"]
-    assert [12, 12] == [
-        command("rollback", "--target", "clients", "--yes").returncode,
-        command(*FINALIZE).returncode,
-    ]
+    assert 12 == command("rollback", "--target", "clients", "--yes").returncode
+
+
+def test_a_second_time(live: Db, command: Run) -> None:
+    """It says that the run is finalized already, asks nothing and changes nothing; status does not offer the dropped archive."""
+    assert 0 == command(*FINALIZE).returncode
+    before = contents(live)
+    again = command("finalize", "--source", "bookings", "--json")
+    shown = command("finalize", "--source", "bookings")
+    report = json.loads(again.stdout)
+
+    assert (0, False) == (again.returncode, report["changed"]), again.stderr
+    assert (True, True) == (report["finalized"]["already"], report["finalized"]["dropped"])
+    assert "Finalized already" in shown.stdout
+    assert before == contents(live)
+    assert [] == json_run(command)["possible"]
+
+
+def test_nothing_to_finalize(database: Db, command: Run) -> None:
+    """Without a cut-over and without a run in place, both are named."""
+    database.bookings.insert_many(map(booking, range(4)))
+    command("migrate", *PLACES, "--quiet")
+    done = command(*FINALIZE)
+
+    assert 12 == done.returncode
+    assert "no cut-over of bookings and no run in place in bookings" in " ".join(done.stderr.split())
 
 
 def json_run(command: Run) -> Mapping[str, Any]:
@@ -184,11 +206,11 @@ def test_carried_bookings_stay_and_are_named(database: Db, command: Run) -> None
 
 @pytest.mark.parametrize(
     "step",
-    [Step.FINALIZE_NOTED, Step.LEGACY_IDS_DROPPED, Step.ARCHIVE_DROPPED, Step.NOTES_DROPPED],
+    [Step.ARCHIVE_DROPPED, Step.LEGACY_IDS_DROPPED, Step.NOTES_DROPPED],
     ids=lambda step: step.value,
 )
 def test_killed_at_every_step(live: Db, command: Run, killed: Killed, step: Step) -> None:
-    """A finalize that is killed is completed by the command that status prints; in between, rollback and migrate are refused."""
+    """A finalize that is killed behind the drop is completed by the command that status prints; rollback and migrate are refused."""
     arguments = (*FINALIZE, "--drop-legacy-ids")
     assert -9 == killed(step.value, 1, *arguments)
     assert 12 == command("rollback", "--target", "clients", "--yes").returncode
@@ -198,7 +220,7 @@ def test_killed_at_every_step(live: Db, command: Run, killed: Killed, step: Step
         assert printed.startswith("booking-migrate finalize --source bookings")
     done = command(*arguments)
 
-    assert (12 if step is Step.NOTES_DROPPED else 0) == done.returncode, done.stderr
+    assert 0 == done.returncode, done.stderr
     assert 0 == live.bookings.count_documents({"sessions.legacyBookingId": {"$exists": True}})
     assert (set(), None) == (names(live), validator(live))
 
@@ -229,3 +251,65 @@ def test_several_runs_are_ended_together(database: Db, command: Run) -> None:
     runs = json.loads(command("status", "--json").stdout)["runs"]
 
     assert [("finalized", []), ("finalized", [])] == [(run["state"], run["possible"]) for run in runs]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["one run", "an earlier run, too"])
+def test_killed_before_the_drop_it_can_be_undone(
+    database: Db, command: Run, killed: Killed, earlier: bool
+) -> None:
+    """As long as the kept copy exists, status offers the rollback beside finalize, and it gives everything back."""
+    database.bookings.insert_many(map(booking, range(40)))
+    if earlier:
+        command("migrate", *PLACES, "--quiet")
+        database.bookings.insert_one(booking(40))
+    before = contents(database)["bookings"]
+    go_live(command)
+    assert -9 == killed(Step.FINALIZE_NOTED.value, 1 + earlier, *FINALIZE, "--drop-legacy-ids")
+    run = json_run(command)
+    undone = command("rollback", "--target", "clients", "--yes", "--json")
+    runs = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert "finalizing" == run["state"]
+    assert [
+        "booking-migrate finalize --source bookings",
+        f"booking-migrate rollback --run {run['run_id']}",
+    ] == run["possible"]
+    assert 0 == undone.returncode, undone.stderr
+    assert {"rolled-back"} == {each["state"] for each in runs}
+    assert (before, set()) == (contents(database)["bookings"], names(database))
+
+
+def test_killed_before_the_drop_it_begins_anew(live: Db, command: Run, killed: Killed) -> None:
+    """The next finalize verifies again: a mismatch that has come since keeps the kept copy, the guard and the way back."""
+    assert -9 == killed(Step.FINALIZE_NOTED.value, 1, *FINALIZE)
+    sessions = live.bookings.find_one({"clientId": client(1)})["sessions"]  # type: ignore[index]
+    live.bookings.update_one({"clientId": client(1)}, {"$pop": {"sessions": 1}})
+    refused = command(*FINALIZE)
+    state = json_run(command)["state"]
+    live.bookings.update_one({"clientId": client(1)}, {"$set": {"sessions": sessions}})
+    done = command(*FINALIZE)
+
+    assert (4, "cut-over") == (refused.returncode, state)
+    assert (0, 40) == (done.returncode, json.loads(done.stdout)["counts"]["scanned"])
+    assert (set(), None) == (names(live), validator(live))
+
+
+def test_killed_before_the_drop_with_a_later_run_in_place(database: Db, command: Run, killed: Killed) -> None:
+    """The later run in place is undone first, then the cut-over, as without the finalize."""
+    database.bookings.insert_many(map(booking, range(40)))
+    before = list(database.bookings.find().sort("_id", 1))
+    go_live(command)
+    straggler = {**booking(50), "clientId": client(50)}
+    database.bookings.insert_one(straggler, bypass_document_validation=True)
+    assert 0 == command("migrate", "--in-place", "--source", "bookings", "--quiet").returncode
+    before.append(database.bookings_legacy.find_one() or {})
+    assert -9 == killed(Step.FINALIZE_NOTED.value, 2, *FINALIZE)
+    too_early = command("rollback", "--target", "clients", "--yes")
+    later = command("rollback", "--target", "bookings", "--yes")
+    undone = command("rollback", "--target", "clients", "--yes")
+
+    assert 5 == too_early.returncode
+    assert 0 == later.returncode, later.stderr
+    assert undone.returncode in (0, 3), undone.stderr
+    assert 0 == database.bookings.count_documents({"sessions": {"$exists": True}})
+    assert before == list(database.bookings.find().sort("_id", 1))
