@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.cli import finalize, streams
 from booking_migrate.domain.session import booking_of_session
 from booking_migrate.rollback.window import Window
 from tests.lifecycle.conftest import Ended, contents
@@ -234,16 +235,22 @@ def test_killed_in_the_window(ready: Db, environment: dict[str, str], command: R
     assert {"bookings"} == own(ready)
 
 
-def test_finalize_drops_what_was_kept_ready(ready: Db, environment: dict[str, str], command: Run) -> None:
+def test_finalize_drops_what_was_kept_ready(
+    ready: Db, environment: dict[str, str], command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Finalize takes over from a window, once it is confirmed, and drops the restored collection with the kept copy."""
     with started(environment, *WINDOW) as window:
         await_window(window, command)
         refused = command("finalize", "--source", "bookings", "--quiet")
+        with monkeypatch.context() as at_a_terminal:
+            for module in (streams, finalize):
+                at_a_terminal.setattr(module, "is_interactive", lambda: True)
+            unanswered = command("finalize", "--source", "bookings", "--quiet")
         is_at_work = newest(command)["alive"]
         done = command(*FINALIZE)
         _, handed = window.communicate(timeout=_PATIENCE)
 
-    assert (5, True) == (refused.returncode, is_at_work), refused.stderr
+    assert (5, 130, True) == (refused.returncode, unanswered.returncode, is_at_work), refused.stderr
     assert (0, 0) == (done.returncode, window.returncode), done.stderr
     assert "handed over to finalize" in " ".join(handed.split())
     assert {"bookings"} == own(ready)
