@@ -99,7 +99,10 @@ class Attempt:
             refused = self._refused_seconds()
             indexes = self._complete(asdict(caught_up.migration.counts))
         options = kept_options(self._run, self._live)
-        return CutoverOutcome(self._run, caught_up.written, refused, carried, indexes, options)
+        own = refused - self._refused_before
+        return CutoverOutcome(
+            self._run, caught_up.written, refused, carried, indexes, options, own_refused_seconds=own
+        )
 
     def _complete(self, counts: Mapping[str, int]) -> tuple[IndexNote, ...]:
         """Record that the target is live; return how the indexes were handled."""
@@ -122,8 +125,7 @@ class Attempt:
             if self._policy is RejectedPolicy.CARRY:
                 carried = self._carry()
 
-        def lift_fence() -> None:
-            self._live.lift_fence(self._run.live_settings or "")
+        def take_back() -> None:
             if self._policy is RejectedPolicy.CARRY:
                 # The next attempt carries what is rejected then.
                 self._lock.confirm()
@@ -141,7 +143,9 @@ class Attempt:
             confirm=self._lock.confirm,
             note_fence=self._note_fence,
             block=self._live.block,
-            lift_fence=lift_fence,
+            lift_fence=lambda: self._live.lift_fence(self._run.live_settings or ""),
+            note_lifted=self._note_lifted,
+            take_back=take_back,
             check=check,
             ready=ready,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
@@ -161,8 +165,17 @@ class Attempt:
         options = kept_options(self._run, self._live)
         written = preparation.written
         # Fences of attempts that were aborted or killed count, too.
-        refused = self._refused_before + report.outage.total
-        return CutoverOutcome(self._run, written, refused, carried, indexes, options, report)
+        own = report.outage.total
+        return CutoverOutcome(
+            self._run,
+            written,
+            self._refused_before + own,
+            carried,
+            indexes,
+            options,
+            report,
+            own_refused_seconds=own,
+        )
 
     def _carry(self) -> int:
         """Carry the rejected bookings into the target, and let it refuse all others; return how many."""
@@ -176,15 +189,21 @@ class Attempt:
     def _has_rejected(self) -> bool:
         return next(iter(bookings_of(self._stores.target.rejects())), None) is not None
 
-    def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
-        """Record whether writes may be refused: if the process is killed, the journal must show it."""
+    def _note_lifted(self, seconds: float) -> None:
+        """Record that writes are accepted again."""
+        self._run = self._stores.journal.save(
+            self._run.run_id,
+            fenced_at=None,
+            fence_time=None,
+            refused_seconds=self._refused_before + seconds,
+            refusals=self._run.refusals + 1,
+        )
+        self._refused_before, self._fenced_at = self._run.refused_seconds, None
+
+    def _note_fence(self, fenced: Timestamp | None) -> None:
+        """Record that writes may be refused: if the process is killed, the journal must show it."""
         journal = self._stores.journal
-        if not is_raised:
-            self._run = journal.save(
-                self._run.run_id, fenced_at=None, fence_time=None, refused_seconds=self._refused_seconds()
-            )
-            self._refused_before, self._fenced_at = self._run.refused_seconds, None
-        elif fenced is None:
+        if fenced is None:
             self._run = journal.save(self._run.run_id, fenced_at=journal.now())
             self._fenced_at = monotonic()
         else:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
+from booking_migrate.cutover.refusal import Refusal
 from booking_migrate.cutover.tail import Late
 from booking_migrate.errors import BookingMigrateError, FenceBlocked
 from booking_migrate.events import Listener, Warned
@@ -21,6 +22,9 @@ _ROUNDS = 100
 
 _STEADY_ROUNDS = 8
 """A round that is no longer than so many before it shows that they get no shorter."""
+
+_BEFORE_LIFTING = 0.9
+"""The part of the limit after which the fence is lifted, unless the swap is under way: lifting takes its time, too."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 
@@ -71,6 +75,9 @@ class LiveReport:
 
     outage: Outage = field(default_factory=Outage)
     attempts: int = 0
+    aborted: list[float] = field(default_factory=list)
+    """For how many seconds writes were refused by each attempt that was aborted."""
+
     opened: Timestamp | None = None
     """Since when the changes have been followed, T_0."""
 
@@ -115,14 +122,20 @@ class FencingParts:
     confirm: Callable[[], None]
     """Checks that the lock is still held."""
 
-    note_fence: Callable[[bool, Timestamp | None], None]
-    """Records whether writes may be refused, and from which cluster time on."""
+    note_fence: Callable[[Timestamp | None], None]
+    """Records that writes may be refused, and from which cluster time on."""
 
     block: Callable[[], None]
     """Refuses every user's writes, if that was asked for."""
 
     lift_fence: Callable[[], None]
-    """Lifts the fence, and ends that."""
+    """Lifts the fence, and ends that; from any thread, and perhaps again."""
+
+    note_lifted: Callable[[float], None]
+    """Records that writes are accepted again, and for how many seconds they were refused."""
+
+    take_back: Callable[[], None]
+    """Undoes what `check` did, after the fence was lifted."""
 
     check: Callable[[], None]
     """Does what is left to do behind the fence; raises if something prevents the swap."""
@@ -153,50 +166,79 @@ class Fencing:
         Raises:
             BookingMigrateError: the limit was passed every time (`too_slow`), or something prevents the swap.
         """
-        limits = self._parts.limits
+        parts, limits = self._parts, self._parts.limits
         blockers = ""
         for attempt in range(limits.attempts):
             self.report.attempts = attempt + 1
-            self._await_small_backlog()
-            drained = Drained()
-            try:
-                self._attempt(drained)
-            except FenceBlocked as error:
-                blockers = error.blockers
-                self._parts.listener.notify(Warned(error.message))
-            except TimeoutError:
-                blockers = ""
-                self._parts.listener.notify(
-                    Warned(self._too_long(0 if drained.is_handled else len(drained.dirty)))
-                )
+            expected = self._await_small_backlog()
+            if expected >= limits.outage:
+                parts.listener.notify(Warned(self._not_begun(expected)))
             else:
-                return
-            if self._parts.is_swapped():
-                # The answer came too late.
-                return
-            self._parts.lift_fence()
-            # Even if it was handled: it may have changed again behind the time as of which that was done.
-            self._follower.mark(drained.dirty)
-            self._parts.note_fence(False, None)
-            sleep(
-                min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF) if attempt + 1 < limits.attempts else 0.0
-            )
-        raise self._parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
+                drained = Drained()
+                refusal = self._begin()
+                try:
+                    self._attempt(drained, refusal)
+                except (FenceBlocked, TimeoutError) as error:
+                    refused = refusal.abort()
+                    blockers = error.blockers if isinstance(error, FenceBlocked) else ""
+                    if parts.is_swapped():
+                        # The answer came too late.
+                        return
+                    self._note_aborted(refused, drained, error)
+                else:
+                    return
+                finally:
+                    refusal.stop()
+            last = attempt + 1 == limits.attempts
+            sleep(0.0 if last else min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF))
+        raise parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
 
-    def _too_long(self, left: int) -> str:
+    def _begin(self) -> Refusal:
+        """Record that writes may be refused from now on, and begin to measure for how long."""
+        self._parts.note_fence(None)
+        return Refusal(self._parts.limits.outage * _BEFORE_LIFTING, self._parts.lift_fence)
+
+    def _note_aborted(self, refused: float, drained: Drained, error: Exception) -> None:
+        """Leave what was drained to the next attempt, and say for how long writes were refused."""
+        parts, report = self._parts, self.report
+        parts.note_lifted(refused)
+        report.aborted.append(refused)
+        parts.take_back()
+        # Even if it was handled: it may have changed again behind the time as of which that was done.
+        self._follower.mark(drained.dirty)
+        if isinstance(error, FenceBlocked):
+            parts.listener.notify(Warned(error.message))
+        left = 0 if drained.is_handled else len(drained.dirty)
+        parts.listener.notify(Warned(self._too_long(refused, left)))
+
+    def _not_begun(self, expected: float) -> str:
+        limits = self._parts.limits
+        return (
+            f"attempt {self.report.attempts} of {limits.attempts} not begun: the last changes took {round(expected * 1000)} ms, "
+            f"the limit is {round(limits.outage * 1000)} ms; writes are accepted"
+        )
+
+    def _too_long(self, refused: float, left: int) -> str:
         limits, outage = self._parts.limits, self.report.outage
+        outage.settle = max(0.0, min(outage.settle, refused - outage.fence - outage.drain))
         parts = ", ".join(
             f"{name} {round(seconds * 1000)} ms"
             for name, seconds in (("fence", outage.fence), ("drain", outage.drain), ("settle", outage.settle))
         )
         attempt = f"attempt {self.report.attempts} of {limits.attempts}"
-        return f"{attempt} aborted after {round(limits.outage * 1000)} ms ({parts}; entries left: {left}); writes are accepted"
+        return (
+            f"{attempt} aborted: writes were refused for {round(refused * 1000)} ms, the limit is {round(limits.outage * 1000)} ms "
+            f"({parts}; entries left: {left}); writes are accepted"
+        )
 
-    def _await_small_backlog(self) -> None:
+    def _await_small_backlog(self) -> float:
         """Follow until a round takes half of the limit, or until rounds get no shorter.
 
-        Then it may still be within the limit: behind the fence the application does not use the machine meanwhile.
+        Returns:
+            For how many seconds writes would be refused, at most: what was written during the last round is as much as what
+            the round had, and behind the fence the application does not use the machine.
         """
+        seconds = 0.0
         last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
         for _ in range(_ROUNDS):
             seconds = self._follower.round(0.0).seconds
@@ -204,42 +246,43 @@ class Fencing:
             if seconds <= self._parts.limits.outage / 2 or (
                 len(last) == _STEADY_ROUNDS and seconds <= min(last)
             ):
-                return
+                break
             last.append(seconds)
+        return seconds
 
-    def _attempt(self, drained: Drained) -> None:
+    def _attempt(self, drained: Drained, refusal: Refusal) -> None:
         """Do one attempt.
 
         Raises:
             TimeoutError, FenceBlocked: the limit was passed; the fence may stand.
         """
         parts, report = self._parts, self.report
-        limit = parts.limits.outage
-        parts.note_fence(True, None)
-        began = monotonic()
-        deadline = began + limit
+        began, deadline = monotonic(), refusal.deadline
         report.outage = outage = Outage()
         parts.block()
-        fenced = parts.swap.raise_fence(limit / 2)
+        fenced = parts.swap.raise_fence(parts.limits.outage / 2)
         fenced_at = monotonic()
         outage.fence = fenced_at - began
-        parts.note_fence(True, fenced)
+        parts.note_fence(fenced)
         try:
             self._follower.drain(fenced, deadline, drained)
         finally:
             drained_at = monotonic()
             outage.drain = drained_at - fenced_at
-        report.clients_at_fence = self._follower.handle_at(drained.dirty, fenced, deadline)
-        drained.is_handled = True
-        parts.check()
-        parts.confirm()
-        if not parts.swap.is_fenced():
-            raise parts.fail("the fence was lifted by others", parts.again)
-        settled_at = monotonic()
-        outage.settle = settled_at - drained_at
-        if settled_at > deadline:
-            raise TimeoutError
+        try:
+            report.clients_at_fence = self._follower.handle_at(drained.dirty, fenced, deadline)
+            drained.is_handled = True
+            parts.check()
+            parts.confirm()
+            if not parts.swap.is_fenced():
+                if refusal.is_lifted:
+                    raise TimeoutError
+                raise parts.fail("the fence was lifted by others", parts.again)
+            refusal.commit()
+        finally:
+            settled_at = monotonic()
+            outage.settle = settled_at - drained_at
         report.fenced = fenced
-        report.swapped = parts.swap.swap(deadline - settled_at)
+        report.swapped = parts.swap.swap(began + parts.limits.outage - settled_at)
         outage.rename = monotonic() - settled_at
         report.events = dict(self._follower.progress.events)

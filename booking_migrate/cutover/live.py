@@ -72,9 +72,11 @@ class LivePreparation:
         *,
         fail: Callable[[str, str], CutoverFailed],
         confirm: Callable[[], None],
-        note_fence: Callable[[bool, Timestamp | None], None],
+        note_fence: Callable[[Timestamp | None], None],
         block: Callable[[], None],
         lift_fence: Callable[[], None],
+        note_lifted: Callable[[float], None],
+        take_back: Callable[[], None],
         check: Callable[[], None],
         ready: Callable[[], None],
         is_swapped: Callable[[], bool],
@@ -85,9 +87,11 @@ class LivePreparation:
             parts: by which the application is followed.
             fail: makes the error for a problem and its advice.
             confirm: checks that the lock is still held.
-            note_fence: records whether writes may be refused, and from which cluster time on.
+            note_fence: records that writes may be refused, and from which cluster time on.
             block: refuses every user's writes, if that was asked for.
-            lift_fence: lifts the fence, and ends that.
+            lift_fence: lifts the fence, and ends that; from any thread.
+            note_lifted: records that, and for how many seconds writes were refused.
+            take_back: undoes what `check` did.
             check: raises if conflicts or rejected bookings prevent the swap.
             ready: does what the swap needs and takes long.
             is_swapped: returns whether the target has the source's name.
@@ -114,6 +118,8 @@ class LivePreparation:
             note_fence=note_fence,
             block=block,
             lift_fence=lift_fence,
+            note_lifted=note_lifted,
+            take_back=take_back,
             check=check,
             is_swapped=is_swapped,
             fail=fail,

@@ -44,7 +44,7 @@ class CutoverOutcome:
     """Client documents that were created, derived again or removed, because the source had changed."""
 
     refused_seconds: float = 0.0
-    """For how long writes were refused, as far as this process knows."""
+    """For how long writes were refused by all attempts, as far as is known."""
 
     carried: int = 0
     """Rejected bookings that were carried into the live collection."""
@@ -53,6 +53,22 @@ class CutoverOutcome:
     options: tuple[OptionNote, ...] = ()
     followed: LiveReport | None = None
     """What a cut-over that followed the application did; None if it read everything behind the fence."""
+
+    own_refused_seconds: float = 0.0
+    """For how long the attempt refused writes that has swapped."""
+
+    @property
+    def earlier_attempts(self) -> int:
+        """Return how many attempts, of earlier commands too, had refused writes before."""
+        return self.run.refusals - self.is_completed
+
+    @property
+    def earlier_refused_seconds(self) -> float:
+        """Return for how long they did."""
+        return max(self.refused_seconds - self.own_refused_seconds, 0.0)
+
+    is_completed: bool = False
+    """Whether the one that has swapped was an earlier process, which was killed behind it."""
 
     @property
     def tail_unread(self) -> str | None:

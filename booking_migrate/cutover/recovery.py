@@ -91,11 +91,16 @@ def recover(
     lock.confirm()
     live.end_own_commands()
     settings = run.live_settings or ""
-    refused = run.refused_seconds
+    own = 0.0
     if run.fenced_at is not None:
         # If the fence is gone already, the heartbeat is the last known time of the process that raised it.
         until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
-        refused += max((until - run.fenced_at).total_seconds(), 0.0)
+        own = max((until - run.fenced_at).total_seconds(), 0.0)
+    refused = {
+        "refused_seconds": run.refused_seconds + own,
+        "refusals": run.refusals + (run.fenced_at is not None),
+        "last_refusal": own,
+    }
     if live.is_swapped(settings):
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
@@ -104,9 +109,7 @@ def recover(
         if run.cutover_options.get("no-guard") is None:
             live.guard(is_live=True)
         recreate_indexes(run, live)
-        return stores.journal.save(
-            run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, refused_seconds=refused
-        )
+        return stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, **refused)
     # The fence first: if a later step fails, the source accepts writes again.
     live.lift_fence(settings)
     live.take_back_carried(bookings_of(stores.target.rejects()))
@@ -120,7 +123,7 @@ def recover(
         live_settings=None,
         fenced_at=None,
         fence_time=None,
-        refused_seconds=refused,
+        **refused,
     )
 
 

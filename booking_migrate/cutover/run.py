@@ -84,7 +84,14 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock, confirmed: str | None) -> Cutov
         run = recover(run, live, plan.stores, lock, plan.tail)
         if run.state is RunState.CUT_OVER:
             indexes, kept = recreate_indexes(run, live), kept_options(run, live)
-            return CutoverOutcome(run, refused_seconds=run.refused_seconds, indexes=indexes, options=kept)
+            return CutoverOutcome(
+                run,
+                refused_seconds=run.refused_seconds,
+                indexes=indexes,
+                options=kept,
+                own_refused_seconds=run.last_refusal,
+                is_completed=True,
+            )
         accepting = f"The interrupted cut-over was undone: {run.source} accepts writes again."
     try:
         run = check_ready(run, plan.request, plan.policy, live)

@@ -227,7 +227,16 @@ class CutoverReport(Part):
 
     live: Line = Field(description="the collection that holds the client documents now")
     legacy: Line = Field(description="the collection that keeps the old bookings")
-    refused_seconds: Seconds = Field(description="for how long writes to the source were refused")
+    refused_seconds: Seconds = Field(
+        description="for how long writes to the source were refused, by earlier attempts too"
+    )
+    own_refused_seconds: Seconds = Field(
+        default=0.0, description="how much of it was the attempt that has swapped"
+    )
+    earlier_attempts: int = Field(
+        default=0, description="how many attempts had refused writes before, of earlier commands too"
+    )
+    earlier_refused_seconds: Seconds = Field(default=0.0, description="for how long they did")
     caught_up: int = Field(description="client documents that changed because the source had")
     carried: int = Field(description="rejected bookings that were carried over in their old shape")
     indexes: tuple[IndexReport, ...] = Field(description="how the old collection's indexes were handled")
@@ -280,7 +289,14 @@ class AbortedReport(Part):
     """What `cutover --abort` did."""
 
     live: Line = Field(description="the collection that is live as before and accepts writes")
-    refused_seconds: Seconds = Field(description="for how long writes to it were refused, as far as known")
+    refused_seconds: Seconds = Field(
+        description="for how long writes to it were refused, by earlier attempts too, as far as known"
+    )
+    own_refused_seconds: Seconds = Field(
+        default=0.0, description="how much of it was the fence that this command has lifted"
+    )
+    earlier_attempts: int = Field(default=0, description="how many attempts had refused writes before")
+    earlier_refused_seconds: Seconds = Field(default=0.0, description="for how long they did")
 
 
 class LifeReport(Report):

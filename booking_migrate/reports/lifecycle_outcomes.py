@@ -153,7 +153,14 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
         "cutover",
         run,
         seconds=seconds,
-        aborted=part_of(AbortedReport, run, live=run.source),
+        aborted=part_of(
+            AbortedReport,
+            run,
+            live=run.source,
+            own_refused_seconds=run.last_refusal,
+            earlier_attempts=run.refusals - (run.last_refusal > 0),
+            earlier_refused_seconds=max(run.refused_seconds - run.last_refusal, 0.0),
+        ),
         next_steps=(
             NextStep(text="Cut over again:", command=command_of(run, "cutover")),
             NextStep(text="Or undo the run:", command=rollback_of(run)),

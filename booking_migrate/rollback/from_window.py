@@ -154,10 +154,6 @@ class _FromWindow:
         self._outcome.indexes = restored.create_indexes(settings)
         plan.listener.notify(PhaseEnded())
 
-        def lift_fence() -> None:
-            self._live.lift_fence(self._run.successor_settings or "")
-            restored.unvalidate(settings)
-
         fencing = FencingParts(
             swap=parts.swap,
             limits=plan.limits,
@@ -165,7 +161,9 @@ class _FromWindow:
             confirm=self._lock.confirm,
             note_fence=self._note_fence,
             block=lambda: None,
-            lift_fence=lift_fence,
+            lift_fence=lambda: self._live.lift_fence(self._run.successor_settings or ""),
+            note_lifted=self._note_lifted,
+            take_back=lambda: restored.unvalidate(settings),
             check=self._complete,
             is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
             fail=lambda problem, _advice: RestorationFailed(
@@ -210,18 +208,19 @@ class _FromWindow:
         known = self._run.undone.get("since")
         return changes_in(self._parts) if known is None else ChangesSince(**known)
 
-    def _note_fence(self, is_raised: bool, fenced: Timestamp | None) -> None:
-        """Record whether writes may be refused: if the process is killed, the journal must show it."""
-        if not is_raised:
-            self._refused_before = self._refused_seconds()
-            self._run = self._journal.save(
-                self._run.run_id,
-                fenced_at=None,
-                fence_time=None,
-                undone={"refused_seconds": self._refused_before},
-            )
-            self._fenced_at = None
-        elif fenced is None:
+    def _note_lifted(self, seconds: float) -> None:
+        """Record that writes are accepted again."""
+        self._refused_before, self._fenced_at = self._refused_before + seconds, None
+        self._run = self._journal.save(
+            self._run.run_id,
+            fenced_at=None,
+            fence_time=None,
+            undone={"refused_seconds": self._refused_before},
+        )
+
+    def _note_fence(self, fenced: Timestamp | None) -> None:
+        """Record that writes may be refused: if the process is killed, the journal must show it."""
+        if fenced is None:
             self._run = self._journal.save(self._run.run_id, fenced_at=self._journal.now())
             self._fenced_at = monotonic()
         else:

@@ -147,7 +147,13 @@ class RunRecord(BaseModel):
     """The cluster time of the fence; None: nothing is followed, or writes are accepted."""
 
     refused_seconds: float = 0.0
-    """For how long a cut-over that was killed had refused writes, as far as the next one could see."""
+    """For how long earlier attempts at a cut-over had refused writes, as far as is known; after an abort, the last one too."""
+
+    refusals: int = 0
+    """How many attempts that was."""
+
+    last_refusal: float = 0.0
+    """How much of it was that of a cut-over that was killed and cleared up last."""
 
     live_settings: str | None = None
     """After a cut-over has begun: the source's options and indexes, as Extended JSON."""

@@ -41,6 +41,7 @@ _SETTLED: dict[str, Any] = {
     "tool_version": "1.2.3",
     "seconds": 1.2,
     "refused_seconds": 0.4,
+    "own_refused_seconds": 0.4,
     "rate": 12.5,
     "heard_at": "2026-11-23T15:11:30Z",
     "started_at": "2026-11-23T15:11:00Z",

@@ -79,7 +79,10 @@ def test_refused_time_adds_up(verified: Db, command: Run, killed: Killed) -> Non
     done = command(*CUTOVER)
 
     assert 0 == done.returncode, done.stderr
-    assert 2 * PAUSE <= json.loads(done.stdout)["cutover"]["refused_seconds"]
+    report = json.loads(done.stdout)["cutover"]
+    assert 2 * PAUSE <= report["refused_seconds"]
+    assert 2 == report["earlier_attempts"]
+    assert 2 * PAUSE <= report["earlier_refused_seconds"]
     assert {} == own_validator(verified.bookings)
 
 
@@ -94,7 +97,12 @@ def test_an_aborted_cutover(verified: Db, command: Run, killed: Killed) -> None:
 
     assert any(each.startswith("booking-migrate cutover") and "--abort" in each for each in run["possible"])
     assert 0 == aborted.returncode, aborted.stderr
-    assert "bookings" == json.loads(aborted.stdout)["aborted"]["live"]
+    report = json.loads(aborted.stdout)["aborted"]
+    assert ("bookings", 0, 0.0) == (
+        report["live"],
+        report["earlier_attempts"],
+        report["earlier_refused_seconds"],
+    )
     assert before == kept["clients"]
     assert not [name for name in kept if "legacy" in name]
     assert {} == own_validator(verified.bookings)

@@ -70,9 +70,9 @@ def _forget_drained(self: Follower, dirty: Dirty, time: Timestamp, deadline: flo
     return handled
 
 
-def _keep_fence_time(self: Attempt, is_raised: bool, fenced: Timestamp | None) -> None:
+def _keep_fence_time(self: Attempt, fenced: Timestamp | None) -> None:
     if fenced is None:
-        _note_fence(self, is_raised, fenced)
+        _note_fence(self, fenced)
     else:
         self._run = self._run.model_copy(update={"fence_time": fenced})
 

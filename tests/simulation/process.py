@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.following import _without_position, is_proven, position_of
-from booking_migrate.cutover import fencing, recovery
+from booking_migrate.cutover import fencing, recovery, refusal
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cutover.refusal import Refusal
 from booking_migrate.cutover.run import cut_over
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.session import Converter
@@ -128,6 +129,10 @@ _CLOCK = _Clock()
 _read_meanwhile = LivePreparation._meanwhile
 
 
+def _without_thread(_self: Refusal) -> None:
+    """Leave it to the calling thread to find that the limit has passed."""
+
+
 def _meanwhile(self: LivePreparation, action: Callable[[], Any]) -> Any:
     """Let what another thread does be done at the steps of the action."""
     world = _CLOCK.world
@@ -170,6 +175,8 @@ def simulated() -> Iterator[None]:
         patch.object(follow_run, "monotonic", _CLOCK.monotonic),
         patch.object(fencing, "monotonic", _CLOCK.monotonic),
         patch.object(fencing, "sleep", _CLOCK.sleep),
+        patch.object(refusal, "monotonic", _CLOCK.monotonic),
+        patch.object(Refusal, "_watch", _without_thread),
         patch.object(LivePreparation, "_meanwhile", _meanwhile),
         # They compile the contract, and keep nothing of what they convert.
         patch.object(batches, "Converter", _CONVERTER),

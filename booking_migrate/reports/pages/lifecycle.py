@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from booking_migrate.reports.lifecycle import (
+    AbortedReport,
     CutoverReport,
     FinalizedReport,
     FollowedReport,
@@ -37,8 +38,8 @@ def lifecycle_page(report: LifeReport) -> Page:
         return _page(report, verdict, *_switched(report.cutover), route=route)
     if report.aborted is not None:
         explanation = f"{report.aborted.live} is live as before and accepts writes; {report.target} is kept."
-        refused = f"writes were refused for {duration(report.aborted.refused_seconds)}"
-        return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), refused)
+        refused = _refused(report.aborted)
+        return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), *refused)
     if report.finalized is not None:
         return _finalize_page(report, report.finalized)
     if report.view is not None:
@@ -268,8 +269,16 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
         yield f"changed by others in the kept copy during the swap: {', '.join(followed.kept_changed_by_others)}"
 
 
+def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
+    """Yield for how long a cut-over refused writes, and earlier attempts apart."""
+    earlier = done.earlier_refused_seconds
+    yield f"writes were refused for {duration(done.refused_seconds - earlier)}"
+    if earlier:
+        yield f"earlier attempts: {done.earlier_attempts}, together {duration(earlier)}"
+
+
 def _switched(cutover: CutoverReport) -> Iterator[str]:
-    yield f"writes were refused for {duration(cutover.refused_seconds)}"
+    yield from _refused(cutover)
     if cutover.followed is not None:
         yield from _followed(cutover.followed)
     if cutover.tail_unread is not None:

@@ -1,0 +1,79 @@
+"""The time for which writes are refused: measured, and ended at its limit whatever the program waits for then."""
+
+from collections.abc import Callable
+from threading import Event, Lock
+from time import monotonic
+
+from booking_migrate.runs.background import in_background
+
+_LATE_SECONDS = 5.0
+"""No lock expires in so short a time."""
+
+
+class Refusal:
+    """One fence, from right before it is raised until the swap, or until it is lifted again."""
+
+    def __init__(self, seconds: float, lift: Callable[[], None]) -> None:
+        """Begin to measure, and to wait for the limit.
+
+        Args:
+            seconds: after how long the fence is lifted.
+            lift: lifts it. It is called on another thread, or on that of `end`, never on both at a time.
+        """
+        self._seconds = seconds
+        self._lift = lift
+        self._began = monotonic()
+        self._over = Event()
+        self._lock = Lock()
+        self._is_committed = False
+        self._lifted: float | None = None
+        self._watch()
+
+    @property
+    def deadline(self) -> float:
+        """Return when the fence is lifted, by the monotonic clock."""
+        return self._began + self._seconds
+
+    @property
+    def is_lifted(self) -> bool:
+        """Return whether the limit has passed and the fence was lifted."""
+        return self._lifted is not None
+
+    def _watch(self) -> None:
+        # What it raises is not lost: the main thread lifts the fence again, and raises what that raises.
+        in_background(self._lift_at_limit, name="fence")
+
+    def _lift_at_limit(self) -> None:
+        if self._over.wait(self._seconds):
+            return
+        with self._lock:
+            # A process that was stopped for long must not lift the fence of another one; the main thread learns of that.
+            is_late = monotonic() > self.deadline + _LATE_SECONDS
+            if not self._is_committed and not self._over.is_set() and not is_late:
+                self._lift()
+                self._lifted = monotonic()
+
+    def commit(self) -> None:
+        """Keep the fence from now on: the swap, which has a limit of its own, is sent.
+
+        Raises:
+            TimeoutError: the fence was lifted already.
+        """
+        with self._lock:
+            if self._lifted is not None or monotonic() > self.deadline:
+                raise TimeoutError
+            self._is_committed = True
+        self._over.set()
+
+    def abort(self) -> float:
+        """Lift the fence, first of all; return for how many seconds writes were refused."""
+        self.stop()
+        # Again in any case: a command that raises it may have been under way at the limit.
+        self._lift()
+        return (self._lifted or monotonic()) - self._began
+
+    def stop(self) -> None:
+        """End the waiting for the limit; if the fence is just being lifted, wait for that."""
+        self._over.set()
+        with self._lock:
+            pass
