@@ -164,6 +164,11 @@ def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | 
         return run_to_finalize(open_journal(opened).journal, source)
 
 
+def _is_kept(swapped: RunRecord, places: Places) -> bool:
+    with places.connection.open() as opened:
+        return collection_exists(opened, swapped.legacy or "")
+
+
 def _finalize_cut_over(
     swapped: RunRecord,
     places: Places,
@@ -175,8 +180,8 @@ def _finalize_cut_over(
 ) -> Report:
     """End a cut-over, and make the report."""
     drops = f"finalize of run {swapped.run_id} (drops {swapped.legacy}, and with it every way back)"
-    # What was killed behind the confirmation is continued without another one.
-    is_confirmed = yes or swapped.state is RunState.FINALIZING
+    # What was killed behind the drop is continued without another confirmation; before it, all begins again.
+    is_confirmed = yes or (swapped.state is RunState.FINALIZING and not _is_kept(swapped, places))
     if not is_confirmed and not is_interactive():
         # Before the lock is asked for: a reverse window would end for nothing.
         raise NotConfirmed(drops)

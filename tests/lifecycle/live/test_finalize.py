@@ -280,8 +280,9 @@ def test_killed_before_the_drop_it_can_be_undone(
 
 
 def test_killed_before_the_drop_it_begins_anew(live: Db, command: Run, killed: Killed) -> None:
-    """The next finalize verifies again: a mismatch that has come since keeps the kept copy, the guard and the way back."""
+    """The next finalize asks and verifies again: a mismatch that has come since keeps the kept copy, the guard and the way back."""
     assert -9 == killed(Step.FINALIZE_NOTED.value, 1, *FINALIZE)
+    assert 5 == command("finalize", "--source", "bookings").returncode
     sessions = live.bookings.find_one({"clientId": client(1)})["sessions"]  # type: ignore[index]
     live.bookings.update_one({"clientId": client(1)}, {"$pop": {"sessions": 1}})
     refused = command(*FINALIZE)
