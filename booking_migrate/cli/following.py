@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from bson.timestamp import Timestamp
 
@@ -230,8 +231,9 @@ def plan_in_use(
     """
     if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
         return plan
-    begin, history = _derived(places, connection)
-    if begin is None:
+    run, history = _derived(places, connection)
+    begin = None if run is None else position_of(run)
+    if run is None or begin is None:
         plan = _reading_twice(plan, places, connection)
         if plan.both_sides is None:
             listener.notify(Announced(f"{_PLAIN}: the server cannot read both sides at one cluster time"))
@@ -244,7 +246,8 @@ def plan_in_use(
         except HistoryLost:
             reason = "the oplog no longer has them"
         else:
-            known = BehindClients(feed, lambda: _cluster_time(connection, places), history)
+            now = partial(_cluster_time, connection, places)
+            known = BehindClients(feed, now, history, open_dirty(connection, run.run_id).scan)
             return replace(plan, behind=known, recheck=RecheckWay.CHANGES)
     plan = _reading_twice(plan, places, connection)
     said = f"the changes since the run cannot be read ({reason})"
@@ -260,13 +263,16 @@ def plan_in_use(
         said = "what the source was when the run derived it is no longer known"
         listener.notify(Warned(f"{said} ({why}): clients that changed since are listed as mismatches"))
 
-    return replace(plan, behind=ChangedClients(plan.both_sides, began, history, on_lost=on_lost))
+    return replace(
+        plan,
+        behind=ChangedClients(
+            plan.both_sides, began, history, open_dirty(connection, run.run_id).scan, on_lost=on_lost
+        ),
+    )
 
 
-def _derived(
-    places: Places, connection: Connection
-) -> tuple[Position | Timestamp | None, PointHistory | None]:
-    """Return as of when the newest result was derived, and what the runs wrote; None if the journal does not say."""
+def _derived(places: Places, connection: Connection) -> tuple[RunRecord | None, PointHistory | None]:
+    """Return the run that made the newest result, and what the runs wrote; None if the journal does not say."""
     journal = open_journal(connection).journal
     try:
         run = newest_result(journal, places.target)
@@ -275,7 +281,7 @@ def _derived(
         standing = standing_runs(journal, places.source, places.target)
     except (JournalTooNew, NotPermitted):
         return None, None
-    return position_of(run), PointHistory(journal, [each.run_id for each in standing])
+    return run, PointHistory(journal, [each.run_id for each in standing])
 
 
 def _reading_twice(plan: VerificationPlan, places: Places, connection: Connection) -> VerificationPlan:

@@ -185,6 +185,9 @@ class DirtyStore(Protocol):
     def take(self, limit: int) -> Dirty:
         """Return up to so many entries. They stay until they are removed."""
 
+    def scan(self) -> Iterator[Dirty]:
+        """Yield all entries, some at a time; it only reads."""
+
     def remove(self, dirty: Dirty) -> None:
         """Remove entries that have been handled."""
 

@@ -11,7 +11,7 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.runs.provenance import Authorship, PointHistory
-from booking_migrate.stores.changes import ChangeFeed, dirty_of
+from booking_migrate.stores.changes import ChangeFeed, Dirty, dirty_of
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.verify.expected import needs_people
@@ -57,61 +57,97 @@ class BothSides(Protocol):
         """Let both be read as they were at this time from here on."""
 
 
+class _Known:
+    """What is known to have changed, on disk."""
+
+    def __init__(self, waiting: Callable[[], Iterable[Dirty]]) -> None:
+        """Take what returns the entries that the run has not handled yet; they are read when the first question comes."""
+        self._waiting = waiting
+        self._is_filled = False
+        self._database = Scratch("CREATE TABLE dirty (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._has_people = False
+
+    def fill(self) -> None:
+        """Read what waits, once: its changes are before the run's position."""
+        if not self._is_filled:
+            self._is_filled = True
+            for dirty in self._waiting():
+                self.add(dirty)
+
+    def add(self, dirty: Dirty) -> None:
+        """Remember entries."""
+        self._has_people |= bool(dirty.users or dirty.experts)
+        kinds = (b"b", dirty.bookings), (b"c", dirty.clients), (b"c", dirty.users)
+        self._database.insert(
+            "INSERT OR IGNORE INTO dirty VALUES (?)",
+            [(kind + key,) for kind, entries in kinds for key in entries],
+        )
+
+    def covers(self, pair: ClientPair) -> bool:
+        """Return whether a client has changed."""
+        return self.holds(_keys_of(pair)) or (
+            self._has_people and any(needs_people(document) for document in pair.source)
+        )
+
+    def holds(self, keys: Iterable[bytes]) -> bool:
+        """Return whether one of these has changed."""
+        return any(self._database.row("SELECT 1 FROM dirty WHERE key = ?", key) for key in keys)
+
+    def close(self) -> None:
+        """Close the file on disk."""
+        self._database.close()
+
+
 class BehindClients(Behind):
     """The clients and bookings that changed since the target was derived. What is remembered of them is on disk."""
 
-    def __init__(self, feed: ChangeFeed, now: Callable[[], Timestamp], history: PointHistory | None) -> None:
+    def __init__(
+        self,
+        feed: ChangeFeed,
+        now: Callable[[], Timestamp],
+        history: PointHistory | None,
+        waiting: Callable[[], Iterable[Dirty]],
+    ) -> None:
         """Take the parts.
 
         Args:
-            feed: the changes since the time as of which the run's result was derived.
+            feed: the changes since the run's position.
             now: returns the cluster time of the newest write that the primary has taken.
             history: knows which documents of the target the runs wrote; None: the journal cannot be read.
+            waiting: returns what changed before that position, and was noted and not handled yet.
         """
         self._feed = feed
         self._now = now
         self._history = history
-        self._database = Scratch("CREATE TABLE dirty (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._known = _Known(waiting)
         self._read_at = 0.0
-        self._has_people = False
 
     @override
     def update(self, pairs: Sequence[ClientPair] = ()) -> None:
+        self._known.fill()
         # Many clients in a row cost one reading.
         if monotonic() - self._read_at < _AT_MOST_EVERY:
             return
         until = self._now()
         while True:
             batch = self._feed.read(0.0)
-            dirty = dirty_of(batch.changes)
-            self._has_people |= bool(dirty.users or dirty.experts)
-            kinds = (b"b", dirty.bookings), (b"c", dirty.clients), (b"c", dirty.users)
-            self._database.insert(
-                "INSERT OR IGNORE INTO dirty VALUES (?)",
-                [(kind + key,) for kind, entries in kinds for key in entries],
-            )
+            self._known.add(dirty_of(batch.changes))
             if batch.position.time >= until or not batch.changes:
                 break
         self._read_at = monotonic()
 
     @override
     def covers(self, pair: ClientPair) -> bool:
-        is_changed = self._holds(_keys_of(pair)) or (
-            self._has_people and any(needs_people(document) for document in pair.source)
-        )
-        return is_changed and not _is_foreign(pair, self._history)
+        return self._known.covers(pair) and not _is_foreign(pair, self._history)
 
     @override
     def covers_booking(self, booking_id: Any) -> bool:
-        return self._holds([b"b" + sort_key(booking_id)])
-
-    def _holds(self, keys: Iterable[bytes]) -> bool:
-        return any(self._database.row("SELECT 1 FROM dirty WHERE key = ?", key) for key in keys)
+        return self._known.holds([b"b" + sort_key(booking_id)])
 
     @override
     def close(self) -> None:
         self._feed.close()
-        self._database.close()
+        self._known.close()
 
 
 class ChangedClients(Behind):
@@ -126,6 +162,7 @@ class ChangedClients(Behind):
         sides: BothSides,
         began: Timestamp,
         history: PointHistory | None,
+        waiting: Callable[[], Iterable[Dirty]],
         *,
         on_lost: Callable[[str], None],
     ) -> None:
@@ -135,17 +172,20 @@ class ChangedClients(Behind):
             sides: reads the source at any cluster time.
             began: as of when the run's result was derived.
             history: as of `BehindClients`.
+            waiting: likewise.
             on_lost: called once if the server no longer has the source of that time, with its words.
         """
         self._sides = sides
         self._began = began
         self._history = history
+        self._known = _Known(waiting)
         self._on_lost = on_lost
         self._is_lost = False
         self._before: dict[bytes | None, list[bytes]] = {}
 
     @override
     def update(self, pairs: Sequence[ClientPair] = ()) -> None:
+        self._known.fill()
         self._before = {pair.key: [] for pair in pairs if pair.is_client}
         ids = [pair.client_id for pair in pairs if pair.is_client]
         for start in range(0, len(ids), _CLIENTS_PER_QUERY):
@@ -166,6 +206,8 @@ class ChangedClients(Behind):
 
     @override
     def covers(self, pair: ClientPair) -> bool:
+        if self._known.covers(pair):
+            return not _is_foreign(pair, self._history)
         before = self._before.get(pair.key)
         if self._is_lost or before is None:
             return False
@@ -173,13 +215,16 @@ class ChangedClients(Behind):
 
     @override
     def covers_booking(self, booking_id: Any) -> bool:
+        if self._known.holds([b"b" + sort_key(booking_id)]):
+            return True
         before = self._at_began(lambda: self._sides.source.find([booking_id]))
         self._sides.read_now()
         return not self._is_lost and before != list(self._sides.source.find([booking_id]))
 
     @override
     def close(self) -> None:
-        """Do nothing: nothing is held."""
+        """Release what is known."""
+        self._known.close()
 
 
 def _is_foreign(pair: ClientPair, history: PointHistory | None) -> bool:

@@ -7,6 +7,7 @@ bookings; its ledger of acknowledged writes is compared with the result. The par
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ _AT_ONCE = 10_000
 _SIZES = (10_000, 100_000)
 _PARTS = ("fence_ms", "drain_ms", "settle_ms", "rename_ms")
 _WARM_UP_SECONDS = 1.0
-_READY_SECONDS, _END_SECONDS = 30.0, 60.0
+_END_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 
 
@@ -106,11 +107,11 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     try:
         time.sleep(_WARM_UP_SECONDS)
         _run(server, "migrate", "--quiet")
-        _run(server, "verify", "--quiet")
         alone = _latency(server)
         with _following(server):
             followed_latency = _latency(server)
-            report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
+        _run(server, "verify", "--quiet")
+        report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
     finally:
         over.set()
         ledger, doubtful, acknowledged = answer.get()
@@ -178,19 +179,19 @@ def _line(size: int, rounds: Sequence[Round]) -> str:
 
 @contextmanager
 def _following(server: Server) -> Iterator[None]:
-    """A follower in a process of its own, which is about to be ready for a cut-over; the cut-over ends it."""
+    """A follower at work in a process of its own; it is interrupted in the end."""
     command = [sys.executable, "-m", "booking_migrate", "migrate", "--follow", "--quiet"]
     process = subprocess.Popen(
         command, env=_environment(server), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        deadline = time.monotonic() + _READY_SECONDS
-        # Beside writers that use up the machine it may take long; the cut-over waits for itself then.
-        while not _is_ready(server) and time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise SystemExit(f"the follower ended: exit code {process.poll()}")
+        deadline = time.monotonic() + _END_SECONDS
+        while not _is_following(server):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"the follower does not follow: exit code {process.poll()}")
             time.sleep(_POLL_SECONDS)
         yield
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=_END_SECONDS)
     finally:
         if process.poll() is None:
@@ -198,9 +199,9 @@ def _following(server: Server) -> Iterator[None]:
             process.wait()
 
 
-def _is_ready(server: Server) -> bool:
+def _is_following(server: Server) -> bool:
     runs = json.loads(_run(server, "status", "--json"))["runs"]
-    return any((run["follow"] or {}).get("ready") for run in runs)
+    return any((run["follow"] or {}).get("state") == "following" for run in runs)
 
 
 def _environment(server: Server) -> dict[str, str]:

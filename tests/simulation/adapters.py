@@ -354,6 +354,14 @@ class Store:
                     self._world.step("remove dirty")
                     self._world.dirty.pop((kind, key), None)
 
+    def scan(self) -> Iterator[Dirty]:
+        """Yield all entries."""
+        dirty = Dirty()
+        parts = dirty.parts()
+        for (kind, key), (value, _) in self._world.dirty.items():
+            parts[kind][key] = value
+        yield dirty
+
     def count(self) -> int:
         """Return how many there are."""
         return len(self._world.dirty)

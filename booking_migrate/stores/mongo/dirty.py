@@ -1,6 +1,6 @@
 """The set of what is dirty, in the collection ``booking_migrate_dirty`` of the target's database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -18,6 +18,18 @@ from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 COLLECTION = "booking_migrate_dirty"
+
+
+_AT_ONCE = 1000
+
+
+def _dirty(entries: Iterable[Mapping[str, Any]]) -> Dirty:
+    dirty = Dirty()
+    parts = dirty.parts()
+    for entry in entries:
+        value = read_fields(entry["value"])["_id"]
+        parts[entry["kind"]][sort_key(value)] = value
+    return dirty
 
 
 class MongoDirty(DirtyStore):
@@ -55,13 +67,22 @@ class MongoDirty(DirtyStore):
     def take(self, limit: int) -> Dirty:
         with reading(self._collection):
             found = with_retry(lambda: list(self._collection.find(self._own()).limit(limit)))
-        dirty = Dirty()
-        parts = dirty.parts()
-        for entry in found:
-            value = read_fields(entry["value"])["_id"]
-            parts[entry["kind"]][sort_key(value)] = value
-            self._versions[entry["_id"]] = entry["version"]
-        return dirty
+        self._versions.update((entry["_id"], entry["version"]) for entry in found)
+        return _dirty(found)
+
+    @override
+    def scan(self) -> Iterator[Dirty]:
+        last = f"{self._run_id}/"
+        while True:
+            rest = {"_id": {"$gt": last, "$lt": f"{self._run_id}0"}}
+            with reading(self._collection):
+                found = with_retry(
+                    lambda rest=rest: list(self._collection.find(rest).sort("_id", 1).limit(_AT_ONCE))  # type: ignore[misc]
+                )
+            if not found:
+                return
+            yield _dirty(found)
+            last = found[-1]["_id"]
 
     @override
     def remove(self, dirty: Dirty) -> None:

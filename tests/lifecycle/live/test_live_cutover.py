@@ -2,15 +2,22 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
+from bson.timestamp import Timestamp
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.bson.order import sort_key
+from booking_migrate.cli import following
 from booking_migrate.follow import engine
+from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.live_swap import LiveSwap
+from booking_migrate.stores.open_follow import open_dirty
 from tests.lifecycle.conftest import Ended
 from tests.support.application import Application, sessions_of
 from tests.support.booking_lines import booking, client
@@ -89,6 +96,32 @@ def test_changes_since_verify_are_behind_and_no_mismatch(database: Db, command: 
     assert (0, 4) == (behind.returncode, wrong.returncode), behind.stdout
     assert 2 == json.loads(behind.stdout)["behind"]
     assert 2 == json.loads(wrong.stdout)["behind"]
+
+
+@pytest.mark.usefixtures("migrated")
+@pytest.mark.parametrize("has_streams", [True, False])
+def test_what_was_noted_and_not_handled_is_behind(
+    server: Server, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, has_streams: bool
+) -> None:
+    """A follower notes changes, saves its place behind them and is stopped: their clients are behind, and no mismatch."""
+    if not has_streams:
+        monkeypatch.setattr(following, "following_unavailable", lambda *_: "a test does not permit it")
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
+    (run,) = database.booking_migrate_runs.find()
+    place = database.command("ping")["operationTime"]
+    behind = {"time": Timestamp(place.time, place.inc + 1)}
+    database.booking_migrate_runs.update_one({"_id": run["_id"]}, {"$set": {"follow": behind}})
+    dirty = Dirty(bookings={sort_key(booking(0)["_id"]): booking(0)["_id"]})
+    with closing(Connection(server.uri, database.name)) as connection:
+        open_dirty(connection, run["_id"]).add(dirty)
+    verified = command(*VERIFY)
+    done = command(*CUTOVER)
+
+    assert 0 == verified.returncode, verified.stdout
+    assert 1 == json.loads(verified.stdout)["behind"]
+    if has_streams:
+        assert 0 == done.returncode, done.stderr
+        assert "changed" == sessions_of(database.bookings)[0][booking(0)["_id"]][1]
 
 
 @pytest.mark.usefixtures("migrated")
