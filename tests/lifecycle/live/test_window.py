@@ -145,7 +145,9 @@ def await_window(process: Forked, command: Run) -> Mapping[str, Any]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         run = newest(command)
-        if run.get("alive") and (run.get("window") or {}).get("ready"):
+        facts = run.get("window") or {}
+        # Resumed, it is ready as it was left, before its process follows again.
+        if run.get("alive") and facts.get("ready") and facts["state"] == "following":
             return run
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, run
