@@ -7,12 +7,10 @@ bookings; its ledger of acknowledged writes is compared with the result. The par
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import Event, Process, Queue
 from multiprocessing.synchronize import Event as EventType
@@ -33,8 +31,6 @@ _AT_ONCE = 10_000
 _SIZES = (10_000, 100_000)
 _PARTS = ("fence_ms", "drain_ms", "settle_ms", "rename_ms")
 _WARM_UP_SECONDS = 1.0
-_END_SECONDS = 60.0
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +42,10 @@ class Round:
     acknowledged: int
     """Writes of the application."""
 
-    latency: float
-    """The median time of one write beside the application, in milliseconds."""
+    latency_before: float
+    """The median time of one of its writes without any migration, in milliseconds."""
 
     latency_while_following: float
-    """The same beside `migrate --follow`."""
 
     @property
     def outage(self) -> int:
@@ -75,10 +70,9 @@ def main() -> None:
         follow.main(arguments.follow)
         return
     sys.stdout.write(
-        "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts "
-        "| a write | a write while followed |\n"
+        "| bookings | rounds | refused, median | 95 of 100 | fence | drain | settle | rename | attempts |\n"
     )
-    sys.stdout.write(f"|{' ---: |' * 11}\n")
+    sys.stdout.write("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
     with running_server(cache_gib=2.0, oplog_mib=4096) as server:
         for size in arguments.bookings:
             rounds = [
@@ -100,6 +94,7 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     if chunk:
         collection.insert_many(chunk, ordered=False)
     collection.create_index("clientId")
+    before = _latency(server)
     over = Event()
     answer: Queue[Any] = Queue()
     process = Process(target=_write, args=(server.uri, number, writers, over, answer))
@@ -107,10 +102,8 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     try:
         time.sleep(_WARM_UP_SECONDS)
         _run(server, "migrate", "--quiet")
-        alone = _latency(server)
-        with _following(server):
-            followed_latency = _latency(server)
         _run(server, "verify", "--quiet")
+        following = _latency(server)
         report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
     finally:
         over.set()
@@ -122,7 +115,7 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     checked.check(*sessions_of(collection))
     followed = report["followed"]
     result = Round(
-        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, alone, followed_latency
+        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, before, following
     )
     sys.stderr.write(
         f"{size}: refused {result.outage} ms {result.parts}, attempts {result.attempts}, writes {acknowledged}\n"
@@ -169,48 +162,14 @@ def _line(size: int, rounds: Sequence[Round]) -> str:
         f"{worst:.0f} ms",
         *parts,
         attempts,
-        *(
-            f"{median(getattr(each, name) for each in rounds):.2f} ms"
-            for name in ("latency", "latency_while_following")
-        ),
     ]
     return f"| {' | '.join(figures)} |"
 
 
-@contextmanager
-def _following(server: Server) -> Iterator[None]:
-    """A follower at work in a process of its own; it is interrupted in the end."""
-    command = [sys.executable, "-m", "booking_migrate", "migrate", "--follow", "--quiet"]
-    process = subprocess.Popen(
-        command, env=_environment(server), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        deadline = time.monotonic() + _END_SECONDS
-        while not _is_following(server):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the follower does not follow: exit code {process.poll()}")
-            time.sleep(_POLL_SECONDS)
-        yield
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=_END_SECONDS)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _is_following(server: Server) -> bool:
-    runs = json.loads(_run(server, "status", "--json"))["runs"]
-    return any((run["follow"] or {}).get("state") == "following" for run in runs)
-
-
-def _environment(server: Server) -> dict[str, str]:
-    return {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": _DATABASE}
-
-
 def _run(server: Server, *arguments: str) -> str:
+    environment = {**os.environ, "MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": _DATABASE}
     command = [sys.executable, "-m", "booking_migrate", *arguments]
-    done = subprocess.run(command, env=_environment(server), check=False, text=True, capture_output=True)
+    done = subprocess.run(command, env=environment, check=False, text=True, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}\n{done.stdout}")
     return done.stdout
