@@ -27,6 +27,8 @@ _BEFORE_LIFTING = 0.9
 """The part of the limit after which the fence is lifted, unless the swap is under way: lifting takes its time, too."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
+_LOOK_SECONDS = 0.1
+"""How often the changes are followed between two attempts."""
 
 
 class Swap(Protocol):
@@ -189,9 +191,17 @@ class Fencing:
                     return
                 finally:
                     refusal.stop()
-            last = attempt + 1 == limits.attempts
-            sleep(0.0 if last else min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF))
+            if attempt + 1 < limits.attempts:
+                self._pause(min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF))
         raise parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
+
+    def _pause(self, seconds: float) -> None:
+        """Let time pass, and follow meanwhile: what is written would only make the next attempt longer."""
+        until = monotonic() + seconds
+        while (left := until - monotonic()) > 0:
+            self._follower.round(0.0)
+            self._parts.confirm()
+            sleep(min(left, _LOOK_SECONDS))
 
     def _begin(self) -> Refusal:
         """Record that writes may be refused from now on, and begin to measure for how long."""
