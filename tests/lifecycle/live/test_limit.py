@@ -99,3 +99,39 @@ def test_no_fence_while_too_much_is_left(database: Db, command: Run, monkeypatch
         refused.stderr.split()
     )
     assert {} == own_validator(database.bookings)
+
+
+def test_between_two_attempts_changes_are_followed(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written in the pause is brought in then, and not left to the next attempt."""
+    monkeypatch.setattr(fencing, "_BACKOFF_SECONDS", 0.5)
+    pause, handle = fencing.Fencing._pause, Engine.handle
+    is_paused = False
+    followed: list[bool] = []
+
+    def fails_once(self: LiveSwap, seconds: float) -> Any:
+        if not followed:
+            raise TimeoutError
+        return raise_fence(self, seconds)
+
+    def paused(self: fencing.Fencing, seconds: float) -> None:
+        nonlocal is_paused
+        is_paused = True
+        database.bookings.update_one({"_id": booking(0)["_id"]}, {"$inc": {"price": 1}})
+        pause(self, seconds)
+        is_paused = False
+
+    def noted(self: Engine, *arguments: Any, **options: Any) -> Any:
+        followed.append(is_paused)
+        return handle(self, *arguments, **options)
+
+    raise_fence = LiveSwap.raise_fence
+    monkeypatch.setattr(LiveSwap, "raise_fence", fails_once)
+    monkeypatch.setattr(fencing.Fencing, "_pause", paused)
+    monkeypatch.setattr(Engine, "handle", noted)
+    done = command(*CUTOVER, *LIMIT)
+
+    assert 0 == done.returncode, done.stderr
+    assert followed
+    assert followed[0]
