@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
-from queue import Empty, SimpleQueue
-from threading import Thread
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -28,6 +26,7 @@ from booking_migrate.errors import (
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
+from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.status import BUILDING, FOLLOWING
@@ -37,7 +36,6 @@ from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 _SAVE_SECONDS = 1.0
 """How often the state of a window is recorded."""
 
-_LOOK_SECONDS = 0.2
 _MARKED_AT_ONCE = 5000
 
 _FIXED_SECONDS = 0.05
@@ -257,26 +255,13 @@ class Window:
 
     def _meanwhile(self, follower: Follower, action: Callable[[], T]) -> T:
         """Return what a long action comes to; meanwhile the feed is read, and the lock is handed over on request."""
-        answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
-        def work() -> None:
-            try:
-                answers.put((action(), None))
-            except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
-                answers.put((None, error))
+        def beside() -> None:
+            follower.keep(0.0)
+            self._confirm()
 
-        # A daemon, so that a signal ends the program; what the server still does then is ended by the next one.
-        Thread(target=work, name="meanwhile", daemon=True).start()
-        while True:
-            try:
-                result, error = answers.get(timeout=_LOOK_SECONDS)
-            except Empty:
-                follower.keep(0.0)
-                self._confirm()
-                continue
-            if error is not None:
-                raise error
-            return result  # type: ignore[return-value]
+        # What the server still does when a signal has ended the program is ended by the next one.
+        return meanwhile(action, beside)
 
     def _save_position(self, position: Position) -> None:
         self._position = position

@@ -1,6 +1,7 @@
 """Clients that the application has changed since the run derived them: their difference is one of time, and no mismatch."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -190,7 +191,7 @@ class ChangedClients(Behind):
         ids = [pair.client_id for pair in pairs if pair.is_client]
         for start in range(0, len(ids), _CLIENTS_PER_QUERY):
             some = ids[start : start + _CLIENTS_PER_QUERY]
-            for raw in self._at_began(lambda some=some: self._sides.source.find_by_client(some)):  # type: ignore[misc]
+            for raw in self._at_began(partial(self._sides.source.find_by_client, some)):
                 self._before.setdefault(SourceDocument(raw).client_key, []).append(raw)
 
     def _at_began(self, read: Callable[[], Iterator[bytes]]) -> list[bytes]:

@@ -253,10 +253,10 @@ def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timesta
     """
     with reading(collection):
         answer = with_retry(lambda: collection.database.command("ping"), waits=waits)
-    time = answer.get("operationTime")
+    time: Timestamp | None = answer.get("operationTime")
     if time is None:
         raise StreamUnavailable(collection.database.name, _REPLICA_SET)
-    return time  # type: ignore[no-any-return]
+    return time
 
 
 def unavailable_reason(collection: DriverCollection) -> str | None:

@@ -1,6 +1,7 @@
 """The set of what is dirty, in the collection ``booking_migrate_dirty`` of the target's database."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from booking_migrate.bson.document import read_fields, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.changes import Dirty, DirtyStore
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.failures import read, reading, writing
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 COLLECTION = "booking_migrate_dirty"
@@ -75,10 +76,7 @@ class MongoDirty(DirtyStore):
         last = f"{self._run_id}/"
         while True:
             rest = {"_id": {"$gt": last, "$lt": f"{self._run_id}0"}}
-            with reading(self._collection):
-                found = with_retry(
-                    lambda rest=rest: list(self._collection.find(rest).sort("_id", 1).limit(_AT_ONCE))  # type: ignore[misc]
-                )
+            found = read(self._collection, partial(self._found, rest))
             if not found:
                 return
             yield _dirty(found)
@@ -105,6 +103,9 @@ class MongoDirty(DirtyStore):
             for attempt in attempts():
                 with attempt:
                     self._collection.delete_many(self._own())
+
+    def _found(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return list(self._collection.find(condition).sort("_id", 1).limit(_AT_ONCE))
 
     def _own(self) -> dict[str, Any]:
         # "0" follows "/": all names of this run, by the index on `_id`.
