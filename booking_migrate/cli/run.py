@@ -111,8 +111,11 @@ class RunContext:
     signal_guard: SignalGuard
     """Defers the first signal during critical sections."""
 
-    run_hook: Callable[[Report], None] = lambda _report: None
-    """Runs the hook after a step that is done, though the command continues; then it is not run at the end."""
+    run_hook: Callable[[Report | None], None] = lambda _report: None
+    """Runs the hook after a step that is done, though the command continues; then it is not run at the end.
+
+    With None it was run by the command that did the step, which this one only resumes.
+    """
 
     _began: float = field(default_factory=monotonic)
 
@@ -252,11 +255,16 @@ def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[P
 
 
 def _run_early(
-    asked: Invocation, hooks: Hooks, listener: Listener, ends: list[HookFailed | None], report: Report
+    asked: Invocation,
+    hooks: Hooks,
+    listener: Listener,
+    ends: list[HookFailed | None],
+    report: Report | None,
 ) -> None:
     """Run the hook after a step while the command continues; how it ended is added, and reported at the end, too."""
     try:
-        hooks.run_after(asked.given.complete_report(report), asked.redact)
+        if report is not None:
+            hooks.run_after(asked.given.complete_report(report), asked.redact)
         ends.append(None)
     except HookFailed as error:
         listener.notify(Warned(asked.redact(error.message)))
@@ -308,7 +316,7 @@ def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         hint = "" if asked.output.verbose else "--verbose shows the traceback."
     # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
     hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
-    told = ErrorReport(
+    shown = ErrorReport(
         kind=type(error).__name__, message=asked.printable(message), hint=asked.printable(hint)
     )
     if asked.output.verbose:
@@ -316,10 +324,10 @@ def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         sys.stderr.write(asked.redact(trace))
     console = _console(sys.stderr)
     console.print("[bold red]error:[/] ", end="", soft_wrap=True)
-    console.print(told.message, markup=False, soft_wrap=True)
-    if told.hint:
-        console.print(told.hint, markup=False, soft_wrap=True)
-    return told
+    console.print(shown.message, markup=False, soft_wrap=True)
+    if shown.hint:
+        console.print(shown.hint, markup=False, soft_wrap=True)
+    return shown
 
 
 def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> Report:
@@ -349,12 +357,14 @@ def _with_loss(
         failure: what failed.
         code: the exit code, if it is not that of ``failure``.
     """
-    told = _print_error(asked, failure)
+    failed_with = _print_error(asked, failure)
     if report.error is not None:
         return report
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
     failed = exit_code_of(failure) if code is None else code
-    return report.model_copy(update={"error": told, "exit_code": failed if is_good else report.exit_code})
+    return report.model_copy(
+        update={"error": failed_with, "exit_code": failed if is_good else report.exit_code}
+    )
 
 
 def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: bool) -> int:

@@ -184,6 +184,8 @@ def _kept(
         follow.listener.notify(Announced(f"cut over: {chosen.source} holds the client documents; {refused}"))
         # What it starts is not to wait for the end of the window.
         context.run_hook(report_of_cutover(done, seconds=context.seconds))
+    else:
+        context.run_hook(None)
     holder = request.holder._replace(command=WINDOW_COMMAND)
     lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
     try:

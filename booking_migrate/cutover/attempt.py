@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from bson.timestamp import Timestamp
 
@@ -36,10 +35,6 @@ from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome
-
-if TYPE_CHECKING:
-    pass
-
 
 _DELETIONS_GO_ON = (
     "Deletes are not refused: run cutover again with --block-all-writes, or while bookings are not deleted."

@@ -4,7 +4,6 @@ Fields are only ever added.
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,10 +11,6 @@ from booking_migrate.bson.format import Id, Line
 from booking_migrate.reports.model import Part, Report, Seconds
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunState
-
-if TYPE_CHECKING:
-    # The caller that has an outcome has loaded its module; other commands do not need it.
-    pass
 
 
 class FollowReport(Part):

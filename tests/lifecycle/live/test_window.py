@@ -280,9 +280,9 @@ def test_the_end_of_a_window(
     left = own(ready)
     with monkeypatch.context() as interrupted:
         interrupted.setattr(Window, "_is_over", interrupt_when_built)
-        opened = command("cutover", *PLACES, "--reverse-window", "1h")
+        opened = command("cutover", *PLACES, "--reverse-window", "1h", "--config", str(config))
     printed = [each for each in newest(command)["possible"] if " cutover " in each]
-    ended = command(*WINDOW)
+    ended = command(*WINDOW, "--config", str(config))
     back = command(*ROLLBACK)
 
     assert (0, 0) == (opened.returncode, ended.returncode), opened.stderr + ended.stderr
