@@ -152,7 +152,7 @@ def _dry_run(
     for name, path in written.items():
         if path is not None:
             check_output_path(name, path)
-    with open_places(places, listener) as sides:
+    with open_places(places, listener, workers=plan.workers) as sides:
         # The fingerprint first: what changes while the data is read must not be part of it.
         saved = None if files.plan is None else current_plan(places, plan, sides.connection)
         lost: list[OutputFailed] = []

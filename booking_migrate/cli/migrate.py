@@ -222,7 +222,7 @@ def _migrate(
     places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
     check_writable(target, rejects=places.rejects)
-    with open_places(places, context.listener) as sides:
+    with open_places(places, context.listener, workers=plan.workers) as sides:
         if saved is not None:
             _check_plan(saved, places, plan, sides.connection, context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
@@ -280,7 +280,12 @@ def _run(
     """Migrate: into a collection with a journal and a lock, into a file with a sidecar, else with neither."""
     place = parse_place(places.target)
     target = open_target(
-        place, sides.connection, source_name=places.source, rejects=places.rejects, overwrite=places.overwrite
+        place,
+        sides.connection,
+        source_name=places.source,
+        rejects=places.rejects,
+        overwrite=places.overwrite,
+        start_pool=sides.start_pool,
     )
     match place:
         case CollectionPlace():

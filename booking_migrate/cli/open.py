@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -24,6 +25,7 @@ from booking_migrate.events import Listener
 from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
+from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.connection import open_journal, open_undoable_target
 from booking_migrate.stores.journal import Holder
 from booking_migrate.stores.open import (
@@ -40,6 +42,7 @@ from booking_migrate.stores.open import (
     parse_place,
     written_beside,
 )
+from booking_migrate.stores.pool import StartPool
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.process import birth_of, user_name
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
@@ -188,6 +191,8 @@ class OpenPlaces:
     source: ComparedReader
     users: PeopleReader
     experts: PeopleReader
+    start_pool: StartPool
+    """Starts a pool that parses large JSON files and writes them; closed with the places."""
 
     @property
     def absences(self) -> list[Absence]:
@@ -196,8 +201,13 @@ class OpenPlaces:
 
 
 @contextmanager
-def open_places(places: Places, listener: Listener) -> Iterator[OpenPlaces]:
+def open_places(places: Places, listener: Listener, *, workers: int = 1) -> Iterator[OpenPlaces]:
     """Open the source, users and experts for reading, and close them at the end.
+
+    Args:
+        places: the places.
+        listener: notified about the reading of files.
+        workers: how many processes parse and write large JSON files.
 
     Raises:
         MissingUri, BadConfiguration, BadPlace: a place cannot be one.
@@ -216,14 +226,16 @@ def open_places(places: Places, listener: Listener) -> Iterator[OpenPlaces]:
             )
             return stack.enter_context(closing(reader))
 
-        source = stack.enter_context(
-            closing(
-                open_reader(
-                    parse_place(places.source), connection, json_format=places.json_format, listener=listener
-                )
-            )
+        start_pool = cache(lambda: stack.enter_context(WorkerPool(workers)))
+        reader = open_reader(
+            parse_place(places.source),
+            connection,
+            json_format=places.json_format,
+            listener=listener,
+            start_pool=start_pool,
         )
-        yield OpenPlaces(connection, source, people(Kind.USERS), people(Kind.EXPERTS))
+        source = stack.enter_context(closing(reader))
+        yield OpenPlaces(connection, source, people(Kind.USERS), people(Kind.EXPERTS), start_pool)
 
 
 def current_process(command: str, run_id: str) -> Holder:

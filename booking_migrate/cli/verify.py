@@ -195,7 +195,7 @@ def _verify(
     context: run.RunContext,
 ) -> Report | run.Incomplete:
     """Open the places, compare them, and make the report."""
-    with open_verify_inputs(places, context.listener) as inputs, ExitStack() as stack:
+    with open_verify_inputs(places, context.listener, workers=plan.workers) as inputs, ExitStack() as stack:
         check_own_archive(places, inputs.connection)
         listed: MismatchFile | None = None
         if mismatches is not None:

@@ -148,8 +148,13 @@ class VerifyInputs:
 
 
 @contextmanager
-def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInputs]:
+def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) -> Iterator[VerifyInputs]:
     """Open everything that ``verify`` and ``explain`` read; nothing is contacted before the first question.
+
+    Args:
+        places: the places.
+        listener: notified about the reading of files.
+        workers: how many processes parse large JSON files.
 
     Raises:
         SamePlace, BadPlace, MissingUri, BadConfiguration: the places are not valid.
@@ -157,7 +162,7 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
     one, other = parse_place(places.source), parse_place(places.target)
     if places.archive is None and (places.source == places.target or is_same_place(one, other)):
         raise SamePlace(places.target)
-    with open_places(places, listener) as sides, ExitStack() as stack:
+    with open_places(places, listener, workers=workers) as sides, ExitStack() as stack:
         connection = sides.connection
         rejects = places.rejects if places.archive is None else None
         run = _cut_over_run(places, connection)
@@ -172,7 +177,13 @@ def open_verify_inputs(places: Places, listener: Listener) -> Iterator[VerifyInp
         elif places.archive is None:
             place = parse_place(places.target)
             source = sides.source
-            target = open_reader(place, connection, json_format=places.json_format, listener=listener)
+            target = open_reader(
+                place,
+                connection,
+                json_format=places.json_format,
+                listener=listener,
+                start_pool=sides.start_pool,
+            )
             has_client_index = client_index_check(connection, place)
         else:
             proof = open_proof(connection, source=places.source, archive=places.archive)

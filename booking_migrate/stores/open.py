@@ -30,6 +30,7 @@ from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetW
 if TYPE_CHECKING:
     from booking_migrate.stores.files.reader import FileReader
     from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.pool import StartPool
     from booking_migrate.stores.readers import Kind, PeopleReader, SampledReader
     from booking_migrate.stores.rejects import RejectedRecords, RejectsKeeper
 
@@ -60,6 +61,7 @@ def open_reader(
     json_format: JsonFormat | None = None,
     required: bool = True,
     listener: Listener = _SILENCE,
+    start_pool: "StartPool | None" = None,
 ) -> ComparedReader:
     """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
 
@@ -70,12 +72,15 @@ def open_reader(
         required: whether a collection has to exist. One that need not, and does not, has no documents; neither has
             one for which no server is given. A file that is named has to exist in any case.
         listener: notified about the reading of files, which takes a while.
+        start_pool: starts a pool that parses a large JSON lines file; None: this process does.
     """
     if isinstance(place, CollectionPlace) and not required and not connection.is_given:
         from booking_migrate.stores.readers import AbsentReader  # noqa: PLC0415
 
         return AbsentReader(place.name)
-    return _open_reader(place, connection, json_format, required=required, listener=listener)
+    return _open_reader(
+        place, connection, json_format, required=required, listener=listener, start_pool=start_pool
+    )
 
 
 def _open_reader(
@@ -85,6 +90,7 @@ def _open_reader(
     *,
     required: bool,
     listener: Listener,
+    start_pool: "StartPool | None" = None,
 ) -> "FileReader | MongoReader":
     if isinstance(place, CollectionPlace):
         collection = connection.collection(place.name)
@@ -94,7 +100,7 @@ def _open_reader(
         return MongoReader(collection, required=required, address=address, listener=listener)
     from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415
 
-    return FileReader(place, json_format, listener)
+    return FileReader(place, json_format, listener, start_pool)
 
 
 def sample(whole: DocumentReader, place: Place, connection: Connection, size: int) -> "SampledReader":
@@ -150,6 +156,7 @@ def open_target(
     source_name: str,
     rejects: Path | None = None,
     overwrite: bool = False,
+    start_pool: "StartPool | None" = None,
 ) -> TargetWriter:
     """Open a place for writing. Nothing is written before `TargetWriter.prepare`.
 
@@ -161,6 +168,7 @@ def open_target(
         rejects: a file for rejected bookings; None: beside a target file, or in the collection
             `booking_migrate_rejected` of a target database.
         overwrite: whether a target or rejects file with other content may be replaced.
+        start_pool: starts a pool that turns many documents into JSON for a file; None: this process does.
 
     Raises:
         BadPlace: a collection that the program keeps for itself.
@@ -174,9 +182,9 @@ def open_target(
     path = rejects or rejects_beside(place)
     kept = FileRejects(path, source=last_part(source_name), target=last_part(place.name), overwrite=overwrite)
     if isinstance(place, StreamPlace):
-        return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept)
+        return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept, start_pool)
     output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
-    return FileTarget(place.name, place.format, output, kept)
+    return FileTarget(place.name, place.format, output, kept, start_pool)
 
 
 def _open_collection_target(

@@ -1,7 +1,9 @@
 """Extended JSON by the fast parser and writer means what the plain ones mean, or is left to them."""
 
 import json
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO, cast
+from unittest.mock import patch
 
 import pytest
 from bson import decode, encode, json_util
@@ -9,8 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC
+from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.files.extended_json import _OPTIONS, DocumentParser, to_json
 from booking_migrate.stores.files.fast_json import Declined, write_line
+from booking_migrate.stores.files.json_files import read_array
 from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat
 from tests.benchmarks.data import bookings
@@ -118,6 +122,102 @@ def check(parser: DocumentParser, text: str) -> None:
 
     assert end == len(text)
     assert (slow.raw, repr(slow.fields)) == (fast.raw, repr(fast.fields))
+
+
+class Stream:
+    """A file that is read a few bytes at a time, so that documents are cut at any place."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data = BytesIO(data)
+        self._size = size
+
+    def read(self, _size: int) -> bytes:
+        """Return the next bytes."""
+        return self._data.read(self._size)
+
+
+def outcome(data: bytes, size: int, json_format: JsonFormat | None) -> tuple[list[Any], str]:
+    """Return what an array is read as: its documents up to an error, and the error."""
+    found: list[Any] = []
+    try:
+        for raw, fields in read_array(cast("BinaryIO", Stream(data, size)), "a.json", json_format):
+            found.append((raw, repr(fields)))
+    except BrokenDocument as error:
+        return found, f"{error.position}: {error.problem}"
+    return found, ""
+
+
+def check_array(data: bytes, size: int, json_format: JsonFormat | None) -> None:
+    """Compare an array that is read fast where possible with the same one read by the plain parser alone."""
+    fast = outcome(data, size, json_format)
+    with patch.object(DocumentParser, "read_line", return_value=None):
+        slow = outcome(data, size, json_format)
+
+    assert slow == fast
+
+
+ENDS = ["]", "\n]\n", "", ",]", "] ]", "]x", ",", "}]"]
+BETWEEN = [",", ",\n", " ,\n ", "", "\n", ",,", "}"]
+
+
+@MANY
+@given(
+    documents=st.lists(texts(), max_size=6),
+    first=st.sampled_from(sorted(FIRST)),
+    begin=st.sampled_from(["[", "[\n", "\ufeff [", ""]),
+    between=st.sampled_from(BETWEEN),
+    end=st.sampled_from(ENDS),
+    size=st.sampled_from([7, 64, 1000, 1 << 18]),
+    json_format=st.sampled_from([None, JsonFormat.EXTENDED, JsonFormat.PLAIN]),
+    wrong=st.none()
+    | st.tuples(st.floats(0, 1), st.sampled_from([b"", b"}", b"{", b'"', b"\xff", b",", b"\n"])),
+)
+def test_an_array_that_is_read_fast_means_the_same(
+    documents: list[str],
+    first: str,
+    begin: str,
+    between: str,
+    end: str,
+    size: int,
+    json_format: JsonFormat | None,
+    wrong: tuple[float, bytes] | None,
+) -> None:
+    """The same documents, and the same error at the same line, in arrays and in documents one after the other, sound or broken."""
+    data = (begin + between.join([FIRST[first], *documents]) + end).encode()
+    if wrong is not None:
+        at = int(wrong[0] * len(data))
+        data = data[:at] + wrong[1] + data[at + 1 :]
+    check_array(data, size, json_format)
+
+
+@pytest.mark.parametrize("depth", range(50, 1200, 50))
+@pytest.mark.parametrize("form", ["object", "array"])
+def test_what_nests_deep_means_the_same(depth: int, form: str) -> None:
+    """A document nests too deep for both parsers, or for none."""
+    begin, end = ('{"a":', "}") if form == "object" else ("[", "]")
+    text = f'{{"_id":1,"a":{begin * depth}1{end * depth}}}'
+    parser = DocumentParser(JsonFormat.EXTENDED)
+
+    check(parser, text)
+    check_array(f"[{text},{text},{text}]".encode(), 1 << 18, JsonFormat.EXTENDED)
+
+
+def test_documents_of_an_array_are_read_fast() -> None:
+    """All but the first and the last, however they are laid out: client documents with their sessions, strings with braces."""
+    session = {"sessionId": 1, "notes": "}, {", "tags": [{}, {}]}
+    documents = [
+        {"_id": number, "sessions": [session, {**session, "a": [{"b": {}}]}]} for number in range(50)
+    ]
+    for text in (
+        json.dumps(documents),
+        json.dumps(documents, indent=2),
+        "\n".join(map(json.dumps, documents)),
+    ):
+        with patch.object(DocumentParser, "read", autospec=True, side_effect=DocumentParser.read) as slow:
+            found = list(read_array(cast("BinaryIO", BytesIO(text.encode())), "a.json", JsonFormat.EXTENDED))
+
+        assert documents == [decode(document.raw) for document in found]
+        assert slow.call_count == 1
 
 
 def test_every_wrapper_with_every_value() -> None:

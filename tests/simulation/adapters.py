@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import DuplicateKeys, TargetChanged
 from booking_migrate.stores.changes import Change, ChangeBatch, Dirty, Position, Role
@@ -21,9 +21,21 @@ _ROLES = {SOURCE: Role.SOURCE, TARGET: Role.TARGET}
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+_ID, _CLIENT = slice(9, 21), slice(31, 43)
+"""Where every document has `_id` and `clientId`: both are ObjectIds, and stand first."""
+
+
+@lru_cache(maxsize=8192)
 def id_of(raw: bytes) -> ObjectId:
-    """The `_id` of a document: all of them are ObjectIds, and stand first."""
-    return ObjectId(raw[9:21])
+    """The `_id` of a document."""
+    return ObjectId(raw[_ID])
+
+
+@lru_cache(maxsize=8192)
+def _held(raw: bytes) -> frozenset[ObjectId]:
+    """The bookings that a document has sessions of."""
+    sessions = fields(raw).get("sessions", ())
+    return frozenset(each["legacyBookingId"] for each in sessions if "legacyBookingId" in each)
 
 
 class Reader:
@@ -52,7 +64,7 @@ class Reader:
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         """Yield all documents by client."""
-        for raw in sorted(self._all(), key=lambda raw: sort_key(fields(raw)["clientId"])):
+        for raw in sorted(self._all(), key=lambda raw: raw[_CLIENT]):
             yield ScannedDocument(raw)
 
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port has it
@@ -65,13 +77,13 @@ class Reader:
 
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these ids."""
-        wanted = set(ids)
-        return (raw for raw in self._all() if id_of(raw) in wanted)
+        wanted = {value.binary for value in ids}
+        return (raw for raw in self._all() if raw[_ID] in wanted)
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these clients."""
-        wanted = set(client_ids)
-        return (raw for raw in self._all() if fields(raw)["clientId"] in wanted)
+        wanted = {value.binary for value in client_ids}
+        return (raw for raw in self._all() if raw[_CLIENT] in wanted)
 
     def cut(self) -> None:
         """Return None: one piece is enough."""
@@ -129,9 +141,9 @@ class Target:
             self._one(raw, None, "delete")
         for raw in new:
             world.step("write target")
-            client = fields(raw)["clientId"]
-            if any(fields(there)["clientId"] == client for there in self._documents().values()):
-                raise DuplicateKeys(self.name, 1, str(client))
+            client = raw[_CLIENT]
+            if any(there[_CLIENT] == client for there in self._documents().values()):
+                raise DuplicateKeys(self.name, 1, str(ObjectId(client)))
             world.tick()
             world.put(self.name, id_of(raw), raw, "insert")
         world.step("target written")
@@ -246,7 +258,7 @@ class Places:
         """Yield the documents with a session of one of these bookings."""
         wanted = set(booking_ids)
         for raw in self._timed._all():
-            if any(each.get("legacyBookingId") in wanted for each in fields(raw).get("sessions", ())):
+            if not wanted.isdisjoint(_held(raw)):
                 yield raw
 
     def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:

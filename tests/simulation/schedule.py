@@ -7,7 +7,7 @@ from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRe
 from booking_migrate.stores.journal import RunState
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN, check
-from tests.simulation.process import TEMPLATES, Process, begin, migrated, simulated
+from tests.simulation.process import TEMPLATES, Process, begin, migrated
 from tests.simulation.world import SOURCE, Killed, Rates, Violation
 
 _PROCESSES, _CALM_PROCESSES = 4, 6
@@ -112,17 +112,16 @@ class Simulation:
 
 
 def run_seed(seed: int) -> list[str]:
-    """Carry out one schedule and return its trace.
+    """Carry out one schedule, within `simulated`, and return its trace.
 
     Raises:
         Violation: something does not hold, or a collection is missing that is needed; with seed and trace.
     """
-    with simulated():
-        simulation = Simulation(seed)
-        try:
-            simulation.run()
-        except (Violation, KeyError) as error:
-            problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            trace = "\n".join(simulation.world.trace)
-            raise Violation(f"seed {seed}: {problem}\n{trace}") from error
-        return simulation.world.trace
+    simulation = Simulation(seed)
+    try:
+        simulation.run()
+    except (Violation, KeyError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        trace = "\n".join(simulation.world.trace)
+        raise Violation(f"seed {seed}: {problem}\n{trace}") from error
+    return simulation.world.trace

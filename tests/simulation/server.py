@@ -232,6 +232,7 @@ class Journal:
         """Record what is about to be written."""
         self._world.step("note")
         self._world.notes.append(noted._replace(name=f"{token:06}{len(self._world.notes):06}"))
+        self._world.noted.append(frozenset(note.identity for note in noted.notes))
         self._world.tick()
         self._world.step("noted")
 
@@ -239,7 +240,11 @@ class Journal:
         """Return the notes of these documents."""
         self._world.step("read notes")
         wanted = set(identities)
-        return [noted for noted in self._world.notes if any(note.identity in wanted for note in noted.notes)]
+        return [
+            note
+            for note, of in zip(self._world.notes, self._world.noted, strict=True)
+            if not wanted.isdisjoint(of)
+        ]
 
     def between(
         self, _run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS

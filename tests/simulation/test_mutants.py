@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulation.mutants import MUTANTS, removed
+from tests.simulation.process import simulated
 from tests.simulation.schedule import run_seed
 from tests.simulation.world import Violation
 
@@ -12,7 +13,7 @@ _SEEDS = 1000
 @pytest.mark.parametrize("name", MUTANTS)
 def test_removed_guard_is_found(name: str) -> None:
     """A schedule among a fixed number of seeds loses, doubles or keeps something stale, or does not end."""
-    with removed(MUTANTS[name]):
+    with simulated(), removed(MUTANTS[name]):
         for seed in range(_SEEDS):
             try:
                 run_seed(seed)

@@ -4,10 +4,12 @@ Every call of an adapter goes through `World.step`. There the application may wr
 may fail and time passes, as the seed has it.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from random import Random
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from booking_migrate.stores.journal import RangeNote, RunRecord
 SOURCE, TARGET = "bookings", "clients"
 FENCE, GUARD = "fence", "guard"
 
+_WRITTEN = itemgetter(0)
 _INCREMENTS = 3
 """How many writes have a cluster time of the same second."""
 
@@ -70,14 +73,30 @@ class Stored:
     documents: dict[ObjectId, bytes] = field(default_factory=dict)
     versions: dict[ObjectId, list[tuple[int, bytes | None]]] = field(default_factory=dict)
     validator: str | None = None
+    newest: int = -1
+    """The number of the newest write."""
 
     def at(self, time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as they were at a cluster time."""
         number = number_of(time)
+        if number >= self.newest:
+            yield from self.documents.values()
+            return
         for versions in self.versions.values():
-            raw = next((raw for written, raw in reversed(versions) if written <= number), None)
-            if raw is not None:
+            before = bisect_right(versions, number, key=_WRITTEN)
+            if before and (raw := versions[before - 1][1]) is not None:
                 yield raw
+
+    def put(self, document_id: ObjectId, raw: bytes | None, number: int) -> bytes | None:
+        """Write one document, or delete it, at the cluster time of a number; return what was there."""
+        before = self.documents.get(document_id)
+        if raw is None:
+            self.documents.pop(document_id, None)
+        else:
+            self.documents[document_id] = raw
+        self.versions.setdefault(document_id, []).append((number, raw))
+        self.newest = number
+        return before
 
     def copied(self) -> "Stored":
         """Return a copy that may be changed."""
@@ -86,6 +105,7 @@ class Stored:
             dict(self.documents),
             {key: list(versions) for key, versions in self.versions.items()},
             self.validator,
+            self.newest,
         )
 
 
@@ -112,6 +132,9 @@ class World:
     oplog: list[Entry] = field(default_factory=list)
     runs: dict[str, RunRecord] = field(default_factory=dict)
     notes: list[RangeNote] = field(default_factory=list)
+    noted: list[frozenset[bytes]] = field(default_factory=list)
+    """The documents that each of the notes is about."""
+
     dirty: dict[tuple[str, bytes], tuple[Any, int]] = field(default_factory=dict)
     """The values and versions of what is dirty, by kind and sort key."""
 
@@ -184,7 +207,8 @@ class World:
         self.clock += 0.2 * random() if rates.slow and random() < rates.slow else 0.0005
         if self.pending and random() < 0.1:
             self.carry_out_pending()
-        writes = rates.write_fenced if self.swapped_at is not None or self.is_fenced else rates.write
+        is_fenced = self.swapped_at is not None or self.collections[SOURCE].validator == FENCE
+        writes = rates.write_fenced if is_fenced else rates.write
         if writes and random() < writes:
             self.application()
         if self.meanwhile is not None and random() < 0.1:
@@ -209,13 +233,7 @@ class World:
 
     def put(self, name: str, document_id: ObjectId, raw: bytes | None, operation: str) -> None:
         """Write one document: insert, update, replace or delete it, at the cluster time of now."""
-        stored = self.collections[name]
-        before = stored.documents.get(document_id)
-        if raw is None:
-            stored.documents.pop(document_id, None)
-        else:
-            stored.documents[document_id] = raw
-        stored.versions.setdefault(document_id, []).append((self.time, raw))
+        before = self.collections[name].put(document_id, raw, self.time)
         clients: tuple[Any, ...] = ()
         if raw is not None:
             client = fields(raw).get("clientId")
@@ -260,6 +278,7 @@ class World:
             list(self.oplog),
             dict(self.runs),
             list(self.notes),
+            list(self.noted),
             dict(self.dirty),
             dict(self.rejects),
             self.time,

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import decode, json_util
 from bson.codec_options import CodecOptions
@@ -109,6 +109,19 @@ def _is_plain(values: Iterable[Any]) -> bool:
     return True
 
 
+class Meaning(NamedTuple):
+    """What the documents of a file mean. Goes to other processes."""
+
+    is_plain: bool
+    """Whether known ids and dates are strings."""
+
+    is_literal: bool
+    """Whether ``$`` is a character like others."""
+
+    wrappers: frozenset[str] | None
+    """The wrappers that may occur; None: all."""
+
+
 class DocumentParser:
     """Reads the documents of one file; the first one may settle what the others mean."""
 
@@ -122,6 +135,18 @@ class DocumentParser:
         """Whether ``$`` is a character like others."""
 
         self._fast: FastParser | None = None
+
+    @classmethod
+    def of(cls, meaning: Meaning) -> "DocumentParser":
+        """Return a parser for further documents of a file whose first one was read."""
+        parser = cls(JsonFormat.PLAIN if meaning.is_literal else JsonFormat.EXTENDED)
+        parser._plain, parser._wrappers = meaning.is_plain, meaning.wrappers
+        return parser
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """Return what documents mean; None: no document has settled that yet."""
+        return Meaning(self._plain, self._is_literal, self._wrappers) if self._is_settled else None
 
     def read(self, text: str, start: int) -> tuple[FileDocument, int]:
         """Read the document that begins at ``start``; return it and where it ends.

@@ -25,6 +25,9 @@ _ESCAPED_COLON = b"\\u003"
 _INT_DIGITS, _LONG_DIGITS = 9, 18
 """So many digits fit into 32 and 64 bits, whatever they are."""
 
+_DEEPEST = 100
+"""How deep documents may nest here, which is as deep as the server takes them: the other parser can read what this one can."""
+
 _ID_DIGITS = 24
 _DATE = "$date"
 
@@ -101,7 +104,7 @@ class FastParser:
             if type(fields) is not dict:
                 return None
             self._colons = 0
-            self._read_fields(fields)
+            self._read_fields(fields, _DEEPEST)
         except (Declined, orjson.JSONDecodeError, RecursionError):
             return None
         # Each name is followed by a colon, also one that occurs twice and is lost.
@@ -109,8 +112,8 @@ class FastParser:
             return None
         return fields
 
-    def _read_fields(self, fields: Document) -> None:
-        """Read the values of an object in place, and count the colons that belong to it."""
+    def _read_fields(self, fields: Document, levels: int) -> None:
+        """Read the values of an object in place, and count the colons that belong to it; there may be so many levels below it."""
         colons, readers = len(fields), self._readers
         for name, value in fields.items():
             kind = type(value)
@@ -121,7 +124,7 @@ class FastParser:
                 wrapper = next(iter(value)) if len(value) == 1 else ""
                 reader = readers.get(wrapper)
                 if reader is None:
-                    self._read_object(value)
+                    self._read_object(value, levels)
                 else:
                     inner = value[wrapper]
                     colons += 1 if type(inner) is not dict else 2
@@ -129,20 +132,22 @@ class FastParser:
                         colons += inner.count(":")
                     fields[name] = reader(inner)
             elif kind is list:
-                fields[name] = self._read_list(value)
+                fields[name] = self._read_list(value, levels)
             elif kind is float:
                 _check_float(value)
         self._colons += colons
 
-    def _read_object(self, fields: Document) -> None:
-        if not self._is_literal and any(name[:1] == "$" for name in fields):
+    def _read_object(self, fields: Document, levels: int) -> None:
+        if not levels or (not self._is_literal and any(name[:1] == "$" for name in fields)):
             raise Declined
-        self._read_fields(fields)
+        self._read_fields(fields, levels - 1)
 
-    def _read_list(self, values: list[Any]) -> list[Any]:
+    def _read_list(self, values: list[Any], levels: int) -> list[Any]:
         """Return the elements of an array, read as the fields of an object are."""
+        if not levels:
+            raise Declined
         fields = {str(number): value for number, value in enumerate(values)}
-        self._read_fields(fields)
+        self._read_fields(fields, levels - 1)
         self._colons -= len(fields)
         return list(fields.values())
 

@@ -1,7 +1,4 @@
-"""Reading whole JSON files: one document a line, or one array, or documents that take several lines each.
-
-None of them is ever held in memory as a whole.
-"""
+"""Reading whole JSON files of one array, or of documents that take several lines each. None of them is ever held in memory as a whole."""
 
 import codecs
 import json
@@ -15,7 +12,7 @@ from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument,
 from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat, export_advice
 
-_LONGEST = 12 * LARGEST_DOCUMENT
+LONGEST = 12 * LARGEST_DOCUMENT
 """No text of a document is longer, in bytes: canonical wrappers take at most that much more than BSON."""
 
 _CHUNK = 1 << 18
@@ -24,53 +21,17 @@ _NEAR_END = 16
 
 _IN_A_STRING = "Unterminated string"
 _BLANK = re.compile(r"[ \t\r\n]*")
+_PERHAPS_NEXT = re.compile(r"\}[ \t\r\n]*,?[ \t\r\n]*\{")
+"""Between two documents, and between two objects of an array within one, too."""
 
 
-def read_lines(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
-    """Yield the documents of a JSON lines file. Blank lines and a byte order mark are skipped.
-
-    Raises:
-        BrokenDocument: with the line's number, counted from 1.
-    """
-    parser = DocumentParser(json_format)
-    number = 0
-    while line := stream.readline(_LONGEST):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if line.isspace() or not line:
-            continue
-        try:
-            yield _read_line(parser, line)
-        except NotADocument as error:
-            raise BrokenDocument(name, f"line {number}", str(error)) from None
-        except json.JSONDecodeError as error:
-            cut_off = "the line ends within a document; documents of several lines are read from a .json file"
-            raise _no_json(name, f"line {number}", error, cut_off) from None
-        except UnicodeDecodeError as error:
-            raise BrokenDocument(name, f"line {number}", _encoding_problem(error)) from None
-
-
-def _read_line(parser: DocumentParser, line: bytes) -> FileDocument:
-    if len(line) >= _LONGEST:
-        raise NotADocument("the line is longer than any document")
-    fast = parser.read_line(line)
-    if fast is not None:
-        return fast
-    text = line.decode("utf-8")
-    document, end = parser.read(text, _skip_blank(text, 0))
-    end = _skip_blank(text, end)
-    if end != len(text):
-        raise json.JSONDecodeError("Extra data", text, end)
-    return document
-
-
-def _skip_blank(text: str, position: int) -> int:
+def skip_blank(text: str, position: int) -> int:
+    """Return where the next character that is not blank stands, or the text's end."""
     match = _BLANK.match(text, position)
     return match.end() if match else position
 
 
-def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
+def no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
     """Return the error for a text that is not JSON; its message is ``cut_off`` if the text ends inside a value."""
     if is_shell_syntax(error):
         return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
@@ -79,7 +40,8 @@ def _no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str
     return BrokenDocument(name, position, f"no JSON: {error.msg} at column {error.colno}")
 
 
-def _encoding_problem(error: UnicodeDecodeError) -> str:
+def encoding_problem(error: UnicodeDecodeError) -> str:
+    """Return what is wrong with bytes that are not UTF-8."""
     return f"not UTF-8: byte 0x{error.object[error.start]:02x}"
 
 
@@ -156,6 +118,9 @@ class _WindowReader:
         if self._next_character() != "{":
             raise self._broken("the array has no end" if self._at_end else "a document is expected here")
         while True:
+            fast = self._read_fast()
+            if fast is not None:
+                return fast
             try:
                 document, self._position = self._parser.read(self._text, self._position)
             except NotADocument as error:
@@ -163,13 +128,33 @@ class _WindowReader:
             except json.JSONDecodeError as error:
                 if self._at_end or not self._is_cut_off(error):
                     where = self._broken("", error.pos).position
-                    raise _no_json(self._name, where, error, self._cut_off()) from None
-                if len(self._text) - self._position > _LONGEST:
+                    raise no_json(self._name, where, error, self._cut_off()) from None
+                if len(self._text) - self._position > LONGEST:
                     raise self._broken("longer than any document") from None
                 # Doubling what is read keeps the work linear for a document much longer than the window.
                 self._read_more(max(_CHUNK, len(self._text) - self._position))
             else:
                 return document
+
+    def _read_fast(self) -> FileDocument | None:
+        """Read a document by the fast parser; None if that declines it, or if it is the last one of the window.
+
+        Whatever is taken for its end: of all texts that begin here, only one is an object.
+        """
+        text, start = self._text, self._position
+        opened = closed = 0
+        counted = start
+        for found in _PERHAPS_NEXT.finditer(text, start):
+            end = found.start() + 1
+            opened += text.count("{", counted, end)
+            closed += text.count("}", counted, end)
+            counted = end
+            if opened == closed:
+                document = self._parser.read_line(text[start:end].encode())
+                if document is not None:
+                    self._position = end
+                return document
+        return None
 
     def _cut_off(self) -> str:
         is_pretty = "\n" in self._text[self._position :].rstrip()
@@ -181,7 +166,7 @@ class _WindowReader:
     def _next_character(self) -> str:
         """Return the next character that is not blank, where the window then stands; empty at the file's end."""
         while True:
-            self._position = _skip_blank(self._text, self._position)
+            self._position = skip_blank(self._text, self._position)
             if self._position < len(self._text):
                 return self._text[self._position]
             if self._at_end:
@@ -198,7 +183,7 @@ class _WindowReader:
             self._text += self._decoder.decode(data, final=self._at_end)
         except UnicodeDecodeError as error:
             line = self._lines_before + self._text.count("\n") + error.object.count(b"\n", 0, error.start) + 1
-            raise BrokenDocument(self._name, f"line {line}", _encoding_problem(error)) from None
+            raise BrokenDocument(self._name, f"line {line}", encoding_problem(error)) from None
 
     def _broken(self, problem: str, position: int | None = None) -> BrokenDocument:
         until = self._position if position is None else position

@@ -5,7 +5,7 @@ For a dry-run nothing is written: both are compared with what is there, and what
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from typing_extensions import override
 
@@ -21,11 +21,28 @@ from booking_migrate.stores.files.atomic import (
     write_failures,
 )
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
+from booking_migrate.stores.files.text_writer import TextWriter
 from booking_migrate.stores.places import FileFormat
+from booking_migrate.stores.pool import StartPool
 from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import Ledger, RejectsKeeper
 
-_ARRAY_START, _ARRAY_NEXT, _ARRAY_END, _ARRAY_EMPTY = b"[\n", b",\n", b"\n]\n", b"[]\n"
+
+class _Frame(NamedTuple):
+    """What stands around documents in a file."""
+
+    start: bytes = b""
+    between: bytes = b""
+    end: bytes = b""
+    empty: bytes = b""
+    """What stands in a file without any."""
+
+
+_FRAMES = {
+    FileFormat.BSON: _Frame(),
+    FileFormat.JSON_LINES: _Frame(between=b"\n", end=b"\n"),
+    FileFormat.JSON_ARRAY: _Frame(b"[\n", b",\n", b"\n]\n", b"[]\n"),
+}
 _NOTHING_OLDER = "a target file has no older version of a client document"
 
 
@@ -38,6 +55,7 @@ class FileTarget(TargetWriter):
         file_format: FileFormat,
         open_output: Callable[[], Output],
         rejects: RejectsKeeper,
+        start_pool: StartPool | None = None,
     ) -> None:
         """Take the parts; nothing is opened before `prepare`.
 
@@ -46,6 +64,7 @@ class FileTarget(TargetWriter):
             file_format: how documents are written.
             open_output: makes the place where the bytes go.
             rejects: keeps the rejected bookings.
+            start_pool: starts a pool that turns many documents into JSON; None: this process does.
         """
         self.name = name
         self._format = file_format
@@ -53,6 +72,8 @@ class FileTarget(TargetWriter):
         self._rejects = rejects
         self._output: Output | None = None
         self._is_empty = True
+        self._frame = _FRAMES[file_format]
+        self._texts = TextWriter(self._write_text, self._frame.between, start_pool)
         self.rejects_name = self._rejects.name
         self.can_store: CanHold = (
             stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
@@ -95,10 +116,14 @@ class FileTarget(TargetWriter):
         """
         if changed or removed:
             raise ValueError(_NOTHING_OLDER)
-        output = self._prepared()
-        for raw in new:
-            output.write(self._framed(raw))
+        if new and self._is_empty:
             self._is_empty = False
+            self._write_text(self._frame.start)
+        if self._format is FileFormat.BSON:
+            for raw in new:
+                self._write_text(raw)
+        else:
+            self._texts.add(new)
         for rejection in rejected:
             self._rejects.add(rejection)
         self._rejects.flush()
@@ -106,8 +131,8 @@ class FileTarget(TargetWriter):
     @override
     def finish(self) -> bool:
         output = self._prepared()
-        if self._format is FileFormat.JSON_ARRAY:
-            output.write(_ARRAY_EMPTY if self._is_empty else _ARRAY_END)
+        self._texts.flush()
+        output.write(self._frame.empty if self._is_empty else self._frame.end)
         output.seal()
         rejects_changed = self._rejects.finish()
         return output.publish() or rejects_changed
@@ -123,14 +148,8 @@ class FileTarget(TargetWriter):
             raise RuntimeError("prepare comes before everything else")
         return self._output
 
-    def _framed(self, raw: bytes) -> bytes:
-        match self._format:
-            case FileFormat.BSON:
-                return raw
-            case FileFormat.JSON_LINES:
-                return to_json(raw).encode() + b"\n"
-            case FileFormat.JSON_ARRAY:
-                return (_ARRAY_START if self._is_empty else _ARRAY_NEXT) + to_json(raw).encode()
+    def _write_text(self, data: bytes) -> None:
+        self._prepared().write(data)
 
 
 class FileRejects(RejectsKeeper):

@@ -1,0 +1,48 @@
+"""Carrying out many schedules, by ranges of seeds, in several processes."""
+
+import os
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+
+from booking_migrate.gc_tuning import spare_collector
+from tests.simulation.process import simulated
+from tests.simulation.world import Violation
+
+Run = Callable[[int], list[str]]
+"""Carries out the schedule of a seed, and returns its trace; a function of a module."""
+
+_AT_ONCE = 25
+
+
+def search(run: Run, first: int, end: int, processes: int | None = None) -> Iterator[str]:
+    """Yield what does not hold in the schedules of a range of seeds, each with its seed and its trace, by seed.
+
+    Args:
+        run: carries out one of them.
+        first: the first seed.
+        end: the first seed beyond the range.
+        processes: how many to use; None: as many as there are cores.
+    """
+    count = min(processes or os.cpu_count() or 1, -(-(end - first) // _AT_ONCE))
+    ranges = [(run, each, min(each + _AT_ONCE, end)) for each in range(first, end, _AT_ONCE)]
+    if count <= 1:
+        for each in ranges:
+            yield from _violations(each)
+        return
+    # Not forked from this process: under pytest it has threads.
+    with get_context("forkserver").Pool(count) as pool:
+        for found in pool.imap(_violations, ranges):
+            yield from found
+
+
+def _violations(range_of_seeds: tuple[Run, int, int]) -> list[str]:
+    run, first, end = range_of_seeds
+    found = []
+    spare_collector()
+    with simulated():
+        for seed in range(first, end):
+            try:
+                run(seed)
+            except Violation as error:
+                found.append(str(error))
+    return found
