@@ -65,7 +65,52 @@ class ReadingChosen:
     """Why, as part of a sentence."""
 
 
-Event = PhaseStarted | Advanced | PhaseEnded | Warned | Announced | ReadingChosen
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing proceeds until something has come. Sent again and again while that lasts."""
+
+    what: str
+    """As an object of "waiting for": ``a primary``."""
+
+    seconds: float
+    """For how long so far."""
+
+    limit: float
+    """After how many seconds it is given up."""
+
+    @property
+    def text(self) -> str:
+        """Return it as a line for people."""
+        return f"waiting for {self.what} since {self.seconds:.0f} s, at most {self.limit:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEnded:
+    """What was announced by `Waiting` has come, or was given up."""
+
+    what: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """Return it as a line for people."""
+        return f"waited {self.seconds:.0f} s for {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Something failed for a passing reason and is tried again."""
+
+    problem: str
+    """What the server or the driver said, without content of documents."""
+
+    attempt: int
+    """The number of the attempt that failed, from 1."""
+
+
+Event = (
+    PhaseStarted | Advanced | PhaseEnded | Warned | Announced | ReadingChosen | Waiting | WaitEnded | Retried
+)
 
 
 class Listener(Protocol):

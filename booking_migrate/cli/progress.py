@@ -17,11 +17,16 @@ from booking_migrate.events import (
     NullListener,
     PhaseEnded,
     PhaseStarted,
+    WaitEnded,
+    Waiting,
     Warned,
 )
 from booking_migrate.reports.text import duration, grouped
 
 HEARTBEAT_SECONDS = 30.0
+_WAITING_SECONDS = 10.0
+"""How often a line says that something is still waited for."""
+
 _LOOK_SECONDS = 1.0
 
 
@@ -32,13 +37,16 @@ class Bar:
         self._stream = stream
         self._redact = redact
         self._bar: tqdm[NoReturn] | None = None
+        self._label = ""
+        self._waits = _WaitLines()
 
     def notify(self, event: Event) -> None:
         """Draw what the event says."""
         match event:
             case PhaseStarted(label, total):
                 self.close()
-                self._bar = self._start(self._redact(label), total)
+                self._label = self._redact(label)
+                self._bar = self._start(self._label, total)
             case Advanced(documents):
                 if self._bar is not None:
                     self._bar.update(documents)
@@ -48,6 +56,17 @@ class Bar:
                 self._warn(f"warning: {self._redact(message)}")
             case Announced(message):
                 self._warn(self._redact(message))
+            case Waiting() | WaitEnded():
+                self._wait(event)
+
+    def _wait(self, event: Waiting | WaitEnded) -> None:
+        """Show in place of the label what is waited for; without a bar, in a line."""
+        line = self._waits.line(event)
+        if self._bar is not None:
+            text = event.text if isinstance(event, Waiting) else self._label
+            self._bar.set_description_str(self._redact(text))
+        elif line:
+            self._warn(self._redact(line))
 
     def close(self) -> None:
         """Remove the bar from the screen."""
@@ -75,6 +94,29 @@ class Bar:
             self._bar.write(line, file=self._stream)
 
 
+class _WaitLines:
+    """Chooses the moments at which a line says what is waited for: at first, now and then, and when it is over."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._last = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether something is waited for."""
+        return bool(self._what)
+
+    def line(self, event: Waiting | WaitEnded) -> str:
+        """Return the line that is due; empty if none is."""
+        if isinstance(event, WaitEnded):
+            self._what = ""
+            return event.text
+        if event.what == self._what and event.seconds - self._last < _WAITING_SECONDS:
+            return ""
+        self._what, self._last = event.what, event.seconds
+        return event.text
+
+
 class Heartbeat:
     """A line when work began more than `HEARTBEAT_SECONDS` ago and none came since; for logs and CI."""
 
@@ -92,6 +134,7 @@ class Heartbeat:
         self._phase = PhaseStarted("working", None)
         self._began = self._spoke
         self._done = 0
+        self._waits = _WaitLines()
 
     def notify(self, event: Event) -> None:
         """Count what is done, and write a line if one is due."""
@@ -104,15 +147,17 @@ class Heartbeat:
                 self._say(f"warning: {message}")
             case Announced(message):
                 self._say(message)
-            case PhaseEnded():
-                pass
+            case Waiting() | WaitEnded():
+                if line := self._waits.line(event):
+                    self._say(line)
         self.beat()
 
     def beat(self) -> None:
         """Write a line if none was written for `HEARTBEAT_SECONDS`. Any thread may call it."""
         with self._turn:
             now = self._clock()
-            if now - self._spoke >= HEARTBEAT_SECONDS:
+            # A rate and a time left would be wrong while nothing proceeds.
+            if now - self._spoke >= HEARTBEAT_SECONDS and not self._waits.is_waiting:
                 self._spoke = now
                 self._say(self._line(now - self._began))
 

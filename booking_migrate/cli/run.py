@@ -23,6 +23,7 @@ from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
 from booking_migrate.cli.signals import HangUp, Termination, signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
+from booking_migrate.cli.waiting import waits_said
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
@@ -176,6 +177,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
             signals_raise(signal_guard),
             progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as shown,
             _warnings_reach(lambda text: shown.notify(Warned(text))),
+            waits_said(shown),
         ):
             _check_reports(asked)
             writable = asked.reports

@@ -98,6 +98,21 @@ class NoPrimary(ConnectionProblem):
     hint = "Start the members that are down, or make the primary reachable from here, and run the same command again."
 
 
+class StillFailing(ConnectionProblem):
+    """The server has said for as long as it was asked again that it cannot do something at the moment."""
+
+    place: str
+    """Database and collection."""
+
+    hosts: str
+    seconds: float
+    problem: str
+    message = "the MongoDB server at {hosts} could not work on {place} for {seconds:.0f} s: {problem}"
+    hint = (
+        "Run the same command again when the server has less to do: it continues from what is already there."
+    )
+
+
 class NotThePrimary(ConnectionProblem):
     """The connection string reaches one member only, and that is not the primary."""
 
@@ -333,7 +348,14 @@ class ValidationFailed(WriteFailed):
     remedy: str
     """The command that switches the validator off, for the server's shell."""
 
-    message = "the validator of {place} refuses document {document_id}: {problem}"
+    client: str = ""
+    """The client whose document it is, as text."""
+
+    count: int = 1
+    """How many documents it refuses of those that were written together."""
+
+    whose = either("client", " of client {client}")
+    message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
     hint = "Change the validator so that it allows client documents, or switch it off: {remedy}"
 
 

@@ -121,7 +121,7 @@ def test_a_validator_cannot_be_tried_out_with_a_file(database: Db, command: Run,
     (blocker,) = json.loads(looked.stdout)["dry_run"]["blockers"]
     assert "refuses 4 of 4 client documents" in blocker["message"]
     assert (5, "ValidationFailed") == (refused.returncode, error["kind"])
-    assert "it does not allow phone to be absent" in error["message"]
+    assert "phone must be present" in error["message"]
 
 
 def test_clients_that_differ_in_case_stay_two(database: Db, command: Run) -> None:

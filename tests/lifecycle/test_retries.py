@@ -1,8 +1,7 @@
 """Passing troubles of the server: lost connections, elections, acknowledgements that never come."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +13,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from booking_migrate.stores.mongo import retry, scan
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import failing
 from tests.support.pauses import polled, shorten_pauses
 from tests.support.server import Server, environment_of
 
@@ -65,18 +65,6 @@ def environment(server: Server, database: Db) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_pauses(monkeypatch, 0.001)
-
-
-@contextmanager
-def failing(server: Server, times: int, commands: list[str], failure: dict[str, Any]) -> Iterator[None]:
-    """While the context lasts, the next few of these commands of the program fail."""
-    admin = server.client().admin
-    data = {"failCommands": commands, "appName": "booking-migrate", **failure}
-    admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
-    try:
-        yield
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 @pytest.mark.usefixtures("bookings")

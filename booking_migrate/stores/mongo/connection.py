@@ -32,6 +32,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.stores.mongo.failures import read
 from booking_migrate.stores.mongo.retry import majority_written
+from booking_migrate.stores.mongo.topology import PrimaryWatch
 
 DriverCollection = Collection[Document]
 
@@ -74,7 +75,7 @@ def make_client(uri: str) -> MongoClient[Document]:
     wait_for_monitors = getattr(monitor, "_shutdown_resources", None)
     if wait_for_monitors is not None:
         atexit.unregister(wait_for_monitors)
-    options: dict[str, Any] = {"appname": "booking-migrate"}
+    options: dict[str, Any] = {"appname": "booking-migrate", "event_listeners": [PrimaryWatch()]}
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
     try:

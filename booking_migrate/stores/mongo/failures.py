@@ -1,7 +1,7 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -9,21 +9,28 @@ from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
-from booking_migrate.bson.format import display_id
 from booking_migrate.errors import (
     AuthenticationFailed,
     BookingMigrateError,
     CredentialsMissing,
-    DuplicateKeys,
     NoMajority,
     NotPermitted,
     ServerUnreachable,
-    UniqueIndexViolated,
+    StillFailing,
     UnusablePlace,
-    ValidationFailed,
     WriteFailed,
 )
-from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, NOT_ACKNOWLEDGED, is_transient, with_retry
+from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.codes import (
+    AUTHENTICATION,
+    DUPLICATE_KEY,
+    INVALID_DOCUMENT,
+    NOT_PERMITTED,
+    UNAUTHORIZED,
+    Trouble,
+)
+from booking_migrate.stores.mongo.refusals import refused_documents
+from booking_migrate.stores.mongo.retry import trouble_of, with_retry
 from booking_migrate.stores.mongo.servers import (
     connection_problem,
     described,
@@ -32,19 +39,12 @@ from booking_migrate.stores.mongo.servers import (
     without_primary,
 )
 
-_OUT_OF_REACH_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+_OUT_OF_REACH = frozenset({Trouble.PRIMARY, Trouble.SERVER})
 """Other members, or the primary, cannot be reached."""
 
-_AUTHENTICATION_CODES = frozenset({18, 8000})  # 8000 is what Atlas says.
-NOT_PERMITTED_CODES = frozenset({13, 31, 166})
-_UNAUTHORIZED = 13
 _LONGEST_TEXT = 200
 _COMMAND = re.compile(r"to execute command \{ (\w+):")
 """How the server names the command that a user may not send."""
-
-
-_INVALID_DOCUMENT = 121
-"""The server's code for a document that a validator refuses."""
 
 T = TypeVar("T")
 Failure = Callable[[str, str], BookingMigrateError]
@@ -120,24 +120,22 @@ def translated(
 
 def _lacking_credentials(error: OperationFailure, collection: Collection[Any]) -> CredentialsMissing | None:
     """Return our error for a server with access control and a connection string without a user; None otherwise."""
-    if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
+    if error.code == UNAUTHORIZED and "requires authentication" in str(error):
         return CredentialsMissing(hosts_of(collection), collection.database.name)
     return None
 
 
 def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> BookingMigrateError | None:
     """Return our error for trouble that did not pass although it was waited for; None if it is of another kind."""
-    if not is_transient(error):
+    trouble = trouble_of(error)
+    if trouble is None:
         return None
-    code = error.code
-    if isinstance(error, BulkWriteError):
-        code = error.details["writeConcernErrors"][0].get("code")
-    if code == NOT_ACKNOWLEDGED:
+    if trouble is Trouble.MAJORITY:
         return NoMajority(described(members_of(collection.database.client)))
-    if code in _OUT_OF_REACH_CODES:
-        text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
+    text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
+    if trouble in _OUT_OF_REACH:
         return without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
-    return None
+    return StillFailing(collection.full_name, hosts_of(collection), retry.RETRY_TIMEOUT, text)
 
 
 def _refused_operation(
@@ -145,16 +143,16 @@ def _refused_operation(
 ) -> BookingMigrateError:
     """Return our error for an operation that the server was asked for and did not do."""
     place = collection.name
-    if error.code in _AUTHENTICATION_CODES:
+    if error.code in AUTHENTICATION:
         return AuthenticationFailed(hosts_of(collection))
-    if error.code in NOT_PERMITTED_CODES:
+    if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
         said = (place, server_text(error), collection.database.name)
         return NotPermitted(*said, command[1]) if command else NotPermitted(*said)
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)
-    if error.code in (DUPLICATE_KEY, _INVALID_DOCUMENT):
-        return _refused_documents(place, [dict(error.details or {})])
+    if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
+        return refused_documents(place, [dict(error.details or {})])
     return otherwise(place, server_text(error))
 
 
@@ -162,71 +160,11 @@ def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteF
     """Return our error for writes of which some were refused; the first refusal that is not a duplicate decides."""
     problems: list[Mapping[str, Any]] = list(error.details.get("writeErrors") or ())
     others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
-    if others and others[0].get("code") == _INVALID_DOCUMENT:
-        return _refused_documents(place, others)
+    if others and others[0].get("code") == INVALID_DOCUMENT:
+        return refused_documents(place, others)
     if others or not problems or error.details.get("writeConcernErrors"):
         return otherwise(place, bulk_text(error))
-    return _refused_documents(place, problems)
-
-
-def is_on(problem: Mapping[str, Any], field: str) -> bool:
-    """Return whether a duplicate was refused by an index on this field alone (manual, core/index-unique)."""
-    keys = problem.get("keyPattern")
-    return isinstance(keys, Mapping) and list(keys) == [field]
-
-
-def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKeys:
-    """Return our error for documents that were refused as duplicates.
-
-    A client document that another process has made has the same `clientId`, and often the same `_id`. In any other unique
-    index it is documents that do not fit beside each other, and those are named first.
-    """
-    others = [problem for problem in problems if not (is_on(problem, "clientId") or is_on(problem, "_id"))]
-    if not others:
-        return DuplicateKeys(place, len(problems), _key_text(problems[0]))
-    first = others[0]
-    keys = ", ".join(f"{name} {direction}" for name, direction in (first.get("keyPattern") or {}).items())
-    return UniqueIndexViolated(
-        place, len(others), _key_text(first), _index_name(first), keys or "its keys are unknown"
-    )
-
-
-def _key_text(problem: Mapping[str, Any]) -> str:
-    keys = problem.get("keyValue") or {}
-    return ", ".join(f"{name} {display_id(value)}" for name, value in keys.items()) or "one of an unknown key"
-
-
-def _index_name(problem: Mapping[str, Any]) -> str:
-    """Return the name of the index, which the server says in its text only."""
-    text = str(problem.get("errmsg", "")).partition(" index: ")[2].partition(" dup key")[0]
-    return text.partition(" collation: ")[0] or "of an unknown name"
-
-
-def _refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> BookingMigrateError:
-    if problems[0].get("code") == DUPLICATE_KEY:
-        return duplicates(place, problems)
-    info = problems[0].get("errInfo") or {}
-    fields = sorted(set(_fields_at_fault(info.get("details"))))
-    problem = f"it does not allow {', '.join(fields)}" if fields else "one of its conditions does not hold"
-    # The command of the server's shell that switches the validator off.
-    remedy = f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
-    return ValidationFailed(place, problem, display_id(info.get("failingDocumentId")), remedy)
-
-
-def _fields_at_fault(details: Any) -> Iterator[str]:
-    """Yield the names of fields in what the server says about a document that a schema refuses; no value is among them."""
-    if isinstance(details, list):
-        for each in details:
-            yield from _fields_at_fault(each)
-    if not isinstance(details, Mapping):
-        return
-    yield from (f"{name} to be absent" for name in details.get("missingProperties", ()))
-    yield from details.get("additionalProperties", ())
-    if "propertyName" in details:
-        yield str(details["propertyName"])
-        return
-    for name in ("schemaRulesNotSatisfied", "propertiesNotSatisfied", "details", "clausesNotSatisfied"):
-        yield from _fields_at_fault(details.get(name))
+    return refused_documents(place, problems)
 
 
 def server_text(error: OperationFailure) -> str:
@@ -237,8 +175,9 @@ def server_text(error: OperationFailure) -> str:
 
 def bulk_text(error: BulkWriteError) -> str:
     """Return what the server says about the first write that it refused."""
-    problems = error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}]
-    first = problems[0]
+    problems = [*(error.details.get("writeErrors") or ()), *(error.details.get("writeConcernErrors") or ())]
+    # A duplicate is often only what an earlier attempt has written.
+    first: Mapping[str, Any] = min(problems, key=lambda each: each.get("code") == DUPLICATE_KEY, default={})
     return _without_content(str(first.get("errmsg", "")), f"code {first.get('code')}")
 
 

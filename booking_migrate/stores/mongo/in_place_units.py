@@ -19,8 +19,9 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import Contended, ServerUnreachable, TargetChanged
 from booking_migrate.stores.in_place import Move, Result, Unit
 from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import is_on, write
+from booking_migrate.stores.mongo.failures import write
 from booking_migrate.stores.mongo.journal import MongoJournal, WrittenRange
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
@@ -31,6 +32,7 @@ from booking_migrate.stores.mongo.raw import (
     id_of,
     insert_absent,
 )
+from booking_migrate.stores.mongo.refusals import is_on
 from booking_migrate.stores.ports import Replacement
 
 _TRANSIENT = "TransientTransactionError"
@@ -275,6 +277,6 @@ def _is_contention(error: Exception) -> bool:
     problems = [{**details, "code": error.code}, *details.get("writeErrors", ())]
     return any(
         problem.get("code") in _CONTENTION
-        or (problem.get("code") == retry.DUPLICATE_KEY and is_on(problem, "clientId"))
+        or (problem.get("code") == DUPLICATE_KEY and is_on(problem, "clientId"))
         for problem in problems
     )

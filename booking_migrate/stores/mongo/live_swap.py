@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.destination import FENCE_FIELD
 from booking_migrate.stores.mongo.administration import NO_VALIDATION, comment_for, validate, validation_of
+from booking_migrate.stores.mongo.codes import LOCK_LIMIT
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.fence import FENCE
@@ -19,9 +20,6 @@ from booking_migrate.stores.mongo.retry import is_transient, majority_written
 GUARD_FIELD = "booking_migrate_guard"
 _SAID = "old bookings are refused after a cut-over"
 """What stands in the server's answer to a write that the guard refuses."""
-
-_LOCK_CODES = frozenset({24, 50, 112, 262})
-"""LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit: something else holds the collection."""
 
 _SHOWN_BLOCKERS = 3
 
@@ -86,7 +84,7 @@ class LiveSwap:
             try:
                 answer = collection.database.command(limited)
             except PyMongoError as error:
-                if isinstance(error, OperationFailure) and error.code in _LOCK_CODES:
+                if isinstance(error, OperationFailure) and error.code in LOCK_LIMIT:
                     raise FenceBlocked(self._source.name, self._blockers()) from None
                 if is_transient(error):
                     # Whether it was carried out is asked before the next attempt.

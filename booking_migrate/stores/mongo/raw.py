@@ -12,9 +12,11 @@ from pymongo.errors import BulkWriteError
 
 from booking_migrate.bson.document import CODEC, Element, element_of, elements, value_in, wrap, wrap_bytes
 from booking_migrate.stores.chunks import split
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import is_on, read, write, write_failure, writing
-from booking_migrate.stores.mongo.retry import DUPLICATE_KEY, is_transient, with_retry
+from booking_migrate.stores.mongo.failures import read, write, write_failure, writing
+from booking_migrate.stores.mongo.refusals import is_on
+from booking_migrate.stores.mongo.retry import is_transient, with_retry
 
 Item = TypeVar("Item")
 

@@ -15,9 +15,9 @@ from typing_extensions import override
 from booking_migrate.bson.document import MAXIMUM_SIZE, read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason, Rejection
-from booking_migrate.errors import RecordTooLarge, WriteFailed
+from booking_migrate.errors import RecordTooLarge
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import bulk_text, read, reading, write, writing
+from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
@@ -141,7 +141,7 @@ class CollectionRejects(RejectsKeeper):
         except BulkWriteError as error:
             if is_transient(error):
                 raise
-            raise WriteFailed(self.name, bulk_text(error)) from None
+            raise write_failure(self.name, error) from None
 
 
 _IDS_PER_QUERY = 1000
@@ -232,7 +232,7 @@ class SelectedRejects(RejectsKeeper):
         except BulkWriteError as error:
             if is_transient(error):
                 raise
-            raise WriteFailed(self.name, bulk_text(error)) from None
+            raise write_failure(self.name, error) from None
 
     @override
     def abandon(self) -> None:

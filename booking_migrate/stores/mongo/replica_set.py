@@ -16,10 +16,12 @@ from typing_extensions import override
 
 from booking_migrate.errors import NoMajority
 from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.codes import NOT_PERMITTED, Trouble
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.failures import NOT_PERMITTED_CODES, reading, server_text
+from booking_migrate.stores.mongo.failures import reading, server_text
 from booking_migrate.stores.mongo.servers import can_acknowledge, described, members_of, reported
 from booking_migrate.stores.ports import LagGauge
+from booking_migrate.stores.waits import WAITS
 
 _PRIMARY, _SECONDARY, _ARBITER = 1, 2, 7
 """The states of members (manual, reference/replica-states)."""
@@ -43,10 +45,11 @@ def await_majority(collection: DriverCollection) -> None:
         newest = asked.get("operationTime")
         if newest is None or asked.get("lastWrite", {}).get("majorityOpTime", {}).get("ts", newest) >= newest:
             return
-        while not _has_majority_read(collection, newest):
-            members = members_of(collection.database.client)
-            if not can_acknowledge(members) or time.monotonic() > deadline:
-                raise NoMajority(described(members))
+        with WAITS.during(Trouble.MAJORITY, retry.RETRY_TIMEOUT):
+            while not _has_majority_read(collection, newest):
+                members = members_of(collection.database.client)
+                if not can_acknowledge(members) or time.monotonic() > deadline:
+                    raise NoMajority(described(members))
 
 
 def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
@@ -59,10 +62,16 @@ def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
         "maxTimeMS": round(patience * 1000),
     }
     try:
-        retry.with_retry(lambda: collection.database.command(read))
+        for attempt in retry.attempts(_is_not_own_limit):
+            with attempt:
+                collection.database.command(read)
     except ExecutionTimeout:
         return False
     return True
+
+
+def _is_not_own_limit(error: Exception) -> bool:
+    return retry.is_transient(error) and not isinstance(error, ExecutionTimeout)
 
 
 def build_index(collection: DriverCollection, keys: Sequence[tuple[str, Any]], **options: Any) -> None:
@@ -121,7 +130,7 @@ class MongoLag(LagGauge):
             except OperationFailure as error:
                 if retry.is_transient(error):
                     raise
-                if error.code in NOT_PERMITTED_CODES:
+                if error.code in NOT_PERMITTED:
                     return "this user may not run replSetGetStatus"
                 return server_text(error)
         return lag_of(status["members"])

@@ -13,12 +13,18 @@ from pymongo.collection import Collection
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
+    NotPrimaryError,
     OperationFailure,
+    PyMongoError,
     ServerSelectionTimeoutError,
-    WriteConcernError,
 )
 from pymongo.write_concern import WriteConcern
 from stamina.instrumentation import set_on_retry_hooks
+
+from booking_migrate.events import Retried
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, PASSING_LABELS, Trouble
+from booking_migrate.stores.mongo.codes import PASSING as _PASSING
+from booking_migrate.stores.waits import WAITS, Wait
 
 T = TypeVar("T")
 
@@ -31,18 +37,6 @@ LONGEST_PAUSE = 3.0
 _ACKNOWLEDGED_SECONDS = 10.0
 """How long one write waits for a majority before it counts as failed for the moment."""
 
-NOT_ACKNOWLEDGED = 64
-"""The server's code for a write that a majority has not acknowledged in time."""
-
-DUPLICATE_KEY = 11000
-"""The server's code for a document that a unique index refuses."""
-
-_TRANSIENT_CODES = frozenset({6, 7, 43, 64, 89, 91, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436})
-"""The codes for which drivers retry (specification of retryable writes), and three more.
-
-64: a majority has not acknowledged in time; 43 and 237: the server has closed the cursor.
-"""
-
 # By default each retry is logged to standard error, which belongs to the program's own messages.
 set_on_retry_hooks(())
 
@@ -52,35 +46,77 @@ def majority_written() -> WriteConcern:
     return WriteConcern("majority", wtimeout=round(min(RETRY_TIMEOUT, _ACKNOWLEDGED_SECONDS) * 1000))
 
 
+def trouble_of(error: Exception) -> Trouble | None:
+    """Return what an error of the driver that may go away by itself is about; None for any other error."""
+    if isinstance(error, BulkWriteError):
+        return _trouble_of_writes(error)
+    if isinstance(error, OperationFailure):
+        return _PASSING.get(error.code or 0) or _labelled(error)
+    if isinstance(error, ServerSelectionTimeoutError | NotPrimaryError):
+        return Trouble.PRIMARY
+    return Trouble.SERVER if isinstance(error, ConnectionFailure) else None
+
+
 def is_transient(error: Exception) -> bool:
     """Return whether an error of the driver may go away by itself."""
-    if isinstance(error, ConnectionFailure):
-        return True
-    if isinstance(error, BulkWriteError):
-        # Waiting does not help documents that were refused, whatever else went wrong; but a document that an earlier
-        # attempt wrote, and no majority acknowledged, is refused as a duplicate.
-        problems = error.details.get("writeConcernErrors", [])
-        refused = error.details.get("writeErrors", [])
-        return all(each.get("code") == DUPLICATE_KEY for each in refused) and any(
-            problem.get("code") in _TRANSIENT_CODES for problem in problems
-        )
-    if isinstance(error, WriteConcernError | OperationFailure):
-        return error.code in _TRANSIENT_CODES
-    return False
+    return trouble_of(error) is not None
+
+
+def _trouble_of_writes(error: BulkWriteError) -> Trouble | None:
+    """Return what keeps some of several writes from being done for the moment.
+
+    Waiting does not help documents that were refused, whatever else went wrong; but a document that an earlier attempt
+    wrote, and no majority acknowledged, is refused as a duplicate.
+    """
+    refused = [each.get("code") for each in error.details.get("writeErrors") or ()]
+    if not all(code == DUPLICATE_KEY or code in _PASSING for code in refused):
+        return None
+    problems = [each.get("code") for each in error.details.get("writeConcernErrors") or ()]
+    return next((_PASSING[code] for code in (*problems, *refused) if code in _PASSING), None)
+
+
+def _labelled(error: PyMongoError) -> Trouble | None:
+    return next((about for label, about in PASSING_LABELS.items() if error.has_error_label(label)), None)
 
 
 def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[stamina.Attempt]:
-    """Return attempts at one action, each to be entered with ``with``; the first that succeeds is the last."""
-    return iter(
-        stamina.retry_context(
-            on=retried,
+    """Yield attempts at one action, each to be entered with ``with``; the first that succeeds is the last.
+
+    From the first failure on, what is waited for is entered in `WAITS`.
+    """
+    wait: Wait | None = None
+    failures = 0
+
+    def is_retried(error: Exception) -> bool:
+        nonlocal wait, failures
+        if not retried(error):
+            return False
+        failures += 1
+        WAITS.note_retry(Retried(brief(error), failures))
+        if wait is None:
+            wait = WAITS.begin(trouble_of(error) or Trouble.SERVER, RETRY_TIMEOUT)
+        return True
+
+    try:
+        yield from stamina.retry_context(
+            on=is_retried,
             attempts=None,
             timeout=RETRY_TIMEOUT,
             wait_initial=0.1,
             wait_max=LONGEST_PAUSE,
             wait_jitter=0.2,
         )
-    )
+    finally:
+        if wait is not None:
+            WAITS.end(wait)
+
+
+def brief(error: Exception) -> str:
+    """Return the kind of an error and the server's name for it; nothing else, which might hold content."""
+    name = (error.details or {}).get("codeName") if isinstance(error, OperationFailure) else None
+    code = getattr(error, "code", None)
+    named = name or (f"code {code}" if code else "")
+    return f"{type(error).__name__} ({named})" if named else type(error).__name__
 
 
 def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:

@@ -25,6 +25,7 @@ from booking_migrate.stores.mongo.administration import (
     validate,
     validation_of,
 )
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
@@ -39,7 +40,6 @@ from booking_migrate.stores.mongo.raw import (
     stores_any,
 )
 from booking_migrate.stores.mongo.rejects import find_records
-from booking_migrate.stores.mongo.retry import DUPLICATE_KEY
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import Replacement, TargetWriter
 

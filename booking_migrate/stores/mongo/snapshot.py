@@ -13,11 +13,11 @@ from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 _BATCH_SIZE = 1000
 _UNAVAILABLE = 246
-"""SnapshotUnavailable: the collection was just changed as a whole; the server asks to try again."""
+"""SnapshotUnavailable: the collection was just changed as a whole, or the time is too long ago."""
 
 
-def _is_passing(error: Exception) -> bool:
-    return is_transient(error) or (isinstance(error, OperationFailure) and error.code == _UNAVAILABLE)
+def _is_passing_of_old(error: Exception) -> bool:
+    return is_transient(error) and not (isinstance(error, OperationFailure) and error.code == _UNAVAILABLE)
 
 
 class SnapshotFetch:
@@ -56,7 +56,7 @@ class SnapshotFetch:
             "readConcern": {"level": "snapshot", "atClusterTime": self.time},
             **({"sort": {"clientId": 1}} if by_client else {}),
         }
-        for attempt in attempts(_is_passing if self.is_recent else is_transient):
+        for attempt in attempts(is_transient if self.is_recent else _is_passing_of_old):
             with attempt, RawCursor(collection, command) as cursor:
                 found = [raw for batch in cursor for raw in batch]
         yield from found

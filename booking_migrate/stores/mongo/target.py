@@ -14,8 +14,8 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
 from booking_migrate.stores.mongo.administration import create_like, ensure_client_index
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.failures import read, reading, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
@@ -32,8 +32,8 @@ from booking_migrate.stores.mongo.raw import (
     stores_any,
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
+from booking_migrate.stores.mongo.refusals import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.retry import (
-    DUPLICATE_KEY,
     attempts,
     is_transient,
     majority_written,

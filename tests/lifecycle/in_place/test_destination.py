@@ -301,7 +301,7 @@ def test_a_document_that_a_validator_refuses_later_is_named(database: Db, comman
     error = json.loads(refused.stdout)["error"]
 
     assert (5, "ValidationFailed") == (refused.returncode, error["kind"])
-    assert "it does not allow totalSpent" in error["message"]
+    assert "totalSpent must be at most 2000" in error["message"]
     assert "3150" not in error["message"]
 
 

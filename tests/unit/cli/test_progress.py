@@ -7,7 +7,15 @@ import pytest
 
 from booking_migrate.cli.progress import Bar, Heartbeat, progress
 from booking_migrate.cli.streams import redact
-from booking_migrate.events import Advanced, NullListener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.events import (
+    Advanced,
+    NullListener,
+    PhaseEnded,
+    PhaseStarted,
+    WaitEnded,
+    Waiting,
+    Warned,
+)
 
 
 class Terminal(StringIO):
@@ -127,3 +135,34 @@ def test_the_heart_beats_without_events(clock: Clock, monkeypatch: pytest.Monkey
         assert spoken.wait(timeout=60)
 
     assert "sorting: 0 of about 5,000 bookings\n" == stream.getvalue()
+
+
+def test_heartbeat_says_what_is_waited_for(clock: Clock) -> None:
+    """Waiting is said at first, every ten seconds and when it is over; no rate is shown meanwhile."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("migrating bookings", 1000))
+    for seconds in range(2, 41):
+        clock.now += 1
+        heartbeat.notify(Waiting("a primary", seconds, 60))
+    heartbeat.notify(WaitEnded("a primary", 41))
+
+    assert [
+        *(f"waiting for a primary since {seconds} s, at most 60 s" for seconds in (2, 12, 22, 32)),
+        "waited 41 s for a primary",
+        "migrating bookings: 0 of about 1,000 bookings",
+    ] == stream.getvalue().splitlines()
+
+
+def test_the_bar_says_what_is_waited_for() -> None:
+    """The bar's label says what is waited for, and is itself again afterwards."""
+    stream = Terminal()
+    bar = Bar(stream, redact)
+    bar.notify(PhaseStarted("migrating bookings", 1000))
+    bar.notify(Waiting("a primary", 4, 60))
+    waiting = stream.getvalue()
+    bar.notify(WaitEnded("a primary", 5))
+    bar.close()
+
+    assert "waiting for a primary since 4 s, at most 60 s" in waiting
+    assert "migrating bookings" in stream.getvalue()[len(waiting) :]
