@@ -76,7 +76,7 @@ class Waiting:
     """For how long so far."""
 
     limit: float
-    """After how many seconds it is given up."""
+    """After how many seconds it is aborted."""
 
     @property
     def text(self) -> str:
@@ -86,7 +86,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class WaitEnded:
-    """What was announced by `Waiting` has come, or was given up."""
+    """What was announced by `Waiting` has come, or is no longer waited for."""
 
     what: str
     seconds: float

@@ -1,6 +1,6 @@
 """What the process is waiting for at this moment, so that a screen can say so while the waiting thread is blocked.
 
-Stores enter what they wait for; whoever shows progress asks `current` from another thread. No listener is called from
+Stores enter what they wait for; the command line asks `current` from another thread. No listener is called from
 here: a store does not know its command's listener, and the driver waits in threads of its own.
 """
 
@@ -14,7 +14,7 @@ from time import monotonic
 from booking_migrate.events import Retried
 
 _KEPT_RETRIES = 1000
-"""How many retries are kept for one who asks late."""
+"""How many retries are kept until they are taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Wait:
     """As an object of "waiting for": ``a primary``."""
 
     limit: float
-    """After how many seconds it is given up."""
+    """After how many seconds it is aborted."""
 
     began: float = field(default_factory=monotonic)
 

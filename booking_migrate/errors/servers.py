@@ -1,0 +1,121 @@
+"""Errors of servers that cannot be reached, cannot be used or do not do in time what they are asked for."""
+
+from booking_migrate.errors.base import ConnectionProblem, either
+
+
+class ServerUnreachable(ConnectionProblem):
+    """No server answers."""
+
+    hosts: str
+    problem: str
+    advice: str = "Check that the server runs, and the host and port in the connection string."
+    message = "no MongoDB server answers at {hosts}: {problem}"
+
+
+class NoMajority(ConnectionProblem):
+    """Too few members of the replica set acknowledge writes."""
+
+    members: str
+    """Each with its state."""
+
+    message = "no majority of the replica set acknowledges writes: {members}"
+    hint = (
+        "Start the members that are down, or wait until they have caught up, and run the same command again."
+    )
+
+
+class NoPrimary(ConnectionProblem):
+    """The replica set has no primary that can be reached."""
+
+    members: str
+    """Each with its state."""
+
+    message = "the replica set has no primary that can be reached: {members}"
+    hint = "Start the members that are down, or make the primary reachable from here, and run the same command again."
+
+
+class StillFailing(ConnectionProblem):
+    """The server has refused something with a passing cause until patience was at an end."""
+
+    place: str
+    """Database and collection."""
+
+    hosts: str
+    seconds: float
+    problem: str
+    message = "the MongoDB server at {hosts} could not work on {place} for {seconds:.0f} s: {problem}"
+    hint = (
+        "Run the same command again when the server has less to do: it continues from what is already there."
+    )
+
+
+class NotThePrimary(ConnectionProblem):
+    """The connection string reaches one member only, and that is not the primary."""
+
+    host: str
+    state: str
+    replica_set: str
+    hosts: str
+    """Those of the members that hold data, as the set names them."""
+
+    message = "the connection string reaches only {host}, which is {state} in the replica set {replica_set}"
+    hint = "Leave out directConnection=true and name the set: mongodb://{hosts}/?replicaSet={replica_set}"
+
+
+class LagUnknown(ConnectionProblem):
+    """The replication lag, which limits the run, can no longer be measured."""
+
+    seconds: float
+    problem: str
+    message = "the lag of the secondaries could not be measured for {seconds:.0f} s: {problem}"
+    hint = "Run the same command again when all secondaries are up: it continues from what is already there."
+
+
+class AuthenticationFailed(ConnectionProblem):
+    """The server does not accept the user or the password."""
+
+    hosts: str
+    message = "the MongoDB server at {hosts} does not accept this user and password"
+    hint = (
+        "Check both, add authSource=DATABASE if the user was created in another database (often admin), "
+        "and percent-encode special characters (@ as %40)."
+    )
+
+
+class CredentialsMissing(ConnectionProblem):
+    """The server requires authentication, and the connection string names no user."""
+
+    hosts: str
+    database: str
+    where = either("database", " for the database {database}")
+    message = (
+        "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
+    )
+    hint = "Put user and password into MONGODB_URI, percent-encoded."
+
+
+class AuthenticationModuleMissing(ConnectionProblem):
+    """An authentication mechanism needs a module that is not installed."""
+
+    mechanism: str
+    module: str
+    extra: str
+    message = "cannot authenticate with {mechanism}: the Python module {module} is not installed"
+    hint = "Install it: pip install 'pymongo[{extra}]'"
+
+
+class SrvModuleMissing(ConnectionProblem):
+    """A connection string with an SRV name needs a module that is not installed."""
+
+    message = "cannot resolve a mongodb+srv:// name: the Python module dnspython is not installed"
+    hint = "Install it: pip install dnspython"
+
+
+class ConnectionStringUnresolved(ConnectionProblem):
+    """The driver finds out only when it connects that it cannot use a connection string, such as one with an SRV name."""
+
+    problem: str
+    message = "cannot connect: {problem}"
+    hint = (
+        "Check the host name after mongodb+srv:// and the name server, or list the members after mongodb://."
+    )
