@@ -33,9 +33,9 @@ from booking_migrate.follow.run import (
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import plural
 from booking_migrate.runs.commands import command_of, cutovers_of
+from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import PointHistory
 from booking_migrate.runs.session import FinishedRun, RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import client_index_check
@@ -84,7 +84,7 @@ def open_follow_parts(
 
         return FollowParts(
             engine=context.engine(
-                places, FinishedRun(context.stores, run, lock, PointHistory), is_watched=not is_short
+                places, FinishedRun(context.stores, run, lock, HeldHistory), is_watched=not is_short
             ),
             feed=feed,
             store=open_dirty(connection, run.run_id),

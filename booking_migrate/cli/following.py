@@ -16,6 +16,7 @@ from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.follow.engine import Engine
+from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory, standing_runs
@@ -77,7 +78,7 @@ class FollowContext:
         )
 
     def engine(
-        self, opened: FollowedPlaces, run: FinishedRun[PointHistory], *, is_watched: bool = False
+        self, opened: FollowedPlaces, run: FinishedRun[HeldHistory], *, is_watched: bool = False
     ) -> Engine:
         """Return the engine over open places."""
         return Engine(
@@ -154,7 +155,7 @@ def open_following(
         connection, names = context.sides.connection, context.names
         places = context.open_places()
         feed, is_lost = context.begin(run)
-        finished = FinishedRun(context.stores, run, lock, PointHistory)
+        finished = FinishedRun(context.stores, run, lock, HeldHistory)
         journal = context.stores.journal
         copy = legacy(run)
 
@@ -337,7 +338,7 @@ def open_tail(
         connection, names = context.sides.connection, context.names
         copy = legacy(run)
         places = context.open_places(after_swap=copy)
-        finished = FinishedRun(context.stores, run, lock, PointHistory)
+        finished = FinishedRun(context.stores, run, lock, HeldHistory)
         return TailParts(
             feed=open_feed(connection, replace(names, copy=copy), run.fence_time, is_whole=True),
             copy=open_kept_copy(connection, names.source, copy),

@@ -4,7 +4,7 @@ A cut-over and a rollback out of a reverse window do the same here; they differ 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any, Protocol
@@ -22,6 +22,12 @@ _ROUNDS = 100
 
 _STEADY_ROUNDS = 8
 """A round that is no longer than so many before it shows that they get no shorter."""
+
+_SHORT_SECONDS = 0.04
+"""A round that takes no longer could hardly be shorter."""
+
+_SHRINKING, _SIMILAR = 0.85, 1.25
+"""Between these parts of the shortest round so far, a round is about as long as it."""
 
 _BEFORE_LIFTING = 0.9
 """The part of the limit after which the fence is lifted, unless the swap is under way: lifting takes its time, too."""
@@ -242,7 +248,10 @@ class Fencing:
         )
 
     def _await_small_backlog(self) -> float:
-        """Follow until a round takes half of the limit, or until rounds get no shorter.
+        """Follow until a round takes half of the limit at most and no less than the ones before, or rounds get no shorter.
+
+        Each round has what was written during the one before: beside an application that is slower than this they get
+        shorter, down to what a round takes in any case, and so does the outage.
 
         Returns:
             For how many seconds writes would be refused, at most: what was written during the last round is as much as what
@@ -253,12 +262,17 @@ class Fencing:
         for _ in range(_ROUNDS):
             seconds = self._follower.round(0.0).seconds
             self._parts.confirm()
-            if seconds <= self._parts.limits.outage / 2 or (
-                len(last) == _STEADY_ROUNDS and seconds <= min(last)
-            ):
+            if seconds <= _SHORT_SECONDS or self._is_shortest(seconds, last):
                 break
             last.append(seconds)
         return seconds
+
+    def _is_shortest(self, seconds: float, last: Sequence[float]) -> bool:
+        """Return whether a round shows that the next ones will hardly be shorter, and is itself one of the short ones."""
+        if len(last) == _STEADY_ROUNDS and seconds <= min(last):
+            return True
+        is_small = seconds <= self._parts.limits.outage / 2
+        return is_small and bool(last) and min(last) * _SHRINKING <= seconds <= min(last) * _SIMILAR
 
     def _attempt(self, drained: Drained, refusal: Refusal) -> None:
         """Do one attempt.

@@ -23,8 +23,9 @@ from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCo
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
 from booking_migrate.runs.background import in_background
+from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import Authorship, PointHistory, Trace
+from booking_migrate.runs.provenance import Authorship, Trace
 from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
@@ -167,7 +168,7 @@ class Engine:
         self,
         plan: MigrationPlan,
         places: TimedPlaces,
-        run: FinishedRun[PointHistory],
+        run: FinishedRun[HeldHistory],
         *,
         verification: VerificationPlan,
         listener: Listener,
@@ -388,8 +389,7 @@ class _Part:
     def __init__(self, selection: Selection, loaded: LoadedReader) -> None:
         self.selection = selection
         self.loaded = loaded
-        ids = {sort_key(value): value for value in (*selection.bookings.values(), *loaded.booking_ids())}
-        self.booking_ids = list(ids.values())
+        self.booking_ids = list({**selection.bookings, **loaded.ids()}.values())
         """The bookings whose rejected records are replaced: those that changed, and all of these clients."""
 
         self.written = 0

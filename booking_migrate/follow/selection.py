@@ -116,11 +116,11 @@ class LoadedReader(ComparedReader):
 
     def of(self, keys: Container[bytes]) -> list[bytes]:
         """Return the documents whose `_id` has one of these sort keys."""
-        return [raw for _, raw in self._documents if sort_key(value_in(raw, b"_id")) in keys]
+        return [raw for _, raw in self._documents if _id_key(raw) in keys]
 
-    def booking_ids(self) -> list[Any]:
-        """Return the `_id` values of all documents."""
-        return [value_in(raw, b"_id") for _, raw in self._documents]
+    def ids(self) -> dict[bytes, Any]:
+        """Return the `_id` values of all documents, by their sort keys."""
+        return {_id_key(raw): value_in(raw, b"_id") for _, raw in self._documents}
 
     @override
     def check(self) -> None:
@@ -159,6 +159,12 @@ class LoadedReader(ComparedReader):
     @override
     def close(self) -> None:
         """Do nothing: the place is another one's."""
+
+
+def _id_key(raw: bytes) -> bytes:
+    if raw[4:9] == _OBJECT_ID_FIRST:
+        return OBJECT_ID_KEY + raw[9:21]
+    return sort_key(value_in(raw, b"_id"))
 
 
 def _client_key(raw: bytes) -> bytes:

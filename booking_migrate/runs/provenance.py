@@ -6,7 +6,7 @@ wrote and the document that it replaced, so the chain can be followed back, thro
 that the tool did not write: the baseline.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -118,6 +118,9 @@ class JournalHistory(TargetHistory):
             traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created, is_changed))
         return traces
 
+    def note(self, noted: RangeNote) -> None:
+        """Take account of what the current run has just noted; a history that reads the journal anew has nothing to do."""
+
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
         keys = [client_key_of(raw) for raw in documents]
@@ -179,15 +182,17 @@ class PointHistory(JournalHistory):
         return self._noted_of({identity_of(raw) for raw in documents})
 
     def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
-        known: set[bytes] = set()
-        noted: dict[str, dict[str, RangeNote]] = {run: {} for run in self._runs}
-        while wanted:
-            known |= wanted
-            for run in self._runs:
-                noted[run].update((part.name, part) for part in self._journal.of_documents([run], [*wanted]))
-            parts = (part for found in noted.values() for part in found.values())
-            wanted = {before for part in parts for before in _taken_over(part, known)} - known
-        return {run: [found[name] for name in sorted(found)] for run, found in noted.items()}
+        known = set(wanted)
+        noted = self._from_journal(known)
+        # A document that was replaced under another `_id` has notes of its own, which come before.
+        while taken_over := {before for _, before in taken_over_in(noted, known)} - known:
+            known |= taken_over
+            noted = self._from_journal(known)
+        return noted
+
+    def _from_journal(self, identities: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        """Return the notes of documents, and perhaps of others, by run, in the order of noting."""
+        return {run: self._journal.of_documents([run], [*identities]) for run in self._runs}
 
 
 class InPlaceHistory(JournalHistory):
@@ -309,11 +314,13 @@ def _authorship(raw: bytes | None, written: Sequence[bytes | None]) -> Authorshi
     return Authorship.EARLIER if digest in written else Authorship.OTHERS
 
 
-def _taken_over(part: RangeNote, known: set[bytes]) -> Iterator[bytes]:
-    """Yield the ``{_id}`` of documents that were replaced under another `_id` by documents of these ``{_id}``."""
-    for note in part.notes:
-        if note.identity in known and note.before is not None:
-            yield identity_of(note.before)
+def taken_over_in(
+    noted: Mapping[str, Iterable[RangeNote]], known: Container[bytes]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each of these ``{_id}`` that has replaced a document, with the ``{_id}`` of that one, which may be another."""
+    for note in (note for parts in noted.values() for part in parts for note in part.notes):
+        if note.before is not None and note.identity in known:
+            yield note.identity, identity_of(note.before)
 
 
 def _oldest(noted: Iterable[RangeNote]) -> dict[bytes, bytes | None]:

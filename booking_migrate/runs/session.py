@@ -352,7 +352,7 @@ class FinishedRun(Generic[History]):
             stores: which record the run.
             run: the run.
             lock: the lock of its target.
-            history: how notes are looked up: by ranges of clients, or for a few clients from anywhere.
+            history: how notes are looked up: by ranges of clients, or for a few clients from anywhere and often.
         """
         self._journal = stores.journal
         self._run_id = run.run_id
@@ -369,6 +369,7 @@ class FinishedRun(Generic[History]):
     def note(self, noted: RangeNote) -> None:
         """Record durably what is about to be written."""
         self._journal.note(self._run_id, self._lock.token, noted)
+        self.history.note(noted)
 
     def confirm(self) -> None:
         """Check that this process still holds the lock.

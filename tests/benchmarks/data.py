@@ -39,6 +39,14 @@ def bookings(count: int) -> Iterator[bytes]:
         yield bytes(template)
 
 
+def client_ids(count: int) -> list[ObjectId]:
+    """Return the clients of so many bookings."""
+    return [
+        ObjectId(struct.pack(">I4sI", _START, b"user", number))
+        for number in range(max(1, count // BOOKINGS_A_CLIENT))
+    ]
+
+
 def write_dump(path: Path, count: int) -> None:
     """Write bookings as a BSON dump."""
     with path.open("wb") as file:

@@ -18,11 +18,12 @@ from statistics import median, quantiles
 from typing import Any
 
 from bson import decode
+from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from tests.benchmarks import follow
-from tests.benchmarks.data import bookings
+from tests.benchmarks.data import bookings, client_ids
 from tests.support.application import Application, sessions_of
 from tests.support.server import Server, running_server
 
@@ -41,11 +42,6 @@ class Round:
     attempts: int
     acknowledged: int
     """Writes of the application."""
-
-    latency_before: float
-    """The median time of one of its writes without any migration, in milliseconds."""
-
-    latency_while_following: float
 
     @property
     def outage(self) -> int:
@@ -94,16 +90,14 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     if chunk:
         collection.insert_many(chunk, ordered=False)
     collection.create_index("clientId")
-    before = _latency(server)
     over = Event()
     answer: Queue[Any] = Queue()
-    process = Process(target=_write, args=(server.uri, number, writers, over, answer))
+    process = Process(target=_write, args=(server.uri, number, writers, client_ids(size), over, answer))
     process.start()
     try:
         time.sleep(_WARM_UP_SECONDS)
         _run(server, "migrate", "--quiet")
         _run(server, "verify", "--quiet")
-        following = _latency(server)
         report = json.loads(_run(server, "cutover", "--quiet", "--yes", "--json"))["cutover"]
     finally:
         over.set()
@@ -114,38 +108,26 @@ def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     checked.doubtful = set(doubtful)
     checked.check(*sessions_of(collection))
     followed = report["followed"]
-    result = Round(
-        {part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged, before, following
-    )
+    result = Round({part: followed[part] for part in _PARTS}, followed["attempts"], acknowledged)
     sys.stderr.write(
         f"{size}: refused {result.outage} ms {result.parts}, attempts {result.attempts}, writes {acknowledged}\n"
     )
     return result
 
 
-def _write(uri: str, seed: int, writers: int, over: EventType, answer: "Queue[Any]") -> None:
+def _write(
+    uri: str, seed: int, writers: int, clients: Sequence[ObjectId], over: EventType, answer: "Queue[Any]"
+) -> None:
     from bson import encode  # noqa: PLC0415 - of the writing process alone
 
     with MongoClient[dict[str, Any]](uri) as client:
-        application = Application(client[_DATABASE]["bookings"], seed=seed, threads=writers)
+        application = Application(client[_DATABASE]["bookings"], seed=seed, threads=writers, clients=clients)
         with application:
             over.wait()
         ledger = [
             (key, None if version is None else encode(version)) for key, version in application.ledger.items()
         ]
         answer.put((ledger, list(application.doubtful), sum(application.acknowledged.values())))
-
-
-def _latency(server: Server) -> float:
-    """Return the median time of one write to the source, in milliseconds."""
-    collection = server.client()[_DATABASE]["bookings"]
-    known = [each["_id"] for each in collection.find({}, {"_id": 1}).limit(200)]
-    times = []
-    for key in known:
-        began = time.perf_counter()
-        collection.update_one({"_id": key}, {"$set": {"notes": f"{began}"}})
-        times.append(time.perf_counter() - began)
-    return median(times) * 1000
 
 
 def _line(size: int, rounds: Sequence[Round]) -> str:

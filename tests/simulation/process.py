@@ -30,6 +30,7 @@ from booking_migrate.follow.run import FollowParts, FollowPlan, follow
 from booking_migrate.migrate import batches
 from booking_migrate.runs import background, workers
 from booking_migrate.runs import lock as run_lock
+from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory
@@ -206,7 +207,7 @@ class Process:
 
     def engine(self, places: Places, run: RunRecord, lock: HeldLock, *, is_watched: bool = False) -> Engine:
         """Return the engine over some places."""
-        finished = FinishedRun(self.stores, run, lock, PointHistory)
+        finished = FinishedRun(self.stores, run, lock, HeldHistory)
         return Engine(
             _PLAN,
             cast("TimedPlaces", places),

@@ -246,6 +246,11 @@ class Journal:
             if not wanted.isdisjoint(of)
         ]
 
+    def ranges(self, _run_id: str, *kinds: NoteKind) -> Iterator[RangeNote]:
+        """Yield what was noted of these kinds."""
+        self._world.step("read notes")
+        yield from [noted for noted in self._world.notes if noted.kind in kinds]
+
     def between(
         self, _run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
     ) -> Sequence[RangeNote]:

@@ -7,7 +7,7 @@ from tests.simulation.process import simulated
 from tests.simulation.schedule import run_seed
 from tests.simulation.world import Violation
 
-_SEEDS = 1000
+_SEEDS = 3000
 
 
 @pytest.mark.parametrize("name", MUTANTS)

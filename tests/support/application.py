@@ -1,5 +1,6 @@
 """An old application at work: it inserts, updates, moves and deletes bookings, and keeps a ledger of what was acknowledged."""
 
+from collections.abc import Sequence
 from random import Random
 from threading import Event, Thread
 from types import TracebackType
@@ -12,7 +13,7 @@ from pymongo.errors import PyMongoError, WriteError
 from tests.support.booking_lines import booking, client
 
 _ROUNDS = 200_000
-_CLIENTS = 40
+_CLIENTS = tuple(client(number) for number in range(40))
 
 Booking = dict[str, Any]
 
@@ -21,7 +22,13 @@ class Application:
     """Threads that write while the context lasts; each has bookings of its own, so that its ledger is exact."""
 
     def __init__(
-        self, bookings: Collection[Booking], *, seed: int = 0, threads: int = 2, pause: float = 0.0
+        self,
+        bookings: Collection[Booking],
+        *,
+        seed: int = 0,
+        threads: int = 2,
+        pause: float = 0.0,
+        clients: Sequence[ObjectId] = _CLIENTS,
     ) -> None:
         """Take the collection, and how hard it is written to.
 
@@ -30,8 +37,10 @@ class Application:
             seed: decides what is written.
             threads: how many write at a time.
             pause: how long each waits between two writes, in seconds; 0: full speed.
+            clients: whose bookings are written.
         """
         self._bookings = bookings
+        self._clients = clients
         self._pause = pause
         self._over = Event()
         self._threads = [
@@ -84,7 +93,7 @@ class Application:
             new = {
                 **booking(random.randrange(1000)),
                 "_id": ObjectId(),
-                "clientId": client(random.randrange(_CLIENTS)),
+                "clientId": random.choice(self._clients),
             }
             key = new["_id"]
             self._bookings.insert_one(dict(new))
@@ -101,9 +110,7 @@ class Application:
                 self._note(kind, key, None)
             return
         change = (
-            {"clientId": client(random.randrange(_CLIENTS))}
-            if kind == "move"
-            else {"notes": f"{random.random()}"}
+            {"clientId": random.choice(self._clients)} if kind == "move" else {"notes": f"{random.random()}"}
         )
         if self._bookings.update_one({"_id": key}, {"$set": change}).matched_count:
             self._note(kind, key, {**known, **change})

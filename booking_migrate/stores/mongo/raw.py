@@ -41,9 +41,18 @@ RAW_OPTIONS = CODEC.with_options(
 )
 
 
+class _SentAsItStands(RawBSONDocument):
+    """A document with fields: the driver asks whether a replacement is empty, which would decode all of it."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
 def as_driver_document(raw: bytes) -> RawBSONDocument:
     """Return a document that the driver sends as it stands, without decoding it."""
-    return RawBSONDocument(raw, RAW_OPTIONS)
+    return _SentAsItStands(raw, RAW_OPTIONS)
 
 
 def find_raw(

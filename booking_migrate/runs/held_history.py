@@ -1,0 +1,150 @@
+"""The provenance of documents for a process that holds the target's lock, and so knows every note that is made meanwhile.
+
+A follower looks up the same documents again and again, and notes them each time: without this, each lookup would read all
+notes since the beginning of following.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from typing_extensions import override
+
+from booking_migrate.bson.document import identity_of
+from booking_migrate.runs.provenance import Authorship, PointHistory, Trace, taken_over_in
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal
+
+_AT_MOST = 200_000
+"""How much is held in memory: a note counts one, and one more for each `_IMAGE_BYTES` of the document that it holds."""
+
+_IMAGE_BYTES = 250
+
+_FEW = 2_000
+"""So many documents are read one by one, before all notes are read at once: most lie in ranges with many others."""
+
+_LATEST = 8
+"""How many notes are held of a document that is written again and again, beside the first: older versions do not come back."""
+
+_Notes = dict[str, list[DocumentNote]]
+"""The notes of one document by run, in the order of noting."""
+
+
+class HeldHistory(PointHistory):
+    """A `PointHistory` that looks up each document once, and is notified of what the process itself notes.
+
+    That a document is of others is never concluded from memory alone: if the lock was lost, others may have noted it.
+    """
+
+    def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:
+        """Take what `JournalHistory` takes."""
+        super().__init__(journal, runs, current)
+        self._known: OrderedDict[bytes, _Notes] = OrderedDict()
+        self.held = 0
+        """How much is held, as `_AT_MOST` counts it."""
+
+        self._is_whole: bool | None = None
+        """Whether every document that was ever noted is known; None: too few were looked up for reading them all."""
+
+        self._asked = 0
+        """How many documents had to be read one by one."""
+
+    @override
+    def note(self, noted: RangeNote) -> None:
+        if noted.kind is not NoteKind.DOCUMENTS or self._current is None:
+            return
+        for note in noted.notes:
+            known = self._known.get(note.identity)
+            if known is None and self._is_whole:
+                known = self._known[note.identity] = {}
+            if known is not None:
+                self._add(known, self._current, note)
+        self._forget()
+
+    @override
+    def authorship(self, found: Mapping[bytes, bytes | None]) -> Mapping[bytes, Authorship]:
+        authors = dict(super().authorship(found))
+        doubtful = {key: found[key] for key, author in authors.items() if author is Authorship.OTHERS}
+        if doubtful:
+            self._drop(doubtful)
+            authors.update(super().authorship(doubtful))
+        return authors
+
+    @override
+    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
+        traces = list(super().trace(documents))
+        doubtful = [number for number, each in enumerate(traces) if each.is_changed]
+        if doubtful:
+            raws = [documents[number] for number in doubtful]
+            self._drop({identity_of(raw) for raw in raws})
+            for number, trace in zip(doubtful, super().trace(raws), strict=True):
+                traces[number] = trace
+        return traces
+
+    @override
+    def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        noted = self._held_notes(wanted)
+        # The notes of several documents have no common order here.
+        if any(identity != before for identity, before in taken_over_in(noted, wanted)):
+            return super()._noted_of(wanted)
+        return noted
+
+    def _held_notes(self, identities: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        missing = set() if self._is_whole else identities - self._known.keys()
+        if missing:
+            self._asked += len(missing)
+            if self._is_whole is None and self._asked > _FEW:
+                self._is_whole = self._read_all()
+            if not self._is_whole:
+                self._read(missing - self._known.keys())
+        noted: dict[str, list[DocumentNote]] = {run: [] for run in self._runs}
+        for identity in identities & self._known.keys():
+            self._known.move_to_end(identity)
+            for run, notes in self._known[identity].items():
+                noted[run] += notes
+        self._forget()
+        return {run: [RangeNote(NoteKind.DOCUMENTS, b"", b"", notes)] for run, notes in noted.items()}
+
+    def _read_all(self) -> bool:
+        """Read all notes; return False if they are too many to be held."""
+        self._drop(list(self._known))
+        for run in self._runs:
+            for part in self._journal.ranges(run, NoteKind.DOCUMENTS):
+                for note in part.notes:
+                    self._add(self._known.setdefault(note.identity, {}), run, note)
+                if self.held > _AT_MOST:
+                    self._drop(list(self._known))
+                    return False
+        return True
+
+    def _read(self, identities: set[bytes]) -> None:
+        for identity in identities:
+            self._known[identity] = {}
+        for run, parts in self._from_journal(identities).items():
+            for note in (note for part in parts for note in part.notes):
+                if note.identity in identities:
+                    self._add(self._known[note.identity], run, note)
+
+    def _add(self, known: _Notes, run: str, note: DocumentNote) -> None:
+        notes = known.setdefault(run, [])
+        notes.append(note)
+        self.held += _weight(note)
+        if len(notes) > 1 + _LATEST and all(
+            each.after is not None and each.before == note.before for each in notes
+        ):
+            self.held -= _weight(notes.pop(1))
+
+    def _drop(self, identities: Iterable[bytes]) -> None:
+        """Forget some documents, so that they are looked up in the journal."""
+        self._is_whole = False
+        for identity in identities:
+            known = self._known.pop(identity, {})
+            self.held -= sum(_weight(note) for notes in known.values() for note in notes)
+
+    def _forget(self) -> None:
+        """Forget those that were not looked up for the longest time, beyond the limit."""
+        if self.held > _AT_MOST:
+            self._drop(list(islice(self._known, 1 + len(self._known) // 10)))
+
+
+def _weight(note: DocumentNote) -> int:
+    return 1 if note.before is None else 1 + len(note.before) // _IMAGE_BYTES
