@@ -119,7 +119,7 @@ class JournalHistory(TargetHistory):
         return traces
 
     def note(self, noted: RangeNote) -> None:
-        """Take account of what the current run has just noted; a history that reads the journal anew has nothing to do."""
+        """Take account of what the current run has just noted. Here nothing is done: the journal is read each time."""
 
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
