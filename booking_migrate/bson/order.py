@@ -18,6 +18,11 @@ from booking_migrate.bson.document import Element, element_of, elements, value_i
 OBJECT_ID_KEY = b"\x23"
 """What the key of an ObjectId begins with; its twelve bytes follow."""
 
+_OBJECT_ID_FIRST = b"\x07_id\x00"
+"""How nearly every document continues behind its length: an ObjectId of twelve bytes follows."""
+
+_LEAST_WITH_ID = 21
+
 _BRACKETS = {
     0xFF: 0x01,  # MinKey
     0x06: 0x02,  # undefined
@@ -55,6 +60,8 @@ def sort_key(value: Any) -> bytes:
 
 def id_key(raw: bytes) -> bytes:
     """Return the key of a document's `_id`; nothing else of it is decoded."""
+    if raw[4:9] == _OBJECT_ID_FIRST and len(raw) > _LEAST_WITH_ID:
+        return OBJECT_ID_KEY + raw[9:21]
     return sort_key(value_in(raw, b"_id"))
 
 

@@ -103,7 +103,6 @@ ONLY_SIDE_BY_SIDE = (
     "merge_client_documents",
     "plan",
     "engine",
-    "workers",
     "follow",
 )
 """The parameters that mean nothing in place."""

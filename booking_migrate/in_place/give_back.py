@@ -31,7 +31,8 @@ from booking_migrate.domain.client_document import (
 from booking_migrate.domain.reversal import reverse
 from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.fastpath.flat import FlatClients, FlatRules
-from booking_migrate.in_place.archive import NotedClients, client_documents, client_key_of
+from booking_migrate.in_place.archive import client_documents
+from booking_migrate.in_place.noted import NotedClients, client_key_of
 from booking_migrate.stores.in_place import Unit, Writes
 from booking_migrate.stores.ports import Replacement
 
@@ -136,17 +137,34 @@ class Group:
             superseded = self._noted.superseded(key)
             if superseded is not None and (loser := client_key_of(superseded)) is not None:
                 related[loser] = value_in(superseded, b"clientId")
-        for raw in self._unit.find(client_ids):
-            client = loaded.get(client_key_of(raw) or b"")
-            if client is not None:
-                client.document = next(client_documents([raw]), client.document)
+        further = self._take_documents(loaded, self._unit.find(client_ids))
         related.update(self._passed_documents(loaded))
         if ids:
             found = self._unit.standing(ids)
             self._standing.update((id_key(raw), raw) for raw in found)
         if self._manner.searches:
-            related.update(self._search(ids, loaded.values()))
+            related.update(self._search(ids, [*loaded.values(), *further]))
         return [client_id for key, client_id in related.items() if key not in self._clients]
+
+    def _take_documents(
+        self, loaded: Mapping[bytes, _Client], documents: Sequence[bytes]
+    ) -> Sequence[_Client]:
+        """Give clients their documents; return those that a client has beside the one that the runs know.
+
+        Without the index that forbids it the application may have made them. Each is held like that of a client who has no
+        bookings that come back.
+        """
+        found: dict[bytes, list[ClientDocument]] = {}
+        for document in client_documents(documents):
+            found.setdefault(sort_key(document.client_id), []).append(document)
+        further: list[_Client] = []
+        for key, client in loaded.items():
+            several = sorted(found.get(key, ()), key=lambda each: not self._noted.knows(each))
+            client.document = several[0] if several else None
+            for each in several[1:]:
+                beside = self._clients[key + id_key(each.raw)] = _Client(client.client_id, document=each)
+                further.append(beside)
+        return further
 
     def _passed_documents(self, loaded: Mapping[bytes, _Client]) -> Iterable[tuple[bytes, Any]]:
         """Find the clients whose documents were others' before the runs."""
@@ -278,7 +296,7 @@ class Group:
             place = places.get(booking_key)
             changes = ours.pop(booking_key, [])
             carried = booking
-            if place is not None and sort_key(place.document.client_id) != key:
+            if place is not None and not (place.document is now and sort_key(now.client_id) == key):
                 missing.pop(booking_key, None)
                 carried, changes = _passed_on(original, value_in(original, b"_id"), place)
                 carried = original if self._manner.discards else carried

@@ -6,6 +6,7 @@ client stands in one collection, and that its converted bookings leave it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from hashlib import sha256
 from typing import Any
 
@@ -18,6 +19,7 @@ from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Reje
 from booking_migrate.domain.session import Booking, Converter, Session, client_document_id, read_booking
 from booking_migrate.fastpath.flat import FlatReader
 from booking_migrate.in_place.archive import Client, claimed, claims_of, client_documents, derive
+from booking_migrate.in_place.flat_clients import FlatGroups, FlatPart
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
@@ -47,6 +49,20 @@ class GroupPlan(Writes):
     untouched: list[bytes] = field(default_factory=list)
     """The client documents that hold all of their clients' bookings already."""
 
+    left: list[Any] = field(default_factory=list)
+    """The ids of clients that were not planned, because they are not flat."""
+
+    def take_flat(self, part: FlatPart) -> None:
+        """Plan flat clients, whose bookings become a new document."""
+        for client, bookings in zip(part.clients, part.bookings, strict=True):
+            self.gone += bookings
+            self.archived += bookings
+            self.moved += [DocumentNote(identity_of(raw), None, None) for raw in bookings]
+            self.new.append(client.document)
+            self.keys.append(client.key)
+            self.tally.scanned += client.sessions
+            self.tally.take_flat(client, is_new=True)
+
     def reject(self, rejection: Rejection) -> None:
         """Take note of a document that cannot be converted."""
         self.rejected.append(rejection)
@@ -73,6 +89,19 @@ class GroupPlan(Writes):
         ]
 
 
+class PlanMode(Enum):
+    """How much is looked up before it is written."""
+
+    THOROUGH = auto()
+    """Everything."""
+
+    OPTIMISTIC = auto()
+    """Of flat clients nothing: if ids that they are moved to are taken, the insertion fails."""
+
+    FLAT = auto()
+    """The same, and other clients are left out."""
+
+
 class GroupPlanner:
     """Plans units of work, under one migration plan."""
 
@@ -80,20 +109,48 @@ class GroupPlanner:
         """Take the rules and where users and experts are looked up."""
         self._converter = Converter(plan.rules)
         self._usual = FlatReader(plan.rules)
+        self._flat = FlatGroups(plan.rules)
         self._rules = plan.rules
         self._directory = directory
 
-    def settle(self, unit: Unit, client_ids: Sequence[Any], history: TargetHistory) -> GroupPlan:
+    def settle(
+        self,
+        unit: Unit,
+        client_ids: Sequence[Any],
+        history: TargetHistory,
+        *,
+        mode: PlanMode = PlanMode.THOROUGH,
+    ) -> GroupPlan:
         """Read everything of these clients and plan their unit of work. Nothing is written.
 
         Args:
             unit: where to read.
             client_ids: the clients, no two of them equal.
             history: which client documents runs of this tool wrote.
+            mode: what is asked before it is written.
         """
         result = GroupPlan()
+        documents = unit.find(client_ids)
+        if mode is not PlanMode.THOROUGH:
+            part = self._flat.part(documents, client_ids)
+            result.take_flat(part)
+            documents, client_ids = part.rest, part.others
+        if mode is PlanMode.FLAT:
+            result.left += client_ids
+        elif client_ids:
+            self._settle(unit, documents, client_ids, history, result)
+        return result
+
+    def _settle(
+        self,
+        unit: Unit,
+        documents: Sequence[bytes],
+        client_ids: Sequence[Any],
+        history: TargetHistory,
+        result: GroupPlan,
+    ) -> None:
         clients = {sort_key(each): Client(each) for each in client_ids}
-        sessions = self._take(unit.find(client_ids), clients, result)
+        sessions = self._take(documents, clients, result)
         archived = self._archived(unit, sessions)
         superseded = self._distribute(unit, sessions, archived, clients, result)
         for refused in self._refuse_taken(unit, clients, result):
@@ -104,7 +161,6 @@ class GroupPlanner:
         for key in sorted(clients):
             if clients[key].is_concerned:
                 self._plan_client(clients[key], earlier.get(key, []), traces.get(key), archived, result)
-        return result
 
     def convert(self, documents: Iterable[bytes], result: GroupPlan) -> list[Session]:
         """Convert bookings; what cannot be converted is added to the rejected. Everything is counted."""

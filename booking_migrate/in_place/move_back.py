@@ -4,7 +4,7 @@ The application may write meanwhile, in either shape. Each group of clients is p
 originals also leave the archive; so an interrupted rollback continues with what is still there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,24 +17,37 @@ from booking_migrate.bson.order import (
 )
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.errors import Contended, NotRestored
+from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.in_place.archive import NotedClients, check_archive_of, claimed
-from booking_migrate.in_place.give_back import Group, Manner, Return
-from booking_migrate.in_place.passes import bisect_on_conflict
+from booking_migrate.in_place.archive import check_archive_of, claimed
+from booking_migrate.in_place.give_back import Group, Manner
+from booking_migrate.in_place.noted import Notes, client_key_of
+from booking_migrate.in_place.put_back import (
+    FoundClients,
+    PutBack,
+    Returner,
+    Returners,
+    found_clients,
+    put_back,
+)
+from booking_migrate.in_place.unchanged import give_back_unchanged
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
-from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Move, Unit
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord, RunState
+from booking_migrate.runs.workers import WORTH_IT
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Unit, Waiting
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
-_AT_ONCE = 300
-"""How many bookings of the journal are looked up at a time; all others of their clients come with them."""
+_AT_ONCE = 2000
+"""How many bookings of the journal are looked up at a time."""
+
+_SLOTS = 4
+"""How many transactions there may be at a time, where there are many bookings."""
 
 
 def assess_changes_in_place(
@@ -47,29 +60,29 @@ def assess_changes_in_place(
         collection: where they were made.
         journal: knows what they noted.
     """
-    run_ids = [run.run_id for run in reversed(runs)]
+    notes = Notes.of(journal, [run.run_id for run in reversed(runs)])
     since = ChangesSince()
     for run in runs:
         check_archive_of(run, collection, journal)
-        for noted, about in _moved(journal, run, run_ids):
-            for clients, found_by in _clients_of(collection, noted):
-                since.merge(collection.work(lambda unit: _assess(unit, about, clients, found_by)))  # noqa: B023 - called at once
+        for found in found_clients(journal, run, notes, collection):
+            since.merge(collection.work(lambda unit: _assess(unit, found)))  # noqa: B023 - called at once
     return since
 
 
-def _assess(
-    unit: Unit, about: NotedClients, clients: Mapping[bytes, Any], found_by: Sequence[bytes]
-) -> ChangesSince:
+def _assess(unit: Unit, found: FoundClients) -> ChangesSince:
     """Assess clients, each when it is found by the first of its bookings: it may be found several times."""
-    whole = Group(unit, about, Manner(searches=False))
-    whole.read(list(clients.values()))
+    others = give_back_unchanged(unit, found.about, found.client_ids, searches=False).others
+    if not others:
+        return ChangesSince()
+    whole = Group(unit, found.about, Manner(searches=False))
+    whole.read(others)
     first = {
         key: min(id_key(raw) for raw in originals) for key, originals in whole.originals.items() if originals
     }
-    wanted = [clients[key] for key in clients if first.get(key) in found_by]
-    if len(wanted) == len(clients):
+    wanted = [each for each in others if first.get(sort_key(each)) in found.found_by]
+    if len(wanted) == len(others):
         return whole.give_back().since
-    group = Group(unit, about, Manner(searches=False))
+    group = Group(unit, found.about, Manner(searches=False))
     group.read(wanted)
     return group.give_back().since
 
@@ -107,12 +120,12 @@ def undo_in_place(
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
     if run.server_session is not None:
-        collection.end_session(run.server_session)
+        collection.end_sessions(run.server_session)
     run = stores.journal.save(
         run.run_id,
         state=RunState.ROLLING_BACK.value,
         problem=None,
-        server_session=collection.server_session(),
+        server_session=collection.server_sessions(),
     )
     manner = Manner(discards=discard_later, hands_down=older is not None)
     undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, manner)
@@ -136,17 +149,10 @@ class _Undo:
     manner: Manner
 
     def __post_init__(self) -> None:
-        """Begin with the counts of an interrupted rollback."""
+        """Begin with an empty outcome."""
         self.outcome = UndoOutcome(
             self.run, unit="booking", since=ChangesSince(), is_discarded=self.manner.discards
         )
-        self._recall(self.run.undone)
-
-    def _recall(self, undone: Mapping[str, Any]) -> None:
-        """Continue the counts of an interrupted rollback."""
-        if undone:
-            self.outcome.restored = undone["restored"]
-            self.outcome.since = ChangesSince(**undone["since"])
 
     def prepare(self) -> None:
         """Make the index by which the sessions of a booking are found wherever they stand now; it goes at the end."""
@@ -166,38 +172,40 @@ class _Undo:
         """
         total = self.run.tally.get("moved", {}).get("migrated")
         self.listener.notify(PhaseStarted(f"putting back bookings of {self.run.source}", total))
-        for noted, about in _moved(self.journal, self.run, [self.run.run_id]):
-            for clients, _ in _clients_of(self.collection, noted):
-                attempted = bisect_on_conflict(
-                    list(clients.values()),
-                    lambda some: self._attempt(some, about),  # noqa: B023 - called at once
-                )
-                for some, count in attempted:
-                    if count is None:
-                        raise Contended(self.collection.name, [display_id(each) for each in some])
-                    self.listener.notify(Advanced(count))
+        notes = Notes.of(self.journal, [self.run.run_id])
+        returners = self._returners()
+        found = found_clients(self.journal, self.run, notes, self.collection)
+        for count in put_back(found, returners, self.signal_guard):
+            self.listener.notify(Advanced(count))
+        whole = returners.whole
+        self.outcome.restored, self.outcome.since = whole.restored, whole.since
         self.listener.notify(PhaseEnded())
 
-    def _attempt(self, clients: Sequence[Any], about: NotedClients) -> int:
-        with self.signal_guard.critical_section():
-            returned = self.collection.work(lambda unit: self._take(unit, clients, about))
-            self._recall(self._counted(returned))
-        return returned.restored
+    def _returners(self) -> Returners:
+        """Return who puts clients back, each with what its slot had put back before an interruption."""
+        earlier = PutBack.of(self.run.undone)
+        saved = {each["slot"]: each.get("undone", {}) for each in self.journal.progress(self.run.run_id)}
+        if not self.collection.has_transactions:
+            saved, earlier = {0: self.run.undone}, PutBack()
+        slots = range(_SLOTS if self._is_large() else 1)
+        several = [
+            Returner(
+                self.collection,
+                self.run.run_id,
+                self.lock,
+                self.manner,
+                slot,
+                PutBack.of(saved.pop(slot, {})),
+            )
+            for slot in slots
+        ]
+        for each in saved.values():
+            earlier = earlier.plus(PutBack.of(each))
+        self.journal.save(self.run.run_id, server_session=self.collection.server_sessions(len(several)))
+        return Returners(several[0], several[1:], earlier)
 
-    def _take(self, unit: Unit, clients: Sequence[Any], about: NotedClients) -> Return:
-        group = Group(unit, about, self.manner)
-        group.read(clients)
-        returned = group.give_back()
-        self.lock.confirm()
-        undone = {"undone": self._counted(returned)}
-        unit.take(Move(returned, self.run.run_id, self.lock.token, undone))
-        return returned
-
-    def _counted(self, returned: Return) -> Mapping[str, Any]:
-        """Return the counts with these clients in them."""
-        since = ChangesSince(**asdict(self.outcome.since or ChangesSince()))
-        since.merge(returned.since)
-        return {"restored": self.outcome.restored + returned.restored, "since": asdict(since)}
+    def _is_large(self) -> bool:
+        return self.collection.has_transactions and self.collection.estimate_archived() >= WORTH_IT
 
     def prove(self) -> None:
         """Read again every booking that the run had moved.
@@ -214,25 +222,36 @@ class _Undo:
 
     def _prove(self, notes: Mapping[bytes, DocumentNote]) -> None:
         ids = [note.document_id for note in notes.values()]
-        found = {id_key(raw): value_in(raw, b"clientId") for raw in self.collection.find(ids)}
+        archived = self.collection.located(ids, archived=True)
         left = [
-            value_in(raw, b"_id") for raw in self.collection.archived(ids) if notes[id_key(raw)].before != raw
+            value_in(raw, b"_id")
+            for raw in (self.collection.archived([each.document_id for each in archived]) if archived else ())
+            if notes[id_key(raw)].before != raw
         ]
         if left:
             raise NotRestored(self.collection.name, len(left), display_id(left[0]), "booking")
-        clients = {sort_key(client_id): client_id for client_id in found.values() if is_client_id(client_id)}
-        standing = claimed(self.collection.find_by_client(list(clients.values())))
-        standing -= self._claimed_before(clients)
+        found = {each.key: each for each in self.collection.located(ids)}
+        standing = self._standing(ids, found.values())
+        if len(found) == len(notes) and not standing:
+            return
         for key, note in notes.items():
             if key not in found or key in standing:
                 self.outcome.keep(display_id(note.document_id))
 
-    def _claimed_before(self, clients: Mapping[bytes, Any]) -> set[bytes]:
-        """Return the bookings that client documents claimed before the run; a conflict was decided for the booking."""
-        if not clients:
+    def _standing(self, ids: Sequence[Any], found: Iterable[Waiting]) -> set[bytes]:
+        """Return the bookings of which the client documents of their clients have sessions again."""
+        claiming = self.collection.claiming(ids)
+        if not claiming:
             return set()
-        noted = self.journal.between(self.run.run_id, min(clients), max(clients))
-        return claimed(note.before for part in noted for note in part.notes if note.before is not None)
+        clients = {each.client_key for each in found if is_client_id(each.client_id)}
+        standing = claimed(raw for raw in claiming if client_key_of(raw) in clients)
+        if standing:
+            # A conflict was decided for the booking.
+            noted = self.journal.between(self.run.run_id, min(clients), max(clients))
+            standing -= claimed(
+                note.before for part in noted for note in part.notes if note.before is not None
+            )
+        return standing
 
     def finish(self, older: RunRecord | None) -> UndoOutcome:
         """Take away what the run had made beside documents, and close it. May be repeated."""
@@ -249,35 +268,3 @@ class _Undo:
         outcome.run = self.journal.save(run.run_id, state=RunState.ROLLED_BACK.value)
         self.journal.forget(run.run_id)
         return outcome
-
-
-def _moved(
-    journal: RunJournal, run: RunRecord, run_ids: Sequence[str]
-) -> Iterator[tuple[RangeNote, NotedClients]]:
-    """Yield what a run noted of bookings that it moved, each part with all that these runs noted of the same clients."""
-    covered: tuple[bytes, bytes] | None = None
-    about = NotedClients(journal, run_ids)
-    for noted in journal.ranges(run.run_id, NoteKind.MOVED):
-        # A range comes in several parts, and what is known of its clients is held once.
-        if covered != (noted.first, noted.last):
-            covered = noted.first, noted.last
-            about = NotedClients(journal, run_ids)
-            about.cover(covered)
-        yield noted, about
-
-
-def _clients_of(
-    collection: "MongoInPlace", noted: RangeNote
-) -> Iterator[tuple[Mapping[bytes, Any], Sequence[bytes]]]:
-    """Yield the clients of a range that have not been put back, and the sort keys of the bookings that they are found by."""
-    remaining = iter(noted.notes)
-    while some := list(islice(remaining, _AT_ONCE)):
-        superseded = {note.key: note.before for note in some}
-        left = [
-            raw
-            for raw in collection.archived([note.document_id for note in some])
-            if superseded[id_key(raw)] != raw
-        ]
-        clients = {sort_key(each): each for each in (value_in(raw, b"clientId") for raw in left)}
-        if clients:
-            yield clients, [id_key(raw) for raw in left]

@@ -7,21 +7,22 @@ What a pass has met is moved, rejected, left for the next pass, or gone by the a
 possible, so a booking that was left is known until it is moved or rejected.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import sleep
 from typing import Any, TypeVar
 
+from bson.objectid import ObjectId
+
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import BookingsLeft, Contended
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.counts import SAMPLES, MigrationCounts
 from booking_migrate.stores.in_place import Waiting
-from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _FIRST_BYTES = 512 * 1024
@@ -50,8 +51,11 @@ class Batch:
     clients: list[Any] = field(default_factory=list)
     """Their ids, decoded, no two of them equal."""
 
-    met: dict[bytes, list[Any]] = field(default_factory=dict)
-    """The `_id` of each document, by the sort key of its client's id."""
+    met: dict[bytes, list[bytes]] = field(default_factory=dict)
+    """The sort key of the `_id` of each document, by that of its client's id."""
+
+    ids: dict[bytes, Any] = field(default_factory=dict)
+    """The `_id` of each document whose sort key does not have it, by that key."""
 
     strays: list[Any] = field(default_factory=list)
     """The `_id` of documents without a client."""
@@ -84,23 +88,25 @@ def batches(waiting: Iterable[Waiting], measure: Measure) -> Iterator[Batch]:
     """Whole clients together, in their order; what has no client goes apart."""
     batch, strays = Batch(), Batch()
     key: bytes | None = None
+    met: list[bytes] = []
     for found in waiting:
-        if not is_client_id(found.client_id):
+        if found.ids is not None and not is_client_id(found.client_id):
             strays.strays.append(found.document_id)
             strays.documents += 1
             if strays.documents >= _STRAYS:
                 yield strays
                 strays = Batch()
             continue
-        own = sort_key(found.client_id)
-        if own != key:
+        if found.client_key != key:
             if measure.is_full(batch):
                 yield batch
                 batch = Batch()
+            key = found.client_key
             batch.clients.append(found.client_id)
-            batch.met[own] = []
-            key = own
-        batch.met[own].append(found.document_id)
+            batch.met[key] = met = []
+        met.append(found.key)
+        if found.ids is not None:
+            batch.ids[found.key] = found.document_id
         batch.documents += 1
         batch.size += found.size
     for rest in (batch, strays):
@@ -151,10 +157,10 @@ class Progress:
     changed: int = 0
 
     @classmethod
-    def of(cls, run: RunRecord) -> "Progress":
-        """Return the progress that a run's record has."""
-        progress = cls(MigrationCounts(), run.tally.get("written", 0), run.tally.get("changed", 0))
-        progress.tally.add(run.tally.get("moved", {}))
+    def of(cls, saved: Mapping[str, Any]) -> "Progress":
+        """Return the progress that was saved; none if that is empty."""
+        progress = cls(MigrationCounts(), saved.get("written", 0), saved.get("changed", 0))
+        progress.tally.add(saved.get("moved", {}))
         return progress
 
     def saved(self) -> dict[str, Any]:
@@ -163,10 +169,14 @@ class Progress:
 
     def after(self, settlement: GroupPlan) -> "Progress":
         """Return the progress with this settlement carried out."""
+        return self.plus(Progress(settlement.tally, len(settlement.new), len(settlement.changed)))
+
+    def plus(self, other: "Progress") -> "Progress":
+        """Return both together."""
         tally = MigrationCounts()
         tally.add(self.tally.saved())
-        tally.add(settlement.tally.saved())
-        return Progress(tally, self.written + len(settlement.new), self.changed + len(settlement.changed))
+        tally.add(other.tally.saved())
+        return Progress(tally, self.written + other.written, self.changed + other.changed)
 
 
 @dataclass(slots=True)
@@ -191,31 +201,35 @@ class Pass:
             for key in _keys(settlement):
                 self.left.pop(key, None)
 
-    def leave(self, client_id: Any, document_ids: Iterable[Any]) -> None:
-        """Take note of a client's documents that are left for the next pass."""
-        self.left.update((sort_key(document_id), client_id) for document_id in document_ids)
+    def leave(self, client_id: Any, keys: Iterable[bytes]) -> None:
+        """Take note of a client's documents that are left for the next pass, by the sort keys of their `_id`."""
+        self.left.update((key, client_id) for key in keys)
 
     def account(
         self,
-        met: Sequence[Any],
+        met: Iterable[bytes],
+        ids: Mapping[bytes, Any],
         settlements: Sequence[GroupPlan],
         find: Callable[[Sequence[Any]], Sequence[bytes]],
     ) -> None:
         """Account for documents that were met, and leave those that other processes have changed meanwhile.
 
         Args:
-            met: the `_id` of each.
+            met: the sort key of the `_id` of each.
+            ids: the `_id` of each whose sort key does not have it, by that key.
             settlements: what is moved or rejected of them.
             find: finds documents of the collection by `_id`.
         """
-        settled = {key for settlement in settlements for key in _keys(settlement)}
-        unsettled = [each for each in met if sort_key(each) not in settled]
+        unsettled = set(met).difference(*map(_keys, settlements))
         if not unsettled:
             return
-        for raw in find(unsettled):
+        wanted = [
+            ids[key] if key in ids else ObjectId(key[len(OBJECT_ID_KEY) :]) for key in sorted(unsettled)
+        ]
+        for raw in find(wanted):
             is_document = _SESSIONS in raw and isinstance(read_client_document(raw), ClientDocument)
             if not is_document:
-                self.leave(value_in(raw, b"clientId"), [value_in(raw, b"_id")])
+                self.leave(value_in(raw, b"clientId"), [id_key(raw)])
 
     def check(self, place: str, passes: int) -> None:
         """Make sure that nothing is left.
@@ -231,5 +245,5 @@ class Pass:
 
 
 def _keys(settlement: GroupPlan) -> Iterable[bytes]:
-    yield from (sort_key(value_in(raw, b"_id")) for raw in settlement.gone)
+    yield from map(id_key, settlement.gone)
     yield from (sort_key(rejection.document_id) for rejection in settlement.rejected)

@@ -1,27 +1,27 @@
 """The run of a migration in place: pass after pass through the collection, until one finds nothing to convert."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import Replay, check_archive
 from booking_migrate.in_place.group import GroupPlan, GroupPlanner
-from booking_migrate.in_place.passes import Batch, Measure, Pass, Progress, batches, bisect_on_conflict
+from booking_migrate.in_place.mover import Crew, Moved, Mover
+from booking_migrate.in_place.passes import Batch, Measure, Pass, Progress, batches
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
-from booking_migrate.runs.provenance import NoHistory, TargetHistory, history_in_place
+from booking_migrate.runs.provenance import history_in_place
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.status import refuse_readers
 from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
+from booking_migrate.runs.workers import WORTH_IT
 from booking_migrate.stores.destination import refuse_unfit
-from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.journal import NoteKind, RunRecord
 from booking_migrate.stores.ports import DocumentReader
 
@@ -100,9 +100,8 @@ def migrate_in_place(
         collection.check()
         directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
-        planner = GroupPlanner(plan, directory)
         running = _InPlace(
-            plan, collection, planner, stores, session, manner, throttle, listener, signal_guard, named
+            plan, collection, directory, stores, session, manner, throttle, listener, signal_guard, named
         )
         return running.migrate()
     except BaseException as error:
@@ -116,7 +115,7 @@ class _InPlace:
 
     plan: MigrationPlan
     collection: "MongoInPlace"
-    planner: GroupPlanner
+    directory: Directory
     stores: RunStores
     session: RunSession
     manner: Manner
@@ -126,12 +125,10 @@ class _InPlace:
     named: Sequence[Finding]
     """What the indexes and options of the collection do."""
 
-    progress: Progress = field(default_factory=lambda: Progress(MigrationCounts()))
     documents: int = 0
     total: int | None = None
-    history: TargetHistory = field(default_factory=NoHistory)
-    cut_off: frozenset[str] = frozenset()
-    """The names of the notes about a unit of work that was cut off between its steps."""
+    crew: Crew = field(init=False)
+    """Those who move clients; from `_prepare` on."""
 
     def __post_init__(self) -> None:
         """Begin with the pace that is asked for."""
@@ -159,7 +156,7 @@ class _InPlace:
                 return self._finish(
                     this,
                     passes,
-                    changed=is_prepared or is_rejects_changed or self.progress.tally.scanned > 0,
+                    changed=is_prepared or is_rejects_changed or self.crew.progress.tally.scanned > 0,
                     is_complete=is_complete,
                     seconds=monotonic() - started,
                 )
@@ -173,10 +170,11 @@ class _InPlace:
         check_archive(self.collection, self.stores.journal)
         left_open = self.session.run.server_session if self.session.is_resumed else None
         if left_open is not None:
-            # Before the first write: it may hold the run's own record.
-            self.collection.end_session(left_open)
+            # Before the first write: one of them may hold the run's own record.
+            self.collection.end_sessions(left_open)
         self.session.open()
-        self.session.keep(server_session=self.collection.server_session())
+        self.crew = self._crew()
+        self.session.keep(server_session=self.collection.server_sessions(self.crew.size))
         run = self.session.run
         if run.archive_existed is None:
             self.session.keep(
@@ -185,14 +183,41 @@ class _InPlace:
             )
         self.collection.prepare()
         self.session.confirm()
-        self.progress = Progress.of(self.session.run)
-        self.history = history_in_place(self.stores.journal, self.collection.name)
         if self.session.is_resumed and not self.collection.has_transactions:
-            self._complete_step()
+            self._complete_step(self.crew.own)
         run = self.session.run
         return bool(run.indexes_made) or not run.archive_existed
 
-    def _complete_step(self) -> None:
+    def _crew(self) -> Crew:
+        """Return the movers, each with what its slot had moved before an interruption."""
+        run, journal = self.session.run, self.stores.journal
+        saved = {each["slot"]: Progress.of(each.get("tally", {})) for each in journal.progress(run.run_id)}
+        earlier = Progress.of(run.tally)
+        if not self.collection.has_transactions:
+            saved, earlier = {0: earlier}, Progress(MigrationCounts())
+        history = history_in_place(journal, self.collection.name)
+        movers = [
+            Mover(
+                self.collection,
+                GroupPlanner(self.plan, self.directory),
+                self.session,
+                journal,
+                history,
+                slot,
+                saved.pop(slot, Progress(MigrationCounts())),
+            )
+            for slot in range(self._slots())
+        ]
+        for each in saved.values():
+            earlier = earlier.plus(each)
+        return Crew(movers[0], movers[1:], earlier, self.measure, self.signal_guard)
+
+    def _slots(self) -> int:
+        """Return how many transactions there may be at a time, that of this thread among them."""
+        is_many = self.collection.has_transactions and self.collection.estimate_count() >= WORTH_IT
+        return self.plan.workers + 2 if is_many and self.plan.workers > 1 else 1
+
+    def _complete_step(self, mover: Mover) -> None:
         """Take once more, from the notes, the unit of work that was cut off between its steps.
 
         What it had to do follows from the originals and from the documents of before, wherever they are by now.
@@ -204,7 +229,7 @@ class _InPlace:
         moved = [note for each in noted if each.kind is NoteKind.MOVED for note in each.notes]
         if not moved:
             return
-        self.cut_off = frozenset(each.name for each in noted)
+        mover.cut_off = frozenset(each.name for each in noted)
         before = [
             note.before
             for each in noted
@@ -214,26 +239,26 @@ class _InPlace:
         ]
         with self.signal_guard.critical_section():
             settlement = self.collection.work(
-                lambda unit: self._take_again(Replay(unit, self.collection, moved, before, noted[-1].name))
+                lambda unit: mover.take_again(Replay(unit, self.collection, moved, before, noted[-1].name))
             )
-            self._done(settlement, Pass(self.collection.rejects()))
-
-    def _take_again(self, unit: Replay) -> GroupPlan:
-        return self._take(unit, unit.client_ids())
+            self._keep_rejected(settlement, Pass(self.collection.rejects()))
 
     def _finish(
         self, last: Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
     ) -> InPlaceOutcome:
-        moved, rejected = self.progress.tally, last.rejected
+        progress = self.crew.progress
+        moved, rejected = progress.tally, last.rejected
         counts = moved.counts_with(rejected)
-        self.session.finish(changed=changed, counts=asdict(counts), documents=self.documents)
+        self.session.finish(
+            changed=changed, counts=asdict(counts), documents=self.documents, tally=progress.saved()
+        )
         outcome = MigrationOutcome(
             counts=counts,
             rejections=rejected.rejections(),
             spent=moved.spent(),
             findings=(*moved.findings(), *self.named, *_remaining(last, is_complete=is_complete)),
-            documents_written=self.progress.written,
-            documents_changed=self.progress.changed,
+            documents_written=progress.written,
+            documents_changed=progress.changed,
             changed=changed,
             seconds=seconds,
             rejects_name=last.rejects.name if rejected.rejected else None,
@@ -246,82 +271,41 @@ class _InPlace:
         label = "converting" if number == 1 else f"pass {number}: looking for bookings that came meanwhile in"
         self.documents = 0
         self.listener.notify(PhaseStarted(f"{label} {self.collection.name}", self.total))
+        self.crew.move(self._batches(), lambda batch, moved: self._end(batch, moved, this))
+        self.listener.notify(PhaseEnded())
+        return this
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield what is left to be moved or rejected, each batch when it may be begun."""
         for batch in batches(self.collection.waiting(), self.measure):
             self.throttle.wait()
             if self.pace is not None:
                 self.pace.wait(batch.documents)
-            with self.signal_guard.critical_section():
-                self._deal_with(batch, this)
-            self.listener.notify(Advanced(batch.documents))
-        self.listener.notify(PhaseEnded())
-        return this
+            yield batch
 
-    def _deal_with(self, batch: Batch, this: Pass) -> None:
+    def _end(self, batch: Batch, moved: Moved, this: Pass) -> None:
+        """Account for a batch."""
         self.documents += batch.documents
         if batch.strays:
             self._reject_strays(batch.strays, this)
-        if batch.clients:
-            self._move(batch, this)
+        for client_id in moved.given_up:
+            this.leave(client_id, batch.met.pop(sort_key(client_id)))
+        for settlement in moved.settlements:
+            self._keep_rejected(settlement, this)
+        met = (key for keys in batch.met.values() for key in keys)
+        this.account(met, batch.ids, moved.settlements, self.collection.find)
         this.rejects.flush()
+        self.session.checkpoint(self.documents, self.total)
+        self.listener.notify(Advanced(batch.documents))
 
     def _reject_strays(self, ids: Sequence[Any], this: Pass) -> None:
         """Reject documents without a client; one that has a client by now is for the next pass."""
         settlement = GroupPlan()
-        mended = self.planner.convert(self.collection.find(ids), settlement)
-        settlement.tally.scanned -= len(mended)
+        movable = self.crew.own.planner.convert(self.collection.find(ids), settlement)
+        settlement.tally.scanned -= len(movable)
         self._keep_rejected(settlement, this)
-        this.account(ids, [settlement], self.collection.find)
-
-    def _move(self, batch: Batch, this: Pass) -> None:
-        settlements = []
-        for clients, settlement in bisect_on_conflict(batch.clients, self._attempt):
-            if settlement is None:
-                for client_id in clients:
-                    this.leave(client_id, batch.met.pop(sort_key(client_id)))
-            else:
-                self._done(settlement, this)
-                settlements.append(settlement)
-        met = [document_id for ids in batch.met.values() for document_id in ids]
-        this.account(met, settlements, self.collection.find)
-
-    def _attempt(self, clients: Sequence[Any]) -> GroupPlan:
-        began = monotonic()
-        settlement = self.collection.work(lambda unit: self._take(unit, clients))
-        self.measure.learn(monotonic() - began)
-        return settlement
-
-    def _take(self, unit: Unit, clients: Sequence[Any]) -> GroupPlan:
-        """Return what happens within one unit of work."""
-        settlement = self.planner.settle(unit, clients, self.history)
-        self._recount(settlement)
-        settlement.tally.check()
-        if settlement.gone or settlement.removed or settlement.changed:
-            self.session.confirm()
-            progress = {
-                "tally": self.progress.after(settlement).saved(),
-                "documents": self.documents,
-                "total": self.total,
-            }
-            session = self.session
-            unit.take(Move(settlement, session.run_id, session.token, progress, settlement.notes))
-        return settlement
-
-    def _recount(self, settlement: GroupPlan) -> None:
-        """Count clients once of which this run has moved bookings before."""
-        if not settlement.continued or not self.progress.tally.scanned:
-            return
-        for document in settlement.continued:
-            key = sort_key(document.client_id)
-            identity = identity_of(document.raw)
-            related = self.stores.journal.between(self.session.run_id, key, key)
-            counted = (noted for noted in related if noted.name not in self.cut_off)
-            if any(note.identity == identity for noted in counted for note in noted.notes):
-                settlement.tally.recount(len(document.sessions))
-
-    def _done(self, settlement: GroupPlan, this: Pass) -> None:
-        if settlement.gone:
-            self.progress = self.progress.after(settlement)
-        self._keep_rejected(settlement, this)
+        known = {sort_key(each): each for each in ids}
+        this.account(known, known, [settlement], self.collection.find)
 
     def _keep_rejected(self, settlement: GroupPlan, this: Pass) -> None:
         this.rejected.reject(settlement.rejected)

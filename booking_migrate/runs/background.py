@@ -1,7 +1,9 @@
 """Work beside the main thread that must not keep the process from ending."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from threading import Thread
 from typing import TypeVar
 
@@ -9,6 +11,8 @@ _BESIDE_SECONDS = 0.2
 """How often something is done beside what takes long."""
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Worker = TypeVar("Worker")
 
 
 def in_background(work: Callable[[], T], *, name: str) -> Future[T]:
@@ -30,6 +34,43 @@ def in_background(work: Callable[[], T], *, name: str) -> Future[T]:
 
     Thread(target=run, name=name, daemon=True).start()
     return future
+
+
+def overlapped(
+    items: Iterable[Item],
+    workers: Sequence[Worker],
+    work: Callable[[Worker, Item], T],
+    *,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Generator[tuple[Item, Future[T]]]:
+    """Yield items with what became of each, in their order; as many are worked on at the same time as there are workers.
+
+    When the caller ends, or an error does, what is still being worked on is awaited.
+
+    Args:
+        items: the next one is asked for when a worker is idle.
+        workers: each of them works on one item at a time, on a thread.
+        work: what a worker does with an item.
+        on_wait: called if anything has to be awaited in the end.
+    """
+    idle, working = deque(workers), deque[tuple[Item, Worker, Future[T]]]()
+    try:
+        for item in items:
+            if not idle:
+                first, worker, done = working[0]
+                yield first, done
+                working.popleft()
+                idle.append(worker)
+            worker = idle.popleft()
+            working.append((item, worker, in_background(partial(work, worker, item), name="worker")))
+        while working:
+            yield working[0][0], working[0][2]
+            working.popleft()
+    finally:
+        left = [done for _item, _worker, done in working]
+        if not all(done.done() for done in left):
+            on_wait()
+        wait(left)
 
 
 def meanwhile(action: Callable[[], T], beside: Callable[[], None]) -> T:

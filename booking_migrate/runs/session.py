@@ -22,6 +22,7 @@ from booking_migrate.runs.provenance import JournalHistory, history_of, standing
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.journal import (
+    JOURNAL_VERSION,
     DocumentNote,
     Holder,
     LockStore,
@@ -207,6 +208,7 @@ class RunSession:
                 problem=None,
                 config=self._request.config,
                 follow=self._request.follow,
+                version=JOURNAL_VERSION,
             )
         else:
             self._note_rejects()
@@ -275,10 +277,19 @@ class RunSession:
             self._checkpoint = monotonic()
             self._run = self._stores.journal.save(self.run_id, documents=documents, total=total)
 
-    def finish(self, *, changed: bool, counts: Mapping[str, int], documents: int) -> None:
-        """Record that the run completed, and release the lock."""
+    def finish(
+        self,
+        *,
+        changed: bool,
+        counts: Mapping[str, int],
+        documents: int,
+        tally: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that the run completed, with what it has moved in place, and release the lock."""
         self.confirm()
-        known = {"counts": dict(counts), "documents": documents}
+        known: dict[str, Any] = {"counts": dict(counts), "documents": documents}
+        if tally is not None:
+            known["tally"] = tally
         if changed:
             self._save(RunState.DONE, **known, written_at=self._stores.journal.now())
         else:

@@ -5,19 +5,21 @@ to the run if its bytes are those that the run recorded before it wrote them; an
 and is kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import identity_of, read_fields
 from booking_migrate.bson.format import display_id
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import id_key
 from booking_migrate.domain.carried_changes import LISTED, ChangesSince
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.runs.background import overlapped
+from booking_migrate.runs.histories import Finding, History, findings_of, histories_of
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.provenance import predecessors
+from booking_migrate.runs.noted_ranges import NotedRanges
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
@@ -27,6 +29,11 @@ from booking_migrate.stores.ports import Replacement
 
 _AT_ONCE = 500
 """How many documents one question to the target names."""
+
+_SLOTS = 3
+"""How many ranges are undone at a time if they are many."""
+
+_MANY_RANGES = 20
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are undone at a time."""
@@ -96,7 +103,14 @@ def undo(
     """
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
-    run = stores.journal.save(run.run_id, state=RunState.ROLLING_BACK.value, problem=None)
+    if run.server_session is not None:
+        stores.target.end_sessions(run.server_session)
+    run = stores.journal.save(
+        run.run_id,
+        state=RunState.ROLLING_BACK.value,
+        problem=None,
+        server_session=stores.target.server_sessions(_SLOTS),
+    )
     undoing = _Undo(run, stores, lock, listener, signal_guard)
     undoing.documents()
     undo_rejects(run, stores, lock, signal_guard)
@@ -131,6 +145,17 @@ def undo_rejects(run: RunRecord, stores: RunStores, lock: HeldLock, signal_guard
         target.drop_rejects_if_empty()
 
 
+class _Undone(NamedTuple):
+    """How many documents were undone."""
+
+    removed: int = 0
+    restored: int = 0
+
+    def plus(self, other: "_Undone") -> "_Undone":
+        """Return how many both are."""
+        return _Undone(self.removed + other.removed, self.restored + other.restored)
+
+
 class _Undo:
     """One rollback in progress."""
 
@@ -144,6 +169,8 @@ class _Undo:
         self._listener = listener
         self._shield = signal_guard
         self.outcome = UndoOutcome(run)
+        self._is_plain = True
+        """Whether all documents that the run noted were created by it."""
 
     def documents(self) -> None:
         """Undo the documents, then the joins that came before them; the index goes first, since it forbids the latter."""
@@ -154,51 +181,109 @@ class _Undo:
         self._target.drop_followed_index()
         clients = self._run.counts.get("clients")
         self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", clients))
-        for noted in self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS):
-            with self._shield.critical_section():
-                self._undo_range(_histories(self._related(noted), noted))
-            self._listener.notify(Advanced(len(noted.notes)))
+        for documents, undone in self._undo_ranges():
+            self._count(undone)
+            self._listener.notify(Advanced(documents))
         for noted in reversed(list(self._journal.ranges(self._run.run_id, NoteKind.JOIN))):
             with self._shield.critical_section():
-                self._undo_range(_histories([noted], noted))
+                self._count(self._undo_range(histories_of([noted])))
         self._listener.notify(PhaseEnded())
 
-    def _related(self, noted: RangeNote) -> Sequence[RangeNote]:
-        """Return all that was noted about these clients: a run that was continued may have noted some of them twice."""
-        return self._journal.between(self._run.run_id, noted.first, noted.last)
+    def _undo_ranges(self) -> Iterator[tuple[int, _Undone]]:
+        """Undo range after range, several at a time if they are many; yield how many notes each has, and what was done."""
+        notes = NotedRanges(self._journal, [self._run.run_id], NoteKind.DOCUMENTS)
+        parts = self._parts(notes, self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS))
+        if len(notes) < _MANY_RANGES:
+            for documents, histories in parts:
+                with self._shield.critical_section():
+                    undone = self._undo_range(histories)
+                yield documents, undone
+            return
+        # Each document is in one part, so that two of them do not meet.
+        working = overlapped(
+            parts,
+            range(_SLOTS),
+            lambda _slot, part: self._undo_range(part[1]),
+            on_wait=self._shield.announce_wait,
+        )
+        with closing(working):
+            for (documents, _histories), undoing in working:
+                with self._shield.critical_section():
+                    undone = undoing.result()
+                yield documents, undone
 
-    def _undo_range(self, histories: "Mapping[bytes, _History]") -> None:
+    @staticmethod
+    def _parts(
+        notes: NotedRanges, ranges: Iterable[RangeNote]
+    ) -> Iterator[tuple[int, Mapping[bytes, History]]]:
+        """Yield for ranges how many notes each has, and the histories of the documents that were noted there first."""
+        known: Sequence[str] = ()
+        related: dict[bytes, History] = {}
+        for noted in ranges:
+            # A run that was continued may have noted some of these clients twice.
+            names = notes.names(noted.first, noted.last)
+            if names != known:
+                known, related = names, histories_of(notes.read(names))
+            keys = (note.key for note in noted.notes)
+            yield (
+                len(noted.notes),
+                {key: related[key] for key in keys if related[key].noted_in == noted.name},
+            )
+
+    def _count(self, undone: _Undone) -> None:
+        self.outcome.removed += undone.removed
+        self.outcome.restored += undone.restored
+
+    def _undo_range(self, histories: Mapping[bytes, History]) -> _Undone:
+        plain = {key: history for key, history in histories.items() if history.is_plain}
+        if len(plain) == len(histories):
+            return _Undone(self._remove(plain), 0)
+        self._is_plain = False
+        others = self._undo_others({key: histories[key] for key in histories.keys() - plain.keys()})
+        return _Undone(self._remove(plain) + others.removed, others.restored)
+
+    def _remove(self, plain: Mapping[bytes, History]) -> int:
+        """Delete documents that the run created, unless others have changed them."""
+
+        def is_own(raw: bytes) -> bool:
+            return sha256(raw).digest() in plain[id_key(raw)].versions
+
+        ids = [history.document_id for history in plain.values()]
+        parts = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+        return sum(self._target.remove_own(part, is_own, self._lock.confirm) for part in parts)
+
+    def _undo_others(self, histories: Mapping[bytes, History]) -> _Undone:
+        undone = _Undone()
         removed: list[bytes] = []
         restored: list[Replacement] = []
         inserted: list[bytes] = []
         size = 0
-        for finding in _findings(self._target.find, histories):
+        for finding in findings_of(self._target.find, histories):
             match finding:
-                case _Finding(history=history, present=bytes() as present, is_ours=True):
+                case Finding(history=history, present=bytes() as present, is_ours=True):
                     before = history.versions[sha256(present).digest()]
                     if before is None:
                         removed.append(present)
                     else:
                         restored.append(Replacement(present, before))
                     size += len(present)
-                case _Finding(history=_History(before=bytes() as before), present=None, is_ours=True):
+                case Finding(history=History(before=bytes() as before), present=None, is_ours=True):
                     inserted.append(before)
                     size += len(before)
             if size > _FLUSH_BYTES:
-                self._apply(removed, restored, inserted)
+                undone = undone.plus(self._apply(removed, restored, inserted))
                 removed, restored, inserted, size = [], [], [], 0
-        self._apply(removed, restored, inserted)
+        return undone.plus(self._apply(removed, restored, inserted))
 
     def _apply(
         self, removed: Sequence[bytes], restored: Sequence[Replacement], inserted: Sequence[bytes]
-    ) -> None:
+    ) -> _Undone:
         if removed or restored or inserted:
             self._lock.confirm()
             self._target.remove(removed)
             self._target.restore(restored)
             self._target.insert(inserted)
-            self.outcome.removed += len(removed)
-            self.outcome.restored += len(restored) + len(inserted)
+        return _Undone(len(removed), len(restored) + len(inserted))
 
     def target(self) -> None:
         """Drop the target if the run created it and nothing is left in it."""
@@ -218,109 +303,26 @@ class _Undo:
             for noted in self._journal.ranges(self._run.run_id, NoteKind.JOIN)
             for note in noted.notes
         }
+        if self._is_plain and not joins and self._target.holds_nothing():
+            # All that it had noted is documents of its own.
+            return
+        notes = NotedRanges(self._journal, [self._run.run_id], NoteKind.DOCUMENTS)
+        for _documents, histories in self._parts(notes, self._of_kind(NoteKind.DOCUMENTS)):
+            # What was joined first is again what it was before that, not what it was before the batch.
+            self._prove({key: history for key, history in histories.items() if key not in joins})
         seen: set[bytes] = set()
-        for noted in self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS, NoteKind.JOIN):
-            related = self._related(noted) if noted.kind is NoteKind.DOCUMENTS else [noted]
-            histories = _histories(related, noted)
-            if noted.kind is NoteKind.DOCUMENTS:
-                # What was joined first is again what it was before that, not what it was before the batch.
-                histories = {key: history for key, history in histories.items() if key not in joins}
-            else:
-                histories = {key: history for key, history in histories.items() if key not in seen}
-                seen |= histories.keys()
-            self._prove(histories)
+        for noted in self._of_kind(NoteKind.JOIN):
+            histories = histories_of([noted])
+            self._prove({key: history for key, history in histories.items() if key not in seen})
+            seen |= histories.keys()
 
-    def _prove(self, histories: "Mapping[bytes, _History]") -> None:
-        for finding in _findings(self._target.find, histories):
+    def _of_kind(self, kind: NoteKind) -> Iterator[RangeNote]:
+        ranges = self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS, NoteKind.JOIN)
+        return (noted for noted in ranges if noted.kind is kind)
+
+    def _prove(self, histories: Mapping[bytes, History]) -> None:
+        for finding in findings_of(self._target.find, histories):
             if finding.is_ours:
                 raise NotRestored(self._target.name, 1, display_id(finding.history.document_id))
             if not finding.is_restored:
                 self.outcome.keep(display_id(finding.history.document_id))
-
-
-@dataclass(slots=True)
-class _History:
-    """What the run noted about one document."""
-
-    document_id: Any
-    """Its `_id` as the run wrote it."""
-
-    before: bytes | None
-    """What it was before the run first touched it; None if it was not there."""
-
-    versions: dict[bytes, bytes | None]
-    """What the run may have made of it, as digests, and what to put back in the place of each.
-
-    That is not always `before`: others may have changed the document between two writes of an interrupted run.
-    """
-
-    is_removed: bool = False
-    """Whether the run may have removed it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """How one of the run's documents stands now."""
-
-    history: _History
-    present: bytes | None
-    is_ours: bool
-    """Whether it is what the run made of it, and has to be undone."""
-
-    is_restored: bool
-    """Whether it is what it was before the run. If neither, others have changed it."""
-
-
-def _histories(related: Sequence[RangeNote], noted: RangeNote) -> dict[bytes, _History]:
-    """Return the histories of a range's documents, by the sort key of `_id`, out of everything related to it."""
-    wanted = {note.key for note in noted.notes}
-    histories: dict[bytes, _History] = {}
-    versions = predecessors(related)
-    for note in (note for each in related for note in each.notes):
-        key = note.key
-        if key in wanted:
-            known = histories.setdefault(key, _History(note.document_id, note.before, {}))
-            if note.after is None:
-                known.is_removed = True
-            else:
-                known.versions[note.after] = versions[note.after]
-    return histories
-
-
-def _findings(find: Any, histories: Mapping[bytes, _History]) -> Iterator[_Finding]:
-    """Yield how these documents stand now, each once."""
-    keys = list(histories)
-    for start in range(0, len(keys), _AT_ONCE):
-        some = {key: histories[key] for key in keys[start : start + _AT_ONCE]}
-        there: set[bytes] = set()
-        for raw in find([history.document_id for history in some.values()]):
-            key = sort_key(_id(raw))
-            there.add(key)
-            yield _judged(some[key], raw)
-        absent = [history for key, history in some.items() if key not in there]
-        yield from _absent(find, absent)
-
-
-def _judged(history: _History, present: bytes) -> _Finding:
-    is_restored = present == history.before
-    is_ours = not is_restored and sha256(present).digest() in history.versions
-    return _Finding(history, present, is_ours, is_restored)
-
-
-def _absent(find: Any, histories: Sequence[_History]) -> Iterator[_Finding]:
-    """Yield documents that are not there under the `_id` that the run gave them."""
-    moved = {}
-    for history in histories:
-        if history.before is None:
-            yield _Finding(history, None, is_ours=False, is_restored=True)
-        elif sort_key(_id(history.before)) == sort_key(history.document_id):
-            yield _Finding(history, None, is_ours=history.is_removed, is_restored=False)
-        else:
-            moved[sort_key(_id(history.before))] = history
-    found = {sort_key(_id(raw)): raw for raw in find([_id(each.before or b"") for each in moved.values()])}
-    for key, history in moved.items():
-        yield _Finding(history, None, is_ours=False, is_restored=found.get(key) == history.before)
-
-
-def _id(raw: bytes) -> Any:
-    return read_fields(identity_of(raw))["_id"]

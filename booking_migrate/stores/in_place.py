@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from booking_migrate.bson.order import sort_key
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
@@ -30,14 +32,32 @@ CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
 class Waiting(NamedTuple):
     """A document that is to be moved or rejected, as the way through the collection finds it."""
 
-    client_id: Any
-    """Its `clientId`, decoded; None if it has none."""
+    client_key: bytes
+    """The sort key of its `clientId`; that of null if it has none."""
 
-    document_id: Any
-    """Its `_id`, decoded."""
+    key: bytes
+    """The sort key of its `_id`."""
 
     size: int
     """In bytes."""
+
+    ids: tuple[Any, Any] | None = None
+    """Its `clientId` and its `_id`, decoded; None if both are ObjectIds: then the keys have them."""
+
+    @classmethod
+    def of(cls, client_id: Any, document_id: Any, size: int) -> "Waiting":
+        """Return a document of these ids, which may be of any type."""
+        return cls(sort_key(client_id), sort_key(document_id), size, (client_id, document_id))
+
+    @property
+    def client_id(self) -> Any:
+        """Return its `clientId`, decoded; None if it has none."""
+        return ObjectId(self.client_key[len(OBJECT_ID_KEY) :]) if self.ids is None else self.ids[0]
+
+    @property
+    def document_id(self) -> Any:
+        """Return its `_id`, decoded."""
+        return ObjectId(self.key[len(OBJECT_ID_KEY) :]) if self.ids is None else self.ids[1]
 
 
 @dataclass(slots=True)
@@ -76,10 +96,16 @@ class Move:
     """The token of the run's lock, under which its notes are kept."""
 
     progress: Mapping[str, Any]
-    """Fields of the run's record that are to be true with it."""
+    """Facts about the run that are to be true with it."""
 
     notes: Sequence[RangeNote] = ()
     """What the journal is to know of it."""
+
+    slot: int | None = None
+    """Under which number the progress is kept, so that units at the same time do not meet; None: in the run's record.
+
+    Without transactions it is kept there in any case.
+    """
 
 
 class Unit(Protocol):
@@ -97,8 +123,8 @@ class Unit(Protocol):
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the collection's documents with these `_id` values."""
 
-    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the collection's documents with a session of one of these bookings.
+    def claiming(self, ids: Sequence[Any], but: Sequence[Any] = ()) -> Sequence[bytes]:
+        """Return the collection's documents with a session of one of these bookings, without those of some clients.
 
         Without the index that `MongoInPlace.index_claims` makes, the whole collection is read.
         """

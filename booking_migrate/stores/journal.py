@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import id_key
 
-JOURNAL_VERSION = 8
+JOURNAL_VERSION = 9
 """The version of the journal's format. A journal that is newer than the program is refused.
 
 History:
@@ -27,6 +27,7 @@ History:
     6: since when a fence refuses writes; documents that a run removed or adopted.
     7: how far the source's changes have been followed; the guard of a live collection.
     8: the reverse window of a cut-over.
+    9: in place: the ids of moved bookings in one value, and the progress of several transactions at a time.
 """
 
 
@@ -177,13 +178,14 @@ class RunRecord(BaseModel):
     """In place: the names of the indexes of the collection that the run creates."""
 
     server_session: bytes | None = None
-    """In place: the id of the server session of the process that worked on it last."""
+    """In place: the ids of the server sessions of the process that worked on it last, 16 bytes each."""
 
     noted: str | None = None
     """In place: the name of the last note that has become true as a whole."""
 
     tally: Mapping[str, Any] = {}
-    """In place: what the run has moved so far, as `migrate.counts.MigrationCounts.saved` has it."""
+    """In place: what the run has moved, as `migrate.counts.MigrationCounts.saved` has it; until it is done, without what
+    `RunJournal.progress` has."""
 
     follow: Mapping[str, Any] = {}
     """How far the changes of the source have been followed: `stores.changes.Position.saved`. Empty: not at all."""
@@ -193,7 +195,8 @@ class RunRecord(BaseModel):
     far the live collection has been followed (`stores.changes.Position.saved`). Empty: it is not open."""
 
     undone: Mapping[str, Any] = {}
-    """What a rollback of live data has put back so far, and what had happened to it since."""
+    """What a rollback of live data has put back so far, and what had happened to it since; in place, without what
+    `RunJournal.progress` has."""
 
 
 class NoteKind(StrEnum):
@@ -250,6 +253,15 @@ class RangeNote(NamedTuple):
     """What the journal calls it, in the order of noting; empty before it is noted."""
 
 
+class Span(NamedTuple):
+    """Which clients a range of notes is about."""
+
+    name: str
+    first: bytes
+    last: bytes
+    """Cut off where they are long: a key may be beyond the last one by what was cut off."""
+
+
 class RunJournal(Protocol):
     """The journal of all runs into the targets of one database.
 
@@ -292,6 +304,15 @@ class RunJournal(Protocol):
 
         Ranges just outside may come too.
         """
+
+    def spans(self, run_id: str, kind: NoteKind) -> Iterator[Span]:
+        """Yield the clients of all ranges of one kind, in the order of noting."""
+
+    def named(self, names: Sequence[str]) -> Sequence[RangeNote]:
+        """Return the ranges of these names, in the order of noting."""
+
+    def progress(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return what each of those that worked on a run at the same time has recorded with what it did."""
 
     def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
         """Return the ranges of client documents of some runs that have a note of one of these ``{_id}``, oldest run first.

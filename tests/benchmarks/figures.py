@@ -65,6 +65,10 @@ GOALS = (
     Goal("the loop, by migrate", "loop", "auto", 80, is_floor=True),
     Goal("verify, by migrate", "verify", "auto", 1.5),
     Goal("dry-run, by migrate", "dry-run", "auto", 1),
+    Goal("rollback, by migrate", "rollback", "auto", 0.8),
+    # 20,000 and 15,000 bookings a second where the copy makes 95,000.
+    Goal("migrate --in-place, by the copy through a client", "in-place", "copy", 4.75),
+    Goal("rollback in place, by the copy through a client", "in-place-rollback", "copy", 6.33),
 )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.stores.mongo.rollback import MongoUndo
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.crews import take_several_at_a_time
 from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
@@ -65,6 +67,36 @@ def test_a_target_of_the_run_is_dropped(database: Db, command: Run) -> None:
 
     assert undone["undone"]["target_dropped"] is True
     assert before == contents(database)
+
+
+@pytest.mark.parametrize("is_many", [False, True])
+def test_others_write_in_the_middle(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, *, is_many: bool
+) -> None:
+    """A document that others change after it was read, and before it is deleted, stays with that change; the others go."""
+    if is_many:
+        take_several_at_a_time(monkeypatch.setattr)
+    database.bookings.insert_many(booking(number, clientId=client(number % 30)) for number in range(90))
+    command(*MIGRATE)
+    whole = MongoUndo.remove_own
+    pending = [True]
+
+    def interfered(undo: MongoUndo, ids: Any, is_own: Any, confirm: Callable[[], None]) -> int:
+        def change() -> None:
+            confirm()
+            if pending:
+                pending.clear()
+                database.clients.update_one({"_id": ids[0]}, {"$set": {"sessions.0.notes": "changed"}})
+
+        return whole(undo, ids, is_own, change)
+
+    monkeypatch.setattr(MongoUndo, "remove_own", interfered)
+    undone = command(*ROLLBACK)
+    report = json.loads(undone.stdout)["undone"]
+
+    assert 3 == undone.returncode, undone.stderr
+    assert (29, 1, False) == (report["removed"], report["kept"], report["target_dropped"])
+    assert ["changed"] == [each["sessions"][0]["notes"] for each in database.clients.find()]
 
 
 def test_nothing_to_roll_back(command: Run) -> None:

@@ -1,9 +1,18 @@
-"""Few bookings taken for as many as are worth several processes."""
+"""Few bookings taken for as many as are worth several processes, or several transactions at a time."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from booking_migrate.cli import app
+from booking_migrate.in_place import move_back, passes, put_back
+from booking_migrate.in_place import run as in_place
 from booking_migrate.migrate import pipeline as stream
+from booking_migrate.runs import undo
 from booking_migrate.runs.workers import WorkerPool
+from booking_migrate.stores.mongo import journal_notes
 from booking_migrate.verify import run as verify_run
 
 
@@ -20,3 +29,28 @@ def take_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (stream, verify_run):
         monkeypatch.setattr(module, "WORTH_IT", 0)
         monkeypatch.setattr(module, "WorkerPool", Ready)
+
+
+_SMALL: tuple[tuple[Any, str, int], ...] = (
+    (in_place, "WORTH_IT", 0),
+    (move_back, "WORTH_IT", 0),
+    (passes, "_FIRST_BYTES", 4_000),
+    (passes, "_MOST_BYTES", 4_000),
+    (put_back, "_MOST_BYTES", 4_000),
+    (undo, "_MANY_RANGES", 0),
+    (journal_notes, "_NOTES", 3),
+)
+"""What decides whether there are many, and how many go at a time."""
+
+
+def take_several_at_a_time(set_to: Callable[[Any, str, int], object] = setattr) -> None:
+    """Have several transactions work at a time, in place and in a rollback, however few bookings there are."""
+    for module, name, value in _SMALL:
+        set_to(module, name, value)
+
+
+def main_of_many(*arguments: str) -> None:
+    """Be the program with `take_several_at_a_time`, in a process of its own."""
+    take_several_at_a_time()
+    sys.argv = ["booking-migrate", *arguments]
+    app.main()

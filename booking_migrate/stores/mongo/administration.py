@@ -283,11 +283,8 @@ def indexes_of(collection: DriverCollection) -> list[Mapping[str, Any]]:
 
 def _does(index: Mapping[str, Any]) -> bool:
     """Return whether an index keeps a client from having two documents."""
-    return _is_on(index, "clientId") and bool(index.get("unique")) and _is_whole(index)
-
-
-def _is_whole(index: Mapping[str, Any]) -> bool:
-    return "partialFilterExpression" not in index and not index.get("sparse")
+    is_whole = "partialFilterExpression" not in index and not index.get("sparse")
+    return _is_on(index, "clientId") and bool(index.get("unique")) and is_whole
 
 
 def _is_on(index: Mapping[str, Any], field: str) -> bool:
@@ -306,18 +303,22 @@ class OwnIndex:
     unique: bool = False
     """Whether it keeps a client from having two client documents; any other counts for all documents."""
 
+    sparse: bool = False
+    """Whether documents without the field need not be in it."""
+
     def is_served_by(self, index: Mapping[str, Any]) -> bool:
         """Return whether an index does what this one does."""
         if not _is_on(index, self.field):
             return False
         if not self.unique:
-            return _is_whole(index)
+            return "partialFilterExpression" not in index and (self.sparse or not index.get("sparse"))
         is_sufficient = index.get("partialFilterExpression") in _SUFFICIENT
         return bool(index.get("unique")) and not index.get("sparse") and is_sufficient
 
     def build(self, collection: DriverCollection) -> None:
         """Build it; any trouble ends it."""
-        options = {"unique": True, "partialFilterExpression": _IS_CLIENT_DOCUMENT} if self.unique else {}
+        unique = {"unique": True, "partialFilterExpression": _IS_CLIENT_DOCUMENT} if self.unique else {}
+        options = {**unique, **({"sparse": True} if self.sparse else {})}
         build_index(collection, [(self.field, 1)], name=self.name, collation=SIMPLE, **options)
 
 
@@ -331,7 +332,7 @@ CLIENT_DOCUMENTS_ONLY = OwnIndex("clientId_1_sessions", "clientId", unique=True)
 EVERY_DOCUMENT = OwnIndex("clientId_1_every", "clientId")
 """By this, all documents of a client are found."""
 
-CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId")
+CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId", sparse=True)
 """By this, the sessions of a booking are found, whatever client they stand with."""
 
 FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")

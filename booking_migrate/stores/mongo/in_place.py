@@ -5,10 +5,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
-from pymongo.client_session import ClientSession
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
@@ -25,13 +23,14 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, translated, write
-from booking_migrate.stores.mongo.in_place_scan import waiting
+from booking_migrate.stores.mongo.in_place_scan import located, waiting
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.live_swap import guard, unguard
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
+from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _AT_ONCE = 200
@@ -57,7 +56,7 @@ class MongoInPlace:
         self._collection = places.collection
         self._archive = places.archive
         self._rejects = rejects
-        self._session: ClientSession | None = None
+        self._sessions = Sessions(places.collection)
         self.name: Final = places.collection.name
         """What to call the collection in messages and reports."""
 
@@ -102,6 +101,10 @@ class MongoInPlace:
     def estimate_count(self) -> int:
         """Return how many documents the collection holds, roughly and at once."""
         return read(self._collection, self._collection.estimated_document_count)
+
+    def estimate_archived(self) -> int:
+        """Return how many documents the archive holds, roughly and at once."""
+        return read(self._archive, self._archive.estimated_document_count)
 
     def archive_exists(self) -> bool:
         """Return whether the archive exists."""
@@ -149,34 +152,27 @@ class MongoInPlace:
         """Return the archive's documents with these `_id` values."""
         return find_all(self._archive, any_of("_id", ids))
 
-    def find_by_client(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the collection's documents of these clients; others may come too."""
-        return find_all(self._collection, any_of("clientId", client_ids))
+    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        """Return the collection's documents with a session of one of these bookings; see `index_claims`."""
+        return find_all(self._collection, any_of("sessions.legacyBookingId", ids))
 
-    def server_session(self) -> bytes:
-        """Return the id of the server session of this process's units of work; always the same. The server is contacted."""
-        return bytes(self._own_session().session_id["id"])
+    def located(self, ids: Sequence[Any], *, archived: bool = False) -> Sequence[Waiting]:
+        """Return which documents with these `_id` values the collection has, or the archive, and of which clients they are."""
+        collection = self._archive if archived else self._collection
+        return read(collection, lambda: located(collection, ids))
 
-    def end_session(self, server_session: bytes) -> None:
-        """End the unit of work that a killed process left open, which blocks writes to its documents."""
-        # Every user may end sessions of their own (manual, killSessions).
-        identity = {"id": Binary(server_session, UUID_SUBTYPE)}
-        try:
-            self._collection.database.client.admin.command("killSessions", [identity])
-        except OperationFailure:
-            # Then it ends by itself, after the server's limit on the life of a transaction.
-            return
-        except PyMongoError as error:
-            raise translated(error, self._collection, WriteFailed) from None
+    def server_sessions(self, count: int = 1) -> bytes:
+        """Return the ids of the server sessions in which units of work run, so many at a time at most. The server is contacted."""
+        return self._sessions.ids(count)
 
-    def _own_session(self) -> ClientSession:
-        if self._session is None:
-            with reading(self._collection):
-                self._session = self._collection.database.client.start_session()
-        return self._session
+    def end_sessions(self, server_sessions: bytes) -> None:
+        """End the units of work that a killed process left open, which block writes to their documents."""
+        self._sessions.end(server_sessions)
 
     def work(self, on: Callable[[Unit], Result]) -> Result:
         """Run one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
+
+        Several may run at the same time, on threads, if `server_sessions` was asked for as many.
 
         Raises:
             Contended: the application wrote to these documents at the same time; nothing was done.
@@ -184,9 +180,10 @@ class MongoInPlace:
         try:
             if not self.has_transactions:
                 return on(StepByStep(self._places))
-            return transact(
-                self._own_session(), self._collection, lambda session: on(Transaction(self._places, session))
-            )
+            with self._sessions.one() as lent:
+                return transact(
+                    lent, self._collection, lambda session: on(Transaction(self._places, session))
+                )
         except (PyMongoError, BSONError) as error:
             raise translated(error, self._collection, WriteFailed) from None
 

@@ -1,11 +1,12 @@
 """A collection in place as it is read from end to end: what is left to be moved, and both sides of its verification."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 
 from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure, PyMongoError
 from typing_extensions import override
@@ -14,14 +15,14 @@ from booking_migrate.bson.document import (
     read_fields,
     value_in,
 )
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.chunks import Chunk, pack, whole_clients
+from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
 from booking_migrate.stores.in_place import Waiting
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_raw, id_of
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_raw, id_of
 from booking_migrate.stores.mongo.reader import HAS_SESSIONS, FindDocuments, MongoReader
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.ports import ComparedReader, ScannedDocument
@@ -49,9 +50,9 @@ def waiting(collection: DriverCollection) -> Iterator[Waiting]:
         PyMongoError: the collection cannot be read.
     """
     without_client = {"$expr": {"$not": [_HAS_CLIENT]}}
-    yield from _steadily(collection, without_client, "_id", lambda found: sort_key(found.document_id))
+    yield from _steadily(collection, without_client, "_id", attrgetter("key"))
     with_client = {"$expr": {"$and": [_HAS_CLIENT, _NO_ARRAY]}}
-    yield from _steadily(collection, with_client, "clientId", lambda found: sort_key(found.client_id))
+    yield from _steadily(collection, with_client, "clientId", attrgetter("client_key"))
 
 
 def _steadily(
@@ -63,14 +64,17 @@ def _steadily(
     deadline = monotonic() + retry.RETRY_TIMEOUT
     while True:
         try:
-            for found in _read(collection, condition, order):
-                key, own = key_of(found), sort_key(found.document_id)
-                if key < last or (key == last and own in at_last):
-                    continue
-                if key != last:
-                    last, at_last = key, set()
-                at_last.add(own)
-                yield found
+            for batch in _read(collection, condition, order):
+                for found in batch:
+                    key = key_of(found)
+                    if key != last:
+                        if key < last:
+                            continue
+                        last, at_last = key, set()
+                    elif found.key in at_last:
+                        continue
+                    at_last.add(found.key)
+                    yield found
                 deadline = monotonic() + retry.RETRY_TIMEOUT
         except PyMongoError as error:
             if not _is_passing(error) or monotonic() > deadline:
@@ -80,18 +84,58 @@ def _steadily(
             return
 
 
-def _read(collection: DriverCollection, condition: Mapping[str, Any], order: str) -> Iterator[Waiting]:
+def _read(
+    collection: DriverCollection, condition: Mapping[str, Any], order: str
+) -> Iterator[Sequence[Waiting]]:
     stages: Sequence[Mapping[str, Any]] = (
         {"$match": condition},
         {"$project": _SIZES},
         {"$sort": {order: 1}},
     )
-    batches = collection.aggregate_raw_batches(
+    cursor = collection.aggregate_raw_batches(
         list(stages), collation=SIMPLE, allowDiskUse=True, batchSize=_BATCH
     )
-    for raw in documents_in(batches):
-        fields = read_fields(raw)
-        yield Waiting(fields.get("clientId"), fields["_id"], int(fields["size"]))
+    with cursor:
+        # The driver's annotation says document; what comes is the bytes of a whole batch.
+        for batch in cast("Iterable[bytes]", cursor):
+            yield _waiting_in(batch)
+
+
+def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[Waiting]:
+    """Return the ids and sizes of documents; any trouble ends it."""
+    cursor = collection.find_raw_batches(
+        any_of("_id", ids), projection=_SIZES, collation=SIMPLE, batch_size=max(1, len(ids) + 1)
+    )
+    with cursor:
+        return [found for batch in cast("Iterable[bytes]", cursor) for found in _waiting_in(batch)]
+
+
+def _waiting_in(batch: bytes) -> Sequence[Waiting]:
+    return _usual(batch) or list(map(_waiting, split(batch).documents()))
+
+
+def _waiting(raw: bytes) -> Waiting:
+    fields = read_fields(raw)
+    return Waiting.of(fields.get("clientId"), fields["_id"], int(fields["size"]))
+
+
+_USUAL = struct.Struct("<i5s12s10s12s6sib")
+"""A document of `_id`, `clientId` and `size` whose ids are ObjectIds."""
+
+_AROUND = ({_USUAL.size}, {b"\x07_id\x00"}, {b"\x07clientId\x00"}, {b"\x10size\x00"}, {0})
+"""What stands around its values."""
+
+
+def _usual(batch: bytes) -> Sequence[Waiting]:
+    """Return the documents of a batch whose ids are all ObjectIds, without decoding one by one; nothing of any other batch."""
+    if not batch or len(batch) % _USUAL.size:
+        return ()
+    sizes, id_names, ids, client_names, clients, names, values, ends = zip(
+        *_USUAL.iter_unpack(batch), strict=True
+    )
+    if tuple(map(set, (sizes, id_names, client_names, names, ends))) != _AROUND:
+        return ()
+    return list(map(Waiting, map(OBJECT_ID_KEY.__add__, clients), map(OBJECT_ID_KEY.__add__, ids), values))
 
 
 def _is_passing(error: PyMongoError) -> bool:

@@ -22,7 +22,8 @@ from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import write
-from booking_migrate.stores.mongo.journal import MongoJournal, WrittenRange
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.mongo.journal_notes import WrittenRange
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -68,28 +69,31 @@ class _MongoUnit(Unit):
         self._collection, self._archive, self._runs, self._journal = places
 
     @abstractmethod
-    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        """Return the documents of a collection of which a field has one of these values."""
+    def _find(self, collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+        """Return the documents of a collection that meet a condition."""
 
     @override
     def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._find(self._collection, "clientId", client_ids)
+        return self._find(self._collection, any_of("clientId", client_ids))
 
     @override
     def archived_of(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._find(self._archive, "clientId", client_ids)
+        return self._find(self._archive, any_of("clientId", client_ids))
 
     @override
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._find(self._archive, "_id", ids)
+        return self._find(self._archive, any_of("_id", ids))
 
     @override
     def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._find(self._collection, "_id", ids)
+        return self._find(self._collection, any_of("_id", ids))
 
     @override
-    def claiming(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._find(self._collection, "sessions.legacyBookingId", ids)
+    def claiming(self, ids: Sequence[Any], but: Sequence[Any] = ()) -> Sequence[bytes]:
+        claims: Mapping[str, Any] = any_of("sessions.legacyBookingId", ids)
+        if but:
+            claims = {"$and": [claims, {"$nor": [any_of("clientId", but)]}]}
+        return self._find(self._collection, claims)
 
     def _note(self, move: Move, insert: Callable[[WrittenRange], None]) -> str | None:
         """Write a move's notes; return the name of the last one."""
@@ -118,8 +122,8 @@ class Transaction(_MongoUnit):
         self._session = session
 
     @override
-    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        return list(find_raw(collection, any_of(field, values), session=self._session))
+    def _find(self, collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+        return list(find_raw(collection, condition, session=self._session))
 
     @override
     def take(self, move: Move) -> None:
@@ -132,7 +136,10 @@ class Transaction(_MongoUnit):
         self._insert(self._collection, writes.new)
         self._delete(self._archive, writes.unarchived)
         last = self._note(move, lambda written: self._journal.insert(written, self._session))
-        self._save(move, last, self._session)
+        if move.slot is None:
+            self._save(move, last, self._session)
+        else:
+            self._journal.keep_progress(move.run_id, move.slot, move.progress, self._session)
 
     def _insert(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
         if documents:
@@ -151,8 +158,8 @@ class StepByStep(_MongoUnit):
     """A unit of work whose steps can be taken again. Other processes must not write to these documents meanwhile."""
 
     @override
-    def _find(self, collection: DriverCollection, field: str, values: Sequence[Any]) -> Sequence[bytes]:
-        return find_all(collection, any_of(field, values))
+    def _find(self, collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
+        return find_all(collection, condition)
 
     @override
     def take(self, move: Move) -> None:
@@ -202,7 +209,7 @@ def _replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:
 
 def _ids_of(documents: Sequence[bytes]) -> Mapping[str, Any]:
     """Return the query for documents with the `_id` of these."""
-    return any_of("_id", [id_of(raw) for raw in documents])
+    return any_of("_id", list(map(id_of, documents)))
 
 
 def transact(

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson.int64 import Int64
 from pymongo import ReplaceOne, ReturnDocument
@@ -24,7 +24,6 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.errors import JournalTooNew, NoRun, TargetBusy
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
-    DocumentNote,
     HeldLockView,
     Holder,
     Lease,
@@ -34,11 +33,19 @@ from booking_migrate.stores.journal import (
     RunJournal,
     RunRecord,
     RunState,
+    Span,
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.dirty import COLLECTION as DIRTY
 from booking_migrate.stores.mongo.dirty import MongoDirty
 from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.journal_notes import (
+    WrittenRange,
+    cut_key,
+    has_images,
+    read_range,
+    written_ranges,
+)
 from booking_migrate.stores.mongo.replica_set import await_majority, build_index
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.mongo.scan import scan_by_id
@@ -49,31 +56,15 @@ RANGES = "booking_migrate_ranges"
 BEFORE = "booking_migrate_before"
 LOCKS = "booking_migrate_locks"
 
-_PART = 12 * 1024 * 1024
-"""How much of an image one document holds, in bytes; it has to fit beside its names."""
-
 _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
 
-_NOTES = 250
-"""How many notes one range holds at most: looking one client up reads its whole range."""
-
-_KEY = 256
-"""How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
+_PROGRESS = "progress"
+"""The kind of a document that is no note, but says what one of several that work at the same time has done."""
 
 _EXPIRED = {"$lt": ["$until", "$$NOW"]}
 _NUMBERS = count()
 """Numbers of the notes of this process: a run may note through several journals, and through several threads at a time."""
-
-
-class WrittenRange(NamedTuple):
-    """The documents that a note becomes."""
-
-    fields: Mapping[str, Any]
-    """That of the range."""
-
-    images: Sequence[Mapping[str, Any]]
-    """Those of the documents as they were, in parts."""
 
 
 class MongoJournal(RunJournal):
@@ -145,21 +136,11 @@ class MongoJournal(RunJournal):
         # Sent again, they find themselves there, or are written: their names are given once.
         write(self._ranges, lambda: self._ranges.bulk_write(named, ordered=False))
 
-    def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator["WrittenRange"]:
+    def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator[WrittenRange]:
         """Yield a note as the documents that stand for it, under names that no other note has."""
-        for start in range(0, max(1, len(noted.notes)), _NOTES):
-            # With the token, so that a process whose lock expired does not clash with its successor.
-            name = f"{run_id}/{token:09d}/{next(_NUMBERS):09d}"
-            part = noted.notes[start : start + _NOTES]
-            fields = {
-                "_id": name,
-                "run": run_id,
-                "kind": noted.kind.value,
-                "first": noted.first[:_KEY].hex(),
-                "last": noted.last[:_KEY].hex(),
-                "documents": [_described(each) for each in part],
-            }
-            yield WrittenRange(fields, _images(run_id, name, part))
+        # With the token, so that a process whose lock expired does not clash with its successor.
+        names = (f"{run_id}/{token:09d}/{next(_NUMBERS):09d}" for _ in iter(int, 1))
+        return written_ranges(run_id, names, noted)
 
     def put(self, written: WrittenRange) -> None:
         """Write a note, outside of any transaction."""
@@ -191,8 +172,8 @@ class MongoJournal(RunJournal):
         condition = {
             "run": run_id,
             "kind": kind.value,
-            "last": {"$gte": first[:_KEY].hex()},
-            "first": {"$lte": last[:_KEY].hex()},
+            "last": {"$gte": cut_key(first)},
+            "first": {"$lte": cut_key(last)},
         }
         return list(self._find(condition))
 
@@ -206,25 +187,44 @@ class MongoJournal(RunJournal):
         return list(self._find(condition))
 
     @override
+    def spans(self, run_id: str, kind: NoteKind) -> Iterator[Span]:
+        condition = {"run": run_id, "kind": kind.value}
+        fields = {"first": 1, "last": 1}
+        with reading(self._ranges):
+            for found in map(read_fields, scan_by_id(self._ranges, condition, fields=fields)):
+                yield Span(found["_id"], bytes.fromhex(found["first"]), bytes.fromhex(found["last"]))
+
+    @override
+    def named(self, names: Sequence[str]) -> Sequence[RangeNote]:
+        return list(self._find({"_id": {"$in": list(names)}}))
+
+    @override
+    def progress(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        condition = {"run": run_id, "kind": _PROGRESS}
+        found: list[Mapping[str, Any]] = read(self._ranges, lambda: list(self._ranges.find(condition)))
+        return found
+
+    def keep_progress(self, run_id: str, slot: int, facts: Mapping[str, Any], session: ClientSession) -> None:
+        """Write what one of several that work at the same time has done, within a transaction.
+
+        Each has a document of its own: two transactions that change one document do not go together.
+        """
+        around = {"run": run_id, "kind": _PROGRESS, "slot": slot, "first": "", "last": "", "documents": []}
+        self._ranges.update_one(
+            {"_id": f"{run_id}/{_PROGRESS}/{slot:03d}"},
+            {"$set": {**around, **facts}},
+            upsert=True,
+            session=session,
+        )
+
+    @override
     def prepare_lookup(self) -> None:
         write(self._ranges, lambda: build_index(self._ranges, [("documents.id", 1)]))
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
         for noted in self._in_order(condition):
-            has_images = any(document["image"] for document in noted["documents"])
-            images = self._images_of(noted["_id"]) if has_images else {}
-            yield RangeNote(
-                NoteKind(noted["kind"]),
-                bytes.fromhex(noted["first"]),
-                bytes.fromhex(noted["last"]),
-                [
-                    DocumentNote(
-                        document["id"], document["after"], images[position] if document["image"] else None
-                    )
-                    for position, document in enumerate(noted["documents"])
-                ],
-                noted["_id"],
-            )
+            images = self._images_of(noted["_id"]) if has_images(noted) else {}
+            yield read_range(noted, images)
 
     def _in_order(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         # Few at a time: a range has thousands of notes.
@@ -246,28 +246,6 @@ class MongoJournal(RunJournal):
         for collection in (self._ranges, self._before):
             write(collection, partial(collection.delete_many, {"run": run_id}))
         MongoDirty(self._runs.database.get_collection(DIRTY), run_id).clear()
-
-
-def _images(run_id: str, name: str, notes: Sequence[DocumentNote]) -> list[Mapping[str, Any]]:
-    return [
-        {
-            "_id": f"{name}/{position:06d}/{part:03d}",
-            "run": run_id,
-            "bytes": note.before[start : start + _PART],
-        }
-        for position, note in enumerate(notes)
-        if note.before is not None
-        for part, start in enumerate(range(0, len(note.before), _PART))
-    ]
-
-
-def _described(note: DocumentNote) -> Mapping[str, Any]:
-    return {
-        # As bytes: an `_id` may be of a type that the driver re-types.
-        "id": note.identity,
-        "after": note.after,
-        "image": note.before is not None,
-    }
 
 
 def _record(run: Mapping[str, Any]) -> RunRecord:

@@ -1,13 +1,16 @@
 """What a rollback writes to: the target of a run that is undone, and the collection of the restored bookings."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 from bson import json_util
+from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
+from booking_migrate.errors import Contended
 from booking_migrate.stores.cutover import IndexNote, written
 from booking_migrate.stores.mongo.administration import (
     FOLLOWED,
@@ -27,9 +30,11 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, write
+from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.in_place_units import transact
 from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
 from booking_migrate.stores.mongo.raw import (
+    SIMPLE,
     any_of,
     as_driver_document,
     delete_versions,
@@ -41,6 +46,7 @@ from booking_migrate.stores.mongo.raw import (
 )
 from booking_migrate.stores.mongo.rejects import find_records
 from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
 _AT_ONCE = 1000
@@ -71,6 +77,8 @@ class MongoUndo:
         self._rejects = rejects
         self._writer = writer
         self._source = source
+        self._sessions = Sessions(collection)
+        self._has_transactions: bool | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +102,53 @@ class MongoUndo:
         """Delete documents that still are these versions; others stay."""
         if documents:
             delete_versions(self._collection, documents, same_version_within_limits)
+
+    def server_sessions(self, count: int) -> bytes | None:
+        """Return the ids of the server sessions of `remove_own`, so many at a time at most; None: the server has no transactions."""
+        if self._has_transactions is None:
+            hello = read(self._collection, lambda: self._collection.database.command("hello"))
+            self._has_transactions = "setName" in hello or hello.get("msg") == "isdbgrid"
+        return self._sessions.ids(count) if self._has_transactions else None
+
+    def end_sessions(self, server_sessions: bytes) -> None:
+        """End the transactions that a killed process left open."""
+        self._sessions.end(server_sessions)
+
+    def remove_own(
+        self, ids: Sequence[Any], is_own: Callable[[bytes], bool], confirm: Callable[[], None]
+    ) -> int:
+        """Delete those documents with these `_id` values that are the caller's own as they are; return how many these were.
+
+        In a transaction the server makes sure that a document is still what was read. Several threads may do so at a time, for
+        other documents, if `server_sessions` was asked for as many.
+
+        Args:
+            ids: at most a few thousand.
+            is_own: says of a document whether to delete it.
+            confirm: called right before something is deleted.
+        """
+        if self.server_sessions(1) is not None:
+
+            def remove(session: ClientSession) -> int:
+                found = find_raw(self._collection, any_of("_id", ids), session=session)
+                own = [id_of(raw) for raw in found if is_own(raw)]
+                if own:
+                    confirm()
+                    self._collection.delete_many(any_of("_id", own), collation=SIMPLE, session=session)
+                return len(own)
+
+            with suppress(Contended), self._sessions.one() as lent, writing(self._collection):
+                return transact(lent, self._collection, remove)
+        # Without transactions, or if others write to these documents, the server compares them with what was read.
+        own = [raw for raw in self.find(ids) if is_own(raw)]
+        if own:
+            confirm()
+            self.remove(own)
+        return len(own)
+
+    def holds_nothing(self) -> bool:
+        """Return whether the collection has no document, or does not exist."""
+        return not self._holds_something(self._collection)
 
     def restore(self, changes: Sequence[Replacement]) -> None:
         """Put older versions (``after``) back in the place of documents that still are ``before``.

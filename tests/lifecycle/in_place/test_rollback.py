@@ -141,6 +141,40 @@ def test_later_runs_go_first(database: Db, command: Run) -> None:
     assert before == contents(database)
 
 
+@pytest.mark.parametrize("what", ["alone", "with-a-copy", "with-the-session"])
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.usefixtures("bookings_and_documents")
+def test_two_documents_of_one_client(database: Db, command: Run, what: str, *, is_first: bool) -> None:
+    """If others drop the unique index and make a second client document, it stays, and nothing of the run's own remains."""
+    before = _documents(database)
+    command(*MIGRATE)
+    (own,) = database.bookings.find({"clientId": client(1), "sessions": {"$exists": True}})
+    for name in database.booking_migrate_runs.find_one({})["indexes_made"]:  # type: ignore[index]
+        database.bookings.drop_index(name)
+    added = {"sessionId": ObjectId(), "price": 5, "createdAt": LATER, "updatedAt": LATER}
+    sessions: list[dict[str, Any]] = [added]
+    if what != "alone":
+        sessions.append(own["sessions"][0])
+    if what == "with-the-session":
+        database.bookings.update_one({"_id": own["_id"]}, {"$pop": {"sessions": -1}})
+        sessions[1] = {**own["sessions"][0], "status": "confirmed"}
+    database.bookings.insert_one({"_id": 99, "clientId": client(1), "sessions": sessions})
+    if is_first:
+        moved = database.bookings.find_one_and_delete({"_id": own["_id"]})
+        database.bookings.insert_one(moved or {})
+    undone = command(*ROLLBACK)
+    after = _documents(database)
+    kept = bson.decode(after.pop(99))
+
+    assert undone.returncode in (0, 3), undone.stderr
+    assert [added["sessionId"]] == [session["sessionId"] for session in kept["sessions"]]
+    if what == "with-the-session":
+        changed = own["sessions"][0]["legacyBookingId"]
+        assert "confirmed" == bson.decode(after.pop(changed))["status"]
+        before.pop(changed)
+    assert before == after
+
+
 @pytest.mark.parametrize(
     ("step", "count"),
     [

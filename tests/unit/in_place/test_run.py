@@ -17,7 +17,7 @@ from tests.support.bookings import session_of
 
 
 def _waiting(*clients: Any, size: int = 100) -> list[Waiting]:
-    return [Waiting(client_id, number, size) for number, client_id in enumerate(clients)]
+    return [Waiting.of(client_id, number, size) for number, client_id in enumerate(clients)]
 
 
 def test_a_client_is_never_split() -> None:

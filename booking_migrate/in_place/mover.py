@@ -1,0 +1,210 @@
+"""Moving clients, group by group: in the run's own thread, or in several transactions at a time.
+
+A thread moves flat clients only. All of their documents are theirs alone, so two transactions never touch the same client; what
+has to be looked up, and whatever may concern other clients, is left to the run's own thread.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from booking_migrate.bson.document import identity_of
+from booking_migrate.bson.order import sort_key
+from booking_migrate.errors import DuplicateKeys
+from booking_migrate.in_place.archive import Replay
+from booking_migrate.in_place.group import GroupPlan, GroupPlanner, PlanMode
+from booking_migrate.in_place.passes import Batch, Measure, Progress, bisect_on_conflict
+from booking_migrate.migrate.counts import MigrationCounts
+from booking_migrate.runs.background import overlapped
+from booking_migrate.runs.provenance import TargetHistory
+from booking_migrate.runs.session import RunSession
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.in_place import Move, Unit
+from booking_migrate.stores.journal import RunJournal
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
+
+
+@dataclass(slots=True)
+class Moved:
+    """What became of the clients of a batch."""
+
+    settlements: list[GroupPlan] = field(default_factory=list)
+    given_up: list[Any] = field(default_factory=list)
+    """The ids of clients to which the application writes continuously."""
+
+    left: list[Any] = field(default_factory=list)
+    """The ids of clients that a thread leaves to the run's own."""
+
+    seconds: list[float] = field(default_factory=list)
+    """How long each attempt took."""
+
+    def plus(self, other: "Moved") -> "Moved":
+        """Return what became of both."""
+        return Moved(
+            [*self.settlements, *other.settlements],
+            [*self.given_up, *other.given_up],
+            other.left,
+            [*self.seconds, *other.seconds],
+        )
+
+
+@dataclass
+class Mover:
+    """Moves groups of clients, one after the other."""
+
+    collection: "MongoInPlace"
+    planner: GroupPlanner
+    session: RunSession
+    journal: RunJournal
+    history: TargetHistory
+    slot: int
+    progress: Progress = field(default_factory=lambda: Progress(MigrationCounts()))
+    """What this one has moved."""
+
+    has_begun: Callable[[], bool] = lambda: True
+    """Returns whether the run has moved anything before."""
+
+    cut_off: frozenset[str] = frozenset()
+    """The names of the notes about a unit of work that was cut off between its steps."""
+
+    def move(self, clients: Sequence[Any], mode: PlanMode) -> Moved:
+        """Move some clients; where the application writes to them, fewer at a time."""
+        moved = Moved()
+        for some, settlement in bisect_on_conflict(clients, lambda each: self._attempt(each, mode, moved)):
+            if settlement is None:
+                moved.given_up += some
+                continue
+            moved.left += settlement.left
+            moved.settlements.append(settlement)
+        return moved
+
+    def _attempt(self, clients: Sequence[Any], mode: PlanMode, moved: Moved) -> GroupPlan:
+        began = monotonic()
+        try:
+            settlement = self.collection.work(lambda unit: self.take(unit, clients, mode))
+        except DuplicateKeys:
+            # An id is taken that flat clients are moved to: whose it is decides what becomes of them.
+            if mode is PlanMode.THOROUGH:
+                raise
+            if mode is PlanMode.FLAT:
+                return GroupPlan(left=list(clients))
+            settlement = self.collection.work(lambda unit: self.take(unit, clients, PlanMode.THOROUGH))
+        moved.seconds.append(monotonic() - began)
+        if settlement.gone:
+            self.progress = self.progress.after(settlement)
+        return settlement
+
+    def take(self, unit: Unit, clients: Sequence[Any], mode: PlanMode = PlanMode.THOROUGH) -> GroupPlan:
+        """Return what happens within one unit of work."""
+        settlement = self.planner.settle(unit, clients, self.history, mode=mode)
+        self._recount(settlement)
+        settlement.tally.check()
+        if settlement.gone or settlement.removed or settlement.changed:
+            self.session.confirm()
+            progress = {"tally": self.progress.after(settlement).saved()}
+            session = self.session
+            unit.take(
+                Move(settlement, session.run_id, session.token, progress, settlement.notes, slot=self.slot)
+            )
+        return settlement
+
+    def take_again(self, unit: Replay) -> GroupPlan:
+        """Take a unit of work once more that was cut off between its steps."""
+        settlement = self.take(unit, unit.client_ids())
+        if settlement.gone:
+            self.progress = self.progress.after(settlement)
+        return settlement
+
+    def _recount(self, settlement: GroupPlan) -> None:
+        """Count clients once of which this run has moved bookings before."""
+        if not settlement.continued or not self.has_begun():
+            return
+        for document in settlement.continued:
+            key = sort_key(document.client_id)
+            identity = identity_of(document.raw)
+            related = self.journal.between(self.session.run_id, key, key)
+            counted = (noted for noted in related if noted.name not in self.cut_off)
+            if any(note.identity == identity for noted in counted for note in noted.notes):
+                settlement.tally.recount(len(document.sessions))
+
+
+class Crew:
+    """Movers that work at the same time, each on a thread of its own while it has a batch."""
+
+    def __init__(
+        self,
+        own: Mover,
+        others: Sequence[Mover],
+        earlier: Progress,
+        measure: Measure,
+        signal_guard: SignalGuard,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            own: the mover of the run's own thread.
+            others: those of other threads; none: the former does everything.
+            earlier: what the run has moved before, beside what these have.
+            measure: notified of how long each group took.
+            signal_guard: holds a signal back while a batch is ended.
+        """
+        self.own = own
+        self._others = others
+        self._earlier = earlier
+        self._measure = measure
+        self._signal_guard = signal_guard
+        own.has_begun = self._has_begun
+
+    @property
+    def size(self) -> int:
+        """Return how many transactions there may be at a time."""
+        return 1 + len(self._others)
+
+    @property
+    def progress(self) -> Progress:
+        """Return what all of them have moved."""
+        whole = self._earlier
+        for mover in (self.own, *self._others):
+            whole = whole.plus(mover.progress)
+        return whole
+
+    def _has_begun(self) -> bool:
+        moved = (self._earlier, *(mover.progress for mover in (self.own, *self._others)))
+        return any(each.tally.scanned for each in moved)
+
+    def move(self, batches: Iterable[Batch], end: Callable[[Batch, Moved], None]) -> None:
+        """Move batches, each of clients of its own.
+
+        Args:
+            batches: the batches; a signal may end the run while the next one is waited for.
+            end: called in the order of the batches, with what became of each; a signal is held back meanwhile.
+        """
+        if not self._others:
+            for batch in batches:
+                with self._signal_guard.critical_section():
+                    end(batch, self._whole(batch.clients, Moved()))
+            return
+        working = overlapped(batches, self._others, _move_flat, on_wait=self._signal_guard.announce_wait)
+        with closing(working):
+            for batch, moving in working:
+                with self._signal_guard.critical_section():
+                    moved = moving.result()
+                    end(batch, self._whole(moved.left, moved))
+
+    def _whole(self, clients: Sequence[Any], moved: Moved) -> Moved:
+        """Move in this thread what is left of a batch."""
+        if clients:
+            is_alone = not self._others and self.own.collection.has_transactions
+            rest = self.own.move(clients, PlanMode.OPTIMISTIC if is_alone else PlanMode.THOROUGH)
+            moved = moved.plus(rest)
+        for seconds in moved.seconds:
+            self._measure.learn(seconds)
+        return moved
+
+
+def _move_flat(mover: Mover, batch: Batch) -> Moved:
+    return mover.move(batch.clients, PlanMode.FLAT) if batch.clients else Moved()

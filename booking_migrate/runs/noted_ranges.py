@@ -1,0 +1,75 @@
+"""The ranges of notes of a run by the clients that they are about, once nothing is noted any more.
+
+The journal finds ranges that overlap some clients by looking at all that end behind them; for a rollback, which asks for every
+range, that would be quadratic. Here the spans of all ranges are held, which is one of some hundred documents, and read notes
+for a short while.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
+
+from booking_migrate.stores.journal import NoteKind, RangeNote, RunJournal
+
+_HELD = 16
+"""How many ranges are kept as they were read: those of one batch are asked for one after the other."""
+
+
+class NotedRanges:
+    """The ranges of one kind that some runs have noted, the oldest run first."""
+
+    def __init__(self, journal: RunJournal, run_ids: Sequence[str], kind: NoteKind) -> None:
+        """Read which ranges there are."""
+        self._journal = journal
+        spans = [
+            (span.first, span.last, (place, span.name))
+            for place, run_id in enumerate(run_ids)
+            for span in journal.spans(run_id, kind)
+        ]
+        spans.sort()
+        self._firsts = [first for first, _last, _name in spans]
+        self._lasts = [last for _first, last, _name in spans]
+        self._names = [name for _first, _last, name in spans]
+        # Of this range and all before it: where it begins to be too small, nothing ahead of it overlaps.
+        self._reach = list(accumulate(self._lasts, max))
+        self._places = {name: at for at, (_run, name) in enumerate(sorted(each for *_span, each in spans))}
+        self._held: OrderedDict[str, RangeNote] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many ranges there are."""
+        return len(self._names)
+
+    def place(self, name: str) -> int:
+        """Return how many ranges were noted before the one of this name."""
+        return self._places[name]
+
+    def names(self, first: bytes, last: bytes) -> Sequence[str]:
+        """Return the names of the ranges that overlap these sort keys, in the order of noting; some just outside may come too."""
+        begin, end = bisect_left(self._reach, _cut(first)), bisect_right(self._firsts, last)
+        found = [self._names[at] for at in range(begin, end) if self._lasts[at] >= _cut(first)]
+        return [name for _run, name in sorted(found)]
+
+    def read(self, names: Sequence[str]) -> Sequence[RangeNote]:
+        """Return the ranges of these names, in this order."""
+        lacking = [name for name in names if name not in self._held]
+        if lacking:
+            self._held.update((noted.name, noted) for noted in self._journal.named(lacking))
+        found = [self._held[name] for name in names]
+        for name in names:
+            self._held.move_to_end(name)
+        while len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return found
+
+    def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:
+        """Return the ranges that overlap these sort keys, in the order of noting."""
+        return self.read(self.names(first, last))
+
+
+_KEY = 256
+"""No journal keeps fewer bytes of a key."""
+
+
+def _cut(key: bytes) -> bytes:
+    return key[:_KEY]
