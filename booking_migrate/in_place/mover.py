@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Moved:
-    """What became of the clients of a batch."""
+    """The outcome of a batch."""
 
     settlements: list[GroupPlan] = field(default_factory=list)
     given_up: list[Any] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Moved:
     """How long each attempt took."""
 
     def plus(self, other: "Moved") -> "Moved":
-        """Return what became of both."""
+        """Return both outcomes together."""
         return Moved(
             [*self.settlements, *other.settlements],
             [*self.given_up, *other.given_up],
@@ -87,7 +87,7 @@ class Mover:
         try:
             settlement = self.collection.work(lambda unit: self.take(unit, clients, mode))
         except DuplicateKeys:
-            # An id is taken that flat clients are moved to: whose it is decides what becomes of them.
+            # An id is taken that flat clients are moved to: whose it is decides the result.
             if mode is PlanMode.THOROUGH:
                 raise
             if mode is PlanMode.FLAT:
@@ -181,7 +181,7 @@ class Crew:
 
         Args:
             batches: the batches; a signal may end the run while the next one is waited for.
-            end: called in the order of the batches, with what became of each; a signal is held back meanwhile.
+            end: called in the order of the batches, with the outcome of each; a signal is held back meanwhile.
         """
         if not self._others:
             for batch in batches:

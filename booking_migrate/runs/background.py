@@ -43,7 +43,7 @@ def overlapped(
     *,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[Item, Future[T]]]:
-    """Yield items with what became of each, in their order; as many are worked on at the same time as there are workers.
+    """Yield items with the result of each, in their order; as many are worked on at the same time as there are workers.
 
     When the caller ends, or an error does, what is still being worked on is awaited.
 

@@ -60,7 +60,7 @@ _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
 
 _PROGRESS = "progress"
-"""The kind of a document that is no note, but says what one of several that work at the same time has done."""
+"""The kind of a document that is not a note: it has what one of several that work at the same time has done."""
 
 _EXPIRED = {"$lt": ["$until", "$$NOW"]}
 _NUMBERS = count()
