@@ -15,6 +15,7 @@ from booking_migrate.errors import BookingMigrateError, WindowUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.reports.lifecycle_outcomes import report_of_cutover
 from booking_migrate.reports.model import Report
+from booking_migrate.reports.text import outage
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.window import Window, check_window_of
 from booking_migrate.rollback.window_parts import WindowParts
@@ -180,7 +181,7 @@ def _kept(
 ) -> Report:
     chosen, stores = done.run, follow.stores
     if is_new:
-        refused = f"writes were refused for {round(done.refused_seconds * 1000)} ms"
+        refused = f"writes were refused for {outage(done.refused_seconds)}"
         follow.listener.notify(Announced(f"cut over: {chosen.source} holds the client documents; {refused}"))
         # What it starts is not to wait for the end of the window.
         context.run_hook(report_of_cutover(done, seconds=context.seconds))

@@ -35,6 +35,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min"
 
 
+def outage(seconds: float) -> str:
+    """Return for how long something was refused: ``114 ms`` below a second, from there on as `duration`."""
+    return f"{round(seconds * 1000)} ms" if seconds < 1 else duration(seconds)
+
+
 def samples(sample_ids: tuple[str, ...], count: int, shown: int) -> str:
     """Return the first few ids, and how many more there are."""
     listed = ", ".join(sample_ids[:shown])

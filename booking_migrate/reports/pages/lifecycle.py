@@ -21,7 +21,7 @@ from booking_migrate.reports.lifecycle import (
 )
 from booking_migrate.reports.page import Check, Figure, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict, route_line
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration, grouped, outage, plural
 from booking_migrate.runs.states import LIVE, in_words
 from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.connection import Shape
@@ -220,7 +220,7 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
     if undone.target_dropped:
         yield Item("empty target dropped" if since is None else "empty archive dropped")
     if undone.refused_seconds:
-        yield Item(f"writes were refused for {duration(undone.refused_seconds)}")
+        yield Item(f"writes were refused for {outage(undone.refused_seconds)}")
     if undone.followed is not None:
         for line in _followed(undone.followed):
             yield Item(line)
@@ -272,9 +272,9 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
 def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
     """Yield for how long a cut-over refused writes, and earlier attempts apart."""
     earlier = done.earlier_refused_seconds
-    yield f"writes were refused for {duration(done.refused_seconds - earlier)}"
+    yield f"writes were refused for {outage(done.refused_seconds - earlier)}"
     if earlier:
-        yield f"earlier attempts: {done.earlier_attempts}, together {duration(earlier)}"
+        yield f"earlier attempts: {done.earlier_attempts}, together {outage(earlier)}"
 
 
 def _switched(cutover: CutoverReport) -> Iterator[str]:

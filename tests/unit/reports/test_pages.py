@@ -22,7 +22,7 @@ from booking_migrate.reports.model import (
 from booking_migrate.reports.page import Bar, Chart, Mood
 from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.terminal import render_terminal
-from booking_migrate.reports.text import duration, money, plural, samples, size
+from booking_migrate.reports.text import duration, money, outage, plural, samples, size
 from booking_migrate.runs.plan import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_dry_runs, sample_reports
 
@@ -41,6 +41,14 @@ from tests.support import sample_dry_runs, sample_reports
 def test_duration(seconds: float, expected: str) -> None:
     """A length of time has the two units that matter."""
     assert expected == duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, "0 ms"), (0.114, "114 ms"), (1, "1.0 s"), (12.3, "12 s")]
+)
+def test_outage(seconds: float, expected: str) -> None:
+    """Below a second, an outage is named as its limit is: in milliseconds."""
+    assert expected == outage(seconds)
 
 
 @pytest.mark.parametrize(
