@@ -22,6 +22,7 @@ from booking_migrate.cli.open import (
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs
 from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
+from booking_migrate.follow.backlog import Backlog, ReadBeside
 from booking_migrate.follow.run import (
     FollowEnd,
     FollowOutcome,
@@ -32,12 +33,14 @@ from booking_migrate.follow.run import (
 )
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import plural
+from booking_migrate.runs.background import ALONE
 from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import FinishedRun, RunRequest
 from booking_migrate.runs.states import newest_result
+from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import (
@@ -51,6 +54,7 @@ from booking_migrate.stores.open_follow import (
     count_bookings,
     oldest_change,
     open_dirty,
+    open_feed,
 )
 from booking_migrate.verify import VerificationOutcome
 
@@ -58,20 +62,47 @@ _READY_SECONDS = 0.5
 """The outage below which a cut-over is announced as possible: its own default limit."""
 
 
+def read_beside(context: FollowContext, began: Timestamp, *, is_followed: bool) -> ReadBeside:
+    """Return what reads the changes while a run reads its source.
+
+    Args:
+        context: what following takes.
+        began: the cluster time from which on they are read.
+        is_followed: whether the run is followed after that, and with it what becomes of the target's documents.
+    """
+
+    def opened(run: RunRecord, confirm: Callable[[], None]) -> tuple[ChangeFeed, Backlog]:
+        connection, journal = context.sides.connection, context.stores.journal
+
+        def save(position: Position) -> None:
+            confirm()
+            journal.annotate(run.run_id, follow=position.saved())
+
+        # What the run itself writes would only be read to be left out again.
+        target = TargetChanges.NOT_NEW if is_followed else TargetChanges.NONE
+        feed = open_feed(connection, context.names, began, target=target)
+        return feed, Backlog(open_dirty(connection, run.run_id), save)
+
+    return ReadBeside(opened)
+
+
 def open_follow_parts(
-    context: FollowContext, *, is_short: bool
+    context: FollowContext, *, is_short: bool, beside: ReadBeside | None = None
 ) -> Callable[[RunRecord, HeldLock], FollowParts]:
     """Return a function that opens the parts for following a run.
 
     Args:
         context: what following takes.
         is_short: whether it is followed just up to now, for which the target, which only the run has written, is not watched.
+        beside: what read the changes beside the run.
     """
 
     def opened(run: RunRecord, lock: HeldLock) -> FollowParts:
         connection, names = context.sides.connection, context.names
         places = context.open_places()
-        feed, is_lost = context.begin(run, has_target=not is_short)
+        backlog = None if beside is None else beside.backlog_of(run)
+        target = TargetChanges.NONE if is_short else TargetChanges.ALL
+        feed, is_lost = context.begin(run, target=target, backlog=backlog)
         journal = context.stores.journal
 
         def catch_up() -> None:
@@ -95,6 +126,7 @@ def open_follow_parts(
             counts=lambda: count_bookings(connection, names, names.source, run.counts),
             oplog_began=lambda: oldest_change(connection),
             is_proven=is_proven(run) and not is_lost,
+            backlog=backlog,
         )
 
     return opened
@@ -126,52 +158,92 @@ def _verify_live(context: FollowContext) -> VerificationOutcome:
         return inputs.verify(plan, places, context.listener)
 
 
-def follow_run(
-    places: Places,
-    plan: MigrationPlan,
-    request: RunRequest,
-    context: run.RunContext,
-    sides: OpenPlaces,
-    *,
-    is_forever: bool,
-) -> FollowOutcome | None:
-    """Bring in what changed while the source was read; continue with that if the user asked for it.
+class RunFollowing:
+    """Following the changes of a run of `migrate`: read beside it, brought in when it has ended, and then on if that is asked for."""
 
-    Returns:
-        What was followed; None if changes cannot be followed.
+    def __init__(
+        self,
+        places: Places,
+        plan: MigrationPlan,
+        context: run.RunContext,
+        sides: OpenPlaces,
+        *,
+        is_forever: bool,
+    ) -> None:
+        """Take the parts.
 
-    Raises:
-        StreamUnavailable: the user asked for it, and the changes cannot be followed.
-        FollowingStopped, TargetBusy, LeaseLost: as `follow.run.follow`.
-    """
-    followed = FollowContext(
-        places=places,
-        sides=sides,
-        stores=open_run_stores(sides.connection, target=places.target, source=places.source),
-        plan=plan,
-        verification=verification_of(plan),
-        listener=context.listener,
-        signal_guard=context.signal_guard,
-    )
-    reason = "rejected bookings go to a file" if places.rejects else followed.unavailable()
-    if reason is not None:
-        if is_forever:
-            raise StreamUnavailable(places.source, reason)
-        return None
-    what = FollowPlan(
-        stores=followed.stores,
-        request=replace(request, holder=request.holder._replace(command=FOLLOW_COMMAND)),
-        parts=open_follow_parts(followed, is_short=not is_forever),
-        listener=context.listener,
-        outage=_READY_SECONDS,
-    )
-    if is_forever:
+        Args:
+            places: the places.
+            plan: what to do.
+            context: what commands run with.
+            sides: the places that are read, open.
+            is_forever: whether following goes on when the changes are brought in.
+        """
+        self._places = places
+        self._plan = plan
+        self._context = context
+        self._sides = sides
+        self._is_forever = is_forever
+        self._beside: ReadBeside | None = None
+
+    def begin(self, request: RunRequest) -> RunRequest:
+        """Return the request with the cluster time before the first read, and with what reads the changes beside the run."""
+        places = self._places
+        if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+            return request
+        began = cluster_time_of(self._sides.connection, places.source)
+        if began is not None and places.rejects is None:
+            self._beside = read_beside(self._opened(), began, is_followed=self._is_forever)
+        return replace(request, began=began, companion=self._beside or ALONE)
+
+    def go_on(self, request: RunRequest, *, changed: bool) -> FollowOutcome | None:
+        """Bring in what changed while the source was read; continue with that if the user asked for it.
+
+        Args:
+            request: the request to run.
+            changed: whether the run has changed anything.
+
+        Returns:
+            What was followed; None if changes cannot be followed, or need not be.
+
+        Raises:
+            StreamUnavailable: the user asked for it, and the changes cannot be followed.
+            FollowingStopped, TargetBusy, LeaseLost: as `follow.run.follow`.
+        """
+        if not self._is_forever and (request.began is None or not changed):
+            return None
+        followed = self._opened()
+        reason = "rejected bookings go to a file" if self._places.rejects else followed.unavailable()
+        if reason is not None:
+            if self._is_forever:
+                raise StreamUnavailable(self._places.source, reason)
+            return None
+        listener = self._context.listener
+        what = FollowPlan(
+            stores=followed.stores,
+            request=replace(request, holder=request.holder._replace(command=FOLLOW_COMMAND)),
+            parts=open_follow_parts(followed, is_short=not self._is_forever, beside=self._beside),
+            listener=listener,
+            outage=_READY_SECONDS,
+        )
+        if not self._is_forever:
+            return follow_to_now(what)
         done = follow(what)
         text = f"followed {plural(done.changes, 'change')}; clients derived again: {done.clients}, verified: {done.verified}"
-        context.listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
-    else:
-        done = follow_to_now(what)
-    return done
+        listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
+        return done
+
+    def _opened(self) -> FollowContext:
+        places = self._places
+        return FollowContext(
+            places=places,
+            sides=self._sides,
+            stores=open_run_stores(self._sides.connection, target=places.target, source=places.source),
+            plan=self._plan,
+            verification=verification_of(self._plan),
+            listener=self._context.listener,
+            signal_guard=self._context.signal_guard,
+        )
 
 
 def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces) -> Iterator[NextStep]:
@@ -194,10 +266,3 @@ def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces
             text="Or, with rejected bookings in the kept copy only:" if number else text, command=command
         )
     yield NextStep(text="Continue following:", command=f"{command_of(followed, 'migrate')} --follow")
-
-
-def time_before(places: Places, sides: OpenPlaces) -> Timestamp | None:
-    """Return the cluster time before the source is read; None if source and target are not collections of a replica set."""
-    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
-        return None
-    return cluster_time_of(sides.connection, places.source)

@@ -15,6 +15,7 @@ from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Announced, Listener, Warned
+from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Engine
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
@@ -23,7 +24,7 @@ from booking_migrate.runs.provenance import JournalHistory, PointHistory, standi
 from booking_migrate.runs.session import FinishedRun, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import newest_result
-from booking_migrate.stores.changes import ChangeFeed, Position
+from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import (
@@ -95,20 +96,28 @@ class FollowContext:
         """Return why the source cannot be followed; None if it can."""
         return following_unavailable(self.sides.connection, self.places.source)
 
-    def begin(self, run: RunRecord, *, has_target: bool = True) -> tuple[ChangeFeed, bool]:
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        target: TargetChanges = TargetChanges.ALL,
+        backlog: Backlog | None = None,
+    ) -> tuple[ChangeFeed, bool]:
         """Open the feed where the run's record says that everything before is in the target.
 
         Args:
             run: the run.
-            has_target: whether the target is watched too.
+            target: which changes of the target are read too.
+            backlog: what was read beside the run, if anything was: the feed is opened behind that.
 
         Returns:
             The feed; and whether everything has to be read again, since such a place is unknown, or the oplog no longer has it.
         """
         connection, names = self.sides.connection, self.names
-        position: Position | Timestamp | None = position_of(run)
+        read = None if backlog is None else backlog.position
+        position: Position | Timestamp | None = read or position_of(run)
         if position is not None:
-            feed = open_feed(connection, names, position, has_target=has_target)
+            feed = open_feed(connection, names, position, target=target)
             try:
                 feed.check()
             except HistoryLost as error:
@@ -118,7 +127,7 @@ class FollowContext:
         now = cluster_time_of(connection, names.source)
         if now is None:
             raise RuntimeError("a server whose changes can be followed has a cluster time")
-        return open_feed(connection, names, now, has_target=has_target), True
+        return open_feed(connection, names, now, target=target), True
 
 
 def position_of(run: RunRecord) -> Position | Timestamp | None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
-from booking_migrate.cli.follow import follow_run, steps_after_following, time_before
+from booking_migrate.cli.follow import RunFollowing, steps_after_following
 from booking_migrate.cli.next_steps import steps_after_in_place, steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
@@ -226,11 +226,10 @@ def _migrate(
             _check_plan(saved, places, plan, sides.connection, context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
-        request = replace(request, began=time_before(places, sides))
+        following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
+        request = following.begin(request)
         done = _run(plan, places, request, context, sides)
-        followed = None
-        if is_followed or (request.began is not None and done.outcome.changed):
-            followed = follow_run(places, plan, request, context, sides, is_forever=is_followed)
+        followed = following.go_on(request, changed=done.outcome.changed)
         after = () if followed is None else tuple(steps_after_following(followed, places, sides))
     steps = steps_after_migrate(
         done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
+from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Handled, Kept
 from booking_migrate.stores.changes import (
     ChangeBatch,
@@ -19,9 +20,6 @@ from booking_migrate.stores.changes import (
     Role,
     dirty_of,
 )
-
-_IN_MEMORY = 50_000
-"""How many dirty entries are held in memory before they go to the store."""
 
 _AT_ONCE = 50_000
 """How many dirty entries are handled at a time: a client with several of them is derived once. It bounds memory."""
@@ -94,6 +92,7 @@ class Follower:
         on_wrong: Callable[[Handled], None],
         prepare: Callable[[], None],
         copied: Timestamp | None = None,
+        begun: Backlog | None = None,
     ) -> None:
         """Take the parts.
 
@@ -106,10 +105,12 @@ class Follower:
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
             prepare: called before anything is handled, and only then: creates indexes.
             copied: after when changes of the copy count; None: not before `watch_copy`.
+            begun: what was read before the position at which the feed was opened, and not handled.
         """
         self._engine = engine
         self._feed = feed
         self._store = store
+        self._backlog = Backlog(store, save, begun)
         self._now = now
         self._save = save
         self._on_wrong = on_wrong
@@ -125,9 +126,12 @@ class Follower:
         self.is_verified = False
         """Whether the whole target was verified, so that each client that changes is verified again."""
 
-        self.progress = Progress()
-        self.position: Position | None = None
-        """How far the feed was read; None: not at all."""
+        self.progress = Progress(changes=self._backlog.changes)
+
+    @property
+    def position(self) -> Position | None:
+        """Return how far the feed was read; None: not at all."""
+        return self._backlog.position
 
     def watch_copy(self, feed: ChangeFeed, since: Timestamp) -> None:
         """Read another feed from now on, with the kept copy.
@@ -166,24 +170,19 @@ class Follower:
         began = monotonic()
         before = self.progress.changes, self.progress.clients
         until = self._now()
-        dirty = Dirty()
         wait, waited = seconds, began
         while True:
             batch = self._read(wait)
             wait = 0.0
             self._count(batch)
-            dirty.add(dirty_of(batch.changes))
-            self.position = batch.position
-            if len(dirty) > _IN_MEMORY:
-                self._store.add(dirty)
-                self._save(batch.position)
-                dirty = Dirty()
+            self._backlog.add(batch)
             # What is written from here on is for the next round: it would never end beside a busy application.
             if not batch.changes or batch.position.time >= until:
                 break
         if self.progress.changes == before[0]:
             # What waits in vain for a change does not count.
             waited = monotonic()
+        dirty = self._backlog.take()
         # Several changes may have one cluster time, and some of them may still have to be read.
         suspected = {key: each for key, each in self._suspects.items() if each[1] < batch.position.time}
         dirty.copies.update((key, value) for key, (value, _) in self._suspects.items())
@@ -207,9 +206,8 @@ class Follower:
         """
         batch = self._read(seconds)
         self._count(batch)
-        self.mark(dirty_of(batch.changes))
-        self._save(batch.position)
-        self.position = batch.position
+        self._backlog.add(batch)
+        self._backlog.keep()
 
     def _handle_all(self, dirty: Dirty) -> None:
         """Handle entries, and those of the store, many at a time."""
@@ -251,6 +249,7 @@ class Follower:
         Raises:
             TimeoutError: the deadline has passed.
         """
+        into.dirty.add(self._backlog.take())
         into.dirty.copies.update((key, value) for key, (value, _) in self._suspects.items())
         while self.position is None or self.position.time <= until:
             if monotonic() > deadline:
@@ -258,7 +257,7 @@ class Follower:
             batch = self._read(0.0)
             into.dirty.add(dirty_of(batch.changes))
             self._count(batch)
-            self.position = batch.position
+            self._backlog.position = batch.position
 
     def handle_at(self, dirty: Dirty, time: Timestamp, deadline: float) -> int:
         """Handle dirty entries as of one cluster time; return how many clients were derived.

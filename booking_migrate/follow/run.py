@@ -9,6 +9,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.errors import FollowingStopped, NothingToFollow
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs.background import meanwhile
@@ -58,6 +59,8 @@ class FollowParts:
     """Returns the cluster time of the oldest change that the server still has; None if the user may not read that."""
 
     is_proven: bool
+    backlog: Backlog | None = None
+    """What was read beside the run, before the position at which the feed was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ class _Following:
             save=self._save_position,
             on_wrong=self._stop,
             prepare=parts.prepare,
+            begun=parts.backlog,
         )
 
     def to_now(self) -> FollowOutcome:

@@ -7,12 +7,32 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from booking_migrate.stores.journal import RunRecord
+
 _BESIDE_SECONDS = 0.2
 """How often something is done beside what takes long."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Worker = TypeVar("Worker")
+
+
+class Companion:
+    """Works beside a run, from when it is recorded until it ends. This one does nothing."""
+
+    def begin(self, run: RunRecord, confirm: Callable[[], None]) -> None:
+        """Begin.
+
+        Args:
+            run: the run.
+            confirm: raises LeaseLost if another process has taken over the run's lock; called before each write.
+        """
+
+    def end(self) -> None:
+        """Write nothing more. May be called twice, and without `begin`."""
+
+
+ALONE = Companion()
 
 
 def in_background(work: Callable[[], T], *, name: str) -> Future[T]:

@@ -16,6 +16,7 @@ from booking_migrate.errors import (
     Refused,
     UnfinishedRun,
 )
+from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.provenance import JournalHistory, history_of, standing_runs
@@ -94,6 +95,9 @@ class RunRequest:
 
     began: Any = None
     """The cluster time before the first read: every later change of the source is followed from there. None: unknown."""
+
+    companion: Companion = ALONE
+    """What works beside the run."""
 
     @property
     def follow(self) -> dict[str, Any]:
@@ -214,6 +218,7 @@ class RunSession:
             self._note_rejects()
             self._save(RunState.RUNNING)
         self._is_open = True
+        self._request.companion.begin(self.run, self._held().confirm)
 
     def _new_run(self) -> RunRecord:
         now = self._stores.journal.now()
@@ -286,6 +291,7 @@ class RunSession:
         tally: Mapping[str, Any] | None = None,
     ) -> None:
         """Record that the run completed, with what it has moved in place, and release the lock."""
+        self._request.companion.end()
         self.confirm()
         known: dict[str, Any] = {"counts": dict(counts), "documents": documents}
         if tally is not None:
@@ -298,6 +304,7 @@ class RunSession:
 
     def fail(self, error: BaseException) -> None:
         """Record the error that ended the run, and release the lock; the caller raises the error again."""
+        self._request.companion.end()
         if self._lock is None:
             return
         if isinstance(error, LeaseLost | NoMajority):

@@ -5,7 +5,7 @@ The docstrings are promises.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, NamedTuple, Protocol
 
 from bson.timestamp import Timestamp
@@ -22,6 +22,16 @@ class Role(StrEnum):
     TARGET = "target"
     COPY = "copy"
     """The kept copy of the source, once a cut-over has made it."""
+
+
+class TargetChanges(Enum):
+    """Which changes of the target a feed has."""
+
+    NONE = auto()
+    NOT_NEW = auto()
+    """All but new documents, of which a run writes very many."""
+
+    ALL = auto()
 
 
 _OF_DOCUMENTS = frozenset({"insert", "update", "replace", "delete"})

@@ -10,7 +10,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.errors import StreamUnavailable, UnusablePlace
 from booking_migrate.events import NullListener
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role, TargetChanges
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.places import last_part
@@ -181,7 +181,7 @@ def open_feed(
     *,
     await_milliseconds: int = 20,
     is_whole: bool = False,
-    has_target: bool = True,
+    target: TargetChanges = TargetChanges.ALL,
 ) -> ChangeFeed:
     """Open the feed of a run's collections at a position; arguments as of `MongoChangeFeed`.
 
@@ -192,10 +192,15 @@ def open_feed(
 
     return MongoChangeFeed(
         connection.collection(names.source),
-        {name: role for name, role in names.roles.items() if has_target or role is not Role.TARGET},
+        {
+            name: role
+            for name, role in names.roles.items()
+            if target is not TargetChanges.NONE or role is not Role.TARGET
+        },
         begin,
         await_milliseconds=await_milliseconds,
         is_whole=is_whole,
+        without_new=[names.target] if target is TargetChanges.NOT_NEW else (),
     )
 
 

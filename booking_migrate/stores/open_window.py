@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bson.timestamp import Timestamp
 
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, TargetChanges
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
@@ -189,7 +189,13 @@ def open_window_feed(
         names = replace(names, copy=names.target)
     if not has_restored:
         names = replace(names, copy=None)
-    return open_feed(connection, names, begin, has_target=has_restored, is_whole=is_tail)
+    return open_feed(
+        connection,
+        names,
+        begin,
+        target=TargetChanges.ALL if has_restored else TargetChanges.NONE,
+        is_whole=is_tail,
+    )
 
 
 def window_dirty(connection: Connection, run_id: str) -> DirtyStore:

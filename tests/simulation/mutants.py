@@ -54,7 +54,7 @@ def _read_without_copies(self: Follower, seconds: float) -> ChangeBatch:
 def _drain_until_empty(self: Follower, _until: Timestamp, _deadline: float, into: Drained) -> None:
     while (batch := self._feed.read(0.0)).changes:
         into.dirty.add(dirty_of(batch.changes))
-        self.position = batch.position
+        self._backlog.position = batch.position
 
 
 def _drain_and_save(self: Follower, until: Timestamp, deadline: float, into: Drained) -> None:

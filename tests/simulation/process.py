@@ -23,7 +23,7 @@ from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.session import Converter
 from booking_migrate.events import NullListener
 from booking_migrate.fastpath.flat import FlatReader
-from booking_migrate.follow import engine, follower
+from booking_migrate.follow import backlog, engine, follower
 from booking_migrate.follow import run as follow_run
 from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow
@@ -160,7 +160,7 @@ def begin(world: World, seed: int) -> None:
     """Let the code see the time of a world, and do so much at a time as the seed has it."""
     _CLOCK.world = world
     sizes = _SIZES[seed // TEMPLATES % len(_SIZES)]
-    follower._AT_ONCE, follower._IN_MEMORY, follower._BEHIND_FENCE, engine._CLIENTS_AT_ONCE = sizes
+    follower._AT_ONCE, backlog._IN_MEMORY, follower._BEHIND_FENCE, engine._CLIENTS_AT_ONCE = sizes
 
 
 @contextmanager
@@ -183,7 +183,8 @@ def simulated() -> Iterator[None]:
         patch.object(batches, "Converter", _CONVERTER),
         patch.object(batches, "FlatReader", _FLAT_READER),
         patch.object(verify_run, "FastPath", _FAST_PATH),
-        patch.multiple(follower, _AT_ONCE=2, _IN_MEMORY=3, _BEHIND_FENCE=1),
+        patch.multiple(follower, _AT_ONCE=2, _BEHIND_FENCE=1),
+        patch.object(backlog, "_IN_MEMORY", 3),
         patch.object(engine, "_CLIENTS_AT_ONCE", 2),
     ):
         yield

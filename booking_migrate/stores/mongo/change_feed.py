@@ -75,6 +75,7 @@ class MongoChangeFeed(ChangeFeed):
         *,
         await_milliseconds: int = 20,
         is_whole: bool = False,
+        without_new: Sequence[str] = (),
     ) -> None:
         """Take the parts; the stream is opened by the first `read`.
 
@@ -84,6 +85,7 @@ class MongoChangeFeed(ChangeFeed):
             begin: where to begin; a cluster time is inclusive.
             await_milliseconds: how long the server waits for an event before it says how far it has come.
             is_whole: whether changes come with the whole new document.
+            without_new: the collections whose new documents are left out.
         """
         self._collection = collection
         self._names = names
@@ -91,6 +93,7 @@ class MongoChangeFeed(ChangeFeed):
         self._begin = begin
         self._await = await_milliseconds
         self._is_whole = is_whole
+        self._without_new = without_new
         self._stream: RawCursor | None = None
 
     @override
@@ -154,7 +157,7 @@ class MongoChangeFeed(ChangeFeed):
         whole = {"fullDocument": 1} if self._is_whole else {"fullDocument.clientId": 1}
         stages: Sequence[Mapping[str, Any]] = [
             {"$changeStream": {"showExpandedEvents": True, **begin}},
-            {"$match": {"ns.coll": {"$in": list(self._names)}}},
+            {"$match": self._condition()},
             {"$project": {**_FIELDS, **whole}},
         ]
         command = {
@@ -166,6 +169,13 @@ class MongoChangeFeed(ChangeFeed):
         more = {"batchSize": _BATCH_SIZE, "maxTimeMS": self._await}
         self._stream = RawCursor(self._collection, command, more)
         return self._stream
+
+    def _condition(self) -> Mapping[str, Any]:
+        watched = {"ns.coll": {"$in": list(self._names)}}
+        if not self._without_new:
+            return watched
+        new = {"ns.coll": {"$in": list(self._without_new)}, "operationType": "insert"}
+        return {**watched, "$nor": [new]}
 
     def _lost(self, error: OperationFailure) -> HistoryLost | StreamUnavailable | None:
         if error.code in _LOST_CODES:
