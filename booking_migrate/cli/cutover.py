@@ -9,7 +9,8 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
-from booking_migrate.cli.following import FollowContext, open_following, open_tail
+from booking_migrate.cli.cutover_parts import open_following, open_tail
+from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,

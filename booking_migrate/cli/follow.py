@@ -35,10 +35,11 @@ from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import plural
 from booking_migrate.runs.background import ALONE
 from booking_migrate.runs.commands import command_of, cutovers_of
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.session import FinishedRun, RunRequest
+from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.connection import client_index_check

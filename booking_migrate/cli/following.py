@@ -1,6 +1,6 @@
 """From the options to the parts by which a run's source is followed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -8,20 +8,17 @@ from functools import partial
 from bson.timestamp import Timestamp
 
 from booking_migrate.cli.open import OpenPlaces, Places
-from booking_migrate.cutover.catch_up import catch_up
-from booking_migrate.cutover.fencing import Limits
-from booking_migrate.cutover.live import Following
-from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Engine
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory, standing_runs
-from booking_migrate.runs.session import FinishedRun, RunStores
+from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
@@ -36,16 +33,13 @@ from booking_migrate.stores.open_follow import (
     FollowedNames,
     FollowedPlaces,
     cluster_time_of,
-    count_bookings,
     following_unavailable,
     open_dirty,
     open_feed,
     open_followed_places,
-    open_kept_copy,
     open_snapshot,
-    open_swap,
 )
-from booking_migrate.verify import VerificationOutcome, VerificationPlan, VerificationRules
+from booking_migrate.verify import VerificationPlan, VerificationRules
 from booking_migrate.verify.behind import BehindClients, ChangedClients
 from booking_migrate.verify.outcome import RecheckWay
 
@@ -142,62 +136,6 @@ def is_proven(run: RunRecord) -> bool:
     """Return whether the whole target was verified, and what was followed before that or with verification since."""
     unverified = run.follow.get("unverified")
     return run.verified_time is not None and (unverified is None or unverified <= run.verified_time)
-
-
-def open_following(
-    context: FollowContext,
-    limits: Limits,
-    verify: Callable[[str], VerificationOutcome],
-    *,
-    legacy: Callable[[RunRecord], str],
-) -> Callable[[RunRecord, HeldLock], Following]:
-    """Return a function that opens the parts for a live cut-over of a run.
-
-    Args:
-        context: what following takes.
-        limits: for how long writes may be refused.
-        verify: verifies the whole target against the collection of a name.
-        legacy: returns the name of the kept copy.
-    """
-
-    def opened(run: RunRecord, lock: HeldLock) -> Following:
-        connection, names = context.sides.connection, context.names
-        places = context.open_places()
-        feed, is_lost = context.begin(run)
-        finished = FinishedRun(context.stores, run, lock, HeldHistory)
-        journal = context.stores.journal
-        copy = legacy(run)
-
-        def prepare() -> None:
-            places.links.prepare()
-            journal.prepare_lookup()
-            if is_lost:
-                whole_pass(context, run, lock)
-
-        return Following(
-            engine=context.engine(places, finished, is_watched=True),
-            feed=feed,
-            store=open_dirty(connection, run.run_id),
-            copy=open_kept_copy(connection, names.source, copy),
-            watch_copy=lambda position: open_feed(connection, replace(names, copy=copy), position),
-            swap=open_swap(connection, names),
-            now=places.now,
-            save=lambda position: journal.annotate(
-                run.run_id, follow={**_without_position(run), **position.saved()}
-            ),
-            prepare=prepare,
-            verify=lambda: verify(copy),
-            counts=lambda: count_bookings(connection, names, copy, run.counts),
-            is_proven=is_proven(run) and not is_lost,
-            limits=limits,
-            listener=context.listener,
-        )
-
-    return opened
-
-
-def _without_position(run: RunRecord) -> Mapping[str, object]:
-    return {name: value for name, value in run.follow.items() if name == "unverified"}
 
 
 def verification_of(plan: MigrationPlan) -> VerificationPlan:
@@ -324,6 +262,8 @@ def names_of(places: Places, people: PeopleFields) -> FollowedNames:
 
 def whole_pass(context: FollowContext, run: RunRecord, lock: HeldLock) -> None:
     """Derive every client again, while the application writes."""
+    from booking_migrate.cutover.catch_up import catch_up  # noqa: PLC0415 - few runs need it
+
     places, sides = context.places, context.sides
     done = catch_up(
         context.plan,
@@ -336,26 +276,3 @@ def whole_pass(context: FollowContext, run: RunRecord, lock: HeldLock) -> None:
         signal_guard=context.signal_guard,
     )
     context.stores.journal.annotate(run.run_id, counts=asdict(done.migration.counts))
-
-
-def open_tail(
-    context: FollowContext, *, legacy: Callable[[RunRecord], str]
-) -> Callable[[RunRecord, HeldLock], TailParts]:
-    """Return a function that opens the parts for what passed the fence of a run's cut-over; arguments as `open_following`."""
-
-    def opened(run: RunRecord, lock: HeldLock) -> TailParts:
-        connection, names = context.sides.connection, context.names
-        copy = legacy(run)
-        places = context.open_places(after_swap=copy)
-        finished = FinishedRun(context.stores, run, lock, HeldHistory)
-        return TailParts(
-            feed=open_feed(connection, replace(names, copy=copy), run.fence_time, is_whole=True),
-            copy=open_kept_copy(connection, names.source, copy),
-            engine=context.engine(places, finished),
-            places=places,
-            history=finished.history,
-            now=places.now,
-            listener=context.listener,
-        )
-
-    return opened

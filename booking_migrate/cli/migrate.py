@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
 from booking_migrate.cli.follow import RunFollowing, steps_after_following
-from booking_migrate.cli.next_steps import steps_after_in_place, steps_after_migrate
+from booking_migrate.cli.next_steps import steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
@@ -38,21 +38,17 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode, PlanDiffers
 from booking_migrate.events import Listener, Warned
-from booking_migrate.in_place import run as engine
-from booking_migrate.in_place.move_back import undo_in_place
 from booking_migrate.migrate.journaled_target import JournaledOutcome
 from booking_migrate.migrate.journaled_target import migrate as migrate_to_collection
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
 from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
 from booking_migrate.reports.model import Report, report_of_migration
-from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.plan import Finding, MigrationPlan, SavedPlan
-from booking_migrate.runs.session import RunRequest, RunSession
+from booking_migrate.runs.session import RunRequest
 from booking_migrate.stores.connection import Connection, first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.open import (
     CollectionPlace,
     FilePlace,
@@ -159,7 +155,7 @@ def migrate(
     planned: PlanOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_migrate` or to `_migrate_in_place`."""
+    """Parse, and hand over to `_migrate` or to `migrate_in_place`."""
     places = Places.of(ctx, given, people, connection, overwrite=writing.overwrite)
     is_in_place = in_place.in_place
     asked = run.Invocation.about(ctx, output, places, planned.plan, *_files_beside(given.target))
@@ -184,7 +180,10 @@ def migrate(
         if not isinstance(parse_place(places.source), CollectionPlace):
             refuse_options(ctx, ("follow",), "only a collection of a replica set has changes to follow")
         if is_in_place:
-            return _migrate_in_place(places, plan, request, in_place, context)
+            # The other engine is not imported for nothing.
+            from booking_migrate.cli.migrate_in_place import migrate_in_place  # noqa: PLC0415
+
+            return migrate_in_place(places, plan, request, in_place, context)
         return _migrate(places, plan, request, planned.plan, context, is_followed=writing.follow)
 
     run.execute(asked, body)
@@ -340,51 +339,3 @@ def _target_findings(plan: MigrationPlan, places: Places, sides: OpenPlaces) -> 
     )
     refuse_unfit(places.target, found)
     return tuple(findings_of(places.target, found))
-
-
-def _migrate_in_place(
-    places: Places,
-    plan: MigrationPlan,
-    request: RunRequest,
-    options: InPlaceOptions,
-    context: run.RunContext,
-) -> Report:
-    """Open the collection, migrate within it, and make the report."""
-    source = places.source
-    archive = default_archive(source) if options.archive is None else options.archive
-    listener, signal_guard = context.listener, context.signal_guard
-    own_options = {"archive": archive, "without-transactions": str(options.without_transactions)}
-    request = replace(request, target=source, options={**request.options, **own_options}, archive=archive)
-    with open_places(places, listener) as sides:
-        collection = open_in_place(
-            sides.connection,
-            source=source,
-            archive=archive,
-            has_transactions=not options.without_transactions,
-        )
-        stores = open_run_stores(sides.connection, target=source, source=source)
-        session = RunSession(
-            stores,
-            request,
-            undo=lambda run, lock: undo_in_place(
-                run, collection, stores, lock, listener=listener, signal_guard=signal_guard
-            ),
-        )
-        done = engine.migrate_in_place(
-            plan,
-            collection,
-            stores=stores,
-            session=session,
-            request=request,
-            users=sides.users,
-            experts=sides.experts,
-            manner=engine.Manner(passes=options.passes, maximum_rate=options.max_rate),
-            listener=listener,
-            signal_guard=signal_guard,
-        )
-        absences = sides.absences
-    steps = steps_after_in_place(done.outcome, command_of(done.run, "verify"), absences)
-    report = report_of_migration(
-        done.outcome, run_id=done.run.run_id, source=source, target=source, next_steps=tuple(steps)
-    )
-    return report.model_copy(update={"archive": archive, "passes": done.passes})

@@ -5,9 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, Self, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, NoReturn, Self, TextIO
 
 from booking_migrate.events import (
     Advanced,
@@ -22,6 +20,9 @@ from booking_migrate.events import (
     Warned,
 )
 from booking_migrate.reports.text import duration, grouped
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 HEARTBEAT_SECONDS = 30.0
 _WAITING_SECONDS = 10.0
@@ -77,6 +78,9 @@ class Bar:
     def _start(
         self, label: str, total: int | None
     ) -> "tqdm[NoReturn]":  # tqdm is generic for type checkers only
+        # It is slow to import, and most runs have no terminal.
+        from tqdm import tqdm  # noqa: PLC0415
+
         return tqdm(
             desc=label,
             total=total,

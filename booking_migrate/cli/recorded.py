@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 from pydantic import ValidationError
 
-from booking_migrate.cli.following import FollowContext, open_tail, verification_of
+from booking_migrate.cli.cutover_parts import open_tail
+from booking_migrate.cli.following import FollowContext, verification_of
 from booking_migrate.cli.open import Places, open_places
 from booking_migrate.cli.options import ConnectionOptions, PeopleOptions
 from booking_migrate.cutover.plan import legacy_name

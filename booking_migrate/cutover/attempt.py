@@ -28,9 +28,9 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
 from booking_migrate.runs.commands import abort_of
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory
-from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState

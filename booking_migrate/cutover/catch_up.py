@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from booking_migrate.events import Listener
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory
-from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.ports import DocumentReader, TargetWriter

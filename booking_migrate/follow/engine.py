@@ -23,10 +23,10 @@ from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCo
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
 from booking_migrate.runs.background import in_background
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import Authorship, Trace
-from booking_migrate.runs.session import FinishedRun
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool

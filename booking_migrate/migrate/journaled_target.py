@@ -16,9 +16,10 @@ from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.background import in_background
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
-from booking_migrate.runs.session import FinishedRun, RunRequest, RunSession, RunStores
+from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.undo import undo

@@ -1,10 +1,10 @@
-"""One active run: its record in the journal and its lock, from the first write to the end; and a finished one, written once more."""
+"""One active run: its record in the journal and its lock, from the first write to the end."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from booking_migrate import __version__
 from booking_migrate.bson.document import identity_of
@@ -19,7 +19,7 @@ from booking_migrate.errors import (
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
-from booking_migrate.runs.provenance import JournalHistory, history_of, standing_runs
+from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.journal import (
@@ -349,57 +349,3 @@ def _unfinished(run: RunRecord) -> UnfinishedRun:
 
 def _identity(holder: Holder) -> dict[str, Any]:
     return {"user": holder.user, "host": holder.host, "pid": holder.pid}
-
-
-History = TypeVar("History", bound=JournalHistory)
-
-
-class FinishedRun(Generic[History]):
-    """A finished run whose target is written once more; notes are made as in a `RunSession`, and nothing else is."""
-
-    def __init__(
-        self,
-        stores: RunStores,
-        run: RunRecord,
-        lock: HeldLock,
-        history: type[History],
-    ) -> None:
-        """Take the run, whose target's lock is held.
-
-        Args:
-            stores: which record the run.
-            run: the run.
-            lock: the lock of its target.
-            history: how notes are looked up: by ranges of clients, or for a few clients from anywhere and often.
-        """
-        self._journal = stores.journal
-        self._run_id = run.run_id
-        self._lock = lock
-        runs = [each.run_id for each in standing_runs(stores.journal, run.source, run.target)]
-        self.history: History = history(stores.journal, runs, run.run_id)
-
-    def lock(self) -> None:
-        """Do nothing: the lock is held already."""
-
-    def open(self) -> None:
-        """Do nothing: the run is recorded already."""
-
-    def note(self, noted: RangeNote) -> None:
-        """Record durably what is about to be written."""
-        self._journal.note(self._run_id, self._lock.token, noted)
-        self.history.note(noted)
-
-    def confirm(self) -> None:
-        """Check that this process still holds the lock.
-
-        Raises:
-            LeaseLost: another process has taken it over.
-        """
-        self._lock.confirm()
-
-    def wrote_before(self) -> bool:
-        """Return True: only a run that has written something can be cut over."""
-        return True
-
-    def checkpoint(self, documents: int, total: int | None) -> None:
-        """Do nothing: the progress of catching up is not needed after a crash."""

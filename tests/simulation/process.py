@@ -11,7 +11,8 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cli.following import _without_position, is_proven, position_of
+from booking_migrate.cli.cutover_parts import _without_position
+from booking_migrate.cli.following import is_proven, position_of
 from booking_migrate.cutover import fencing, recovery, refusal
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following, LivePreparation
@@ -30,11 +31,12 @@ from booking_migrate.follow.run import FollowParts, FollowPlan, follow
 from booking_migrate.migrate import batches
 from booking_migrate.runs import background, workers
 from booking_migrate.runs import lock as run_lock
+from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory
-from booking_migrate.runs.session import FinishedRun, RunRequest, RunStores
+from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState

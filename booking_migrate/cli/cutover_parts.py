@@ -1,0 +1,99 @@
+"""From the options to the parts of a cut-over beside an application: what is followed before the swap, and what passed the fence."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
+from booking_migrate.cutover.fencing import Limits
+from booking_migrate.cutover.live import Following
+from booking_migrate.cutover.tail import TailParts
+from booking_migrate.runs.finished import FinishedRun
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open_follow import (
+    count_bookings,
+    open_dirty,
+    open_feed,
+    open_kept_copy,
+    open_swap,
+)
+from booking_migrate.verify import VerificationOutcome
+
+
+def open_following(
+    context: FollowContext,
+    limits: Limits,
+    verify: Callable[[str], VerificationOutcome],
+    *,
+    legacy: Callable[[RunRecord], str],
+) -> Callable[[RunRecord, HeldLock], Following]:
+    """Return a function that opens the parts for a live cut-over of a run.
+
+    Args:
+        context: what following takes.
+        limits: for how long writes may be refused.
+        verify: verifies the whole target against the collection of a name.
+        legacy: returns the name of the kept copy.
+    """
+
+    def opened(run: RunRecord, lock: HeldLock) -> Following:
+        connection, names = context.sides.connection, context.names
+        places = context.open_places()
+        feed, is_lost = context.begin(run)
+        finished = FinishedRun(context.stores, run, lock, HeldHistory)
+        journal = context.stores.journal
+        copy = legacy(run)
+
+        def prepare() -> None:
+            places.links.prepare()
+            journal.prepare_lookup()
+            if is_lost:
+                whole_pass(context, run, lock)
+
+        return Following(
+            engine=context.engine(places, finished, is_watched=True),
+            feed=feed,
+            store=open_dirty(connection, run.run_id),
+            copy=open_kept_copy(connection, names.source, copy),
+            watch_copy=lambda position: open_feed(connection, replace(names, copy=copy), position),
+            swap=open_swap(connection, names),
+            now=places.now,
+            save=lambda position: journal.annotate(
+                run.run_id, follow={**_without_position(run), **position.saved()}
+            ),
+            prepare=prepare,
+            verify=lambda: verify(copy),
+            counts=lambda: count_bookings(connection, names, copy, run.counts),
+            is_proven=is_proven(run) and not is_lost,
+            limits=limits,
+            listener=context.listener,
+        )
+
+    return opened
+
+
+def open_tail(
+    context: FollowContext, *, legacy: Callable[[RunRecord], str]
+) -> Callable[[RunRecord, HeldLock], TailParts]:
+    """Return a function that opens the parts for what passed the fence of a run's cut-over; arguments as `open_following`."""
+
+    def opened(run: RunRecord, lock: HeldLock) -> TailParts:
+        connection, names = context.sides.connection, context.names
+        copy = legacy(run)
+        places = context.open_places(after_swap=copy)
+        finished = FinishedRun(context.stores, run, lock, HeldHistory)
+        return TailParts(
+            feed=open_feed(connection, replace(names, copy=copy), run.fence_time, is_whole=True),
+            copy=open_kept_copy(connection, names.source, copy),
+            engine=context.engine(places, finished),
+            places=places,
+            history=finished.history,
+            now=places.now,
+            listener=context.listener,
+        )
+
+    return opened
+
+
+def _without_position(run: RunRecord) -> Mapping[str, object]:
+    return {name: value for name, value in run.follow.items() if name == "unverified"}
