@@ -69,7 +69,7 @@ def read_beside(context: FollowContext, began: Timestamp, *, is_followed: bool) 
     Args:
         context: what following takes.
         began: the cluster time from which on they are read.
-        is_followed: whether the run is followed after that, and with it what becomes of the target's documents.
+        is_followed: whether the run is followed after that, and the target's documents are watched.
     """
 
     def opened(run: RunRecord, confirm: Callable[[], None]) -> tuple[ChangeFeed, Backlog]:

@@ -19,7 +19,7 @@ _IN_MEMORY = 50_000
 """How many dirty entries are held in memory before they go to the store."""
 
 _PAUSE_SECONDS = 0.2
-"""How long the feed is left alone when it has nothing new."""
+"""How long the feed is left alone when it had no new changes."""
 
 
 class Backlog:
