@@ -178,7 +178,7 @@ class RunFollowing:
             plan: what to do.
             context: what commands run with.
             sides: the places that are read, open.
-            is_forever: whether following goes on when the changes are brought in.
+            is_forever: whether following continues when the changes are brought in.
         """
         self._places = places
         self._plan = plan
