@@ -311,6 +311,7 @@ def _run(
                 users=sides.users,
                 experts=sides.experts,
                 listener=context.listener,
+                start_pool=sides.start_pool,
             )
         case StreamPlace():
             outcome = migrate_to_stream(
@@ -320,6 +321,7 @@ def _run(
                 users=sides.users,
                 experts=sides.experts,
                 listener=context.listener,
+                start_pool=sides.start_pool,
             )
             return JournaledOutcome(outcome, context.run_id, is_resumed=False)
 

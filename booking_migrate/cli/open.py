@@ -1,7 +1,7 @@
 """From the options to open places: what a command reads, what it may write, and where the life of a run is kept."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -42,7 +42,6 @@ from booking_migrate.stores.open import (
     parse_place,
     written_beside,
 )
-from booking_migrate.stores.pool import StartPool
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.process import birth_of, user_name
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
@@ -191,8 +190,8 @@ class OpenPlaces:
     source: ComparedReader
     users: PeopleReader
     experts: PeopleReader
-    start_pool: StartPool
-    """Starts a pool that parses large JSON files and writes them; closed with the places."""
+    start_pool: Callable[[], WorkerPool]
+    """Returns a pool of workers, which is started when it is needed first; closed with the places."""
 
     @property
     def absences(self) -> list[Absence]:

@@ -309,18 +309,21 @@ class FlatClients:
         ids = flat.ids
         order = sorted(zip(flat.created[first:end], ids[first:end], range(first, end), strict=True))
         sessions = [session_bytes(flat.bodies[row], booking_id) for _, booking_id, row in order]
-        if self._can_store is not None and not all(map(self._can_store, sessions)):
-            return None
         prices = flat.prices[first:end]
         spent = total(prices)
         user_id, email, currency = owner
         object_id = flat.clients[first]
         earliest, latest = order[0][0], max(flat.updated[first:end])
         document = _document(object_id, user_id, email, sessions, spent, earliest=earliest, latest=latest)
-        if len(document) > self._maximum_size:
+        if len(document) > self._maximum_size or not self._is_storable(document, sessions):
             return None
         exactly = spent if isinstance(spent, int) else sum(map(decimal_of, prices), Decimal(0))
         return FlatClient(object_id, document, count, currency[4:-1].decode(), exactly)
+
+    def _is_storable(self, document: bytes, sessions: Sequence[bytes]) -> bool:
+        """Return whether the target can store all sessions of a client; it can if it stores the document, which is one question."""
+        can_store = self._can_store
+        return can_store is None or can_store(document) or all(map(can_store, sessions))
 
 
 def _declined(

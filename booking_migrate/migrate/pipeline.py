@@ -4,6 +4,7 @@ It works for every kind of place and every kind of document. Memory holds one ba
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
@@ -28,6 +29,7 @@ def migrate(
     listener: Listener | None = None,
     observer: Observer | None = None,
     history: TargetHistory | None = None,
+    start_pool: Callable[[], WorkerPool] | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -43,6 +45,7 @@ def migrate(
         listener: notified of the progress.
         observer: notified of every booking and every client.
         history: which documents of the target runs of this tool wrote; those are derived again. None: others wrote all.
+        start_pool: returns a pool that others use, too, and close; None: it has one of its own.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -57,7 +60,7 @@ def migrate(
         for place in (source, users, experts):
             if place is not None:
                 place.check()
-        with WorkerPool(plan.workers if (source.estimate_count() or 0) >= WORTH_IT else 1) as pool:
+        with _pool(plan, source, start_pool) as pool:
             merge_duplicates(source, target, history, merge_documents=plan.merge_client_documents)
             target.prepare()
             listener.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
@@ -75,6 +78,14 @@ def migrate(
     finally:
         target.abandon()
     return _outcome(counts, effects, target, is_changed=is_changed, seconds=monotonic() - started)
+
+
+def _pool(
+    plan: MigrationPlan, source: DocumentReader, start: Callable[[], WorkerPool] | None
+) -> AbstractContextManager[WorkerPool]:
+    if (source.estimate_count() or 0) < WORTH_IT:
+        return WorkerPool(1)
+    return WorkerPool(plan.workers) if start is None else nullcontext(start())
 
 
 def _write(

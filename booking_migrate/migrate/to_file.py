@@ -1,6 +1,6 @@
 """A run into a file. The file appears whole or not at all, so a run is never continued, only undone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from booking_migrate.runs.plan import Counts, MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
+from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.files.atomic import Sidecar, SidecarRecord, WrittenFile, digest_of, write_failures
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
@@ -144,6 +145,7 @@ def migrate_to_file(
     users: DocumentReader | None,
     experts: DocumentReader | None,
     listener: Listener,
+    start_pool: Callable[[], WorkerPool] | None = None,
 ) -> JournaledOutcome:
     """Migrate into a file, and note in its sidecar what came out.
 
@@ -151,7 +153,9 @@ def migrate_to_file(
         OutputFailed: the files are there, but what is known of the run could not be noted beside them.
         BookingMigrateError: as `migrate.pipeline.migrate`; no file appears.
     """
-    outcome = migrate_stream(plan, source, target, users=users, experts=experts, listener=listener)
+    outcome = migrate_stream(
+        plan, source, target, users=users, experts=experts, listener=listener, start_pool=start_pool
+    )
     if outcome.changed:
         target.note_counts(outcome.counts)
     return JournaledOutcome(outcome, run_id, is_resumed=False)

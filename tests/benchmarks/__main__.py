@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from bson.raw_bson import RawBSONDocument
 
 from tests.benchmarks import alternatives
-from tests.benchmarks.data import bookings, write_dump, write_lines
+from tests.benchmarks.data import bookings, write_array, write_dump, write_lines
 from tests.benchmarks.figures import Figure, as_json, picture, table
 from tests.benchmarks.measurement import Measurement, conversion_cost, has_option, run_program
 from tests.support.readme import BENCHMARKS, Block, renew
@@ -81,7 +81,7 @@ def _measured(count: int, rounds: int, only: frozenset[str], *, tool_only: bool 
         fill(server, count)
         ways = [
             way
-            for way in (*_server_ways(server), *_file_ways(Path(name), count))
+            for way in (*_server_ways(server), *_file_ways(server, Path(name), count))
             if (not only or way.key in only) and (way.is_tool or not tool_only)
         ]
         for number in range(rounds):
@@ -153,25 +153,35 @@ def _server_ways(server: Server) -> Iterator[Way]:
         )
 
 
-def _file_ways(folder: Path, count: int) -> Iterator[Way]:
-    """From file to file."""
-    kinds: list[tuple[str, str, Callable[[Path, int], None]]] = [
-        ("bson", "migrate, BSON file to BSON file", write_dump),
-        ("jsonl", "migrate, JSON lines to JSON lines", write_lines),
-    ]
-    for suffix, name, write in kinds:
-        source, target = folder / f"bookings.{suffix}", folder / f"clients.{suffix}"
+def _file_ways(server: Server, folder: Path, count: int) -> Iterator[Way]:
+    """From file to file, and from a collection into a file."""
+    written: dict[str, Callable[[Path, int], None]] = {
+        "bson": write_dump,
+        "jsonl": write_lines,
+        "json": write_array,
+    }
+    database = ["--uri", server.uri, "--db", DATABASE]
+    for key, name, source, target in (
+        ("bson", "migrate, BSON file to BSON file", "bson", "bson"),
+        ("jsonl", "migrate, JSON lines to JSON lines", "jsonl", "jsonl"),
+        ("jsonl-bson", "migrate, JSON lines to BSON file", "jsonl", "bson"),
+        ("bson-jsonl", "migrate, BSON file to JSON lines", "bson", "jsonl"),
+        ("json", "migrate, JSON array to JSON array", "json", "json"),
+        ("database-jsonl", "migrate, collection to JSON lines", None, "jsonl"),
+    ):
 
-        def migrate(
-            source: Path = source, target: Path = target, write: Callable[[Path, int], None] = write
-        ) -> Measurement:
-            if not source.exists():
-                write(source, count)
-            for left in folder.glob(f"{target.name}*"):
+        def migrate(source: str | None = source, target: str = target) -> Measurement:
+            for left in folder.glob("clients.*"):
                 left.unlink()
-            return run_program(["migrate", "--quiet", "--source", str(source), "--target", str(target)])
+            options = ["--target", str(folder / f"clients.{target}")]
+            if source is None:
+                return run_program(["migrate", "--quiet", *database, *options])
+            path = folder / f"bookings.{source}"
+            if not path.exists():
+                written[source](path, count)
+            return run_program(["migrate", "--quiet", "--source", str(path), *options])
 
-        yield Way(suffix, name, migrate)
+        yield Way(key, name, migrate)
 
 
 def fill(server: Server, count: int) -> None:

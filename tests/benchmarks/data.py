@@ -56,7 +56,16 @@ def write_dump(path: Path, count: int) -> None:
 def write_lines(path: Path, count: int) -> None:
     """Write bookings as canonical Extended JSON lines."""
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(
-            f"{dumps(bson.decode(raw, CODEC), json_options=CANONICAL_JSON_OPTIONS)}\n"
-            for raw in bookings(count)
-        )
+        file.writelines(f"{text}\n" for text in _texts(count))
+
+
+def write_array(path: Path, count: int) -> None:
+    """Write bookings as an array of canonical Extended JSON."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f"{',' if number else '['}{text}\n" for number, text in enumerate(_texts(count)))
+        file.write("]\n")
+
+
+def _texts(count: int) -> Iterator[str]:
+    for raw in bookings(count):
+        yield dumps(bson.decode(raw, CODEC), json_options=CANONICAL_JSON_OPTIONS)

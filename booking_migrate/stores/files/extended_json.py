@@ -15,12 +15,12 @@ beyond 64 bits, malformed wrappers, and the deprecated types that `bson` cannot 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from bson import decode, json_util
+from bson import decode, encode, json_util
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
@@ -66,7 +66,8 @@ _OF_STRINGIFY = frozenset({"$numberDecimal", "$numberLong"})
 _ISO_DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
 )
-_SURVIVING = frozenset({ObjectId, str, int, Int64, bool, type(None), DatetimeMS, float})
+_SURVIVING_AS_THEY_ARE = frozenset({ObjectId, str, int, Int64, bool, type(None), DatetimeMS})
+_SURVIVING = _SURVIVING_AS_THEY_ARE | {float}
 
 
 def to_json(raw: bytes) -> str:
@@ -99,14 +100,19 @@ def _is_plain(values: Iterable[Any]) -> bool:
     for value in values:
         kind = type(value)
         if kind is dict:
-            if any(name[:1] == "$" for name in value) or not _is_plain(value.values()):
+            # It might begin a name.
+            if "$" in "".join(value) or not _is_plain_of(value.values()):
                 return False
         elif kind is list:
-            if not _is_plain(value):
+            if not _is_plain_of(value):
                 return False
         elif kind not in _SURVIVING or (kind is float and not math.isfinite(value)):
             return False
     return True
+
+
+def _is_plain_of(values: Collection[Any]) -> bool:
+    return _SURVIVING_AS_THEY_ARE.issuperset(map(type, values)) or _is_plain(values)
 
 
 class Meaning(NamedTuple):
@@ -176,7 +182,7 @@ class DocumentParser:
         if self._plain:
             _read_known_fields(fields)
         try:
-            return FileDocument(_encode(fields), fields)
+            return FileDocument(_encode_usual(fields), fields)
         except NotADocument:
             return None
 
@@ -233,6 +239,18 @@ def _encode(fields: Document) -> bytes:
     if len(raw) > LARGEST_DOCUMENT:
         raise NotADocument("it is larger than any MongoDB document")
     return raw
+
+
+def _encode_usual(fields: Document) -> bytes:
+    """Encode what the fast parser has read: all of its values are plain ones, and nearly always `_id` stands first."""
+    if next(iter(fields), None) == "_id":
+        try:
+            raw = encode(fields, codec_options=CODEC)
+        except (BSONError, UnicodeError, OverflowError, RecursionError):
+            return _encode(fields)
+        if len(raw) <= LARGEST_DOCUMENT:
+            return raw
+    return _encode(fields)
 
 
 def _has_plain_dates(fields: Document) -> bool:

@@ -7,7 +7,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import elements
-from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, element_key, sort_key
 from booking_migrate.stores.files.opening import FileDocument
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
 from booking_migrate.stores.scratch import Scratch
@@ -30,6 +30,13 @@ def row_of(document: FileDocument) -> Row:
     raw, fields = document
     if fields is not None:
         client, document_id = fields.get("clientId"), fields.get("_id")
+        if type(client) is type(document_id) is ObjectId:
+            return (
+                OBJECT_ID_KEY + document_id.binary,
+                OBJECT_ID_KEY + client.binary,
+                "sessions" in fields,
+                raw,
+            )
         if type(client) in _EXACT_KEYS and type(document_id) in _EXACT_KEYS:
             return sort_key(document_id), sort_key(client), "sessions" in fields, raw
     # Of a name that occurs twice the last value counts, as in `read_fields`.

@@ -1,7 +1,7 @@
 """Writing documents as JSON: a pool of workers turns them into text where they are many; this process writes, in order."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from booking_migrate.stores.files.extended_json import to_json
@@ -12,6 +12,10 @@ _WORTH_IT = 4 << 20
 
 _MOST_WAITING = 4 << 20
 """While documents of more bytes than this wait to be written, no others are taken."""
+
+
+_PIECE = 1 << 19
+"""About how many bytes of documents are turned into text at a time."""
 
 
 def text_of(documents: Sequence[bytes], between: bytes) -> bytes:
@@ -44,15 +48,17 @@ class TextWriter:
         """Write documents, some of them only when more come, or with `flush`."""
         if not documents:
             return
-        size = sum(map(len, documents))
-        self._size += size
+        self._size += sum(map(len, documents))
         if self._start_pool is None or self._size < _WORTH_IT:
             self._put(text_of(documents, self._between))
             return
-        self._waiting.append((self._start_pool().submit(text_of, documents, self._between), size))
-        self._waiting_size += size
-        while self._waiting and (self._waiting[0][0].done() or self._waiting_size > _MOST_WAITING):
-            self._put_next()
+        pool = self._start_pool()
+        for some in _pieces(documents):
+            size = sum(map(len, some))
+            self._waiting.append((pool.submit(text_of, some, self._between), size))
+            self._waiting_size += size
+            while self._waiting and (self._waiting[0][0].done() or self._waiting_size > _MOST_WAITING):
+                self._put_next()
 
     def flush(self) -> None:
         """Write everything.
@@ -73,3 +79,14 @@ class TextWriter:
             self._write(self._between)
         self._is_first = False
         self._write(text)
+
+
+def _pieces(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    first = size = 0
+    for end, raw in enumerate(documents, 1):
+        size += len(raw)
+        if size >= _PIECE:
+            yield documents[first:end]
+            first, size = end, 0
+    if size:
+        yield documents[first:]
