@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
     from booking_migrate.stores.mongo.views import MongoViews
     from booking_migrate.stores.ports import LagGauge
+
+
+_CLOSING_SECONDS = 0.02
+"""How long closing a client is waited for."""
 
 
 class Connection:
@@ -118,9 +123,12 @@ class Connection:
 
     def close(self) -> None:
         """Close the client, if there is one. May be called twice."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            # Its sessions and cursors are ended at once. After that it waits for up to half a second until a thread of its own wakes up.
+            closing = Thread(target=client.close, name="closing", daemon=True)
+            closing.start()
+            closing.join(_CLOSING_SECONDS)
 
 
 def open_destination(connection: Connection, name: str, source_name: str | None = None) -> MongoDestination:

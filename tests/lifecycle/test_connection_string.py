@@ -61,7 +61,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
         return make(uri)
 
     def heard(*arguments: Any, **options: Any) -> MongoClient[Any]:
-        return MongoClient(*arguments, **options, event_listeners=[listener])
+        options["event_listeners"] = [*options.get("event_listeners", ()), listener]
+        return MongoClient(*arguments, **options)
 
     monkeypatch.setattr(connection, "make_client", listening)
     return listener
