@@ -18,6 +18,7 @@ from booking_migrate.cli.open import (
     migration_plan,
     open_places,
     open_run_stores,
+    open_shared,
     run_request,
 )
 from booking_migrate.cli.options import (
@@ -38,8 +39,8 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode, PlanDiffers
 from booking_migrate.events import Listener, Warned
-from booking_migrate.migrate.journaled_target import JournaledOutcome
-from booking_migrate.migrate.journaled_target import migrate as migrate_to_collection
+from booking_migrate.migrate.journaled_run import JournaledOutcome
+from booking_migrate.migrate.journaled_run import migrate as migrate_to_collection
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
 from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
@@ -99,6 +100,7 @@ ONLY_SIDE_BY_SIDE = (
     "merge_client_documents",
     "plan",
     "engine",
+    "executor",
     "follow",
 )
 """The parameters that mean nothing in place."""
@@ -284,6 +286,7 @@ def _run(
         overwrite=places.overwrite,
         start_pool=sides.start_pool,
     )
+    shared = open_shared(places, sides, target, plan.executor)
     match place:
         case CollectionPlace():
             findings = _target_findings(plan, places, sides)
@@ -298,6 +301,7 @@ def _run(
                 experts=sides.experts,
                 listener=context.listener,
                 signal_guard=context.signal_guard,
+                shared=shared,
             )
             outcome = replace(done.outcome, findings=(*done.outcome.findings, *findings))
             return replace(done, outcome=outcome)

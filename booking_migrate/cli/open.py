@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -20,14 +21,14 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BadConfiguration, SamePlace
+from booking_migrate.errors import BadConfiguration, MissingExtra, SamePlace
 from booking_migrate.events import Listener
 from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.connection import open_journal, open_undoable_target
-from booking_migrate.stores.journal import Holder
+from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -42,7 +43,8 @@ from booking_migrate.stores.open import (
     parse_place,
     written_beside,
 )
-from booking_migrate.stores.ports import ComparedReader
+from booking_migrate.stores.open_workers import Shared, share
+from booking_migrate.stores.ports import ComparedReader, TargetWriter
 from booking_migrate.stores.process import birth_of, user_name
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
@@ -179,6 +181,7 @@ def migration_plan(
         merge_client_documents=rules.merge_client_documents,
         batch_bookings=writing.batch_size,
         workers=writing.workers,
+        executor=writing.executor,
     )
 
 
@@ -235,6 +238,26 @@ def open_places(places: Places, listener: Listener, *, workers: int = 1) -> Iter
         )
         source = stack.enter_context(closing(reader))
         yield OpenPlaces(connection, source, people(Kind.USERS), people(Kind.EXPERTS), start_pool)
+
+
+def open_shared(
+    places: Places, sides: OpenPlaces, target: TargetWriter, executor: str | None
+) -> Shared | None:
+    """Return what workers need to handle chunks completely; None if they can only read and convert.
+
+    Raises:
+        BadConfiguration: a cluster was given, whose workers can do no less.
+        MissingExtra: its packages are not installed.
+    """
+    if executor is not None and find_spec("distributed") is None:
+        raise MissingExtra("migrate --executor", "distributed")
+    people = {Kind(option): place for option, (place, _) in places.people_places.items()}
+    shared = share(sides.connection, parse_place(places.source), target, people)
+    if shared is None and executor is not None:
+        raise BadConfiguration(
+            "--executor", "source, target, rejected bookings, users and experts must be collections"
+        )
+    return shared
 
 
 def current_process(command: str, run_id: str) -> Holder:

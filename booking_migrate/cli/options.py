@@ -35,6 +35,7 @@ LARGEST_DOCUMENT = 16 * MEBIBYTE
 """MongoDB's limit on a document's size (manual, reference/limits)."""
 
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
+_EXECUTOR = re.compile(r"dask://(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}", re.ASCII)
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
 
 
@@ -64,6 +65,17 @@ def parse_waiver(text: str) -> Reason:
             f"{text!r} is not a reason that can be waived; those are: {', '.join(waivable())}."
         )
     return Reason(text)
+
+
+def parse_executor(text: str) -> str:
+    """Check the address of a scheduler.
+
+    Raises:
+        typer.BadParameter: it is not one.
+    """
+    if not _EXECUTOR.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not an address such as dask://host:8786.")
+    return text
 
 
 def waivable() -> list[str]:
@@ -246,7 +258,14 @@ class WritingOptions(Group, panel="Writing"):
     )
     engine: str | None = option(None, "Ignored.", hidden=True)
     workers: int = workers_option(
-        "Number of processes that read and convert; more than there are cores makes it slower."
+        "Number of processes that do the work; more than there are cores makes it slower."
+    )
+    executor: str | None = option(
+        None,
+        "Let the workers of a Dask cluster do the work, within a database; needs the extra distributed.",
+        metavar="dask://HOST:PORT",
+        parser=parse_executor,
+        show_default="local processes",
     )
     max_lag: float | None = option(
         None,

@@ -17,7 +17,8 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
 from booking_migrate.stores.changes import DirtyStore
 from booking_migrate.stores.cutover import OldBookings
-from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 from booking_migrate.verify.outcome import VerificationOutcome
 
 if TYPE_CHECKING:

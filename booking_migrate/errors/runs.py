@@ -369,16 +369,3 @@ class NotRestored(Unexpected):
             f"{self.count} {self.unit}s in {self.place} differ from their state before the run, "
             f"such as {self.sample}"
         )
-
-
-class WorkerLost(Unexpected):
-    """A worker process ended unexpectedly or could not be started, mostly for lack of memory or processes."""
-
-    unsupported_reason: str | None = None
-    """Why it could not be started; None if it was started and has ended."""
-
-    ending = either("unsupported_reason", "could not be started: {unsupported_reason}", "ended unexpectedly")
-    message = "a worker process {ending}"
-    hint = (
-        "Run the same command again: what is already there is kept. If memory was short, use fewer --workers."
-    )

@@ -19,7 +19,8 @@ from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
 from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
-from booking_migrate.stores.journal import Holder, RunRecord, RunState
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 from booking_migrate.verify import VerificationOutcome
 
 _SAVE_SECONDS = 1.0

@@ -1,9 +1,9 @@
 """From chunks of the source to batches of whole clients whose bookings are converted.
 
-`build_documents` runs in worker processes, on the fast path; `BatchReader` converts what that declined, in this process.
+`build_documents` is the fast path, and needs nothing but its chunk; `BatchReader` converts what that declined.
 """
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -201,17 +201,35 @@ class BatchReader:
         self._batch = Batch()
         self._pending: list[_Pending] = []
 
+    @property
+    def build(self) -> Callable[[Chunk], BuildResult]:
+        """Return the function that builds the flat clients of a chunk; it may go to another process."""
+        return partial(build_documents, self._rules)
+
+    @property
+    def chunk_documents(self) -> int:
+        """Return about how many documents a chunk is to have."""
+        return min(self._limit, PIECE_DOCUMENTS)
+
     def batches(self, source: DocumentReader, pool: WorkerPool) -> Iterator[Batch]:
         """Yield batches of whole clients, in client order."""
-        chunks = source.scan_chunks(min(self._limit, PIECE_DOCUMENTS), apart=pool.workers > 1)
-        for whole, first in pool.each(partial(build_documents, self._rules), chunks):
-            chunk, built = whole, first
-            while True:
-                yield from self._take_built(chunk, built)
-                if built.rest is None:
-                    break
-                chunk = built.rest
-                built = build_documents(self._rules, chunk)
+        chunks = source.scan_chunks(self.chunk_documents, apart=pool.workers > 1)
+        for chunk, built in pool.each(self.build, chunks):
+            yield from self.batches_of(chunk, built)
+
+    def batches_of(self, chunk: Chunk, built: BuildResult) -> Iterator[Batch]:
+        """Yield the batches of one chunk: usually one, several if it turned out to be larger than was counted on.
+
+        Args:
+            chunk: all documents of some clients.
+            built: what `build` made of it.
+        """
+        while True:
+            yield from self._take_built(chunk, built)
+            if built.rest is None:
+                break
+            chunk = built.rest
+            built = self.build(chunk)
         if self._batch.documents:
             yield self._end_batch()
 

@@ -1,10 +1,11 @@
 """Counting the result for every document, in memory that does not grow with their number."""
 
+# ruff: noqa: SLF001 - counts are added to others of their class
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Protocol
 
 from booking_migrate.bson.format import display_id
@@ -19,6 +20,10 @@ from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 
 SAMPLES = 5
 """How many ids are kept as examples."""
+
+_NOTHING = Decimal(0)
+_EXACT = Context(prec=13_000)
+"""Adds without rounding, whatever the exponents of BSON's decimals are: a sum is the same in any order."""
 
 
 class Samples:
@@ -36,6 +41,11 @@ class Samples:
         if len(self._first) < SAMPLES or key < self._first[-1][0]:
             insort(self._first, (key, display_id(document_id)))
             del self._first[SAMPLES:]
+
+    def include(self, other: "Samples") -> None:
+        """Count those that were counted elsewhere."""
+        self.count += other.count
+        self._first = sorted([*self._first, *other._first])[:SAMPLES]
 
     def saved(self) -> Mapping[str, Any]:
         """Return the count and the ids as values of BSON."""
@@ -104,16 +114,39 @@ class MigrationCounts:
         if isinstance(client.spent, int):
             self._whole[client.currency] += client.spent
         else:
-            before = self._fractional.get(client.currency, Decimal(0))
-            self._fractional[client.currency] = before + client.spent
+            self._spend_fraction(client.currency, client.spent)
 
     def _spend(self, sessions: Iterable[Session]) -> None:
         for session in sessions:
             if isinstance(session.price, int):
                 self._whole[session.currency] += session.price
             else:
-                before = self._fractional.get(session.currency, Decimal(0))
-                self._fractional[session.currency] = before + decimal_of(session.price)
+                self._spend_fraction(session.currency, decimal_of(session.price))
+
+    def _spend_fraction(self, currency: str, amount: Decimal) -> None:
+        self._fractional[currency] = _EXACT.add(self._fractional.get(currency, _NOTHING), amount)
+
+    def drain(self) -> "MigrationCounts":
+        """Return what was counted since the last call, and begin at zero again."""
+        drained = MigrationCounts()
+        self.__dict__, drained.__dict__ = drained.__dict__, self.__dict__
+        return drained
+
+    def include(self, other: "MigrationCounts") -> None:
+        """Add what was counted for other clients, in this process or in another one."""
+        self.scanned += other.scanned
+        self.client_documents += other.client_documents
+        self._migrated += other._migrated
+        self._already_migrated += other._already_migrated
+        self._clients += other._clients
+        self._sessions += other._sessions
+        for reason, samples in other._rejected.items():
+            self._rejected.setdefault(reason, Samples()).include(samples)
+        self._disagreeing.include(other._disagreeing)
+        self._kept.include(other._kept)
+        self._whole.update(other._whole)
+        for currency, amount in other._fractional.items():
+            self._spend_fraction(currency, amount)
 
     @property
     def rejected(self) -> int:
@@ -150,7 +183,7 @@ class MigrationCounts:
         self._disagreeing.add_saved(saved["disagreeing"])
         self._whole.update({currency: int(amount) for currency, amount in saved["whole"]})
         for currency, amount in saved["fractional"]:
-            self._fractional[currency] = self._fractional.get(currency, Decimal(0)) + Decimal(amount)
+            self._spend_fraction(currency, Decimal(amount))
 
     def check(self) -> None:
         """Make sure that every booking is accounted for: scanned = migrated + already migrated + rejected.
@@ -207,7 +240,8 @@ class MigrationCounts:
         """Return the prices of all sessions migrated or already migrated, per currency."""
         currencies = sorted({*self._whole, *self._fractional})
         return {
-            name: Decimal(self._whole[name]) + self._fractional.get(name, Decimal(0)) for name in currencies
+            name: _EXACT.add(Decimal(self._whole[name]), self._fractional.get(name, _NOTHING))
+            for name in currencies
         }
 
     def findings(self) -> tuple[Finding, ...]:

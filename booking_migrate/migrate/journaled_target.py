@@ -1,11 +1,7 @@
-"""A migration with a journal and a lock, which is continued after an interruption and undone on demand.
-
-Its target records every write in the journal first.
-"""
+"""A target that records every write in the journal first, and what it takes to know what stood there before."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -14,17 +10,15 @@ from typing_extensions import override
 from booking_migrate.bson.document import identity_of
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
-from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.background import in_background
+from booking_migrate.runs.delegation import DelegatedRun
 from booking_migrate.runs.finished import FinishedRun
-from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
-from booking_migrate.runs.session import RunRequest, RunSession, RunStores
+from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
-from booking_migrate.runs.undo import undo
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
-from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
+from booking_migrate.stores.ports import Replacement, TargetWriter
 
 
 class ProgressCounter(Listener):
@@ -112,7 +106,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
     def __init__(
         self,
         target: TargetWriter,
-        session: RunSession | FinishedRun[Any],
+        session: RunSession | FinishedRun[Any] | DelegatedRun,
         signal_guard: SignalGuard,
         odometer: ProgressCounter,
         throttle: Throttle | NullThrottle,
@@ -201,6 +195,15 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             noted = RangeNote(NoteKind.DOCUMENTS, *_span(batch), notes) if notes else None
             self._writing = in_background(lambda: self._write_batch(batch, noted), name="writer")
 
+    def settle(self) -> None:
+        """Wait until the last batch is durable."""
+        with self._shield.critical_section():
+            self._await_writer()
+
+    def checkpoint(self) -> None:
+        """Record the progress of the run; what is counted so far is durable."""
+        self._session.checkpoint(self._odometer.documents, self._odometer.total)
+
     def _found_of(self, raw: bytes) -> bytes | None:
         """Return what the target had in a document's place before the run, which is what a rollback puts back."""
         return self._found.get(identity_of(raw), raw)
@@ -209,7 +212,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-            self._session.checkpoint(self._odometer.documents, self._odometer.total)
+            self.checkpoint()
 
     def _write_batch(self, batch: _Batch, noted: RangeNote | None) -> None:
         """Write one batch, after its note is durable: a rollback needs the note of everything that was written."""
@@ -255,74 +258,3 @@ def _span(batch: _Batch) -> tuple[bytes, bytes]:
     ]
     keys = [client_key_of(raw) for raw in ends]
     return min(keys), max(keys)
-
-
-@dataclass(frozen=True, slots=True)
-class JournaledOutcome:
-    """The outcome of a run that has a journal."""
-
-    outcome: MigrationOutcome
-    run_id: str
-    """The id of the run; that of the interrupted run if one was continued."""
-
-    is_resumed: bool
-
-
-def migrate(
-    plan: MigrationPlan,
-    source: DocumentReader,
-    target: TargetWriter,
-    *,
-    stores: RunStores,
-    request: RunRequest,
-    users: DocumentReader | None,
-    experts: DocumentReader | None,
-    listener: Listener,
-    signal_guard: SignalGuard,
-) -> JournaledOutcome:
-    """Migrate side by side under a journal and a lock; an interrupted run of the same request is continued.
-
-    The result is byte for byte that of a run that was never interrupted, and so are the counts.
-
-    Args:
-        plan: what is to be done.
-        source: where the bookings are; only read.
-        target: where the client documents go.
-        stores: which record the run.
-        request: what the caller requests to run.
-        users: where users are looked up; None if they are not.
-        experts: where experts are looked up; None if they are not.
-        listener: notified of the progress.
-        signal_guard: defers a signal while a batch is written.
-
-    Raises:
-        TargetBusy, LeaseLost: another process works on the target.
-        OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
-        BookingMigrateError: as `migrate.pipeline.migrate`.
-    """
-    odometer = ProgressCounter(listener)
-    session = RunSession(
-        stores, request, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
-    )
-    limit = request.maximum_lag
-    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
-    try:
-        throttle.check()
-        kept = JournaledTarget(target, session, signal_guard, odometer, throttle)
-        outcome = migrate_stream(
-            plan,
-            source,
-            kept,
-            users=users,
-            experts=experts,
-            listener=odometer,
-            history=kept,
-        )
-        with signal_guard.critical_section():
-            session.finish(
-                changed=outcome.changed, counts=asdict(outcome.counts), documents=odometer.documents
-            )
-    except BaseException as error:
-        session.fail(error)
-        raise
-    return JournaledOutcome(outcome, session.run_id, session.is_resumed)

@@ -3,20 +3,56 @@
 It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
+from typing import Protocol
+
+from typing_extensions import override
 
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
-from booking_migrate.migrate.batches import Batch, BatchReader
+from booking_migrate.migrate.chunk_handler import ChunkHandler, HandledChunk
 from booking_migrate.migrate.counts import MigrationCounts, NullObserver, Observer
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.merge import Changes, DepartedClients, Effects, TargetMerge
+from booking_migrate.migrate.merge import DepartedClients, Effects
 from booking_migrate.migrate.preflight import merge_duplicates
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory
-from booking_migrate.runs.workers import WORTH_IT, WorkerPool
+from booking_migrate.runs.workers import WORTH_IT, Pool, WorkerPool
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
+
+
+class HandsOut(Protocol):
+    """Has the chunks of a source handled."""
+
+    def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
+        """Yield what each chunk came to, in the order of the chunks."""
+
+
+class InThisProcess(HandsOut):
+    """Handles chunks in this process; what needs nothing but the chunk is done ahead by a pool."""
+
+    def __init__(self, handler: ChunkHandler, pool: WorkerPool) -> None:
+        """Take the parts."""
+        self._handler = handler
+        self._pool = pool
+
+    @override
+    def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
+        # The last chunk may still be on its way to the target when it is yielded.
+        chunks = source.scan_chunks(self._handler.chunk_documents, apart=self._pool.workers > 1)
+        for chunk, built in self._pool.each(self._handler.build, chunks):
+            yield self._handler.handle(chunk, built)
+
+
+class Delegates(Protocol):
+    """Lets workers handle chunks completely."""
+
+    def pool(self) -> AbstractContextManager[Pool] | None:
+        """Return the workers, if they are others than local processes."""
+
+    def begin(self, handler: ChunkHandler, pool: Pool) -> AbstractContextManager[HandsOut]:
+        """Assign a run, whose target is prepared, to the workers of a pool."""
 
 
 def migrate(
@@ -30,6 +66,7 @@ def migrate(
     observer: Observer | None = None,
     history: TargetHistory | None = None,
     start_pool: Callable[[], WorkerPool] | None = None,
+    delegation: Delegates | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -46,6 +83,7 @@ def migrate(
         observer: notified of every booking and every client.
         history: which documents of the target runs of this tool wrote; those are derived again. None: others wrote all.
         start_pool: returns a pool that others use, too, and close; None: it has one of its own.
+        delegation: lets workers handle chunks completely. None: they read and convert, and this process does the rest.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -60,17 +98,18 @@ def migrate(
         for place in (source, users, experts):
             if place is not None:
                 place.check()
-        with _pool(plan, source, start_pool) as pool:
+        with _workers(plan, source, delegation, start_pool) as pool:
             merge_duplicates(source, target, history, merge_documents=plan.merge_client_documents)
             target.prepare()
             listener.notify(PhaseStarted(f"converting {source.name}", source.estimate_count()))
             directory = Directory(users, experts, plan.people)
-            reader = BatchReader(plan, directory, target, counts=counts, observer=observer)
-            merge = TargetMerge(plan, reader, target, history, counts=counts, observer=observer).merge
+            handler = ChunkHandler(plan, directory, target, history, observer=observer)
             departed = DepartedClients(target, history)
-            for batch in reader.batches(source, pool):
-                effects = effects.plus(_write(batch, merge, target, departed))
-                listener.notify(Advanced(batch.documents))
+            with _chosen(delegation, handler, pool) as hands_out:
+                for handled in hands_out.each(source):
+                    counts.include(handled.counts)
+                    effects = effects.plus(handled.effects).plus(departed.reconcile(handled.keys))
+                    listener.notify(Advanced(handled.documents))
             effects = effects.plus(departed.reconcile_rest())
         listener.notify(PhaseEnded())
         counts.check()
@@ -80,21 +119,28 @@ def migrate(
     return _outcome(counts, effects, target, is_changed=is_changed, seconds=monotonic() - started)
 
 
-def _pool(
-    plan: MigrationPlan, source: DocumentReader, start: Callable[[], WorkerPool] | None
-) -> AbstractContextManager[WorkerPool]:
+def _workers(
+    plan: MigrationPlan,
+    source: DocumentReader,
+    delegation: Delegates | None,
+    start: Callable[[], WorkerPool] | None,
+) -> AbstractContextManager[Pool]:
+    pool = None if delegation is None else delegation.pool()
+    if pool is not None:
+        return pool
     if (source.estimate_count() or 0) < WORTH_IT:
         return WorkerPool(1)
     return WorkerPool(plan.workers) if start is None else nullcontext(start())
 
 
-def _write(
-    batch: Batch, merge: Callable[[Batch], Changes], target: TargetWriter, departed: DepartedClients
-) -> Effects:
-    """Write one batch, and what the clients before it that have departed leave."""
-    changes = merge(batch)
-    target.write(changes.new, changes.changed, batch.rejected, changes.removed)
-    return changes.effects.plus(departed.reconcile(changes.keys))
+def _chosen(
+    delegation: Delegates | None, handler: ChunkHandler, pool: Pool
+) -> AbstractContextManager[HandsOut]:
+    if isinstance(pool, WorkerPool) and (delegation is None or pool.workers == 1):
+        return nullcontext(InThisProcess(handler, pool))
+    if delegation is None:
+        raise RuntimeError("these workers only handle chunks completely, and nothing was delegated to them")
+    return delegation.begin(handler, pool)
 
 
 def _outcome(

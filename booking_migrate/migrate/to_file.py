@@ -11,7 +11,8 @@ from typing_extensions import override
 from booking_migrate import __version__
 from booking_migrate.errors import NoRun, OutputFailed, WriteFailed
 from booking_migrate.events import Listener, Warned
-from booking_migrate.migrate.journaled_target import ForwardingTarget, JournaledOutcome
+from booking_migrate.migrate.journaled_run import JournaledOutcome
+from booking_migrate.migrate.journaled_target import ForwardingTarget
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.plan import Counts, MigrationPlan
 from booking_migrate.runs.session import RunRequest

@@ -33,7 +33,8 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.stores.cutover import IndexNote
-from booking_migrate.stores.journal import Holder, RunRecord, RunState
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 
 if TYPE_CHECKING:
     from booking_migrate.rollback.window_parts import WindowParts

@@ -6,7 +6,7 @@ from time import monotonic, sleep
 from typing import Self
 
 from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority
-from booking_migrate.stores.journal import Holder, Lease, LockStore
+from booking_migrate.stores.locks import Holder, Lease, LockStore
 
 LEASE_SECONDS = 30.0
 """How long a run counts as alive after its last heartbeat, unless its process is known to have ended."""

@@ -47,7 +47,10 @@ class MigrationPlan:
     """How many bookings are read before their clients are written. Has no influence on the result."""
 
     workers: int = 1
-    """How many processes convert, this one among them. Has no influence on the result."""
+    """How many processes do the work. Has no influence on the result."""
+
+    executor: str | None = None
+    """The Dask scheduler whose workers do it instead, as ``dask://host:port``. Has no influence on the result."""
 
 
 class ExpectedCounts(BaseModel):

@@ -93,6 +93,11 @@ class JournalHistory(TargetHistory):
         self._current = current
 
     @property
+    def runs(self) -> Sequence[str]:
+        """Return the ids of the runs whose documents are in the target, the oldest first."""
+        return self._runs
+
+    @property
     @override
     def has_runs(self) -> bool:
         return bool(self._runs)

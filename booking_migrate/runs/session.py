@@ -25,14 +25,13 @@ from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
     DocumentNote,
-    Holder,
-    LockStore,
     NoteKind,
     RangeNote,
     RunJournal,
     RunRecord,
     RunState,
 )
+from booking_migrate.stores.locks import Holder, LockStore
 from booking_migrate.stores.ports import LagGauge
 
 if TYPE_CHECKING:

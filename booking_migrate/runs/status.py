@@ -16,7 +16,8 @@ from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
 from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
 from booking_migrate.stores.cutover import OldBookings
-from booking_migrate.stores.journal import HeldLockView, LockStore, RunJournal, RunRecord, RunState
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.locks import HeldLockView, LockStore
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive

@@ -1,16 +1,18 @@
 """A pool of worker processes, since a Python process uses only one core.
 
-The main process looks people up, writes, and keeps the journal. What comes before, reading bookings and building documents
-from them, is a function of places and bytes, and is done by the workers.
+Workers do what is a function of places and bytes: read bookings and build documents from them, or handle a chunk completely.
 
-Each worker has its own pipe to the main process. The pool of the standard library has one pipe for all workers, and if a
-worker is killed while it sends a result, that pool waits for the rest of the result for ever.
+Each worker has its own pipe to the main process, and another one takes the place of a worker that has ended. The pool of the
+standard library, and `loky`, which is made after it, have one pipe for all workers: if a worker is killed while it sends a result,
+they wait for the rest of the result for ever (`test_the_standard_pool_waits_for_ever`).
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -19,7 +21,9 @@ from queue import SimpleQueue
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 from threading import Lock, Thread
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
+
+from typing_extensions import override
 
 from booking_migrate.errors import WorkerLost
 from booking_migrate.gc_tuning import spare_collector
@@ -27,7 +31,7 @@ from booking_migrate.gc_tuning import spare_collector
 WORTH_IT = 50_000
 """With fewer documents than this, one process finishes before workers have started."""
 
-_NEEDED = ("booking_migrate.migrate.batches", "booking_migrate.stores.mongo.reader")
+_NEEDED = ("booking_migrate.migrate.chunk_worker", "booking_migrate.stores.mongo.target")
 """The modules with most of the code that workers run."""
 
 _AHEAD = 3
@@ -36,9 +40,60 @@ _AHEAD = 3
 Arguments = ParamSpec("Arguments")
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-class WorkerPool:
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What workers are prepared with for all tasks of one kind; picklable."""
+
+    name: str
+    """What to call it where others see it."""
+
+    work: Callable[[], object]
+    undo: Callable[[], object]
+    """Takes it back on a worker that outlives the pool."""
+
+
+class Awaited(Protocol[Result_co]):
+    """The result of a task that may not have ended; a `Future` is one."""
+
+    def done(self) -> bool:
+        """Return whether the task has ended."""
+
+    def result(self) -> Result_co:
+        """Wait for the result, or raise the task's error."""
+
+    def exception(self) -> BaseException | None:
+        """Wait until the task has ended; return its error, if any."""
+
+
+class Pool(Protocol):
+    """Workers, wherever they are."""
+
+    workers: int
+    """How many tasks they do at a time."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether a worker has started; until then this process does better to work itself."""
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Prepare each worker before its next task, those that come later, too."""
+
+    def submit(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Awaited[Result]:
+        """Start some work without waiting for its result.
+
+        Args:
+            work: a function of a module.
+            args: its arguments, which must be picklable.
+            kwargs: likewise.
+        """
+
+
+class WorkerPool(Pool):
     """Worker processes that end with the process that started them."""
 
     def __init__(self, workers: int = 1) -> None:
@@ -65,6 +120,16 @@ class WorkerPool:
         if self._hands is not None:
             self._hands.shutdown(at_once=error is not None)
 
+    @property
+    @override
+    def is_ready(self) -> bool:
+        return self._first.done()
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Prepare each worker before its next task, those that take the place of others, too."""
+        if self._hands is not None:
+            self._hands.prepare(preparation.work)
+
     def each(
         self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]
     ) -> Iterator[tuple[Chunk, Result]]:
@@ -84,7 +149,7 @@ class WorkerPool:
         waiting: deque[tuple[Chunk, Future[Result]]] = deque()
         for chunk in chunks:
             # Until the first worker is ready, the work is done in this process.
-            waiting.append((chunk, self.submit(work, chunk) if self._first.done() else _done(work(chunk))))
+            waiting.append((chunk, self.submit(work, chunk) if self.is_ready else done(work(chunk))))
             while waiting and (waiting[0][1].done() or len(waiting) >= _AHEAD * self.workers):
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -103,11 +168,12 @@ class WorkerPool:
             kwargs: likewise.
         """
         if self._hands is None:
-            return _done(work(*args, **kwargs))
+            return done(work(*args, **kwargs))
         return self._hands.submit(work, args, kwargs)
 
 
-def _done(result: Result) -> Future[Result]:
+def done(result: Result) -> Future[Result]:
+    """Return a future that has its result."""
     future: Future[Result] = Future()
     future.set_result(result)
     return future
@@ -123,18 +189,34 @@ class WorkerGroup:
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
         held, self._leash = Pipe(duplex=False)
-        self._hands = [_Worker(context, held) for _ in range(count)]
-        self._starter = Thread(target=self._start, args=(held,), daemon=True)
+        self._new = partial(_Worker, context, held)
+        self._held = held
+        self._hands = [self._new() for _ in range(count)]
+        self._preparations: list[tuple[Callable[..., object], Any, Any]] = []
+        self._starter = Thread(target=self._start, args=(tuple(self._hands),), daemon=True)
         self._starter.start()
 
-    def _start(self, held: Connection) -> None:
+    @staticmethod
+    def _start(hands: "Sequence[_Worker]") -> None:
         # On a thread, because the first start waits for the fresh process.
-        for hand in self._hands:
+        for hand in hands:
             hand.start()
-        held.close()
+
+    def prepare(self, work: Callable[[], object]) -> None:
+        """Have each worker do something before its next task."""
+        self._preparations.append((work, (), {}))
+        for hand in self._hands:
+            hand.submit(self._preparations[-1])
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
-        """Start some work on the worker with the fewest pending tasks."""
+        """Start some work on the worker with the fewest pending tasks. In the place of one that has ended, another one is started."""
+        for number, hand in enumerate(self._hands):
+            if hand.has_ended:
+                hand.shutdown()
+                self._hands[number] = self._new()
+                self._hands[number].start()
+                for preparation in self._preparations:
+                    self._hands[number].submit(preparation)
         return min(self._hands, key=_Worker.load).submit((work, args, kwargs))
 
     def shutdown(self, *, at_once: bool) -> None:
@@ -145,6 +227,7 @@ class WorkerGroup:
         for hand in self._hands:
             hand.shutdown()
         self._leash.close()
+        self._held.close()
 
 
 class _Worker:
@@ -172,6 +255,11 @@ class _Worker:
                 thread.start()
         finally:
             self._theirs.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the process was started and has ended."""
+        return self._lost is not None and self._lost.unsupported_reason is None
 
     def load(self) -> int:
         """Return the number of its pending tasks."""

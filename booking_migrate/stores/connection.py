@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from booking_migrate.bson.document import Document
     from booking_migrate.stores.cutover import OldBookings
-    from booking_migrate.stores.journal import LockStore, RunJournal, RunRecord
+    from booking_migrate.stores.journal import RunJournal, RunRecord
+    from booking_migrate.stores.locks import LockStore
     from booking_migrate.stores.mongo.client_ranges import Address
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -182,14 +183,13 @@ class JournalPlaces(NamedTuple):
 
 def open_journal(connection: Connection) -> JournalPlaces:
     """Return the journal and the locks of the connection's database."""
-    from booking_migrate.stores.mongo import journal, replica_set  # noqa: PLC0415
+    from booking_migrate.stores.mongo import journal, locks, replica_set  # noqa: PLC0415
 
-    runs, ranges, before, locks = (
-        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE, journal.LOCKS)
-    )
+    names = (journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS)
+    runs, ranges, before, held = map(connection.collection, names)
     return JournalPlaces(
         journal.MongoJournal(runs, ranges, before),
-        journal.MongoLocks(locks),
+        locks.MongoLocks(held),
         replica_set.MongoLag(runs),
     )
 

@@ -1,4 +1,4 @@
-"""The ports of a run's life: its journal, its lock, and what it takes to undo it. The docstrings are promises.
+"""The port of the journal of all runs. The docstrings are promises.
 
 A run is recorded before it writes, each range of clients before its documents are written, and the run's end after
 everything. So whatever a killed run left in the target, the journal knows of it; what the journal knows of need not be
@@ -294,6 +294,12 @@ class RunJournal(Protocol):
     def note(self, run_id: str, token: int, noted: RangeNote) -> None:
         """Record what is about to be written. Notes of another token never clash with these."""
 
+    def reserve(self) -> int:
+        """Return a number under which another process may note: in order, its notes stand where this was called."""
+
+    def note_under(self, run_id: str, token: int, number: int) -> None:
+        """Note under a number that another process has reserved; a later attempt at the same number stands behind an earlier one."""
+
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
         """Yield what was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
 
@@ -325,72 +331,3 @@ class RunJournal(Protocol):
 
     def forget(self, run_id: str) -> None:
         """Drop a run's notes; the run itself stays."""
-
-
-class Holder(NamedTuple):
-    """The process that holds a lock."""
-
-    run_id: str
-    command: str
-    user: str
-    host: str
-    pid: int
-    birth: str
-    """What identifies this process uniquely: machine start, process namespace, start time. May be empty."""
-
-    def __str__(self) -> str:
-        return f"{self.command} {self.run_id} by {self.user} on {self.host}, process {self.pid}"
-
-
-class Lease(NamedTuple):
-    """A lock that is held, for as long as it is renewed."""
-
-    name: str
-    token: int
-    """Larger than that of every earlier holder of the lock."""
-
-
-class HeldLockView(NamedTuple):
-    """A lock as a process sees it that only reads it."""
-
-    holder: Holder
-    heard_at: datetime
-    """When its holder renewed it last."""
-
-    is_live: bool
-    """Whether it is held: its lease has not expired, and its holder is not known to be dead."""
-
-
-class LockStore(Protocol):
-    """Locks with an expiry by the server's clock, one a target.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked (any method).
-    """
-
-    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
-        """Take a lock that is free, or whose holder is dead or has not renewed it for longer than its lease.
-
-        Raises:
-            TargetBusy: another process holds it.
-        """
-
-    def renew(self, lease: Lease, seconds: float) -> bool:
-        """Prolong a lease; return False if it was taken over. Not durable by itself: what is written after it is."""
-
-    def want(self, name: str, holder: Holder | None) -> None:
-        """Ask the holder of a lock to release it; whether it does is up to it. None withdraws the request."""
-
-    def wanted_by(self, lease: Lease) -> Holder | None:
-        """Return who asked for a lock since it was taken; None without a request."""
-
-    def look(self, name: str) -> HeldLockView | None:
-        """Return who holds a lock, or held it last; None if it was never held. Only reads."""
-
-    def release(self, lease: Lease, *, waits: bool = True) -> None:
-        """Free a lock, unless another process has taken it over.
-
-        Args:
-            lease: what `acquire` returned.
-            waits: whether to wait until that is durable.
-        """

@@ -179,10 +179,11 @@ class PeopleReader(_FrontReader):
         self._is_given = place is not None
         self._place = place or AbsentReader(kind.noun)
         super().__init__(self._place)
-        self._kind = kind
+        self.kind = kind
         self._listener = listener
         self._is_checked = False
-        self._is_asked = False
+        self.is_needed = False
+        """Whether people were looked up, by this process or by one that works for it."""
         self.absence: Absence | None = None
         """Why people could not be looked up; None before the first look-up, or if the place exists."""
 
@@ -203,7 +204,7 @@ class PeopleReader(_FrontReader):
             if len(shown) < _SHOWN:
                 shown.append(display_id(read_fields(raw)["_id"]))
         if count:
-            raise AmbiguousPeople(self.name, self._kind.noun, tuple(shown), count)
+            raise AmbiguousPeople(self.name, self.kind.noun, tuple(shown), count)
         self._is_checked = True
 
     @override
@@ -211,13 +212,18 @@ class PeopleReader(_FrontReader):
         if not ids:
             return
         self.check()
-        if not self._is_asked:
-            self._is_asked = True
-            collection = self._place.missing()
-            if not self._is_given or collection is not None:
-                self.absence = Absence(self._kind, collection)
-                self._listener.notify(Warned(f"{self.absence.problem}; {_CONSEQUENCE}"))
+        self.need()
         yield from self._place.find(ids)
+
+    def need(self) -> None:
+        """Take note that people are looked up; if their place does not exist, say so the first time."""
+        if self.is_needed:
+            return
+        self.is_needed = True
+        collection = self._place.missing()
+        if not self._is_given or collection is not None:
+            self.absence = Absence(self.kind, collection)
+            self._listener.notify(Warned(f"{self.absence.problem}; {_CONSEQUENCE}"))
 
 
 class SampledReader(_FrontReader):

@@ -108,6 +108,11 @@ class Ledger:
         )
         return record
 
+    def include(self, record_ids: Iterable[str]) -> None:
+        """Remember records that another process has made."""
+        rows = ((record_id,) for record_id in record_ids)
+        self._database.insert("INSERT OR IGNORE INTO record (record_id) VALUES (?)", rows)
+
     def __contains__(self, record_id: object) -> bool:
         """Return whether this run made the record of that id."""
         return self._database.row("SELECT 1 FROM record WHERE record_id = ?", record_id) is not None

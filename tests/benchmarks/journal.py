@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.cli.open import current_process, open_run_stores
 from booking_migrate.events import NullListener
-from booking_migrate.migrate.journaled_target import migrate
+from booking_migrate.migrate.journaled_run import migrate
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard

@@ -1,5 +1,6 @@
 """Running the program as a user does, with the clock and the memory of its process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -32,15 +33,21 @@ class Measurement:
     """The most memory that its processes had together; None if it has none of its own."""
 
 
-def run_program(arguments: Sequence[str], expected_exit: int = 0) -> Measurement:
+def run_program(arguments: Sequence[str], expected_exit: int = 0, *, root: Path = ROOT) -> Measurement:
     """Run the program in a process of its own.
+
+    Args:
+        arguments: its arguments.
+        expected_exit: its exit code.
+        root: the checkout whose program is run.
 
     Raises:
         RuntimeError: it did not end as expected.
     """
     done = subprocess.run(
         [sys.executable, "-c", _LAUNCHER, sys.executable, "-m", "booking_migrate", *arguments],
-        cwd=ROOT,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,

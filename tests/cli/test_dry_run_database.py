@@ -10,7 +10,7 @@ from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
 from booking_migrate.dry_run.needs import REJECTED, STATE
-from booking_migrate.stores.mongo import journal, rejects
+from booking_migrate.stores.mongo import journal, locks, rejects
 from tests.support.booking_lines import EXPERT, booking, client
 from tests.support.bookings import ABSENT
 from tests.support.dry_run import dry_run
@@ -59,7 +59,7 @@ def reader(guarded: Server) -> dict[str, str]:
 
 def test_every_collection_that_runs_write_is_asked_about() -> None:
     """The names of the collections in which runs are kept are those that the stores use."""
-    assert {journal.RUNS, journal.RANGES, journal.BEFORE, journal.LOCKS} == set(STATE)
+    assert {journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS} == set(STATE)
     assert rejects.COLLECTION == REJECTED
 
 

@@ -39,7 +39,8 @@ from booking_migrate.runs.provenance import JournalHistory, PointHistory
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import Dirty
-from booking_migrate.stores.journal import Holder, RunJournal, RunRecord, RunState
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 from booking_migrate.verify import run as verify_run
 from booking_migrate.verify.fastpath import FastPath

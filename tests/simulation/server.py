@@ -10,15 +10,8 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.cutover import IndexNote, OptionNote
-from booking_migrate.stores.journal import (
-    HeldLockView,
-    Holder,
-    Lease,
-    NoteKind,
-    RangeNote,
-    RunRecord,
-    RunState,
-)
+from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState
+from booking_migrate.stores.locks import HeldLockView, Holder, Lease
 from tests.simulation.adapters import id_of
 from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World
 
@@ -283,6 +276,10 @@ class Locks:
     def renew(self, lease: Lease, seconds: float) -> bool:  # noqa: ARG002 - it does not expire
         """Return whether the lock is held."""
         self._world.step("renew lock")
+        return lease.token == self._world.token
+
+    def holds(self, lease: Lease) -> bool:
+        """Return whether the lock is held."""
         return lease.token == self._world.token
 
     def want(self, name: str, holder: Holder | None) -> None:

@@ -15,6 +15,7 @@ from booking_migrate.cutover import attempt as cutover
 from booking_migrate.cutover import recovery
 from booking_migrate.follow.follower import Follower
 from booking_migrate.in_place.group import GroupPlan
+from booking_migrate.migrate.hand_out import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.rollback import from_window
 from booking_migrate.runs.lock import HeldLock
@@ -43,6 +44,7 @@ class Step(Enum):
     TARGET_PREPARED = "target-prepared"
     RANGE_NOTED = "range-noted"
     BATCH_WRITTEN = "batch-written"
+    CHUNK_TAKEN = "chunk-taken"
     CHECKPOINTED = "checkpointed"
     MOVE_PREPARED = "move-prepared"
     ARCHIVED = "archived"
@@ -206,6 +208,7 @@ class _Migration:
         wrappers.around(MongoJournal, "note", self.noted)
         wrappers.after(JournaledTarget, "prepare", Step.TARGET_PREPARED)
         wrappers.after(MongoTarget, "write", Step.BATCH_WRITTEN, unless=lambda: progress.is_undoing)
+        wrappers.after(Delegation, "include", Step.CHUNK_TAKEN)
         wrappers.around(JournaledTarget, "finish", self.finished)
         wrappers.after(MongoTarget, "join", Step.BATCH_WRITTEN)
         wrappers.around(RunSession, "finish", self.ended)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,16 @@ class Saboteur:
             self._what, self._step, self._left = "kill", Step(deadly), 1
 
 
-def waiting_at(step: Step, environment: Mapping[str, str], gate: Path, *arguments: str) -> Forked:
-    """Start the program as a process that will wait at a step until ``gate.open`` is made."""
+def waiting_at(
+    step: Step,
+    environment: Mapping[str, str],
+    gate: Path,
+    *arguments: str,
+    main: Callable[..., None] | None = None,
+) -> Forked:
+    """Start the program as a process that will wait at a step until ``gate.open`` is made; ``main`` as for `killed_at`."""
     variables = {**environment, GATE: str(gate)}
-    return Forked(("wait", step.value, "1", *arguments), variables, main=_main, folder=ROOT)
+    return Forked(("wait", step.value, "1", *arguments), variables, main=main or _main, folder=ROOT)
 
 
 def stopped_at(step: Step, environment: Mapping[str, str], gate: Path, *arguments: str) -> Forked:
@@ -96,10 +102,16 @@ def dies_at(process: Forked, gate: Path, step: Step) -> int:
     return process.returncode
 
 
-def killed_at(step: Step, count: int, environment: Mapping[str, str], *arguments: str) -> int:
-    """Kill the program at a step; return its exit code."""
+def killed_at(
+    step: Step,
+    count: int,
+    environment: Mapping[str, str],
+    *arguments: str,
+    main: Callable[..., None] | None = None,
+) -> int:
+    """Kill the program at a step; return its exit code. ``main`` is the function that it runs, if it is not the usual one."""
     with Forked(
-        ("kill", step.value, str(count), *arguments), environment, main=_main, folder=ROOT
+        ("kill", step.value, str(count), *arguments), environment, main=main or _main, folder=ROOT
     ) as process:
         try:
             process.communicate(_PATIENCE)

@@ -135,7 +135,9 @@ class ClientRanges(ClientParts):
 class RemoteRange:
     """A range of clients that is read by whichever process is to work on it; a `Chunk` that says only where they are."""
 
-    address: Address = field(repr=False)
+    address: Address | None = field(repr=False)
+    """None: the process that reads it knows the collection, and sets it."""
+
     clients: ClientRange
     documents: int
     """About how many there are."""
@@ -153,7 +155,11 @@ class RemoteRange:
 
     def read(self) -> "tuple[DocumentBlock, RemoteRange | None]":
         """Return documents and the rest of the range, which begins with the first client that is not among those read."""
-        collection = _opened(self.address) if self.collection is None else self.collection
+        collection = self.collection
+        if collection is None:
+            if self.address is None:
+                raise RuntimeError("the range has neither an address nor a collection")
+            collection = _opened(self.address)
         with reading(collection):
             # All of it comes in one answer, unless it is more than was counted on, or more than an answer can hold.
             scan = find_blocks(collection, in_range(self.clients), 2 * self.documents)

@@ -1,33 +1,25 @@
-"""The journal and the locks in collections of the target's database.
+"""The journal in collections of the target's database.
 
 ``booking_migrate_runs`` has one document a run, ``booking_migrate_ranges`` one for each range of clients, and
-``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own. ``booking_migrate_locks`` has
-one document a target, judged by the server's clock.
+``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
+from secrets import token_hex
 from typing import Any
 
-from bson.int64 import Int64
 from pymongo import ReplaceOne, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
-from booking_migrate.errors import JournalTooNew, NoRun, TargetBusy
+from booking_migrate.errors import JournalTooNew, NoRun
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
-    HeldLockView,
-    Holder,
-    Lease,
-    LockStore,
     NoteKind,
     RangeNote,
     RunJournal,
@@ -38,7 +30,7 @@ from booking_migrate.stores.journal import (
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.dirty import COLLECTION as DIRTY
 from booking_migrate.stores.mongo.dirty import MongoDirty
-from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.journal_notes import (
     WrittenRange,
     cut_key,
@@ -46,15 +38,12 @@ from booking_migrate.stores.mongo.journal_notes import (
     read_range,
     written_ranges,
 )
-from booking_migrate.stores.mongo.replica_set import await_majority, build_index
-from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
+from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.scan import scan_by_id
-from booking_migrate.stores.process import is_dead
 
 RUNS = "booking_migrate_runs"
 RANGES = "booking_migrate_ranges"
 BEFORE = "booking_migrate_before"
-LOCKS = "booking_migrate_locks"
 
 _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
@@ -62,7 +51,9 @@ _RANGES_AT_ONCE = 100
 _PROGRESS = "progress"
 """The kind of a document that is not a note: it has what one of several that work at the same time has done."""
 
-_EXPIRED = {"$lt": ["$until", "$$NOW"]}
+_ATTEMPT_DIGITS = 4
+"""How many digits the attempts at one number have."""
+
 _NUMBERS = count()
 """Numbers of the notes of this process: a run may note through several journals, and through several threads at a time."""
 
@@ -74,6 +65,7 @@ class MongoJournal(RunJournal):
         self._runs: Collection[dict[str, Any]] = runs.with_options(codec_options=TIMES)
         self._ranges = ranges
         self._before = before
+        self._numbers: Iterator[str] = map("{:09d}".format, _NUMBERS)
 
     @override
     def runs(self, target: str | None = None) -> Sequence[RunRecord]:
@@ -136,10 +128,27 @@ class MongoJournal(RunJournal):
         # Sent again, they find themselves there, or are written: their names are given once.
         write(self._ranges, lambda: self._ranges.bulk_write(named, ordered=False))
 
+    @override
+    def reserve(self) -> int:
+        return next(_NUMBERS)
+
+    @override
+    def note_under(self, run_id: str, token: int, number: int) -> None:
+        # "." sorts before "/", which follows a name in those of its images.
+        prefix = f"{run_id}/{token:09d}/{number:09d}."
+        condition = {"_id": {"$gt": prefix, "$lt": f"{prefix[:-1]}/"}}
+        find = partial(self._ranges.find, condition, {"_id": 1}, sort=[("_id", -1)], limit=1)
+        last = next(iter(read(self._ranges, lambda: list(find()))), None)
+        attempt = 0 if last is None else int(last["_id"].removeprefix(prefix)[:_ATTEMPT_DIGITS]) + 1
+        # The mark keeps two processes apart that are at the same number at the same time.
+        self._numbers = map(
+            f"{number:09d}.{attempt:0{_ATTEMPT_DIGITS}d}-{token_hex(4)}-{{:04d}}".format, count()
+        )
+
     def written(self, run_id: str, token: int, noted: RangeNote) -> Iterator[WrittenRange]:
         """Yield a note as the documents that stand for it, under names that no other note has."""
         # With the token, so that a process whose lock expired does not clash with its successor.
-        names = (f"{run_id}/{token:09d}/{next(_NUMBERS):09d}" for _ in iter(int, 1))
+        names = (f"{run_id}/{token:09d}/{next(self._numbers)}" for _ in iter(int, 1))
         return written_ranges(run_id, names, noted)
 
     def put(self, written: WrittenRange) -> None:
@@ -251,103 +260,3 @@ class MongoJournal(RunJournal):
 def _record(run: Mapping[str, Any]) -> RunRecord:
     fields = {name: value for name, value in run.items() if name in RunRecord.model_fields}
     return RunRecord.model_validate({**fields, "run_id": run["_id"], "state": RunState(run["state"])})
-
-
-class MongoLocks(LockStore):
-    """See `LockStore` for the promises."""
-
-    def __init__(self, collection: DriverCollection) -> None:
-        self._collection = collection
-
-    @override
-    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
-        # A holder on this machine that has died need not be waited for.
-        read(self._collection, lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
-        await_majority(self._collection)
-        with writing(self._collection):
-            self._ensure(name)
-            taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
-            if taken is None:
-                there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
-                if there.get("birth") and is_dead(there["pid"], there["birth"]):
-                    # The token makes sure that no other process has taken it over in between.
-                    taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
-                if taken is None:
-                    known = str(_holder(there)) if "run_id" in there else "a process that has just started"
-                    raise TargetBusy(name, known)
-        return Lease(name, int(taken["token"]))
-
-    @override
-    def renew(self, lease: Lease, seconds: float) -> bool:
-        # Not waiting for a majority saves a round trip a batch. A primary that has been deposed may accept
-        # it, but then the batch that follows it is not acknowledged by a majority either and is rolled back
-        # by the servers.
-        quick = self._collection.with_options(write_concern=WriteConcern(w=1))
-        held, longer = {"_id": lease.name, "token": lease.token}, [{"$set": _until(seconds)}]
-        return write(self._collection, lambda: quick.update_one(held, longer)).matched_count == 1
-
-    @override
-    def want(self, name: str, holder: Holder | None) -> None:
-        wanted = {"$unset": {"wanted": ""}} if holder is None else {"$set": {"wanted": holder._asdict()}}
-        write(self._collection, lambda: self._collection.update_one({"_id": name}, wanted))
-
-    @override
-    def wanted_by(self, lease: Lease) -> Holder | None:
-        held = {"_id": lease.name, "token": lease.token}
-        there = read(self._collection, lambda: self._collection.find_one(held, {"wanted": 1})) or {}
-        return _holder(there["wanted"]) if "wanted" in there else None
-
-    @override
-    def look(self, name: str) -> HeldLockView | None:
-        timed = self._collection.with_options(codec_options=TIMES)
-        stages: list[Mapping[str, Any]] = [{"$match": {"_id": name}}, {"$set": {"expired": _EXPIRED}}]
-        found = read(self._collection, lambda: list(timed.aggregate(stages)))
-        if not found or "run_id" not in found[0]:
-            return None
-        there = found[0]
-        is_gone = there["expired"] or (bool(there["birth"]) and is_dead(there["pid"], there["birth"]))
-        return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
-
-    @override
-    def release(self, lease: Lease, *, waits: bool = True) -> None:
-        # The document stays: its token must not be used again.
-        quick = self._collection.with_options(write_concern=WriteConcern(w=1))
-        held, free = {"_id": lease.name, "token": lease.token}, {"until": "$at", "pid": 0, "birth": ""}
-        used = self._collection if waits else quick
-        write(self._collection, lambda: used.update_one(held, [{"$set": free}]))
-
-    def _ensure(self, name: str) -> None:
-        # A query with $expr cannot insert, so the document comes first, expired since the beginning of time.
-        free = {"token": Int64(0), "until": {"$toDate": Int64(0)}}
-        kept = {key: {"$ifNull": [f"${key}", value]} for key, value in free.items()}
-        # Another process may just have done the same.
-        with suppress(DuplicateKeyError):
-            with_retry(lambda: self._collection.update_one({"_id": name}, [{"$set": kept}], upsert=True))
-
-    def _take(self, condition: Mapping[str, Any], holder: Holder, seconds: float) -> Mapping[str, Any] | None:
-        fields = {key: {"$literal": value} for key, value in holder._asdict().items()}
-        for attempt in attempts():
-            with attempt:
-                if attempt.num > 1:
-                    settled(self._collection)
-                    # The attempt before may have succeeded without our hearing of it.
-                    ours = self._collection.find_one({"_id": condition["_id"], **holder._asdict()})
-                    if ours is not None:
-                        return ours
-                taken: Mapping[str, Any] | None = self._collection.find_one_and_update(
-                    condition,
-                    [
-                        {"$set": {**fields, **_until(seconds), "token": {"$add": ["$token", Int64(1)]}}},
-                        {"$unset": "wanted"},
-                    ],
-                    return_document=ReturnDocument.AFTER,
-                )
-        return taken
-
-
-def _until(seconds: float) -> Mapping[str, Any]:
-    return {"at": "$$NOW", "until": {"$add": ["$$NOW", round(seconds * 1000)]}}
-
-
-def _holder(there: Mapping[str, Any]) -> Holder:
-    return Holder(*[there[name] for name in Holder._fields])

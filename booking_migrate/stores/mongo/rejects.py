@@ -3,6 +3,7 @@
 `CollectionRejects` keeps those of a whole run, `SelectedRejects` those of clients that are derived again.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -58,14 +59,13 @@ def count_records(collection: DriverCollection, *, source: str, target: str) -> 
     )
 
 
-class CollectionRejects(RejectsKeeper):
-    """Keeps rejected bookings in a collection and writes only what is not there yet; see `RejectsKeeper`."""
+class _RecordWriter(RejectsKeeper):
+    """Writes records that are not there yet."""
 
     def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
         self._collection = collection
         self._source = source
         self._target = target
-        self._ledger = Ledger(source, target)
         self._pending: list[Record] = []
         self._pending_bytes = 0
         self._changed = False
@@ -74,6 +74,10 @@ class CollectionRejects(RejectsKeeper):
     def prepare(self) -> None:
         """Do nothing: the server creates the collection with its first record."""
 
+    @abstractmethod
+    def _record(self, rejected: Rejection) -> Record:
+        """Make the record of a rejection, and remember it."""
+
     @override
     def add(self, rejected: Rejection) -> None:
         """Take one rejected booking; its record is written with the next batch.
@@ -81,7 +85,7 @@ class CollectionRejects(RejectsKeeper):
         Raises:
             RecordTooLarge: the booking and its reasons together are over MongoDB's limit.
         """
-        record = self._ledger.add(rejected)
+        record = self._record(rejected)
         if len(record.raw) > MAXIMUM_SIZE:
             raise RecordTooLarge(self.name, display_id(rejected.document_id))
         self._pending.append(record)
@@ -114,6 +118,33 @@ class CollectionRejects(RejectsKeeper):
             ]
         )
 
+    def _write(self, operations: list[Operation]) -> None:
+        if not operations:
+            return
+        self._changed = True
+        try:
+            self._collection.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            if is_transient(error):
+                raise
+            raise write_failure(self.name, error) from None
+
+
+class CollectionRejects(_RecordWriter):
+    """Keeps rejected bookings in a collection and writes only what is not there yet; see `RejectsKeeper`."""
+
+    def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
+        super().__init__(collection, source=source, target=target)
+        self._ledger = Ledger(source, target)
+
+    @override
+    def _record(self, rejected: Rejection) -> Record:
+        return self._ledger.add(rejected)
+
+    def include(self, record_ids: Iterable[str]) -> None:
+        """Count records to this run that another process has written."""
+        self._ledger.include(record_ids)
+
     @override
     def finish(self) -> bool:
         self.flush()
@@ -132,16 +163,37 @@ class CollectionRejects(RejectsKeeper):
             condition = {"source": self._source, "target": self._target}
             yield from map(id_of, scan_by_id(self._collection, condition, fields={"_id": 1}))
 
-    def _write(self, operations: list[Operation]) -> None:
-        if not operations:
-            return
-        self._changed = True
-        try:
-            self._collection.bulk_write(operations, ordered=False)
-        except BulkWriteError as error:
-            if is_transient(error):
-                raise
-            raise write_failure(self.name, error) from None
+
+class ChunkRejects(_RecordWriter):
+    """Keeps the rejected bookings of some chunks of a run, of a collection, where no two bookings have the same bytes.
+
+    Which records of earlier runs are outdated is known where the chunks come together, from the ids of the records.
+    """
+
+    def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
+        super().__init__(collection, source=source, target=target)
+        self._ids: list[str] = []
+
+    @override
+    def _record(self, rejected: Rejection) -> Record:
+        record = record_of(rejected, self._source, self._target, 0)
+        self._ids.append(record.record_id)
+        return record
+
+    def drain(self) -> tuple[Sequence[str], bool]:
+        """Return the ids of the records since the last call, and whether any of them was not there before."""
+        drained = self._ids, self._changed
+        self._ids, self._changed = [], False
+        return drained
+
+    @override
+    def finish(self) -> bool:
+        self.flush()
+        return self._changed
+
+    @override
+    def abandon(self) -> None:
+        """Do nothing: nothing is held."""
 
 
 _IDS_PER_QUERY = 1000

@@ -16,7 +16,7 @@ from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlac
 from booking_migrate.stores.mongo.administration import create_like, ensure_client_index
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, write_failure, writing
+from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -33,6 +33,7 @@ from booking_migrate.stores.mongo.raw import (
 )
 from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
 from booking_migrate.stores.mongo.refusals import duplicates as duplicate_keys
+from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import (
     attempts,
     is_transient,
@@ -72,6 +73,7 @@ class MongoTarget(TargetWriter):
         self._rejects = rejects
         self._changed = False
         self._was_empty = False
+        self._is_shared = False
         self._sent = 0
         """How many documents this run has inserted, or tried to."""
         self.name = self._collection.name
@@ -97,6 +99,44 @@ class MongoTarget(TargetWriter):
         self._refuse_old_shape()
         self._was_empty = not read(self._collection, lambda: stores_any(self._collection))
 
+    @property
+    def shares_rejects(self) -> bool:
+        """Return whether other processes can write rejected bookings, too: to a collection, not to a file."""
+        return isinstance(self._rejects, CollectionRejects)
+
+    @property
+    def was_empty(self) -> bool:
+        """Return whether the collection had no document when it was checked."""
+        return self._was_empty
+
+    def expect(self, *, was_empty: bool) -> None:
+        """Write beside other processes of the same run, which prepared the collection.
+
+        Args:
+            was_empty: whether to take it that each client is new, without asking. If one is not, writing it raises DuplicateKeys.
+        """
+        self._is_shared, self._was_empty = True, was_empty
+
+    def drain(self) -> bool:
+        """Return whether anything was written since the last call."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def include(self, *, changed: bool, record_ids: Sequence[str]) -> None:
+        """Count to this run what another process of it has written.
+
+        Args:
+            changed: whether it changed anything.
+            record_ids: the ids of the rejected records that are those of this run.
+        """
+        self._changed |= changed
+        if record_ids and isinstance(self._rejects, CollectionRejects):
+            self._rejects.include(record_ids)
+
+    def settle(self) -> None:
+        """Wait until whatever the primary has taken is seen by a majority read."""
+        write(self._collection, lambda: settled(self._collection))
+
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
         with reading(self._collection):
@@ -116,6 +156,9 @@ class MongoTarget(TargetWriter):
 
         The server's own count costs it nothing. Where it is too small, the unique index still prevents a second document.
         """
+        if self._is_shared:
+            # The count is that of all processes. What others inserted is refused as a duplicate; see `expect`.
+            return self._was_empty
         return self._was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
 
     @override

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from pickle import PicklingError
-from threading import Timer
+from typing import Any
 
 import pytest
 
 from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
-from booking_migrate.runs.workers import WorkerPool
+from booking_migrate.runs.workers import Preparation, WorkerPool
 from tests.support.crews import Ready
 
 ROOT = Path(__file__).parents[3]
@@ -126,16 +128,78 @@ def refuse_to_start(_process: object) -> None:
     raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
-def die_in_a_result(number: int) -> bytes:
-    """More than a pipe holds; the process is killed while it hands it over."""
-    Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    return bytes(300_000_000 if number == 3 else 1)
+_PREPARED: list[str] = []
+
+
+def prepare(what: str) -> None:
+    """Take note of what a process is prepared with."""
+    _PREPARED.append(what)
+
+
+def prepared_or_killed(number: int) -> tuple[int, list[str]]:
+    """What this process was prepared with; the first one that comes to three is killed."""
+    sign = Path(_PREPARED[0])
+    if number == 3 and not sign.exists():
+        sign.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number, _PREPARED
+
+
+def test_another_process_takes_the_place(tmp_path: Path) -> None:
+    """Where a process has ended, another one is started, prepared as the first one was, and what was lost can be given again."""
+    sign = str(tmp_path / "sign")
+    results = []
+    with Ready(2) as pool:
+        pool.prepare(Preparation("", partial(prepare, sign), int))
+        given = {number: pool.submit(prepared_or_killed, number) for number in range(8)}
+        for number, result in given.items():
+            try:
+                results.append(result.result())
+            except WorkerLost:
+                results.append(pool.submit(prepared_or_killed, number).result())
+
+    assert [(number, [sign]) for number in range(8)] == results
+
+
+def test_the_standard_pool_waits_for_ever() -> None:
+    """Why there is a pool of our own: in that of Python a result that breaks off in the middle is waited for for ever."""
+    code = (
+        "import sys, os\n"
+        "from concurrent.futures import wait\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from tests.unit.runs.test_workers import break_off\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(2)\n"
+        "    future = pool.submit(break_off, 3)\n"
+        "    print(len(wait([future], 3).not_done), flush=True)\n"
+        "    for process in pool._processes.values():\n"
+        "        process.kill()\n"
+        "    os._exit(0)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert "1" == ended.stdout.strip(), ended.stderr
+
+
+def break_off(number: int) -> int:
+    """The number; of three, the process sends only the beginning, and is killed."""
+    send: Any = Connection._send  # type: ignore[attr-defined] # not public
+
+    def send_half(line: Connection, sent: bytes) -> None:
+        send(line, sent[: len(sent) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if number == 3:
+        Connection._send = send_half  # type: ignore[attr-defined] # not public
+    return number
 
 
 def test_a_process_that_ends_in_a_result_is_named() -> None:
     """A result that breaks off in the middle is waited for by nobody."""
     with pytest.raises(WorkerLost), Ready(2) as pool:
-        list(pool.each(die_in_a_result, range(100)))
+        list(pool.each(break_off, range(100)))
 
 
 def interrupted(_result: object) -> None:

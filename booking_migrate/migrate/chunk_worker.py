@@ -1,0 +1,146 @@
+"""What a worker does: it handles chunks completely, for a run whose lock another process holds.
+
+A chunk may come twice: because a worker was killed, or a cluster took it for lost. The second time documents that are there already,
+unchanged, are left out, and what stood there before the run is known from the journal, as when a run is resumed.
+"""
+
+from dataclasses import dataclass
+from threading import local
+from typing import NamedTuple
+
+from booking_migrate.errors import DuplicateKeys, TargetChanged, UniqueIndexViolated
+from booking_migrate.events import NullListener
+from booking_migrate.migrate.chunk_handler import ChunkHandler, Elsewhere, HandledChunk
+from booking_migrate.migrate.counts import NullObserver
+from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
+from booking_migrate.migrate.lookup import Directory
+from booking_migrate.runs.delegation import DelegatedRun, RunShare
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.runs.throttle import NullThrottle
+from booking_migrate.stores.chunks import Chunk
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.open_workers import (
+    SharedPlaces,
+    WorkerPlaces,
+    open_worker_places,
+    with_collection,
+)
+
+_ATTEMPTS = 3
+"""How often a chunk is handled whose documents others write at the same time: a worker that was taken for lost, or the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What all chunks of a run have in common; it goes to each worker once."""
+
+    plan: MigrationPlan
+    places: SharedPlaces
+    share: RunShare
+    was_empty: bool
+    """Whether the target had no document when the run began."""
+
+
+class Task(NamedTuple):
+    """One chunk, without a connection string."""
+
+    number: int
+    """Where its notes stand in the journal."""
+
+    chunk: Chunk
+
+
+class _Desk:
+    """Where one thread of a worker handles chunks."""
+
+    def __init__(self, assignment: Assignment, places: WorkerPlaces, *, was_empty: bool) -> None:
+        self._places = places
+        self._run = DelegatedRun(places.journal, places.locks, assignment.share)
+        places.target.expect(was_empty=was_empty)
+        self._target = JournaledTarget(
+            places.target, self._run, SignalGuard(), ProgressCounter(NullListener()), NullThrottle()
+        )
+        plan = assignment.plan
+        directory = Directory(places.users, places.experts, plan.people)
+        self._handler = ChunkHandler(plan, directory, self._target, self._target, observer=NullObserver())
+
+    def handle(self, number: int, chunk: Chunk) -> HandledChunk:
+        """Handle a chunk; it is durable when this returns."""
+        self._run.begin(number)
+        try:
+            handled = self._handler.handle(chunk)
+            self._target.settle()
+        finally:
+            self._target.abandon()
+        record_ids, has_records = self._places.rejects.drain()
+        changed = self._places.target.drain() or has_records
+        people = (self._places.users, self._places.experts)
+        asked = frozenset(each.kind for each in people if each.is_needed)
+        return handled._replace(elsewhere=Elsewhere(changed, record_ids, asked))
+
+    def wait(self) -> None:
+        """Wait until what others have written to the target is seen by a majority read."""
+        self._places.target.settle()
+
+
+class _Job:
+    """An assignment in this process; each thread that works on it has places of its own, and the connection is shared."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self.connection = Connection(assignment.places.uri, assignment.places.database)
+        self._is_sole = assignment.was_empty
+        self._threads = local()
+
+    def handle(self, task: Task) -> HandledChunk:
+        """Handle a chunk, again if another process wrote documents of it at the same time."""
+        chunk = with_collection(task.chunk, self._assignment.places, self.connection)
+        for attempt in range(1, _ATTEMPTS + 1):
+            desk = getattr(self._threads, "desk", None) or self._open()
+            # After an error it may hold half a chunk.
+            self._threads.desk = None
+            try:
+                handled = desk.handle(task.number, chunk)
+            except (DuplicateKeys, TargetChanged) as error:
+                if isinstance(error, UniqueIndexViolated) or attempt == _ATTEMPTS:
+                    raise
+                self._is_sole = False
+                desk.wait()
+            else:
+                self._threads.desk = desk
+                break
+        return handled
+
+    def _open(self) -> _Desk:
+        places = open_worker_places(self._assignment.places, self.connection)
+        return _Desk(self._assignment, places, was_empty=self._is_sole)
+
+
+_JOBS: dict[str, _Job] = {}
+"""What this process works on, by the name of the run and its token."""
+
+
+def begin(name: str, assignment: Assignment) -> None:
+    """Take an assignment. Nothing is contacted before its first chunk comes."""
+    _JOBS[name] = _Job(assignment)
+
+
+def handle(name: str, task: Task) -> HandledChunk:
+    """Handle one chunk of an assignment completely.
+
+    Raises:
+        LeaseLost: the run has lost its lock.
+        BookingMigrateError: as `ChunkHandler.handle`.
+    """
+    if name not in _JOBS:
+        raise RuntimeError(
+            "this worker was not prepared for the run: it joined with another version of the program"
+        )
+    return _JOBS[name].handle(task)
+
+
+def end(name: str) -> None:
+    """Forget an assignment, and the connection string with it."""
+    if (job := _JOBS.pop(name, None)) is not None:
+        job.connection.close()
