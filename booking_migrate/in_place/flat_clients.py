@@ -33,6 +33,9 @@ class FlatPart(NamedTuple):
     others: Sequence[Any]
     """The ids of all other clients."""
 
+    is_whole: bool
+    """Whether a query for these clients finds only their bookings."""
+
 
 class FlatGroups:
     """Finds the flat clients of a group."""
@@ -50,7 +53,8 @@ class FlatGroups:
         """
         wanted = {client_id.binary: client_id for client_id in client_ids if type(client_id) is ObjectId}
         by_client, rest = _by_client(documents)
-        for client in {*map(object_id_of_client, rest), *(by_client.keys() - wanted.keys())}:
+        owners = set(map(object_id_of_client, rest))
+        for client in {*owners, *(by_client.keys() - wanted.keys())}:
             rest += by_client.pop(client or b"", ())
         built: list[FlatClient] = []
         for some in _blocks(sorted(by_client.items())):
@@ -61,7 +65,8 @@ class FlatGroups:
             rest += bookings
         known = {client.object_id for client in built}
         others = [each for each in client_ids if type(each) is not ObjectId or each.binary not in known]
-        return FlatPart(built, flat, rest, others)
+        # A document of no such client may have an array of clients.
+        return FlatPart(built, flat, rest, others, is_whole=None not in owners)
 
 
 def _by_client(documents: Sequence[bytes]) -> tuple[dict[bytes, list[bytes]], list[bytes]]:

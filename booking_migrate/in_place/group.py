@@ -12,7 +12,7 @@ from typing import Any
 
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import differences, display_id
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
@@ -54,6 +54,8 @@ class GroupPlan(Writes):
 
     def take_flat(self, part: FlatPart) -> None:
         """Plan flat clients, whose bookings become a new document."""
+        if part.is_whole and part.clients and not self.gone:
+            self.gone_of = [client.client_id for client in part.clients]
         for client, bookings in zip(part.clients, part.bookings, strict=True):
             self.gone += bookings
             self.archived += bookings
@@ -85,8 +87,14 @@ class GroupPlan(Writes):
         ends = min(self.keys), max(self.keys)
         return [
             RangeNote(NoteKind.DOCUMENTS, *ends, written),
-            RangeNote(NoteKind.MOVED, *ends, self.moved),
+            RangeNote(NoteKind.MOVED, *ends, self.moved, clients=self._packed_keys()),
         ]
+
+    def _packed_keys(self) -> bytes:
+        """Return the ids of the noted clients, twelve bytes each; nothing if one of them is not an ObjectId."""
+        if not all(key.startswith(OBJECT_ID_KEY) for key in self.keys):
+            return b""
+        return b"".join([key[len(OBJECT_ID_KEY) :] for key in self.keys])
 
 
 class PlanMode(Enum):
@@ -138,6 +146,7 @@ class GroupPlanner:
         if mode is PlanMode.FLAT:
             result.left += client_ids
         elif client_ids:
+            result.gone_of = ()
             self._settle(unit, documents, client_ids, history, result)
         return result
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bson.objectid import ObjectId
+
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.domain.carried_changes import ChangesSince
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 2000
 """How many bookings of the journal are looked up at a time; all others of their clients come with them."""
 
+_ID_BYTES = 12
 _MOST_BYTES = 2 * 1024 * 1024
 """Of bookings in one transaction, and the rest of the last client."""
 
@@ -59,6 +62,14 @@ def found_clients(
         collection: the collection with its archive.
     """
     for noted, about in moved_ranges(journal, run, notes):
+        if noted.clients:
+            # They went in one transaction, and may come back in one. Those that are back have nothing in the archive.
+            ids = [
+                ObjectId(noted.clients[start : start + _ID_BYTES])
+                for start in range(0, len(noted.clients), _ID_BYTES)
+            ]
+            yield FoundClients(ids, frozenset(note.key for note in noted.notes), about)
+            continue
         remaining = iter(noted.notes)
         while some := list(islice(remaining, _AT_ONCE)):
             superseded = {note.key: note.before for note in some if note.before is not None}

@@ -40,8 +40,13 @@ def give_back_unchanged(
     """
     archived: dict[bytes, list[bytes]] = {sort_key(each): [] for each in client_ids}
     documents: dict[bytes, list[bytes]] = {key: [] for key in archived}
+    is_whole = True
     for raw in unit.archived_of(client_ids):
-        archived.get(client_key_of(raw) or b"", []).append(raw)
+        of_client = archived.get(client_key_of(raw) or b"")
+        if of_client is None:
+            is_whole = False
+        else:
+            of_client.append(raw)
     for raw in unit.find(client_ids):
         if _SESSIONS in raw:
             documents.get(client_key_of(raw) or b"", []).append(raw)
@@ -63,4 +68,7 @@ def give_back_unchanged(
             bookings = [raw for key in unchanged for raw in archived[key]]
     gone = [documents[key][0] for key in unchanged]
     others = [client_id for key, client_id in zip(archived, client_ids, strict=True) if key not in unchanged]
-    return Unchanged(Return(gone=gone, new=bookings, unarchived=bookings), others)
+    returned = Return(gone=gone, new=bookings, unarchived=bookings)
+    if is_whole:
+        returned.unarchived_of = list(unchanged.values())
+    return Unchanged(returned, others)

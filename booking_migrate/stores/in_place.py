@@ -85,6 +85,13 @@ class Writes:
     rearchived: list[Replacement] = field(default_factory=list)
     """Documents of the archive to replace. They keep their `_id`."""
 
+    gone_of: Sequence[Any] = ()
+    """The ids of clients if `gone` is everything that the collection has of them; documents that lie together in an index are
+    deleted with less work than so many ids. Empty: not known."""
+
+    unarchived_of: Sequence[Any] = ()
+    """The same for `unarchived` and the archive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:

@@ -252,6 +252,9 @@ class RangeNote(NamedTuple):
     name: str = ""
     """What the journal calls it, in the order of noting; empty before it is noted."""
 
+    clients: bytes = b""
+    """Of moved bookings: the ids of their clients, each of which is an ObjectId, twelve bytes each; empty: not known."""
+
 
 class Span(NamedTuple):
     """Which clients a range of notes is about."""

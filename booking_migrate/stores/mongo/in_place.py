@@ -156,6 +156,11 @@ class MongoInPlace:
         """Return the collection's documents with a session of one of these bookings; see `index_claims`."""
         return find_all(self._collection, any_of("sessions.legacyBookingId", ids))
 
+    def has_claims(self) -> bool:
+        """Return whether any document of the collection has a session of a booking."""
+        condition = {"sessions.legacyBookingId": {"$exists": True}}
+        return read(self._collection, lambda: self._collection.find_one(condition, {"_id": 1})) is not None
+
     def located(self, ids: Sequence[Any], *, archived: bool = False) -> Sequence[Waiting]:
         """Return which documents with these `_id` values the collection has, or the archive, and of which clients they are."""
         collection = self._archive if archived else self._collection

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -49,22 +50,22 @@ def waiting(collection: DriverCollection) -> Iterator[Waiting]:
     Raises:
         PyMongoError: the collection cannot be read.
     """
-    without_client = {"$expr": {"$not": [_HAS_CLIENT]}}
-    yield from _steadily(collection, without_client, "_id", attrgetter("key"))
-    with_client = {"$expr": {"$and": [_HAS_CLIENT, _NO_ARRAY]}}
-    yield from _steadily(collection, with_client, "clientId", attrgetter("client_key"))
+    without_client = partial(_read_sorted, collection, {"$expr": {"$not": [_HAS_CLIENT]}})
+    yield from _steadily(without_client, attrgetter("key"))
+    with_client = partial(_read_by_client, collection, {"$expr": {"$and": [_HAS_CLIENT, _NO_ARRAY]}})
+    yield from _steadily(with_client, attrgetter("client_key"))
 
 
 def _steadily(
-    collection: DriverCollection, condition: Mapping[str, Any], order: str, key_of: Callable[[Waiting], bytes]
+    read: Callable[[], Iterator[Sequence[Waiting]]], key_of: Callable[[Waiting], bytes]
 ) -> Iterator[Waiting]:
-    """Yield what meets a condition, in an order; a lost cursor is opened again, and what was seen is left out."""
+    """Yield what is read, in its order; a lost cursor is opened again, and what was seen is left out."""
     last = b""
     at_last: set[bytes] = set()
     deadline = monotonic() + retry.RETRY_TIMEOUT
     while True:
         try:
-            for batch in _read(collection, condition, order):
+            for batch in read():
                 for found in batch:
                     key = key_of(found)
                     if key != last:
@@ -84,30 +85,46 @@ def _steadily(
             return
 
 
-def _read(
-    collection: DriverCollection, condition: Mapping[str, Any], order: str
+def _read_sorted(collection: DriverCollection, condition: Mapping[str, Any]) -> Iterator[Sequence[Waiting]]:
+    """Yield what meets a condition, which is little, in the order of `_id`."""
+    stages: list[Mapping[str, Any]] = [{"$match": condition}, {"$project": _SIZES}, {"$sort": {"_id": 1}}]
+    yield from _batches(
+        collection.aggregate_raw_batches(stages, collation=SIMPLE, allowDiskUse=True, batchSize=_BATCH)
+    )
+
+
+def _read_by_client(
+    collection: DriverCollection, condition: Mapping[str, Any]
 ) -> Iterator[Sequence[Waiting]]:
-    stages: Sequence[Mapping[str, Any]] = (
-        {"$match": condition},
-        {"$project": _SIZES},
-        {"$sort": {order: 1}},
+    """Yield what meets a condition, which is nearly everything, in the order of clients.
+
+    The server follows its index, so that the first clients are moved while it finds the next: what it has read for this is
+    still in its cache then.
+    """
+    yield from _batches(
+        collection.find_raw_batches(
+            condition,
+            projection=_SIZES,
+            sort=[("clientId", 1)],
+            collation=SIMPLE,
+            allow_disk_use=True,
+            batch_size=_BATCH,
+        )
     )
-    cursor = collection.aggregate_raw_batches(
-        list(stages), collation=SIMPLE, allowDiskUse=True, batchSize=_BATCH
-    )
+
+
+def _batches(cursor: Any) -> Iterator[Sequence[Waiting]]:
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
-        for batch in cast("Iterable[bytes]", cursor):
-            yield _waiting_in(batch)
+        yield from map(_waiting_in, cast("Iterable[bytes]", cursor))
 
 
 def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[Waiting]:
     """Return the ids and sizes of documents; any trouble ends it."""
     cursor = collection.find_raw_batches(
-        any_of("_id", ids), projection=_SIZES, collation=SIMPLE, batch_size=max(1, len(ids) + 1)
+        any_of("_id", ids), projection=_SIZES, collation=SIMPLE, batch_size=len(ids) + 1
     )
-    with cursor:
-        return [found for batch in cast("Iterable[bytes]", cursor) for found in _waiting_in(batch)]
+    return [found for batch in _batches(cursor) for found in batch]
 
 
 def _waiting_in(batch: bytes) -> Sequence[Waiting]:

@@ -92,7 +92,10 @@ class _MongoUnit(Unit):
     def claiming(self, ids: Sequence[Any], but: Sequence[Any] = ()) -> Sequence[bytes]:
         claims: Mapping[str, Any] = any_of("sessions.legacyBookingId", ids)
         if but:
-            claims = {"$and": [claims, {"$nor": [any_of("clientId", but)]}]}
+            # As an expression: the server would try the index on `clientId`, too.
+            claims = {
+                "$and": [claims, {"$expr": {"$not": [{"$in": ["$clientId", {"$literal": list(but)}]}]}}]
+            }
         return self._find(self._collection, claims)
 
     def _note(self, move: Move, insert: Callable[[WrittenRange], None]) -> str | None:
@@ -130,11 +133,12 @@ class Transaction(_MongoUnit):
         # Bookings go before documents come: an index may be unique over both.
         writes = move.writes
         self._insert(self._archive, writes.archived)
-        self._delete(self._collection, [*writes.gone, *writes.removed])
+        self._delete(self._collection, writes.gone, writes.gone_of)
+        self._delete(self._collection, writes.removed)
         self._replace(self._collection, writes.changed)
         self._replace(self._archive, writes.rearchived)
         self._insert(self._collection, writes.new)
-        self._delete(self._archive, writes.unarchived)
+        self._delete(self._archive, writes.unarchived, writes.unarchived_of)
         last = self._note(move, lambda written: self._journal.insert(written, self._session))
         if move.slot is None:
             self._save(move, last, self._session)
@@ -149,9 +153,16 @@ class Transaction(_MongoUnit):
         if changes:
             collection.bulk_write(_replacements(changes), session=self._session)
 
-    def _delete(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
-        if documents:
-            collection.delete_many(_ids_of(documents), collation=SIMPLE, session=self._session)
+    def _delete(
+        self, collection: DriverCollection, documents: Sequence[bytes], clients: Sequence[Any] = ()
+    ) -> None:
+        if not documents:
+            return
+        condition = any_of("clientId", clients) if clients else _ids_of(documents)
+        deleted = collection.delete_many(condition, collation=SIMPLE, session=self._session).deleted_count
+        if clients and deleted != len(documents):
+            # Both are of one snapshot.
+            raise TargetChanged(collection.name, display_id(clients[0]))
 
 
 class StepByStep(_MongoUnit):

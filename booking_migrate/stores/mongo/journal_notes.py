@@ -60,6 +60,8 @@ def written_ranges(run_id: str, names: Iterator[str], noted: RangeNote) -> Itera
         }
         if is_packed:
             fields[_PACKED] = b"".join([note.identity[_ID] for note in part])
+        if noted.clients:
+            fields["clients"] = noted.clients
         yield WrittenRange(fields, () if is_packed else _images(run_id, name, part))
 
 
@@ -83,7 +85,9 @@ def read_range(fields: Mapping[str, Any], images: Mapping[int, bytes]) -> RangeN
         for position, document in enumerate(fields["documents"])
     ]
     first, last = (bytes.fromhex(fields[name]) for name in ("first", "last"))
-    return RangeNote(NoteKind(fields["kind"]), first, last, notes, fields["_id"])
+    return RangeNote(
+        NoteKind(fields["kind"]), first, last, notes, fields["_id"], bytes(fields.get("clients", b""))
+    )
 
 
 def _is_plain(note: DocumentNote) -> bool:
