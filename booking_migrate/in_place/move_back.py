@@ -215,7 +215,7 @@ class _Undo:
         Raises:
             NotRestored: one is still in the archive.
         """
-        # An index from which much was deleted a moment ago is slow to be asked for what it does not have.
+        # Looking up keys that were deleted just before walks over what the index has not cleaned up yet, each time.
         is_archive_empty = self.collection.is_archive_empty()
         has_claims = self.collection.has_claims()
         for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):

@@ -63,7 +63,7 @@ def found_clients(
     """
     for noted, about in moved_ranges(journal, run, notes):
         if noted.clients:
-            # They went in one transaction, and may come back in one. Those that are back have nothing in the archive.
+            # They went in one transaction, and may come back in one. Of those that are back the archive does not have anything.
             ids = [
                 ObjectId(noted.clients[start : start + _ID_BYTES])
                 for start in range(0, len(noted.clients), _ID_BYTES)
