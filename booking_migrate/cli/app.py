@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from booking_migrate import __version__
-from booking_migrate.cli.parameters import flatten_groups
+from booking_migrate.cli.parameters import WORDS, flatten_groups
 from booking_migrate.cli.streams import (
     failure_of,
     ignore_impossible_sizes,
@@ -162,12 +162,14 @@ class LazyGroup(TyperGroup):
     def make_context(self, info_name: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
         """Make the context as typer does, with messages redacted."""
         secrets = secrets_among(args)
+        words = list(args)
         try:
             context = super().make_context(info_name, args, *rest, **kwargs)
         except typer.TyperException as error:
             error.message = redact(error.message, secrets)
             raise
         context.meta[_SECRETS] = secrets
+        context.meta[WORDS] = words
         return context
 
     def invoke(self, ctx: Any) -> Any:

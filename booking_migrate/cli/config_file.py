@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,9 @@ def _parameters(command: Any) -> dict[str, Any]:
 def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise _problem(path, f"{where}{key} is not an option")
+            near = get_close_matches(key, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise _problem(path, f"{where}{key} is not an option{meant}")
 
 
 def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
 from booking_migrate.cli.follow import RunFollowing, steps_after_following
-from booking_migrate.cli.next_steps import steps_after_migrate
+from booking_migrate.cli.next_steps import similar_command, steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
@@ -233,7 +233,10 @@ def _migrate(
         followed = following.go_on(request, changed=done.outcome.changed)
         after = () if followed is None else tuple(steps_after_following(followed, places, sides))
     steps = steps_after_migrate(
-        done.outcome, into_file=isinstance(target, FilePlace), absences=sides.absences
+        done.outcome,
+        into_file=isinstance(target, FilePlace),
+        verify=similar_command(context.asked.ctx, "verify"),
+        absences=sides.absences,
     )
     time = None if followed is None else followed.time
     report = report_of_migration(

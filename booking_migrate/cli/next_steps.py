@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from booking_migrate.cli.parameters import is_from
+from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.rejection import WAIVABLE, Reason
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
@@ -27,6 +27,8 @@ _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects
 _RULES = frozenset({"accept", "max-document-size", "user-id-field", "user-email-field", "expert-user-field"})
 _TAKEN = {
     "migrate": _PLACES | _RULES | {"on-conflict", "in-place"},
+    "verify": _PLACES | _RULES | {"on-conflict", "in-place"},
+    "cutover": (_PLACES | _RULES | {"on-conflict"}) - {"archive", "json-format", "rejects"},
     "explain": (_PLACES | _RULES) - {"archive"},
 }
 """The options of one command that another one takes with the same meaning."""
@@ -87,6 +89,34 @@ class GivenOptions:
         return f"{command}{rest}"
 
 
+def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None:
+    """Return the command line that runs, as typed, with some options added or replaced; None if it is not known.
+
+    The connection string is left out: it belongs into the environment, and may hold a password.
+
+    Args:
+        ctx: the context of the command that runs.
+        more: the options to add, as typed.
+        without: the names of options to leave out.
+    """
+    typed = ctx.meta.get(WORDS)
+    if not typed:
+        return None
+    dropped = {"--uri", *without.split(), *(word for word in shlex.split(more) if word.startswith("--"))}
+    kept: list[str] = []
+    is_value = False
+    for word in typed:
+        is_option = word.startswith("--")
+        is_value = is_value and not is_option
+        if word.partition("=")[0] in dropped:
+            is_value = "=" not in word
+        elif is_value:
+            is_value = False
+        else:
+            kept.append(word)
+    return f"{_PROGRAM} {shlex.join(kept)} {more}".rstrip()
+
+
 def similar_command(ctx: typer.Context, name: str, *words: str) -> str:
     """Return another command about the same places, by the same rules, as the command that runs.
 
@@ -129,13 +159,14 @@ def accepting(rejections: Sequence[RejectionGroup]) -> list[str]:
 
 
 def steps_after_migrate(
-    outcome: MigrationOutcome, *, into_file: bool, absences: Sequence[Absence] = ()
+    outcome: MigrationOutcome, *, into_file: bool, verify: str, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
     """Yield the steps after a migration; commands name no server, so that no report holds a connection string.
 
     Args:
         outcome: the migration's result.
         into_file: whether the target is a file, which is replaced whole and only with ``--overwrite``.
+        verify: the command that proves the result.
         absences: see `steps_about_people`.
     """
     again = ["--overwrite"] if into_file else []
@@ -157,9 +188,13 @@ def steps_after_migrate(
                 text="Or, if the new application may hold such values, run the same command again with",
                 command=shlex.join(accepted + again),
             )
+        yield NextStep(
+            text="Prove what was migrated, and that the others were correctly rejected:", command=verify
+        )
     elif outcome.changed:
         yield NextStep(
-            text="Prove the result. Run the same command again at any time: it writes only what has changed."
+            text="Prove the result. Run the same command again at any time: it writes only what has changed.",
+            command=verify,
         )
 
 

@@ -70,6 +70,10 @@ def only(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
+WORDS = "booking_migrate.words"
+"""The key under which a context's ``meta`` keeps the words of the command line."""
+
+
 def is_from(ctx: typer.Context, parameter: str, *sources: str) -> bool:
     """Return whether a parameter's value comes from one of these sources (names of Click's ``ParameterSource``)."""
     source = ctx.get_parameter_source(parameter)

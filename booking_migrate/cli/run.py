@@ -2,7 +2,6 @@
 
 import secrets
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,17 +10,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import typer
-from rich.console import Console
 
 from booking_migrate.cli import progress
 from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
+from booking_migrate.cli.error_output import console_on, print_error, translated
 from booking_migrate.cli.next_steps import GivenOptions
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
-from booking_migrate.cli.signals import HangUp, Termination, signals_raise
+from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
 from booking_migrate.cli.waiting import waits_said
 from booking_migrate.errors import (
@@ -29,16 +28,13 @@ from booking_migrate.errors import (
     BookingMigrateError,
     ExitCode,
     HookFailed,
-    HungUp,
-    Interrupted,
     OutputFailed,
-    Terminated,
     WriteFailed,
     exit_code_of,
 )
 from booking_migrate.events import Event, Listener, ReadingChosen, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.model import ErrorReport, ReadingReport, Report, render_json
+from booking_migrate.reports.model import ReadingReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.places import uses_files_only
 
@@ -222,8 +218,8 @@ def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
         ):
             body()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
-        _print_error(asked, error)
-        raise typer.Exit(exit_code_of(_translated(error))) from None
+        print_error(asked, error)
+        raise typer.Exit(exit_code_of(translated(error))) from None
     raise typer.Exit(ExitCode.DONE)
 
 
@@ -248,7 +244,7 @@ def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[P
     except HookFailed as error:
         failure, code = error, exit_code_of(error)
     except KeyboardInterrupt as signalled:
-        end = _translated(signalled)
+        end = translated(signalled)
         failure, code = HookFailed(report.command, f"after_{report.command}", str(end)), exit_code_of(end)
     else:
         return report
@@ -289,47 +285,13 @@ def new_run_id() -> str:
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
     return Report(
-        error=_print_error(asked, error),
+        error=print_error(asked, error),
         command=asked.command,
         run_id=run_id,
         source=asked.redact(asked.source),
         target=asked.redact(asked.target),
-        exit_code=exit_code_of(_translated(error)),
+        exit_code=exit_code_of(translated(error)),
     )
-
-
-def _translated(error: BaseException) -> BaseException:
-    """Return the error that stands for a signal; another error as it is."""
-    if isinstance(error, Termination):
-        return Terminated()
-    if isinstance(error, HangUp):
-        return HungUp()
-    # At a prompt, the command line's library turns Ctrl-C into an exception of its own.
-    return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error
-
-
-def _print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
-    """Print an error on standard error, and return the same for the report."""
-    error = _translated(raised)
-    if isinstance(error, BookingMigrateError):
-        message, hint = error.message, error.hint
-    else:
-        message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
-        hint = "" if asked.output.verbose else "--verbose shows the traceback."
-    # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
-    hint = "\n".join(filter(None, [*getattr(raised, "__notes__", ()), hint]))
-    shown = ErrorReport(
-        kind=type(error).__name__, message=asked.printable(message), hint=asked.printable(hint)
-    )
-    if asked.output.verbose:
-        trace = "".join(traceback.format_exception(raised))
-        sys.stderr.write(asked.redact(trace))
-    console = _console(sys.stderr)
-    console.print("[bold red]error:[/] ", end="", soft_wrap=True)
-    console.print(shown.message, markup=False, soft_wrap=True)
-    if shown.hint:
-        console.print(shown.hint, markup=False, soft_wrap=True)
-    return shown
 
 
 def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> Report:
@@ -359,7 +321,7 @@ def _with_loss(
         failure: what failed.
         code: the exit code, if it is not that of ``failure``.
     """
-    failed_with = _print_error(asked, failure)
+    failed_with = print_error(asked, failure)
     if report.error is not None:
         return report
     is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
@@ -378,22 +340,15 @@ def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: 
         from booking_migrate.reports.terminal import render_terminal  # noqa: PLC0415
 
         stream = sys.stderr if asked.writes_to_standard_output else sys.stdout
-        console = _console(stream)
+        console = console_on(stream)
         with console.capture() as captured:
             # A command's word that is wider than the screen stays whole, so that it can be copied.
             console.print(render_terminal(report, console.width), crop=False)
-        stream.write(captured.get())
+        # Wrapped lines come padded to the width of the screen.
+        stream.write("".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines()))
     problem = failure_of(sys.stdout)
     if problem is None:
         return report.exit_code
     output = "report" if asked.output.json else "result"
     failure = OutputFailed(asked.command, output, "standard output", problem, is_done)
     return _write_reports(asked, _with_loss(asked, report, failure), paths).exit_code
-
-
-def _console(stream: TextIO) -> Console:
-    console = Console(file=stream, highlight=False, emoji=False)
-    # rich takes NO_COLOR to the letter and keeps bold; users who set it expect no escape codes at all.
-    return (
-        Console(file=stream, highlight=False, emoji=False, color_system=None) if console.no_color else console
-    )

@@ -39,6 +39,8 @@ _DELIMITERS = re.compile(r"[:/?#\[\]@%&=;,\s]+")
 _ENCODED = re.compile(r"[^:/?#\[\]@\s]*(?::[^:/?#\[\]@\s]*)?")
 _SHORTEST = 3
 _MASK = "***"
+USER_INFO_FORM = "USER:PASSWORD"
+"""What advice has in place of user and password."""
 
 
 class TolerantStream(io.TextIOWrapper):
@@ -206,4 +208,9 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a text without the secrets, and without user and password in anything that looks like a connection string."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)
-    return _USER_INFO.sub(rf"\1{_MASK}@", _CONNECTION_STRING.sub(rf"\1{_MASK}@", text))
+    return _USER_INFO.sub(_masked, _CONNECTION_STRING.sub(_masked, text))
+
+
+def _masked(found: re.Match[str]) -> str:
+    """Return what stands for user and password; advice that only says where they belong stays."""
+    return found[0] if found[0].endswith(f"//{USER_INFO_FORM}@") else f"{found[1]}{_MASK}@"

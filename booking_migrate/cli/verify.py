@@ -41,7 +41,7 @@ from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import VerifiedRun
-from booking_migrate.runs.status import unfinished_run
+from booking_migrate.runs.status import UNFINISHED, unfinished_run
 from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
@@ -217,6 +217,7 @@ def _verify(
                 context.asked.ctx,
                 listed=listed is not None and failure is None,
                 is_live=inputs.cut_over is not None,
+                can_cut_over=places.archive is None and inputs.cut_over is None and _is_whole(places, plan),
             )
         ),
         mismatches_file=None if listed is None or failure is not None else str(mismatches),
@@ -261,7 +262,7 @@ def _compare(
 
 
 def _next_steps(
-    outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool, is_live: bool
+    outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool, is_live: bool, can_cut_over: bool
 ) -> Iterator[NextStep]:
     """Yield the steps after a verification.
 
@@ -270,12 +271,22 @@ def _next_steps(
         ctx: has the options for the commands to name.
         listed: whether every mismatch is in a file already.
         is_live: whether the target is the live collection since a cut-over.
+        can_cut_over: whether a cut-over may take this verification as a proof.
     """
     if not outcome.mismatch_count:
+        if can_cut_over:
+            yield from _cutovers(outcome, ctx)
+        return
+    unfinished = next((each for each in outcome.findings if each.kind in UNFINISHED), None)
+    if unfinished is not None:
+        # The command stands last in its advice.
+        advice, _, command = unfinished.advice.rpartition(": ")
+        yield NextStep(text=f"{advice}:", command=command)
         return
     if not is_live:
         yield NextStep(
-            text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
+            text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify. "
+            "A client document that others changed in the target is kept: delete it there first.",
             command=similar_command(ctx, "migrate"),
         )
     if not listed:
@@ -286,6 +297,17 @@ def _next_steps(
     yield NextStep(
         text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
     )
+
+
+def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[NextStep]:
+    """Yield the commands that make a proven target the live collection."""
+    cutover = similar_command(ctx, "cutover")
+    if not outcome.counts.rejected:
+        yield NextStep(text="Make the target the live collection:", command=cutover)
+        return
+    text = "Make the target the live collection, and carry rejected bookings along in their old shape:"
+    yield NextStep(text=text, command=f"{cutover} --rejected carry")
+    yield NextStep(text="Or keep them in the copy of the source only:", command=f"{cutover} --rejected leave")
 
 
 def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:
@@ -311,15 +333,19 @@ def _cluster_time(places: Places, connection: Connection) -> datetime | None:
     return None if time is None else time.as_datetime()
 
 
+def _is_whole(places: Places, plan: VerificationPlan) -> bool:
+    """Return whether a verification is whole, strict, and between two collections."""
+    sides = (parse_place(places.source), parse_place(places.target))
+    is_partial = plan.sample is not None or (plan.rules.allow_later and places.archive is None)
+    return not is_partial and all(isinstance(side, CollectionPlace) for side in sides)
+
+
 def _verified_run(places: Places, connection: Connection, plan: VerificationPlan) -> VerifiedRun | None:
     """Return the run whose record takes the result: of a whole and strict verification between two collections.
 
     A cut-over proves strictly, so what only `--allow-later` lets pass must not count as proven for it.
     """
-    sides = (parse_place(places.source), parse_place(places.target))
-    is_in_place = places.archive is not None
-    is_partial = plan.sample is not None or (plan.rules.allow_later and not is_in_place)
-    if is_partial or not all(isinstance(side, CollectionPlace) for side in sides):
+    if not _is_whole(places, plan):
         return None
     return VerifiedRun(
         open_journal(connection).journal,

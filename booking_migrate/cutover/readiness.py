@@ -1,11 +1,12 @@
 """Whether a run may be cut over: decided from the journal and the live collection, before anything is changed."""
 
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import CutoverRefused
-from booking_migrate.runs.commands import command_of, rollback_of
+from booking_migrate.runs.commands import command_of, cutovers_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -42,7 +43,10 @@ def check_ready(
         return CutoverRefused(target, problem, advice)
 
     if run is None:
-        raise refuse("no run has written to this target", "Run migrate and verify first.")
+        places = shlex.join(["--source", request.source, "--target", target])
+        raise refuse(
+            "no run has written to this target", f"Migrate and verify first: booking-migrate migrate {places}"
+        )
     if run.state is not RunState.DONE:
         raise refuse(f"run {run.run_id} is {in_words(run.state)}", _advice(run))
     if run.source != request.source:
@@ -62,10 +66,8 @@ def check_ready(
     _check_options(run, request)
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
-        advice = (
-            "Use --rejected carry to carry them along in their old shape, or --rejected leave to keep them in the copy of "
-            "the source only."
-        )
+        carry, leave = cutovers_of(run)
+        advice = f"Carry them along in their old shape: {carry}\nOr keep them in the copy of the source only: {leave}"
         raise refuse(f"bookings were rejected: {rejected}", advice)
     return run
 
@@ -81,8 +83,8 @@ def _check_proven(run: RunRecord) -> None:
         raise CutoverRefused(
             run.target,
             "the last verification found mismatches",
-            "Run migrate again, which applies what has changed in the source, then verify. A client document that others "
-            "changed in the target is kept: delete it there, and migrate derives it again.",
+            "A client document that others changed in the target is kept: delete it there, and migrate derives it again. "
+            f"Migrate again, then verify: {command_of(run, 'migrate')}",
         )
 
 

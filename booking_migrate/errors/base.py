@@ -118,6 +118,20 @@ class BookingMigrateError(Exception):
         """Return the command or change that helps, or an empty string; by default what a field `advice` says."""
         return str(getattr(self, "advice", ""))
 
+    @property
+    def again(self) -> str | None:
+        """Return with which options the same command can be run again, one line for each way; None if that does not help.
+
+        By default the same command is to be run as it is if the hint says so and names no other command.
+        """
+        says_so = "same command" in self.hint and "booking-migrate " not in self.hint
+        return "" if says_so else None
+
+    @property
+    def again_without(self) -> str:
+        """Return the options to leave out of the same command."""
+        return ""
+
     def __init_subclass__(cls) -> None:
         """Make the subclass a dataclass, and its texts templates."""
         super().__init_subclass__()

@@ -44,6 +44,7 @@ class MissingUri(UsageProblem):
         "Pass --db, or put the database's name into the connection string.",
         "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl.",
     )
+    again = either("has_server", "--db NAME", "--uri mongodb://HOST:27017/DATABASE")
 
 
 class BadConfiguration(UsageProblem):
@@ -74,16 +75,27 @@ class PlaceNotFound(Refused):
     """Where it was looked for, if it is a collection."""
 
     hosts: str = ""
+    near: str = ""
+    """The collection that was probably meant."""
+
+    near_database: str = ""
+    """The database that was probably meant; this one has no collections."""
+
     message = either(
         "database",
         "collection {place} does not exist in database {database} at {hosts}",
         "{place} does not exist",
     )
-    hint = either(
-        "database",
-        "Check the names of the collection and of the database (--db or the connection string).",
-        "Check the path.",
-    )
+
+    @property
+    def hint(self) -> str:
+        if not self.database:
+            return "Check the path."
+        if self.near_database:
+            return f"The database {self.database} is empty. Did you mean the database {self.near_database}?"
+        if self.near:
+            return f"Did you mean {self.near}?"
+        return "Check the names of the collection and of the database (--db or the connection string)."
 
 
 class UnusablePlace(Refused):
@@ -137,6 +149,7 @@ class TargetHoldsOther(Refused):
     place: str
     message = "{place} exists and holds other data than this run's result"
     hint = "Use a different --target, or --overwrite to replace it."
+    again = "--overwrite"
 
 
 class TargetInOldShape(Refused):
@@ -146,6 +159,7 @@ class TargetInOldShape(Refused):
     sample_id: str
     message = "{place} holds a document that is not a client document: {sample_id}"
     hint = "Use a different --target, or swap --source and --target if they are mixed up."
+    again = "--target {place}_2"
 
 
 class DuplicateClientDocuments(Refused):
@@ -157,6 +171,7 @@ class DuplicateClientDocuments(Refused):
     count: int
     advice: str = "Use --merge-client-documents to join them into the older one."
     message = "{count:client has|clients have} more than one client document: {clients:; |{count}}"
+    again = "--merge-client-documents"
 
 
 class UnfitPlace(Refused):
@@ -179,6 +194,7 @@ class NoTransactions(Refused):
     hosts: str
     message = "a migration in place needs transactions, and {hosts} is not a replica set"
     hint = "Make it a replica set, or stop the application and use --without-transactions."
+    again = "--without-transactions"
 
 
 class LagNotMeasurable(Refused):
@@ -187,6 +203,8 @@ class LagNotMeasurable(Refused):
     problem: str
     message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
     hint = "Grant the privilege replSetGetStatus (role clusterMonitor) on a replica set that is up, or leave out --max-lag."
+    again = ""
+    again_without = "--max-lag"
 
 
 class NotPermitted(Refused):
@@ -198,11 +216,43 @@ class NotPermitted(Refused):
     command: str = "this"
     """The server's command that it refused, as it names it."""
 
-    message = "the server does not permit {command} on {database}.{place}: {problem}"
-    hint = (
-        "Grant the user readWrite on {database} (dry-run and verify: read; cutover, finalize and rollback: also dbAdmin); "
-        "dry-run lists what is missing."
-    )
+    user: str = ""
+    """Who is logged in."""
+
+    user_database: str = ""
+    """Where that user was created."""
+
+    whom = either("user", " to user {user}")
+    message = "the server does not permit {command} on {database}.{place}{whom}: {problem}"
+
+    @property
+    def hint(self) -> str:
+        role = _ROLES.get(self.command, "readWrite")
+        where = "admin" if role in _CLUSTER_ROLES else self.database
+        granted = f'{{role: "{role}", db: "{where}"}}'
+        needed = (
+            f"Grant {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
+        )
+        if not self.user:
+            return needed
+        shell = f'db.getSiblingDB("{self.user_database}")'
+        return f'{needed} As an administrator: {shell}.grantRolesToUser("{self.user}", [{granted}])'
+
+    @property
+    def again(self) -> str:
+        return ""
+
+
+_ROLES = {
+    **dict.fromkeys(
+        ("find", "aggregate", "count", "listCollections", "listIndexes", "getMore", "collStats"), "read"
+    ),
+    **dict.fromkeys(("collMod", "dbHash", "validate"), "dbAdmin"),
+    **dict.fromkeys(("serverStatus", "replSetGetStatus"), "clusterMonitor"),
+}
+"""The built-in role that allows a command; readWrite if it is not here."""
+
+_CLUSTER_ROLES = frozenset({"clusterMonitor"})
 
 
 class RecordTooLarge(Refused):

@@ -21,7 +21,7 @@ class PlanDiffers(Refused):
     plan: str
     differences: Sequence[str]
     message = "data or options have changed since {plan} was made: {differences:; }"
-    hint = "Run dry-run again with --plan, read its report, then migrate with the new plan."
+    hint = "Make a new plan, read its report, then migrate with it: booking-migrate dry-run --plan {plan!q}"
 
 
 class OtherOptions(Refused):
@@ -31,8 +31,16 @@ class OtherOptions(Refused):
     differences: Sequence[str]
     """One line each: the option, what it was, what it is."""
 
+    command: str = ""
+    """The command that continues it with its own options."""
+
     message = "run {run_id} was started with other options: {differences:; }"
-    hint = "Continue it with the same options, or use --restart to undo it and start over."
+    hint = either(
+        "command",
+        "Continue it with its own options: {command}\nOr use --restart to undo it and start over with these:",
+        "Continue it with the same options, or use --restart to undo it and start over.",
+    )
+    again = "--restart"
 
 
 class UnfinishedRun(Refused):
@@ -148,7 +156,10 @@ class TargetBusy(Locked):
         elif self.holder.startswith("cutover --reverse-window "):
             end = "It keeps the way back ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
         else:
-            return f"Wait until it has ended, then run the same command again. {killed}"
+            return (
+                f"Wait until it has ended, then run the same command again. {killed} "
+                "Its progress: booking-migrate status --watch"
+            )
         return f"{end} Then run the same command again. {killed}"
 
 
@@ -228,6 +239,8 @@ class WritesNotBlockable(Refused):
     problem: str
     advice: str
     message = "all writes cannot be blocked: {problem}"
+    again = ""
+    again_without = "--block-all-writes"
 
 
 class CutoverFailed(Refused):

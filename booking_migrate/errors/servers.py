@@ -8,7 +8,7 @@ class ServerUnreachable(ConnectionProblem):
 
     hosts: str
     problem: str
-    advice: str = "Check that the server runs, and the host and port in the connection string."
+    advice: str = "Check that the server runs, and the host and port in the connection string; then run the same command again."
     message = "no MongoDB server answers at {hosts}: {problem}"
 
 
@@ -77,8 +77,8 @@ class AuthenticationFailed(ConnectionProblem):
     hosts: str
     message = "the MongoDB server at {hosts} does not accept this user and password"
     hint = (
-        "Check both, add authSource=DATABASE if the user was created in another database (often admin), "
-        "and percent-encode special characters (@ as %40)."
+        "Check both, and percent-encode special characters (@ as %40). If the user was created in admin, name that: "
+        "export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/?authSource=admin'"
     )
 
 
@@ -91,7 +91,10 @@ class CredentialsMissing(ConnectionProblem):
     message = (
         "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
     )
-    hint = "Put user and password into MONGODB_URI, percent-encoded."
+    hint = (
+        "Put user and password into the variable, percent-encoded: "
+        "export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/{database}?authSource=admin'"
+    )
 
 
 class AuthenticationModuleMissing(ConnectionProblem):

@@ -71,6 +71,10 @@ class ErrorReport(Part):
     kind: str = Field(description="the error's name, such as PlaceNotFound")
     message: Line
     hint: Lines = Field(description="what to do next, or empty")
+    commands: tuple[Line, ...] = Field(
+        default=(),
+        description="the same command with what helps, complete; more than one if there is a choice",
+    )
 
 
 class NextStep(Part):

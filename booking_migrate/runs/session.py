@@ -17,7 +17,7 @@ from booking_migrate.errors import (
     UnfinishedRun,
 )
 from booking_migrate.runs.background import ALONE, Companion
-from booking_migrate.runs.commands import possible_commands
+from booking_migrate.runs.commands import command_of, possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.provenance import JournalHistory, history_of
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
@@ -190,7 +190,7 @@ class RunSession:
             raise _unfinished(run)
         unlike = differences(run.options, self._request.options)
         if unlike:
-            raise OtherOptions(run.run_id, unlike)
+            raise OtherOptions(run.run_id, unlike, command_of(run, "migrate"))
         self._run = run
         self.is_resumed = True
 

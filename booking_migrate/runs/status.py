@@ -77,6 +77,10 @@ FOLLOWING = "following"
 BUILDING = "building"
 """The state of a reverse window whose restored collection is not complete yet."""
 
+RUN_IS_WRITING, RUN_NOT_FINISHED = "run-is-writing", "run-not-finished"
+UNFINISHED = frozenset({RUN_IS_WRITING, RUN_NOT_FINISHED})
+"""The kinds of findings about a run that has not finished its target."""
+
 LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""
 
@@ -138,15 +142,15 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     for each in status(journal, locks, target=target):
         run = each.run
         if each.is_alive and run.state in _AT_WORK - {RunState.PLANNED}:
-            advice = "Verify again when it is done; booking-migrate status --watch shows how far it is."
+            advice = "Verify again when it is done. How far it is: booking-migrate status --watch"
             title = f"run that is writing to {target} at this moment"
-            return Finding("run-is-writing", title, 1, (run.run_id,), advice)
+            return Finding(RUN_IS_WRITING, title, 1, (run.run_id,), advice)
         if run.state in _AT_WORK | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
                 lacking = f"Its process has ended, and {run.source} may refuse writes until it is continued."
             advice = f"{lacking} Continue it first: {each.possible[0]}"
-            return Finding("run-not-finished", "run that is not finished", 1, (run.run_id,), advice)
+            return Finding(RUN_NOT_FINISHED, "run that is not finished", 1, (run.run_id,), advice)
     return None
 
 

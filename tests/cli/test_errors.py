@@ -47,7 +47,7 @@ def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPat
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"error: {name}, line 12: no [bold]JSON[/bold]",
-        "Nothing was written. Fix the file, or export it again.",
+        "hint: Nothing was written. Fix the file, or export it again.",
     ]
 
 
@@ -69,7 +69,7 @@ def test_unexpected_error_names_itself(run: Callable[..., Any], monkeypatch: pyt
 
     assert run("migrate").stderr.splitlines() == [
         "error: unexpected error: KeyError: 'clientId'",
-        "--verbose shows the traceback.",
+        "hint: --verbose shows the traceback.",
     ]
     assert "Traceback" in run("migrate", "--verbose").stderr
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from booking_migrate.cli.run import _console
+from booking_migrate.cli.error_output import console_on
 from tests.support.booking_lines import EXPERT, MIXED, SOUND, booking, client, lines
 from tests.support.bookings import ABSENT
 
@@ -165,7 +165,7 @@ class _Terminal(StringIO):
 def _shown(monkeypatch: pytest.MonkeyPatch, stream: StringIO, **variables: str) -> str:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    _console(stream).print("verdict", style="bold red")
+    console_on(stream).print("verdict", style="bold red")
     return stream.getvalue()
 
 

@@ -147,13 +147,23 @@ def _refused_operation(
         return AuthenticationFailed(hosts_of(collection))
     if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
-        said = (place, server_text(error), collection.database.name)
-        return NotPermitted(*said, command[1]) if command else NotPermitted(*said)
+        name = command[1] if command else "this"
+        return NotPermitted(place, server_text(error), collection.database.name, name, *_user(collection))
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
         return refused_documents(place, [dict(error.details or {})])
     return otherwise(place, server_text(error))
+
+
+def _user(collection: Collection[Any]) -> tuple[str, str]:
+    """Return who is logged in, and where that user was created; empty if the server does not say."""
+    try:
+        status: Any = collection.database.command("connectionStatus")
+        first = status["authInfo"]["authenticatedUsers"][0]
+    except (PyMongoError, LookupError):
+        return "", ""
+    return str(first["user"]), str(first["db"])
 
 
 def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteFailed) -> BookingMigrateError:

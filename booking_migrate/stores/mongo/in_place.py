@@ -8,9 +8,10 @@ from typing import Any, Final
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
-from booking_migrate.errors import NoTransactions, PlaceNotFound, UnusablePlace, WriteFailed
+from booking_migrate.errors import NoTransactions, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import Result, Unit, Waiting
+from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.administration import (
     CLAIMS,
     CLIENT_DOCUMENTS_ONLY,
@@ -74,7 +75,7 @@ class MongoInPlace:
             NoTransactions: they are to be used, and the server does not support them.
         """
         if describe(self._collection) is None:
-            raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
+            raise absent(self._collection)
         for collection in (self._collection, self._archive):
             problem = _unfit(collection)
             if problem is not None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.errors import NotPermitted, PlaceNotFound
+from booking_migrate.errors import NotPermitted
 from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.chunks import (
     Chunk,
@@ -15,13 +15,13 @@ from booking_migrate.stores.chunks import (
     unpack,
     whole_clients,
 )
+from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.read_cost import Reading
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
-from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 from booking_migrate.stores.readers import HoldsPeople
 
@@ -219,5 +219,5 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     def _check_exists(self) -> None:
         if self._required and not self._is_checked and not self._exists(self._collection):
-            raise PlaceNotFound(self.name, self._collection.database.name, hosts_of(self._collection))
+            raise absent(self._collection)
         self._is_checked = True

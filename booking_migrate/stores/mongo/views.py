@@ -6,12 +6,12 @@ What stands here means what `domain` means, for bookings that keep the contract;
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from booking_migrate.errors import PlaceNotFound, UnusablePlace
+from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.connection import PeopleNames, Shape
+from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import write
-from booking_migrate.stores.mongo.servers import hosts_of
 
 Stage = Mapping[str, Any]
 
@@ -41,9 +41,7 @@ class MongoViews:
         """
         listed = describe(self._collection, waits=False)
         if listed is None:
-            raise PlaceNotFound(
-                self._collection.name, self._collection.database.name, hosts_of(self._collection)
-            )
+            raise absent(self._collection)
         if listed["type"] != "collection":
             raise UnusablePlace(self._collection.name, f"it is a {listed['type']}")
         pipeline = list(old_shape() if shape is Shape.OLD else new_shape(people))

@@ -1,0 +1,124 @@
+"""How an error appears: what happened and where, the hint, and the command that helps, complete."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from shlex import quote
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+from rich.console import Console
+
+from booking_migrate.cli.next_steps import same_command
+from booking_migrate.cli.signals import HangUp, Termination
+from booking_migrate.errors import (
+    BookingMigrateError,
+    HungUp,
+    Interrupted,
+    OutputProblem,
+    PlaceNotFound,
+    Terminated,
+    UsageProblem,
+)
+from booking_migrate.reports.model import ErrorReport
+from booking_migrate.stores.places import uses_files_only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from booking_migrate.cli.run import Invocation
+
+_DETAIL = "  "
+"""What lines of a hint begin with that are details of what happened."""
+
+
+def translated(error: BaseException) -> BaseException:
+    """Return the error that stands for a signal; another error as it is."""
+    if isinstance(error, Termination):
+        return Terminated()
+    if isinstance(error, HangUp):
+        return HungUp()
+    # At a prompt, the command line's library turns Ctrl-C into an exception of its own.
+    return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error
+
+
+def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
+    """Print an error on standard error, and return the same for the report."""
+    error = translated(raised)
+    if isinstance(error, BookingMigrateError):
+        message, hint = error.message, error.hint
+    else:
+        message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
+        hint = "" if asked.output.verbose else "--verbose shows the traceback."
+    # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
+    notes: Sequence[str] = getattr(raised, "__notes__", ())
+    commands = tuple(_commands(asked, error))
+    shown = ErrorReport(
+        kind=type(error).__name__,
+        message=asked.printable(message),
+        hint=asked.printable("\n".join(filter(None, [*notes, hint]))),
+        commands=tuple(map(asked.printable, commands)),
+    )
+    if asked.output.verbose:
+        trace = "".join(traceback.format_exception(raised))
+        sys.stderr.write(asked.redact(trace))
+    console = console_on(sys.stderr)
+    console.print("[bold red]error:[/] ", end="", soft_wrap=True)
+    console.print(f"{shown.message}{_where(asked, error, shown.message)}", markup=False, soft_wrap=True)
+    for line in _lines(asked, notes, hint):
+        console.print(line, markup=False, soft_wrap=True)
+    for command in shown.commands:
+        console.print(f"{_DETAIL}{command}", markup=False, soft_wrap=True)
+    return shown
+
+
+def console_on(stream: TextIO) -> Console:
+    """Return a console on a stream, without escape codes where colours are switched off."""
+    console = Console(file=stream, highlight=False, emoji=False)
+    # rich takes NO_COLOR to the letter and keeps bold; users who set it expect no escape codes at all.
+    return (
+        Console(file=stream, highlight=False, emoji=False, color_system=None) if console.no_color else console
+    )
+
+
+def _lines(asked: Invocation, notes: Sequence[str], hint: str) -> Iterator[str]:
+    """Yield what comes below the message: details, then the hint, whose first line is marked."""
+    yield from (asked.printable(note) for note in notes)
+    is_marked = False
+    for line in filter(None, asked.printable(hint).split("\n")):
+        yield line if is_marked or line.startswith(_DETAIL) else f"hint: {line}"
+        is_marked = is_marked or not line.startswith(_DETAIL)
+
+
+def _commands(asked: Invocation, error: BaseException) -> Iterator[str]:
+    """Yield the command that runs with what helps, complete, for each way out that the error knows."""
+    if isinstance(error, PlaceNotFound) and (more := _meant(asked, error)):
+        yield same_command(asked.ctx, more) or ""
+    if not isinstance(error, BookingMigrateError) or error.again is None:
+        return
+    for more in error.again.split("\n"):
+        command = same_command(asked.ctx, more, error.again_without)
+        if command is not None:
+            yield command
+
+
+def _meant(asked: Invocation, error: PlaceNotFound) -> str:
+    """Return the option that names what the user meant instead of a place that does not exist; empty if that is not certain."""
+    if error.near_database:
+        return f"--db {quote(error.near_database)}"
+    is_source = error.near and error.place == asked.source
+    return f"--source {quote(error.near)}" if is_source else ""
+
+
+def _where(asked: Invocation, error: BaseException, message: str) -> str:
+    """Return database and host in brackets, as far as the message does not name them and the error is about them."""
+    if not isinstance(error, BookingMigrateError) or isinstance(error, UsageProblem | OutputProblem):
+        return ""
+    if uses_files_only(str(getattr(error, "place", "")) or "-") and hasattr(error, "place"):
+        return ""
+    host, database = asked.server.get("host"), asked.server.get("database")
+    if host is None or database is None or host in message or hasattr(error, "hosts"):
+        return ""
+    is_named = f" {database}." in message or f"database {database}" in message
+    return f" (at {host})" if is_named else f" (database {database} at {host})"

@@ -1,0 +1,76 @@
+"""What the screen says in bad moments: from it alone, the next right command has to be clear."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo.database import Database
+
+from tests.support.forked import prepare_forking
+from tests.support.server import (
+    Server,
+    free_port,
+    guarded_server,
+    start_mongod,
+    temporary_folder,
+)
+from tests.support.situations import GUARDED, SITUATIONS, STANDALONE, Scene
+
+Check = Callable[[str, str], None]
+Db = Database[dict[str, Any]]
+
+prepare_forking()
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    """A replica set with access control."""
+    with guarded_server(in_replica_set=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Server]:
+    """A server that is no replica set."""
+    with temporary_folder() as folder:
+        port = free_port()
+        process = start_mongod(Path(folder), port, "--noauth")
+        running = Server(f"mongodb://127.0.0.1:{port}/")
+        try:
+            yield running
+        finally:
+            running.close()
+            process.kill()
+            process.wait()
+
+
+def shown(name: str, scene: Scene, situations: Any, check: Check) -> None:
+    """Compare what a situation shows with its golden file."""
+    situations[name](scene)
+    scene.server.client().drop_database(scene.database.name)
+    check(f"situations/{name}.txt", scene.settled())
+
+
+def scene_on(server: Server, folder: Path) -> Scene:
+    """A scene in a database of its own."""
+    return Scene(server, server.client()[f"test_{uuid4().hex[:16]}"], folder, server.uri)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_on_a_replica_set(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
+    """What happened, where, and the next command."""
+    shown(name, scene_on(server, tmp_path), SITUATIONS, check_golden)
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_with_access_control(name: str, guarded: Server, tmp_path: Path, check_golden: Check) -> None:
+    """What the user may not do, and what is to be granted."""
+    shown(name, scene_on(guarded, tmp_path), GUARDED, check_golden)
+
+
+@pytest.mark.parametrize("name", STANDALONE)
+def test_on_a_standalone_server(name: str, alone: Server, tmp_path: Path, check_golden: Check) -> None:
+    """What such a server cannot do."""
+    shown(name, scene_on(alone, tmp_path), STANDALONE, check_golden)
