@@ -10,23 +10,23 @@ from typing import Any, Protocol
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
-from typing_extensions import override
 
 from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import client_of_document
 from booking_migrate.events import Listener
+from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.selection import LoadedReader, Selection, groups, select
 from booking_migrate.migrate.batches import BatchReader
 from booking_migrate.migrate.counts import MigrationCounts, NullObserver
-from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
+from booking_migrate.migrate.journaled_target import ProgressCounter
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import Authorship, Trace
+from booking_migrate.runs.provenance import Authorship
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool
@@ -139,26 +139,6 @@ def _both(one: VerificationOutcome | None, other: VerificationOutcome | None) ->
         return one or other
     shown = one if one.mismatch_count else other
     return replace(shown, clients_checked=one.clients_checked + other.clients_checked)
-
-
-class _FollowedTarget(JournaledTarget):
-    """The target of a result that is followed: what others have changed in it is found before it is written over."""
-
-    is_watched = False
-    """Whether that is looked for."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.foreign: list[Any] = []
-        """The `_id` values of documents that others changed, of those that were read to be written again."""
-
-    @override
-    def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        traces = super().trace(documents)
-        if self.is_watched:
-            pairs = zip(documents, traces, strict=True)
-            self.foreign += [value_in(raw, b"_id") for raw, trace in pairs if trace.is_changed]
-        return traces
 
 
 class Engine:
@@ -314,7 +294,7 @@ class Engine:
     def _derived(self, part: "_Part") -> Iterator[None]:
         """Write what the bookings of some clients make; it may still be on its way within the block, and is durable behind it."""
         progress = ProgressCounter(self._listener)
-        target = _FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
+        target = FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
         target.is_watched = self._is_watched
         try:
             self._derive(target, part)
@@ -325,7 +305,7 @@ class Engine:
             target.abandon()
         part.written, part.foreign = target.written, target.foreign
 
-    def _derive(self, target: "_FollowedTarget", part: "_Part") -> None:
+    def _derive(self, target: FollowedTarget, part: "_Part") -> None:
         """Begin to write what the bookings of some clients make, up to a document that others changed."""
         places, plan = self._places, self._plan
         places.select(part.booking_ids)
@@ -346,7 +326,7 @@ class Engine:
             counts.check()
 
     @staticmethod
-    def _depart(target: "_FollowedTarget", gone: Sequence[Any]) -> None:
+    def _depart(target: FollowedTarget, gone: Sequence[Any]) -> None:
         """Remove the documents of clients without bookings, or put back what stood there before."""
         changes = Changes()
         for some in groups(gone):

@@ -164,7 +164,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         self._session.open()
         notes = [
-            _changed_note(changed, changed.before),
+            DocumentNote(identity_of(changed.after), sha256(changed.after).digest(), changed.before),
             *(DocumentNote(identity_of(raw), None, raw) for raw in removed),
         ]
         with self._shield.critical_section():
@@ -187,9 +187,9 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             self._await_writer()
             batch = _Batch(new, changed, rejected, removed)
             notes = [
-                *(DocumentNote(identity_of(raw), sha256(raw).digest(), None) for raw in new),
-                *(_changed_note(change, self._found_of(change.before)) for change in changed),
-                *(DocumentNote(identity_of(raw), None, self._found_of(raw)) for raw in removed),
+                *(self.note_of(raw, sha256(raw).digest(), None) for raw in new),
+                *(self._note_of_change(change) for change in changed),
+                *(self.note_of(raw, None, self._found_of(raw)) for raw in removed),
             ]
             self._found = {}
             noted = RangeNote(NoteKind.DOCUMENTS, *_span(batch), notes) if notes else None
@@ -203,6 +203,14 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
     def checkpoint(self) -> None:
         """Record the progress of the run; what is counted so far is durable."""
         self._session.checkpoint(self._odometer.documents, self._odometer.total)
+
+    def note_of(self, raw: bytes, after: bytes | None, before: bytes | None) -> DocumentNote:
+        """Return the note of a document; the arguments are its fields."""
+        return DocumentNote(identity_of(raw), after, before)
+
+    def _note_of_change(self, change: Replacement) -> DocumentNote:
+        digest = sha256(change.after).digest()
+        return self.note_of(change.after, digest, self._found_of(change.before))
 
     def _found_of(self, raw: bytes) -> bytes | None:
         """Return what the target had in a document's place before the run, which is what a rollback puts back."""
@@ -241,10 +249,6 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
                 self._shield.announce_wait()
             writing.exception()
         self._target.abandon()
-
-
-def _changed_note(change: Replacement, found: bytes | None) -> DocumentNote:
-    return DocumentNote(identity_of(change.after), sha256(change.after).digest(), found)
 
 
 def _span(batch: _Batch) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from typing import Generic, TypeVar
 
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.note_compaction import NoteCompaction
 from booking_migrate.runs.provenance import JournalHistory, standing_runs
 from booking_migrate.runs.session import RunStores
 from booking_migrate.stores.journal import RangeNote, RunRecord
@@ -33,6 +34,7 @@ class FinishedRun(Generic[History]):
         self._lock = lock
         runs = [each.run_id for each in standing_runs(stores.journal, run.source, run.target)]
         self.history: History = history(stores.journal, runs, run.run_id)
+        self._compaction = NoteCompaction(stores.journal, run.run_id)
 
     def lock(self) -> None:
         """Do nothing: the lock is held already."""
@@ -42,8 +44,9 @@ class FinishedRun(Generic[History]):
 
     def note(self, noted: RangeNote) -> None:
         """Record durably what is about to be written."""
-        self._journal.note(self._run_id, self._lock.token, noted)
+        names = self._journal.note(self._run_id, self._lock.token, noted)
         self.history.note(noted)
+        self._compaction.add(names, noted)
 
     def confirm(self) -> None:
         """Check that this process still holds the lock.
@@ -57,5 +60,6 @@ class FinishedRun(Generic[History]):
         """Return True: only a run that has written something can be cut over."""
         return True
 
-    def checkpoint(self, documents: int, total: int | None) -> None:
-        """Do nothing: the progress of catching up is not needed after a crash."""
+    def checkpoint(self, _documents: int, _total: int | None) -> None:
+        """Compact the notes, which were all carried out; the progress itself is not needed after a crash."""
+        self._compaction.compact(self._lock.token, self.confirm)

@@ -227,6 +227,9 @@ class DocumentNote(NamedTuple):
     before: bytes | None
     """Its BSON as it is; None if it is not there yet."""
 
+    client: bytes = b""
+    """The sort key of its `clientId`, as far as that is needed; the journal does not keep it."""
+
     @property
     def document_id(self) -> Any:
         """Return its `_id`, decoded."""
@@ -294,8 +297,11 @@ class RunJournal(Protocol):
     def remove(self, run_id: str) -> None:
         """Remove a run that turned out to be unnecessary."""
 
-    def note(self, run_id: str, token: int, noted: RangeNote) -> None:
-        """Record what is about to be written. Notes of another token never clash with these."""
+    def note(self, run_id: str, token: int, noted: RangeNote) -> Sequence[str]:
+        """Record what is about to be written, and return the names of its parts. Those of another token never clash with these."""
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Drop parts of notes, by their names, which later notes repeat."""
 
     def reserve(self) -> int:
         """Return a number under which another process may note: in order, its notes stand where this was called."""

@@ -11,7 +11,8 @@ from bson.timestamp import Timestamp
 from booking_migrate.cutover import attempt, recovery, tail
 from booking_migrate.cutover.attempt import Attempt
 from booking_migrate.cutover.tail import Late
-from booking_migrate.follow.engine import Engine, Handled, _FollowedTarget
+from booking_migrate.follow.engine import Engine, Handled
+from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.follower import Drained, Follower
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.stores.changes import ChangeBatch, Dirty, Position, Role, dirty_of
@@ -200,7 +201,7 @@ MUTANTS = {
     ),
     "FOREIGN_DERIVED_OVER": Mutant(
         "a document that others changed is not derived again before its change is read",
-        [(_FollowedTarget, "trace", JournaledTarget.trace)],
+        [(FollowedTarget, "trace", JournaledTarget.trace)],
     ),
     "COPY_EVENTS_IGNORED": Mutant(
         "documents of the kept copy that others wrote stop the cut-over",

@@ -221,13 +221,15 @@ class Journal:
         self._world.tick()
         self._world.step("journal written")
 
-    def note(self, _run_id: str, token: int, noted: RangeNote) -> None:
+    def note(self, _run_id: str, token: int, noted: RangeNote) -> Sequence[str]:
         """Record what is about to be written."""
         self._world.step("note")
-        self._world.notes.append(noted._replace(name=f"{token:06}{len(self._world.notes):06}"))
+        name = f"{token:06}{len(self._world.notes):06}"
+        self._world.notes.append(noted._replace(name=name))
         self._world.noted.append(frozenset(note.identity for note in noted.notes))
         self._world.tick()
         self._world.step("noted")
+        return [name]
 
     def of_documents(self, _run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
         """Return the notes of these documents."""

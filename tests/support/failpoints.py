@@ -231,10 +231,11 @@ class _Migration:
 
     def noted(
         self, whole: Callable[..., Any], journal: MongoJournal, run_id: str, token: int, note: RangeNote
-    ) -> None:
-        whole(journal, run_id, token, note)
+    ) -> Any:
+        names = whole(journal, run_id, token, note)
         if note.kind is not NoteKind.REJECTS:
             self.act(Step.RANGE_NOTED)
+        return names
 
     def finished(self, whole: Callable[..., Any], target: JournaledTarget) -> bool:
         result: bool = whole(target)

@@ -118,7 +118,7 @@ class MongoJournal(RunJournal):
         write(self._runs, lambda: self._runs.delete_one({"_id": run_id}))
 
     @override
-    def note(self, run_id: str, token: int, noted: RangeNote) -> None:
+    def note(self, run_id: str, token: int, noted: RangeNote) -> Sequence[str]:
         # The images come first: a range whose image is lacking would be of no use.
         ranges = list(self.written(run_id, token, noted))
         for written in ranges:
@@ -127,6 +127,16 @@ class MongoJournal(RunJournal):
         named = [ReplaceOne({"_id": each.fields["_id"]}, dict(each.fields), upsert=True) for each in ranges]
         # Sent again, they find themselves there, or are written: their names are given once.
         write(self._ranges, lambda: self._ranges.bulk_write(named, ordered=False))
+        return [each.fields["_id"] for each in ranges]
+
+    @override
+    def drop(self, names: Sequence[str]) -> None:
+        # The images go last: a range whose image is lacking would be of no use.
+        for start in range(0, len(names), _RANGES_AT_ONCE):
+            some = list(names[start : start + _RANGES_AT_ONCE])
+            images = {"$or": [{"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}} for name in some]}
+            for collection, condition in ((self._ranges, {"_id": {"$in": some}}), (self._before, images)):
+                write(collection, partial(collection.delete_many, condition))
 
     @override
     def reserve(self) -> int:

@@ -1,0 +1,80 @@
+"""Keeping the journal small while a result is followed: of a document that is written again and again, the last notes suffice.
+
+The note of each write repeats what a rollback puts back, so older ones may go once the write was carried out. They are written
+once more in client order, under new names, and only then the old ones are dropped: a process that is killed in between leaves
+some twice, which says the same.
+"""
+
+from collections.abc import Callable, Sequence
+
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal
+
+_AT_LEAST = 20_000
+"""So many notes are not worth it."""
+
+_AT_MOST = 200_000
+"""How many notes are held in memory; what was noted before that stays as it is."""
+
+_LAST = 2
+"""How many are kept of a document: if the last write is not carried out, the one before it stands there."""
+
+_TOGETHER = 250
+"""How many documents a range has, so that it is narrow."""
+
+
+class NoteCompaction:
+    """The notes that this process has made of one run, and what of them is still needed."""
+
+    def __init__(self, journal: RunJournal, run_id: str) -> None:
+        """Begin with none."""
+        self._journal = journal
+        self._run_id = run_id
+        self._names: list[str] = []
+        self._notes: dict[bytes, list[DocumentNote]] = {}
+        self._made = 0
+        self._needed = 0
+
+    def add(self, names: Sequence[str], noted: RangeNote) -> None:
+        """Take account of a note, and of what the journal calls its parts."""
+        if noted.kind is not NoteKind.DOCUMENTS:
+            return
+        self._names += names
+        self._made += len(noted.notes)
+        for note in noted.notes:
+            notes = self._notes.setdefault(note.identity, [])
+            notes.append(note)
+            self._needed += 1
+            # Where it was removed meanwhile, its whole story is needed.
+            if len(notes) > _LAST and all(
+                each.after is not None and each.before == note.before for each in notes
+            ):
+                self._needed -= len(notes) - _LAST
+                del notes[:-_LAST]
+        if self._needed > _AT_MOST:
+            self._forget()
+
+    def compact(self, token: int, confirm: Callable[[], None]) -> None:
+        """Drop the notes that are not needed any more, if they are at least half. All that was noted has been carried out.
+
+        Args:
+            token: the fencing token of the lock.
+            confirm: checks that the lock is still held.
+
+        Raises:
+            LeaseLost: it is not; nothing was dropped.
+        """
+        if self._made < _AT_LEAST + 2 * self._needed:
+            return
+        old, kept = self._names, sorted(self._notes.values(), key=lambda notes: notes[-1].client)
+        self._forget()
+        for start in range(0, len(kept), _TOGETHER):
+            some = kept[start : start + _TOGETHER]
+            notes = [note for each in some for note in each]
+            part = RangeNote(NoteKind.DOCUMENTS, some[0][-1].client, some[-1][-1].client, notes)
+            confirm()
+            self.add(self._journal.note(self._run_id, token, part), part)
+        confirm()
+        self._journal.drop(old)
+
+    def _forget(self) -> None:
+        self._names, self._notes, self._made, self._needed = [], {}, 0, 0
