@@ -6,6 +6,7 @@ from typing import Any
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
 
+from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.raw_cursor import RawCursor
@@ -43,7 +44,8 @@ class SnapshotFetch:
         """Yield the documents that meet a query; they are held in memory together.
 
         Raises:
-            PyMongoError: the server refuses it, or the time is too long ago.
+            UnusablePlace: the time is of the past, and the server does not have it any more.
+            PyMongoError: the server refuses it.
         """
         if self.time is None:
             raise RuntimeError("the time of the snapshot is not set")
@@ -56,7 +58,12 @@ class SnapshotFetch:
             "readConcern": {"level": "snapshot", "atClusterTime": self.time},
             **({"sort": {"clientId": 1}} if by_client else {}),
         }
-        for attempt in attempts(is_transient if self.is_recent else _is_passing_of_old):
-            with attempt, RawCursor(collection, command) as cursor:
-                found = [raw for batch in cursor for raw in batch]
+        try:
+            for attempt in attempts(is_transient if self.is_recent else _is_passing_of_old):
+                with attempt, RawCursor(collection, command) as cursor:
+                    found = [raw for batch in cursor for raw in batch]
+        except OperationFailure as error:
+            if self.is_recent or error.code != _UNAVAILABLE:
+                raise
+            raise UnusablePlace(collection.name, str(error)) from None
         yield from found
