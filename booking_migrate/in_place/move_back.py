@@ -79,7 +79,8 @@ def _assess(unit: Unit, found: FoundClients) -> ChangesSince:
     first = {
         key: min(id_key(raw) for raw in originals) for key, originals in whole.originals.items() if originals
     }
-    wanted = [each for each in others if first.get(sort_key(each)) in found.found_by]
+    found_by = found.found_by
+    wanted = [each for each in others if first.get(sort_key(each)) in found_by]
     if len(wanted) == len(others):
         return whole.give_back().since
     group = Group(unit, found.about, Manner(searches=False))

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
+_FRUITLESS, _RETRIED = 2, 20
+"""After this number of batches without a flat client, they are looked for only in this number of every twenty."""
+
+
 @dataclass(slots=True)
 class Moved:
     """The outcome of a batch."""
@@ -67,6 +71,9 @@ class Mover:
 
     has_begun: Callable[[], bool] = lambda: True
     """Returns whether the run has moved anything before."""
+
+    fruitless: int = 0
+    """How many batches in succession had no flat client."""
 
     cut_off: frozenset[str] = frozenset()
     """The names of the notes about a unit of work that was cut off between its steps."""
@@ -207,4 +214,12 @@ class Crew:
 
 
 def _move_flat(mover: Mover, batch: Batch) -> Moved:
-    return mover.move(batch.clients, PlanMode.FLAT) if batch.clients else Moved()
+    """Move the flat clients of a batch; if the batches before had not any, only now and then one is read for them."""
+    if not batch.clients:
+        return Moved()
+    if mover.fruitless % _RETRIED >= _FRUITLESS:
+        mover.fruitless += 1
+        return Moved(left=list(batch.clients))
+    moved = mover.move(batch.clients, PlanMode.FLAT)
+    mover.fruitless = mover.fruitless + 1 if len(moved.left) == len(batch.clients) else 0
+    return moved

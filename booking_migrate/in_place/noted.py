@@ -141,6 +141,7 @@ def moved_ranges(
     covered: tuple[bytes, bytes] | None = None
     about = NotedClients(notes)
     for noted in journal.ranges(run.run_id, NoteKind.MOVED):
+        notes.moved.hold(noted)
         # A range may come in several parts, and what is known of its clients is held once.
         if covered != (noted.first, noted.last):
             covered = noted.first, noted.last

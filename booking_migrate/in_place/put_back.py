@@ -21,7 +21,7 @@ from booking_migrate.runs.background import overlapped
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.in_place import Move, Unit, Waiting
-from booking_migrate.stores.journal import RunJournal, RunRecord
+from booking_migrate.stores.journal import DocumentNote, RunJournal, RunRecord
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
@@ -44,10 +44,15 @@ class FoundClients(NamedTuple):
     """Clients of which the archive has bookings that a run moved there."""
 
     client_ids: Sequence[Any]
-    found_by: frozenset[bytes]
-    """The sort keys of the bookings that they were found by."""
+    notes: Sequence[DocumentNote]
+    """About the bookings that they were found by, and perhaps others that the archive does not have any more."""
 
     about: NotedClients
+
+    @property
+    def found_by(self) -> frozenset[bytes]:
+        """Return the sort keys of these bookings."""
+        return frozenset(note.key for note in self.notes)
 
 
 def found_clients(
@@ -68,7 +73,7 @@ def found_clients(
                 ObjectId(noted.clients[start : start + _ID_BYTES])
                 for start in range(0, len(noted.clients), _ID_BYTES)
             ]
-            yield FoundClients(ids, frozenset(note.key for note in noted.notes), about)
+            yield FoundClients(ids, noted.notes, about)
             continue
         remaining = iter(noted.notes)
         while some := list(islice(remaining, _AT_ONCE)):
@@ -76,7 +81,7 @@ def found_clients(
             left = collection.located([note.document_id for note in some], archived=True)
             for part in _parts(_not_back(left, superseded, collection)):
                 clients = {each.client_key: each.client_id for each in part}
-                yield FoundClients(list(clients.values()), frozenset(each.key for each in part), about)
+                yield FoundClients(list(clients.values()), some, about)
 
 
 def _not_back(

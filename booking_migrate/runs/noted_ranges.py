@@ -62,6 +62,10 @@ class NotedRanges:
             self._held.popitem(last=False)
         return found
 
+    def hold(self, noted: RangeNote) -> None:
+        """Keep a range that was read otherwise."""
+        self._held[noted.name] = noted
+
     def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:
         """Return the ranges that overlap these sort keys, in the order of noting."""
         return self.read(self.names(first, last))
