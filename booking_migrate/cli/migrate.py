@@ -87,6 +87,8 @@ file; an option ranks before the environment, and that before the file.
       --uri mongodb://localhost --db shop --report report.html
   In the live collection, at 2000 bookings a second:
     booking-migrate migrate --in-place --source bookings --db shop --max-rate 2000
+  Continue a run that was killed, with its own options:
+    booking-migrate migrate --resume RUN --db shop
   In a script:
     booking-migrate migrate --source bookings.jsonl --target clients.jsonl --json --quiet
 """
@@ -163,6 +165,12 @@ def migrate(
     asked = run.Invocation.about(ctx, output, places, planned.plan, *_files_beside(given.target))
     if is_in_place:
         asked = replace(asked, target=given.source)
+
+    if writing.resume is not None:
+        # Only then, since it looks into the journal.
+        from booking_migrate.cli.resume import resume_run  # noqa: PLC0415
+
+        resume_run(ctx, asked, connection, writing.resume)
 
     def body(context: run.RunContext) -> Report:
         check_mode(ctx, ONLY_SIDE_BY_SIDE if is_in_place else ONLY_IN_PLACE, in_place=is_in_place)

@@ -5,7 +5,7 @@ Advice is made in many places, most of which know neither of the two. So it is c
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,22 +99,25 @@ def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None
         more: the options to add, as typed.
         without: the names of options to leave out.
     """
-    typed = ctx.meta.get(WORDS)
-    if not typed:
+    if not ctx.meta.get(WORDS):
         return None
     dropped = {"--uri", *without.split(), *(word for word in shlex.split(more) if word.startswith("--"))}
+    return f"{_PROGRAM} {shlex.join(typed_words(ctx, dropped))} {more}".rstrip()
+
+
+def typed_words(ctx: typer.Context, dropped: Collection[str]) -> list[str]:
+    """Return the words of the command line without some options and their values; the command's name is the first."""
     kept: list[str] = []
     is_value = False
-    for word in typed:
-        is_option = word.startswith("--")
-        is_value = is_value and not is_option
+    for word in ctx.meta.get(WORDS, ()):
+        is_value = is_value and not word.startswith("--")
         if word.partition("=")[0] in dropped:
             is_value = "=" not in word
         elif is_value:
             is_value = False
         else:
             kept.append(word)
-    return f"{_PROGRAM} {shlex.join(kept)} {more}".rstrip()
+    return kept
 
 
 def similar_command(ctx: typer.Context, name: str, *words: str) -> str:

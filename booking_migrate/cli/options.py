@@ -282,6 +282,12 @@ class WritingOptions(Group, panel="Writing"):
     restart: bool = option(
         False, "Undo an interrupted run and start over, instead of resuming it.", negatable=True
     )
+    resume: str | None = option(
+        None,
+        "Continue this unfinished run with the places and options that it was started with.",
+        metavar="RUN",
+        show_default="one with the same places and options",
+    )
 
 
 @dataclass(frozen=True, slots=True)

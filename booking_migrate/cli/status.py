@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from socket import gethostname
-from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
 from booking_migrate.cli.open import open_run_stores
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunOptions
-from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.parameters import Group as OptionGroup
+from booking_migrate.cli.parameters import option
 from booking_migrate.cutover.recovery import carried_bookings
-from booking_migrate.errors import NotPermitted
+from booking_migrate.errors import ExitCode, NoRun, NotPermitted
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
 from booking_migrate.reports.terminal import render_terminal
@@ -27,13 +27,14 @@ from booking_migrate.runs.status import status as standings
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.process import birth_of
 
 HELP = """
-For each run: its state, its progress, its last heartbeat, and the commands that make sense now.
+For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes
+one line; --run ID shows everything about one. Runs that changed nothing are counted only.
 
 Of a run that migrate --follow keeps current it shows how far behind that is, and for how long a cut-over would refuse writes.
 After a cut-over it counts the bookings that an old application has written into the live collection since.
@@ -48,26 +49,34 @@ A run whose process is gone is called stale, not running. Nothing is written.
     booking-migrate status --watch
   In a script:
     booking-migrate status --json
+  For monitoring, by the exit code:
+    booking-migrate status --check --quiet
 """
 
 _COUNTING_SECONDS = 2.0
 """How long the server may look for old bookings in a live collection."""
 
+_WAITING = "\nWaiting for a run to begin; Ctrl-C ends this."
 _PAUSE = 1.0
 """Seconds between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
-class WatchOptions(Group, panel=OUTPUT):
+class WatchOptions(OptionGroup, panel=OUTPUT):
     """Whether to look once."""
 
-    watch: bool = option(False, "Show it again every second, until the last running run has ended.")
+    watch: bool = option(
+        False, "Wait for a run to begin and show it again every second, until the last running run has ended."
+    )
+    check: bool = option(
+        False, "End with 5 if a run has failed, is stale, or refuses writes though its process is gone."
+    )
 
 
 def status(
     ctx: typer.Context,
     *,
-    given: Annotated[RunOptions, only("target")],
+    given: RunOptions,
     connection: ConnectionOptions,
     watching: WatchOptions,
     output: OutputOptions,
@@ -82,11 +91,36 @@ def status(
         if isinstance(place, FilePlace):
             return _status_of_file(place, context.run_id)
         with connection.open() as opened:
-            reports = _poll(opened, target, context.run_id)
+            polled = _poll(opened, target, context.run_id)
+            reports = (_of_run(report, given.run_id) for report in polled)
             report = next(reports)
-            return _watch(report, reports) if watching.watch else report
+            report = _watch(report, reports) if watching.watch else report
+        return _checked(report) if watching.check else report
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
+
+
+def _of_run(report: LifeReport, run_id: str | None) -> LifeReport:
+    """Return the report about one run, or the same if none is named.
+
+    Raises:
+        NoRun: it does not exist.
+    """
+    if run_id is None:
+        return report
+    chosen = tuple(each for each in report.runs if each.run_id == run_id)
+    if not chosen:
+        raise NoRun(f"run {run_id}")
+    return report.model_copy(update={"runs": chosen})
+
+
+def _checked(report: LifeReport) -> LifeReport:
+    """Return the report with an exit code for monitoring."""
+    is_bad = any(
+        each.stale or each.state is RunState.FAILED or (each.refuses_writes_since and not each.alive)
+        for each in report.runs
+    )
+    return report.model_copy(update={"exit_code": ExitCode.REFUSED}) if is_bad else report
 
 
 def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
@@ -138,7 +172,11 @@ def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:
     with Live(
         render_terminal(report, console.width), console=console, transient=True, auto_refresh=False
     ) as live:
-        while any(each.alive for each in report.runs):
+        has_begun = False
+        while not has_begun or any(each.alive for each in report.runs):
+            has_begun = has_begun or any(each.alive for each in report.runs)
+            if not has_begun:
+                live.update(Group(render_terminal(report, console.width), _WAITING), refresh=True)
             time.sleep(_PAUSE)
             report = next(reports)
             live.update(render_terminal(report, console.width), refresh=True)

@@ -32,7 +32,7 @@ def test_status_writes_nothing(database: Db, command: Run) -> None:
     """Looking at runs leaves every collection as it is."""
     command(*MIGRATE)
     before = database.command("dbHash")["collections"]
-    command("status", "--watch")
+    command("status")
 
     assert before == database.command("dbHash")["collections"]
 

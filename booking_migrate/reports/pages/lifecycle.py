@@ -1,29 +1,23 @@
-"""The pages of status, rollback, cutover, finalize, view and service-indexes."""
+"""The pages of rollback, cutover, finalize, view and service-indexes."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
     FinalizedReport,
     FollowedReport,
-    FollowReport,
     IndexesReport,
     KeptWindowReport,
     LifeReport,
-    OldBookingsReport,
-    RunReport,
     SinceReport,
     UndoneReport,
     ViewReport,
-    WindowReport,
 )
-from booking_migrate.reports.page import Check, Figure, Item, Mood, Page, Result, Section, Verdict
-from booking_migrate.reports.pages.migrate import error_check, final_verdict, route_line
+from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verdict
+from booking_migrate.reports.pages.migrate import final_verdict, route_line
+from booking_migrate.reports.pages.status import old_booking_lines, outcome_check, status_page
 from booking_migrate.reports.text import duration, grouped, outage, plural
-from booking_migrate.runs.states import LIVE, in_words
-from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.connection import Shape
 
 
@@ -44,122 +38,7 @@ def lifecycle_page(report: LifeReport) -> Page:
         return _finalize_page(report, report.finalized)
     if report.view is not None:
         return _view_page(report, report.view)
-    return _status_page(report)
-
-
-def _outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
-    """Return the check that a command did not fail and left nothing for the user to do."""
-    if report.error is None and verdict.mood is not Mood.GOOD:
-        return Check(name, Result.FAILURE, verdict.headline, verdict.explanation)
-    return error_check(report, name, verdict)
-
-
-def _status_page(report: LifeReport) -> Page:
-    """Return the page of status: one section a run."""
-    verdict = final_verdict(report, _status(report.runs), is_done=True)
-    return Page(
-        report,
-        verdict,
-        sections=tuple(map(_run, report.runs)),
-        checks=(_outcome_check(report, "no-run-is-stale", verdict),),
-    )
-
-
-def _status(runs: Sequence[RunReport]) -> Verdict:
-    if not runs:
-        explanation = "Nothing was migrated into this database, or its journal was dropped."
-        return Verdict(Mood.GOOD, "No runs", explanation)
-    alive = sum(run.alive for run in runs)
-    stale = sum(run.stale for run in runs)
-    active = f"{grouped(alive)} active" if alive else "No run is active"
-    summary = f"{active}, {grouped(stale)} stale." if stale else f"{active}."
-    refusals = [_refusal(run.source, run.refuses_writes_since) for run in runs if run.refuses_writes_since]
-    if refusals:
-        # Before everything else: the application is down until a command below has ended it.
-        return Verdict(Mood.BAD, "; ".join(refusals), f"{plural(len(runs), 'run')}. {summary}")
-    return Verdict(Mood.CAUTION if stale else Mood.GOOD, plural(len(runs), "run"), summary)
-
-
-def _refusal(source: str, since: datetime) -> str:
-    seconds = (datetime.now(UTC) - since).total_seconds()
-    return f"{source} REFUSES WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
-
-
-def _state(run: RunReport) -> str:
-    """Return the state of a run, in a few words."""
-    if run.stale:
-        heartbeat = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{in_words(run.state)}, its process has ended; last heartbeat {heartbeat}"
-    return run.state.value
-
-
-def _run(run: RunReport) -> Section:
-    lines = [
-        f"{run.source} -> {run.target}",
-        f"by {run.user} on {run.host}, process {run.pid}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
-        _progress(run),
-        run.problem or "",
-        f"{plural(run.kept, 'client document')} kept, changed by others" if run.kept else "",
-        f"old bookings are kept in {run.legacy}" if run.legacy and run.state in LIVE else "",
-        *([] if run.follow is None or run.follow.state == "caught-up" else [_follow(run.follow)]),
-        *([] if run.window is None else [_window(run.window)]),
-        *_old_bookings(run.source, run.old_bookings),
-    ]
-    return Section(
-        title=run.run_id,
-        remark=_state(run),
-        is_flagged=run.stale or run.problem is not None,
-        items=tuple(Item(line) for line in lines if line),
-        commands=run.possible,
-    )
-
-
-def _follow(follow: FollowReport) -> str:
-    """Return how following goes."""
-    state = follow.state.replace("-", " ")
-    parts = [
-        f"changes of the application: {state}",
-        f"{follow.lag_seconds} s behind",
-        f"backlog {grouped(follow.backlog)}",
-    ]
-    if follow.state == FOLLOWING:
-        parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
-    if follow.oplog_seconds_left is not None:
-        parts.append(f"the oplog goes back {duration(float(max(follow.oplog_seconds_left, 0)))} further")
-    if follow.state == FOLLOWING:
-        reason = f": {follow.not_ready}" if follow.not_ready else ""
-        parts.append("ready to cut over" if follow.ready else f"not ready to cut over{reason}")
-    return ", ".join(parts)
-
-
-def _window(window: WindowReport) -> str:
-    """Return how a reverse window goes."""
-    parts = [
-        f"reverse window: {window.state.replace('-', ' ')}",
-        f"ends at {window.ends_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"{window.lag_seconds} s behind",
-    ]
-    if window.ready:
-        parts.append(f"a rollback would refuse writes for about {window.estimated_outage_ms} ms")
-    if window.oplog_seconds_left is not None:
-        parts.append(f"the oplog goes back {duration(float(max(window.oplog_seconds_left, 0)))} further")
-    return ", ".join(parts)
-
-
-def _progress(run: RunReport) -> str:
-    if not run.documents:
-        return ""
-    text = grouped(run.documents)
-    if run.total is not None:
-        text += f" of about {grouped(run.total)}"
-    text += " documents"
-    if run.rate is not None:
-        text += f", {grouped(round(run.rate))}/s"
-    if run.resumed:
-        text += f", resumed {plural(run.resumed, 'time')}"
-    if run.alive:
-        text += f", last heartbeat {run.heard_at:%H:%M:%S} UTC"
-    return text
+    return status_page(report)
 
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
@@ -169,7 +48,7 @@ def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
         report,
         verdict,
         sections=(Section(items=tuple(_items(undone))),),
-        checks=(_outcome_check(report, "as-before-the-run", verdict),),
+        checks=(outcome_check(report, "as-before-the-run", verdict),),
         route=f"run {report.run_id}: {route_line(report)}",
     )
 
@@ -319,21 +198,8 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
     said = [f"{name} was dropped, too" for name in finalized.also_dropped]
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
-    said += _old_bookings(report.source, finalized.old_bookings)
+    said += old_booking_lines(report.source, finalized.old_bookings)
     return _page(report, verdict, *said)
-
-
-def _old_bookings(live: str, found: OldBookingsReport | None) -> Iterator[str]:
-    """Yield what to say about the old bookings in a live collection."""
-    if found is None:
-        return
-    for count, ids, cause in (
-        (found.carried, found.carried_ids, "carried along by the cut-over"),
-        (found.later, found.later_ids, "written by an old application since"),
-    ):
-        if count:
-            more = "" if count == len(ids) else ", ..."
-            yield f"{plural(count, 'old booking')} in {live}, {cause}: {', '.join(ids)}{more}"
 
 
 def _view_page(report: LifeReport, view: ViewReport) -> Page:
@@ -351,7 +217,7 @@ def _view_page(report: LifeReport, view: ViewReport) -> Page:
 def _page(report: LifeReport, done: Verdict, *lines: str, route: str = "") -> Page:
     verdict = final_verdict(report, done, is_done=True)
     name = "cut-over" if report.command == "cutover" else report.command
-    check = _outcome_check(report, name, verdict)
+    check = outcome_check(report, name, verdict)
     return Page(report, verdict, (Section(items=tuple(map(Item, lines))),), (check,), route)
 
 
