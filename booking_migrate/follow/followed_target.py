@@ -33,3 +33,8 @@ class FollowedTarget(JournaledTarget):
             pairs = zip(documents, traces, strict=True)
             self.foreign += [value_in(raw, b"_id") for raw, trace in pairs if trace.is_changed]
         return traces
+
+    @override
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        # What others changed is found also if it is what is derived.
+        return [each.found for each in self.trace(documents)] if self.is_watched else super().found(documents)

@@ -68,6 +68,10 @@ class ForwardingTarget(TargetWriter):
         return self._target.scan_client_documents()
 
     @override
+    def may_repeat_clients(self) -> bool:
+        return self._target.may_repeat_clients()
+
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         return self._target.find_client_documents(client_ids)
 
@@ -143,9 +147,14 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
-        # The source has been read successfully by now, so the lock is acquired here.
         self._session.lock()
         return self._target.scan_client_documents()
+
+    @override
+    def may_repeat_clients(self) -> bool:
+        # The source has been read successfully by now, so the lock is acquired here; a run may be undone first.
+        self._session.lock()
+        return self._target.may_repeat_clients()
 
     @property
     @override
@@ -159,6 +168,10 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             if trace.found is not raw:
                 self._found[identity_of(raw)] = trace.found
         return traces
+
+    @override
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._session.history.found(documents)
 
     @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:

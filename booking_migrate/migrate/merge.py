@@ -35,7 +35,7 @@ class StandingDocument(NamedTuple):
     """The document before the current run; None if it did not exist."""
 
     baseline: bytes | None
-    """The document before any run of this tool; None if it did not exist."""
+    """The document before any run of this tool; None if it did not exist, or if it need not be known: see `find_standing`."""
 
     is_created: bool = False
     """Whether a run of this tool created it."""
@@ -107,15 +107,35 @@ class Changes:
             self.changed.append(Replacement(there.raw, document))
 
 
+_NONE: Mapping[bytes, bytes] = {}
+
+
 def find_standing(
-    target: TargetWriter, history: TargetHistory, client_ids: Sequence[Any]
+    target: TargetWriter,
+    history: TargetHistory,
+    client_ids: Sequence[Any],
+    derived: Mapping[bytes, bytes] = _NONE,
 ) -> Iterator[StandingDocument]:
     """Find the documents of clients in the target.
+
+    Args:
+        target: where they are.
+        history: which of them runs of this tool wrote.
+        client_ids: the clients.
+        derived: the sort keys of clients by the documents that the fast path derived from their bookings. What stands there
+            like that, since before the current run or from it, stays, also if others wrote it: its baseline is not looked up.
 
     Raises:
         TargetInOldShape: one of the documents is not a client document.
     """
-    documents = list(target.find_client_documents(client_ids))
+    documents, same = list[bytes](), list[bytes]()
+    for raw in target.find_client_documents(client_ids):
+        (same if raw in derived else documents).append(raw)
+    for raw, found in zip(same, history.found(same), strict=True):
+        if found is None or found is raw:
+            yield StandingDocument(derived[raw], raw, found, None)
+        else:
+            documents.append(raw)
     for raw, trace in zip(documents, history.trace(documents), strict=True):
         document = read_client_document(raw)
         if isinstance(document, Fault):
@@ -200,9 +220,11 @@ class TargetMerge:
         """Return the target's documents of a batch's clients, by the sort key of `clientId`."""
         clients: list[FlatEntry | ClientBookings] = [*batch.flat, *batch.clients]
         ids = [client.client_id for client in clients]
+        derived = {client.built.document: client.key for client in batch.flat}
         documents = {}
         for start in range(0, len(ids), _CLIENTS_PER_QUERY):
-            for each in find_standing(self._target, self._history, ids[start : start + _CLIENTS_PER_QUERY]):
+            some = ids[start : start + _CLIENTS_PER_QUERY]
+            for each in find_standing(self._target, self._history, some, derived):
                 documents[each.key] = each
         return documents
 

@@ -6,7 +6,7 @@ Whether a collection can take client documents is found out with documents such 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
@@ -71,8 +71,12 @@ def merge_duplicates(
 def _duplicates(
     source: DocumentReader, target: TargetWriter, history: TargetHistory
 ) -> Iterator[list[_Entry]]:
+    in_source = _entries(source.scan_client_documents(), in_target=False)
+    first = next(in_source, None)
+    if not target.may_repeat_clients() and first is None:
+        return
     entries = merge(
-        _entries(source.scan_client_documents(), in_target=False),
+        in_source if first is None else chain([first], in_source),
         _entries(target.scan_client_documents(), in_target=True),
         key=lambda entry: entry.key,
     )

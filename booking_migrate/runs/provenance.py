@@ -52,6 +52,9 @@ class TargetHistory(Protocol):
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         """Return the provenance of each of these documents, as read from the target; in their order."""
 
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return only `Trace.found` of each of these documents, for which the notes of earlier runs are not needed."""
+
 
 class NoHistory:
     """The history of a target without a journal: all its documents were written by others."""
@@ -61,6 +64,10 @@ class NoHistory:
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         """Return each document as its own baseline."""
         return [Trace(raw, raw) for raw in documents]
+
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the documents themselves."""
+        return documents
 
 
 class SampledHistory(TargetHistory):
@@ -75,6 +82,10 @@ class SampledHistory(TargetHistory):
     @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
         return self._whole.trace(documents)
+
+    @override
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._whole.found(documents)
 
 
 class JournalHistory(TargetHistory):
@@ -123,6 +134,13 @@ class JournalHistory(TargetHistory):
             traces.append(Trace(founds.get(digest, raw), baselines.get(digest, raw), is_created, is_changed))
         return traces
 
+    @override
+    def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
+        if self._current is None or not documents:
+            return documents
+        founds = predecessors(self._noted_now(documents, self._current))
+        return [founds.get(sha256(raw).digest(), raw) for raw in documents] if founds else documents
+
     def note(self, noted: RangeNote) -> None:
         """Take account of what the current run has just noted. Here nothing is done: the journal is read each time."""
 
@@ -130,6 +148,11 @@ class JournalHistory(TargetHistory):
         """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
         keys = [client_key_of(raw) for raw in documents]
         return {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+
+    def _noted_now(self, documents: Sequence[bytes], current: str) -> Sequence[RangeNote]:
+        """Return the same notes, but of the current run only."""
+        keys = [client_key_of(raw) for raw in documents]
+        return self._journal.between(current, min(keys), max(keys))
 
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
         """Return what the target had in place of documents before the runs, by the BSON of ``{_id}`` of each document.
@@ -185,6 +208,10 @@ class PointHistory(JournalHistory):
     @override
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         return self._noted_of({identity_of(raw) for raw in documents})
+
+    @override
+    def _noted_now(self, documents: Sequence[bytes], current: str) -> Sequence[RangeNote]:
+        return self._noted(documents)[current]
 
     def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         known = set(wanted)

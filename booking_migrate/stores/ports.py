@@ -182,6 +182,9 @@ class TargetWriter(Protocol):
         None from a file: a target file is replaced whole.
         """
 
+    def may_repeat_clients(self) -> bool:
+        """Return whether a client may have several client documents here: False if the place itself prevents that."""
+
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the client documents that are already there for these `clientId` values (MongoDB's equality), whole.
 

@@ -107,6 +107,10 @@ class CollectionPreview(PreviewTarget):
         return iter(()) if self._real is None else self._real.scan_client_documents()
 
     @override
+    def may_repeat_clients(self) -> bool:
+        return self._real is not None and self._real.may_repeat_clients()
+
+    @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         # Joined documents stand in place of their parts.
         there = iter(()) if self._real is None else self._real.find_client_documents(client_ids)

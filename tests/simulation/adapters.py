@@ -111,6 +111,10 @@ class Target:
         """Yield all documents."""
         return iter(list(self._world.collections[self.name].documents.values()))
 
+    def may_repeat_clients(self) -> bool:
+        """Return False: the test writes each client once."""
+        return False
+
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these clients."""
         return Reader(self._world, self.name, lambda: None).find_by_client(client_ids)

@@ -88,6 +88,10 @@ class FileTarget(TargetWriter):
         """Return an empty iterator: a target file is replaced whole."""
         return iter(())
 
+    def may_repeat_clients(self) -> bool:
+        """Return False: it is replaced whole."""
+        return False
+
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002 - the port's signature
         """Return an empty iterator: a target file is replaced whole."""
         return iter(())

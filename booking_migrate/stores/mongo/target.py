@@ -13,7 +13,7 @@ from booking_migrate.bson.document import MAXIMUM_SIZE, Document
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Rejection
 from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
-from booking_migrate.stores.mongo.administration import create_like, ensure_client_index
+from booking_migrate.stores.mongo.administration import create_like, ensure_client_index, has_client_index
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
@@ -143,6 +143,10 @@ class MongoTarget(TargetWriter):
             yield from find_documents(
                 self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True
             )
+
+    @override
+    def may_repeat_clients(self) -> bool:
+        return not has_client_index(self._collection)
 
     @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:

@@ -67,6 +67,10 @@ class Target:
     def scan_client_documents(self) -> Iterator[bytes]:
         return iter(())
 
+    def may_repeat_clients(self) -> bool:
+        """Return False: the test writes each client once."""
+        return False
+
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:  # noqa: ARG002
         return iter(())
 

@@ -7,8 +7,8 @@ import bson
 import pytest
 
 from booking_migrate.bson.document import identity_of
-from booking_migrate.runs.provenance import predecessors
-from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
+from booking_migrate.runs.provenance import JournalHistory, predecessors
+from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal
 
 
 def document(version: str, document_id: int = 1) -> bytes:
@@ -62,3 +62,29 @@ THEIRS, FIRST, CHANGED, SECOND = map(document, ("theirs", "first", "changed by o
 def test_the_first_version_of_others(raw: bytes, notes: list[DocumentNote], expected: bytes | None) -> None:
     """The chain of notes leads back to the version that was there before any run, and stops where others wrote."""
     assert expected == traced(raw, *notes)
+
+
+class Notes(RunJournal):
+    """A journal of two runs that has only notes."""
+
+    def __init__(self, **noted: list[DocumentNote]) -> None:
+        self._noted = noted
+
+    def between(
+        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
+    ) -> list[RangeNote]:
+        """Return all notes of a run."""
+        return [RangeNote(kind, first, last, [each]) for each in self._noted[run_id]]
+
+
+@pytest.mark.parametrize("current", [None, "second"])
+@pytest.mark.parametrize(
+    "second", [[], [note(None, SECOND)], [note(FIRST, SECOND)], [note(FIRST, SECOND), note(SECOND, FIRST)]]
+)
+@pytest.mark.parametrize("raw", [THEIRS, FIRST, SECOND, CHANGED])
+def test_what_was_found(raw: bytes, second: list[DocumentNote], current: str | None) -> None:
+    """What stood there before the current run is the same if only its own notes are read."""
+    journal = Notes(first=[note(THEIRS, FIRST)], second=second)  # type: ignore[abstract]
+    history = JournalHistory(journal, ["first", "second"], current)
+
+    assert [each.found for each in history.trace([raw])] == list(history.found([raw]))
