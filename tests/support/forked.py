@@ -137,15 +137,16 @@ def ran(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     *,
+    main: Callable[..., Any] | None = None,
     folder: Path | None = None,
     input: TextIO | None = None,  # noqa: A002
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the program to its end.
+    """Run the program, or another main function, to its end.
 
     Raises:
         subprocess.TimeoutExpired: it had to be killed.
     """
-    with Forked(arguments, environment, folder=folder, input=input) as process:
+    with Forked(arguments, environment, main=main, folder=folder, input=input) as process:
         try:
             output, errors = process.communicate()
         finally:

@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from tests.lifecycle.conftest import ROOT, Ended
+from tests.support.crews import main_of_many
 from tests.support.forked import ran
 from tests.support.server import Server
 from tests.support.soak import Application
@@ -25,10 +26,13 @@ _ATTEMPTS = 10
 """How often a command is given that somebody has ended from outside."""
 
 
-def _to_the_end(environment: Mapping[str, str], *arguments: str) -> int:
+Main = Callable[..., Any] | None
+
+
+def _to_the_end(environment: Mapping[str, str], *arguments: str, main: Main = None) -> int:
     """Run the program as a process; again, if it ended because the server was out of reach for too long."""
     for _attempt in range(_ATTEMPTS):
-        ended = ran(arguments, environment, folder=ROOT)
+        ended = ran(arguments, environment, main=main, folder=ROOT)
         if ended.returncode in (0, 3):
             return ended.returncode
         assert ended.returncode in (1, 5, 10), ended.stderr + ended.stdout
@@ -75,15 +79,22 @@ def _wait_for_primary(server: Server) -> None:
 
 
 def _soak(
-    server: Server, database: Db, environment: Mapping[str, str], *, clients: int, bookings: int, rate: int
+    server: Server,
+    database: Db,
+    environment: Mapping[str, str],
+    *,
+    clients: int,
+    bookings: int,
+    rate: int,
+    main: Main = None,
 ) -> None:
     application = Application(server.uri, database.name, clients, seed=11)
     application.fill(bookings)
     with application.running(), _trouble(server, seed=3, pause=3):
-        assert _to_the_end(environment, *MIGRATE, "--max-rate", str(rate)) in (0, 3)
+        assert _to_the_end(environment, *MIGRATE, "--max-rate", str(rate), main=main) in (0, 3)
     assert [] == application.problems()[:5]
     with application.running(old_instances=0):
-        assert 0 == _to_the_end(environment, *MIGRATE)
+        assert 0 == _to_the_end(environment, *MIGRATE, main=main)
     assert [] == application.problems()[:5]
     assert 0 == database.bookings.count_documents({"sessions": {"$exists": False}})
     assert 0 == _to_the_end(environment, "verify", "--in-place", "--json", "--quiet")
@@ -92,7 +103,7 @@ def _soak(
     ]
     with application.running(old_instances=0), _trouble(server, seed=5, pause=3):
         for run in runs:
-            assert _to_the_end(environment, "rollback", "--run", run, "--yes", "--quiet") in (0, 3)
+            assert _to_the_end(environment, "rollback", "--run", run, "--yes", "--quiet", main=main) in (0, 3)
     assert [] == application.problems()[:5]
     assert "bookings_legacy" not in database.list_collection_names()
     assert application.ledger.reads
@@ -102,6 +113,11 @@ def _soak(
 def test_soak(server: Server, database: Db, environment: dict[str, str]) -> None:
     """Every acknowledged write is there exactly once, no reader sees a booking twice or not at all, totals are right."""
     _soak(server, database, environment, clients=15, bookings=300, rate=150)
+
+
+def test_soak_of_several_at_a_time(server: Server, database: Db, environment: dict[str, str]) -> None:
+    """The same with several transactions at a time, which meet the application's and never each other's clients."""
+    _soak(server, database, environment, clients=40, bookings=300, rate=150, main=main_of_many)
 
 
 @pytest.mark.slow
