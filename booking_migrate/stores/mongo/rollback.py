@@ -30,7 +30,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.in_place_units import transact
 from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
 from booking_migrate.stores.mongo.raw import (
@@ -137,8 +137,8 @@ class MongoUndo:
                     self._collection.delete_many(any_of("_id", own), collation=SIMPLE, session=session)
                 return len(own)
 
-            with suppress(Contended), self._sessions.one() as lent, writing(self._collection):
-                return transact(lent, self._collection, remove)
+            with suppress(Contended), self._sessions.one() as lent:
+                return write(self._collection, lambda: transact(lent, self._collection, remove))
         # Without transactions, or if others write to these documents, the server compares them with what was read.
         own = [raw for raw in self.find(ids) if is_own(raw)]
         if own:
