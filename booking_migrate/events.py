@@ -108,8 +108,35 @@ class Retried:
     """The number of the attempt that failed, from 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """A run was recorded, or an unfinished one is continued."""
+
+    run_id: str
+    taken_over_from: str | None
+    """Who worked on an unfinished run last; None: it is a new run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """What has been done so far is recorded, and is not done again after a kill."""
+
+    documents: int
+    total: int | None
+
+
 Event = (
-    PhaseStarted | Advanced | PhaseEnded | Warned | Announced | ReadingChosen | Waiting | WaitEnded | Retried
+    PhaseStarted
+    | Advanced
+    | PhaseEnded
+    | Warned
+    | Announced
+    | ReadingChosen
+    | Waiting
+    | WaitEnded
+    | Retried
+    | RunOpened
+    | Checkpointed
 )
 
 

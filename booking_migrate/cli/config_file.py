@@ -47,6 +47,7 @@ class HookName(StrEnum):
     AFTER_VERIFY = "after_verify"
     AFTER_CUTOVER = "after_cutover"
     AFTER_ROLLBACK = "after_rollback"
+    ON_FAILURE = "on_failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,15 @@ class Hooks:
         problem = self._run(HookName(name), report, redact, {"EXIT_CODE": str(int(report.exit_code))})
         if problem is not None:
             raise HookFailed(report.command, name, problem)
+
+    def run_on_failure(self, report: Report, redact: Redact) -> str | None:
+        """Run the hook for a command that was refused, failed or found mismatches; return what went wrong with the hook.
+
+        Args:
+            report: the result of the command.
+            redact: takes secrets out of a text.
+        """
+        return self._run(HookName.ON_FAILURE, report, redact, {"EXIT_CODE": str(int(report.exit_code))})
 
     def _run(self, name: HookName, report: Report, redact: Redact, more: Mapping[str, str]) -> str | None:
         """Run a hook to its end; return what went wrong, None if nothing did."""

@@ -45,6 +45,7 @@ def migrate_in_place(
             undo=lambda run, lock: undo_in_place(
                 run, collection, stores, lock, listener=listener, signal_guard=signal_guard
             ),
+            listener=listener,
         )
         done = engine.migrate_in_place(
             plan,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,22 @@ class WritingOptions(Group, panel="Writing"):
     )
 
 
+class LogFormat(StrEnum):
+    """What a line of the log is."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """How much is logged; each includes those that follow it."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class OutputOptions(Group, panel=OUTPUT):
     """What a command prints and writes about itself."""
@@ -309,3 +326,15 @@ class OutputOptions(Group, panel=OUTPUT):
     )
     quiet: bool = option(False, "No progress, no table; errors only.")
     verbose: bool = option(False, "Show the traceback of an error.")
+    log_file: Path | None = option(
+        None,
+        "Add what happens to this file: phases, retries, waits, checkpoints, takeovers; - is standard error.",
+        metavar="FILE",
+    )
+    log_format: LogFormat = option(LogFormat.TEXT, "What a line of the log is.")
+    log_level: LogLevel = option(LogLevel.INFO, "How much is logged; debug has every chunk and checkpoint.")
+    metrics: Path | None = option(
+        None,
+        "Write a Prometheus textfile every ten seconds and at the end; needs the extra metrics.",
+        metavar="FILE",
+    )

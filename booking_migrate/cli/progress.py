@@ -39,7 +39,7 @@ class Bar:
         self._redact = redact
         self._bar: tqdm[NoReturn] | None = None
         self._label = ""
-        self._waits = _WaitLines()
+        self._waits = WaitLines()
 
     def notify(self, event: Event) -> None:
         """Draw what the event says."""
@@ -98,7 +98,7 @@ class Bar:
             self._bar.write(line, file=self._stream)
 
 
-class _WaitLines:
+class WaitLines:
     """Chooses the moments at which a line says what is waited for: at first, now and then, and when it is over."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Heartbeat:
         self._phase = PhaseStarted("working", None)
         self._began = self._spoke
         self._done = 0
-        self._waits = _WaitLines()
+        self._waits = WaitLines()
 
     def notify(self, event: Event) -> None:
         """Count what is done, and write a line if one is due."""

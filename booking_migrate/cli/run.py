@@ -15,9 +15,11 @@ from typing import NoReturn
 import typer
 
 from booking_migrate.cli import progress
+from booking_migrate.cli.annotations import annotations
 from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
 from booking_migrate.cli.error_output import console_on, print_error, translated
 from booking_migrate.cli.next_steps import GivenOptions
+from booking_migrate.cli.observers import Observers
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
 from booking_migrate.cli.signals import signals_raise
@@ -137,6 +139,19 @@ class _Noting(Listener):
 
 
 @dataclass(frozen=True, slots=True)
+class _Heard(Listener):
+    """Passes events on to the screen and to all who listen beside it."""
+
+    screen: Listener
+    observers: Observers
+
+    def notify(self, event: Event) -> None:
+        """Handle one event."""
+        self.screen.notify(event)
+        self.observers.notify(event)
+
+
+@dataclass(frozen=True, slots=True)
 class Incomplete:
     """The result of a step that is done, though an output about it could not be written."""
 
@@ -165,21 +180,23 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     lost: Sequence[OutputFailed] = ()
     early: list[HookFailed | None] = []
     readings: dict[str, ReadingReport] = {}
+    observers = Observers(asked.command, run_id)
+    hooks = Hooks()
     try:
-        has_hook = f"after_{asked.command}" in set(HookName)
-        hooks = hooks_of(asked.ctx) if has_hook else Hooks()
+        hooks = hooks_of(asked.ctx)
         signal_guard = SignalGuard()
         with (
             signals_raise(signal_guard),
-            progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as shown,
-            _warnings_reach(lambda text: shown.notify(Warned(text))),
-            waits_said(shown),
+            progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as screen,
+            _warnings_reach(lambda text: _Heard(screen, observers).notify(Warned(text))),
         ):
             _check_reports(asked)
             writable = asked.reports
-            listener = _Noting(shown, readings)
+            observers.open(asked.output, asked.redact)
+            listener = _Noting(_Heard(screen, observers), readings)
             run_hook = partial(_run_early, asked, hooks, listener, early)
-            ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
+            with observers.at_work(), waits_said(listener):
+                ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
@@ -198,6 +215,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     report = _write_reports(asked, report, writable)
     if is_done and not early:
         report = _run_hook(asked, report, hooks, writable)
+    report = _close(asked, report, observers, hooks, writable)
     raise typer.Exit(_show(asked, report, writable, is_done=is_done))
 
 
@@ -221,6 +239,29 @@ def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
         print_error(asked, error)
         raise typer.Exit(exit_code_of(translated(error))) from None
     raise typer.Exit(ExitCode.DONE)
+
+
+def _close(
+    asked: Invocation, report: Report, observers: Observers, hooks: Hooks, paths: Sequence[Path]
+) -> Report:
+    """Pass the final result on to log, metrics, annotations and the hook for failures."""
+    lost = observers.end(report)
+    for each in lost:
+        report = _with_loss(asked, report, each)
+    if lost:
+        report = _write_reports(asked, report, paths)
+    for line in annotations(report):
+        sys.stderr.write(f"{asked.redact(line)}\n")
+    if report.exit_code in (ExitCode.DONE, ExitCode.REJECTED):
+        return report
+    try:
+        with signals_raise(None):
+            problem = hooks.run_on_failure(report, asked.redact)
+    except KeyboardInterrupt as signalled:
+        problem = str(translated(signalled))
+    if problem is not None:
+        sys.stderr.write(f"warning: the hook {HookName.ON_FAILURE} failed: {problem}\n")
+    return report
 
 
 @contextmanager
@@ -271,11 +312,15 @@ def _run_early(
 
 def _check_reports(asked: Invocation) -> None:
     """Refuse reports that could not be written, and those that would overwrite what the command reads or writes."""
-    for path in asked.reports:
-        check_report_path(path)
+    beside = [("--log-file", asked.output.log_file), ("--metrics", asked.output.metrics)]
+    for option, path in (*(("--report", path) for path in asked.reports), *beside):
+        if path is None:
+            continue
+        if option == "--report":
+            check_report_path(path)
         for place in (*asked.places, asked.output.config):
             if place is not None and is_same_file(path, place):
-                raise BadConfiguration("--report", f"{str(path)!r} is also read or written as {str(place)!r}")
+                raise BadConfiguration(option, f"{str(path)!r} is also read or written as {str(place)!r}")
 
 
 def new_run_id() -> str:

@@ -62,7 +62,10 @@ def migrate(
     """
     odometer = ProgressCounter(listener)
     session = RunSession(
-        stores, request, undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard)
+        stores,
+        request,
+        undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard),
+        listener=listener,
     )
     limit = request.maximum_lag
     throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)

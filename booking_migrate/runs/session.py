@@ -16,6 +16,7 @@ from booking_migrate.errors import (
     Refused,
     UnfinishedRun,
 )
+from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of, possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
@@ -112,6 +113,7 @@ class RunSession:
         stores: RunStores,
         request: RunRequest,
         undo: Callable[[RunRecord, HeldLock], object],
+        listener: Listener | None = None,
     ) -> None:
         """Take the parts.
 
@@ -119,7 +121,9 @@ class RunSession:
             stores: which record the run.
             request: what the caller requests to run.
             undo: rolls an interrupted run back, for `RunRequest.restart`.
+            listener: notified of the run and of its checkpoints.
         """
+        self._listener = listener or NullListener()
         self._stores = stores
         self._request = request
         self._undo = undo
@@ -201,6 +205,9 @@ class RunSession:
             return
         if self._run is None:
             self._run = self._stores.journal.create(self._new_run())
+        before = self._run
+        by = f"{before.user}@{before.host}, process {before.pid}" if self.is_resumed else None
+        self._listener.notify(RunOpened(before.run_id, by))
         if self.is_resumed:
             self._save(
                 RunState.RUNNING,
@@ -280,6 +287,7 @@ class RunSession:
         if monotonic() - self._checkpoint >= CHECKPOINT_SECONDS:
             self._checkpoint = monotonic()
             self._run = self._stores.journal.save(self.run_id, documents=documents, total=total)
+            self._listener.notify(Checkpointed(documents, total))
 
     def finish(
         self,

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import Timer
 from typing import Any
 
 import pytest
+from bson.int64 import Int64
 from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -173,3 +175,23 @@ def test_waiting_is_said_aloud(server: Server, command: Run, monkeypatch: pytest
         line.startswith("waiting for a primary since ") and line.endswith("at most 60 s") for line in lines
     )
     assert any(line.startswith("waited ") and line.endswith(" s for a primary") for line in lines)
+
+
+@pytest.mark.usefixtures("bookings")
+def test_retries_and_takeovers_are_logged(
+    server: Server, database: Db, command: Run, killed: Callable[..., int], tmp_path: Path
+) -> None:
+    """The log has what was tried again, which run was taken over from whom, and the checkpoints."""
+    log = tmp_path / "log.jsonl"
+    options = ("--log-file", str(log), "--log-format", "json", "--log-level", "debug")
+    killed("batch-written", 1, *MIGRATE)
+    database.booking_migrate_locks.update_many({}, [{"$set": {"until": {"$toDate": Int64(0)}}}])
+    with failing(server, 2, ["insert"], {"errorCode": 365}):
+        done = command(*MIGRATE, *options)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    retried = [line["problem"] for line in lines if line["event"] == "retried"]
+    (opened,) = (line for line in lines if line["event"] == "run-opened")
+
+    assert 3 == done.returncode, done.stderr
+    assert any("TemporarilyUnavailable" in problem for problem in retried), retried
+    assert "process" in opened["taken_over_from"]

@@ -1,0 +1,112 @@
+"""Who listens to a command beside the screen: its log and its metrics, opened from the options and closed at the end."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from booking_migrate.cli.options import LogLevel, OutputOptions
+from booking_migrate.errors import BadConfiguration, MissingExtra, OutputFailed
+from booking_migrate.events import Event, Listener
+from booking_migrate.reports.model import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from booking_migrate.cli.logs import Log
+    from booking_migrate.cli.metrics import Metrics
+
+STANDARD_ERROR = "-"
+"""The log file that is standard error."""
+
+
+class Observers(Listener):
+    """The log and the metrics of one command, as far as they were asked for."""
+
+    def __init__(self, command: str, run_id: str) -> None:
+        """Begin with nothing."""
+        self._command = command
+        self._run_id = run_id
+        self._stack = ExitStack()
+        self._log: Log | None = None
+        self._metrics: Metrics | None = None
+        self._paths: dict[str, Path] = {}
+        self.listeners: list[Listener] = []
+
+    def open(self, output: OutputOptions, redact: "Callable[[str], str]") -> None:
+        """Open what the options name.
+
+        Raises:
+            BadConfiguration: the log cannot be written.
+            MissingExtra: metrics need a package that is not installed.
+        """
+        if output.log_file is not None:
+            from booking_migrate.cli.logs import Log  # noqa: PLC0415 - most commands have none
+
+            common = {"command": self._command, "run_id": self._run_id}
+            stream = self._stream(output.log_file)
+            self._log = Log(stream, output.log_format, output.log_level, redact, common)
+            self._log.write(LogLevel.INFO, "started", f"{self._command} started")
+            self._paths["log"] = output.log_file
+            self.listeners.append(self._log)
+        if output.metrics is not None:
+            try:
+                from booking_migrate.cli.metrics import Metrics  # noqa: PLC0415 - an extra
+            except ModuleNotFoundError:
+                raise MissingExtra("--metrics", "metrics") from None
+            self._metrics = Metrics(output.metrics, self._command, self._run_id)
+            self._paths["metrics"] = output.metrics
+            self.listeners.append(self._metrics)
+
+    def _stream(self, path: Path) -> TextIO:
+        if str(path) == STANDARD_ERROR:
+            return sys.stderr
+        try:
+            return self._stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace"))
+        except OSError as error:
+            raise BadConfiguration("--log-file", f"{path} cannot be written: {error.strerror}") from None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Write metrics now and then, while the context lasts."""
+        if self._metrics is None:
+            yield
+            return
+        with self._metrics.written():
+            yield
+
+    def notify(self, event: Event) -> None:
+        """Pass on an event."""
+        for listener in self.listeners:
+            listener.notify(event)
+
+    def end(self, report: Report) -> Sequence[OutputFailed]:
+        """Log and count how the command ended, and close; return which outputs are not complete."""
+        if self._log is not None:
+            error = report.error
+            level = LogLevel.INFO if error is None else LogLevel.ERROR
+            message = f"{self._command} ended with exit code {int(report.exit_code)}"
+            facts = {} if error is None else {"error": error.kind, "hint": error.hint}
+            said = message if error is None else f"{message}: {error.message}"
+            self._log.write(level, "ended", said, exit_code=int(report.exit_code), **facts)
+        if self._metrics is not None:
+            self._metrics.end(report)
+        try:
+            self._stack.close()
+        except OSError as error:
+            # What a full disk has not taken is still in a buffer.
+            if self._log is not None:
+                self._log.problem = self._log.problem or error
+        kinds = {"log": self._log, "metrics": self._metrics}
+        return [
+            OutputFailed(
+                self._command,
+                kind,
+                str(self._paths[kind]),
+                problem.strerror or str(problem),
+                report.error is None,
+            )
+            for kind, sink in kinds.items()
+            if sink is not None and (problem := sink.problem) is not None
+        ]
