@@ -210,12 +210,13 @@ def _cutover(
     request = run_request("cutover", context.run_id, places, plan)
     with open_places(places, context.listener) as sides:
         stores = open_run_stores(sides.connection, target=places.target, source=places.source)
+        verification = verification_plan(contract, rules, places)
         follow = FollowContext(
             places=places,
             sides=sides,
             stores=stores,
             plan=plan,
-            verification=verification_plan(contract, rules, places),
+            verification=lambda: verification,
             listener=context.listener,
             signal_guard=context.signal_guard,
         )

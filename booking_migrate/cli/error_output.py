@@ -8,7 +8,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, TextIO
 
 import typer
-from rich.console import Console
 
 from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.signals import HangUp, Termination
@@ -26,6 +25,8 @@ from booking_migrate.stores.places import uses_files_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
 
     from booking_migrate.cli.run import Invocation
 
@@ -75,6 +76,9 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
 
 def console_on(stream: TextIO) -> Console:
     """Return a console on a stream, without escape codes where colours are switched off."""
+    # Imported when something is printed: with --json or --quiet nothing may be.
+    from rich.console import Console  # noqa: PLC0415
+
     console = Console(file=stream, highlight=False, emoji=False)
     # rich takes NO_COLOR to the letter and keeps bold; users who set it expect no escape codes at all.
     return (

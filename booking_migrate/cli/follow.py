@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bson.timestamp import Timestamp
 
@@ -10,8 +11,6 @@ from booking_migrate.cli import run
 from booking_migrate.cli.following import (
     FollowContext,
     is_proven,
-    read_in_use,
-    verification_of,
     whole_pass,
 )
 from booking_migrate.cli.open import (
@@ -19,7 +18,6 @@ from booking_migrate.cli.open import (
     Places,
     open_run_stores,
 )
-from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs
 from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.follow.backlog import Backlog, ReadBeside
@@ -57,7 +55,9 @@ from booking_migrate.stores.open_follow import (
     open_dirty,
     open_feed,
 )
-from booking_migrate.verify import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 _READY_SECONDS = 0.5
 """The outage below which a cut-over is announced as possible: its own default limit."""
@@ -133,15 +133,19 @@ def open_follow_parts(
     return opened
 
 
-def _verify_live(context: FollowContext) -> VerificationOutcome:
+def _verify_live(context: FollowContext) -> "VerificationOutcome":
     """Verify the whole target while the application writes; what it changes meanwhile is behind."""
+    # The verifier is imported only if something is verified: most runs of `migrate` do not.
+    from booking_migrate.cli.behind import read_in_use  # noqa: PLC0415
+    from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs  # noqa: PLC0415
+
     places, connection = context.places, context.sides.connection
     target = parse_place(places.target)
     with (
         closing(open_reader(target, connection)) as result,
         closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
         read_in_use(
-            replace(context.verification, recheck_seconds=RECHECK_SECONDS, workers=context.plan.workers),
+            replace(context.verification(), recheck_seconds=RECHECK_SECONDS, workers=context.plan.workers),
             places,
             connection,
             context.listener,
@@ -234,6 +238,11 @@ class RunFollowing:
         listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
         return done
 
+    def _verification(self) -> "VerificationPlan":
+        from booking_migrate.cli.behind import verification_of  # noqa: PLC0415
+
+        return verification_of(self._plan)
+
     def _opened(self) -> FollowContext:
         places = self._places
         return FollowContext(
@@ -241,7 +250,7 @@ class RunFollowing:
             sides=self._sides,
             stores=open_run_stores(self._sides.connection, target=places.target, source=places.source),
             plan=self._plan,
-            verification=verification_of(self._plan),
+            verification=self._verification,
             listener=self._context.listener,
             signal_guard=self._context.signal_guard,
         )

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.behind import read_in_use
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.following import read_in_use
 from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import (

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
@@ -34,8 +34,9 @@ from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.rejects import RejectedRecords
-from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
-from booking_migrate.verify.run import ignore
+
+if TYPE_CHECKING:
+    from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan
 
 _CLIENTS_AT_ONCE = 500
 """How many clients are derived and verified at a time; it bounds memory."""
@@ -103,7 +104,7 @@ class Handled:
     """The sort keys of the clients that were derived."""
 
     written: int = 0
-    verification: VerificationOutcome | None = None
+    verification: "VerificationOutcome | None" = None
     """What the verifier found of these clients; None if they were not verified."""
 
     differing: tuple[Any, ...] = ()
@@ -133,7 +134,9 @@ class Handled:
         )
 
 
-def _both(one: VerificationOutcome | None, other: VerificationOutcome | None) -> VerificationOutcome | None:
+def _both(
+    one: "VerificationOutcome | None", other: "VerificationOutcome | None"
+) -> "VerificationOutcome | None":
     """Return the outcome of two verifications: how many clients they checked, and the first one's mismatches."""
     if one is None or other is None:
         return one or other
@@ -150,7 +153,7 @@ class Engine:
         places: TimedPlaces,
         run: FinishedRun[HeldHistory],
         *,
-        verification: VerificationPlan,
+        verification: "Callable[[], VerificationPlan]",
         listener: Listener,
         signal_guard: SignalGuard,
         is_watched: bool = False,
@@ -161,7 +164,7 @@ class Engine:
             plan: the rules of the run.
             places: what is read and written.
             run: the run, whose lock is held.
-            verification: the rules for the verifier.
+            verification: returns the rules for the verifier, which is imported when it is needed.
             listener: notified of warnings.
             signal_guard: defers a signal while a batch is written.
             is_watched: whether a document of the target that others changed ends `handle` before it is derived again.
@@ -282,7 +285,7 @@ class Engine:
         part = _Part(selection, LoadedReader(self._places.source, selection, selection.bookings.values()))
         found: dict[bytes, Any] = {}
 
-        def take(mismatch: Mismatch) -> None:
+        def take(mismatch: "Mismatch") -> None:
             key = sort_key(mismatch.booking_id)
             if key in bookings:
                 found[key] = bookings[key]
@@ -339,14 +342,16 @@ class Engine:
         self,
         part: "_Part",
         *,
-        sink: Callable[[Mismatch], None] = ignore,
+        sink: "Callable[[Mismatch], None] | None" = None,
         is_in_use: bool = False,
-    ) -> VerificationOutcome:
-        places = self._places
+    ) -> "VerificationOutcome":
+        from booking_migrate.verify import verify  # noqa: PLC0415
+
+        places, plan = self._places, self._verification()
         result = LoadedReader(places.written, part.selection)
-        rules = self._verification.rules
+        rules = plan.rules
         plan = replace(
-            self._verification,
+            plan,
             rules=replace(rules, allow_later=True, allow_changed=True) if is_in_use else rules,
             baselines=self._run.history.baselines,
             recheck_seconds=0.0,
@@ -359,7 +364,7 @@ class Engine:
             places.rejected_of(part.booking_ids),
             users=places.users,
             experts=places.experts,
-            sink=sink,
+            sink=sink or (lambda _mismatch: None),
         )
 
 

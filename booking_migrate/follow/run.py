@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from bson.timestamp import Timestamp
 
@@ -21,7 +22,9 @@ from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
-from booking_migrate.verify import VerificationOutcome
+
+if TYPE_CHECKING:
+    from booking_migrate.verify import VerificationOutcome
 
 _SAVE_SECONDS = 1.0
 """How often the state of following is recorded."""
@@ -52,7 +55,7 @@ class FollowParts:
     prepare: Callable[[], None]
     """Creates the indexes by which single clients are looked up."""
 
-    verify: Callable[[], VerificationOutcome]
+    verify: "Callable[[], VerificationOutcome]"
     """Verifies the whole target while the application writes."""
 
     counts: Callable[[], Mapping[str, int]]

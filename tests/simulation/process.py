@@ -216,7 +216,7 @@ class Process:
             _PLAN,
             cast("TimedPlaces", places),
             finished,
-            verification=_VERIFICATION,
+            verification=lambda: _VERIFICATION,
             listener=_LISTENER,
             signal_guard=self.guard,
             is_watched=is_watched,
