@@ -4,8 +4,11 @@ A chunk may come twice: because a worker was killed, or a cluster took it for lo
 unchanged, are left out, and what stood there before the run is known from the journal, as when a run is resumed.
 """
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import local
+from threading import Condition, Semaphore, local
 from typing import NamedTuple
 
 from booking_migrate.errors import DuplicateKeys, TargetChanged, UniqueIndexViolated
@@ -89,13 +92,33 @@ class _Job:
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
-        self.connection = Connection(assignment.places.uri, assignment.places.database)
+        self._connection = Connection(assignment.places.uri, assignment.places.database)
         self._is_sole = assignment.was_empty
         self._threads = local()
+        self._busy = 0
+        self._changed = Condition()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the block as work in progress."""
+        with self._changed:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wait until no work is in progress, and close the connection."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy == 0, _END_SECONDS)
+        self._connection.close()
 
     def handle(self, task: Task) -> HandledChunk:
         """Handle a chunk, again if another process wrote documents of it at the same time."""
-        chunk = with_collection(task.chunk, self._assignment.places, self.connection)
+        chunk = with_collection(task.chunk, self._assignment.places, self._connection)
         for attempt in range(1, _ATTEMPTS + 1):
             desk = getattr(self._threads, "desk", None) or self._open()
             # After an error it may hold half a chunk.
@@ -113,9 +136,18 @@ class _Job:
         return handled
 
     def _open(self) -> _Desk:
-        places = open_worker_places(self._assignment.places, self.connection)
+        places = open_worker_places(self._assignment.places, self._connection)
         return _Desk(self._assignment, places, was_empty=self._is_sole)
 
+
+_END_SECONDS = 30.0
+"""How long the end of an assignment waits for the chunks in progress."""
+
+_AT_ONCE = 2
+"""How many chunks a local worker handles at a time."""
+
+_SEATS = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="chunk")
+_ROOM = Semaphore(_AT_ONCE)
 
 _JOBS: dict[str, _Job] = {}
 """What this process works on, by the name of the run and its token."""
@@ -133,14 +165,27 @@ def handle(name: str, task: Task) -> HandledChunk:
         LeaseLost: the run has lost its lock.
         BookingMigrateError: as `ChunkHandler.handle`.
     """
-    if name not in _JOBS:
-        raise RuntimeError(
-            "this worker was not prepared for the run: it joined with another version of the program"
-        )
-    return _JOBS[name].handle(task)
+    job = _JOBS.get(name)
+    if job is None:
+        # It joined with another version of the program, or the run has ended.
+        raise RuntimeError("this worker is not prepared for the run")
+    with job.working():
+        return job.handle(task)
+
+
+def ahead(work: Callable[[str, Task], HandledChunk], name: str, task: Task) -> "Future[HandledChunk]":
+    """Begin to handle a chunk beside another one, so that a local worker does not idle while the server reads and writes.
+
+    Returns:
+        What it comes to. If as many chunks are in progress as may be, this waits until one of them is done.
+    """
+    _ROOM.acquire()
+    result = _SEATS.submit(work, name, task)
+    result.add_done_callback(lambda _result: _ROOM.release())
+    return result
 
 
 def end(name: str) -> None:
-    """Forget an assignment, and the connection string with it."""
+    """Forget an assignment, and the connection string with it; the chunks in progress are completed first."""
     if (job := _JOBS.pop(name, None)) is not None:
-        job.connection.close()
+        job.close()

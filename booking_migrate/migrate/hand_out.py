@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
@@ -26,7 +26,7 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle, Throttle
-from booking_migrate.runs.workers import Awaited, Pool, Preparation, done
+from booking_migrate.runs.workers import Awaited, Pool, Preparation, WorkerPool, done
 from booking_migrate.stores.chunks import Chunk
 from booking_migrate.stores.journal import RunJournal
 from booking_migrate.stores.locks import Lease
@@ -37,7 +37,7 @@ from booking_migrate.stores.readers import PeopleReader
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.target import MongoTarget
 
-_AHEAD = 2
+_AHEAD = 3
 """How many chunks per worker may be in progress or queued."""
 
 _LIVES = 3
@@ -154,6 +154,11 @@ class Delegated(HandsOut):
 
     def _hand_out(self, chunk: Chunk) -> Awaited[HandledChunk]:
         task = Task(self._delegation.journal.reserve(), without_address(chunk))
+        if isinstance(self._pool, WorkerPool):
+            result: Awaited[Any] = self._pool.submit(
+                chunk_worker.ahead, chunk_worker.handle, self._name, task
+            )
+            return result
         return self._pool.submit(chunk_worker.handle, self._name, task)
 
     def _taken(self) -> HandledChunk:

@@ -144,10 +144,11 @@ class ClusterPool(Pool):
         traceback: TracebackType | None,
     ) -> None:
         """Have the workers forget what they were prepared with, and leave the cluster."""
-        with suppress(OSError, TimeoutError, CommClosedError, CancelledError):
-            # If the scheduler is gone, its workers are as well.
-            for name in self._prepared:
-                self._client.unregister_worker_plugin(name)
+        if not isinstance(error, ClusterLost):
+            # What is in progress ends before that returns; what is queued is not begun any more.
+            with suppress(OSError, TimeoutError, CommClosedError, CancelledError):
+                for name in self._prepared:
+                    self._client.unregister_worker_plugin(name)
         self._client.close(timeout=_CONNECT_SECONDS)
 
     @property

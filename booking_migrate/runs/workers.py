@@ -87,7 +87,7 @@ class Pool(Protocol):
         """Start some work without waiting for its result.
 
         Args:
-            work: a function of a module.
+            work: a function of a module. If it returns a future, the worker begins the next task meanwhile.
             args: its arguments, which must be picklable.
             kwargs: likewise.
         """
@@ -326,19 +326,41 @@ def _serve(line: Connection, leash: Connection) -> None:
         signal(number, SIG_IGN)
     Thread(target=_end_with, args=(leash,), daemon=True).start()
     spare_collector()
-    while True:
-        try:
-            task = line.recv()
-        except EOFError:
-            return
-        if task is _NO_MORE:
-            return
+    answers: SimpleQueue[Future[Any] | None] = SimpleQueue()
+    answerer = Thread(target=_answer, args=(line, answers), daemon=True)
+    answerer.start()
+    while (task := _next_task(line)) is not _NO_MORE:
         work, args, kwargs = task
+        answer: Future[Any] = Future()
         try:
-            answer = True, work(*args, **kwargs)
+            result = work(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - it is raised by the future of the task
-            answer = False, error
-        line.send(answer)
+            answer.set_exception(error)
+        else:
+            if isinstance(result, Future):
+                answer = result
+            else:
+                answer.set_result(result)
+        answers.put(answer)
+    answers.put(None)
+    answerer.join()
+
+
+def _next_task(line: Connection) -> Any:
+    try:
+        return line.recv()
+    except EOFError:
+        return _NO_MORE
+
+
+def _answer(line: Connection, answers: "SimpleQueue[Future[Any] | None]") -> None:
+    """Send what the tasks came to, in their order."""
+    while (answer := answers.get()) is not None:
+        error = answer.exception()
+        try:
+            line.send((False, error) if error is not None else (True, answer.result()))
+        except Exception:  # noqa: BLE001 - the main process has ended, or learns by the end of this one that no answer comes
+            os._exit(1)
 
 
 def _end_with(leash: Connection) -> None:

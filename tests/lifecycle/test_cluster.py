@@ -137,7 +137,7 @@ def _held(dask_scheduler: Any) -> list[str]:
     return [str(name) for name in (*dask_scheduler.worker_plugins, *dask_scheduler.tasks)]
 
 
-@pytest.mark.parametrize("moment", ["noted", "half-written", "handled"])
+@pytest.mark.parametrize("moment", ["half-written", "handled"])
 def test_a_killed_worker_of_a_cluster(
     platform: Db,
     command: Run,
@@ -167,6 +167,7 @@ def test_a_killed_scheduler(
     expected = contents(platform)
     command(*ROLLBACK)
     with monkeypatch.context() as patch:
+        patch.setattr(pool, "_CONNECT_SECONDS", 2)
         submit = pool.ClusterPool.submit
 
         def kill_first(self: Any, *arguments: Any, **named: Any) -> Any:

@@ -76,8 +76,9 @@ def told(ended: Ended) -> dict[str, Any]:
     return comparable(ended.stdout)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("is_empty", [False, True])
+@pytest.mark.parametrize(
+    ("moment", "is_empty"), [*((each, False) for each in MOMENTS), ("half-written", True), ("written", True)]
+)
 def test_a_killed_worker(
     platform: Db,
     command: Run,

@@ -1,6 +1,6 @@
 """Whoever handles the chunks, the bytes and the counts are the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.raw import find_raw
 from tests.lifecycle.conftest import comparable
 from tests.properties.test_migration import Document, bookings
+from tests.support.cluster import Cluster, running_cluster
 from tests.support.crews import MOMENTS, kill_workers, take_for_many
 
 WRITTEN = ("clients", "booking_migrate_rejected")
@@ -38,6 +39,13 @@ def _migrated(database: Database[Document], environment: Mapping[str, str], *opt
     return ended.exit_code, comparable(ended.stdout) if ended.stdout else ended.stderr, *written
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Dask cluster of two workers."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
 @settings(
     max_examples=settings().max_examples // 12, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -45,22 +53,23 @@ def _migrated(database: Database[Document], environment: Mapping[str, str], *opt
     documents=bookings(),
     more=bookings(),
     batch=st.integers(1, 6),
-    workers=st.integers(2, 3),
+    workers=st.sampled_from([2, 3, None]),
     moment=st.sampled_from([None, *MOMENTS]),
     is_indexed=st.booleans(),
 )
 def test_workers_are_one_process(
     database: Database[Document],
     server_uri: str,
+    cluster: Cluster,
     documents: list[Document],
     more: list[Document],
     batch: int,
-    workers: int,
+    workers: int | None,
     moment: str | None,
     *,
     is_indexed: bool,
 ) -> None:
-    """Dirty documents of every type, any batch size and number of workers, one of them killed or none: always the same."""
+    """Dirty documents of every type, any batch size, local workers, one of them killed or none, or a cluster's: always the same."""
     database.drop_collection("bookings")
     database.create_collection("bookings")
     known = {sort_key(each["_id"]) for each in documents}
@@ -75,9 +84,10 @@ def test_workers_are_one_process(
         folder = stack.enter_context(TemporaryDirectory())
         take_for_many(monkeypatch)
         alone = _migrated(database, environment, "--workers", "1")
-        if moment is not None:
+        if moment is not None and workers is not None:
             kill_workers(monkeypatch, moment, Path(folder, "signs"))
-        together = _migrated(database, environment, "--batch-size", str(batch), "--workers", str(workers))
+        who = ("--workers", str(workers)) if workers is not None else ("--executor", cluster.executor)
+        together = _migrated(database, environment, "--batch-size", str(batch), *who)
 
     assert alone == together
     assert alone[0] in (0, 3)

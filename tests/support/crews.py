@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from unittest import mock
 
@@ -78,6 +79,8 @@ def kill_workers(monkeypatch: pytest.MonkeyPatch, moment: str, signs: Path, *, t
 
 
 _handle = chunk_worker.handle
+_ONE_AT_A_TIME = Lock()
+"""What is wrapped in a process is wrapped for all of its threads."""
 
 
 def _handle_or_die(moment: str, signs: str, times: int, name: str, task: Task) -> HandledChunk:
@@ -101,11 +104,12 @@ def _handle_or_die(moment: str, signs: str, times: int, name: str, task: Task) -
     def act(step: Step) -> None:
         reached({Step.RANGE_NOTED: "noted", Step.BATCH_WRITTEN: "written"}.get(step, ""))
 
-    insert = MongoTarget._insert
-    reached("begun")
-    with failpoints(act), mock.patch.object(MongoTarget, "_insert", insert_half):
-        handled = _handle(name, task)
-    reached("handled")
+    with _ONE_AT_A_TIME:
+        insert = MongoTarget._insert
+        reached("begun")
+        with failpoints(act), mock.patch.object(MongoTarget, "_insert", insert_half):
+            handled = _handle(name, task)
+        reached("handled")
     return handled
 
 
