@@ -119,7 +119,11 @@ class _FromWindow:
     def is_swapped(self) -> bool:
         """Return whether an earlier process was killed behind the swap."""
         run = self._run
-        return run.state is RunState.RESTORING and self._live.is_swapped(run.successor_settings or "")
+        if run.state is not RunState.RESTORING:
+            return False
+        # Its fence or its swap may still be on their way: carried out later, they would meet what is done from here on.
+        self._live.end_own_commands()
+        return self._live.is_swapped(run.successor_settings or "")
 
     def without_fence(self) -> RunRecord:
         """Lift the fence that an earlier process has left, and return the run's record."""
@@ -199,9 +203,7 @@ class _FromWindow:
             parts.places.finish()
             clear_notes(run, parts, self._journal)
             parts.store.clear()
-            done = complete(plan, run, self._lock, parts.whole, outcome)
-            self._journal.annotate(run.run_id, window={})
-        return done
+            return complete(plan, run, self._lock, parts.whole, outcome)
 
     def _since(self) -> ChangesSince:
         """Return what had happened since the cut-over; what an earlier process had cleared away stands in the run's record."""

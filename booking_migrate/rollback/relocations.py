@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import Element, elements, read_value
-from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, element_key, sort_key
 from booking_migrate.domain.carried_changes import booking_id_of, document_with_sessions
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.scratch import Scratch
@@ -18,6 +18,7 @@ from booking_migrate.verify.join import ClientPair
 
 _GROUPS = 200
 _GROUP_BYTES = 8 * 1024 * 1024
+_OBJECT_ID_FIRST = b"\x07_id\x00"
 _AT_ONCE = 1000
 """How many ids one question names."""
 
@@ -102,7 +103,8 @@ def _found(reader: DocumentReader, ids: Sequence[Any]) -> dict[bytes, bytes]:
 
 def id_key(raw: bytes) -> bytes:
     """Return the sort key of a document's `_id`."""
-    return element_key(_id(raw))
+    # Nearly always an ObjectId that stands first.
+    return OBJECT_ID_KEY + raw[9:21] if raw[4:9] == _OBJECT_ID_FIRST else element_key(_id(raw))
 
 
 def id_of(raw: bytes) -> Any:

@@ -143,9 +143,12 @@ class _Restoration:
         """Restore, or leave everything unchanged."""
         run, live, restored = self._run, self._places.live, self._places.restored
         self._lock.confirm()
-        if run.state is RunState.RESTORING and live.is_swapped(run.successor_settings or ""):
-            self._recall()
-            return self._finish()
+        if run.state is RunState.RESTORING:
+            # What an earlier process has sent may still wait for the server.
+            live.end_own_commands()
+            if live.is_swapped(run.successor_settings or ""):
+                self._recall()
+                return self._finish()
         check_kept(self._places)
         check_transition(run, RunState.RESTORING)
         self._run = self._plan.stores.journal.save(
@@ -296,7 +299,7 @@ def complete(
     lock.confirm()
     if run.legacy is not None:
         places.live.drop(run.legacy)
-    outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None)
+    outcome.run = stores.journal.save(run.run_id, state=RunState.ROLLED_BACK.value, fenced_at=None, window={})
     stores.journal.forget(run.run_id)
     return outcome
 

@@ -26,7 +26,7 @@ from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import NO_CLIENT, RestorationPlaces, restored_clients
 from booking_migrate.stores.changes import Dirty
-from booking_migrate.stores.open_window import WindowPlaces
+from booking_migrate.stores.open_window import Related, WindowPlaces
 
 _KNOWN = 100_000
 """About how many documents are known as they were written. Those that are not are derived again when their write is seen."""
@@ -198,11 +198,11 @@ class WindowEngine:
         ids = [*map(id_of, changed), *gone]
         self._confirm()
         # First of all: what a document has a part in is to be known if it changes again before this is complete.
-        waiting = [(value, list(owners.values())) for value, owners in derived.staying.values()]
+        waiting = [Related(value, list(owners.values())) for value, owners in derived.staying.values()]
         # Deleted by others, an old booking that the kept copy does not have would not say whose it was.
         before = {id_key(raw) for raw in _documents(group.kept)}
-        new = [(id_of(raw), [_client(raw)]) for raw in changed if id_key(raw) not in before]
-        owned = [each for each in new if is_client_id(each[1][0])]
+        new = [(id_of(raw), _client(raw)) for raw in changed if id_key(raw) not in before]
+        owned = [Related(value, [client], client) for value, client in new if is_client_id(client)]
         places.notes.relate([*self._relations(group), *waiting, *owned])
         if ids:
             try:
@@ -223,16 +223,16 @@ class WindowEngine:
         self._written.update((sort_key(value), None) for value in gone)
 
     @staticmethod
-    def _relations(group: _Group) -> Iterator[tuple[Any, list[Any]]]:
+    def _relations(group: _Group) -> Iterator[Related]:
         """Yield the clients in whose documents each live document has a part, unless its `_id` says so."""
         owners = {id_key(raw): _client(raw) for raw in _documents(group.kept)}
         for raw in _documents(group.current):
-            own = id_of(raw)
-            found = [_client(raw), *(owners[key] for key in _held(raw) if key in owners)]
-            clients = {sort_key(value): value for value in found if is_client_id(value)}
-            implied = client_of_document(own) if type(own) is ObjectId else None
+            value, own = id_of(raw), _client(raw)
+            found = [own, *(owners[key] for key in _held(raw) if key in owners)]
+            clients = {sort_key(each): each for each in found if is_client_id(each)}
+            implied = client_of_document(value) if type(value) is ObjectId else None
             if clients and clients.keys() != {sort_key(implied)}:
-                yield own, list(clients.values())
+                yield Related(value, list(clients.values()), own if is_client_id(own) else None)
 
 
 def _documents(reader: LoadedReader) -> Iterator[bytes]:

@@ -1,21 +1,27 @@
 """What passed the fence of a rollback out of a reverse window: deletes, and writers that bypass validation.
 
-The client documents are gone with the rename, so the changes are all that is left of what passed. The clients concerned are
-derived again from the kept copy and from what the changes say; what the old application has changed since the rename stays.
+The client documents are gone with the rename, so the changes are all that is left of what passed. The clients whose documents
+they are about are derived again from the kept copy and from what the changes say. What stood in documents of other clients
+stands in the old collection already, under these clients, and stays; so does what the old application has changed since the rename.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.tail import Late
+from booking_migrate.domain.carried_changes import booking_id_of, document_with_sessions
+from booking_migrate.domain.client_document import StoredSession
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.errors import HistoryLost
+from booking_migrate.domain.session import client_of_document
+from booking_migrate.errors import HistoryLost, TargetChanged, WindowStopped
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
@@ -23,13 +29,17 @@ from booking_migrate.rollback.window_engine import WindowEngine
 from booking_migrate.rollback.window_parts import WindowParts
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Role
 from booking_migrate.stores.links import Links
-from booking_migrate.stores.ports import ComparedReader
+from booking_migrate.stores.open_window import Related
+from booking_migrate.stores.ports import ComparedReader, Replacement
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.rollback import MongoUndo
+    from booking_migrate.stores.mongo.window import MongoWindowNotes
 
 _WAIT_SECONDS = 0.2
+_TRIES = 50
+"""How often documents are read again that the old application changes at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +68,11 @@ def take_back_late(parts: LateParts, fenced: Timestamp) -> Late:
         late = seen.late
         if late.deleted or late.written:
             _derive_again(parts, seen)
-    except HistoryLost as error:
+    except (HistoryLost, WindowStopped) as error:
         name = parts.window.whole.current.name
         parts.listener.notify(
             Warned(
-                f"what passed the fence is not known ({error.message}): client documents that were deleted, or written by "
+                f"what passed the fence could not be brought in ({error.message}): client documents that were deleted, or written by "
                 f"bypassing validation, just before the swap are in {name} as they were before"
             )
         )
@@ -107,30 +117,99 @@ def _derive_again(parts: LateParts, seen: _Seen) -> None:
     window, late = parts.window, seen.late
     documents = [raw for _, raw in late.written.values()]
     dirty = Dirty(bookings={**late.deleted, **{key: value for key, (value, _) in late.written.items()}})
+    concerned = _Concerned(window, dirty.bookings, documents)
     live = window.places.live
     there = replace(
         window.places,
-        current=_Remains(live, documents, window),
+        current=_Remains(live, documents, window, concerned),
         restored=live,
         links=_NoLinks(),
+        notes=cast("MongoWindowNotes", _LateNotes(window.places.notes, concerned)),
         # The same two questions as to the copy of the source.
         copy=cast("KeptCopy", _Untouched(window.late, seen, window.places.now)),
     )
     WindowEngine(there, window.whole, parts.confirm).handle(dirty, window.places.now(), verified=False)
 
 
-class _Remains(LoadedReader):
-    """What is known of the client documents past the fence: those that a change has brought, and bookings that stood beside."""
+class _Concerned:
+    """The clients whose documents late changes are about, as these were at the fence and as they are now.
 
-    def __init__(self, live: ComparedReader, documents: Sequence[bytes], window: WindowParts) -> None:
+    Nothing is known any more of what they held at the fence; what others held has not changed.
+    """
+
+    def __init__(
+        self, window: WindowParts, document_ids: Mapping[bytes, Any], documents: Sequence[bytes]
+    ) -> None:
+        ids = list(document_ids.values())
+        implied = (client_of_document(value) for value in ids if type(value) is ObjectId)
+        noted = (client for some in groups(ids) for client in window.places.notes.owners_of(some))
+        now = (value_in(raw, b"clientId") for raw in documents if document_with_sessions(raw) is not None)
+        found = chain(implied, noted, now)
+        self.clients = frozenset(sort_key(client) for client in found if is_client_id(client))
+        sessions = (session for raw in documents for session in _sessions(raw))
+        self._bookings = frozenset((*document_ids, *filter(None, map(_booking_key, sessions))))
+
+    def holds(self, raw: bytes) -> bool:
+        """Return whether a document of the old collection may be other than it would be with the late changes."""
+        owner = value_in(raw, b"clientId")
+        return id_key(raw) in self._bookings or (is_client_id(owner) and sort_key(owner) in self.clients)
+
+
+def _sessions(raw: bytes) -> Sequence[StoredSession]:
+    document = document_with_sessions(raw)
+    return document.sessions if document else ()
+
+
+def _booking_key(session: StoredSession) -> bytes | None:
+    """Return the key of the `_id` of the old booking that a session is, or would be."""
+    if session.legacy_key is not None:
+        return session.legacy_key
+    booking_id = booking_id_of(session)
+    return None if booking_id is None else sort_key(booking_id)
+
+
+class _LateNotes:
+    """What is noted of documents and clients, which late changes do not alter but for the clients that they are about."""
+
+    def __init__(self, notes: "MongoWindowNotes", concerned: _Concerned) -> None:
+        self._notes = notes
+        self._concerned = concerned
+
+    def clients_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the clients that were related to documents."""
+        return self._notes.clients_of(document_ids)
+
+    def relate(self, _related: Sequence[Related]) -> None:
+        """Do nothing: the documents are gone, and a process that continues has to know them as they were."""
+
+    def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
+        """Replace what has happened to the clients concerned."""
+        of = self._concerned.clients
+        self._notes.count(
+            [key for key in clients if key in of], {key: each for key, each in facts.items() if key in of}
+        )
+
+
+class _Remains(LoadedReader):
+    """What is known of the live collection past the fence: documents that a change has brought, and what is not concerned.
+
+    The latter are bookings, as they stand in the old collection now; so are rejected bookings that stood beside.
+    """
+
+    def __init__(
+        self, live: ComparedReader, documents: Sequence[bytes], window: WindowParts, concerned: _Concerned
+    ) -> None:
         super().__init__(live, Selection())
+        self._live = live
         self._late = documents
         self._window = window
+        self._concerned = concerned
 
     @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         keys = {sort_key(value) for value in ids}
         yield from (raw for raw in self._late if id_key(raw) in keys)
+        yield from (raw for raw in self._live.find(ids) if not self._concerned.holds(raw))
 
     @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -139,8 +218,11 @@ class _Remains(LoadedReader):
             owner = value_in(raw, b"clientId")
             if is_client_id(owner) and sort_key(owner) in keys:
                 yield raw
-        if self._window.whole.has_carried:
-            yield from self._carried(client_ids)
+        others = [value for value in client_ids if sort_key(value) not in self._concerned.clients]
+        if others:
+            yield from (raw for raw in self._live.find_by_client(others) if not self._concerned.holds(raw))
+        if self._window.whole.has_carried and len(others) < len(client_ids):
+            yield from self._carried([value for value in client_ids if value not in others])
 
     def _carried(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the rejected bookings that stood beside client documents, as they stand in the old collection now."""
@@ -188,13 +270,37 @@ class _Untouched:
         self._now = now
 
     def update(self, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
-        """Make these documents what they would be without the late changes, but for those that were written since."""
-        there = [raw for some in groups(ids) for raw in self._live.find(some)]
+        """Make these documents what they would be with the late changes, but for those that were written since.
+
+        Each changes in one step: if this is ended in between, the next process takes what was written for another one's.
+
+        Raises:
+            TargetChanged: the old application changes the same documents all the time.
+        """
+        for _attempt in range(_TRIES - 1):
+            try:
+                self._update(ids, documents)
+            except TargetChanged:
+                continue
+            return
+        self._update(ids, documents)
+
+    def _update(self, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+        there = {id_key(raw): raw for some in groups(ids) for raw in self._live.find(some)}
         # Read first: whatever was written before that is seen now, and whatever comes later is another version.
         self._seen.read_up_to(self._now())
         touched = self._seen.touched
-        self._live.remove([raw for raw in there if id_key(raw) not in touched])
-        self._live.insert([raw for raw in documents if id_key(raw) not in touched])
+        wanted = {id_key(raw): raw for raw in documents if id_key(raw) not in touched}
+        self._live.restore(
+            [
+                Replacement(raw, wanted[key])
+                for key, raw in there.items()
+                if key in wanted and wanted[key] != raw
+            ]
+        )
+        kept = wanted.keys() | touched
+        self._live.remove([raw for key, raw in there.items() if key not in kept])
+        self._live.insert([raw for key, raw in wanted.items() if key not in there])
 
     def differing(self, _ids: Sequence[Any], _documents: Sequence[bytes]) -> list[Any]:
         """Return nothing: what was written since is another one's."""

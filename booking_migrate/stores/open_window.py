@@ -1,9 +1,9 @@
 """From a run that was cut over to what its reverse window reads and writes."""
 
 # ruff: noqa: PLC0415 - the driver is slow to import
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bson.timestamp import Timestamp
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.live_swap import LiveSwap
     from booking_migrate.stores.mongo.snapshot import SnapshotFetch
     from booking_migrate.stores.mongo.window import MongoWindowNotes
+
+
+class Related(NamedTuple):
+    """A live document, and the clients in whose documents it has a part."""
+
+    document_id: Any
+    clients: Collection[Any]
+    own: Any = None
+    """Its own `clientId`; None: it names no client."""
 
 
 @dataclass(frozen=True, slots=True)

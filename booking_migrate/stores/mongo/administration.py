@@ -144,6 +144,7 @@ def rename(successor: DriverCollection, live: DriverCollection) -> None:
                         "renameCollection": f"{database.name}.{successor.name}",
                         "to": f"{database.name}.{live.name}",
                         "dropTarget": True,
+                        "comment": comment_for(live),
                     },
                 )
 

@@ -3,7 +3,7 @@
 Both kinds of entry exist only for documents and clients that something special holds for, so there are few of them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +17,7 @@ from booking_migrate.stores.mongo.connection import TIMES, DriverCollection, des
 from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
 from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.open_window import Related
 
 COLLECTION = "booking_migrate_window"
 
@@ -33,32 +34,42 @@ class MongoWindowNotes:
         self._collection: DriverCollectionOf[dict[str, Any]] = collection.with_options(codec_options=TIMES)
         self._run_id = run_id
 
-    def relate(self, related: Sequence[tuple[Any, Collection[Any]]]) -> None:
+    def relate(self, related: Sequence[Related]) -> None:
         """Add clients to those whose documents a live document has ever had a part in.
 
         A deleted document does not say whose it was, nor a changed one whose sessions it has lost.
 
         Args:
-            related: the `_id` of live documents, each with `clientId` values.
+            related: live documents, each with clients.
         """
         self._write(
             [
                 UpdateOne(
-                    {"_id": self._name("document", sort_key(value))},
-                    {"$addToSet": {"clients": {"$each": [_packed(client) for client in clients]}}},
+                    {"_id": self._name("document", sort_key(each.document_id))},
+                    {
+                        "$addToSet": {"clients": {"$each": [_packed(client) for client in each.clients]}},
+                        "$set": {"own": _packed(each.own)},
+                    },
                     upsert=True,
                 )
-                for value, clients in related
+                for each in related
             ]
         )
 
     def clients_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
         """Yield the clients that were related to live documents; at most a few thousand."""
+        for entry in self._documents(document_ids):
+            yield from map(_unpacked, entry["clients"])
+
+    def owners_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the clients whose own documents these were when they were related last; at most a few thousand."""
+        for entry in self._documents(document_ids):
+            yield _unpacked(entry["own"])
+
+    def _documents(self, document_ids: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         names = [self._name("document", sort_key(value)) for value in document_ids]
         with reading(self._collection):
-            found = with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
-        for entry in found:
-            yield from (read_fields(packed)["_id"] for packed in entry["clients"])
+            return with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
         """Replace what has happened to some clients.
@@ -117,6 +128,10 @@ class MongoWindowNotes:
 def _packed(value: Any) -> Binary:
     # As bytes: an id may be of a type that the driver re-types.
     return Binary(write_fields({"_id": value}))
+
+
+def _unpacked(packed: bytes) -> Any:
+    return read_fields(packed)["_id"]
 
 
 def client_values(collection: DriverCollection) -> Iterator[Any]:

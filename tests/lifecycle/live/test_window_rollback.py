@@ -290,6 +290,45 @@ def test_what_passes_the_fence(window: Db, command: Run, monkeypatch: pytest.Mon
     assert {booking(number)["_id"] for number in range(BOOKINGS)} < there.keys()
 
 
+def test_what_passes_the_fence_is_not_about_what_stands_with_others(
+    window: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client document that is deleted between fence and rename takes back what it holds, not what has moved to another one."""
+
+    def move(number: int, owner: int) -> None:
+        """Move a session into the document of another client."""
+        legacy = booking(number)["_id"]
+        there = window.bookings.find_one({"sessions.legacyBookingId": legacy})
+        assert there is not None
+        (found,) = (each for each in there["sessions"] if each["legacyBookingId"] == legacy)
+        window.bookings.update_one(
+            {"clientId": client(owner), "sessions": {"$type": 4}},
+            {"$push": {"sessions": {**found, "notes": "moved"}}},
+        )
+        window.bookings.update_one(
+            {"_id": there["_id"]}, {"$pull": {"sessions": {"legacyBookingId": legacy}}}
+        )
+
+    # Out of the document that is deleted, into it, and between two others.
+    for number, owner in ((2, 1), (1, 2), (3, 1)):
+        move(number, owner)
+    swap = LiveSwap.swap
+
+    def act(self: LiveSwap, seconds: float) -> Any:
+        window.bookings.delete_one({"clientId": client(2), "sessions": {"$type": 4}})
+        return swap(self, seconds)
+
+    monkeypatch.setattr(LiveSwap, "swap", act)
+    done = command(*ROLLBACK)
+    there = {each["_id"]: (each["clientId"], each["notes"]) for each in window.bookings.find()}
+    before = {booking(each)["_id"]: booking(each) for each in range(BOOKINGS)}
+    moved = {booking(each)["_id"]: (client(1), "moved") for each in (2, 3)}
+
+    assert 3 == done.returncode, done.stderr
+    assert 1 == json.loads(done.stdout)["undone"]["followed"]["late_deletes"]
+    assert {key: (each["clientId"], each["notes"]) for key, each in before.items()} | moved == there
+
+
 @contextmanager
 def lost(server: Server, database: Db, times: int) -> Iterator[None]:
     """Let the server say so many times that the oplog no longer has what a change stream begins with."""
