@@ -1,4 +1,7 @@
-"""Replay one seed, or search many, with a process on each core: `python -m tests.simulation SEED`, `python -m tests.simulation FIRST END`."""
+"""Replay one seed, or search many, with a process on each core: `python -m tests.simulation [window] SEED`, or `FIRST END`.
+
+With `window`, schedules are those of a reverse window.
+"""
 
 import sys
 import time
@@ -6,17 +9,22 @@ import time
 from tests.simulation.process import simulated
 from tests.simulation.schedule import run_seed
 from tests.simulation.search import search
+from tests.simulation.window_schedule import run_window_seed, simulated_window
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit code."""
+    run, within = run_seed, simulated
+    if arguments[0] == "window":
+        run, within = run_window_seed, simulated_window
+        del arguments[0]
     if len(arguments) == 1:
-        with simulated():
-            print("\n".join(run_seed(int(arguments[0]))))  # noqa: T201 - this is its output
+        with within():
+            print("\n".join(run(int(arguments[0]))))  # noqa: T201 - this is its output
         return 0
     first, end = map(int, arguments)
     began, failed = time.monotonic(), 0
-    for failure in search(run_seed, first, end):
+    for failure in search(run, first, end, within=within):
         failed += 1
         print(failure)  # noqa: T201 - this is its output
     seconds = time.monotonic() - began

@@ -1,6 +1,6 @@
 """The ports of following and of a cut-over over a `World`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -286,11 +286,17 @@ class Feed:
     """The change stream: it reads any number of entries of the oplog at a time, and may be behind."""
 
     def __init__(
-        self, world: World, begin: Position | Timestamp, *, is_whole: bool = False, copy: str | None = None
+        self,
+        world: World,
+        begin: Position | Timestamp,
+        *,
+        is_whole: bool = False,
+        copy: str | None = None,
+        roles: Mapping[str, Role] = _ROLES,
     ) -> None:
         """Take the world, where to begin, and the kept copy if that is watched; a cluster time is inclusive."""
         self._world, self._is_whole = world, is_whole
-        self._roles = _ROLES if copy is None else {**_ROLES, copy: Role.COPY}
+        self._roles = roles if copy is None else {**roles, copy: Role.COPY}
         if isinstance(begin, Position):
             self._next = int(begin.token["_data"])
         else:

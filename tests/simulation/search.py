@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 
 from booking_migrate.gc_tuning import spare_collector
-from tests.simulation.process import simulated
 from tests.simulation.world import Violation
 
 Run = Callable[[int], list[str]]
 """Carries out the schedule of a seed, and returns its trace; a function of a module."""
 
+Within = Callable[[], AbstractContextManager[None]]
+"""Lets the code run on one thread, by a world's clock; a function of a module."""
+
 _AT_ONCE = 25
 
 
-def search(run: Run, first: int, end: int, processes: int | None = None) -> Iterator[str]:
+def search(run: Run, first: int, end: int, processes: int | None = None, *, within: Within) -> Iterator[str]:
     """Yield what does not hold in the schedules of a range of seeds, each with its seed and its trace, by seed.
 
     Args:
@@ -22,9 +25,10 @@ def search(run: Run, first: int, end: int, processes: int | None = None) -> Iter
         first: the first seed.
         end: the first seed beyond the range.
         processes: how many to use; None: as many as there are cores.
+        within: what schedules run in.
     """
     count = min(processes or os.cpu_count() or 1, -(-(end - first) // _AT_ONCE))
-    ranges = [(run, each, min(each + _AT_ONCE, end)) for each in range(first, end, _AT_ONCE)]
+    ranges = [(within, run, each, min(each + _AT_ONCE, end)) for each in range(first, end, _AT_ONCE)]
     if count <= 1:
         for each in ranges:
             yield from _violations(each)
@@ -35,11 +39,11 @@ def search(run: Run, first: int, end: int, processes: int | None = None) -> Iter
             yield from found
 
 
-def _violations(range_of_seeds: tuple[Run, int, int]) -> list[str]:
-    run, first, end = range_of_seeds
+def _violations(range_of_seeds: tuple[Within, Run, int, int]) -> list[str]:
+    within, run, first, end = range_of_seeds
     found = []
     spare_collector()
-    with simulated():
+    with within():
         for seed in range(first, end):
             try:
                 run(seed)

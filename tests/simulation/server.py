@@ -69,9 +69,9 @@ class Kept:
 class Swap:
     """Fence and swap; both may wait too long, and be carried out all the same."""
 
-    def __init__(self, world: World) -> None:
-        """Take the world."""
-        self._world = world
+    def __init__(self, world: World, target: str = TARGET) -> None:
+        """Take the world, and the collection that gets the source's name."""
+        self._world, self._target = world, target
 
     def raise_fence(self, seconds: float) -> Timestamp:
         """Let the source refuse inserts and updates."""
@@ -84,17 +84,20 @@ class Swap:
 
     def swap(self, seconds: float) -> Timestamp:
         """Rename the target."""
-        return self._command("swap", self._world.rename, seconds)
+        return self._command("swap", lambda: self._world.rename(self._target), seconds)
 
     def _command(self, name: str, carry_out: Callable[[], Timestamp], seconds: float) -> Timestamp:
         world = self._world
+        killed = world.rates.killed_command
         try:
             world.step(name)
+            if killed and not world.is_calm and world.random.random() < killed:
+                world.kill(name)
         except BaseException:
             # The server has the command already.
             if not world.is_calm and world.random.random() < 0.5:
                 uuid = world.collections[SOURCE].uuid
-                world.pending.append(lambda: _if_unchanged(world, uuid, carry_out))
+                world.pending.append(lambda: self._if_unchanged(uuid, carry_out))
             raise
         if not world.is_calm and world.random.random() < world.rates.blocked:
             world.clock += seconds
@@ -106,12 +109,12 @@ class Swap:
         world.step(f"{name} done")
         return time
 
-
-def _if_unchanged(world: World, uuid: int, command: Callable[[], Any]) -> None:
-    """Carry out a command that names collections which are still what they were."""
-    if TARGET in world.collections and world.collections[SOURCE].uuid == uuid:
-        world.said("a command of an earlier process is carried out")
-        command()
+    def _if_unchanged(self, uuid: int, command: Callable[[], Any]) -> None:
+        """Carry out a command that names collections which are still what they were."""
+        world = self._world
+        if self._target in world.collections and world.collections[SOURCE].uuid == uuid:
+            world.said("a command of an earlier process is carried out")
+            command()
 
 
 class Live:
@@ -256,6 +259,12 @@ class Journal:
             for noted in self._world.notes
             if noted.kind is kind and noted.first <= last and first <= noted.last
         ]
+
+    def forget(self, _run_id: str) -> None:
+        """Drop all notes."""
+        self._world.step("forget notes")
+        self._world.notes.clear()
+        self._world.noted.clear()
 
     def prepare_lookup(self) -> None:
         """Do nothing: there are no indexes."""

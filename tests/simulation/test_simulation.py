@@ -9,7 +9,7 @@ _SEEDS, _PROCESSES = 1200, 2
 
 def test_nothing_is_lost_in_any_schedule() -> None:
     """Live collection and kept copy are what the acknowledged writes make, whatever the schedule, and no fence is left."""
-    failures = list(search(run_seed, 0, _SEEDS, _PROCESSES))
+    failures = list(search(run_seed, 0, _SEEDS, _PROCESSES, within=simulated))
 
     assert not failures, "\n".join(failures)
 

@@ -6,7 +6,7 @@ may fail and time passes, as the seed has it.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
@@ -121,6 +121,8 @@ class Rates:
     slow: float = 0.0
     blocked: float = 0.0
     lost_fence: float = 0.0
+    killed_command: float = 0.0
+    """Of a process that has just sent a fence or a swap."""
 
 
 @dataclass(slots=True)
@@ -153,6 +155,18 @@ class World:
     is_calm: bool = True
     pending: list[Callable[[], None]] = field(default_factory=list)
     """Commands of a process that was killed, which the server may still carry out."""
+
+    related: dict[bytes, dict[bytes, Any]] = field(default_factory=dict)
+    """In a reverse window: the clients in whose documents a live document has ever had a part; keys are sort keys."""
+
+    owners: dict[bytes, Any] = field(default_factory=dict)
+    """The clients whose own documents these are."""
+
+    facts: dict[bytes, Mapping[str, Any]] = field(default_factory=dict)
+    """What has happened to clients since the cut-over, by key."""
+
+    copying: Callable[[], None] | None = None
+    """The rest of a copy that the server makes, also if the process that asked for it is killed."""
 
     token: int = 0
     serial: int = 0
@@ -218,12 +232,20 @@ class World:
         if rates.foreign and random() < rates.foreign:
             self.stranger()
         if rates.kill and random() < rates.kill:
-            self.said(f"killed at {name}")
-            self.is_dead = True
-            raise Killed
+            self.kill(name)
         if fails and rates.failure and random() < rates.failure:
             self.said(f"connection lost at {name}")
             raise ServerUnreachable("memory", "the connection was lost")
+
+    def kill(self, name: str) -> None:
+        """Kill the process.
+
+        Raises:
+            Killed: always.
+        """
+        self.said(f"killed at {name}")
+        self.is_dead = True
+        raise Killed
 
     def carry_out_pending(self) -> None:
         """Carry out what a killed process has sent."""
@@ -250,11 +272,11 @@ class World:
         self.said(f"{name} has the validator {validator}")
         return self.now
 
-    def rename(self) -> Timestamp:
-        """Give the target the source's name."""
+    def rename(self, name: str = TARGET) -> Timestamp:
+        """Give the target, or another collection, the source's name."""
         self.tick()
-        self.collections[SOURCE] = self.collections.pop(TARGET)
-        self.oplog.append(Entry(self.now, TARGET, "rename"))
+        self.collections[SOURCE] = self.collections.pop(name)
+        self.oplog.append(Entry(self.now, name, "rename"))
         self.swapped_at = self.time
         self.said("swapped")
         return self.now

@@ -1,0 +1,37 @@
+"""The real code of a reverse window and of a rollback out of it in seeded schedules; see `README.md`."""
+
+import pytest
+
+from tests.simulation.mutants import removed
+from tests.simulation.search import search
+from tests.simulation.window_mutants import MUTANTS
+from tests.simulation.window_schedule import run_window_seed, simulated_window
+from tests.simulation.world import Violation
+
+_SEEDS, _PROCESSES = 300, 2
+_SEEDS_OF_MUTANTS = 400
+
+
+def test_nothing_is_lost_in_any_schedule() -> None:
+    """After the rollback every booking is there once, with what both applications did to it, whatever the schedule."""
+    failures = list(search(run_window_seed, 0, _SEEDS, _PROCESSES, within=simulated_window))
+
+    assert not failures, "\n".join(failures)
+
+
+def test_a_seed_replays() -> None:
+    """The same seed makes the same schedule."""
+    with simulated_window():
+        assert [run_window_seed(seed) for seed in range(20)] == [run_window_seed(seed) for seed in range(20)]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_removed_guard_is_found(name: str) -> None:
+    """A schedule among a fixed number of seeds loses, doubles or keeps something stale, or is stopped by it."""
+    with simulated_window(), removed(MUTANTS[name]):
+        for seed in range(_SEEDS_OF_MUTANTS):
+            try:
+                run_window_seed(seed)
+            except Violation:
+                return
+    pytest.fail(f"no schedule of {_SEEDS_OF_MUTANTS} shows that it takes this guard: {MUTANTS[name].guard}")
