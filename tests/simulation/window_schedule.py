@@ -17,7 +17,8 @@ from booking_migrate.rollback.window import Window
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.stores.journal import Holder, RunState
+from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.scratch import Scratch
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN
