@@ -223,8 +223,8 @@ class Window:
         self._listener.notify(PhaseEnded())
         self._listener.notify(PhaseStarted("bringing in what has changed since the cut-over", None))
         follower.round()
-        # From the comparison on: what others have changed since is not known yet. A round may have ended before that time, where
-        # the feed has nothing for a while: what follows is read again.
+        # From the comparison on: what others have changed since is not known yet. A round ends before that time if an answer
+        # of the server is empty, which happens behind it: what follows is read again.
         position = follower.position
         begin = copied if position is None else min(copied, position.time)
         follower.watch_copy(parts.feed(begin), copied)

@@ -275,7 +275,7 @@ class _Untouched:
         Each changes in one step: if this is ended in between, the next process takes what was written for another one's.
 
         Raises:
-            TargetChanged: the old application changes the same documents all the time.
+            TargetChanged: the old application keeps changing the same documents.
         """
         for _attempt in range(_TRIES - 1):
             try:
