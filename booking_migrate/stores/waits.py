@@ -5,7 +5,7 @@ here: a store does not know its command's listener, and the driver waits in thre
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -35,6 +35,14 @@ class Wait:
         return monotonic() - self.began
 
 
+class Gone(Exception):
+    """What was watched does not exist any more."""
+
+
+WaitedFor = Callable[[], tuple[str, float] | None]
+"""Returns what is waited for at this moment, and for how many seconds at most; raises `Gone` when that cannot happen any more."""
+
+
 class Waits:
     """All that is waited for, in any thread."""
 
@@ -42,6 +50,7 @@ class Waits:
         """Begin with nothing."""
         self._lock = Lock()
         self._open: list[Wait] = []
+        self._watched: dict[WaitedFor, Wait | None] = {}
         self._retries: deque[Retried] = deque(maxlen=_KEPT_RETRIES)
 
     def begin(self, what: str, limit: float) -> Wait:
@@ -66,12 +75,35 @@ class Waits:
         finally:
             self.end(wait)
 
+    def watch(self, waited_for: WaitedFor) -> None:
+        """Ask from now on, whenever `current` is called, whether something is waited for."""
+        with self._lock:
+            self._watched[waited_for] = None
+
+    def _look(self) -> None:
+        with self._lock:
+            watched = list(self._watched.items())
+        for waited_for, wait in watched:
+            try:
+                found = waited_for()
+            except Gone:
+                with self._lock:
+                    del self._watched[waited_for]
+                found = None
+            else:
+                begun = None if found is None else (wait or self.begin(*found))
+                with self._lock:
+                    self._watched[waited_for] = begun
+            if found is None and wait is not None:
+                self.end(wait)
+
     def current(self, *, since: float = 0.0) -> Wait | None:
         """Return what has been waited for longest; None if nothing is waited for.
 
         Args:
             since: by the monotonic clock; what began before is left out.
         """
+        self._look()
         with self._lock:
             waits = [wait for wait in self._open if wait.began >= since]
         return min(waits, key=lambda wait: wait.began, default=None)

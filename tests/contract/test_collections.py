@@ -370,9 +370,8 @@ def test_refusals_of_the_server_are_told_apart(
     """Authentication, privileges and the rest have their own errors, none of which quotes a command."""
     failure = OperationFailure(text, code, {"errmsg": text, "code": code, "codeName": "Name"})
 
-    error = translated(
-        failure, open_collection(MongoClient(connect=False), "shop", "bookings"), UnusablePlace
-    )
+    with MongoClient[Any]("127.0.0.1", 1, connect=False, serverSelectionTimeoutMS=1) as client:
+        error = translated(failure, open_collection(client, "shop", "bookings"), UnusablePlace)
 
     assert expected is type(error)
     assert "hunter2" not in str(error)

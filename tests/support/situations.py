@@ -17,6 +17,7 @@ from pymongo.database import Database
 from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
+from booking_migrate.cli.signals import HangUp
 from booking_migrate.stores.mongo import retry, scan
 from tests.support.booking_lines import SOUND, booking, client
 from tests.support.fail_commands import failing
@@ -30,6 +31,7 @@ _SETTLED: tuple[tuple[str, str], ...] = (
     (r"test_[0-9a-f]{16}", "shop"),
     (r"127\.0\.0\.1:(?!1\b)\d+", "127.0.0.1:27017"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "2026-11-23 15:11:00 UTC"),
+    (r"\d{4}-\d\d-\d\d(?=\n)", "2026-11-23"),
     (r"\b\d\d:\d\d:\d\d( UTC)?", "15:11:00 UTC"),
     (r"by \S+ on \S+, process \d+", "by ann on machine, process 4711"),
     (r"\(\S+@\S+, process \d+\)|by \S+ on \S+ \(process \d+\)", "(ann@machine, process 4711)"),
@@ -245,18 +247,29 @@ def _(scene: Scene) -> None:
     scene.show("migrate")
 
 
+@_situation("24-terminal-closed-in-a-cutover")
+def _(scene: Scene) -> None:
+    _signalled(scene, HangUp())
+
+
 @_situation("25-ctrl-c-in-a-cutover")
 def _(scene: Scene) -> None:
+    _signalled(scene, KeyboardInterrupt())
+
+
+def _signalled(scene: Scene, signal: BaseException) -> None:
+    """Show a cut-over that a signal ends while writes are refused."""
     scene.bookings()
     scene.done("migrate")
     scene.done("verify")
 
-    def interrupt(step: Step) -> None:
+    def end(step: Step) -> None:
         if step is Step.FENCED:
-            raise KeyboardInterrupt
+            raise signal
 
-    with failpoints(interrupt):
+    with failpoints(end):
         scene.show(*CUTOVER)
+    scene.show("status")
 
 
 @_situation("26-hook-before-cutover-fails")

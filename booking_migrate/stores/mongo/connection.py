@@ -32,7 +32,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.stores.mongo.failures import read
 from booking_migrate.stores.mongo.retry import majority_written
-from booking_migrate.stores.mongo.topology import PrimaryWatch
+from booking_migrate.stores.mongo.topology import watch_primary
 
 DriverCollection = Collection[Document]
 
@@ -75,18 +75,20 @@ def make_client(uri: str) -> MongoClient[Document]:
     wait_for_monitors = getattr(monitor, "_shutdown_resources", None)
     if wait_for_monitors is not None:
         atexit.unregister(wait_for_monitors)
-    options: dict[str, Any] = {"appname": "booking-migrate", "event_listeners": [PrimaryWatch()]}
+    options: dict[str, Any] = {"appname": "booking-migrate"}
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
     try:
         with warnings.catch_warnings():
             # What the driver would say to standard error, `parse` has said already.
             warnings.simplefilter("ignore")
-            return MongoClient(uri, connect=False, **options)
+            client: MongoClient[Document] = MongoClient(uri, connect=False, **options)
     except (OSError, ConfigurationError) as error:
         raise tls_problem(uri, error) if _has_tls(uri) else _unusable(uri, error) from None
     except (PyMongoError, ValueError, TypeError) as error:
         raise _unusable(uri, error) from None
+    watch_primary(client)
+    return client
 
 
 def _has_tls(uri: str) -> bool:

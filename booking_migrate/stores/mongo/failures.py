@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import pymongo
 from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
@@ -43,6 +44,9 @@ _OUT_OF_REACH = frozenset({Trouble.PRIMARY, Trouble.SERVER})
 """Other members, or the primary, cannot be reached."""
 
 _LONGEST_TEXT = 200
+_ASKING_SECONDS = 2.0
+"""How long to ask who is logged in: it belongs into a message about something else."""
+
 _COMMAND = re.compile(r"to execute command \{ (\w+):")
 """How the server names the command that a user may not send."""
 
@@ -159,7 +163,8 @@ def _refused_operation(
 def _user(collection: Collection[Any]) -> tuple[str, str]:
     """Return who is logged in, and where that user was created; empty if the server does not say."""
     try:
-        status: Any = collection.database.command("connectionStatus")
+        with pymongo.timeout(_ASKING_SECONDS):
+            status: Any = collection.database.command("connectionStatus")
         first = status["authInfo"]["authenticatedUsers"][0]
     except (PyMongoError, LookupError):
         return "", ""

@@ -1,49 +1,38 @@
-"""Notices when a client's servers have no primary: the driver waits for one inside of its calls and says nothing."""
+"""Notices when a client's servers have no primary: the driver waits for one inside of its calls and says nothing.
 
-from pymongo.monitoring import (
-    TopologyClosedEvent,
-    TopologyDescriptionChangedEvent,
-    TopologyListener,
-    TopologyOpenedEvent,
-)
-from typing_extensions import override
+The driver's state is looked at now and then. Its events would say it at once, but with a listener for them a client takes
+half a second to close.
+"""
+
+from typing import Any
+from weakref import ref
+
+from pymongo import MongoClient
 
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import Trouble
-from booking_migrate.stores.waits import WAITS, Wait
+from booking_migrate.stores.waits import WAITS, Gone
 
 _SINGLE = "Single"
 
 
-class PrimaryWatch(TopologyListener):
-    """Enters in `WAITS` that a primary is waited for, from the moment on at which the driver knows of none."""
+def watch_primary(client: MongoClient[Any]) -> None:
+    """Have it entered in `WAITS` that a primary is waited for, as long as the driver knows of none."""
+    client_of = ref(client)
+    is_found = False
 
-    def __init__(self) -> None:
-        """Begin with a client that was not yet used."""
-        self._wait: Wait | None = None
-        self._is_found = False
-
-    @override
-    def opened(self, event: TopologyOpenedEvent) -> None:
-        pass
-
-    @override
-    def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
-        there = event.new_description
+    def waited_for() -> tuple[str, float] | None:
+        nonlocal is_found
+        watched = client_of()
+        if watched is None or getattr(watched, "_closed", False):
+            raise Gone
+        there = watched.topology_description
         if there.has_writable_server():
-            self._is_found = True
-            self._end()
+            is_found = True
         # Before the first contact the driver's own limit counts, and that is short.
-        elif self._is_found and self._wait is None:
-            is_single = there.topology_type_name == _SINGLE
-            about = Trouble.SERVER if is_single else Trouble.PRIMARY
-            self._wait = WAITS.begin(about, retry.RETRY_TIMEOUT)
+        elif is_found:
+            about = Trouble.SERVER if there.topology_type_name == _SINGLE else Trouble.PRIMARY
+            return about, retry.RETRY_TIMEOUT
+        return None
 
-    @override
-    def closed(self, event: TopologyClosedEvent) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self._wait is not None:
-            WAITS.end(self._wait)
-            self._wait = None
+    WAITS.watch(waited_for)
