@@ -16,6 +16,7 @@ from booking_migrate.migrate.counts import MigrationCounts, NullObserver, Observ
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.merge import DepartedClients, Effects
 from booking_migrate.migrate.preflight import merge_duplicates
+from booking_migrate.runs import workers
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory
 from booking_migrate.runs.workers import WORTH_IT, Pool, WorkerPool
@@ -136,7 +137,7 @@ def _workers(
 def _chosen(
     delegation: Delegates | None, handler: ChunkHandler, pool: Pool
 ) -> AbstractContextManager[HandsOut]:
-    if isinstance(pool, WorkerPool) and (delegation is None or pool.workers == 1):
+    if isinstance(pool, workers.WorkerPool) and (delegation is None or pool.workers == 1):
         return nullcontext(InThisProcess(handler, pool))
     if delegation is None:
         raise RuntimeError("these workers only handle chunks completely, and nothing was delegated to them")
