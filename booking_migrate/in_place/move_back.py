@@ -4,7 +4,7 @@ The application may write meanwhile, in either shape. Each group of clients is p
 originals also leave the archive; so an interrupted rollback continues with what is still there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome, undo_rejects
 from booking_migrate.runs.workers import WORTH_IT
-from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Unit, Waiting
+from booking_migrate.stores.in_place import CLAIMED_BOOKINGS, Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, RunRecord, RunState
 
 if TYPE_CHECKING:
@@ -244,19 +244,20 @@ class _Undo:
 
     def _prove(self, notes: Mapping[bytes, DocumentNote], *, has_claims: bool) -> None:
         ids = [note.document_id for note in notes.values()]
-        found = {each.key: each for each in self.collection.located(ids)}
-        standing = self._standing(ids, found.values()) if has_claims else set()
+        found = self.collection.standing(ids)
+        standing = self._standing(ids) if has_claims else set()
         if len(found) == len(notes) and not standing:
             return
         for key, note in notes.items():
             if key not in found or key in standing:
                 self.outcome.keep(display_id(note.document_id))
 
-    def _standing(self, ids: Sequence[Any], found: Iterable[Waiting]) -> set[bytes]:
+    def _standing(self, ids: Sequence[Any]) -> set[bytes]:
         """Return the bookings of which the client documents of their clients have sessions again."""
         claiming = self.collection.claiming(ids)
         if not claiming:
             return set()
+        found = self.collection.located(ids)
         clients = {each.client_key for each in found if is_client_id(each.client_id)}
         standing = claimed(raw for raw in claiming if client_key_of(raw) in clients)
         if standing:

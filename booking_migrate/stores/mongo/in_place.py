@@ -8,6 +8,7 @@ from typing import Any, Final
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
+from booking_migrate.bson.order import id_key
 from booking_migrate.errors import NoTransactions, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import Result, Unit, Waiting
@@ -161,6 +162,13 @@ class MongoInPlace:
         """Return whether any document of the collection has a session of a booking."""
         condition = {"sessions.legacyBookingId": {"$exists": True}}
         return read(self._collection, lambda: self._collection.find_one(condition, {"_id": 1})) is not None
+
+    def standing(self, ids: Sequence[Any]) -> set[bytes]:
+        """Return the sort keys of those of these `_id` values that the collection has; no document is read for it."""
+        found = partial(
+            find_raw, self._collection, any_of("_id", ids), fields={"_id": 1}, at_once=len(ids) + 1
+        )
+        return set(map(id_key, read(self._collection, lambda: list(found()))))
 
     def located(self, ids: Sequence[Any], *, archived: bool = False) -> Sequence[Waiting]:
         """Return which documents with these `_id` values the collection has, or the archive, and of which clients they are."""
