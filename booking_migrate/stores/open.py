@@ -117,7 +117,10 @@ def sample(whole: DocumentReader, place: Place, connection: Connection, size: in
     if isinstance(place, CollectionPlace):
         collection = connection.collection(place.name)
         from booking_migrate.stores.mongo import scan  # noqa: PLC0415
+        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
 
+        if isinstance(whole, MongoReader):
+            whole.is_sampled = True
         return SampledReader(whole, size, partial(scan.scan_share, collection))
     return SampledReader(whole, size, partial(scan_share, whole))
 

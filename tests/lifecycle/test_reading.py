@@ -3,18 +3,21 @@
 import json
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
+import bson
 import pytest
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from booking_migrate.events import Event, Listener, ReadingChosen, ReadingWay
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo import read_cost
 from booking_migrate.stores.mongo.read_cost import choose_reading
+from booking_migrate.stores.mongo.scan import BegunSort, find_sorted
 from booking_migrate.stores.open import open_reader, parse_place
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
@@ -27,7 +30,7 @@ Run = Callable[..., Ended]
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--quiet")
 VERIFY = ("verify", "--target", "clients", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
-DISK_USE_REFUSED, NOT_AUTHORIZED = 292, 13
+DISK_USE_REFUSED, NOT_AUTHORIZED, INTERRUPTED = 292, 13, 237
 DOCUMENTS = 400
 
 
@@ -243,3 +246,38 @@ def test_other_indexes_are_no_better(
     assert [DOCUMENTS, DOCUMENTS] == found
     assert (ReadingWay.SORT, "bookings") == (chosen.way, chosen.place)
     assert reason in chosen.reason
+
+
+@pytest.mark.usefixtures("sorts")
+def test_a_sort_that_begins_early(platform: Db, server: Server) -> None:
+    """A scan that begins with the search for client documents is complete, and one that is not used is not used later."""
+    platform.bookings.insert_one({"_id": 1, "clientId": client(5), "sessions": []})
+    connection = Connection(server.uri, platform.name)
+    with closing(connection), closing(open_reader(parse_place("bookings"), connection)) as reader:
+        reader.check()
+        first = list(reader.scan_client_documents())
+        scanned = {each.raw for each in reader.scan_by_client()}
+        list(reader.scan_client_documents())
+        platform.bookings.insert_one({"_id": 2, "clientId": client(5)})
+        reader.check()
+        again = {each.raw for each in reader.scan_by_client()}
+
+    assert [1] == [bson.decode(raw)["_id"] for raw in first]
+    assert platform.bookings.count_documents({}) == 1 + len(scanned) == len(again)
+
+
+@pytest.mark.parametrize("code", [DISK_USE_REFUSED, INTERRUPTED])
+def test_a_sort_that_has_begun_in_vain(platform: Db, server: Server, code: int) -> None:
+    """An interruption is waited out; a server that does not sort on its disk is asked for what it can do."""
+    connection = Connection(server.uri, platform.name)
+    with closing(connection):
+        collection = connection.collection("bookings")
+        with refused(server, "find", code):
+            begun = BegunSort(collection)
+            assert begun._first.exception() is not None
+        if code == INTERRUPTED:
+            found = sum(len(block.starts) for block in find_sorted(collection, begun))
+            assert platform.bookings.count_documents({}) == found
+        else:
+            with pytest.raises(OperationFailure):
+                next(find_sorted(collection, begun))

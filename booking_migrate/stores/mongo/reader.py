@@ -21,7 +21,13 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.read_cost import Reading
-from booking_migrate.stores.mongo.scan import find_blocks, find_documents, repeated_ids
+from booking_migrate.stores.mongo.scan import (
+    BegunSort,
+    find_blocks,
+    find_documents,
+    find_sorted,
+    repeated_ids,
+)
 from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 from booking_migrate.stores.readers import HoldsPeople
 
@@ -95,11 +101,19 @@ class MongoReader(ComparedReader, HoldsPeople):
         self._parts: ClientRanges | None = None
         self._exists = exists
         self._is_checked = False
+        self._begun: BegunSort | None = None
+        """The scan that has begun already."""
+
+        self.is_sampled = False
+        """Whether not all documents will be scanned, so that a scan of them is not begun early."""
+
         self.name = self._collection.name
         self.is_live = True
 
     @override
     def check(self) -> None:
+        # What follows is about the documents as they are from here on.
+        self._begun = None
         read(self._collection, lambda: stores_any(self._collection), waits=False)
         self._check_exists()
 
@@ -142,7 +156,11 @@ class MongoReader(ComparedReader, HoldsPeople):
     def _blocks(self) -> Iterator[DocumentBlock]:
         """Yield all documents in client order, in one scan."""
         with reading(self._collection):
-            blocks = self._fetch_packed(self._collection, {}, sorts=self._sorts())
+            begun, self._begun = self._begun, None
+            if begun is None:
+                blocks = self._fetch_packed(self._collection, {}, sorts=self._sorts())
+            else:
+                blocks = find_sorted(self._collection, begun)
             try:
                 # A sort is complete before its first result.
                 first = next(blocks, None)
@@ -172,6 +190,11 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
+        # Both scans read the whole collection, so they read it together; see `BegunSort`.
+        self._begun = None
+        if not self.is_sampled:
+            self._check_exists()
+            self._begun = BegunSort(self._collection) if self._sorts() else None
         # Most collections have none, and the server finds that out six times faster if it need not go in
         # client order.
         if any(True for _ in self._find(HAS_SESSIONS, fields={"_id": 1})):

@@ -7,10 +7,13 @@ by its `_id`. Every other read is small and is simply done again.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
+from threading import Thread
 from typing import Any, cast
+
+from pymongo.cursor import RawBatchCursor
 
 from booking_migrate.bson.document import Element, elements, identity_of
 from booking_migrate.bson.order import element_key
@@ -123,6 +126,45 @@ def find_blocks(
     return _scan(partial(_batches, collection, fields=None, at_once=at_once, sorts=sorts), condition)
 
 
+class BegunSort:
+    """A scan of all documents that the server sorts, begun before they are asked for.
+
+    The server sorts meanwhile; and what reads the collection beside it finds in the cache what the sort has just read.
+    """
+
+    def __init__(self, collection: DriverCollection) -> None:
+        """Send the query, on a thread that does not keep the program from ending."""
+        self._cursor = _cursor(collection, {}, sorts=True)
+        self._first: Future[bytes | None] = Future()
+        Thread(target=self._begin, name="sort", daemon=True).start()
+
+    def _begin(self) -> None:
+        try:
+            first = next(iter(cast("Iterable[bytes]", self._cursor)), None)
+        except BaseException as error:  # noqa: BLE001 - raised again where the first batch is taken
+            self._first.set_exception(error)
+        else:
+            self._first.set_result(first)
+
+    def batches(self) -> Iterator[DocumentBlock]:
+        """Yield the documents, many at a time; called once."""
+        with self._cursor as cursor:
+            first = self._first.result()
+            if first is not None:
+                yield from _blocks(chain([first], cast("Iterable[bytes]", cursor)))
+
+
+def find_sorted(collection: DriverCollection, begun: BegunSort) -> Iterator[DocumentBlock]:
+    """Yield what `find_blocks` does of all documents where the server sorts, from a scan that has begun already."""
+    left = [begun]
+
+    def find(condition: Mapping[str, Any]) -> Iterator[DocumentBlock]:
+        # After an interruption it begins again, as any other scan.
+        return left.pop().batches() if left else _batches(collection, condition, fields=None, sorts=True)
+
+    return _scan(find, {})
+
+
 def scan_by_id(
     collection: DriverCollection,
     condition: Mapping[str, Any],
@@ -195,7 +237,20 @@ def _batches(
     at_once: int | None = None,
     sorts: bool = False,
 ) -> Iterator[DocumentBlock]:
-    cursor = collection.find_raw_batches(
+    with _cursor(collection, condition, fields=fields, at_once=at_once, sorts=sorts) as cursor:
+        # The driver's annotation says document; what comes is the bytes of a whole batch.
+        yield from _blocks(cast("Iterable[bytes]", cursor))
+
+
+def _cursor(
+    collection: DriverCollection,
+    condition: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any] | None = None,
+    at_once: int | None = None,
+    sorts: bool,
+) -> RawBatchCursor[Any]:
+    return collection.find_raw_batches(
         condition,
         projection=fields,
         sort=[("clientId", 1)],
@@ -204,12 +259,12 @@ def _batches(
         allow_disk_use=True,
         batch_size=at_once or _BATCH_SIZE,
     )
-    # The driver's annotation says document; what comes is the bytes of a whole batch.
-    raw = cast("Iterable[bytes]", cursor)
-    with cursor:
-        for batch in _read_ahead(raw):
-            if batch:
-                yield split(batch)
+
+
+def _blocks(batches: Iterable[bytes]) -> Iterator[DocumentBlock]:
+    for batch in _read_ahead(batches):
+        if batch:
+            yield split(batch)
 
 
 def _read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
