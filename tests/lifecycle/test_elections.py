@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli import progress
-from booking_migrate.events import Event, Listener, NullListener
+from booking_migrate.cli import progress, waiting
+from booking_migrate.events import Event, Listener, NullListener, Retried, WaitEnded, Waiting
 from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo import scan
 from tests.lifecycle.conftest import Ended, contents, own_validator
@@ -74,9 +74,10 @@ class Unrest:
         self._events = 0
         self.elections = 0
 
-    def notify(self, _event: Event) -> None:
-        """Act if it is time to."""
-        self()
+    def notify(self, event: Event) -> None:
+        """Act if it is time to; what is said about the unrest itself does not count."""
+        if not isinstance(event, Waiting | WaitEnded | Retried):
+            self()
 
     def __call__(self, _step: Step | None = None) -> None:
         """Act if it is time to."""
@@ -124,6 +125,29 @@ def test_a_primary_that_keeps_stepping_down(
         assert expected == contents(database), ended.stderr
 
     assert [3, 0, 0] == seen
+
+
+def test_an_election_is_said(
+    server: ReplicaSet, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there is no primary, it is said that one is waited for, also if the driver waits for it within one call."""
+    monkeypatch.setattr(waiting, "SAID_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.02)
+    left = [Step.RANGE_NOTED]
+
+    def step_down(step: Step) -> None:
+        if step in left:
+            left.clear()
+            server.step_down()
+
+    with failpoints(step_down):
+        done = command(*MIGRATE)
+    server.await_primary()
+
+    assert 3 == done.returncode, done.stderr
+    assert "waiting for a primary since " in done.stderr
+    assert " s for a primary" in done.stderr.partition("waited ")[2]
+    assert 29 == sum(len(each["sessions"]) for each in database.clients.find())
 
 
 def test_a_cutover_through_elections(

@@ -13,7 +13,7 @@ from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import Trouble
 from booking_migrate.stores.waits import WAITS, Gone
 
-_SINGLE = "Single"
+_WITHOUT_PRIMARY = "ReplicaSetNoPrimary"
 
 
 def watch_primary(client: MongoClient[Any]) -> None:
@@ -29,10 +29,13 @@ def watch_primary(client: MongoClient[Any]) -> None:
         there = watched.topology_description
         if there.has_writable_server():
             is_found = True
-        # Before the first contact the driver's own limit counts, and that is short.
-        elif is_found:
-            about = Trouble.SERVER if there.topology_type_name == _SINGLE else Trouble.PRIMARY
-            return about, retry.RETRY_TIMEOUT
-        return None
+            return None
+        if there.topology_type_name == _WITHOUT_PRIMARY:
+            return Trouble.PRIMARY, retry.RETRY_TIMEOUT
+        if is_found:
+            return Trouble.SERVER, retry.RETRY_TIMEOUT
+        # At the first contact the driver's own limit counts. A client that was not used yet waits for nothing.
+        has_failed = any(each.error for each in there.server_descriptions().values())
+        return (Trouble.SERVER, watched.options.server_selection_timeout) if has_failed else None
 
     WAITS.watch(waited_for)
