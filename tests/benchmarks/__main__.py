@@ -21,6 +21,7 @@ from tests.benchmarks import alternatives
 from tests.benchmarks.data import bookings, write_array, write_dump, write_lines
 from tests.benchmarks.figures import Figure, as_json, picture, table
 from tests.benchmarks.measurement import Measurement, conversion_cost, has_option, run_program
+from tests.benchmarks.transactions import Transactions
 from tests.support.readme import BENCHMARKS, Block, renew
 from tests.support.server import Server, running_server
 
@@ -151,6 +152,28 @@ def _server_ways(server: Server) -> Iterator[Way]:
             "rollback, in place",
             lambda: tool("rollback", "--target", "in_place", "--yes", fresh=False),
         )
+        yield from _transactions(server)
+
+
+def _transactions(server: Server) -> Iterator[Way]:
+    """What the transactions of a migration in place and of its rollback take by themselves."""
+    database = server.client()[DATABASE]
+    prepared: list[Transactions] = []
+
+    def move() -> Measurement:
+        clear(server)
+        database["bookings"].aggregate([{"$out": "in_place"}])
+        database["in_place"].create_index("clientId")
+        prepared[:] = [Transactions(database, "in_place")]
+        return Measurement(prepared[0].move(), None)
+
+    yield Way("transactions", "the transactions of it alone", move, is_tool=False)
+    yield Way(
+        "transactions-back",
+        "the transactions of its rollback alone",
+        lambda: Measurement(prepared[0].move_back(), None),
+        is_tool=False,
+    )
 
 
 def _file_ways(server: Server, folder: Path, count: int) -> Iterator[Way]:
