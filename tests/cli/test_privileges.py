@@ -1,6 +1,7 @@
 """What README.md says about privileges: with exactly these every command works, with fewer it does not."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -8,8 +9,8 @@ import bson
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.runs.privileges import CLUSTER_ROLES, TASKS, Task
 from tests.cli.conftest import Run
-from tests.support.privileges import CLUSTER_ROLES, TASKS, Task
 from tests.support.readme import ROOT
 from tests.support.server import Server, guarded_server
 
@@ -222,3 +223,43 @@ def test_a_finalize_without_one_privilege_changes_nothing(
     assert ("cut-over" if is_cut_over else "done") == run["state"]
     assert back[0] in _DONE, back[1]
     assert before == sorted(each["_id"] for each in database.bookings.find())
+
+
+@pytest.mark.parametrize("name", ["migrate", "cutover"])
+@pytest.mark.usefixtures("database")
+def test_preflight_names_what_is_lacking_and_makes_the_role(
+    server: Server, command: Callable[..., tuple[int, str]], run: Run, name: str
+) -> None:
+    """A user who may only read is told which actions are lacking; the role that is printed is the one that suffices."""
+    allow(server, roles=("readWrite", "dbAdmin"))
+    assert command("migrate", *_PLACES)[0] in _DONE
+    assert command("verify", *_PLACES)[0] == 0
+    allow(server, roles=("read",))
+    uri = server.uri.replace("admin:secret", "operator:secret")
+    environment = {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": "platform"}
+
+    def looked() -> tuple[int, Mapping[str, Any]]:
+        done = run("preflight", name, *_PLACES, "--rejected", "leave", "--role", "--json", env=environment)
+        return done.exit_code, json.loads(done.stdout)
+
+    code, before = looked()
+    checks = {each["subject"]: each for each in before["verdicts"][0]["checks"]}
+    role = json.loads(before["role"].partition("runCommand(")[2].removesuffix(")"))
+    lacking = set(task_of(name).actions) - {
+        "find",
+        "listIndexes",
+        "listCollections",
+        "changeStream",
+        "dbHash",
+    }
+
+    assert (5, "obstacle") == (code, checks["privileges"]["state"])
+    assert lacking <= set(checks["privileges"]["found"].rpartition(": ")[2].split(", "))
+    assert "createRole" in checks["privileges"]["hint"]
+
+    server.client().admin.command("updateRole", "operator", privileges=role["privileges"], roles=[])
+
+    code, after = looked()
+    assert (0, []) == (code, [each for each in after["verdicts"][0]["checks"] if each["state"] == "obstacle"])
+    arguments = _CUTOVER if name == "cutover" else ("migrate", *_PLACES)
+    assert command(*arguments)[0] in _DONE

@@ -36,8 +36,8 @@ from booking_migrate.reports.model import (
     VerificationReport,
 )
 from booking_migrate.reports.model_dry_run import DryRunPart
+from booking_migrate.runs.privileges import READS, TASKS, WRITES, Task
 from booking_migrate.verify import Kind, Rule
-from tests.support.privileges import READS, TASKS, WRITES, Task
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -7,14 +7,18 @@ from booking_migrate.reports.page import Page
 from booking_migrate.reports.pages.dry_run import dry_run_page
 from booking_migrate.reports.pages.lifecycle import indexes_page, lifecycle_page
 from booking_migrate.reports.pages.migrate import migration_page
+from booking_migrate.reports.pages.preflight import preflight_page
 from booking_migrate.reports.pages.verify import explanation_page, verification_page
+from booking_migrate.reports.preflight import PreflightReport
 
 
-def page_of(report: Report) -> Page:
+def page_of(report: Report) -> Page:  # noqa: PLR0911 - one for each kind of report
     """Return the page of a report of any command."""
     match report:
         case DryRunReport():
             return dry_run_page(report)
+        case PreflightReport():
+            return preflight_page(report)
         case IndexesReport():
             return indexes_page(report)
         case LifeReport():

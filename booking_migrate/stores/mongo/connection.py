@@ -42,6 +42,9 @@ DECODED: CodecOptions[Document] = CODEC.with_options(unicode_decode_error_handle
 TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, unicode_decode_error_handler="surrogateescape")
 """For the program's own collections, whose dates are times that Python knows."""
 
+APP_NAME = "booking-migrate"
+"""How the program names itself to the server, where its connections and operations are listed."""
+
 _SELECTION_TIMEOUT = 5000
 """How long to look for a server unless the connection string says otherwise, in milliseconds."""
 
@@ -75,7 +78,7 @@ def make_client(uri: str) -> MongoClient[Document]:
     wait_for_monitors = getattr(monitor, "_shutdown_resources", None)
     if wait_for_monitors is not None:
         atexit.unregister(wait_for_monitors)
-    options: dict[str, Any] = {"appname": "booking-migrate"}
+    options: dict[str, Any] = {"appname": APP_NAME}
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = _SELECTION_TIMEOUT
     try:

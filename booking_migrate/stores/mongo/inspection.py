@@ -1,5 +1,6 @@
 """What is looked at of a database and its collections, with commands that only read (MongoDB manual, reference/command)."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from booking_migrate.stores.destination import (
     Topology,
 )
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
-from booking_migrate.stores.mongo.connection import DECODED, DriverCollection, describe
+from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
 from booking_migrate.stores.mongo.retry import with_retry
@@ -33,6 +34,9 @@ _ENTRIES = 2000
 
 _COMMAND_BYTES = 12 * 1024 * 1024
 """Of documents in one command, which has MongoDB's limit on documents too."""
+
+_OF_SERVERS = re.compile("^(NetworkInterface|MongoDB Internal)")
+"""How the drivers are named by which servers are connected with each other."""
 
 _UNTOLD = frozenset({13, 40324})
 """The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
@@ -172,6 +176,32 @@ class MongoInspector:
         full_name = f"{self._database.name}.{name}"
         changes = len([entry for entry in entries if entry.get("ns") == full_name])
         return changes / max(seconds, 1.0)
+
+    def applications(self) -> Mapping[str, int] | None:
+        """Return how many connections other programs have, by the name that they give; None if the user may not see them."""
+        looked: list[Mapping[str, Any]] = [
+            {"$currentOp": {"allUsers": True, "idleConnections": True}},
+            {
+                "$match": {
+                    "client": {"$exists": True},
+                    "appName": {"$ne": APP_NAME},
+                    "clientMetadata.driver.name": {"$not": _OF_SERVERS},
+                }
+            },
+            {
+                "$group": {
+                    "_id": {"$ifNull": ["$appName", "$clientMetadata.driver.name"]},
+                    "count": {"$sum": 1},
+                }
+            },
+            {"$sort": {"_id": 1}},
+        ]
+        with reading(self._anchor):
+            try:
+                found = list(self._database.client.admin.aggregate(looked))
+            except OperationFailure:
+                return None
+        return {str(each["_id"] or "without a name"): each["count"] for each in found}
 
     def members_without_majority(self) -> Sequence[str]:
         """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""

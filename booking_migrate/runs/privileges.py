@@ -1,8 +1,10 @@
-"""Name what each command may do to a database with access control: the built-in roles that suffice, and the actions needed.
+"""What each command may do to a database with access control: the built-in roles that suffice, and the actions needed.
 
-The table in README.md is made of this, and `tests/cli/test_privileges.py` runs every command with exactly these.
+`preflight` and the table in README.md are made of this; every command was run with exactly these, and with fewer.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 READS = ("find", "listIndexes", "listCollections")
@@ -56,3 +58,30 @@ TASKS = (
     ),
 )
 """Every command that talks to a database, except `serve`."""
+
+
+def task_of(command: str) -> Task:
+    """Return what a command needs.
+
+    Raises:
+        KeyError: the table does not have it.
+    """
+    for task in TASKS:
+        if command in task.names:
+            return task
+    raise KeyError(command)
+
+
+def create_role(database: str, commands: Sequence[str]) -> str:
+    """Return the command of the shell that creates a role with what some commands need, and nothing else."""
+    tasks = [task_of(command) for command in commands]
+    actions = dict.fromkeys(action for task in tasks for action in task.actions)
+    cluster = dict.fromkeys(action for task in tasks for action in task.cluster_actions)
+    privileges = [
+        {"resource": {"db": database, "collection": ""}, "actions": list(actions)},
+        *([{"resource": {"cluster": True}, "actions": list(cluster)}] if cluster else []),
+    ]
+    # Privileges on the cluster are allowed in a role of `admin` only.
+    place = "admin" if cluster else database
+    role = {"createRole": "booking_migrate", "privileges": privileges, "roles": []}
+    return f"db.getSiblingDB({json.dumps(place)}).runCommand({json.dumps(role)})"

@@ -1,0 +1,275 @@
+"""Which checks each command has, and what they find; see README.md here. Nothing is written."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from booking_migrate.cutover.finalize import run_to_finalize
+from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
+from booking_migrate.dry_run.needs import ServerSurroundings
+from booking_migrate.errors import NotPermitted, Refused
+from booking_migrate.migrate.lookup import Directory
+from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
+from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
+from booking_migrate.runs.commands import possible_commands
+from booking_migrate.runs.lock import FOLLOW_COMMAND
+from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.privileges import create_role, task_of
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.states import RESUMABLE, in_words, newest_result
+from booking_migrate.runs.status import refuse_other_mode
+from booking_migrate.stores.destination import Privilege, Topology, examine, refusal_of
+from booking_migrate.stores.journal import RunState
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.cutover import MongoLive
+    from booking_migrate.stores.mongo.inspection import MongoInspector
+
+IN_PLACE = "migrate --in-place"
+COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize")
+
+_OLDEST = (6, 0)
+"""The first version of MongoDB whose changes can be followed."""
+
+_BOOKINGS_PER_SECOND = 20_000
+"""How many bookings a second a migration reads at least, where it was measured."""
+
+_LONG = 60.0
+"""Seconds; within less the oplog of a server at work does not run over."""
+
+_SAFETY = 2
+"""The oplog must reach this many times as far back as the migration takes."""
+
+_COPIES = {"migrate": 1, IN_PLACE: 1, "cutover": 1}
+"""How often the bookings are stored once more by a command, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightPlan:
+    """What is looked at."""
+
+    migration: MigrationPlan
+    around: ServerSurroundings
+    inspector: "MongoInspector"
+    directory: Directory
+    stores: RunStores
+    live: "MongoLive"
+    request: RunRequest
+    policy: RejectedPolicy | None
+
+
+def preflight(plan: PreflightPlan, commands: tuple[str, ...] = COMMANDS) -> PreflightOutcome:
+    """Look at everything that some commands need.
+
+    Raises:
+        ConnectionProblem: the server cannot be reached.
+    """
+    verdicts = tuple(CommandVerdict(each, tuple(_checks(plan, each))) for each in commands)
+    return PreflightOutcome(tuple(_server(plan)), verdicts)
+
+
+def _server(plan: PreflightPlan) -> Iterator[Check]:
+    """Yield what holds for all commands."""
+    server = plan.inspector.server()
+    version = tuple(int(part) for part in server.version.split(".")[:2] if part.isdigit())
+    found = f"MongoDB {server.version}, {server.topology.value}"
+    if version < _OLDEST:
+        hint = "Changes can be followed from MongoDB 6.0 on."
+        yield Check("server", State.CAUTION, found, hint)
+    elif server.topology is Topology.STANDALONE:
+        hint = "A replica set, even of one node, allows a cut-over beside the application and migrations in place."
+        yield Check("server", State.CAUTION, found, hint)
+    else:
+        yield Check("server", State.FINE, found)
+    yield _applications(plan)
+
+
+def _applications(plan: PreflightPlan) -> Check:
+    connected = plan.inspector.applications()
+    if connected is None:
+        return Check("applications", State.UNKNOWN, "this user may not see the connections of others")
+    named = ", ".join(f"{name} ({count})" for name, count in connected.items())
+    rate = None if plan.around.source is None else plan.inspector.changes_per_second(plan.around.source.name)
+    writes = "" if rate is None else f"; about {rate:.3g} changes of the source a second"
+    return Check("applications", State.FINE, f"connected: {named or 'none but this'}{writes}")
+
+
+def _checks(plan: PreflightPlan, command: str) -> Iterator[Check]:
+    yield _privileges(plan, command)
+    if command != "verify":
+        yield from _majority(plan)
+    if command in ("migrate", IN_PLACE):
+        yield _source(plan)
+        yield from _documents(plan, is_in_place=command == IN_PLACE)
+    if command in ("migrate", "cutover"):
+        yield _streams(plan)
+    if command in _COPIES:
+        yield from _disk(plan, command)
+    if command == "migrate":
+        yield from _oplog(plan)
+    yield _lock(plan, plan.request.source if command == IN_PLACE else plan.request.target)
+    yield _known(lambda: _run(plan, command))
+
+
+def _known(look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except NotPermitted as error:
+        return Check("runs", State.UNKNOWN, error.message, error.hint)
+    except Refused as error:
+        return Check("runs", State.OBSTACLE, error.message, error.hint)
+
+
+def _privileges(plan: PreflightPlan, command: str) -> Check:
+    actions = task_of(command).actions
+    lacking = plan.inspector.missing([Privilege(action, "") for action in actions])
+    if lacking is None:
+        return Check("privileges", State.UNKNOWN, "the server does not say what this user may do")
+    if not lacking:
+        return Check("privileges", State.FINE, "this user may do all that it takes")
+    names = (*plan.around.known, plan.request.source, plan.request.target)
+    partly, none = list[str](), list[str]()
+    for action in dict.fromkeys(each.action for each in lacking):
+        wanted = [Privilege(action, name) for name in dict.fromkeys(names)]
+        missing = plan.inspector.missing(wanted) or ()
+        (none if len(missing) == len(wanted) else partly).append(action)
+    hint = f"As an administrator: {create_role(plan.inspector.database, [command])}, and grant that role"
+    if none:
+        return Check(
+            "privileges",
+            State.OBSTACLE,
+            f"this user lacks on {plan.inspector.database}: {', '.join(none)}",
+            hint,
+        )
+    found = f"granted on single collections of {plan.inspector.database} only: {', '.join(partly)}"
+    return Check("privileges", State.UNKNOWN, found, hint)
+
+
+def _majority(plan: PreflightPlan) -> Iterator[Check]:
+    members = plan.inspector.members_without_majority()
+    if members:
+        found = f"too few members are up to acknowledge writes: {', '.join(members)}"
+        yield Check("majority", State.OBSTACLE, found, "Start the members that are down.")
+
+
+def _source(plan: PreflightPlan) -> Check:
+    facts = plan.around.source
+    if facts is None:
+        found = f"collection {plan.request.source} does not exist"
+        return Check("source", State.OBSTACLE, found, "Name it with --source.")
+    if facts.kind != "collection":
+        return Check("source", State.CAUTION, f"{facts.name} is a {facts.kind}")
+    has_index = any(index.keys[:1] == ("clientId",) and not index.is_partial for index in facts.indexes)
+    documents = "" if facts.documents is None else f"{facts.documents:,} documents, "
+    index = "an index on clientId" if has_index else "without an index on clientId: the server sorts"
+    return Check("source", State.FINE, f"{documents}{index}")
+
+
+def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
+    """Yield what validators and indexes do to client documents such as would be written."""
+    facts = plan.around.source if is_in_place else plan.around.target
+    if plan.around.source is None or facts is None or facts.kind != "collection":
+        return
+    try:
+        ends = plan.inspector.ends(plan.around.source.name, SAMPLE)
+        documents = sample_documents(plan.migration, ends, plan.directory)
+        found = examine(plan.inspector.destination(facts.name), documents, in_place=is_in_place)
+    except Refused as error:
+        yield Check("documents", State.UNKNOWN, error.message, error.hint)
+        return
+    refusal = refusal_of(facts.name, found)
+    if refusal is not None:
+        yield Check("documents", State.OBSTACLE, refusal.message, refusal.hint)
+        return
+    for each in findings_of(facts.name, found):
+        yield Check("documents", State.CAUTION, each.title, each.advice)
+    tried = f"validators and indexes take the {len(documents)} client documents that were tried out"
+    yield Check("documents", State.FINE, tried)
+
+
+def _streams(plan: PreflightPlan) -> Check:
+    reason = plan.inspector.not_followed(plan.request.source)
+    if reason is None:
+        return Check("changes", State.FINE, "the changes of the application can be followed")
+    hint = "A cut-over refuses writes until everything is read again."
+    return Check("changes", State.CAUTION, f"changes cannot be followed: {reason}", hint)
+
+
+def _disk(plan: PreflightPlan, command: str) -> Iterator[Check]:
+    disk, facts = plan.inspector.disk(), plan.around.source
+    if disk is None or facts is None or facts.storage_bytes is None:
+        yield Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
+        return
+    needed = _COPIES[command] * facts.storage_bytes
+    found = (
+        f"free {disk.free:,} bytes; the bookings take {facts.storage_bytes:,}, and about as much once more"
+    )
+    if disk.free < needed:
+        yield Check(
+            "disk", State.CAUTION, found, "Enlarge the disk; dry-run says exactly what the target takes."
+        )
+    else:
+        yield Check("disk", State.FINE, found)
+
+
+def _oplog(plan: PreflightPlan) -> Iterator[Check]:
+    reach, facts = plan.inspector.oplog_seconds(), plan.around.source
+    if reach is None or facts is None or facts.documents is None:
+        return
+    seconds = facts.documents / _BOOKINGS_PER_SECOND
+    found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"
+    # A young server's oplog is short because little has happened.
+    is_short = seconds > _LONG and reach < _SAFETY * seconds
+    hint = "Enlarge the oplog (replSetResizeOplog) if it is full." if is_short else ""
+    yield Check("oplog", State.CAUTION if is_short else State.FINE, found, hint)
+
+
+def _lock(plan: PreflightPlan, name: str) -> Check:
+    held = plan.stores.locks.look(name)
+    if held is None or not held.is_live:
+        return Check("lock", State.FINE, "free")
+    holder = held.holder
+    found = f"{holder.command} holds it: process {holder.pid} of {holder.user} on {holder.host}, run {holder.run_id}"
+    if holder.command == FOLLOW_COMMAND:
+        return Check("lock", State.FINE, f"{found}; it hands over to cutover")
+    return Check("lock", State.OBSTACLE, found, "Wait until it has ended: booking-migrate status --watch")
+
+
+def _run(plan: PreflightPlan, command: str) -> Check:
+    """Return what earlier runs mean for a command.
+
+    Raises:
+        Refused: they are in its way.
+    """
+    journal, request = plan.stores.journal, plan.request
+    if command in ("migrate", IN_PLACE):
+        return _run_to_migrate(plan, is_in_place=command == IN_PLACE)
+    newest = newest_result(journal, request.target)
+    if command == "cutover":
+        return Check(
+            "runs",
+            State.FINE,
+            f"run {check_ready(newest, request, plan.policy, plan.live).run_id} is verified",
+        )
+    in_place = newest_result(journal, request.source)
+    standing = (run_to_finalize(journal, request.source) if command == "finalize" else newest) or in_place
+    if standing is None:
+        found = (
+            "no cut-over and no run in place"
+            if command == "finalize"
+            else f"no run has written to {request.target}"
+        )
+        return Check("runs", State.OBSTACLE, found, "booking-migrate status shows every run.")
+    return Check("runs", State.FINE, f"run {standing.run_id} is {in_words(standing.state)}")
+
+
+def _run_to_migrate(plan: PreflightPlan, *, is_in_place: bool) -> Check:
+    journal, request = plan.stores.journal, plan.request
+    refuse_other_mode(journal, plan.stores.locks, request.source, in_place=is_in_place)
+    for run in journal.runs(request.source if is_in_place else request.target):
+        said = f"run {run.run_id} is {in_words(run.state)}"
+        if run.state in RESUMABLE:
+            return Check("runs", State.CAUTION, f"{said}, and is continued")
+        if run.state is RunState.ROLLING_BACK:
+            return Check("runs", State.OBSTACLE, said, "\n".join(possible_commands(run, is_newest=True)))
+    return Check("runs", State.FINE, "none in the way")

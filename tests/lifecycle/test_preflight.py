@@ -1,0 +1,121 @@
+"""`preflight`: what is in the way of each command, found without writing."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.stores.connection import open_journal
+from booking_migrate.stores.locks import Holder
+from booking_migrate.stores.open import Connection
+from tests.lifecycle.conftest import Ended
+from tests.support.booking_lines import booking
+from tests.support.server import Server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+PLACES = ("--source", "bookings", "--target", "clients")
+
+
+@pytest.fixture
+def look(database: Db, command: Run) -> Callable[..., Mapping[str, Any]]:
+    """A function that returns the report of preflight; nothing may be written by it."""
+    database.bookings.insert_many(map(booking, range(12)))
+
+    def looked(*arguments: str) -> Mapping[str, Any]:
+        before = database.command("dbHash")["collections"]
+        done = command("preflight", *arguments, *PLACES, "--json")
+        assert before == database.command("dbHash")["collections"]
+        report: Mapping[str, Any] = json.loads(done.stdout)
+        assert report["exit_code"] == done.returncode, done.stderr
+        return report
+
+    return looked
+
+
+def ready(report: Mapping[str, Any]) -> list[str]:
+    """The commands that are ready."""
+    return [each["command"] for each in report["verdicts"] if each["ready"]]
+
+
+def obstacles(report: Mapping[str, Any]) -> dict[str, str]:
+    """What is in the way, by subject."""
+    checks = [check for each in report["verdicts"] for check in each["checks"]]
+    return {
+        each["subject"]: f"{each['found']} {each['hint']}" for each in checks if each["state"] == "obstacle"
+    }
+
+
+def test_the_verdicts_follow_the_life_of_a_migration(
+    command: Run, look: Callable[..., Mapping[str, Any]]
+) -> None:
+    """What is ready before anything, after migrate, after verify, after the cut-over."""
+    found = [ready(look())]
+    for step in ("migrate", "verify"):
+        assert 0 == command(step, *PLACES, "--quiet").returncode
+        found.append(ready(look()))
+    assert 0 == command("cutover", *PLACES, "--yes", "--quiet").returncode
+    after = look()
+
+    assert [
+        ["migrate", "migrate --in-place"],
+        ["migrate", "verify", "rollback"],
+        ["migrate", "verify", "cutover", "rollback"],
+    ] == found
+    assert ["migrate --in-place", "verify", "rollback", "finalize"] == ready(after)
+    assert 0 == after["exit_code"]
+
+
+def test_an_unverified_run_is_in_the_way_of_a_cutover(
+    command: Run, look: Callable[..., Mapping[str, Any]]
+) -> None:
+    """With the command named, the exit code says it, and the hint is the command that helps."""
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+
+    report = look("cutover")
+
+    assert 5 == report["exit_code"]
+    assert "booking-migrate verify --source bookings --target clients" in obstacles(report)["runs"]
+
+
+@pytest.mark.parametrize("is_in_place", [False, True])
+def test_validators_are_tried_out(
+    database: Db, look: Callable[..., Mapping[str, Any]], *, is_in_place: bool
+) -> None:
+    """A validator that refuses client documents is in the way, of the place that will be written to."""
+    validator = {"$jsonSchema": {"required": ["expertId"]}}
+    if is_in_place:
+        database.command("collMod", "bookings", validator=validator)
+    else:
+        database.create_collection("clients", validator=validator)
+
+    found = obstacles(look("migrate", *(["--in-place"] if is_in_place else [])))
+
+    assert ["documents"] == list(found)
+    assert "refuses 3 of 3 client documents" in found["documents"] or "expertId" in found["documents"]
+    assert "collMod" in found["documents"]
+
+
+def test_a_process_at_the_target_is_in_the_way(
+    server: Server, database: Db, look: Callable[..., Mapping[str, Any]]
+) -> None:
+    """Who holds the lock is named."""
+    holder = Holder("some-run", "migrate", "ann", "machine", 4711, "")
+    with closing(Connection(server.uri, database.name)) as connection:
+        lock = HeldLock.acquire(open_journal(connection).locks, "clients", holder)
+        found = obstacles(look("verify"))
+        lock.release()
+
+    assert "process 4711 of ann on machine" in found["lock"]
+
+
+def test_files_are_refused(command: Run) -> None:
+    """A file has neither privileges nor a lock."""
+    done = command("preflight", "--source", "bookings.jsonl")
+
+    assert 5 == done.returncode
+    assert "preflight looks at collections" in done.stderr
