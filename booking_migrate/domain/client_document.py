@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
@@ -278,6 +278,11 @@ def decimal_of(value: float | Decimal128) -> Decimal:
     if isinstance(value, Decimal128):
         return value.to_decimal()
     return Decimal(f"{value:.15g}")
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """Return a sum without rounding, so that it does not depend on the order of its parts."""
+    return reduce(_EXACT.add, amounts, Decimal(0))
 
 
 def total(values: Iterable[Any]) -> int | float | Decimal128:

@@ -22,7 +22,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from booking_migrate.bson.document import CODEC, NULL, OBJECT_ID, elements
 from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache, LayoutGroup, merge_columns
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.domain.client_document import decimal_of, total
+from booking_migrate.domain.client_document import decimal_of, exact_sum, total
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session, client_document_object_id, session_object_id
@@ -317,7 +317,7 @@ class FlatClients:
         document = _document(object_id, user_id, email, sessions, spent, earliest=earliest, latest=latest)
         if len(document) > self._maximum_size or not self._is_storable(document, sessions):
             return None
-        exactly = spent if isinstance(spent, int) else sum(map(decimal_of, prices), Decimal(0))
+        exactly = spent if isinstance(spent, int) else exact_sum(map(decimal_of, prices))
         return FlatClient(object_id, document, count, currency[4:-1].decode(), exactly)
 
     def _is_storable(self, document: bytes, sessions: Sequence[bytes]) -> bool:

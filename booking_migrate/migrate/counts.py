@@ -5,12 +5,12 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, Protocol
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.client_document import decimal_of
+from booking_migrate.domain.client_document import decimal_of, exact_sum
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
@@ -22,8 +22,6 @@ SAMPLES = 5
 """How many ids are kept as examples."""
 
 _NOTHING = Decimal(0)
-_EXACT = Context(prec=13_000)
-"""Adds without rounding, whatever the exponents of BSON's decimals are: a sum is the same in any order."""
 
 
 class Samples:
@@ -124,7 +122,7 @@ class MigrationCounts:
                 self._spend_fraction(session.currency, decimal_of(session.price))
 
     def _spend_fraction(self, currency: str, amount: Decimal) -> None:
-        self._fractional[currency] = _EXACT.add(self._fractional.get(currency, _NOTHING), amount)
+        self._fractional[currency] = exact_sum((self._fractional.get(currency, _NOTHING), amount))
 
     def drain(self) -> "MigrationCounts":
         """Return what was counted since the last call, and begin at zero again."""
@@ -240,7 +238,7 @@ class MigrationCounts:
         """Return the prices of all sessions migrated or already migrated, per currency."""
         currencies = sorted({*self._whole, *self._fractional})
         return {
-            name: _EXACT.add(Decimal(self._whole[name]), self._fractional.get(name, _NOTHING))
+            name: exact_sum((Decimal(self._whole[name]), self._fractional.get(name, _NOTHING)))
             for name in currencies
         }
 

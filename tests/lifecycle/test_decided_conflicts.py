@@ -165,15 +165,15 @@ def test_what_others_emptied_goes_with_the_last_booking(migrated: Db, command: R
 
 @pytest.mark.parametrize("way", ["moved", "exchanged"])
 def test_client_documents_that_change_their_client(migrated: Db, command: Run, way: str) -> None:
-    """Client documents of the source that pass to other clients take their `_id` along, in one migration."""
+    """Client documents of the source that pass to other clients of the same batch take their `_id` along, in one migration."""
     session = {"sessionId": 1, "price": 1}
     documents = [{"_id": n, "clientId": client(n), "sessions": [{**session, "sessionId": n}]} for n in (0, 1)]
     migrated.bookings.insert_many(documents[: 1 if way == "moved" else 2])
-    assert 0 == command(*MIGRATE).returncode
+    assert 0 == command(*MIGRATE, "--batch-size", "500").returncode
     migrated.bookings.update_one({"_id": 0}, {"$set": {"clientId": client(1)}})
     if way == "exchanged":
         migrated.bookings.update_one({"_id": 1}, {"$set": {"clientId": client(0)}})
-    again = command(*MIGRATE)
+    again = command(*MIGRATE, "--batch-size", "500")
 
     assert 0 == again.returncode, again.stderr
     assert 0 == command(*VERIFY).returncode

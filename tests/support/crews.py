@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from booking_migrate.cli import app
+from booking_migrate.cli import open as open_places
 from booking_migrate.in_place import move_back, passes, put_back
 from booking_migrate.in_place import run as in_place
 from booking_migrate.migrate import chunk_worker
@@ -41,6 +42,7 @@ def take_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (stream, verify_run):
         monkeypatch.setattr(module, "WORTH_IT", 0)
         monkeypatch.setattr(module, "WorkerPool", Ready)
+    monkeypatch.setattr(open_places, "WorkerPool", Ready)
 
 
 _SMALL: tuple[tuple[Any, str, int], ...] = (
