@@ -98,7 +98,7 @@ class CommandEntry:
 
 
 COMMANDS = {
-    "preflight": CommandEntry(_LOOK, "Show what is in the way of each command, in seconds."),
+    "preflight": CommandEntry(_LOOK, "Show what prevents each command, in seconds."),
     "dry-run": CommandEntry(
         _LOOK, "Show what would be migrated, what would be rejected and why, and what it takes."
     ),

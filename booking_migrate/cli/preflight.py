@@ -1,4 +1,4 @@
-"""The command ``preflight``: what stands in the way of each command, in seconds, and nothing written."""
+"""The command ``preflight``: what prevents each command, in seconds, and nothing written."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,8 +39,8 @@ It takes seconds, whatever the size of the data: the server, the privileges of t
 place that will be written to (tried out with client documents made of the oldest and newest bookings), disk, oplog, locks,
 unfinished runs, and other programs that are connected.
 
-With a COMMAND the exit code is 5 if something is in its way. Without one, each command has its verdict, and the exit code is 0.
-What the server does not say is named, and is not in the way.
+With a COMMAND the exit code is 5 if something prevents it. Without one, each command has its verdict, and the exit code is 0.
+What the server does not say is named, and prevents nothing.
 
 \b
 [bold]Examples[/bold]

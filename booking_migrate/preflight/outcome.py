@@ -38,7 +38,7 @@ class CommandVerdict:
 
     @property
     def ready(self) -> bool:
-        """Return whether nothing is in its way."""
+        """Return whether nothing prevents it."""
         return all(check.state is not State.OBSTACLE for check in self.checks)
 
 

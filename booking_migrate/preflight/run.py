@@ -35,7 +35,7 @@ _BOOKINGS_PER_SECOND = 20_000
 """How many bookings a second a migration reads at least, where it was measured."""
 
 _LONG = 60.0
-"""Seconds; within less the oplog of a server at work does not run over."""
+"""Seconds; within less the oplog does not run over."""
 
 _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
@@ -239,7 +239,7 @@ def _run(plan: PreflightPlan, command: str) -> Check:
     """Return what earlier runs mean for a command.
 
     Raises:
-        Refused: they are in its way.
+        Refused: they prevent it.
     """
     journal, request = plan.stores.journal, plan.request
     if command in ("migrate", IN_PLACE):
@@ -272,4 +272,4 @@ def _run_to_migrate(plan: PreflightPlan, *, is_in_place: bool) -> Check:
             return Check("runs", State.CAUTION, f"{said}, and is continued")
         if run.state is RunState.ROLLING_BACK:
             return Check("runs", State.OBSTACLE, said, "\n".join(possible_commands(run, is_newest=True)))
-    return Check("runs", State.FINE, "none in the way")
+    return Check("runs", State.FINE, "no run prevents it")

@@ -21,7 +21,7 @@ class CommandReport(Part):
     """Whether one command can run."""
 
     command: str
-    ready: bool = Field(description="whether nothing is in its way")
+    ready: bool = Field(description="whether nothing prevents it")
     checks: tuple[CheckReport, ...]
 
 

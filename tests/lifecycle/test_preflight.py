@@ -1,4 +1,4 @@
-"""`preflight`: what is in the way of each command, found without writing."""
+"""`preflight`: what prevents each command, found without writing."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def ready(report: Mapping[str, Any]) -> list[str]:
 
 
 def obstacles(report: Mapping[str, Any]) -> dict[str, str]:
-    """What is in the way, by subject."""
+    """What prevents commands, by subject."""
     checks = [check for each in report["verdicts"] for check in each["checks"]]
     return {
         each["subject"]: f"{each['found']} {each['hint']}" for each in checks if each["state"] == "obstacle"
@@ -86,7 +86,7 @@ def test_an_unverified_run_is_in_the_way_of_a_cutover(
 def test_validators_are_tried_out(
     database: Db, look: Callable[..., Mapping[str, Any]], *, is_in_place: bool
 ) -> None:
-    """A validator that refuses client documents is in the way, of the place that will be written to."""
+    """A validator that refuses client documents prevents it, that of the place that will be written to."""
     validator = {"$jsonSchema": {"required": ["expertId"]}}
     if is_in_place:
         database.command("collMod", "bookings", validator=validator)
