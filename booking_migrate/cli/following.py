@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bson.timestamp import Timestamp
@@ -34,6 +35,9 @@ from booking_migrate.stores.open_follow import (
     open_feed,
     open_followed_places,
 )
+
+_NOT_AT_ALL, _A_MOMENT = 1, 20
+"""For how many milliseconds the server waits for a change before it says how far it has come."""
 
 if TYPE_CHECKING:
     from booking_migrate.verify import VerificationPlan
@@ -101,10 +105,13 @@ class FollowContext:
             The feed; and whether everything has to be read again, since such a place is unknown, or the oplog no longer has it.
         """
         connection, names = self.sides.connection, self.names
+        # A run that is followed just up to now does not wait for what may come.
+        waits = _NOT_AT_ALL if target is TargetChanges.NONE else _A_MOMENT
+        opened = partial(open_feed, connection, names, target=target, await_milliseconds=waits)
         read = None if backlog is None else backlog.position
         position: Position | Timestamp | None = read or position_of(run)
         if position is not None:
-            feed = open_feed(connection, names, position, target=target)
+            feed = opened(position)
             try:
                 feed.check()
             except HistoryLost as error:
@@ -114,7 +121,7 @@ class FollowContext:
         now = cluster_time_of(connection, names.source)
         if now is None:
             raise RuntimeError("a server whose changes can be followed has a cluster time")
-        return open_feed(connection, names, now, target=target), True
+        return opened(now), True
 
 
 def position_of(run: RunRecord) -> Position | Timestamp | None:
