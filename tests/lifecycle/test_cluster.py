@@ -16,7 +16,9 @@ from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.cluster import Cluster, running_cluster
-from tests.support.crews import kill_workers
+from tests.support.crews import kill_workers, main_with_workers, take_for_many
+from tests.support.failpoints import Step
+from tests.support.killed import killed_at
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -156,6 +158,27 @@ def test_a_killed_worker_of_a_cluster(
     assert 3 == together.returncode, together.stderr
     assert 1 == sum(worker.poll() is not None for worker in own_cluster.workers)
     assert told(alone) == told(together)
+    assert expected == contents(platform)
+
+
+def test_the_coordinating_process_of_a_cluster_is_killed(
+    platform: Db,
+    command: Run,
+    cluster: Cluster,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Workers that are still at it write nothing any more once another run has the lock, which completes the first one."""
+    take_for_many(monkeypatch)
+    alone = command(*MIGRATE, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    executor = ("--executor", cluster.executor)
+    code = killed_at(Step.CHUNK_TAKEN, 2, environment, *MIGRATE, *executor, main=main_with_workers)
+    resumed = command(*MIGRATE, "--workers", "2")
+
+    assert (-9, 3) == (code, resumed.returncode), resumed.stderr
+    assert told(alone) == told(resumed)
     assert expected == contents(platform)
 
 
