@@ -92,18 +92,16 @@ class GivenOptions:
 def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None:
     """Return the command line that runs, as typed, with some options added or replaced; None if it is not known.
 
-    A connection string with a user is left out: it belongs into the environment, because it holds a password.
+    The connection string is left out: it belongs into the environment, and may hold a password.
 
     Args:
         ctx: the context of the command that runs.
         more: the options to add, as typed.
         without: the names of options to leave out.
     """
-    typed = ctx.meta.get(WORDS)
-    if not typed:
+    if not ctx.meta.get(WORDS):
         return None
-    secret = {"--uri"} if any("@" in word for word in typed) else set()
-    dropped = {*secret, *without.split(), *(word for word in shlex.split(more) if word.startswith("--"))}
+    dropped = {"--uri", *without.split(), *(word for word in shlex.split(more) if word.startswith("--"))}
     return f"{_PROGRAM} {shlex.join(typed_words(ctx, dropped))} {more}".rstrip()
 
 
