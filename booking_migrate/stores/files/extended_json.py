@@ -30,6 +30,7 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.bson.document import CODEC, Document, read_exactly, write_fields
+from booking_migrate.domain.contract import FIELDS, Kind
 from booking_migrate.stores.files.fast_json import READERS, Declined, FastParser, write_line
 from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument
 from booking_migrate.stores.files.type_wrappers import (
@@ -44,10 +45,18 @@ from booking_migrate.stores.files.type_wrappers import (
 )
 from booking_migrate.stores.places import JsonFormat
 
-ID_FIELDS = frozenset({"_id", "clientId", "expertId", "userId", "sessionId", "legacyBookingId"})
+ID_FIELDS = frozenset(
+    {
+        "_id",
+        "userId",
+        "sessionId",
+        "legacyBookingId",
+        *(rule.name for rule in FIELDS if rule.kind is Kind.IDENTIFIER),
+    }
+)
 """The fields whose strings of 24 hex digits are ObjectIds in a plain file."""
 
-DATE_FIELDS = frozenset({"scheduledDate", "createdAt", "updatedAt", "cancellationTime"})
+DATE_FIELDS = frozenset(rule.name for rule in FIELDS if rule.kind is Kind.DATE)
 """The fields whose ISO 8601 strings are dates in a plain file."""
 
 _OPTIONS: JSONOptions = JSONOptions(
