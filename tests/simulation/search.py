@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
+from threading import active_count
 
 from booking_migrate.gc_tuning import spare_collector
 from tests.simulation.world import Violation
@@ -33,8 +34,8 @@ def search(run: Run, first: int, end: int, processes: int | None = None, *, with
         for each in ranges:
             yield from _violations(each)
         return
-    # Not forked from this process: under pytest it has threads.
-    with get_context("forkserver").Pool(count) as pool:
+    # Forked from this process, they have everything already; under pytest with several workers, it has threads.
+    with get_context("fork" if active_count() == 1 else "forkserver").Pool(count) as pool:
         for found in pool.imap(_violations, ranges):
             yield from found
 
