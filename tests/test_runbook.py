@@ -47,7 +47,10 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
 @pytest.mark.parametrize(
     ("page", "steps"),
     [
-        (RUNBOOK, {"dry-run", "migrate", "verify", "cutover", "status", "explain", "finalize"}),
+        (
+            RUNBOOK,
+            {"preflight", "dry-run", "migrate", "verify", "cutover", "status", "explain", "finalize"},
+        ),
         (IN_PLACE, {"migrate", "verify", "finalize", "view"}),
     ],
     ids=["side by side", "in place"],
