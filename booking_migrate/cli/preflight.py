@@ -135,7 +135,7 @@ def _preflight(
         target=places.target,
         seconds=context.seconds,
         is_asked=command is not None,
-        role=create_role(database, commands) if intention.role else None,
+        role=create_role(database, [each.row for each in outcome.verdicts]) if intention.role else None,
     )
 
 

@@ -35,6 +35,8 @@ class CommandVerdict:
 
     command: str
     checks: tuple[Check, ...]
+    row: str
+    """Its row in the table of privileges (`runs.privileges.TASKS`)."""
 
     @property
     def ready(self) -> bool:

@@ -40,8 +40,8 @@ _LONG = 60.0
 _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
 
-_COPIES = {"migrate": 1, IN_PLACE: 1, "cutover": 1}
-"""How often the bookings are stored once more by a command, about."""
+_COPYING = ("migrate", IN_PLACE, "cutover")
+"""The commands that store the bookings once more, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,22 @@ def preflight(plan: PreflightPlan, commands: tuple[str, ...] = COMMANDS) -> Pref
     Raises:
         ConnectionProblem: the server cannot be reached.
     """
-    verdicts = tuple(CommandVerdict(each, tuple(_checks(plan, each))) for each in commands)
-    return PreflightOutcome(tuple(_server(plan)), verdicts)
+    verdicts = []
+    for command in commands:
+        row = _row_of(plan, command)
+        verdicts.append(CommandVerdict(command, tuple(_checks(plan, command, row)), row))
+    return PreflightOutcome(tuple(_server(plan)), tuple(verdicts))
+
+
+def _row_of(plan: PreflightPlan, command: str) -> str:
+    """Return the row of the table of privileges: behind a cut-over, its rollback and its end take more."""
+    if command not in ("rollback", "finalize"):
+        return command
+    try:
+        cut_over = run_to_finalize(plan.stores.journal, plan.request.source)
+    except NotPermitted:
+        return command
+    return command if cut_over is None else f"{command} after a cut-over"
 
 
 def _server(plan: PreflightPlan) -> Iterator[Check]:
@@ -94,8 +108,8 @@ def _applications(plan: PreflightPlan) -> Check:
     return Check("applications", State.FINE, f"connected: {named or 'none but this'}{writes}")
 
 
-def _checks(plan: PreflightPlan, command: str) -> Iterator[Check]:
-    yield _privileges(plan, command)
+def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
+    yield _privileges(plan, row)
     if command != "verify":
         yield from _majority(plan)
     if command in ("migrate", IN_PLACE):
@@ -103,25 +117,26 @@ def _checks(plan: PreflightPlan, command: str) -> Iterator[Check]:
         yield from _documents(plan, is_in_place=command == IN_PLACE)
     if command in ("migrate", "cutover"):
         yield _streams(plan)
-    if command in _COPIES:
-        yield from _disk(plan, command)
+    if command in _COPYING:
+        yield from _disk(plan)
     if command == "migrate":
         yield from _oplog(plan)
-    yield _lock(plan, plan.request.source if command == IN_PLACE else plan.request.target)
-    yield _known(lambda: _run(plan, command))
+    place = plan.request.source if command == IN_PLACE else plan.request.target
+    yield _known("lock", lambda: _lock(plan, place))
+    yield _known("runs", lambda: _run(plan, command))
 
 
-def _known(look: Callable[[], Check]) -> Check:
+def _known(subject: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except NotPermitted as error:
-        return Check("runs", State.UNKNOWN, error.message, error.hint)
+        return Check(subject, State.UNKNOWN, error.message, error.hint)
     except Refused as error:
-        return Check("runs", State.OBSTACLE, error.message, error.hint)
+        return Check(subject, State.OBSTACLE, error.message, error.hint)
 
 
-def _privileges(plan: PreflightPlan, command: str) -> Check:
-    actions = task_of(command).actions
+def _privileges(plan: PreflightPlan, row: str) -> Check:
+    actions = task_of(row).actions
     lacking = plan.inspector.missing([Privilege(action, "") for action in actions])
     if lacking is None:
         return Check("privileges", State.UNKNOWN, "the server does not say what this user may do")
@@ -133,7 +148,7 @@ def _privileges(plan: PreflightPlan, command: str) -> Check:
         wanted = [Privilege(action, name) for name in dict.fromkeys(names)]
         missing = plan.inspector.missing(wanted) or ()
         (none if len(missing) == len(wanted) else partly).append(action)
-    hint = f"As an administrator: {create_role(plan.inspector.database, [command])}, and grant that role"
+    hint = f"As an administrator: {create_role(plan.inspector.database, [row])}, and grant that role"
     if none:
         return Check(
             "privileges",
@@ -195,16 +210,15 @@ def _streams(plan: PreflightPlan) -> Check:
     return Check("changes", State.CAUTION, f"changes cannot be followed: {reason}", hint)
 
 
-def _disk(plan: PreflightPlan, command: str) -> Iterator[Check]:
+def _disk(plan: PreflightPlan) -> Iterator[Check]:
     disk, facts = plan.inspector.disk(), plan.around.source
     if disk is None or facts is None or facts.storage_bytes is None:
         yield Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
         return
-    needed = _COPIES[command] * facts.storage_bytes
     found = (
         f"free {disk.free:,} bytes; the bookings take {facts.storage_bytes:,}, and about as much once more"
     )
-    if disk.free < needed:
+    if disk.free < facts.storage_bytes:
         yield Check(
             "disk", State.CAUTION, found, "Enlarge the disk; dry-run says exactly what the target takes."
         )
@@ -215,6 +229,7 @@ def _disk(plan: PreflightPlan, command: str) -> Iterator[Check]:
 def _oplog(plan: PreflightPlan) -> Iterator[Check]:
     reach, facts = plan.inspector.oplog_seconds(), plan.around.source
     if reach is None or facts is None or facts.documents is None:
+        yield Check("oplog", State.UNKNOWN, "the server does not say how far back it reaches")
         return
     seconds = facts.documents / _BOOKINGS_PER_SECOND
     found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"

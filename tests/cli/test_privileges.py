@@ -263,3 +263,22 @@ def test_preflight_names_what_is_lacking_and_makes_the_role(
     assert (0, []) == (code, [each for each in after["verdicts"][0]["checks"] if each["state"] == "obstacle"])
     arguments = _CUTOVER if name == "cutover" else ("migrate", *_PLACES)
     assert command(*arguments)[0] in _DONE
+
+
+@pytest.mark.parametrize("name", ["rollback", "finalize"])
+@pytest.mark.usefixtures("database")
+def test_preflight_knows_what_a_cutover_has_changed(
+    server: Server, command: Callable[..., tuple[int, str]], name: str
+) -> None:
+    """Behind a cut-over, its rollback and its end take privileges that they do not take before."""
+    allow(server, roles=("readWrite", "dbAdmin"))
+    assert command("migrate", *_PLACES)[0] in _DONE
+    assert command("verify", *_PLACES)[0] == 0
+    allow(server, roles=("readWrite",))
+    before = command("preflight", "rollback", *_PLACES)[0]
+    allow(server, roles=("readWrite", "dbAdmin"))
+    assert command(*_CUTOVER)[0] in _DONE
+    ready = command("preflight", name, *_PLACES)[0]
+    allow(server, roles=("readWrite",))
+
+    assert (0, 0, 5) == (before, ready, command("preflight", name, *_PLACES)[0])
