@@ -9,6 +9,7 @@ import pytest
 from pymongo.database import Database
 
 from tests.support.forked import prepare_forking
+from tests.support.scenes import Scene
 from tests.support.server import (
     Server,
     free_port,
@@ -16,7 +17,8 @@ from tests.support.server import (
     start_mongod,
     temporary_folder,
 )
-from tests.support.situations import GUARDED, SITUATIONS, STANDALONE, Scene
+from tests.support.situations import SITUATIONS
+from tests.support.situations_access import GUARDED, STANDALONE
 
 Check = Callable[[str, str], None]
 Db = Database[dict[str, Any]]

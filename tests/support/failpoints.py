@@ -7,9 +7,7 @@ moment is durable, and what comes next is not.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from enum import Enum
-from functools import wraps
-from typing import Any, Self
-from unittest import mock
+from typing import Any
 
 from booking_migrate.cutover import attempt as cutover
 from booking_migrate.cutover import recovery
@@ -34,6 +32,7 @@ from booking_migrate.stores.mongo.kept_copy import KeptCopy
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
 from booking_migrate.stores.mongo.target import MongoTarget
+from tests.support.wrapped_methods import WrappedMethods
 
 
 class Step(Enum):
@@ -129,60 +128,17 @@ def _of_save(progress: _Progress, fields: dict[str, Any]) -> Step | None:
     return Step.CHECKPOINTED if fields.keys() == {"documents", "total"} else None
 
 
-class _Wrappers:
-    """Wraps methods, and takes the wrappers off again."""
+class _Wrappers(WrappedMethods[Step]):
+    """The wrappers of all moments."""
 
     def __init__(self, act: Act) -> None:
-        self.act = act
+        super().__init__(act)
         self.progress = _Progress()
-        self._patches: list[Any] = []
-
-    def __enter__(self) -> Self:
         _Migration(self)
         _InPlace(self)
         _Cutover(self)
         _follow_live(self)
         _Undoing(self)
-        for patch in self._patches:
-            patch.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for patch in reversed(self._patches):
-            patch.stop()
-
-    def around(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
-        """Have a method called by a function that gets it and its arguments."""
-        kind = vars(owner)[name]
-        whole = kind.__func__ if isinstance(kind, classmethod) else kind
-
-        @wraps(whole)
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            return call(whole, *arguments, **named)
-
-        self._patches.append(
-            mock.patch.object(owner, name, classmethod(wrapped) if isinstance(kind, classmethod) else wrapped)
-        )
-
-    def after(self, owner: Any, name: str, step: Step, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Act when a method has returned."""
-
-        def call(whole: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-            result = whole(*arguments, **named)
-            if not unless():
-                self.act(step)
-            return result
-
-        self.around(owner, name, call)
-
-    def before(self, owner: Any, name: str, step: Step) -> None:
-        """Act when a method is called."""
-
-        def call(whole: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-            self.act(step)
-            return whole(*arguments, **named)
-
-        self.around(owner, name, call)
 
 
 def failpoints(act: Act) -> AbstractContextManager[Any]:

@@ -6,22 +6,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from bson.timestamp import Timestamp
 from pymongo.database import Database
 
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.run import _Following
-from booking_migrate.runs import lock
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.lifecycle.live.test_finalize import go_live
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
 from tests.support.forked import Forked
-from tests.support.killed import waiting_behind
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -29,7 +25,7 @@ Run = Callable[..., Ended]
 PLACES = ("--source", "bookings", "--target", "clients")
 FOLLOW = ("migrate", *PLACES, "--follow")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
-_PATIENCE = 120
+PATIENCE = 120
 
 
 @contextmanager
@@ -50,7 +46,7 @@ def newest(command: Run) -> Mapping[str, Any]:
 
 def await_ready(process: Forked, command: Run) -> Mapping[str, Any]:
     """The run as status shows it, once a follower says that a cut-over is possible."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         run = newest(command)
         if run.get("alive") and (run.get("follow") or {}).get("ready"):
@@ -63,7 +59,7 @@ def await_ready(process: Forked, command: Run) -> Mapping[str, Any]:
 def ended_by(process: Forked, number: signal.Signals) -> tuple[int, str]:
     """The exit code and standard error of a process after a signal."""
     process.send_signal(number)
-    _, errors = process.communicate(timeout=_PATIENCE)
+    _, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, " ".join(errors.split())
 
 
@@ -145,7 +141,7 @@ def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: R
     with started(environment, *FOLLOW) as follower:
         await_ready(follower, command)
         follower.kill()
-        follower.wait(_PATIENCE)
+        follower.wait(PATIENCE)
     stopped = newest(command)
     bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "since"}})
     done = command(*CUTOVER)
@@ -158,196 +154,6 @@ def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: R
     )
     assert 0 == done.returncode, done.stderr
     assert "since" == notes_of(bookings, "bookings", 0)
-
-
-def test_a_cutover_takes_over(bookings: Db, environment: dict[str, str], command: Run) -> None:
-    """A cut-over in another terminal takes over from a follower; both say so, and nothing is lost."""
-    with started(environment, *FOLLOW) as follower:
-        await_ready(follower, command)
-        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "at the last moment"}})
-        with started(environment, *CUTOVER) as cutover:
-            _, said = cutover.communicate(timeout=_PATIENCE)
-            _, handed = follower.communicate(timeout=_PATIENCE)
-
-    assert (0, 0) == (cutover.returncode, follower.returncode), said + handed
-    assert "taking over from migrate --follow" in " ".join(said.split())
-    assert f"process {follower.pid}" in " ".join(said.split())
-    assert "handed over to cutover" in " ".join(handed.split())
-    assert f"process {cutover.pid}" in " ".join(handed.split())
-    assert "at the last moment" == notes_of(bookings, "bookings", 0)
-
-
-def test_a_cutover_that_is_refused_after_taking_over(
-    bookings: Db, environment: dict[str, str], command: Run, tmp_path: Path
-) -> None:
-    """If the cut-over does not take place, it says that following has ended, with the command that continues it."""
-    config = tmp_path / "config.toml"
-    config.write_text('[hooks]\nbefore_cutover = "exit 1"\n', encoding="utf-8")
-    with started(environment, *FOLLOW) as follower:
-        await_ready(follower, command)
-        refused = command(*CUTOVER, "--config", str(config))
-        follower.communicate(timeout=_PATIENCE)
-    said = " ".join(refused.stderr.split())
-    again = shlex.split(said.partition("To follow again: booking-migrate ")[2])
-    with started(environment, *again[: again.index("--follow") + 1]) as follower:
-        await_ready(follower, command)
-        code, _ = ended_by(follower, signal.SIGINT)
-
-    assert (5, 0, 0) == (refused.returncode, follower.returncode, code), said
-    assert 40 == bookings.bookings.count_documents({"sessions": {"$exists": False}})
-
-
-def test_what_is_refused_does_not_end_a_follower(
-    bookings: Db, environment: dict[str, str], command: Run
-) -> None:
-    """A typo, other options, an open decision and a missing confirmation are refused beside the follower, which goes on.
-
-    Its own words, those of status and those of its end are commands that decide what happens to rejected bookings. It ends
-    with exit 0 although there are some.
-    """
-    bookings.bookings.insert_one(booking(40, duration=5))
-    with started(environment, *FOLLOW) as follower:
-        possible = await_ready(follower, command)["possible"]
-        typo = command(
-            "cutover", "--source", "bookngs", "--target", "clients", "--rejected", "leave", "--yes"
-        )
-        other = command(*CUTOVER, "--rejected", "leave", "--accept", "duration-too-short")
-        refused = [
-            typo,
-            other,
-            command(*CUTOVER),
-            command("cutover", *PLACES, "--rejected", "leave"),
-        ]
-        is_at_work = newest(command)["alive"]
-        busy = command(*FOLLOW)
-        follower.send_signal(signal.SIGINT)
-        page, said = (" ".join(each.split()) for each in follower.communicate(timeout=_PATIENCE))
-    done = command(*shlex.split(possible[1])[1:], "--yes", "--max-outage", "60s")
-
-    assert [5, 5, 5, 5] == [each.returncode for each in refused], [each.stderr for each in refused]
-    assert is_at_work
-    assert "is from the source bookings, not from bookngs" in " ".join(typo.stderr.split())
-    assert "was made with other options" in " ".join(other.stderr.split())
-    assert "bookings were rejected: 1" in " ".join(refused[2].stderr.split())
-    assert "was not confirmed" in " ".join(refused[3].stderr.split())
-    assert 11 == busy.returncode
-    assert "follows the application until Ctrl-C" in " ".join(busy.stderr.split())
-    assert 0 == follower.returncode, said
-    assert ["--rejected carry", "--rejected leave"] == [each[-16:] for each in possible[1:]]
-    assert "--rejected carry" in said.partition("ready to cut over (--rejected leave")[2]
-    assert "--target clients --rejected leave" in page
-    assert "--follow" in page.partition("Continue following:")[2]
-    assert 0 == done.returncode, done.stderr
-
-
-def test_a_follower_that_does_not_hand_over(
-    bookings: Db, command: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A cut-over that waits in vain exits 11 and withdraws its request: the follower continues when it can."""
-    monkeypatch.setattr(lock, "_HAND_OVER_SECONDS", 0.5)
-    with started(environment, *FOLLOW) as follower:
-        await_ready(follower, command)
-        follower.send_signal(signal.SIGSTOP)
-        refused = command(*CUTOVER)
-        follower.send_signal(signal.SIGCONT)
-        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "afterwards"}})
-        await_notes(bookings, "afterwards")
-        code, _ = ended_by(follower, signal.SIGINT)
-
-    assert (11, 0) == (refused.returncode, code), refused.stderr
-
-
-def await_notes(database: Db, notes: str) -> None:
-    """Wait until the first booking's session has these notes."""
-    deadline = time.monotonic() + _PATIENCE
-    while notes_of(database, "clients", 0) != notes:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-_STEPS = {
-    "copied": ("booking_migrate.stores.mongo.kept_copy", "KeptCopy", "create"),
-    "fenced": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "raise_fence"),
-    "swapped": ("booking_migrate.stores.mongo.live_swap", "LiveSwap", "swap"),
-}
-_VERIFIED = ("booking_migrate.cli.verify_inputs", "VerifyInputs", "verify")
-
-
-@contextmanager
-def at_a_gate(
-    environment: Mapping[str, str], gate: Path, step: tuple[str, str, str], *arguments: str
-) -> Iterator[Forked]:
-    """The program as a process that waits behind a method; killed in the end if it still runs."""
-    with Forked((str(gate), *step, *arguments), environment, main=waiting_behind, folder=ROOT) as process:
-        try:
-            while not Path(f"{gate}.reached").exists():
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.01)
-            yield process
-        finally:
-            process.kill()
-
-
-def test_a_cutover_takes_over_from_a_verification(
-    bookings: Db, environment: dict[str, str], command: Run, tmp_path: Path
-) -> None:
-    """A follower that verifies the whole target hands over at once, and what it had read by then is brought in."""
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
-    # As if changes had been followed since that were not verified.
-    bookings.booking_migrate_runs.update_many({}, {"$set": {"follow.unverified": Timestamp(2**32 - 1, 1)}})
-    with at_a_gate(environment, tmp_path / "gate", _VERIFIED, *FOLLOW) as follower:
-        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "meanwhile"}})
-        await_kept(bookings)
-        shown = " ".join(command("status").stdout.split())
-        done = command(*CUTOVER)
-        _, said = follower.communicate(timeout=_PATIENCE)
-
-    assert (0, 0) == (done.returncode, follower.returncode), done.stderr + said
-    assert "not ready to cut over: the whole target is not verified yet" in shown
-    assert "handed over to cutover" in " ".join(said.split())
-    assert "meanwhile" == notes_of(bookings, "bookings", 0)
-
-
-def await_kept(database: Db) -> None:
-    """Wait until a follower has durably kept a change that it has not handled."""
-    deadline = time.monotonic() + _PATIENCE
-    while not database.booking_migrate_dirty.count_documents({}):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-@pytest.mark.parametrize("step", _STEPS)
-def test_signals_end_a_cutover(
-    bookings: Db,
-    environment: dict[str, str],
-    command: Run,
-    tmp_path: Path,
-    number: signal.Signals,
-    code: int,
-    step: str,
-) -> None:
-    """Before the swap a signal leaves the source live and unfenced; after it the cut-over is completed. Each has its exit code."""
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
-    with at_a_gate(environment, tmp_path / "gate", _STEPS[step], *CUTOVER) as process:
-        ended, said = ended_by(process, number)
-    run = newest(command)
-    kept = [name for name in bookings.list_collection_names() if "_legacy_" in name]
-
-    assert code == ended, said
-    assert run["refuses_writes_since"] is None
-    if step == "swapped":
-        assert ("cut-over", 1, 0) == (run["state"], len(kept), command("verify", *PLACES).returncode)
-        assert "The cut-over is complete" in said
-    else:
-        assert ("done", []) == (run["state"], kept)
-        bookings.bookings.insert_one(booking(90))
-        assert 0 == command(*CUTOVER).returncode
-        assert booking(90)["_id"] in sessions_of(bookings.bookings)[0]
 
 
 @pytest.mark.usefixtures("bookings")

@@ -3,23 +3,21 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from random import Random
 from typing import Any
 
 import bson
 import pytest
-from bson import ObjectId
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, WriteError
+from pymongo.errors import WriteError
 
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.window import open_window
 from booking_migrate.cutover import fencing
 from booking_migrate.domain.carried_changes import ChangesSince
-from booking_migrate.domain.session import booking_of_session, client_document_id
+from booking_migrate.domain.session import booking_of_session
 from booking_migrate.rollback.relocations import id_of
 from booking_migrate.rollback.restored_clients import restored_clients
 from booking_migrate.rollback.window import Window
@@ -28,6 +26,7 @@ from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
+from tests.lifecycle.live.random_application import RandomApplication
 from tests.lifecycle.live.test_follow import newest
 from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, interrupt_when_built, own
 from tests.lifecycle.test_convert_later import document, session
@@ -67,109 +66,6 @@ def kept(server: Server, window: Db) -> Iterator[tuple[RunRecord, WindowParts]]:
     connection.close()
 
 
-class _Random:
-    """A new application that does whatever it may."""
-
-    def __init__(self, live: Collection[dict[str, Any]], seed: int) -> None:
-        self._live = live
-        self._random = Random(seed)
-        self._number = seed * 1000
-        self._deleted: list[dict[str, Any]] = []
-
-    def act(self) -> str:
-        """Do something, and say what."""
-        self._number += 1
-        act = self._random.choice(
-            [
-                *(self._change, self._book, self._cancel, self._move, self._copy, self._begin),
-                *(self._delete, self._reinsert, self._rename, self._pass_on, self._old, self._strip),
-            ]
-        )
-        try:
-            act()
-        except (DuplicateKeyError, WriteError):
-            return f"{act.__name__} refused"
-        return act.__name__
-
-    def _any(self) -> dict[str, Any] | None:
-        found = list(self._live.find({"sessions.0": {"$exists": True}}).sort("_id", 1))
-        return self._random.choice(found) if found else None
-
-    def _change(self) -> None:
-        one = self._any()
-        if one:
-            at = self._random.randrange(len(one["sessions"]))
-            field = self._random.choice(["notes", "status", "own"])
-            self._live.update_one(
-                {"_id": one["_id"]}, {"$set": {f"sessions.{at}.{field}": f"changed {self._number}"}}
-            )
-
-    def _book(self) -> None:
-        one = self._any()
-        if one:
-            changes = self._random.choice([{}, {"price": "20"}, {"sessionId": f"own {self._number}"}])
-            new = session(self._number, **changes)
-            self._live.update_one({"_id": one["_id"]}, {"$push": {"sessions": new}})
-
-    def _cancel(self) -> None:
-        one = self._any()
-        if one:
-            one["sessions"].pop(self._random.randrange(len(one["sessions"])))
-            self._live.update_one({"_id": one["_id"]}, {"$set": {"sessions": one["sessions"]}})
-
-    def _move(self) -> None:
-        self._copy(is_move=True)
-
-    def _copy(self, *, is_move: bool = False) -> None:
-        one, other = self._any(), self._any()
-        if one and other and one["_id"] != other["_id"]:
-            at = self._random.randrange(len(one["sessions"]))
-            self._live.update_one({"_id": other["_id"]}, {"$push": {"sessions": one["sessions"][at]}})
-            if is_move:
-                one["sessions"].pop(at)
-                self._live.update_one({"_id": one["_id"]}, {"$set": {"sessions": one["sessions"]}})
-
-    def _begin(self) -> None:
-        owner = self._random.choice([client(50 + self._number % 5), client(self._number % 4), None, 7])
-        key = self._random.choice([ObjectId(), client_document_id(client(60)), f"own {self._number % 3}"])
-        self._live.insert_one(document(key, owner, session(self._number)))
-
-    def _delete(self) -> None:
-        one = self._any()
-        if one:
-            self._live.delete_one({"_id": one["_id"]})
-            self._deleted.append(one)
-
-    def _reinsert(self) -> None:
-        if self._deleted:
-            one = self._deleted.pop()
-            self._live.insert_one({**one, "clientId": self._random.choice([one["clientId"], client(70)])})
-
-    def _rename(self) -> None:
-        one = self._any()
-        if one:
-            self._live.update_one({"_id": one["_id"]}, {"$set": {"clientEmail": f"{self._number}@x.org"}})
-
-    def _pass_on(self) -> None:
-        one = self._any()
-        if one:
-            owner = self._random.choice([client(80 + self._number % 3), client(self._number % 4), None])
-            self._live.update_one({"_id": one["_id"]}, {"$set": {"clientId": owner}})
-
-    def _old(self) -> None:
-        """Write an old booking, as one who bypasses the guard can."""
-        number = self._random.choice([self._number + 500, self._number % BOOKINGS])
-        one = {**booking(number), "notes": f"old {self._number}"}
-        self._live.replace_one({"_id": one["_id"]}, one, upsert=True, bypass_document_validation=True)
-
-    def _strip(self) -> None:
-        one = self._any()
-        if one:
-            self._live.update_one(
-                {"_id": one["_id"]}, {"$unset": {"sessions": 1}}, bypass_document_validation=True
-            )
-
-
 @pytest.mark.parametrize(
     "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 200))]
 )
@@ -181,11 +77,11 @@ def test_what_is_kept_ready_is_what_would_be_restored(
     begin = begin_of(run.window, parts)
     assert begin is not None
     follower = follower_of(parts, parts.feed(begin), confirm=lambda: None, save=lambda _: None)
-    application = _Random(window.bookings, seed)
+    application = RandomApplication(window.bookings, BOOKINGS, seed)
     restored = window[parts.whole.restored.name]
     done: list[str] = []
     for _ in range(12):
-        done += [application.act() for _ in range(application._random.randrange(1, 5))]
+        done += [application.act() for _ in range(application.random.randrange(1, 5))]
         follower.round(0.0)
         since = ChangesSince()
         documents = []
