@@ -37,6 +37,8 @@ def database(server: Server) -> Iterator[Database[dict[str, Any]]]:
     client = server.client()
     yield client[name]
     client.drop_database(name)
+    answer = client.admin.command({"getParameter": 1, "failpoint.failCommand": 1})
+    assert 0 == answer["failpoint.failCommand"]["mode"], "a fail point is left, and would break another test"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import fail_point, failing
 from tests.support.failpoints import Step, failpoints
 from tests.support.server import Server
 
@@ -252,28 +253,24 @@ def test_killed_while_clearing_up(database: Db, command: Run, killed: Killed) ->
 
 @pytest.mark.usefixtures("migrated")
 @pytest.mark.parametrize(
-    ("failing", "said", "is_fenced"),
+    ("refused", "said", "is_fenced"),
     [
         ("collMod", "The fence could not be lifted", True),
         ("drop", "bookings accepts writes again, but the cut-over could not be cleared up", False),
     ],
 )
 def test_what_cannot_be_cleared_up_is_said(
-    server: Server, database: Db, command: Run, failing: str, said: str, is_fenced: bool
+    server: Server, database: Db, command: Run, refused: str, said: str, is_fenced: bool
 ) -> None:
     """What a failed cut-over leaves is said on the screen and in the report, above all whether writes are refused."""
-    admin = server.client().admin
-    fail = {"failCommands": ["dbHash", failing], "errorCode": 96}
+    with fail_point(server) as point:
 
-    def fail_from_now_on(step: Step) -> None:
-        if step is Step.CAUGHT_UP:
-            admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
+        def fail_from_now_on(step: Step) -> None:
+            if step is Step.CAUGHT_UP:
+                point.set(["dbHash", refused], {"errorCode": 96})
 
-    try:
         with failpoints(fail_from_now_on):
             failed = command(*AT_REST)
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
     assert 5 == failed.returncode
     assert said in failed.stderr
@@ -284,21 +281,17 @@ def test_what_cannot_be_cleared_up_is_said(
 
 
 @pytest.mark.parametrize(
-    ("failing", "way"), [("renameCollection", CUTOVER), ("renameCollection", AT_REST), ("dbHash", AT_REST)]
+    ("refused", "way"), [("renameCollection", CUTOVER), ("renameCollection", AT_REST), ("dbHash", AT_REST)]
 )
 @pytest.mark.usefixtures("partly_rejected")
 def test_a_failure_leaves_everything(
-    database: Db, server: Server, command: Run, failing: str, way: tuple[str, ...]
+    database: Db, server: Server, command: Run, refused: str, way: tuple[str, ...]
 ) -> None:
     """When the server refuses a step, the source is live as it was and takes writes, and the target can be cut over later."""
     database.command("collMod", "bookings", validator={"price": {"$gte": 0}})
     before, options = contents(database), database.bookings.options()
-    fail = {"failCommands": [failing], "errorCode": 96}
-    server.client().admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
-    try:
+    with failing(server, [refused], {"errorCode": 96}):
         failed = command(*way, "--rejected", "carry")
-    finally:
-        server.client().admin.command("configureFailPoint", "failCommand", mode="off")
     state = database.booking_migrate_runs.find_one({"legacy": None, "written_at": {"$ne": None}})
     after = contents(database)
 

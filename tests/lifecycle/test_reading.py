@@ -22,6 +22,7 @@ from booking_migrate.stores.open import open_reader, parse_place
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.crews import take_for_many
+from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -57,13 +58,8 @@ def sorts(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def refused(server: Server, command: str, code: int) -> Iterator[None]:
     """Let the server refuse a command once."""
-    data = {"failCommands": [command], "errorCode": code}
-    admin = server.client().admin
-    admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
-    try:
+    with failing(server, [command], {"errorCode": code}, times=1, of=None):
         yield
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 class Noted(Listener):

@@ -12,6 +12,7 @@ from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
 from tests.support.server import Server
 
@@ -180,20 +181,16 @@ def test_killed_with_work_since(database: Db, command: Run, killed: Killed, befo
     assert set(before) == set(contents(database))
 
 
-@pytest.mark.parametrize("failing", ["renameCollection", "insert", "createIndexes"])
+@pytest.mark.parametrize("refused", ["renameCollection", "insert", "createIndexes"])
 def test_a_failure_leaves_everything(
-    database: Db, server: Server, command: Run, before: dict[str, str], failing: str
+    database: Db, server: Server, command: Run, before: dict[str, str], refused: str
 ) -> None:
     """When the server refuses a step, the client documents are live as they were and take writes; later it works."""
     work(database)
     state = contents(database)
-    fail = {"failCommands": [failing], "errorCode": 96}
-    server.client().admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
-    try:
+    with failing(server, [refused], {"errorCode": 96}):
         failed = command(*ROLLBACK)
-    finally:
-        server.client().admin.command("configureFailPoint", "failCommand", mode="off")
-    if failing == "createIndexes":
+    if refused == "createIndexes":
         # An index that cannot be made is left out and named; data comes first.
         assert 3 == failed.returncode, failed.stderr
         assert "left out" in failed.stdout

@@ -77,7 +77,7 @@ def test_writes_fail_for_a_while(server: Server, database: Db, command: Run) -> 
 
     assert before == contents(database)
     for name, failure in TROUBLES:
-        with failing(server, 3, [name], failure):
+        with failing(server, [name], failure, times=3):
             troubled = command(*MIGRATE)
         assert 3 == troubled.returncode, (name, failure, troubled.stderr)
         assert expected == contents(database), (name, failure)
@@ -96,7 +96,7 @@ def test_a_rollback_is_troubled(server: Server, database: Db, command: Run, fail
     """Deletes of a rollback that fail for a while are tried on, and everything is as before."""
     before = contents(database)
     command(*MIGRATE)
-    with failing(server, 3, ["delete"], failure):
+    with failing(server, ["delete"], failure, times=3):
         undone = command(*ROLLBACK)
 
     assert 0 == undone.returncode, undone.stderr
@@ -118,7 +118,7 @@ def test_any_command_fails_for_a_while(
         for name in ASKED:
             codes = []
             for step, expected in ((MIGRATE, migrated), (VERIFY, migrated), (ROLLBACK, before)):
-                with failing(server, 3, [name], failure):
+                with failing(server, [name], failure, times=3):
                     codes.append(command(*step).returncode)
                 assert expected == contents(database), (name, step)
             assert [3, 0, 0] == codes, name
@@ -131,7 +131,7 @@ def test_a_cutover_is_troubled(server: Server, database: Db, command: Run, name:
     database.bookings.create_index("expertId")
     codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
     source = contents(database)["bookings"]
-    with failing(server, 3, [name], LOST_BEFORE):
+    with failing(server, [name], LOST_BEFORE, times=3):
         done = command("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json")
 
     assert [3, 0, 0] == [*codes, done.returncode], done.stderr
@@ -150,7 +150,7 @@ def test_a_commit_is_troubled(server: Server, database: Db, command: Run, failur
     older, newer = ObjectId("5" * 24), ObjectId("6" * 24)
     database.bookings.insert_one({"_id": older, "clientId": client(1), "sessions": [], "by": "the source"})
     database.clients.insert_one({"_id": newer, "clientId": client(1), "sessions": [], "by": "the target"})
-    with failing(server, 3, ["commitTransaction"], failure):
+    with failing(server, ["commitTransaction"], failure, times=3):
         done = command(*MIGRATE, "--merge-client-documents")
 
     assert 0 == done.returncode, done.stderr
@@ -168,7 +168,7 @@ def test_a_server_that_is_gone_for_good(
     command(*ROLLBACK)
     monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.5)
     monkeypatch.setattr(scan, "_BATCH_SIZE", 5)
-    with failing(server, 1000, ["getMore"], LOST_BEFORE):
+    with failing(server, ["getMore"], LOST_BEFORE, times=1000):
         broken = command(*MIGRATE)
     completed = command(*MIGRATE)
 

@@ -18,7 +18,7 @@ from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import PASSING, Trouble
 from booking_migrate.stores.mongo.failures import write_failure
 from tests.lifecycle.conftest import Ended, contents
-from tests.support.fail_commands import failing
+from tests.support.fail_commands import fail_point, failing
 from tests.support.pauses import shorten_pauses
 from tests.support.server import Server
 
@@ -129,13 +129,13 @@ def test_whatever_is_documented_as_passing_is_tried_again(
 
     assert before == contents(database)
     for code in (code for code, each in PASSING.items() if each is about):
-        with failing(server, 2, ["find", "insert", "update", "findAndModify"], {"errorCode": code}):
+        with failing(server, ["find", "insert", "update", "findAndModify"], {"errorCode": code}, times=2):
             done = command(*MIGRATE)
         assert 3 == done.returncode, (code, done.stderr)
         assert expected == contents(database), code
         assert 0 == command(*ROLLBACK).returncode
     labelled = {"errorCode": 2, "errorLabels": ["RetryableError", "SystemOverloadedError"]}
-    with failing(server, 2, ["find", "insert"], labelled):
+    with failing(server, ["find", "insert"], labelled, times=2):
         assert 3 == command(*MIGRATE).returncode
 
 
@@ -145,7 +145,7 @@ def test_a_server_that_is_overloaded_for_good(
 ) -> None:
     """When patience is at an end, the run ends with 10, says what the server said and where, and can be given again."""
     monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.3)
-    with failing(server, 10_000, ["insert"], {"errorCode": 365}):
+    with failing(server, ["insert"], {"errorCode": 365}, times=10_000):
         ended = command(*MIGRATE)
     error = json.loads(ended.stdout)["error"]
 
@@ -160,11 +160,9 @@ def test_a_server_that_is_overloaded_for_good(
 def test_waiting_is_said_aloud(server: Server, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for is said with its limit while it lasts, and when it is over."""
     monkeypatch.setattr(waiting, "SAID_AFTER_SECONDS", 0.1)
-    with failing(server, 100_000, ["insert"], {"errorCode": 189}):
-        over = Timer(
-            1.2,
-            lambda: server.client().admin.command("configureFailPoint", "failCommand", mode="off"),
-        )
+    with fail_point(server) as point:
+        point.set(["insert"], {"errorCode": 189})
+        over = Timer(1.2, point.clear)
         over.start()
         done = command("migrate", "--target", "clients")
         over.join()
@@ -186,7 +184,7 @@ def test_retries_and_takeovers_are_logged(
     options = ("--log-file", str(log), "--log-format", "json", "--log-level", "debug")
     killed("batch-written", 1, *MIGRATE)
     database.booking_migrate_locks.update_many({}, [{"$set": {"until": {"$toDate": Int64(0)}}}])
-    with failing(server, 2, ["insert"], {"errorCode": 365}):
+    with failing(server, ["insert"], {"errorCode": 365}, times=2):
         done = command(*MIGRATE, *options)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     retried = [line["problem"] for line in lines if line["event"] == "retried"]

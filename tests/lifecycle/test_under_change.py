@@ -19,6 +19,7 @@ from pymongo.database import Database
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.changing import CHANGES, CLIENTS, KINDS
 from tests.support.checked_commands import PLACES, TARGET, Before, CheckedCommands, Options
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
 from tests.support.server import Server
 from tests.support.truth import CURRENCY, SHORT
@@ -171,20 +172,16 @@ class UnderChange(CheckedCommands):
             assert not (proven and policy and not self.ledger.touched), report["error"]
 
     @precondition(lambda self: self.live is None and self.options is not None)
-    @rule(failing=st.sampled_from(["renameCollection", "collMod"]))
-    def cutover_is_given_up(self, failing: str) -> None:
+    @rule(command=st.sampled_from(["renameCollection", "collMod"]))
+    def cutover_is_given_up(self, command: str) -> None:
         """The server refuses a step of a cut-over that would have come to its end; the next one does."""
         assert self.options is not None
         self.migrates(self.unfinished or self.options)
         if self.unfinished is not None or not self.proves(self.options):
             return
-        before, admin = Before(self), self.server.client().admin
-        what = {"failCommands": [failing], "errorCode": 96, "appName": "booking-migrate"}
-        admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=what)
-        try:
+        before = Before(self)
+        with failing(self.server, [command], {"errorCode": 96}, times=1):
             code, _report = self.run("cutover", *self.cutting("carry"))
-        finally:
-            admin.command("configureFailPoint", "failCommand", mode="off")
         assert 5 == code
         self.check_as_before(before)
         self.platform.change(3, "dearer")

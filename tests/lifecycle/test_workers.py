@@ -14,6 +14,7 @@ from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.crews import take_for_many
+from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -172,13 +173,8 @@ def test_a_lost_connection_is_waited_out(server: Server, platform: Db, command: 
     alone = command(*MIGRATE, "--workers", "1")
     expected = contents(platform)
     command(*ROLLBACK)
-    server.client().admin.command(
-        "configureFailPoint",
-        "failCommand",
-        mode={"times": 5},
-        data={"failCommands": ["find"], "closeConnection": True},
-    )
-    together = command(*MIGRATE, "--workers", "2")
+    with failing(server, ["find"], {"closeConnection": True}, times=5):
+        together = command(*MIGRATE, "--workers", "2")
 
     assert told(alone) == told(together), together.stderr
     assert expected == contents(platform)

@@ -12,6 +12,7 @@ from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
 from tests.support.server import Server, guarded_server, running_server
 from tests.support.writers import Writers
@@ -140,17 +141,12 @@ def test_killed_anywhere(application: Db, command: Run, killed: Killed, step: St
 
 
 @pytest.mark.usefixtures("migrated")
-@pytest.mark.parametrize("failing", ["renameCollection", "collMod", "setUserWriteBlockMode"])
-def test_a_failure_lifts_it(server: Server, database: Db, command: Run, failing: str) -> None:
+@pytest.mark.parametrize("refused", ["renameCollection", "collMod", "setUserWriteBlockMode"])
+def test_a_failure_lifts_it(server: Server, database: Db, command: Run, refused: str) -> None:
     """When the server refuses a step, the mode is off again and the source as it was."""
     before = contents(database)
-    admin = server.client().admin
-    once = {"failCommands": [failing], "errorCode": 96, "appName": "booking-migrate"}
-    admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=once)
-    try:
+    with failing(server, [refused], {"errorCode": 96}, times=1):
         failed = command(*CUTOVER)
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
     assert 5 == failed.returncode, failed.stderr
     assert OFF == mode(server)

@@ -22,6 +22,7 @@ from booking_migrate.stores.mongo import raw, scan
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.scan import find_blocks, find_documents
 from tests.properties.test_ordering import VALUES
+from tests.support.fail_commands import fail_point, failing
 from tests.support.pauses import polled, shorten_pauses
 from tests.support.server import Server
 
@@ -30,6 +31,7 @@ Data = Database[dict[str, Any]]
 ABSENT = object()
 CLIENTS = st.one_of(st.just(ABSENT), st.integers(0, 2), VALUES)
 _CURSOR_NOT_FOUND = 43
+_CLOSED = {"closeConnection": True}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def filled(database: Data, clients: list[Any]) -> DriverCollection:
 @given(
     clients=st.lists(CLIENTS, min_size=3, max_size=25),
     breaks=st.lists(st.integers(0, 12), min_size=1, max_size=3),
-    lost=st.sampled_from([{"closeConnection": True}, {"errorCode": _CURSOR_NOT_FOUND}]),
+    lost=st.sampled_from([_CLOSED, {"errorCode": _CURSOR_NOT_FOUND}]),
     sorts=st.booleans(),
 )
 def test_every_document_once(
@@ -81,16 +83,13 @@ def test_every_document_once(
     """Whatever the clients' ids are, however the server reads, and whenever and however often the cursor is lost."""
     collection = filled(database, clients)
     collection.create_index("clientId")
-    admin = server.client().admin
     found: list[bytes] = []
-    with patch.object(scan, "_BATCH_SIZE", 3), patch.object(scan, "_AHEAD", 1):
+    with fail_point(server) as point, patch.object(scan, "_BATCH_SIZE", 3), patch.object(scan, "_AHEAD", 1):
         scanned = (each.raw for each in unpack(find_blocks(collection, {}, sorts=sorts)))
         for some in breaks:
             found += islice(scanned, some)
-            data = {"failCommands": ["getMore"], **lost}
-            admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+            point.set(["getMore"], lost, times=1, of=None)
         found += scanned
-    admin.command("configureFailPoint", "failCommand", mode="off")
     everything = list(find_documents(collection, {}))
     keys = [element_key(scan._client_of(document)) for document in found]
 
@@ -99,11 +98,9 @@ def test_every_document_once(
 
 
 def test_a_cursor_is_really_lost(server: Server, database: Data) -> None:
-    """What the tests here break does break: the driver does not mend it by itself."""
+    """What the tests here break does break: the driver does not open the cursor again by itself."""
     collection = filled(database, list(range(10)))
-    data = {"failCommands": ["getMore"], "closeConnection": True}
-    server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
-    with pytest.raises(AutoReconnect):
+    with failing(server, ["getMore"], _CLOSED, times=1, of=None), pytest.raises(AutoReconnect):
         list(collection.find(batch_size=3))
 
 
@@ -117,9 +114,7 @@ def test_where_nobody_can_tell(server: Server, database: Data) -> None:
     ):
         scanned = find_documents(collection, {}, by_client=True)
         list(islice(scanned, 12))
-        data = {"failCommands": ["getMore"], "closeConnection": True}
-        server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
-        with pytest.raises(AutoReconnect):
+        with failing(server, ["getMore"], _CLOSED, times=1, of=None), pytest.raises(AutoReconnect):
             list(scanned)
 
 
@@ -133,9 +128,8 @@ def test_only_what_is_left_is_asked_for(server: Server, database: Data) -> None:
     ):
         scanned = find_documents(collection, {}, by_client=True)
         first = list(islice(scanned, 21))
-        data = {"failCommands": ["getMore"], "closeConnection": True}
-        server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
-        rest = list(scanned)
+        with failing(server, ["getMore"], _CLOSED, times=1, of=None):
+            rest = list(scanned)
     asked = opened.call_args.args[1]
 
     assert 40 == len({*first, *rest}) == len(first) + len(rest)
@@ -147,12 +141,15 @@ def test_in_the_order_of_ids(server: Server, database: Data) -> None:
     """A scan by `_id` hands out every document once too, though its cursor is lost after each of its batches."""
     collection = filled(database, list(range(20)))
     found: list[bytes] = []
-    with patch.object(scan, "_BATCH_SIZE", 3), patch.object(raw, "_BATCH_SIZE", 3):
+    with (
+        fail_point(server) as point,
+        patch.object(scan, "_BATCH_SIZE", 3),
+        patch.object(raw, "_BATCH_SIZE", 3),
+    ):
         scanned = scan.scan_by_id(collection, {"clientId": {"$gte": 2}})
         for _ in range(4):
             found += islice(scanned, 3)
-            data = {"failCommands": ["getMore"], "closeConnection": True}
-            server.client().admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+            point.set(["getMore"], _CLOSED, times=1, of=None)
         found += scanned
 
     assert list(range(2, 20)) == [decode(document)["_id"] for document in found]

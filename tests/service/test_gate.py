@@ -1,8 +1,8 @@
 """Who is slow, and a database that does not answer, keep nobody else waiting for ever."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -13,22 +13,12 @@ from pymongo.database import Database
 from booking_migrate.service.http.gate import Limits
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.repository import Repository
+from tests.support.fail_commands import failing
 from tests.support.platform import Platform, user
 from tests.support.server import Server
 from tests.support.service import WISH, serving
 
 Db = Database[dict[str, Any]]
-
-
-@contextmanager
-def failing(server: Server, **what: Any) -> Iterator[None]:
-    """The server fails certain commands of this test's program (MongoDB: the fail point failCommand)."""
-    client = server.client()
-    client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=what)
-    try:
-        yield
-    finally:
-        client.admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 def test_a_slow_body(repository: Repository, platform: Callable[..., Platform]) -> None:
@@ -86,7 +76,7 @@ def test_a_database_in_trouble(
     with (
         serving(Repository(collections, ServicePlan(seconds=1.0))) as service,
         service.client(user(0)) as caller,
-        failing(server, **what),
+        failing(server, what["failCommands"], what, of=None),
     ):
         answer = caller.get(path)
 
@@ -109,7 +99,7 @@ def test_people_who_cannot_be_looked_up(
         pytest.MonkeyPatch.context() as patched,
         serving(repository) as service,
         service.client(user(0)) as client,
-        failing(server, failCommands=["find"], errorCode=11602, namespace=namespace),
+        failing(server, ["find"], {"errorCode": 11602, "namespace": namespace}, of=None),
     ):
         patched.setattr(repository.people, "caller", lambda _: caller)
         answer = client.get("/api/bookings")
@@ -146,13 +136,12 @@ def test_troubles_that_pass(
 ) -> None:
     """A booking that meets a passing trouble is booked in the end, and only once."""
     platform()
-    client = server.client()
-    with serving(repository) as service, service.client(user(7)) as caller:
-        client.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=what)
-        try:
-            answer = caller.post("/api/bookings", json=WISH)
-        finally:
-            client.admin.command("configureFailPoint", "failCommand", mode="off")
+    with (
+        serving(repository) as service,
+        service.client(user(7)) as caller,
+        failing(server, what["failCommands"], what, times=2, of=None),
+    ):
+        answer = caller.post("/api/bookings", json=WISH)
 
     assert 201 == answer.status_code
     [document] = database.bookings.find({"clientId": user(7)})
@@ -166,7 +155,7 @@ def test_out_of_time(
     platform()
     slow = Repository(collections, ServicePlan(seconds=1.0))
     with serving(slow) as service, service.client(user(7)) as caller:
-        with failing(server, failCommands=["update"], blockConnection=True, blockTimeMS=1200):
+        with failing(server, ["update"], {"blockConnection": True, "blockTimeMS": 1200}, of=None):
             late = caller.post("/api/bookings", json=WISH)
         again = caller.post("/api/bookings", json=WISH)
 

@@ -48,7 +48,7 @@ def _(scene: Scene) -> None:
 @situation("10-server-away-in-the-middle")
 def _(scene: Scene) -> None:
     scene.bookings(40)
-    with _impatient(), failing(scene.server, 1000, ["getMore"], {"closeConnection": True}):
+    with _impatient(), failing(scene.server, ["getMore"], {"closeConnection": True}, times=1000):
         scene.show("migrate", "--batch-size", "5")
 
 

@@ -300,15 +300,16 @@ def find_old_bookings(
     Raises:
         ConnectionProblem, NotPermitted: the collection cannot be read.
     """
+    limit = None if seconds is None else round(seconds * 1000)
+
+    def old_ids() -> list[Any]:
+        fields = {"_id": 1}
+        cursor = collection.find_raw_batches(_OLD_SHAPE, fields, collation=SIMPLE, max_time_ms=limit)
+        return [id_of(raw) for raw in documents_in(cursor)]
+
     with reading(collection):
         try:
-            cursor = collection.find_raw_batches(
-                _OLD_SHAPE,
-                projection={"_id": 1},
-                collation=SIMPLE,
-                max_time_ms=None if seconds is None else round(seconds * 1000),
-            )
-            found = [id_of(raw) for raw in documents_in(cursor)]
+            found = old_ids() if seconds is not None else with_retry(old_ids)
         except ExecutionTimeout:
             return None
     if not found:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
@@ -24,8 +24,10 @@ from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
-from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
+
+T = TypeVar("T")
 
 _OPLOG = "oplog.rs"
 
@@ -95,8 +97,11 @@ class MongoInspector:
 
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
         """Return the names of the collections that hold data, but for the known ones and the server's own, sorted."""
-        with reading(self._anchor):
-            listed = list(self._database.list_collections(authorizedCollections=True))
+        listed = read(
+            self._anchor,
+            lambda: list(self._database.list_collections(authorizedCollections=True)),
+            waits=False,
+        )
         return sorted(
             each["name"]
             for each in listed
@@ -143,13 +148,11 @@ class MongoInspector:
         """Return how far back the oplog reaches; None if the user may not read it, or the server does not have one."""
         local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
         oplog = local[_OPLOG]
-        with reading(self._anchor):
-            try:
-                ends = [oplog.find_one({}, {"ts": 1}, sort=[("$natural", order)]) for order in (1, -1)]
-            except OperationFailure:
-                # A user with the role read on one database may not read `local`.
-                return None
-        times = [end["ts"].time for end in ends if end is not None]
+        # A user with the role read on one database may not read `local`.
+        ends = self._if_allowed(
+            lambda: [oplog.find_one({}, {"ts": 1}, sort=[("$natural", order)]) for order in (1, -1)]
+        )
+        times = [end["ts"].time for end in ends or () if end is not None]
         return float(times[-1] - times[0]) if times else None
 
     def not_followed(self, name: str) -> str | None:
@@ -162,14 +165,10 @@ class MongoInspector:
     def changes_per_second(self, name: str) -> float | None:
         """Return how many changes of a collection the end of the oplog has a second; None if the user may not read it."""
         local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
-        newest = local[_OPLOG].find(
-            {}, {"ts": 1, "ns": 1, "wall": 1}, sort=[("$natural", -1)], limit=_ENTRIES
+        fields = {"ts": 1, "ns": 1, "wall": 1}
+        entries = self._if_allowed(
+            lambda: list(local[_OPLOG].find({}, fields, sort=[("$natural", -1)], limit=_ENTRIES))
         )
-        with reading(self._anchor):
-            try:
-                entries = list(newest)
-            except OperationFailure:
-                return None
         if not entries:
             return None
         seconds: float = (entries[0]["wall"] - entries[-1]["wall"]).total_seconds()
@@ -196,11 +195,9 @@ class MongoInspector:
             },
             {"$sort": {"_id": 1}},
         ]
-        with reading(self._anchor):
-            try:
-                found = list(self._database.client.admin.aggregate(looked))
-            except OperationFailure:
-                return None
+        found = self._if_allowed(lambda: list(self._database.client.admin.aggregate(looked)))
+        if found is None:
+            return None
         return {str(each["_id"] or "without a name"): each["count"] for each in found}
 
     def members_without_majority(self) -> Sequence[str]:
@@ -209,25 +206,34 @@ class MongoInspector:
         return () if can_acknowledge(members) else tuple(map(str, members))
 
     def _indexes(self, collection: Any) -> tuple[IndexFacts, ...]:
-        with reading(collection):
-            return tuple(
-                IndexFacts(
-                    name=index["name"],
-                    keys=tuple(index["key"]),
-                    unique=bool(index.get("unique")),
-                    is_partial=bool(index.get("sparse")) or "partialFilterExpression" in index,
-                    expires="expireAfterSeconds" in index,
-                    collates=index.get("collation", {"locale": "simple"})["locale"] != "simple",
-                )
-                for index in collection.list_indexes()
+        indexes = read(collection, lambda: list(collection.list_indexes()), waits=False)
+        return tuple(
+            IndexFacts(
+                name=index["name"],
+                keys=tuple(index["key"]),
+                unique=bool(index.get("unique")),
+                is_partial=bool(index.get("sparse")) or "partialFilterExpression" in index,
+                expires="expireAfterSeconds" in index,
+                collates=index.get("collation", {"locale": "simple"})["locale"] != "simple",
             )
+            for index in indexes
+        )
 
     def _told(self, command: str, value: Any, **options: Any) -> Document | None:
         """Return the answer to a command, or None if the user may not ask."""
+        return self._if_allowed(lambda: dict(self._database.command(command, value, **options)))
+
+    def _if_allowed(self, action: Callable[[], T]) -> T | None:
+        """Return what reading comes to, or None if the user may not, or the server does not do it.
+
+        What fails for a passing reason is tried again, batches of a cursor included, which the driver does not retry.
+        """
         with reading(self._anchor):
             try:
-                return dict(self._database.command(command, value, **options))
-            except OperationFailure:
+                return with_retry(action, waits=False)
+            except OperationFailure as error:
+                if is_transient(error):
+                    raise
                 return None
 
     def _covers(self, grant: Mapping[str, Any], wanted: Privilege) -> bool:

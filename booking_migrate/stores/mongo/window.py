@@ -91,11 +91,10 @@ class MongoWindowNotes:
 
     def counted(self) -> Iterator[Mapping[str, Any]]:
         """Yield what has happened, of each client to which something has."""
-        with reading(self._collection):
-            # "0" follows "/": all names of this kind, by the index on `_id`.
-            kind = {"$gt": f"{self._run_id}/client/", "$lt": f"{self._run_id}/client0"}
-            for entry in self._collection.find({"_id": kind}):
-                yield entry["facts"]
+        # "0" follows "/": all names of this kind, by the index on `_id`.
+        kind = {"$gt": f"{self._run_id}/client/", "$lt": f"{self._run_id}/client0"}
+        entries = read(self._collection, lambda: list(self._collection.find({"_id": kind})))
+        yield from (entry["facts"] for entry in entries)
 
     def clear(self) -> None:
         """Remove all notes of the run."""

@@ -13,6 +13,7 @@ from tests.lifecycle.conftest import ROOT, Ended, contents
 from tests.lifecycle.live.test_unavailable import streams_fail
 from tests.support.booking_lines import booking
 from tests.support.changing_beside import CHANGED, Application, killed_beside
+from tests.support.fail_commands import fail_point
 from tests.support.failpoints import Step, failpoints
 from tests.support.forked import Forked
 from tests.support.server import Server
@@ -105,22 +106,21 @@ def _sessions(database: Db) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("is_known", [True, False])
 def test_history_lost_beside_the_run(database: Db, server: Server, command: Run, *, is_known: bool) -> None:
     """What could not be read beside the run is read when it has ended; if the oplog has lost it, everything is read again."""
-    what = {"failCommands": ["getMore"], "namespace": f"{database.name}.$cmd.aggregate"}
-    lost = {**what, "errorCode": _HISTORY_LOST, "errorLabels": []}
-    admin = server.client().admin
+    lost = {"namespace": f"{database.name}.$cmd.aggregate", "errorCode": _HISTORY_LOST, "errorLabels": []}
     change = Application(database, waits=False)
+    with fail_point(server) as point:
 
-    def act(step: Step) -> None:
-        if step is Step.RUN_NOTED:
-            admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=lost)
-        if step is Step.RUN_FINISHED:
-            admin.command("configureFailPoint", "failCommand", mode="off")
-            if not is_known:
-                database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
-        change(step)
+        def act(step: Step) -> None:
+            if step is Step.RUN_NOTED:
+                point.set(["getMore"], lost)
+            if step is Step.RUN_FINISHED:
+                point.clear()
+                if not is_known:
+                    database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
+            change(step)
 
-    with failpoints(act):
-        done = command(*MIGRATE)
+        with failpoints(act):
+            done = command(*MIGRATE)
 
     assert 0 == done.returncode, done.stderr
     assert is_as_new(database, command)

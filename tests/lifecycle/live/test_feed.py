@@ -15,6 +15,7 @@ from booking_migrate.bson.document import Opaque
 from booking_migrate.stores.changes import Change, Role
 from booking_migrate.stores.mongo.change_feed import MongoChangeFeed, cluster_time
 from booking_migrate.stores.mongo.connection import DriverCollection
+from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -87,13 +88,9 @@ def test_a_failed_cursor(
     """A cursor that the server has closed, or an error that it labels as resumable, opens the stream again where it was."""
     collection.insert_one({"_id": 1})
     before = read(feed, 1)
-    what = {
-        "failCommands": ["getMore"],
-        "errorCode": code,
-        "errorLabels": ["ResumableChangeStreamError"],
-    }
-    admin = server.client().admin
-    admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=what)
-    collection.insert_one({"_id": 2})
+    what = {"errorCode": code, "errorLabels": ["ResumableChangeStreamError"]}
+    with failing(server, ["getMore"], what, times=1, of=None):
+        collection.insert_one({"_id": 2})
+        after = read(feed, 1)
 
-    assert [1, 2] == [each.document_id for each in (*before, *read(feed, 1))]
+    assert [1, 2] == [each.document_id for each in (*before, *after)]

@@ -15,6 +15,7 @@ from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
 from tests.support.killed import dies_at, stopped_at
 from tests.support.server import Server
@@ -245,19 +246,11 @@ def test_history_lost_behind_the_swap(
 ) -> None:
     """Once the oplog has lost what passed the fence, the next command still completes the cut-over, and says what is not known."""
     assert -9 == killed(Step.SWAPPED.value, 1, *CUTOVER)
-    what = {
-        "failCommands": ["aggregate"],
-        "namespace": f"{database.name}.$cmd.aggregate",
-        "errorCode": _HISTORY_LOST,
-    }
-    admin = server.client().admin
+    what = {"namespace": f"{database.name}.$cmd.aggregate", "errorCode": _HISTORY_LOST}
     # Only at the second time: the first stream is opened to see whether that is possible.
-    mode = {"skip": 1} if next_command is CUTOVER else "alwaysOn"
-    admin.command("configureFailPoint", "failCommand", mode=mode, data=what)
-    try:
+    skip = 1 if next_command is CUTOVER else None
+    with failing(server, ["aggregate"], what, skip=skip):
         done = command(*next_command)
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
     assert (5 if next_command is ABORT else 0) == done.returncode, done.stderr
     assert "what passed the fence is not known" in " ".join(done.stderr.split())

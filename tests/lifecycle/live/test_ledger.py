@@ -27,6 +27,7 @@ from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.support.application import Application, sessions_of
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import fail_point
 from tests.support.failpoints import Step, failpoints
 from tests.support.killed import killed_at
 from tests.support.pauses import polled, shorten_pauses
@@ -197,22 +198,17 @@ def transaction(trial: Trial, application: Application) -> None:
 
 def lost_history(trial: Trial) -> None:
     """Cut over while the oplog loses what the change stream needs, at a random step, for some reads of it."""
-    random, admin = trial.random, trial.client.admin
-    what = {
-        "failCommands": random.choice([["aggregate"], ["getMore"], ["aggregate", "getMore"]]),
-        "namespace": f"{trial.database.name}.$cmd.aggregate",
-        "errorCode": _HISTORY_LOST,
-    }
-    mode = {"times": random.choice([1, 2, 5])}
+    random = trial.random
+    commands = random.choice([["aggregate"], ["getMore"], ["aggregate", "getMore"]])
+    what = {"namespace": f"{trial.database.name}.$cmd.aggregate", "errorCode": _HISTORY_LOST}
+    times = random.choice([1, 2, 5])
+    with fail_point(trial.client) as point:
 
-    def lose() -> None:
-        admin.command("configureFailPoint", "failCommand", mode=mode, data=what)
+        def lose() -> None:
+            point.set(commands, what, times=times)
 
-    try:
         with failpoints(trial.at(STEPS, lose)):
             trial.run(*CUTOVER)
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 def foreign(trial: Trial) -> tuple[str, Any] | None:

@@ -10,6 +10,7 @@ from pymongo.database import Database
 
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
+from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -24,17 +25,8 @@ _UNKNOWN_FIELD = 40415
 @contextmanager
 def streams_fail(server: Server, database: Db, code: int) -> Iterator[None]:
     """Let the server answer every change stream of a database with an error."""
-    what = {
-        "failCommands": ["aggregate"],
-        "namespace": f"{database.name}.$cmd.aggregate",
-        "errorCode": code,
-    }
-    admin = server.client().admin
-    admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=what)
-    try:
+    with failing(server, ["aggregate"], {"namespace": f"{database.name}.$cmd.aggregate", "errorCode": code}):
         yield
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 @pytest.fixture

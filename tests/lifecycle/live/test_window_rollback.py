@@ -31,6 +31,7 @@ from tests.lifecycle.live.test_follow import newest
 from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, interrupt_when_built, own
 from tests.lifecycle.test_convert_later import document, session
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
 from tests.support.server import Server
 
@@ -228,17 +229,9 @@ def test_what_passes_the_fence_is_not_about_what_stands_with_others(
 @contextmanager
 def lost(server: Server, database: Db, times: int) -> Iterator[None]:
     """Let the server say so many times that the oplog no longer has what a change stream begins with."""
-    what = {
-        "failCommands": ["aggregate"],
-        "namespace": f"{database.name}.$cmd.aggregate",
-        "errorCode": _HISTORY_LOST,
-    }
-    admin = server.client().admin
-    admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=what)
-    try:
+    what = {"namespace": f"{database.name}.$cmd.aggregate", "errorCode": _HISTORY_LOST}
+    with failing(server, ["aggregate"], what, times=times):
         yield
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 def test_lost_history(server: Server, window: Db, command: Run) -> None:
