@@ -182,7 +182,7 @@ def _check_extra() -> None:
     Raises:
         MissingExtra: one is not.
     """
-    needed = ("cryptography", "fastapi", "jwt", "uvicorn")
+    needed = ("cryptography", "fastapi", "fastapi_offline", "jwt", "uvicorn")
     if any(importlib.util.find_spec(package) is None for package in needed):
         raise MissingExtra("serve", "service")
 

@@ -1,8 +1,6 @@
 """The dry-run's page in a real browser: it fits every width, and the browser has nothing to complain about."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -12,8 +10,7 @@ import pytest
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.model_dry_run import DryRunReport
 from tests.support import sample_dry_runs
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.support.browser import look
 
 FRAME = """<!DOCTYPE html><html><body style="margin:0">
 <iframe id="page" style="border:0;width:{width}px;height:2000px" srcdoc="{page}"></iframe>
@@ -30,38 +27,6 @@ frame.addEventListener("load", () => {{
 """The page in a frame as wide as the screen that is meant: a browser's window cannot be as narrow as a phone."""
 
 
-def browser() -> str:
-    """The path of a browser; says so and skips where there is none (Debian: the package chromium)."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no Chromium is installed, so nobody looks at the page")
-    return found
-
-
-def look(page: Path) -> tuple[str, str]:
-    """The page as the browser has it after loading, and what the browser logged."""
-    options = [
-        *(
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--hide-scrollbars",
-        ),
-        *(
-            "--enable-logging=stderr",
-            "--window-size=1400,2200",
-            f"--user-data-dir={page.parent / 'profile'}",
-        ),
-        *("--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"),
-    ]
-    done = subprocess.run(
-        [browser(), *options, page.as_uri()], capture_output=True, text=True, check=True, timeout=120
-    )
-    return done.stdout, done.stderr
-
-
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize(
     "report", [sample_dry_runs.eventful, sample_dry_runs.blocked, sample_dry_runs.hostile]
@@ -72,7 +37,7 @@ def test_the_page_fits(tmp_path: Path, report: Callable[[], DryRunReport], width
     framed = FRAME.format(width=width, page=escape(render_report(report(), ".html"), quote=True))
     page.write_text(framed, encoding="utf-8")
 
-    dom, log = look(page)
+    dom, log = look(page.as_uri(), tmp_path / "profile")
     measured = re.search(r'data-measured="(\d+) (\d+) (\d+)" data-beyond="([^"]*)"', dom)
 
     assert measured

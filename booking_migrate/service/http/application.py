@@ -8,6 +8,7 @@ from anyio.to_thread import current_default_thread_limiter
 from bson.objectid import ObjectId
 from fastapi import APIRouter, Body, Depends, FastAPI, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
@@ -225,11 +226,14 @@ def make_application(
         current_default_thread_limiter().total_tokens = limits.concurrent + _THREADS_FOR_PROBES
         yield
 
-    application = FastAPI(
+    # The page at /docs takes its assets from a package: a production network often has no way to a CDN.
+    application = FastAPIOffline(
+        redoc_url=None,
+        # Swagger UI would ask a host of its vendor whether the description is valid.
+        swagger_ui_parameters={"validatorUrl": None},
         title="Bookings",
         version=__version__,
         description="Bookings in the new structure: one document per client, with sessions. Bookings that are not migrated yet are shown and changed as sessions, too.",
-        redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
         middleware=[
