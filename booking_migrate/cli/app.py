@@ -2,6 +2,7 @@
 
 import sys
 from collections import UserDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, cast
@@ -18,6 +19,7 @@ from booking_migrate.cli.streams import (
     redact,
     secrets_among,
 )
+from booking_migrate.cli.usage import named_by_variable, report_usage_error
 from booking_migrate.errors import ExitCode
 from booking_migrate.gc_tuning import spare_collector
 from booking_migrate.reports.text import continued
@@ -103,6 +105,7 @@ COMMANDS = {
         _LOOK, "Show what would be migrated, what would be rejected and why, and what it takes."
     ),
     "explain": CommandEntry(_LOOK, "Show where one old booking went.", "verify", "EXPLAIN_HELP"),
+    "schema": CommandEntry(_LOOK, "Print the JSON Schema of all reports."),
     "migrate": CommandEntry(
         _MIGRATE, "Write one client document per client, side by side or within the source collection."
     ),
@@ -167,7 +170,7 @@ class LazyGroup(TyperGroup):
         try:
             context = super().make_context(info_name, args, *rest, **kwargs)
         except typer.TyperException as error:
-            error.message = redact(error.message, secrets)
+            _report(error, secrets, words)
             raise
         context.meta[_SECRETS] = secrets
         context.meta[WORDS] = words
@@ -178,8 +181,15 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.TyperException as error:
-            error.message = redact(error.message, ctx.meta.get(_SECRETS, ()))
+            _report(error, ctx.meta.get(_SECRETS, ()), ctx.meta.get(WORDS, ()))
             raise
+
+
+def _report(error: typer.TyperException, secrets: Iterable[str], words: Sequence[str]) -> None:
+    """Take the secrets out of a usage error's message, and report it as JSON if that was asked for."""
+    named_by_variable(error)
+    error.message = redact(error.message, secrets)
+    report_usage_error(error, words, COMMANDS)
 
 
 app = typer.Typer(

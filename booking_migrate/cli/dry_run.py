@@ -38,11 +38,11 @@ from booking_migrate.errors import (
     TargetBusy,
     WriteFailed,
 )
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.model_dry_run import report_of_dry_run
-from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationPlan
+from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationPlan, SavedPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.connection import open_inspector, open_journal
@@ -181,15 +181,27 @@ def _dry_run(
         else None,
         next_steps=tuple(_next_steps(outcome, None if outcome.sampled else files.plan, sides.absences)),
     )
+    if report.rejects is not None:
+        listener.notify(Announced(f"rejected bookings written to {report.rejects}"))
     if files.plan is not None and saved is not None:
-        if outcome.sampled is None:
-            expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
-            saved = saved.model_copy(update={"expected": expected})
-        try:
-            replace_file(files.plan, saved.model_dump_json(indent=2) + "\n")
-        except WriteFailed as error:
-            lost.append(OutputFailed("dry-run", "plan", error.place, error.problem))
+        lost += _save_plan(files.plan, saved, outcome, listener)
     return run.Incomplete(report, lost) if lost else report
+
+
+def _save_plan(
+    path: Path, saved: SavedPlan, outcome: DryRunOutcome, listener: Listener
+) -> Sequence[OutputFailed]:
+    """Write the plan, with the counts that it expects; return why that failed, if it did."""
+    if outcome.sampled is None:
+        expected = ExpectedCounts.model_validate(outcome.migration.counts, from_attributes=True)
+        saved = saved.model_copy(update={"expected": expected})
+    try:
+        replace_file(path, saved.model_dump_json(indent=2) + "\n")
+    except WriteFailed as error:
+        return [OutputFailed("dry-run", "plan", error.place, error.problem)]
+    expects = "" if saved.expected is None else f"; it expects {saved.expected}"
+    listener.notify(Announced(f"plan written to {path}{expects}"))
+    return ()
 
 
 def _with_standing_run(outcome: DryRunOutcome, source: str, connection: Connection) -> DryRunOutcome:

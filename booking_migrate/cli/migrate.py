@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import typer
-from pydantic import ValidationError
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
@@ -23,7 +23,6 @@ from booking_migrate.cli.open import (
 )
 from booking_migrate.cli.options import (
     IN_PLACE,
-    RULES,
     ConnectionOptions,
     OutputOptions,
     PeopleOptions,
@@ -36,18 +35,19 @@ from booking_migrate.cli.options import (
     waivable,
 )
 from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.planned import PlanOptions
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode, PlanDiffers
-from booking_migrate.events import Listener, Warned
+from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode
+from booking_migrate.events import Warned
 from booking_migrate.migrate.journaled_run import JournaledOutcome
 from booking_migrate.migrate.journaled_run import migrate as migrate_to_collection
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
 from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
 from booking_migrate.reports.model import Report, report_of_migration
-from booking_migrate.runs.plan import Finding, MigrationPlan, SavedPlan
+from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.runs.session import RunRequest
-from booking_migrate.stores.connection import Connection, first_and_last, open_destination
+from booking_migrate.stores.connection import first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.open import (
@@ -101,6 +101,7 @@ ONLY_SIDE_BY_SIDE = (
     "overwrite",
     "merge_client_documents",
     "plan",
+    "plan_tolerance",
     "engine",
     "executor",
     "follow",
@@ -133,17 +134,6 @@ class InPlaceOptions(Group, panel=IN_PLACE):
         False,
         "For a server without transactions: the application must be stopped until the run is done.",
         show_default=False,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PlanOptions(Group, panel=RULES):
-    """A plan to keep to."""
-
-    plan: Path | None = option(
-        None,
-        "Refuse unless options and files are still those of this plan, which dry-run --plan saved.",
-        metavar="FILE",
     )
 
 
@@ -194,7 +184,7 @@ def migrate(
             from booking_migrate.cli.migrate_in_place import migrate_in_place  # noqa: PLC0415
 
             return migrate_in_place(places, plan, request, in_place, context)
-        return _migrate(places, plan, request, planned.plan, context, is_followed=writing.follow)
+        return _migrate(places, plan, request, planned, context, is_followed=writing.follow)
 
     run.execute(asked, body)
 
@@ -212,7 +202,7 @@ def _migrate(
     places: Places,
     plan: MigrationPlan,
     request: RunRequest,
-    saved: Path | None,
+    planned: PlanOptions,
     context: run.RunContext,
     *,
     is_followed: bool,
@@ -223,7 +213,7 @@ def _migrate(
         places: the places.
         plan: what to do.
         request: the request to run.
-        saved: the file of a plan that has to be kept to, if any.
+        planned: the plan that has to be kept to, if any.
         context: what commands run with.
         is_followed: whether to follow what the application writes.
     """
@@ -231,8 +221,7 @@ def _migrate(
     target = parse_place(places.target)
     check_writable(target, rejects=places.rejects)
     with open_places(places, context.listener, workers=plan.workers) as sides:
-        if saved is not None:
-            _check_plan(saved, places, plan, sides.connection, context.listener)
+        expected = planned.check(partial(current_plan, places, plan, sides.connection), context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
@@ -254,34 +243,10 @@ def _migrate(
         target=places.target,
         next_steps=(*steps, *after),
         cluster_time=None if time is None else time.as_datetime(),
+        planned=expected,
     )
     # What ends as it is meant to is resumed by the same command; a script is not to take it for a failure.
     return report.model_copy(update={"exit_code": ExitCode.DONE}) if is_followed else report
-
-
-def _check_plan(
-    path: Path, places: Places, plan: MigrationPlan, connection: Connection, listener: Listener
-) -> None:
-    """Refuse to migrate other than planned, and warn of what has changed in the collections since.
-
-    Raises:
-        PlanDiffers: options, contract or files are no longer those of the plan, or a collection has been emptied.
-        BadConfiguration: the file is not a plan.
-    """
-    try:
-        saved = SavedPlan.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BadConfiguration("--plan", f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        problem = f"{path} is not a plan of this version: {where}: {first['msg']}"
-        raise BadConfiguration("--plan", problem) from error
-    current = current_plan(places, plan, connection)
-    if differences := saved.differences(current):
-        raise PlanDiffers(str(path), differences)
-    for change in saved.changes(current):
-        listener.notify(Warned(f"since {path} was made, {change}"))
 
 
 def _run(

@@ -3,19 +3,48 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from booking_migrate.cli.options import LogLevel, OutputOptions
 from booking_migrate.errors import BadConfiguration, MissingExtra, OutputFailed
-from booking_migrate.events import Event, Listener
-from booking_migrate.reports.model import Report
+from booking_migrate.events import Event, Listener, ReadingChosen
+from booking_migrate.reports.model import ReadingReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from booking_migrate.cli.logs import Log
     from booking_migrate.cli.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Noting(Listener):
+    """Passes events on, and notes how collections are read."""
+
+    shown: Listener
+    readings: dict[str, ReadingReport]
+
+    def notify(self, event: Event) -> None:
+        """Handle one event."""
+        if isinstance(event, ReadingChosen):
+            self.readings[event.place] = ReadingReport(place=event.place, way=event.way, reason=event.reason)
+        self.shown.notify(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Listener):
+    """Passes events on to the screen and to all who listen beside it."""
+
+    screen: Listener
+    observers: Listener
+
+    def notify(self, event: Event) -> None:
+        """Handle one event."""
+        self.screen.notify(event)
+        self.observers.notify(event)
+
 
 STANDARD_ERROR = "-"
 """The log file that is standard error."""

@@ -80,6 +80,28 @@ def is_from(ctx: typer.Context, parameter: str, *sources: str) -> bool:
     return source is not None and source.name in sources
 
 
+_UNREPORTED = frozenset({"uri", "db", "config", "json", "report", "quiet", "verbose", "yes"})
+"""Parameters that say nothing of what was done, are reported elsewhere, or may hold a password."""
+
+
+def set_options(ctx: typer.Context) -> dict[str, str]:
+    """Return the options of a command that are not left at their defaults, as text, for its report."""
+    shown = {}
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        value = ctx.params.get(name)
+        if name in _UNREPORTED or value is None:
+            continue
+        if is_from(ctx, name, "COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"):
+            values = value if isinstance(value, list | tuple) else [value]
+            shown[parameter.opts[0].removeprefix("--")] = ", ".join(map(_as_text, values))
+    return shown
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(getattr(value, "value", value))
+
+
 def flatten_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command for typer, with one parameter for each field of the groups that ``command`` takes.
 

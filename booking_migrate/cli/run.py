@@ -19,9 +19,10 @@ from booking_migrate.cli.annotations import annotations
 from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
 from booking_migrate.cli.error_output import console_on, print_error, translated
 from booking_migrate.cli.next_steps import GivenOptions
-from booking_migrate.cli.observers import Observers
+from booking_migrate.cli.observers import Both, Noting, Observers
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
+from booking_migrate.cli.parameters import set_options
 from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
 from booking_migrate.cli.waiting import waits_said
@@ -34,7 +35,7 @@ from booking_migrate.errors import (
     WriteFailed,
     exit_code_of,
 )
-from booking_migrate.events import Event, Listener, ReadingChosen, Warned
+from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
 from booking_migrate.reports.model import ReadingReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
@@ -125,33 +126,6 @@ class RunContext:
 
 
 @dataclass(frozen=True, slots=True)
-class _Noting(Listener):
-    """Passes events on, and notes how collections are read."""
-
-    shown: Listener
-    readings: dict[str, ReadingReport]
-
-    def notify(self, event: Event) -> None:
-        """Handle one event."""
-        if isinstance(event, ReadingChosen):
-            self.readings[event.place] = ReadingReport(place=event.place, way=event.way, reason=event.reason)
-        self.shown.notify(event)
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard(Listener):
-    """Passes events on to the screen and to all who listen beside it."""
-
-    screen: Listener
-    observers: Observers
-
-    def notify(self, event: Event) -> None:
-        """Handle one event."""
-        self.screen.notify(event)
-        self.observers.notify(event)
-
-
-@dataclass(frozen=True, slots=True)
 class Incomplete:
     """The result of a step that is done, though an output about it could not be written."""
 
@@ -175,7 +149,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         )
     run_id = new_run_id()
     started_at = datetime.now(UTC)
-    writable: Sequence[Path] = ()
+    writable: list[Path] = []
     is_done = False
     lost: Sequence[OutputFailed] = ()
     early: list[HookFailed | None] = []
@@ -188,12 +162,12 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         with (
             signals_raise(signal_guard),
             progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as screen,
-            _warnings_reach(lambda text: _Heard(screen, observers).notify(Warned(text))),
+            _warnings_reach(lambda text: Both(screen, observers).notify(Warned(text))),
         ):
             _check_reports(asked)
-            writable = asked.reports
+            writable += asked.reports
             observers.open(asked.output, asked.redact)
-            listener = _Noting(_Heard(screen, observers), readings)
+            listener = Noting(Both(screen, observers), readings)
             run_hook = partial(_run_early, asked, hooks, listener, early)
             with observers.at_work(), waits_said(listener):
                 ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
@@ -205,6 +179,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     report = report.model_copy(
         update={
             **asked.server,
+            "options": {name: asked.redact(text) for name, text in set_options(asked.ctx).items()},
             "started_at": started_at,
             "ended_at": datetime.now(UTC),
             "reading": tuple(readings.values()),
@@ -216,7 +191,10 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     if is_done and not early:
         report = _run_hook(asked, report, hooks, writable)
     report = _close(asked, report, observers, hooks, writable)
-    raise typer.Exit(_show(asked, report, writable, is_done=is_done))
+    code = _show(asked, report, writable, is_done=is_done)
+    if not asked.output.quiet:
+        sys.stderr.writelines(f"report written to {asked.redact(str(path))}\n" for path in writable)
+    raise typer.Exit(code)
 
 
 def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
@@ -242,7 +220,7 @@ def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
 
 
 def _close(
-    asked: Invocation, report: Report, observers: Observers, hooks: Hooks, paths: Sequence[Path]
+    asked: Invocation, report: Report, observers: Observers, hooks: Hooks, paths: list[Path]
 ) -> Report:
     """Pass the final result on to log, metrics, annotations and the hook for failures."""
     lost = observers.end(report)
@@ -277,7 +255,7 @@ def _warnings_reach(show_line: Callable[[str], object]) -> Iterator[None]:
         yield
 
 
-def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: Sequence[Path]) -> Report:
+def _run_hook(asked: Invocation, report: Report, hooks: Hooks, paths: list[Path]) -> Report:
     """Run the hook after a step; if it fails, all reports say so from then on, and a good exit code turns to 1."""
     try:
         with signals_raise(None):
@@ -339,8 +317,8 @@ def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
     )
 
 
-def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> Report:
-    """Write the report files; if one cannot be written, the others say so."""
+def _write_reports(asked: Invocation, report: Report, paths: list[Path]) -> Report:
+    """Write the report files; one that cannot be written is taken out of ``paths``, and the others say so."""
     written = []
     is_done = report.error is None
     before = report
@@ -352,7 +330,8 @@ def _write_reports(asked: Invocation, report: Report, paths: Sequence[Path]) -> 
             report = _with_loss(asked, report, failure)
         else:
             written.append(path)
-    return report if report is before else _write_reports(asked, report, written)
+    paths[:] = written
+    return report if report is before else _write_reports(asked, report, paths)
 
 
 def _with_loss(
@@ -376,7 +355,7 @@ def _with_loss(
     )
 
 
-def _show(asked: Invocation, report: Report, paths: Sequence[Path], *, is_done: bool) -> int:
+def _show(asked: Invocation, report: Report, paths: list[Path], *, is_done: bool) -> int:
     """Print the command's result; return its exit code."""
     if asked.output.json:
         sys.stdout.write(render_json(report))

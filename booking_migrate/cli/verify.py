@@ -36,7 +36,7 @@ from booking_migrate.cli.verify_inputs import (
 )
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
 from booking_migrate.runs.plan import Finding
@@ -223,6 +223,8 @@ def _verify(
         mismatches_file=None if listed is None or failure is not None else str(mismatches),
     ).model_copy(update={"archive": places.archive})
     if failure is None:
+        if listed is not None:
+            context.listener.notify(Announced(f"mismatches written to {mismatches}"))
         return report
     return run.Incomplete(
         report, [OutputFailed("verify", "list of mismatches", failure.place, failure.problem)]

@@ -37,6 +37,7 @@ def _parts(page: Page) -> Iterator[str]:
     # Between backticks, nothing can be escaped.
     command_line = page.command_line.replace("`", "'")
     facts = [f"`{command_line}`", duration(report.seconds), page.remark, f"run {_escaped(report.run_id)}"]
+    facts += [f"{each.label} {_escaped(each.value)}" for each in page.circumstances]
     yield " · ".join(filter(None, facts))
     if report.error is not None and report.error.hint:
         yield f"**{_escaped(report.error.hint)}**"
@@ -124,10 +125,15 @@ def render_junit(page: Page) -> str:
         "time": f"{report.seconds:.3f}",
     }
     root = ET.Element("testsuites", tally)
-    suite = ET.SubElement(root, "testsuite", {"name": f"booking-migrate {report.command}", **tally})
+    named = {"name": f"booking-migrate {report.command}", **tally}
+    if report.started_at is not None:
+        named["timestamp"] = f"{report.started_at:%Y-%m-%dT%H:%M:%S}"
+    suite = ET.SubElement(root, "testsuite", named)
     properties = ET.SubElement(suite, "properties")
     for name in ("tool_version", "run_id", "source", "target"):
         ET.SubElement(properties, "property", {"name": name, "value": getattr(report, name)})
+    for each in page.circumstances:
+        ET.SubElement(properties, "property", {"name": each.label, "value": each.value})
     suite.extend(_case(report.command, check) for check in page.checks)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

@@ -18,7 +18,7 @@ from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line, one_line, short
 from booking_migrate.errors import ExitCode
 from booking_migrate.events import ReadingWay
-from booking_migrate.runs.plan import Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup
 
 
 def _some_lines(text: str) -> str:
@@ -155,6 +155,16 @@ class ReadingReport(Part):
     reason: Line = Field(description="why, as part of a sentence")
 
 
+class PlannedReport(Part):
+    """What a plan expected of a migration."""
+
+    scanned: int
+    migrated: int
+    already_migrated: int
+    rejected: int
+    clients: int
+
+
 class Report(Part):
     """What one command did. It never contains a connection string."""
 
@@ -170,11 +180,21 @@ class Report(Part):
     )
     started_at: datetime | None = Field(default=None, description="when the command began, UTC")
     ended_at: datetime | None = Field(default=None, description="when it ended, UTC")
+    options: dict[str, Line] = Field(
+        default_factory=dict,
+        description="the options that were set, by the command line, the environment or the config file, as text; "
+        "never the connection string",
+    )
     source: Line = Field(description="the source place as given")
     target: Line = Field(description="the target place as given")
     exit_code: ExitCode = Field(description="the exit code of the command")
     error: ErrorReport | None = Field(default=None, description="null if the command and its hook succeeded")
     counts: CountsReport | None = Field(default=None, description="null if the command failed")
+    planned: PlannedReport | None = Field(
+        default=None,
+        description="migrate --plan: what the plan expected, {`scanned`, `migrated`, `already_migrated`, `rejected`, `clients`}; "
+        "null without a plan",
+    )
     rejections: tuple[RejectionGroup, ...] = Field(
         default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
     )
@@ -249,6 +269,7 @@ def report_of_migration(
     target: str,
     next_steps: Sequence[NextStep],
     cluster_time: datetime | None = None,
+    planned: ExpectedCounts | None = None,
 ) -> Report:
     """Build the report of a migration that has finished.
 
@@ -259,6 +280,7 @@ def report_of_migration(
         target: the target place as given.
         next_steps: what to do next.
         cluster_time: up to when the source's changes are in the target; None if it was not followed.
+        planned: what its plan expected; None without one.
     """
     return part_of(
         Report,
@@ -272,6 +294,7 @@ def report_of_migration(
         spent=sums_by_currency(outcome.spent),
         next_steps=next_steps,
         cluster_time=cluster_time,
+        planned=planned,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import samples
+from booking_migrate.reports.text import options_line, samples
 
 
 class Mood(Enum):
@@ -214,6 +214,18 @@ class Page:
     def command_line(self) -> str:
         """Return what ran, in one line."""
         return f"{self.report.command} {self.places}".rstrip()
+
+    @property
+    def circumstances(self) -> tuple[Figure, ...]:
+        """Return when, where and how it ran; what is not known is left out."""
+        report = self.report
+        known = {
+            "began": None if report.started_at is None else f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC",
+            "database": report.database,
+            "server": report.host,
+            "options": options_line(report.options),
+        }
+        return tuple(Figure(label, value) for label, value in known.items() if value)
 
     def shown_on(self, medium: Medium) -> list[Section]:
         """Return the sections for a medium."""

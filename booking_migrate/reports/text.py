@@ -1,7 +1,7 @@
 """Numbers, sizes, lengths of time and commands as text, the same in every format and in messages of progress."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 
 def grouped(number: int) -> str:
@@ -62,6 +62,15 @@ def size(number: int) -> str:
 def _with_unit(amount: float, unit: str) -> str:
     # From 1000 on, three digits would be written with an exponent.
     return f"{amount:,.0f} {unit}" if amount >= 999.5 else f"{amount:.3g} {unit}"  # noqa: PLR2004
+
+
+def options_line(options: Mapping[str, str]) -> str:
+    """Return options as they would be typed; those that are only switched on or off without their value."""
+    switched = {"true": "--", "false": "--no-"}
+    return " ".join(
+        f"{switched[text]}{name}" if text in switched else f"--{name} {text}"
+        for name, text in options.items()
+    )
 
 
 _WORDS = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")

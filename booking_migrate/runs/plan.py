@@ -54,7 +54,7 @@ class MigrationPlan:
 
 
 class ExpectedCounts(BaseModel):
-    """What the dry-run counted; informative only, and not compared with anything."""
+    """What the dry-run counted; a migration shows it beside what it counts, and compares nothing with it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +63,10 @@ class ExpectedCounts(BaseModel):
     already_migrated: int
     rejected: int
     clients: int
+
+    def __str__(self) -> str:
+        there = f", {self.already_migrated:,} of them migrated already" if self.already_migrated else ""
+        return f"{self.scanned:,} bookings of {self.clients:,} clients{there}, and {self.rejected:,} rejected"
 
 
 class SavedPlan(BaseModel):
@@ -86,10 +90,14 @@ class SavedPlan(BaseModel):
 
     expected: ExpectedCounts | None = None
 
-    def differences(self, other: "SavedPlan") -> list[str]:
+    def differences(self, other: "SavedPlan", tolerance: float | None = None) -> list[str]:
         """Return how another plan differs from this one, each difference in a few words; ``expected`` is not compared.
 
         Changes that an application makes to a collection are not differences; see `changes`.
+
+        Args:
+            other: a later plan.
+            tolerance: by how many percent the number of the source's documents may differ; None: it is not compared.
         """
         mine, others = self.facts(), other.facts()
         emptied = [
@@ -98,11 +106,19 @@ class SavedPlan(BaseModel):
             if (count := fingerprint.get(_DOCUMENTS))
             and other.fingerprints.get(place, {}).get(_DOCUMENTS) == 0
         ]
-        return emptied + [
+        return [*emptied, *self._beyond(other, tolerance)] + [
             f"{name} was {_shown(mine.get(name))} and is {_shown(others.get(name))}"
             for name in {**mine, **others}
             if mine.get(name) != others.get(name)
         ]
+
+    def _beyond(self, other: "SavedPlan", tolerance: float | None) -> Iterator[str]:
+        """Yield the difference in the number of the source's documents, if it is beyond what is tolerated."""
+        planned, now = (plan.fingerprints.get("source", {}).get(_DOCUMENTS) for plan in (self, other))
+        if tolerance is None or not isinstance(planned, int) or not isinstance(now, int) or not now:
+            return
+        if abs(now - planned) * 100 > tolerance * planned:
+            yield f"source had {planned:,} documents and has {now:,}, which differs by more than {tolerance:g} %"
 
     def changes(self, other: "SavedPlan") -> list[str]:
         """Return how the collections changed between this plan and a later one over them, place by place."""

@@ -332,12 +332,34 @@ def test_a_plan_over_a_collection_in_use(
 
 
 def test_a_plan_over_a_collection_that_did_not_change(run: Run, database: Db, server: Server) -> None:
-    """Nothing is said where nothing has happened."""
+    """What was expected is said, and no change where nothing has changed."""
     fill(database)
     env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
     run("dry-run", "--plan", "plan.json", env=env)
 
-    assert "plan.json" not in run("migrate", "--plan", "plan.json", env=env).output
+    followed = run("migrate", "--plan", "plan.json", env=env)
+
+    assert "plan.json expects " in followed.stderr
+    assert "warning" not in followed.stderr
+
+
+@pytest.mark.parametrize(("tolerance", "code"), [("30", 3), ("10", 5)])
+def test_a_tolerance_of_a_plan(run: Run, database: Db, server: Server, tolerance: str, code: int) -> None:
+    """With --plan-tolerance, a source that has changed by more than that is refused; what was planned is in the report."""
+    fill(database)
+    env = {"MONGODB_URI": server.uri, "BOOKING_MIGRATE_DB": database.name}
+    planned = run("dry-run", "--plan", "plan.json", env=env)
+    documents = database.bookings.estimated_document_count()
+    database.bookings.insert_many([booking(1000 + number) for number in range(documents // 5)])
+    followed = run("migrate", "--plan", "plan.json", "--plan-tolerance", tolerance, "--json", env=env)
+    report = json.loads(followed.stdout)
+
+    assert code == followed.exit_code, followed.output
+    assert "plan written to plan.json; it expects " in planned.stderr
+    if code == 3:
+        assert report["planned"]["scanned"] + documents // 5 == report["counts"]["scanned"]
+    else:
+        assert f"source had {documents} documents and has" in report["error"]["message"]
 
 
 @pytest.mark.parametrize("place", ["bookings", "users"])

@@ -51,6 +51,46 @@ def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPat
     ]
 
 
+@pytest.mark.parametrize("is_asked_by", ["option", "variable"])
+def test_usage_error_as_json(run: Callable[..., Any], is_asked_by: str) -> None:
+    """A usage error is a JSON report, too, however JSON was asked for; nothing secret is in it."""
+    words = ["migrate", "--uri", f"mongodb://ann:{QUOTED}@host", "--bach-size", "5"]
+    asked = is_asked_by == "option"
+    result = run(*words, *(["--json"] if asked else []), env={} if asked else {"BOOKING_MIGRATE_JSON": "1"})
+    report = json.loads(result.stdout)
+
+    assert 2 == result.exit_code == report["exit_code"]
+    assert ("migrate", "NoSuchOption") == (report["command"], report["error"]["kind"])
+    assert "--batch-size" in report["error"]["message"]
+    assert "--bach-size" in result.stderr
+    assert QUOTED not in result.output
+
+
+def test_documents_are_not_mixed_with_a_report(run: Callable[..., Any]) -> None:
+    """Standard output that documents go to stays free of reports."""
+    assert "" == run("migrate", "--target", "-", "--bach-size", "5", "--json").stdout
+
+
+def test_a_variable_with_a_wrong_value_is_named(run: Callable[..., Any]) -> None:
+    """The variable is named, not only the option that it stands for."""
+    result = run("migrate", env={"BOOKING_MIGRATE_BATCH_SIZE": "many"})
+
+    assert 2 == result.exit_code
+    assert "BOOKING_MIGRATE_BATCH_SIZE" in result.stderr
+
+
+def test_written_reports_are_acknowledged(run: Callable[..., Any], workspace: Path) -> None:
+    """Each report that was written is named on standard error, and one that could not be written is not."""
+    workspace.joinpath("in.jsonl").write_text(SOUND, encoding="utf-8")
+    words = ("migrate", "--source", "in.jsonl", "--report", "a.md", "--report", "b.json")
+    result = run(*words, "--target", "out.jsonl", "--batch-size", "5")
+    quiet = run(*words, "--target", "out.jsonl", "--quiet")
+
+    assert ["report written to a.md", "report written to b.json"] == result.stderr.splitlines()
+    assert "" == quiet.stderr
+    assert "options --source in.jsonl --target out.jsonl" in workspace.joinpath("a.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (KeyError("clientId"), 1)])
 def test_other_errors(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int

@@ -21,7 +21,7 @@ from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.model_dry_run import DryRunReport, report_of_dry_run
 from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts, Topology
-from tests.support.sample_reports import HOSTILE, RUN_ID
+from tests.support.sample_reports import HOSTILE, RUN_ID, at_a_time
 
 MIB = 1 << 20
 
@@ -44,7 +44,7 @@ def ready() -> DryRunReport:
 
 def eventful() -> DryRunReport:
     """A dry-run of a large collection with everything that a report may hold."""
-    return _report(_eventful())
+    return at_a_time(_report(_eventful()))
 
 
 def blocked() -> DryRunReport:

@@ -1,6 +1,8 @@
 """Reports made by hand, for the tests of the renderers."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
@@ -12,6 +14,7 @@ from booking_migrate.reports.model import (
 )
 from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
 
+AnyReport = TypeVar("AnyReport", bound=Report)
 RUN_ID = "20261123T151100Z-ab12cd"
 HOSTILE = "<script>alert('x')</script>[bold red]\x1b[2J\x00\ud800\u202e|`*]]>"
 
@@ -70,7 +73,20 @@ def rejected() -> Report:
             text="Or let a rule pass: give the same command again with", command="--accept email-invalid"
         ),
     )
-    return _migration(outcome, *steps)
+    return at_a_time(_migration(outcome, *steps))
+
+
+def at_a_time(report: AnyReport) -> AnyReport:
+    """A report with the circumstances under which its command ran."""
+    return report.model_copy(
+        update={
+            "database": "shop",
+            "host": "a.example.org:27017,b.example.org:27017",
+            "started_at": datetime(2026, 11, 23, 15, 11, tzinfo=UTC),
+            "ended_at": datetime(2026, 11, 23, 15, 14, 5, tzinfo=UTC),
+            "options": {"accept": "email-invalid, price-negative", "workers": "4", "follow": "false"},
+        }
+    )
 
 
 def failed() -> Report:

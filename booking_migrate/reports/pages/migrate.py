@@ -15,6 +15,7 @@ from booking_migrate.reports.page import (
     Page,
     Result,
     Section,
+    Table,
     Verdict,
 )
 from booking_migrate.reports.text import duration, grouped, money, plural, samples
@@ -42,6 +43,7 @@ def migration_page(report: Report) -> Page:
         verdict,
         sections=(
             Section(figures=figures),
+            *_plan_sections(report, counts),
             *rejection_sections(report),
             *spent_sections(report),
             *finding_sections(report),
@@ -93,6 +95,24 @@ def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:
     if counts.client_documents:
         figures.append(count_figure("client documents", counts.client_documents, "already in the source"))
     return tuple(figures)
+
+
+def _plan_sections(report: Report, counts: CountsReport | None) -> Iterator[Section]:
+    """Yield what was planned beside the result."""
+    planned = report.planned
+    if planned is None or counts is None:
+        return
+    names = ("scanned", "migrated", "already_migrated", "rejected", "clients")
+    pairs = [(name, getattr(planned, name), getattr(counts, name)) for name in names]
+    yield Section(
+        title="Plan and result",
+        table=Table(
+            ("", "Planned", "Result"),
+            tuple((name.replace("_", " "), grouped(before), grouped(now)) for name, before, now in pairs),
+            right=1,
+            flagged=frozenset(row for row, (_, before, now) in enumerate(pairs) if before != now),
+        ),
+    )
 
 
 def final_verdict(report: Report, done: Verdict, *, is_done: bool) -> Verdict:

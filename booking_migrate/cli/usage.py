@@ -1,0 +1,65 @@
+"""Usage errors: what is wrong with the command line or a variable, also as a JSON report, which ``--json`` promises."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+import typer
+
+_SWITCH = "--json"
+_VARIABLE = "BOOKING_MIGRATE_JSON"
+_ON = frozenset({"1", "true", "t", "yes", "y", "on"})
+_STREAM = "-"
+
+
+def named_by_variable(error: typer.TyperException) -> None:
+    """Name the variable in the message of an error, if the value that is wrong comes from the environment."""
+    ctx, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if ctx is None or parameter is None or getattr(error, "param_hint", None) is not None:
+        return
+    source = ctx.get_parameter_source(parameter.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return
+    names = parameter.envvar if isinstance(parameter.envvar, list) else [parameter.envvar]
+    set_one = next((name for name in names if name and os.environ.get(name)), None)
+    if set_one is not None and isinstance(error, typer.BadParameter):
+        error.param_hint = f"{set_one} (environment variable of {parameter.opts[0]})"
+
+
+def report_usage_error(error: typer.TyperException, words: Sequence[str], commands: Iterable[str]) -> None:
+    """Print a usage error as a JSON report on standard output, if that was asked for; its text is the caller's to print.
+
+    Args:
+        error: the error, its message without secrets.
+        words: the command line, without the program's name.
+        commands: the names of the commands.
+    """
+    if not _wants_json(words) or getattr(error, "param_hint", None) == _SWITCH:
+        return
+    # Here, because help and completion import none of it.
+    from booking_migrate.cli.run import new_run_id  # noqa: PLC0415
+    from booking_migrate.errors import ExitCode  # noqa: PLC0415
+    from booking_migrate.reports.model import ErrorReport, Report, render_json  # noqa: PLC0415
+
+    command = next((word for word in words if word in set(commands)), "")
+    told = ErrorReport(
+        kind=type(error).__name__,
+        message=str(error.format_message()),
+        hint=f"booking-migrate {command} --help".replace("  ", " ") + " lists every option.",
+    )
+    report = Report(
+        command=command,
+        run_id=new_run_id(),
+        source="",
+        target="",
+        exit_code=ExitCode.USAGE,
+        error=told,
+    )
+    sys.stdout.write(render_json(report))
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Return whether the result was asked for as JSON, and standard output is not taken by documents."""
+    values = {word.rpartition("=")[2] for word in words}
+    asked = _SWITCH in words or os.environ.get(_VARIABLE, "").lower() in _ON
+    return asked and _STREAM not in values
