@@ -17,7 +17,6 @@ from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import Position
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, parse_place
 from booking_migrate.stores.open_follow import (
     cluster_time_of,
     following_unavailable,
@@ -71,7 +70,7 @@ def plan_in_use(
     Raises:
         ConnectionProblem: the server does not answer.
     """
-    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+    if not places.are_collections:
         return plan
     run, history = _derived(places, connection)
     begin = None if run is None else position_of(run)

@@ -306,5 +306,6 @@ def _inspect_surroundings(places: Places, connection: Connection) -> ServerSurro
     if not connection.is_given or names == [None, None]:
         return ServerSurroundings()
     anchor = next(name for name in names if name is not None)
-    people = [place.name for place, _ in places.people_places.values() if isinstance(place, CollectionPlace)]
-    return inspect_surroundings(open_inspector(connection, anchor), names[0], names[1], people)
+    return inspect_surroundings(
+        open_inspector(connection, anchor), names[0], names[1], places.people_collections
+    )

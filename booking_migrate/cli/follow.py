@@ -43,7 +43,6 @@ from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import (
-    CollectionPlace,
     open_reader,
     open_rejected_records,
     parse_place,
@@ -194,7 +193,7 @@ class RunFollowing:
     def begin(self, request: RunRequest) -> RunRequest:
         """Return the request with the cluster time before the first read, and with what reads the changes beside the run."""
         places = self._places
-        if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+        if not places.are_collections:
             return request
         began = cluster_time_of(self._sides.connection, places.source)
         if began is not None and places.rejects is None:

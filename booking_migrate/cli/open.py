@@ -109,6 +109,16 @@ class Places:
         return any(isinstance(parse_place(side), CollectionPlace) for side in (self.source, self.target))
 
     @property
+    def are_collections(self) -> bool:
+        """Return whether both sides are collections."""
+        return all(isinstance(parse_place(side), CollectionPlace) for side in (self.source, self.target))
+
+    @property
+    def people_collections(self) -> list[str]:
+        """Return the names of the collections that users and experts are in."""
+        return [place.name for place, _ in self.people_places.values() if isinstance(place, CollectionPlace)]
+
+    @property
     def has_default_people(self) -> bool:
         """Return whether users and experts are looked up in the database if no option says where they are.
 

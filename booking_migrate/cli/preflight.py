@@ -110,14 +110,15 @@ def _preflight(
     for place in (places.source, places.target):
         if not isinstance(parse_place(place), CollectionPlace):
             raise UnusablePlace(place, "preflight looks at collections", "A file has no server to ask.")
-    names = [place.name for place, _ in places.people_places.values() if isinstance(place, CollectionPlace)]
     commands = _commands(command, in_place=intention.in_place)
     with open_places(places, context.listener) as sides:
         inspector = open_inspector(sides.connection, places.source)
         outcome = look(
             PreflightPlan(
                 migration=plan,
-                around=inspect_surroundings(inspector, places.source, places.target, names),
+                around=inspect_surroundings(
+                    inspector, places.source, places.target, places.people_collections
+                ),
                 inspector=inspector,
                 directory=Directory(sides.users, sides.experts, plan.people),
                 stores=open_run_stores(sides.connection, target=places.target, source=places.source),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import sha256
-from time import monotonic
 
 from bson.timestamp import Timestamp
 
@@ -19,6 +18,7 @@ from booking_migrate.cutover.recovery import (
     recover,
     recreate_indexes,
 )
+from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import take_late
 from booking_migrate.errors import (
     BookingMigrateError,
@@ -48,7 +48,7 @@ class Attempt:
 
     def __init__(self, run: RunRecord, plan: CutoverPlan, lock: HeldLock) -> None:
         self._run = run
-        self._refused_before = run.refused_seconds
+        self._refused = RefusedTime(run.refused_seconds)
         self._plan = plan.migration
         self._policy = plan.policy
         self._places = plan.places
@@ -60,7 +60,6 @@ class Attempt:
         self._follow = plan.follow
         self._is_guarded = plan.is_guarded
         self._plan_tail = plan.tail
-        self._fenced_at: float | None = None
         self._legacy = legacy_name(run)
 
     def carry_out(self) -> CutoverOutcome:
@@ -91,10 +90,10 @@ class Attempt:
             self._lock.confirm()
             self._live.swap()
             self._live.lift_fence(self._run.live_settings or "")
-            refused = self._refused_seconds()
+            refused = self._refused.seconds
             indexes = self._complete(asdict(caught_up.migration.counts))
         options = kept_options(self._run, self._live)
-        own = refused - self._refused_before
+        own = refused - self._refused.before
         return CutoverOutcome(
             self._run, caught_up.written, refused, carried, indexes, options, own_refused_seconds=own
         )
@@ -164,7 +163,7 @@ class Attempt:
         return CutoverOutcome(
             self._run,
             written,
-            self._refused_before + own,
+            self._refused.before + own,
             carried,
             indexes,
             options,
@@ -190,17 +189,17 @@ class Attempt:
             self._run.run_id,
             fenced_at=None,
             fence_time=None,
-            refused_seconds=self._refused_before + seconds,
+            refused_seconds=self._refused.before + seconds,
             refusals=self._run.refusals + 1,
         )
-        self._refused_before, self._fenced_at = self._run.refused_seconds, None
+        self._refused.end(seconds)
 
     def _note_fence(self, fenced: Timestamp | None) -> None:
         """Record that writes may be refused: if the process is killed, the journal must show it."""
         journal = self._stores.journal
         if fenced is None:
             self._run = journal.save(self._run.run_id, fenced_at=journal.now())
-            self._fenced_at = monotonic()
+            self._refused.begin()
         else:
             self._run = journal.save(self._run.run_id, fence_time=fenced)
 
@@ -226,7 +225,7 @@ class Attempt:
         journal = self._stores.journal
         # Before the fence: if the process is killed after it, the journal must show that writes are refused.
         self._run = journal.save(self._run.run_id, fenced_at=journal.now())
-        self._fenced_at = monotonic()
+        self._refused.begin()
         self._live.raise_fence()
         places = self._places
         decided = _decisions(self._stores.target.rejects())
@@ -320,10 +319,7 @@ class Attempt:
         return failure
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
-        return CutoverFailed(self._run.target, problem, advice, self._refused_seconds())
-
-    def _refused_seconds(self) -> float:
-        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+        return CutoverFailed(self._run.target, problem, advice, self._refused.seconds)
 
 
 def _decisions(records: Iterator[bytes]) -> tuple[int, int]:

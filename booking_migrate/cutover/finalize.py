@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import NoRun, UnfinishedRun
+from booking_migrate.errors import NoRun
 from booking_migrate.events import Announced, Listener
-from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids
-from booking_migrate.runs.commands import possible_commands
+from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids, refuse_unfinished
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.states import RESUMABLE, check_transition, in_words
+from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.changes import DirtyStore
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -126,9 +125,7 @@ def _confirm(locks: Sequence[HeldLock]) -> None:
 
 
 def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[HeldLock]) -> FinalizeOutcome:
-    for run in runs:
-        if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
-            raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
+    refuse_unfinished(runs)
     own = next(run for run in runs if run.run_id == plan.run.run_id)
     kept = list(dict.fromkeys([own.legacy or "", *(run.archive for run in runs if run.archive is not None)]))
     plan.check_privileges(kept)

@@ -10,6 +10,33 @@ _LATE_SECONDS = 5.0
 """No lock expires in so short a time."""
 
 
+class RefusedTime:
+    """For how long a run has refused writes, over all its fences."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        """Take for how many seconds earlier fences have refused them."""
+        self.before = before
+        self._began: float | None = None
+
+    @property
+    def is_refusing(self) -> bool:
+        """Return whether this process has raised a fence and not lifted it."""
+        return self._began is not None
+
+    @property
+    def seconds(self) -> float:
+        """Return for how many seconds writes were refused up to now."""
+        return self.before + (0.0 if self._began is None else monotonic() - self._began)
+
+    def begin(self) -> None:
+        """Measure from now on: the fence is about to be raised."""
+        self._began = monotonic()
+
+    def end(self, seconds: float | None = None) -> None:
+        """Measure no longer; add the seconds that this fence has taken, if they are known and not counted elsewhere."""
+        self.before, self._began = self.before + (seconds or 0.0), None
+
+
 class Refusal:
     """One fence, from right before it is raised until the swap, or until it is lifted again."""
 

@@ -27,6 +27,9 @@ _AT_ONCE = 50_000
 _BEHIND_FENCE = 500
 """How many are handled behind a fence before the deadline is looked at again."""
 
+_FENCE_SECONDS = 0.05
+"""What fence, drain and rename take beside the changes, about."""
+
 _IDLE_SECONDS = 0.2
 
 _ENDS = frozenset({"drop", "rename", "dropDatabase"})
@@ -47,6 +50,11 @@ class Round:
     changes: int
     clients: int
     seconds: float
+
+    @property
+    def estimated_outage(self) -> float:
+        """Return for how many seconds a cut-over behind it would refuse writes, about."""
+        return self.seconds + _FENCE_SECONDS
 
 
 @dataclass(slots=True)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _SAVE_SECONDS = 1.0
 """How often the state of following is recorded."""
 
-_FIXED_SECONDS = 0.05
-"""What fence, drain and rename take beside the changes, about."""
-
 
 class FollowEnd(StrEnum):
     """Why following ended. The values are an API."""
@@ -246,7 +243,7 @@ class _Following:
             self.save_state(FOLLOWING)
 
     def _is_small(self) -> bool:
-        return self._estimate() <= self._plan.outage
+        return self._last.estimated_outage <= self._plan.outage
 
     def _not_ready(self) -> str | None:
         """Return why a cut-over is not announced as possible; None: it is."""
@@ -255,10 +252,6 @@ class _Following:
         if not self._is_small():
             return f"it would refuse writes for longer than {round(self._plan.outage * 1000)} ms"
         return None
-
-    def _estimate(self) -> float:
-        """Return for how many seconds a cut-over would refuse writes now, about."""
-        return self._last.seconds + _FIXED_SECONDS
 
     def _verify(self) -> None:
         """Verify the whole target once; what changes meanwhile is verified when it is followed.
@@ -310,7 +303,7 @@ class _Following:
             "state": state,
             "lag_seconds": max(0, self._parts.now().time - position.time.time),
             "backlog": self._last.changes,
-            "estimated_outage_ms": round(self._estimate() * 1000),
+            "estimated_outage_ms": round(self._last.estimated_outage * 1000),
             "oplog_seconds_left": None if began is None else position.time.time - began.time,
             "ready": not_ready is None,
             "not_ready": not_ready,

@@ -92,10 +92,19 @@ def runs_to_finalize(
         raise NoRun(
             f"{in_place} to finalize" if is_named else f"cut-over of {source} and no {in_place} to finalize"
         )
-    for run in standing:
+    refuse_unfinished(standing)
+    return standing
+
+
+def refuse_unfinished(runs: Sequence[RunRecord]) -> None:
+    """Refuse to finalize runs of which one has not ended.
+
+    Raises:
+        UnfinishedRun: one has to be completed first.
+    """
+    for run in runs:
         if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
             raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
-    return standing
 
 
 def finalize(plan: FinalizePlan) -> FinalizeOutcome:

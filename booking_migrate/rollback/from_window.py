@@ -7,12 +7,12 @@ client documents are live as before.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from time import monotonic
 from typing import Any
 
 from bson.timestamp import Timestamp
 
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport
+from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
     BookingMigrateError,
@@ -111,8 +111,7 @@ class _FromWindow:
         self._parts = parts
         self._journal = plan.stores.journal
         self._live = parts.whole.live
-        self._refused_before: float = run.undone.get("refused_seconds", 0.0)
-        self._fenced_at: float | None = None
+        self._refused = RefusedTime(run.undone.get("refused_seconds", 0.0))
         self._report = LiveReport()
         self._outcome = UndoOutcome(run, unit="booking", followed=self._report)
 
@@ -171,13 +170,13 @@ class _FromWindow:
             check=self._complete,
             is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
             fail=lambda problem, _advice: RestorationFailed(
-                self._run.run_id, self._run.source, problem, self._refused_seconds()
+                self._run.run_id, self._run.source, problem, self._refused.seconds
             ),
             too_slow=RollbackTooSlow,
             again="Run rollback again.",
         )
         Fencing(follower, fencing, self._report).swap()
-        self._fenced_at = None
+        self._refused.end()
 
     def _complete(self) -> None:
         """Do what is left for behind the fence."""
@@ -190,7 +189,7 @@ class _FromWindow:
         """Take what passed the fence out of the result, and drop what is not needed any more. May be repeated."""
         plan, parts, run, outcome = self._plan, self._parts, self._run, self._outcome
         self._live.lift_fence(run.successor_settings or "")
-        outcome.refused_seconds = self._refused_before + self._report.outage.total
+        outcome.refused_seconds = self._refused.before + self._report.outage.total
         fenced: Timestamp | None = run.fence_time
         if fenced is not None:
             late = LateParts(parts, self._lock.confirm, plan.listener)
@@ -212,19 +211,19 @@ class _FromWindow:
 
     def _note_lifted(self, seconds: float) -> None:
         """Record that writes are accepted again."""
-        self._refused_before, self._fenced_at = self._refused_before + seconds, None
+        self._refused.end(seconds)
         self._run = self._journal.save(
             self._run.run_id,
             fenced_at=None,
             fence_time=None,
-            undone={"refused_seconds": self._refused_before},
+            undone={"refused_seconds": self._refused.before},
         )
 
     def _note_fence(self, fenced: Timestamp | None) -> None:
         """Record that writes may be refused: if the process is killed, the journal must show it."""
         if fenced is None:
             self._run = self._journal.save(self._run.run_id, fenced_at=self._journal.now())
-            self._fenced_at = monotonic()
+            self._refused.begin()
         else:
             self._run = self._journal.save(self._run.run_id, fence_time=fenced)
 
@@ -258,8 +257,8 @@ class _FromWindow:
         # The fence first: whatever fails after it, the collection takes writes again.
         self._live.lift_fence(run.successor_settings or "")
         self._parts.whole.restored.unvalidate(run.live_settings or "")
-        refused = self._refused_seconds()
-        if self._fenced_at is None and run.fenced_at is not None:
+        refused = self._refused.seconds
+        if not self._refused.is_refusing and run.fenced_at is not None:
             # A process that was killed has left it.
             refused += max((self._journal.now() - run.fenced_at).total_seconds(), 0.0)
         self._run = self._journal.save(
@@ -270,7 +269,4 @@ class _FromWindow:
             fence_time=None,
             undone={"refused_seconds": refused},
         )
-        self._refused_before, self._fenced_at = refused, None
-
-    def _refused_seconds(self) -> float:
-        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+        self._refused = RefusedTime(refused)

@@ -9,11 +9,11 @@ the result of the cut-over stays live. The old copy is dropped last of all.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.cutover.fencing import Limits
+from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
@@ -133,8 +133,7 @@ class _Restoration:
         self._places = plan.places(run)
         self._run = run
         self._lock = lock
-        self._fenced_at: float | None = None
-        self._refused_before = 0.0
+        self._refused = RefusedTime()
         self._documents = 0
         self._since = ChangesSince()
         self._outcome = UndoOutcome(run, unit="booking", since=self._since, is_discarded=plan.discard_later)
@@ -162,7 +161,7 @@ class _Restoration:
             with self._plan.signal_guard.critical_section():
                 self._lock.confirm()
                 restored.swap()
-                self._outcome.refused_seconds = self._refused_seconds()
+                self._outcome.refused_seconds = self._refused.seconds
                 return self._finish()
         except BaseException as error:
             self._give_up(error)
@@ -175,8 +174,8 @@ class _Restoration:
         now = journal.now()
         # Continued after a kill, the fence may have stood in between.
         self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
-        self._refused_before = (now - (self._run.fenced_at or now)).total_seconds()
-        self._fenced_at = monotonic()
+        self._refused = RefusedTime((now - (self._run.fenced_at or now)).total_seconds())
+        self._refused.begin()
         live.raise_fence()
         count = live.count()
         restored.begin(self._run.live_settings or "")
@@ -282,10 +281,7 @@ class _Restoration:
             error.add_note(left_behind(run, self._places, trouble))
 
     def _failure(self, problem: str) -> RestorationFailed:
-        return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused_seconds())
-
-    def _refused_seconds(self) -> float:
-        return self._refused_before + (0.0 if self._fenced_at is None else monotonic() - self._fenced_at)
+        return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused.seconds)
 
 
 def complete(

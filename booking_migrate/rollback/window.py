@@ -38,9 +38,6 @@ _SAVE_SECONDS = 1.0
 
 _MARKED_AT_ONCE = 5000
 
-_FIXED_SECONDS = 0.05
-"""What fence, drain and rename take beside the changes, about."""
-
 T = TypeVar("T")
 
 
@@ -283,7 +280,7 @@ class Window:
             "state": state,
             "lag_seconds": 0 if time is None else max(0, now.time - time.time),
             "backlog": self._last.changes,
-            "estimated_outage_ms": round((self._last.seconds + _FIXED_SECONDS) * 1000),
+            "estimated_outage_ms": round(self._last.estimated_outage * 1000),
             "oplog_seconds_left": None if began is None or time is None else time.time - began.time,
             "ready": bool(self._window.get("built")),
             "at": self._journal.now(),

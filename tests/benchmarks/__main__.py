@@ -11,14 +11,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bson.raw_bson import RawBSONDocument
-
 from tests.benchmarks import alternatives
-from tests.benchmarks.data import bookings, write_array, write_dump, write_lines
+from tests.benchmarks.data import insert_bookings, write_array, write_dump, write_lines
 from tests.benchmarks.figures import Figure, as_json, picture, table
 from tests.benchmarks.measurement import Measurement, conversion_cost, has_option, run_program
 from tests.benchmarks.transactions import Transactions
@@ -210,9 +207,7 @@ def _file_ways(server: Server, folder: Path, count: int) -> Iterator[Way]:
 def fill(server: Server, count: int) -> None:
     """Put the bookings into a collection with an index on `clientId`, as the old application has it."""
     collection = server.client()[DATABASE]["bookings"]
-    remaining = map(RawBSONDocument, bookings(count))
-    while some := list(islice(remaining, _INSERTED_AT_ONCE)):
-        collection.insert_many(some, ordered=False)
+    insert_bookings(collection, count)
     collection.create_index("clientId")
 
 

@@ -8,12 +8,9 @@ import json
 import os
 import subprocess
 import sys
-from itertools import islice
 from statistics import median
 
-from bson.raw_bson import RawBSONDocument
-
-from tests.benchmarks.data import bookings
+from tests.benchmarks.data import insert_bookings
 from tests.support.server import Server, running_server
 
 _DATABASE = "cutover_benchmark"
@@ -42,9 +39,7 @@ def main() -> None:
 
 def _fill(server: Server, count: int) -> None:
     collection = server.client()[_DATABASE]["bookings"]
-    remaining = map(RawBSONDocument, bookings(count))
-    while some := list(islice(remaining, _INSERTED_AT_ONCE)):
-        collection.insert_many(some, ordered=False)
+    insert_bookings(collection, count)
 
 
 def _refused_seconds(server: Server) -> float:

@@ -3,16 +3,21 @@
 import random
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import bson
 from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
 
 from booking_migrate.bson.document import CODEC
 from tests.support.bookings import a_booking
 
 BOOKINGS_A_CLIENT = 10
+_INSERTED_AT_ONCE = 10_000
 _SEED = 7
 _EXPERTS = 200
 _START = 1_700_000_000
@@ -37,6 +42,13 @@ def bookings(count: int) -> Iterator[bytes]:
         template[_EXPERT] = chance.choice(experts)
         template[price : price + 4] = struct.pack("<i", chance.randrange(2000))
         yield bytes(template)
+
+
+def insert_bookings(collection: Collection[Any], count: int) -> None:
+    """Put so many bookings into a collection."""
+    remaining = map(RawBSONDocument, bookings(count))
+    while some := list(islice(remaining, _INSERTED_AT_ONCE)):
+        collection.insert_many(some, ordered=False)
 
 
 def client_ids(count: int) -> list[ObjectId]:

@@ -8,11 +8,8 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from statistics import median
 from time import monotonic
-
-from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.cli.open import current_process, open_run_stores
 from booking_migrate.events import NullListener
@@ -23,7 +20,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader, open_target, parse_place
-from tests.benchmarks.data import bookings
+from tests.benchmarks.data import insert_bookings
 from tests.support.migration import migrate as migrate_plainly
 from tests.support.server import Server, running_server
 
@@ -52,9 +49,7 @@ def main() -> None:
 
 def _fill(server: Server, count: int) -> None:
     collection = server.client()[_DATABASE]["bookings"]
-    remaining = map(RawBSONDocument, bookings(count))
-    while some := list(islice(remaining, _INSERTED_AT_ONCE)):
-        collection.insert_many(some, ordered=False)
+    insert_bookings(collection, count)
     collection.create_index("clientId")
 
 

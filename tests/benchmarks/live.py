@@ -19,11 +19,10 @@ from typing import Any
 
 from bson import decode
 from bson.objectid import ObjectId
-from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from tests.benchmarks import follow
-from tests.benchmarks.data import bookings, client_ids
+from tests.benchmarks.data import client_ids, insert_bookings
 from tests.support.application import Application, sessions_of
 from tests.support.server import Server, running_server
 
@@ -81,14 +80,7 @@ def main() -> None:
 def _measured(server: Server, size: int, number: int, writers: int) -> Round:
     server.client().drop_database(_DATABASE)
     collection = server.client()[_DATABASE]["bookings"]
-    chunk: list[Any] = []
-    for raw in bookings(size):
-        chunk.append(RawBSONDocument(raw))
-        if len(chunk) == _AT_ONCE:
-            collection.insert_many(chunk, ordered=False)
-            chunk = []
-    if chunk:
-        collection.insert_many(chunk, ordered=False)
+    insert_bookings(collection, size)
     collection.create_index("clientId")
     over = Event()
     answer: Queue[Any] = Queue()

@@ -23,10 +23,9 @@ from threading import local
 from typing import Any
 
 from bson.objectid import ObjectId
-from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.domain.session import client_document_id
-from tests.benchmarks.data import BOOKINGS_A_CLIENT, bookings
+from tests.benchmarks.data import BOOKINGS_A_CLIENT, insert_bookings
 from tests.support.server import Server, running_server
 from tests.support.service import SECRET, token
 
@@ -88,9 +87,7 @@ def _expert_user(number: int) -> ObjectId:
 def _fill(server: Server, clients: int) -> Sequence[ObjectId]:
     """A migrated platform; its experts."""
     database = server.client()[_DATABASE]
-    remaining = map(RawBSONDocument, bookings(clients * BOOKINGS_A_CLIENT))
-    while some := list(islice(remaining, _INSERTED_AT_ONCE)):
-        database.bookings.insert_many(some, ordered=False)
+    insert_bookings(database.bookings, clients * BOOKINGS_A_CLIENT)
     experts: list[ObjectId] = sorted(database.bookings.distinct("expertId"))
     people = [(_client(number), number) for number in range(clients)]
     people += [(_expert_user(number), number) for number in range(len(experts))]

@@ -14,6 +14,7 @@ from booking_migrate.stores.mongo import journal, locks, rejects
 from tests.support.booking_lines import EXPERT, booking, client
 from tests.support.bookings import ABSENT
 from tests.support.dry_run import dry_run
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server, guarded_server
 
 Db = Database[dict[str, Any]]
@@ -178,7 +179,7 @@ def test_the_profiler_sees_no_write(run: Run, guarded: Server, reader: dict[str,
     assert set() == {next(iter(entry["command"])) for entry in seen} - READING
 
 
-class Commands(monitoring.CommandListener):
+class Commands(SentCommands):
     """Remembers the names of all commands."""
 
     def __init__(self) -> None:
@@ -186,12 +187,6 @@ class Commands(monitoring.CommandListener):
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.names.add(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        pass
 
 
 def test_the_driver_sends_no_write(database: Db, server_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,13 @@ from urllib.parse import quote_plus
 import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import (
-    CommandFailedEvent,
-    CommandListener,
     CommandStartedEvent,
-    CommandSucceededEvent,
 )
 
 from booking_migrate.stores.mongo import connection
 from tests.cli.conftest import Run, RunProcess
 from tests.support.bookings import a_booking
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server, guarded_server
 
 PASSWORD = "p@ss:w/%ord"
@@ -55,7 +53,7 @@ _READS = {
 """The commands that write nothing."""
 
 
-class SentWrites(CommandListener):
+class SentWrites(SentCommands):
     """Records the commands that may write and that a client sends, permitted or not."""
 
     def __init__(self) -> None:
@@ -65,12 +63,6 @@ class SentWrites(CommandListener):
         """Record a command."""
         if event.command_name not in _READS:
             self.names.append(event.command_name)
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Ignore it."""
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Ignore it."""
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from bson.int64 import Int64
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+from pymongo.monitoring import CommandStartedEvent
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Rejection
@@ -36,6 +36,7 @@ from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.target import MongoTarget
 from booking_migrate.stores.open import CollectionPlace, open_reader, open_target
 from booking_migrate.stores.ports import Replacement
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server
 from tests.support.targets import TargetPlace, client_document, collection_target, rejection, run
 
@@ -61,7 +62,7 @@ def place(server: Server, database: Data) -> Iterator[TargetPlace]:
     target.connection.close()
 
 
-class Commands(CommandListener):
+class Commands(SentCommands):
     """Notes the commands that a client sends."""
 
     def __init__(self) -> None:
@@ -70,12 +71,6 @@ class Commands(CommandListener):
     def started(self, event: CommandStartedEvent) -> None:
         """Note one."""
         self.sent.append((event.command_name, dict(event.command)))
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Nothing to note."""
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Nothing to note."""
 
 
 def run_watched(

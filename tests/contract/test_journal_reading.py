@@ -4,19 +4,20 @@ from typing import Any
 
 from bson.objectid import ObjectId
 from pymongo.database import Database
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+from pymongo.monitoring import CommandStartedEvent
 
 from booking_migrate.bson.document import write_fields
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.journal import BEFORE, RANGES, RUNS, MongoJournal
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server
 
 FEW = 100
 """More ranges than these are not asked for at a time."""
 
 
-class Questions(CommandListener):
+class Questions(SentCommands):
     """Notes how many documents each question asks for."""
 
     def __init__(self) -> None:
@@ -26,12 +27,6 @@ class Questions(CommandListener):
         """Note one."""
         if event.command_name in ("find", "getMore"):
             self.sizes.append(event.command["batchSize"])
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Nothing to note."""
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Nothing to note."""
 
 
 def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, Any]]) -> None:

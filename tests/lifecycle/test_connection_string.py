@@ -12,6 +12,7 @@ from booking_migrate.stores.mongo import connection
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.replica_set import ReplicaSet, replica_set
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -33,7 +34,7 @@ DURABLE_LATER = ("update", "booking_migrate_locks")
 """A lease is renewed without waiting for a majority: the write behind it waits."""
 
 
-class Commands(monitoring.CommandListener):
+class Commands(SentCommands):
     """Remembers what was sent."""
 
     def __init__(self) -> None:
@@ -42,12 +43,6 @@ class Commands(monitoring.CommandListener):
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Remember one."""
         self.sent.append(dict(event.command))
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Nothing to remember."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Nothing to remember."""
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
 from tests.support.proof import Document, source_documents
+from tests.support.sent_commands import SentCommands
 from tests.support.server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,7 @@ def test_recipe(tmp_path: Path) -> None:
     assert "" == tmp_path.joinpath("mismatches.jsonl").read_text(encoding="utf-8")
 
 
-class _Commands(monitoring.CommandListener):
+class _Commands(SentCommands):
     """Every command that is sent to a server."""
 
     def __init__(self) -> None:
@@ -76,12 +77,6 @@ class _Commands(monitoring.CommandListener):
         stages = {name for stage in event.command.get("pipeline", ()) for name in stage}
         name = "aggregate that writes" if stages & {"$out", "$merge"} else event.command_name
         (self.journal if is_journal else self.names).add(name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Nothing to note."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Nothing to note."""
 
 
 def _run(*arguments: str) -> dict[str, Any]:

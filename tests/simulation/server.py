@@ -43,11 +43,15 @@ class Kept:
 
     def compare(self) -> Iterator[Any]:
         """Yield the ids under which source and copy differ, one by one while the application writes."""
-        self._world.step("compare copy")
-        source, copy = self._world.collections[SOURCE].documents, self._documents()
-        for key in sorted({*source, *copy}):
-            self._world.step("compare copy", fails=False)
-            if source.get(key) != copy.get(key):
+        yield from self.differing_from(SOURCE, "compare copy")
+
+    def differing_from(self, name: str, step: str) -> Iterator[Any]:
+        """Yield the ids under which a collection and this one differ."""
+        self._world.step(step)
+        documents, own = self._world.collections[name].documents, self._documents()
+        for key in sorted({*documents, *own}):
+            self._world.step(step, fails=False)
+            if documents.get(key) != own.get(key):
                 yield key
 
     def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.errors import BookingMigrateError, RollbackTooSlow
-from booking_migrate.rollback import from_window, relocations, window
+from booking_migrate.rollback import relocations, window
 from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.rollback.run import roll_back
 from booking_migrate.rollback.window import Window
@@ -88,7 +88,6 @@ def simulated_window() -> Iterator[None]:
     with (
         simulated(),
         patch.object(window, "monotonic", _CLOCK.monotonic),
-        patch.object(from_window, "monotonic", _CLOCK.monotonic),
         patch.object(Window, "_meanwhile", _meanwhile),
         patch.object(relocations, "Scratch", _Memory),
     ):

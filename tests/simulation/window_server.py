@@ -32,12 +32,7 @@ class RestoredCopy(Kept):
 
     def compare_kept(self) -> Iterator[Any]:
         """Yield the ids under which the kept copy and what is kept ready differ."""
-        self._world.step("compare restored")
-        kept, restored = self._world.collections[KEPT].documents, self._documents()
-        for key in sorted({*kept, *restored}):
-            self._world.step("compare restored", fails=False)
-            if kept.get(key) != restored.get(key):
-                yield key
+        yield from self.differing_from(KEPT, "compare restored")
 
 
 class Restored:

@@ -85,9 +85,7 @@ class _RecordWriter(RejectsKeeper):
         Raises:
             RecordTooLarge: the booking and its reasons together are over MongoDB's limit.
         """
-        record = self._record(rejected)
-        if len(record.raw) > MAXIMUM_SIZE:
-            raise RecordTooLarge(self.name, display_id(rejected.document_id))
+        record = _checked(self.name, self._record(rejected), rejected)
         self._pending.append(record)
         self._pending_bytes += len(record.raw)
         if len(self._pending) >= _GROUP_COUNT or self._pending_bytes >= _GROUP_BYTES:
@@ -122,12 +120,7 @@ class _RecordWriter(RejectsKeeper):
         if not operations:
             return
         self._changed = True
-        try:
-            self._collection.bulk_write(operations, ordered=False)
-        except BulkWriteError as error:
-            if is_transient(error):
-                raise
-            raise write_failure(self.name, error) from None
+        _bulk_write(self._collection, operations, ordered=False)
 
 
 class CollectionRejects(_RecordWriter):
@@ -220,6 +213,31 @@ def find_records_of(
                     yield raw
 
 
+def _checked(name: str, record: Record, rejected: Rejection) -> Record:
+    """Return a record that MongoDB can hold.
+
+    Raises:
+        RecordTooLarge: the booking and its reasons together are over its limit.
+    """
+    if len(record.raw) > MAXIMUM_SIZE:
+        raise RecordTooLarge(name, display_id(rejected.document_id))
+    return record
+
+
+def _bulk_write(collection: DriverCollection, operations: Sequence[Operation], *, ordered: bool) -> None:
+    """Carry out writes; an error that may pass is left as it is, for another attempt.
+
+    Raises:
+        WriteFailed: the server refuses one.
+    """
+    try:
+        collection.bulk_write(operations, ordered=ordered)
+    except BulkWriteError as error:
+        if is_transient(error):
+            raise
+        raise write_failure(collection.name, error) from None
+
+
 class SelectedRejects(RejectsKeeper):
     """Keeps the rejected records of some bookings of one source and target; see `RejectsKeeper`."""
 
@@ -243,9 +261,7 @@ class SelectedRejects(RejectsKeeper):
 
     @override
     def add(self, rejected: Rejection) -> None:
-        record = record_of(rejected, self._source, self._target, 0)
-        if len(record.raw) > MAXIMUM_SIZE:
-            raise RecordTooLarge(self.name, display_id(rejected.document_id))
+        record = _checked(self.name, record_of(rejected, self._source, self._target, 0), rejected)
         self._records[record.record_id] = record
 
     def flush(self) -> None:
@@ -279,12 +295,7 @@ class SelectedRejects(RejectsKeeper):
         if not operations:
             return
         self._changed = True
-        try:
-            self._collection.bulk_write(operations, ordered=True)
-        except BulkWriteError as error:
-            if is_transient(error):
-                raise
-            raise write_failure(self.name, error) from None
+        _bulk_write(self._collection, operations, ordered=True)
 
     @override
     def abandon(self) -> None:

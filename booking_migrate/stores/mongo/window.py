@@ -4,19 +4,18 @@ Both kinds of entry exist only for documents and clients that something special 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 from bson.binary import Binary
 from pymongo import DeleteMany, UpdateOne
-from pymongo.collection import Collection as DriverCollectionOf
 
 from booking_migrate.bson.document import read_fields, value_in, write_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.mongo.connection import TIMES, DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, write, writing
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.run_entries import RunEntries
 from booking_migrate.stores.open_window import Related
 
 COLLECTION = "booking_migrate_window"
@@ -31,8 +30,8 @@ class MongoWindowNotes:
 
     def __init__(self, collection: DriverCollection, run_id: str) -> None:
         """Take the collection, and the run whose notes are meant."""
-        self._collection: DriverCollectionOf[dict[str, Any]] = collection.with_options(codec_options=TIMES)
-        self._run_id = run_id
+        self._entries = RunEntries(collection, run_id)
+        self._collection = self._entries.collection
 
     def relate(self, related: Sequence[Related]) -> None:
         """Add clients to those whose documents a live document has ever had a part in.
@@ -42,10 +41,10 @@ class MongoWindowNotes:
         Args:
             related: live documents, each with clients.
         """
-        self._write(
+        self._entries.write(
             [
                 UpdateOne(
-                    {"_id": self._name("document", sort_key(each.document_id))},
+                    {"_id": self._entries.name("document", sort_key(each.document_id))},
                     {
                         "$addToSet": {"clients": {"$each": [_packed(client) for client in each.clients]}},
                         "$set": {"own": _packed(each.own)},
@@ -67,7 +66,7 @@ class MongoWindowNotes:
             yield _unpacked(entry["own"])
 
     def _documents(self, document_ids: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-        names = [self._name("document", sort_key(value)) for value in document_ids]
+        names = [self._entries.name("document", sort_key(value)) for value in document_ids]
         with reading(self._collection):
             return with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
 
@@ -78,12 +77,14 @@ class MongoWindowNotes:
             clients: their keys.
             facts: what has happened, by key; to those that are left out, nothing.
         """
-        nothing = [self._name("client", key) for key in clients if key not in facts]
-        self._write(
+        nothing = [self._entries.name("client", key) for key in clients if key not in facts]
+        self._entries.write(
             [
                 *([DeleteMany({"_id": {"$in": nothing}})] if nothing else []),
                 *(
-                    UpdateOne({"_id": self._name("client", key)}, {"$set": {"facts": each}}, upsert=True)
+                    UpdateOne(
+                        {"_id": self._entries.name("client", key)}, {"$set": {"facts": each}}, upsert=True
+                    )
                     for key, each in facts.items()
                 ),
             ]
@@ -91,19 +92,12 @@ class MongoWindowNotes:
 
     def counted(self) -> Iterator[Mapping[str, Any]]:
         """Yield what has happened, of each client to which something has."""
-        # "0" follows "/": all names of this kind, by the index on `_id`.
-        kind = {"$gt": f"{self._run_id}/client/", "$lt": f"{self._run_id}/client0"}
-        entries = read(self._collection, lambda: list(self._collection.find({"_id": kind})))
+        entries = read(self._collection, lambda: list(self._collection.find(self._entries.of_kind("client"))))
         yield from (entry["facts"] for entry in entries)
 
     def clear(self) -> None:
         """Remove all notes of the run."""
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    self._collection.delete_many(
-                        {"_id": {"$gt": f"{self._run_id}/", "$lt": f"{self._run_id}0"}}
-                    )
+        self._entries.clear()
 
     def drop_if_empty(self) -> None:
         """Drop the collection if it is there and holds nothing; another window's notes must not come in meanwhile."""
@@ -111,17 +105,6 @@ class MongoWindowNotes:
             self._collection, lambda: stores_any(self._collection)
         ):
             write(self._collection, self._collection.drop)
-
-    def _name(self, kind: str, key: bytes) -> str:
-        return f"{self._run_id}/{kind}/{sha256(key).hexdigest()}"
-
-    def _write(self, operations: list[Any]) -> None:
-        if not operations:
-            return
-        with writing(self._collection):
-            for attempt in attempts():
-                with attempt:
-                    self._collection.bulk_write(operations, ordered=False)
 
 
 def _packed(value: Any) -> Binary:

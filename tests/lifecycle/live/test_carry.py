@@ -13,6 +13,7 @@ from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
+from tests.support.sent_commands import SentCommands
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -23,7 +24,7 @@ CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--rejected", "carry", "--max-
 INDEXES = ["_id_", "booking_migrate_legacy_ids", "clientId_1_every", "clientId_1_sessions"]
 
 
-class Sent(monitoring.CommandListener):
+class Sent(SentCommands):
     """The names of commands, in order, with the steps of the cut-over."""
 
     def __init__(self) -> None:
@@ -31,12 +32,6 @@ class Sent(monitoring.CommandListener):
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.seen.append(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        pass
 
     def behind_fences(self) -> list[str]:
         """What was sent while writes were refused."""
