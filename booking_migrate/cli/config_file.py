@@ -16,7 +16,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
+from booking_migrate.cli.config_lines import line_of, syntax_problem
+from booking_migrate.cli.config_values import contract_problem, near, problem_of
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
 from booking_migrate.reports.model import Report, render_json
@@ -32,6 +33,7 @@ _CONTRACT = "contract"
 _HOOKS = "hooks"
 _NOT_IN_FILE = frozenset({"config", "help"})
 _STANDARD_ERROR = 2
+_ADVICE = "A key is an option's name with underscores; --help of a command lists its options."
 _PATIENCE = 10
 """How many seconds a hook has to end after SIGTERM."""
 
@@ -150,8 +152,13 @@ class ConfigFile:
     """A config file that was read; the values of its options are in the context's ``default_map``."""
 
     path: Path
+    text: str
     contract: Table
     hooks: Hooks
+
+    def problem(self, problem: str, *key: str, advice: str = "") -> BadConfiguration:
+        """Return the error about a key, with its line."""
+        return _problem(self.path, self.text, problem, *key, advice=advice)
 
 
 def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -191,12 +198,17 @@ def contract_of(ctx: typer.Context) -> Contract:
     file = _file_of(ctx)
     if file is None:
         return Contract()
+    for key in file.contract:
+        if key not in Contract.model_fields:
+            meant = near(key, Contract.model_fields)
+            advice = f"Did you mean {meant}?" if meant else f"It takes: {', '.join(Contract.model_fields)}."
+            raise file.problem(f"[{_CONTRACT}] {key} is not known", _CONTRACT, key, advice=advice)
     try:
         return Contract.model_validate(file.contract)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise _problem(file.path, f"[{_CONTRACT}] {key}: {first['msg']}") from error
+        key = str(error.errors(include_url=False)[0]["loc"][0])
+        problem = contract_problem(key, file.contract[key])
+        raise file.problem(f"[{_CONTRACT}] {problem}", _CONTRACT, key) from error
 
 
 def _file_of(ctx: typer.Context) -> ConfigFile | None:
@@ -207,37 +219,51 @@ def _file_of(ctx: typer.Context) -> ConfigFile | None:
 
 def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     """Return the options' values by the names of the command's parameters, and the rest of the file."""
-    content = _read(path)
+    text, content = _read(path)
     contract = content.pop(_CONTRACT, {})
-    if not isinstance(contract, dict):
-        raise _problem(path, f"{_CONTRACT} is not a table")
-    hooks = _hooks(path, content.pop(_HOOKS, {}))
+    hooks = content.pop(_HOOKS, {})
+    file = ConfigFile(path, text, contract, Hooks())
+    for name, table in ((_CONTRACT, contract), (_HOOKS, hooks)):
+        _check_table(file, name, table)
     commands = _commands(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
     for name, table in {**others, ctx.command.name or "": own}.items():
-        if not isinstance(table, dict):
-            raise _problem(path, f"{name} is not a table")
-        _check_keys(path, table, set(_parameters(commands.get(name, ctx.command))), f"[{name}] ")
+        _check_table(file, name, table)
+        _check_keys(file, table, set(_parameters(commands.get(name, ctx.command))), commands, name)
     parameters = _parameters(ctx.command)
     if not parameters.keys() >= content.keys():
         # Only now, because it imports every command.
-        _check_keys(path, content, {key for command in commands.values() for key in _parameters(command)}, "")
-    values = {
-        parameters[key].name: _value(path, key, value, parameters[key], ctx)
-        for key, value in {**content, **own}.items()
-        if key in parameters
-    }
-    return values, ConfigFile(path, contract, hooks)
+        known = {key for command in commands.values() for key in _parameters(command)}
+        _check_keys(file, content, known, commands)
+    values = {}
+    for table, where in ((content, ()), (own, (ctx.command.name or "",))):
+        for key, value in table.items():
+            if key not in parameters:
+                continue
+            if problem := problem_of(ctx, key, value, parameters[key]):
+                raise file.problem(problem, *where, key)
+            values[parameters[key].name] = value
+    return values, ConfigFile(path, text, contract, _hooks(file, hooks))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _check_table(file: ConfigFile, name: str, table: object) -> None:
+    if not isinstance(table, dict):
+        advice = f"Write [{name}] on a line of its own, and its keys below."
+        raise file.problem(f"{name} is not a table", name, advice=advice)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise _problem(path, f"cannot be read: {error.strerror}") from error
+        raise BadConfiguration(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadConfiguration(str(path), "is not TOML: it is not UTF-8 text") from error
+    try:
+        return text, tomllib.loads(text)
     except ValueError as error:
-        raise _problem(path, f"is not TOML: {error}") from error
+        raise syntax_problem(str(path), text, str(error)) from error
 
 
 def _commands(ctx: typer.Context) -> Mapping[str, Any]:
@@ -252,61 +278,56 @@ def _parameters(command: Any) -> dict[str, Any]:
     return {key: parameter for key, parameter in keys.items() if key not in _NOT_IN_FILE}
 
 
-def _check_keys(path: Path, table: Table, known: set[str], where: str) -> None:
+def _check_keys(
+    file: ConfigFile, table: Table, known: set[str], commands: Mapping[str, Any], name: str = ""
+) -> None:
+    """Refuse keys that nothing reads; those of the table of a command, or of the file's top if it has no name."""
     for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise _problem(path, f"{where}{key} is not an option{meant}")
+        if key in known:
+            continue
+        having = [each for each, command in commands.items() if name and key in _parameters(command)]
+        meant = near(key, known if name else {*known, *commands, _CONTRACT, _HOOKS})
+        if having or not meant:
+            advice = f"It is an option of {', '.join(having)}: put it there." if having else _ADVICE
+        elif meant in known:
+            advice = f"Did you mean {meant}?"
+        else:
+            advice = f"Did you mean [{meant}]?"
+        path = (name, key) if name else (key,)
+        where = f"[{name}] " if name else ""
+        what = "a table" if not name and isinstance(table[key], dict) else "an option"
+        raise file.problem(f"{where}{key} is not {what}", *path, advice=advice)
 
 
-def _value(path: Path, key: str, value: Any, parameter: Any, ctx: typer.Context) -> Any:
-    """Return the value if it is of the option's type; it is converted again where it is used."""
-    if parameter.multiple:
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        wanted = "a list of strings"
-    elif parameter.is_flag:
-        fits, wanted = isinstance(value, bool), "true or false"
-    elif parameter.type_descriptor.annotation is float:
-        fits, wanted = type(value) in (str, int, float), "a string or a number"
-    else:
-        fits, wanted = type(value) in (str, int), "a string or a whole number"
-    if not fits:
-        raise _problem(path, f"{key} is not {wanted}")
-    try:
-        parameter.process_value(ctx, value)
-    except typer.BadParameter as error:
-        raise _problem(path, f"{key}: {error.message.removesuffix('.')}") from error
-    return value
-
-
-def _hooks(path: Path, table: Any) -> Hooks:
+def _hooks(file: ConfigFile, table: Table) -> Hooks:
     """Read the hooks of the table ``[hooks]``.
 
     Raises:
-        BadConfiguration: it is not a table of hooks.
+        BadConfiguration: one of them is not a hook.
     """
-    if not isinstance(table, dict):
-        raise _problem(path, f"{_HOOKS} is not a table")
     commands = {}
     for key, text in table.items():
         if key not in set(HookName):
-            raise _problem(path, f"[hooks] {key} is not a hook; those are: {', '.join(HookName)}")
-        commands[HookName(key)] = _words(path, key, text)
+            meant = near(key, HookName)
+            advice = f"Did you mean {meant}?" if meant else f"Those are: {', '.join(HookName)}."
+            raise file.problem(f"[hooks] {key} is not a hook", _HOOKS, key, advice=advice)
+        commands[HookName(key)] = _words(file, key, text)
     return Hooks(commands)
 
 
-def _words(path: Path, key: str, text: Any) -> Sequence[str]:
+def _words(file: ConfigFile, key: str, text: Any) -> Sequence[str]:
     if not isinstance(text, str):
-        raise _problem(path, f"[hooks] {key} is not a string")
+        advice = f'A hook is one command in quotes: {key} = "./notify.sh now"'
+        raise file.problem(f"[hooks] {key} is not a string", _HOOKS, key, advice=advice)
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise _problem(path, f"[hooks] {key}: {str(error).lower()}") from error
+        raise file.problem(f"[hooks] {key}: {str(error).lower()}", _HOOKS, key) from error
     if not words or "\0" in text:
-        raise _problem(path, f"[hooks] {key} is not a command")
+        raise file.problem(f"[hooks] {key} is not a command", _HOOKS, key)
     return words
 
 
-def _problem(path: Path, problem: str) -> BadConfiguration:
-    return BadConfiguration(str(path), problem)
+def _problem(path: Path, text: str, problem: str, *key: str, advice: str = "") -> BadConfiguration:
+    line = line_of(text, *key)
+    return BadConfiguration(str(path) if line is None else f"{path}, line {line}", problem, advice)

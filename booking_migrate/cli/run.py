@@ -25,6 +25,7 @@ from booking_migrate.cli.options import OutputOptions
 from booking_migrate.cli.parameters import set_options
 from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
+from booking_migrate.cli.usage import misspelt_variables
 from booking_migrate.cli.waiting import waits_said
 from booking_migrate.errors import (
     BadConfiguration,
@@ -168,6 +169,8 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
             writable += asked.reports
             observers.open(asked.output, asked.redact)
             listener = Noting(Both(screen, observers), readings)
+            for warning in misspelt_variables(asked.ctx):
+                listener.notify(Warned(warning))
             run_hook = partial(_run_early, asked, hooks, listener, early)
             with observers.at_work(), waits_said(listener):
                 ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 import typer
 
@@ -10,6 +12,21 @@ _SWITCH = "--json"
 _VARIABLE = "BOOKING_MIGRATE_JSON"
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _STREAM = "-"
+_PREFIX = "BOOKING_MIGRATE_"
+_OTHERS = frozenset(
+    f"{_PREFIX}{name}"
+    for name in (
+        "HOOK",
+        "COMMAND",
+        "RUN_ID",
+        "EXIT_CODE",
+        "JWT_KEY",
+        "JWT_ALGORITHM",
+        "JWT_AUDIENCE",
+        "JWT_ISSUER",
+    )
+)
+"""The variables that are not options: those that hooks get, and those of the service."""
 
 
 def named_by_variable(error: typer.TyperException) -> None:
@@ -24,6 +41,26 @@ def named_by_variable(error: typer.TyperException) -> None:
     set_one = next((name for name in names if name and os.environ.get(name)), None)
     if set_one is not None and isinstance(error, typer.BadParameter):
         error.param_hint = f"{set_one} (environment variable of {parameter.opts[0]})"
+
+
+def misspelt_variables(ctx: typer.Context) -> Iterator[str]:
+    """Yield a warning for each variable that no command reads, and whose name is near that of one that is read."""
+    commands = getattr(ctx.find_root().command, "commands", {})
+    own = _variables(ctx.command)
+    unknown = [name for name in os.environ if name.startswith(_PREFIX) and name not in own]
+    if not unknown:
+        return
+    # Only now, because it imports every command.
+    known = {*own, *_OTHERS, *(name for command in commands.values() for name in _variables(command))}
+    for name in sorted(unknown):
+        meant = None if name in known else next(iter(get_close_matches(name, known, n=1, cutoff=0.9)), None)
+        if meant is not None:
+            yield f"the environment variable {name} is not read; did you mean {meant}?"
+
+
+def _variables(command: Any) -> set[str]:
+    names = (parameter.envvar for parameter in command.params)
+    return {name for each in names if each for name in (each if isinstance(each, list) else [each])}
 
 
 def report_usage_error(error: typer.TyperException, words: Sequence[str], commands: Iterable[str]) -> None:

@@ -45,6 +45,80 @@ def test_mistake(run: Callable[..., Any], workspace: Path, content: str, named: 
     assert named in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "source = 'a'\n\nacept = ['email-invalid']",
+            "line 3: acept is not an option\nhint: Did you mean accept?",
+        ),
+        (
+            "[migrate]\nmax_outage = '1s'",
+            "line 2: [migrate] max_outage is not an option\nhint: It is an option of cutover, rollback: put it there.",
+        ),
+        ("[migrat]\nsource = 'x'", "line 1: migrat is not a table\nhint: Did you mean [migrate]?"),
+        (
+            "# a file\nbatch_size = 'many'",
+            'line 2: batch_size is "many", and must be a whole number, at least 1 and at most 100000',
+        ),
+        ("json_format = 'xml'", 'line 1: json_format is "xml", and must be one of "extended", "plain"'),
+        ("overwrite = 'yes'", 'line 1: overwrite is "yes", and must be true or false'),
+        (
+            "[contract]\n# all\ncurrencies = 'INR'",
+            'line 3: [contract] currencies is "INR", and must be a list of strings such as ["INR", "USD"]: ',
+        ),
+        (
+            "[contract]\ncurencies = ['INR']",
+            "line 2: [contract] curencies is not known\nhint: Did you mean currencies?",
+        ),
+        (
+            "contract.minimum_duration = 'x'",
+            'line 1: [contract] minimum_duration is "x", and must be a number such as 15: ',
+        ),
+        (
+            "[hooks]\nafter_migrat = 'x'",
+            "line 2: [hooks] after_migrat is not a hook\nhint: Did you mean after_migrate?",
+        ),
+        (
+            "[hooks]\non_failure = 5",
+            "line 2: [hooks] on_failure is not a string\nhint: A hook is one command",
+        ),
+        ("hooks = 5", "line 1: hooks is not a table\nhint: Write [hooks] on a line of its own"),
+        (
+            "source = 'a'\nsource = 'b'",
+            "line 2: source is set twice, first in line 1\nhint: Keep one of them.",
+        ),
+        ("[hooks]\n[hooks]", "line 2: this table is there already"),
+        ("source = bookings", "line 1: is not TOML: Invalid value\nhint: Text takes quotes"),
+    ],
+)
+def test_what_is_said_of_a_mistake(run: Callable[..., Any], workspace: Path, content: str, said: str) -> None:
+    """The line, the key, the nearest right one, and what the value must be."""
+    workspace.joinpath("my.toml").write_text(content, encoding="utf-8")
+
+    assert f"error: my.toml, {said}" in run("migrate", "--config", "my.toml").stderr
+
+
+def test_text_of_several_lines_is_not_taken_for_keys(run: Callable[..., Any], workspace: Path) -> None:
+    """A line within a text of several lines is not the one that sets a key."""
+    content = 'source = """\nbatch_size = 5\n"""\nbatch_size = 0\n'
+    workspace.joinpath("my.toml").write_text(content, encoding="utf-8")
+
+    assert "my.toml, line 4: batch_size" in run("migrate", "--config", "my.toml").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("BOOKING_MIGRATE_BATCHSIZE", "BOOKING_MIGRATE_BATCH_SIZE"), ("BOOKING_MIGRATE_X", None)],
+)
+def test_a_variable_that_is_misspelt(run: Callable[..., Any], name: str, meant: str | None) -> None:
+    """A variable that nothing reads, and that is nearly one that is read, is named with it."""
+    shown = run("migrate", "--source", "missing.jsonl", "--target", "out.jsonl", env={name: "5"}).stderr
+    warning = f"warning: the environment variable {name} is not read; did you mean {meant}?"
+
+    assert (warning in shown) is (meant is not None)
+
+
 def test_missing_file(run: Callable[..., Any]) -> None:
     """A config file that is not there is a mistake too."""
     result = run("migrate", "--config", "missing.toml")
