@@ -100,6 +100,7 @@ class CommandEntry:
 
 
 COMMANDS = {
+    "init": CommandEntry(_LOOK, "Look at the database and write a commented config file."),
     "preflight": CommandEntry(_LOOK, "Show what prevents each command, in seconds."),
     "dry-run": CommandEntry(
         _LOOK, "Show what would be migrated, what would be rejected and why, and what it takes."

@@ -15,6 +15,7 @@ from booking_migrate.errors import (
     BookingMigrateError,
     HungUp,
     Interrupted,
+    OutputExists,
     OutputProblem,
     PlaceNotFound,
     Terminated,
@@ -117,7 +118,9 @@ def _meant(asked: Invocation, error: PlaceNotFound) -> str:
 
 def _where(asked: Invocation, error: BaseException, message: str) -> str:
     """Return database and host in brackets, as far as the message does not name them and the error is about them."""
-    if not isinstance(error, BookingMigrateError) or isinstance(error, UsageProblem | OutputProblem):
+    if not isinstance(error, BookingMigrateError) or isinstance(
+        error, UsageProblem | OutputProblem | OutputExists
+    ):
         return ""
     if uses_files_only(str(getattr(error, "place", "")) or "-") and hasattr(error, "place"):
         return ""

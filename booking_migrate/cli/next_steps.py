@@ -19,7 +19,7 @@ from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
 from booking_migrate.stores.readers import Absence
 
 _PROGRAM = "booking-migrate"
-_VERBS = "dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve"
+_VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve"
 _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")
 """A command, and what follows it up to the next one or the end of the line."""
 

@@ -91,7 +91,8 @@ class Invocation:
     @property
     def writes_to_standard_output(self) -> bool:
         """Return whether data goes to standard output, so that nothing else may: other commands read their target."""
-        return self.command == "migrate" and self.target == STANDARD_STREAM
+        taken = self.target if self.command == "migrate" else self.ctx.params.get("output")
+        return self.command in ("migrate", "init") and str(taken) == STANDARD_STREAM
 
     def redact(self, text: str) -> str:
         """Return a text without anything secret of the connection string."""
@@ -146,7 +147,9 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     """
     if asked.output.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
-            "standard output is taken by --target -; use --report report.json.", param_hint="--json"
+            f"standard output is taken by --{'target' if asked.command == 'migrate' else 'output'} -; "
+            "use --report report.json.",
+            param_hint="--json",
         )
     run_id = new_run_id()
     started_at = datetime.now(UTC)

@@ -1,6 +1,7 @@
 """Errors of the command line, and of places and the documents in them."""
 
 from collections.abc import Sequence
+from shlex import quote
 
 from booking_migrate.errors.base import (
     OutputProblem,
@@ -96,6 +97,45 @@ class PlaceNotFound(Refused):
         if self.near:
             return f"Did you mean {self.near}?"
         return "Check the names of the collection and of the database (--db or the connection string)."
+
+
+class NoBookings(Refused):
+    """A database in which no collection holds bookings."""
+
+    database: str
+    collections: Sequence[str]
+    """The first of those that were looked at."""
+
+    count: int
+    """How many were looked at."""
+
+    others: Sequence[str]
+    """The other databases of the server, as far as the user may know."""
+
+    message = either(
+        "count",
+        "no collection of database {database} holds bookings; {count:collection has|collections have} documents: "
+        "{collections:, |{count}}",
+        "database {database} does not have any documents",
+    )
+
+    @property
+    def hint(self) -> str:
+        there = f" The server also has {', '.join(self.others)}." if self.others else ""
+        return f"Is it the right database? Name another one with --db.{there}"
+
+    @property
+    def again(self) -> str:
+        return f"--db {quote(self.others[0])}" if len(self.others) == 1 else "--db NAME"
+
+
+class OutputExists(Refused):
+    """A file that is to be written exists."""
+
+    place: str
+    message = "{place} exists"
+    hint = "Name another file, or replace it with --overwrite."
+    again = "--overwrite"
 
 
 class UnusablePlace(Refused):

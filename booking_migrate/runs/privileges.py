@@ -37,7 +37,7 @@ class Task:
 
 
 TASKS = (
-    Task(("dry-run", "status", "explain"), ("read",), READS),
+    Task(("init", "dry-run", "status", "explain"), ("read",), READS),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS)),
     Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES),
     Task(("migrate --max-lag",), ("readWrite", "clusterMonitor"), _MIGRATES, ("replSetGetStatus",)),

@@ -21,6 +21,7 @@ _PLACES = ("--source", "bookings", "--target", "clients")
 _CUTOVER = ("cutover", *_PLACES, "--rejected", "carry", "--yes")
 _OTHERS = ("--source", "others", "--target", "other_clients")
 _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("init", ("init", "--output", "-")),
     ("dry-run", ("dry-run", *_PLACES)),
     ("migrate", ("migrate", *_PLACES)),
     ("migrate --max-lag", ("migrate", *_PLACES, "--max-lag", "10")),

@@ -73,6 +73,7 @@ def _reports(run: Run, database: Db, folder: Path) -> Iterator[tuple[str, Any]]:
 
     yield reported("dry-run")
     database.bookings.insert_many([*map(booking, range(12)), booking(12, duration=5)])
+    yield reported("init")
     yield reported("preflight", *places, "--role")
     yield reported("dry-run", *places, "--plan", plan)
     yield reported("migrate", *places, "--plan", plan)

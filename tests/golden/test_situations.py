@@ -19,6 +19,7 @@ from tests.support.server import (
 )
 from tests.support.situations import SITUATIONS
 from tests.support.situations_access import GUARDED, STANDALONE
+from tests.support.situations_config import CONFIGURED
 
 Check = Callable[[str, str], None]
 Db = Database[dict[str, Any]]
@@ -60,10 +61,10 @@ def scene_on(server: Server, folder: Path) -> Scene:
     return Scene(server, server.client()[f"test_{uuid4().hex[:16]}"], folder, server.uri)
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", [*SITUATIONS, *CONFIGURED])
 def test_on_a_replica_set(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
     """What happened, where, and the next command."""
-    shown(name, scene_on(server, tmp_path), SITUATIONS, check_golden)
+    shown(name, scene_on(server, tmp_path), {**SITUATIONS, **CONFIGURED}, check_golden)
 
 
 @pytest.mark.parametrize("name", GUARDED)

@@ -307,44 +307,6 @@ def _(scene: Scene) -> None:
     scene.show("explain", str(booking(0)["_id"]))
 
 
-@situation("43-config-typo")
-def _(scene: Scene) -> None:
-    config = scene.folder / "booking-migrate.toml"
-    config.write_text('acept = ["price-negative"]\n', encoding="utf-8")
-    scene.show("migrate", "--config", str(config))
-
-
-@situation("43-config-wrong-value")
-def _(scene: Scene) -> None:
-    config = scene.folder / "booking-migrate.toml"
-    config.write_text('source = "bookings"\n\n[migrate]\nworkers = "all"\n', encoding="utf-8")
-    scene.show("migrate", "--config", str(config))
-
-
-@situation("43-config-wrong-contract")
-def _(scene: Scene) -> None:
-    config = scene.folder / "booking-migrate.toml"
-    config.write_text('[contract]\ncurrencies = "INR"\n', encoding="utf-8")
-    scene.show("migrate", "--config", str(config))
-
-
-@situation("43-config-not-toml")
-def _(scene: Scene) -> None:
-    config = scene.folder / "booking-migrate.toml"
-    config.write_text("source = bookings\n", encoding="utf-8")
-    scene.show("migrate", "--config", str(config))
-
-
-@situation("43-variable-typo")
-def _(scene: Scene) -> None:
-    scene.show("migrate", env={"BOOKING_MIGRATE_SORCE": "bookings_2026"})
-
-
-@situation("43-variable-wrong-value")
-def _(scene: Scene) -> None:
-    scene.show("migrate", env={"BOOKING_MIGRATE_WORKERS": "all"})
-
-
 @situation("44-finalized-then-rollback")
 def _(scene: Scene) -> None:
     _cut_over(scene)

@@ -115,6 +115,20 @@ class MongoInspector:
         with reading(self._database[name]):
             yield from documents_in(self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]))
 
+    def holding_ids(self, name: str, ids: Sequence[Any]) -> Sequence[bytes]:
+        """Return the documents of a collection that have one of these `_id`, whole."""
+        collection = self._anchor.database[name]
+        return read(collection, lambda: list(find_raw(collection, any_of("_id", ids)))) if ids else ()
+
+    def other_databases(self) -> Sequence[str]:
+        """Return the names of the server's other databases, but for its own; none if the user may not know."""
+        with reading(self._anchor):
+            try:
+                names = self._database.client.list_database_names()
+            except OperationFailure:
+                return ()
+        return sorted(set(names) - {self.database, "admin", "config", "local"})
+
     def ends(self, name: str, count: int) -> Sequence[bytes]:
         """Return the first and the last so many documents of a collection in the order of `_id`, each once."""
         return find_ends(self._anchor.database[name], count)

@@ -1,0 +1,86 @@
+"""The command ``init``: a config file made of a look at the database."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from booking_migrate.cli import run
+from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions
+from booking_migrate.cli.parameters import Group, option
+from booking_migrate.errors import OutputExists
+from booking_migrate.events import PhaseEnded, PhaseStarted
+from booking_migrate.init.config_text import config_text
+from booking_migrate.init.look import look
+from booking_migrate.reports.files import check_output_path, replace_file
+from booking_migrate.reports.init import InitReport, report_of_init
+from booking_migrate.stores.connection import open_inspector
+from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.ports import DocumentReader
+
+_ANCHOR = "bookings"
+"""Any collection: the database is looked at through one."""
+
+HELP = """
+It finds collections of bookings, client documents, users and experts, the fields and currencies in use, and fields elsewhere that
+hold ids of bookings, and writes them down, each line with its reason. What it cannot decide is listed and commented out.
+
+A bounded number of documents of each collection is read, and nothing is written to the server: a user who may only read is
+enough. Every command takes the file with --config.
+
+\b
+[bold]Examples[/bold]
+    MONGODB_URI=mongodb://localhost booking-migrate init --db shop
+    booking-migrate init --output shop.toml && booking-migrate dry-run --config shop.toml
+    booking-migrate init --output -
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigOptions(Group, panel=OUTPUT):
+    """Where the config file goes."""
+
+    output: Path = option(
+        Path("booking-migrate.toml"), "The file to write; - is standard output.", metavar="FILE"
+    )
+    overwrite: bool = option(False, "Replace a file that exists.", negatable=True)
+
+
+def init(
+    ctx: typer.Context, *, connection: ConnectionOptions, config: ConfigOptions, output: OutputOptions
+) -> None:
+    """Parse, and hand over to `_init`."""
+
+    def body(context: run.RunContext) -> InitReport:
+        return _init(connection, config, context)
+
+    path = None if str(config.output) == run.STANDARD_STREAM else config.output
+    run.execute(run.Invocation(ctx, output, connection.uri, places=[path]), body)
+
+
+def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.RunContext) -> InitReport:
+    is_stream = str(config.output) == run.STANDARD_STREAM
+    if not is_stream:
+        check_output_path("--output", config.output)
+        if config.output.exists() and not config.overwrite:
+            raise OutputExists(str(config.output))
+    context.listener.notify(PhaseStarted("looking at the database", None))
+    with connection.open() as opened:
+        opened.contact(_ANCHOR)
+        inspector = open_inspector(opened, _ANCHOR)
+
+        def open_source(name: str) -> DocumentReader:
+            return open_reader(parse_place(name), opened)
+
+        outcome = look(
+            inspector, open_source, database=connection.db, contract=contract_of(context.asked.ctx)
+        )
+        text = config_text(outcome, inspector.database, context.asked.server.get("host") or "a server")
+    context.listener.notify(PhaseEnded())
+    if is_stream:
+        sys.stdout.write(text)
+    else:
+        replace_file(config.output, text)
+    return report_of_init(outcome, run_id=context.run_id, config=str(config.output), seconds=context.seconds)

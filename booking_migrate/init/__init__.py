@@ -1,0 +1,1 @@
+"""A look at a database, and the config file that follows from it."""

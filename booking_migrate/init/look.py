@@ -1,0 +1,225 @@
+"""The look at a database: what holds bookings, users and experts, what the bookings are like, and what follows from it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from booking_migrate.bson.document import Document
+from booking_migrate.domain.contract import FIELDS, Contract
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
+from booking_migrate.dry_run.outcome import Reference
+from booking_migrate.dry_run.run import search_references
+from booking_migrate.errors import NoBookings
+from booking_migrate.init.collections import (
+    Sampled,
+    describe_bookings,
+    ids_of,
+    sample_collections,
+    values_outside,
+)
+from booking_migrate.init.outcome import BookingsFound, CollectionFound, InitOutcome, Role, Setting
+from booking_migrate.init.people import (
+    FieldsFound,
+    Holder,
+    email_fields,
+    expert_user_fields,
+    holders_of,
+    user_id_fields,
+)
+from booking_migrate.stores.ports import DocumentReader
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.inspection import MongoInspector
+
+_TARGET = "bookings_consolidated"
+_SOURCE = "bookings"
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """The lines of the config file so far, and what could not be decided."""
+
+    settings: list[Setting] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+    def choose(
+        self, key: str, candidates: Sequence[tuple[str, str]], default: str, absent: str
+    ) -> str | None:
+        """Set a key to the only candidate, or list the candidates for the user to decide.
+
+        Args:
+            key: the option.
+            candidates: each a value and why it may be the one.
+            default: what holds if nothing is decided.
+            absent: why there is not a candidate.
+
+        Returns:
+            The value, if there is only one.
+        """
+        if len(candidates) == 1:
+            value, reason = candidates[0]
+            self.settings.append(Setting(key, value, reason))
+            return value
+        for value, reason in candidates:
+            self.settings.append(Setting(key, value, reason, is_set=False))
+        if candidates:
+            names = ", ".join(value for value, _ in candidates)
+            self.undecided.append(f"{key}: {names}; until it is decided, {default} counts")
+        else:
+            self.settings.append(Setting(key, default, absent, is_set=False))
+        return None
+
+
+def look(
+    inspector: "MongoInspector",
+    open_source: Callable[[str], DocumentReader],
+    *,
+    database: str | None,
+    contract: Contract,
+) -> InitOutcome:
+    """Look at a database, with reading commands only; what is read does not grow with the data.
+
+    Args:
+        inspector: of the database.
+        open_source: opens the collection of bookings, to look up ids in it.
+        database: the database, if the user named it beside the connection string.
+        contract: what the new application accepts.
+
+    Raises:
+        NoBookings: no collection holds any.
+        NotPermitted, ConnectionProblem: the database cannot be looked at.
+    """
+    sampled, unreadable = sample_collections(inspector)
+    candidates = [each for each in sampled if each.role is Role.BOOKINGS]
+    if not candidates:
+        names = [each.name for each in sampled if each.sampled]
+        raise NoBookings(inspector.database, names[:10], len(names), inspector.other_databases())
+    server = inspector.server()
+    made = _Decisions()
+    _database_setting(made, inspector.database, database)
+    source = _choose_source(made, candidates)
+    bookings = [booking for each in candidates if source in (None, each.name) for booking in each.bookings]
+    _target_setting(made, source or _SOURCE, sampled)
+    others = [each.name for each in sampled if each.role is Role.OTHER]
+    people = _choose_people(made, bookings, inspector, others)
+    found = describe_bookings(bookings)
+    made.settings += _contract_settings(bookings, found, contract)
+    collections = [each.found(inspector) for each in sampled if each.role is not Role.OTHER or each.sampled]
+    known = [each.name for each in sampled if each.role is not Role.OTHER] + list(people)
+    references: Sequence[Reference] = ()
+    if source is not None:
+        references, _ = search_references(inspector, open_source(source), known)
+    return InitOutcome(
+        server=f"MongoDB {server.version}, {server.topology.value}",
+        collections=tuple(_with_people(collections, people)),
+        bookings=found,
+        settings=tuple(made.settings),
+        undecided=tuple(made.undecided),
+        references=tuple(references),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _with_people(
+    collections: Sequence[CollectionFound], people: dict[str, tuple[Role, Holder]]
+) -> Iterator[CollectionFound]:
+    for each in collections:
+        if each.name in people:
+            role, holder = people[each.name]
+            yield CollectionFound(each.name, role, each.documents, holder.asked, len(holder.documents))
+        else:
+            yield each
+
+
+def _database_setting(made: _Decisions, name: str, given: str | None) -> None:
+    reason = "The database that was named" if given else "The connection string names the database"
+    made.settings.append(Setting("db", name, reason, is_set=given is not None))
+
+
+def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | None:
+    reasons = [
+        (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
+        for each in candidates
+    ]
+    return made.choose("source", reasons, _SOURCE, "")
+
+
+def _target_setting(made: _Decisions, source: str, sampled: Sequence[Sampled]) -> None:
+    """Name the target: a collection that is empty, does not exist, or has client documents."""
+    taken = {each.name for each in sampled if each.sampled and each.role is not Role.CLIENT_DOCUMENTS}
+    name = _TARGET if source == _SOURCE else f"{source}_consolidated"
+    number = 1
+    while (name if number == 1 else f"{name}_{number}") in taken:
+        number += 1
+    chosen = name if number == 1 else f"{name}_{number}"
+    is_there = any(each.name == chosen and each.sampled for each in sampled)
+    reason = (
+        "It has client documents already, which are kept"
+        if is_there
+        else "Where client documents will be written"
+    )
+    if number > 1:
+        reason += f"; {name} holds other documents"
+    made.settings.append(Setting("target", chosen, reason))
+
+
+def _choose_people(
+    made: _Decisions, bookings: Sequence[Document], inspector: "MongoInspector", names: Sequence[str]
+) -> dict[str, tuple[Role, Holder]]:
+    """Choose the collections of users and experts, and their fields; return those that were chosen."""
+    chosen: dict[str, tuple[Role, Holder]] = {}
+    defaults = DEFAULT_PEOPLE_FIELDS
+    clients, experts = ids_of(bookings, "clientId"), ids_of(bookings, "expertId")
+    users = _choose_holder(made, "users", "clientId", holders_of(clients, inspector, names))
+    if users is not None:
+        chosen[users.name] = Role.USERS, users
+        _choose_field(made, "user_id_field", user_id_fields(users, bookings), defaults.user_id)
+        _choose_field(made, "user_email_field", email_fields(users, bookings), defaults.email)
+    others = [name for name in names if name not in chosen]
+    holder = _choose_holder(made, "experts", "expertId", holders_of(experts, inspector, others))
+    if holder is not None:
+        chosen[holder.name] = Role.EXPERTS, holder
+        nothing = FieldsFound((), "")
+        found = nothing if users is None else expert_user_fields(holder, users.name, inspector)
+        _choose_field(made, "expert_user_field", found, defaults.expert_user)
+    return chosen
+
+
+def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
+    likely = [each for each in holders if each.has_most] or list(holders)
+    reasons = [
+        (each.name, f"It has {len(each.documents)} of {each.asked} values of {name} as _id")
+        for each in likely
+    ]
+    absent = f"No collection has values of {name} as _id; only bookings without user ids and emails need it"
+    value = made.choose(key, reasons, key, absent)
+    return next((each for each in likely if each.name == value), None)
+
+
+def _choose_field(made: _Decisions, key: str, found: FieldsFound, default: str) -> None:
+    absent = "Not found: only bookings without user ids and emails need it"
+    made.choose(key, [(name, found.reason) for name in found.names], default, absent)
+
+
+def _contract_settings(
+    bookings: Sequence[Document], found: BookingsFound, contract: Contract
+) -> Iterator[Setting]:
+    """Yield what the contract may have to allow, commented out: only the new application knows."""
+    if found.currencies:
+        seen = ", ".join(f"{name} {count}" for name, count in found.currencies.items())
+        reason = f"Sampled: {seen}. Say which ones the new application accepts; all others are then rejected"
+        capitals = tuple(sorted(name for name in found.currencies if _is_currency(name)))
+        if capitals:
+            yield Setting("currencies", capitals, reason, "contract", is_set=False)
+    for rule in FIELDS:
+        if rule.allowed is None or rule.allowed == "currencies":
+            continue
+        allowed = getattr(contract, rule.allowed)
+        if outside := values_outside(bookings, rule.name, allowed):
+            seen = ", ".join(f"{name} {count}" for name, count in outside.items())
+            reason = f"Sampled values of {rule.name} that are rejected: {seen}. Allow only what the new application accepts"
+            yield Setting(rule.allowed, (*allowed, *outside), reason, "contract", is_set=False)
+
+
+def _is_currency(name: str) -> bool:
+    return len(name) == len("INR") and name.isascii() and name.isalpha() and name.isupper()

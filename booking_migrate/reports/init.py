@@ -1,0 +1,50 @@
+"""The report of init."""
+
+from pydantic import Field
+
+from booking_migrate.bson.format import Line
+from booking_migrate.dry_run.outcome import Reference
+from booking_migrate.errors import ExitCode
+from booking_migrate.init.outcome import BookingsFound, CollectionFound, InitOutcome, Setting
+from booking_migrate.reports.model import NextStep, Part, Report, part_of
+
+
+class InitPart(Part):
+    """What only init knows."""
+
+    config: Line = Field(description="the file that was written, or - for standard output")
+    server: Line = Field(description="the server's version and topology")
+    collections: tuple[CollectionFound, ...] = Field(description="what each collection is taken for, and why")
+    bookings: BookingsFound = Field(description="what a sample of the bookings looks like")
+    settings: tuple[Setting, ...] = Field(
+        description="the lines of the file; those that are not set are commented out"
+    )
+    undecided: tuple[Line, ...] = Field(description="what the user has to decide")
+    references: tuple[Reference, ...] = Field(description="fields elsewhere that hold ids of bookings")
+    unreadable: tuple[Line, ...] = Field(description="collections that this user may not read")
+
+
+class InitReport(Report):
+    """The report of init."""
+
+    init: InitPart = Field(description="what only init knows")
+
+
+def report_of_init(outcome: InitOutcome, *, run_id: str, config: str, seconds: float) -> InitReport:
+    """Build the report of init; ``config`` is the file that was written."""
+    steps = [NextStep(text=f"Decide {each}.") for each in outcome.undecided]
+    if config != "-":
+        following = f"booking-migrate dry-run --config {config}"
+        steps.append(NextStep(text="Show what would be migrated, without writing:", command=following))
+    source = next((each.value for each in outcome.settings if each.key == "source" and each.is_set), "")
+    target = next((each.value for each in outcome.settings if each.key == "target"), "")
+    return InitReport(
+        command="init",
+        run_id=run_id,
+        source=source,
+        target=target,
+        exit_code=ExitCode.DONE,
+        seconds=seconds,
+        next_steps=tuple(steps),
+        init=part_of(InitPart, outcome, config=config),
+    )
