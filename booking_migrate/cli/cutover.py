@@ -84,7 +84,7 @@ has been read and proven again; a late delete ends that.
 [bold]Examples[/bold]
   After migrate and verify:
     MONGODB_URI=mongodb://localhost booking-migrate cutover --db shop
-  With a way back that is as quick, for two hours:
+  With an equally quick rollback kept ready for two hours:
     booking-migrate cutover --db shop --reverse-window 2h
   In a script, with rejected bookings staying in the copy:
     booking-migrate cutover --target clients --rejected leave --yes --json
@@ -145,7 +145,7 @@ class CutoverOptions(Group, panel=RULES):
 
     @property
     def window(self) -> float | None:
-        """Return for how many seconds the way back is kept ready; None: it is not.
+        """Return for how many seconds a quick rollback is kept ready; None: it is not.
 
         Raises:
             typer.BadParameter: it is not a duration.

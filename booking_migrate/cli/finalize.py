@@ -127,7 +127,9 @@ def _finalize_in_place(
             journal = open_journal(opened).journal
             chosen = engine.runs_to_finalize(journal, source=source, archive=archive, is_named=is_named)[0]
             if chosen.state is not RunState.FINALIZED:
-                what = f"finalize of run {chosen.run_id} (drops {archive}, and with it every way back)"
+                what = (
+                    f"finalize of run {chosen.run_id} (drops {archive}; no rollback is possible after that)"
+                )
                 confirm_by_name(what, archive)
 
         def verify() -> VerificationOutcome:
@@ -179,7 +181,7 @@ def _finalize_cut_over(
     yes: bool,
 ) -> Report:
     """End a cut-over, and make the report."""
-    drops = f"finalize of run {swapped.run_id} (drops {swapped.legacy}, and with it every way back)"
+    drops = f"finalize of run {swapped.run_id} (drops {swapped.legacy}; no rollback is possible after that)"
     # What was killed behind the drop is continued without another confirmation; before it, all begins again.
     is_confirmed = yes or (swapped.state is RunState.FINALIZING and not _is_kept(swapped, places))
     if not is_confirmed and not is_interactive():
@@ -191,8 +193,8 @@ def _finalize_cut_over(
             return
         later = plural(verification.later_sessions, "session")
         what = (
-            f"finalize of run {swapped.run_id} (proven; booked since: {later}; drops {' and '.join(dropped)}, and with it "
-            "every way back)"
+            f"finalize of run {swapped.run_id} (proven; booked since: {later}; drops {' and '.join(dropped)}; no "
+            "rollback is possible after that)"
         )
         confirm_by_name(what, dropped[0])
 

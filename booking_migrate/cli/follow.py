@@ -20,7 +20,7 @@ from booking_migrate.cli.open import (
 )
 from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
-from booking_migrate.follow.backlog import Backlog, ReadBeside
+from booking_migrate.follow.backlog import BackgroundReader, Backlog
 from booking_migrate.follow.run import (
     FollowEnd,
     FollowOutcome,
@@ -62,7 +62,7 @@ _READY_SECONDS = 0.5
 """The outage below which a cut-over is announced as possible: its own default limit."""
 
 
-def read_beside(context: FollowContext, began: Timestamp, *, is_followed: bool) -> ReadBeside:
+def background_reader(context: FollowContext, began: Timestamp, *, is_followed: bool) -> BackgroundReader:
     """Return what reads the changes while a run reads its source.
 
     Args:
@@ -83,11 +83,11 @@ def read_beside(context: FollowContext, began: Timestamp, *, is_followed: bool) 
         feed = open_feed(connection, context.names, began, target=target)
         return feed, Backlog(open_dirty(connection, run.run_id), save)
 
-    return ReadBeside(opened)
+    return BackgroundReader(opened)
 
 
 def open_follow_parts(
-    context: FollowContext, *, is_short: bool, beside: ReadBeside | None = None
+    context: FollowContext, *, is_short: bool, beside: BackgroundReader | None = None
 ) -> Callable[[RunRecord, HeldLock], FollowParts]:
     """Return a function that opens the parts for following a run.
 
@@ -188,7 +188,7 @@ class RunFollowing:
         self._context = context
         self._sides = sides
         self._is_forever = is_forever
-        self._beside: ReadBeside | None = None
+        self._beside: BackgroundReader | None = None
 
     def begin(self, request: RunRequest) -> RunRequest:
         """Return the request with the cluster time before the first read, and with what reads the changes beside the run."""
@@ -197,10 +197,10 @@ class RunFollowing:
             return request
         began = cluster_time_of(self._sides.connection, places.source)
         if began is not None and places.rejects is None:
-            self._beside = read_beside(self._opened(), began, is_followed=self._is_forever)
+            self._beside = background_reader(self._opened(), began, is_followed=self._is_forever)
         return replace(request, began=began, companion=self._beside or ALONE)
 
-    def go_on(self, request: RunRequest, *, changed: bool) -> FollowOutcome | None:
+    def follow(self, request: RunRequest, *, changed: bool) -> FollowOutcome | None:
         """Bring in what changed while the source was read; continue with that if the user asked for it.
 
         Args:

@@ -227,7 +227,7 @@ def _migrate(
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)
-        followed = following.go_on(request, changed=done.outcome.changed)
+        followed = following.follow(request, changed=done.outcome.changed)
         after = () if followed is None else tuple(steps_after_following(followed, places, sides))
     steps = steps_after_migrate(
         done.outcome,

@@ -7,7 +7,7 @@ from booking_migrate.cli.next_steps import steps_after_in_place
 from booking_migrate.cli.open import Places, open_places, open_run_stores
 from booking_migrate.cli.run import RunContext
 from booking_migrate.in_place import run as engine
-from booking_migrate.in_place.move_back import undo_in_place
+from booking_migrate.in_place.rollback import undo_in_place
 from booking_migrate.reports.model import Report, report_of_migration
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.plan import MigrationPlan
@@ -55,7 +55,7 @@ def migrate_in_place(
             request=request,
             users=sides.users,
             experts=sides.experts,
-            manner=engine.Manner(passes=options.passes, maximum_rate=options.max_rate),
+            limits=engine.InPlaceLimits(passes=options.passes, maximum_rate=options.max_rate),
             listener=listener,
             signal_guard=signal_guard,
         )

@@ -32,7 +32,7 @@ from booking_migrate.cutover.fencing import Limits
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
-from booking_migrate.in_place.move_back import assess_changes_in_place
+from booking_migrate.in_place.rollback import assess_changes_in_place
 from booking_migrate.migrate.to_file import roll_back_file
 from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report

@@ -152,7 +152,7 @@ def keep_window(
     *,
     is_new: bool,
 ) -> Report:
-    """Report what the cut-over did, and keep its way back ready until the window ends."""
+    """Report what the cut-over did, and keep a rollback ready until the window ends."""
     try:
         return _kept(follow, request, length, done, context, is_new=is_new)
     except (BookingMigrateError, KeyboardInterrupt) as error:

@@ -19,7 +19,7 @@ from booking_migrate.cutover.recovery import (
     recreate_indexes,
 )
 from booking_migrate.cutover.refusal import RefusedTime
-from booking_migrate.cutover.tail import take_late
+from booking_migrate.cutover.tail import apply_tail
 from booking_migrate.errors import (
     BookingMigrateError,
     CutoverFailed,
@@ -79,7 +79,7 @@ class Attempt:
                 return self._swap_at_rest()
             return self._swap_live(self._follow(self._run, self._lock))
         except BaseException as error:
-            self._give_up(error)
+            self._abort(error)
             raise
 
     def _swap_at_rest(self) -> CutoverOutcome:
@@ -110,7 +110,7 @@ class Attempt:
         return indexes
 
     def _swap_live(self, parts: Following) -> CutoverOutcome:
-        """Bring the changes in while the application writes, and refuse writes for the last of them only."""
+        """Apply changes while the application writes, and refuse writes for the last of them only."""
         carried = 0
 
         def check() -> None:
@@ -119,12 +119,12 @@ class Attempt:
             if self._policy is RejectedPolicy.CARRY:
                 carried = self._carry()
 
-        def take_back() -> None:
+        def undo_check() -> None:
             if self._policy is RejectedPolicy.CARRY:
                 # The next attempt carries what is rejected then.
                 self._lock.confirm()
                 self._live.unguard()
-                self._live.take_back_carried(bookings_of(self._stores.target.rejects()), keeps_indexes=True)
+                self._live.remove_carried(bookings_of(self._stores.target.rejects()), keeps_indexes=True)
 
         def ready() -> None:
             # Bookings that are rejected only after this are carried too; the attempt then builds the indexes.
@@ -139,7 +139,7 @@ class Attempt:
             block=self._live.block,
             lift_fence=lambda: self._live.lift_fence(self._run.live_settings or ""),
             note_lifted=self._note_lifted,
-            take_back=take_back,
+            undo_check=undo_check,
             check=check,
             ready=ready,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
@@ -151,14 +151,14 @@ class Attempt:
         report = preparation.report
         fenced = self._run.fence_time
         if fenced is not None:
-            late = take_late(self._plan_tail(self._run, self._lock), fenced)
+            late = apply_tail(self._plan_tail(self._run, self._lock), fenced)
             report.take(late)
             self._run = note_unread(self._run, self._stores, late)
         with self._shield.critical_section():
             indexes = self._complete({**self._run.counts, **parts.counts()})
         options = kept_options(self._run, self._live)
         written = preparation.written
-        # Fences of attempts that were aborted or killed count, too.
+        # Fences of aborted and killed attempts are included.
         own = report.outage.total
         return CutoverOutcome(
             self._run,
@@ -172,10 +172,10 @@ class Attempt:
         )
 
     def _carry(self) -> int:
-        """Carry the rejected bookings into the target, and let it refuse all others; return how many."""
+        """Carry the rejected bookings into the target, and let it refuse other old bookings; return how many."""
         self._lock.confirm()
         carried = self._live.carry(bookings_of(self._stores.target.rejects()))
-        # It would refuse the bookings that are carried, and is there before the target is live.
+        # The guard would refuse the carried bookings, so it follows them; it must be set before the target is live.
         if self._is_guarded:
             self._live.guard(is_lenient=True)
         return carried
@@ -204,7 +204,7 @@ class Attempt:
             self._run = journal.save(self._run.run_id, fence_time=fenced)
 
     def _check_rejected(self, counts: Mapping[str, int]) -> None:
-        """Check that neither conflicts nor rejected bookings that nothing was decided about prevent a cut-over.
+        """Check that no conflict, and no rejected booking without a decision, prevents the cut-over.
 
         Raises:
             CutoverFailed: some do.
@@ -221,7 +221,7 @@ class Attempt:
             )
 
     def _prepare(self) -> tuple[CaughtUp, int]:
-        """Do everything up to the swap; return what was caught up, and how many rejected bookings were carried."""
+        """Do everything up to the swap, at rest; return what was caught up, and how many rejected bookings were carried."""
         journal = self._stores.journal
         # Before the fence: if the process is killed after it, the journal must show that writes are refused.
         self._run = journal.save(self._run.run_id, fenced_at=journal.now())
@@ -266,7 +266,7 @@ class Attempt:
                 _DELETIONS_GO_ON,
             )
 
-    def _give_up(self, error: BaseException) -> None:
+    def _abort(self, error: BaseException) -> None:
         """Undo the attempt, so that the source is live and unchanged; if that fails, add a note with what to run."""
         if isinstance(error, LeaseLost):
             return
@@ -287,7 +287,7 @@ class Attempt:
             error.add_note(self._left_behind(trouble))
 
     def _recovered(self) -> RunRecord:
-        """Undo or complete the attempt; nothing is left to do if only the answer to its last record was lost."""
+        """Undo or complete the attempt; if only the acknowledgement of its last record was lost, nothing has to be done."""
         run = self._run
         saved = next(
             (each for each in self._stores.journal.runs(run.target) if each.run_id == run.run_id), run
@@ -297,7 +297,7 @@ class Attempt:
         return recover(run, self._live, self._stores, self._lock, self._plan_tail)
 
     def _left_behind(self, trouble: BookingMigrateError) -> str:
-        """Return what to say of a cut-over that could not be cleared up: above all whether writes are refused."""
+        """Return the note about a cut-over that could not be cleaned up: first of all whether writes are refused."""
         try:
             is_refusing = self._live.refuses_writes(self._run.live_settings or "")
         except BookingMigrateError:

@@ -1,6 +1,6 @@
-"""Bringing later changes of the source into the result of a finished run, while writes to the source are refused.
+"""Bring later changes of the source into the result of a finished run, while writes to the source are refused.
 
-It is the migration once more, which derives again every client whose bookings have changed.
+It is another migration, which derives every client again whose bookings have changed.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class CaughtUp:
     """The outcome of catching up."""
 
     migration: MigrationOutcome
-    """The outcome of the whole migration, made once more."""
+    """The outcome of the repeated migration."""
 
     written: int
     """Client documents that were created, derived again or removed."""

@@ -1,6 +1,6 @@
-"""Refusing writes for the last few changes only: fence, drain, settle and swap, within a limit, as often as it takes.
+"""Refuse writes for the last few changes only: fence, drain, settle and swap, within a limit and with retries.
 
-A cut-over and a rollback out of a reverse window do the same here; they differ in what they follow and in what is swapped.
+A cut-over and a rollback out of a reverse window share it; they differ in what is followed and swapped.
 """
 
 from collections import deque
@@ -12,29 +12,29 @@ from typing import Any, Protocol
 from bson.timestamp import Timestamp
 
 from booking_migrate.cutover.refusal import Refusal
-from booking_migrate.cutover.tail import Late
+from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.follower import Drained, Follower
 
 _ROUNDS = 100
-"""How many rounds may pass before an attempt."""
+"""The maximum number of rounds before an attempt."""
 
 _STEADY_ROUNDS = 8
-"""A round that is no longer than so many before it shows that they get no shorter."""
+"""If a round is not longer than any of this number of rounds before it, the duration of rounds has converged."""
 
 _SHORT_SECONDS = 0.04
-"""A round that takes no longer could hardly be shorter."""
+"""A round of this duration is as short as possible."""
 
 _SHRINKING, _SIMILAR = 0.85, 1.25
-"""Between these parts of the shortest round so far, a round is about as long as it."""
+"""Within these fractions of the shortest round so far, a round counts as equally long."""
 
 _BEFORE_LIFTING = 0.9
-"""The part of the limit after which the fence is lifted, unless the swap is under way: lifting takes its time, too."""
+"""The fraction of the limit after which the fence is lifted, unless the swap has been sent: lifting takes time, too."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 _LOOK_SECONDS = 0.1
-"""How often the changes are followed between two attempts."""
+"""The pause between rounds of following, between two attempts."""
 
 
 class Swap(Protocol):
@@ -62,12 +62,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Outage:
-    """What the refusal of writes consisted of, in seconds."""
+    """The parts of the time for which writes were refused, in seconds."""
 
     fence: float = 0.0
     drain: float = 0.0
     settle: float = 0.0
-    """Deriving and verifying what had changed."""
+    """Deriving and verifying the last changes."""
 
     rename: float = 0.0
 
@@ -105,7 +105,7 @@ class LiveReport:
     late_deletes: int = 0
     late_writes: int = 0
     late_updates: tuple[Any, ...] = ()
-    """The `_id` values of bookings that were updated past the fence, of which the result has the version before."""
+    """The `_id` values of bookings that were updated after the fence, of which the result has the earlier version."""
 
     foreign: tuple[Any, ...] = ()
     """The `_id` values of client documents that others changed while the collections were swapped."""
@@ -113,8 +113,8 @@ class LiveReport:
     foreign_copies: tuple[Any, ...] = ()
     """The `_id` values of bookings of the kept copy that others changed while the collections were swapped."""
 
-    def take(self, late: Late) -> None:
-        """Add what passed the fence."""
+    def take(self, late: TailChanges) -> None:
+        """Add the changes that passed the fence."""
         self.late_deletes, self.late_writes = len(late.deleted), len(late.written)
         self.late_updates = tuple(late.updated.values())
         self.foreign, self.foreign_copies = late.foreign, late.foreign_copies
@@ -122,7 +122,7 @@ class LiveReport:
 
 @dataclass(frozen=True, slots=True)
 class FencingParts:
-    """What an attempt is made with, and whom it asks."""
+    """The parts and callbacks of an attempt."""
 
     swap: Swap
     limits: Limits
@@ -137,39 +137,39 @@ class FencingParts:
     """Refuses every user's writes, if that was asked for."""
 
     lift_fence: Callable[[], None]
-    """Lifts the fence, and ends that; from any thread, and perhaps again."""
+    """Lifts the fence, and ends the refusal of all users' writes; called from any thread, perhaps more than once."""
 
     note_lifted: Callable[[float], None]
     """Records that writes are accepted again, and for how many seconds they were refused."""
 
-    take_back: Callable[[], None]
+    undo_check: Callable[[], None]
     """Undoes what `check` did, after the fence was lifted."""
 
     check: Callable[[], None]
-    """Does what is left to do behind the fence; raises if something prevents the swap."""
+    """Does the last steps behind the fence; raises if something prevents the swap."""
 
     is_swapped: Callable[[], bool]
     fail: Callable[[str, str], BookingMigrateError]
     """Makes the error for a problem and its advice."""
 
     too_slow: Callable[[int, int, str], BookingMigrateError]
-    """Makes the error for a limit in milliseconds that so many attempts passed, and what held the collection up last."""
+    """Makes the error for a limit in milliseconds that was passed by a number of attempts, with the last blocking operation."""
 
     again: str
     """The advice for a fence that others have lifted."""
 
 
 class Fencing:
-    """Attempts to refuse writes, bring the last changes in, and swap."""
+    """Attempts to refuse writes, apply the last changes, and swap."""
 
     def __init__(self, follower: Follower, parts: FencingParts, report: LiveReport) -> None:
-        """Take the parts; the report gets what was done."""
+        """Take the parts, and the report to fill in."""
         self._follower = follower
         self._parts = parts
         self.report = report
 
     def swap(self) -> None:
-        """Refuse writes, bring the last changes in, and swap; as often as it takes within the limit.
+        """Refuse writes, apply the last changes, and swap; retry while the limit is passed.
 
         Raises:
             BookingMigrateError: the limit was passed every time (`too_slow`), or something prevents the swap.
@@ -202,7 +202,7 @@ class Fencing:
         raise parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
 
     def _pause(self, seconds: float) -> None:
-        """Let time pass, and follow meanwhile: what is written would only make the next attempt longer."""
+        """Wait before the next attempt, and follow during the wait, which keeps the next attempt short."""
         until = monotonic() + seconds
         while (left := until - monotonic()) > 0:
             self._follower.round(0.0)
@@ -215,12 +215,12 @@ class Fencing:
         return Refusal(self._parts.limits.outage * _BEFORE_LIFTING, self._parts.lift_fence)
 
     def _note_aborted(self, refused: float, drained: Drained, error: Exception) -> None:
-        """Leave what was drained to the next attempt, and say for how long writes were refused."""
+        """Leave the drained changes to the next attempt, and report for how long writes were refused."""
         parts, report = self._parts, self.report
         parts.note_lifted(refused)
         report.aborted.append(refused)
-        parts.take_back()
-        # Even if it was handled: it may have changed again behind the time as of which that was done.
+        parts.undo_check()
+        # Even handled entries: they may have changed again after the time as of which they were handled.
         self._follower.mark(drained.dirty)
         if isinstance(error, FenceBlocked):
             parts.listener.notify(Warned(error.message))
@@ -248,37 +248,37 @@ class Fencing:
         )
 
     def _await_small_backlog(self) -> float:
-        """Follow until a round takes half of the limit at most and no less than the ones before, or rounds get no shorter.
+        """Follow until the duration of rounds has converged, below half of the limit if possible.
 
-        Each round has what was written during the one before: beside an application that is slower than this they get
-        shorter, down to what a round takes in any case, and so does the outage.
+        Each round handles what was written during the round before: if the application is slower than this program, rounds
+        become shorter down to a minimum, and so does the outage.
 
         Returns:
-            For how many seconds writes would be refused, at most: what was written during the last round is as much as what
-            the round had, and behind the fence the application does not use the machine.
+            For how many seconds writes would be refused, at most: the changes written during the last round are about as
+            many as the round handled, and behind the fence the application leaves the machine idle.
         """
         seconds = 0.0
         last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
         for _ in range(_ROUNDS):
             seconds = self._follower.round(0.0).seconds
             self._parts.confirm()
-            if seconds <= _SHORT_SECONDS or self._is_shortest(seconds, last):
+            if seconds <= _SHORT_SECONDS or self._has_converged(seconds, last):
                 break
             last.append(seconds)
         return seconds
 
-    def _is_shortest(self, seconds: float, last: Sequence[float]) -> bool:
-        """Return whether a round shows that the next ones will hardly be shorter, and is itself one of the short ones."""
+    def _has_converged(self, seconds: float, last: Sequence[float]) -> bool:
+        """Return whether a round is among the shortest, and the next ones will hardly be shorter."""
         if len(last) == _STEADY_ROUNDS and seconds <= min(last):
             return True
         is_small = seconds <= self._parts.limits.outage / 2
         return is_small and bool(last) and min(last) * _SHRINKING <= seconds <= min(last) * _SIMILAR
 
     def _attempt(self, drained: Drained, refusal: Refusal) -> None:
-        """Do one attempt.
+        """Make one attempt.
 
         Raises:
-            TimeoutError, FenceBlocked: the limit was passed; the fence may stand.
+            TimeoutError, FenceBlocked: the limit was passed; the fence may be raised.
         """
         parts, report = self._parts, self.report
         began, deadline = monotonic(), refusal.deadline

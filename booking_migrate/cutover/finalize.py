@@ -1,4 +1,4 @@
-"""The end of a cut-over: verified once more, what only a rollback would need is dropped, and the guard is removed."""
+"""Finalize a cut-over: verify once more, drop what only a rollback would need, and remove the guard."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ _ENDING = frozenset({RunState.CUT_OVER, RunState.FINALIZING})
 
 @dataclass(frozen=True, slots=True)
 class FinalizePlan:
-    """What is to be done, and with whose help."""
+    """What a finalize does, and the parts that it needs."""
 
     run: RunRecord
     """The run that was cut over."""
@@ -41,21 +41,21 @@ class FinalizePlan:
     """Opens the live collection with a collection that keeps old bookings of it."""
 
     dirty: Callable[[str], DirtyStore]
-    """Opens what is dirty of a run."""
+    """Opens the dirty set of a run."""
 
     exists: Exists
     close_window: Callable[[RunRecord, Callable[[], None]], None]
-    """Drops what a reverse window of a run has kept ready, if it has one; called with what checks the lock."""
+    """Drops the restored collection of a run's reverse window, if any; called with a function that checks the lock."""
 
     old_bookings: Callable[[], OldBookings | None]
-    """Finds the old bookings that stand in the live collection."""
+    """Finds the old bookings in the live collection."""
 
     verify: Callable[[], VerificationOutcome]
     confirm: Callable[[VerificationOutcome, Sequence[str]], None]
     """Called when the result is proven and nothing is changed yet, with the names of what is dropped; raises to stop."""
 
     check_privileges: Callable[[Sequence[str]], None]
-    """Called with the names of what is dropped; raises if the user may not do all that is to be done."""
+    """Called with the names of what is dropped; raises if the user lacks a privilege for one of the steps."""
 
     drop_legacy_ids: bool
     listener: Listener
@@ -78,7 +78,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
     Raises:
         UnfinishedRun: a later run in place has to be completed first.
-        NotPermitted: the user lacks a privilege that is needed to the end; nothing was changed.
+        NotPermitted: the user lacks a privilege that a later step needs; nothing was changed.
         TargetBusy, LeaseLost: another process works on the target, or in place on the live collection.
     """
     run, stores = plan.run, plan.stores
@@ -136,7 +136,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
             return FinalizeOutcome(own, verification, is_done=False)
         plan.confirm(verification, kept)
     confirm = partial(_confirm, locks)
-    # Its own run first: as long as the kept copy exists, the others are what they were before, like it.
+    # This run first: as long as the kept copy exists, none of the runs counts as finalized.
     others = [run for run in runs if run is not own]
     for run in (own, *others):
         check_transition(run, RunState.FINALIZING)
@@ -148,7 +148,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
         confirm()
         plan.archive(name).drop_archive(only_if_empty=False)
     plan.close_window(own, confirm)
-    # Behind the drop: without these ids a rollback would not know the bookings of the sessions.
+    # After the drop: without these ids a rollback could not match sessions to bookings.
     changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
     newest = _forget(plan, (*others, own), confirm)
     return FinalizeOutcome(
@@ -162,7 +162,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
 
 
 def _forget(plan: FinalizePlan, runs: Sequence[RunRecord], confirm: Callable[[], None]) -> RunRecord:
-    """Drop what is noted about runs, and end them; return the last one."""
+    """Drop the notes about runs, and mark them as finalized; return the last one."""
     journal = plan.stores.journal
     for run in runs:
         confirm()

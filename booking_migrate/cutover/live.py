@@ -1,7 +1,8 @@
-"""A cut-over beside an application that writes: what is refused is refused for as long as the last few changes take.
+"""A cut-over beside an application that writes: writes are refused only while the last few changes are applied.
 
-The copy, the proof of the whole target and all earlier changes come before the fence. Behind it, only what changed since the
-last round is derived and verified, as of the fence's own cluster time. Everything before the swap can be aborted.
+The kept copy, the verification of the whole target and all earlier changes come before the fence. Behind it, only the
+changes since the last round are derived and verified, as of the fence's cluster time. Everything before the swap can be
+aborted.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,10 +28,10 @@ class CopiedSource(Kept, Protocol):
     """The kept copy, as a cut-over needs it."""
 
     def create(self) -> None:
-        """Copy the source. What is written to it meanwhile may be missing."""
+        """Copy the source. Writes during the copying may be missing."""
 
     def compare(self) -> Iterable[Any]:
-        """Return the `_id` values under which source and copy hold something else; of a source in use, perhaps for a moment."""
+        """Return the `_id` values under which source and copy differ; in use, a difference may be temporary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Following:
     """Returns how many bookings there are, were rejected, and conflict, by the names in a run's counts."""
 
     is_proven: bool
-    """Whether the whole target was verified, and all that changed since is followed with verification."""
+    """Whether the whole target was verified, so that each client that changed since is verified when it is followed."""
 
     limits: Limits
     listener: Listener
@@ -76,7 +77,7 @@ class LivePreparation:
         block: Callable[[], None],
         lift_fence: Callable[[], None],
         note_lifted: Callable[[float], None],
-        take_back: Callable[[], None],
+        undo_check: Callable[[], None],
         check: Callable[[], None],
         ready: Callable[[], None],
         is_swapped: Callable[[], bool],
@@ -89,11 +90,11 @@ class LivePreparation:
             confirm: checks that the lock is still held.
             note_fence: records that writes may be refused, and from which cluster time on.
             block: refuses every user's writes, if that was asked for.
-            lift_fence: lifts the fence, and ends that; from any thread.
-            note_lifted: records that, and for how many seconds writes were refused.
-            take_back: undoes what `check` did.
+            lift_fence: lifts the fence, and ends the refusal of all users' writes; called from any thread.
+            note_lifted: records that writes are accepted again, and for how many seconds they were refused.
+            undo_check: undoes what `check` did.
             check: raises if conflicts or rejected bookings prevent the swap.
-            ready: does what the swap needs and takes long.
+            ready: does the long steps that the swap needs.
             is_swapped: returns whether the target has the source's name.
         """
         self._parts = parts
@@ -119,7 +120,7 @@ class LivePreparation:
             block=block,
             lift_fence=lift_fence,
             note_lifted=note_lifted,
-            take_back=take_back,
+            undo_check=undo_check,
             check=check,
             is_swapped=is_swapped,
             fail=fail,
@@ -146,21 +147,21 @@ class LivePreparation:
         self._confirm()
 
     def _meanwhile(self, action: Callable[[], T]) -> T:
-        """Return what a long action comes to; meanwhile the feed is read, so that the oplog does not lose what it needs."""
+        """Return the result of a long action; during it the feed is read, so that the oplog does not lose its changes."""
 
         def beside() -> None:
             self._follower.keep(0.0)
             self._confirm()
 
-        # What the server still does when a signal has ended the program is ended by the next one.
+        # A command that still runs on the server after a signal is ended by the next process.
         return meanwhile(action, beside)
 
     def _copy(self) -> None:
-        """Copy the source, and make the copy what the source is: where they differ, it is written again and read back."""
+        """Copy the source, and correct the copy: documents that differ are written again and read back."""
         parts = self._parts
         parts.listener.notify(PhaseStarted("copying the source", None))
         self._meanwhile(parts.copy.create)
-        # What others write to it from here on is found: by the comparison before it passes, by the feed behind that.
+        # Changes of others to the copy are found from here on: by the comparison, and later by the feed.
         position = self._follower.position
         if position is None:
             raise RuntimeError("the copy is made when the feed has been read")
@@ -172,18 +173,21 @@ class LivePreparation:
         self._round("following the changes since the copy")
 
     def _prove(self) -> None:
-        """Verify the whole target against the kept copy: both change only here, so no difference is one of time."""
+        """Verify the whole target against the kept copy.
+
+        Only this process changes them, so a difference is never due to timing.
+        """
         outcome = self._meanwhile(self._parts.verify)
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
         self._follower.is_verified = True
 
     def swap(self) -> None:
-        """Refuse writes, bring the last changes in, and swap; as often as it takes within the limit.
+        """Refuse writes, apply the last changes, and swap; retry while the limit is passed.
 
         Raises:
             CutoverTooSlow: the limit was passed every time.
-            CutoverFailed: the target is not what it has to be.
+            CutoverFailed: target or kept copy is not what the source makes.
         """
         self._fencing.swap()
 

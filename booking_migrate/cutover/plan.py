@@ -1,4 +1,4 @@
-"""What a cut-over is asked to do, and what it did, as values."""
+"""The plan of a cut-over and its outcome, as values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class CutoverPlaces:
     experts: DocumentReader | None
     live: "MongoLive"
     verify: Callable[[str], VerificationOutcome]
-    """Proves the target, strictly and whole, against the collection of this name, which holds the source's documents."""
+    """Verifies the whole target against the collection of this name, which has the source's documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class CutoverOutcome:
     """What a cut-over that followed the application did; None if it read everything behind the fence."""
 
     own_refused_seconds: float = 0.0
-    """For how long the attempt refused writes that has swapped."""
+    """For how long the successful attempt refused writes."""
 
     @property
     def earlier_attempts(self) -> int:
@@ -68,17 +68,17 @@ class CutoverOutcome:
         return max(self.refused_seconds - self.own_refused_seconds, 0.0)
 
     is_completed: bool = False
-    """Whether the one that has swapped was an earlier process, which was killed behind it."""
+    """Whether an earlier process had swapped, and was killed after that."""
 
     @property
     def tail_unread(self) -> str | None:
-        """Return why nothing is known of what passed the fence; None: it was read."""
+        """Return why the tail is not known; None: it was read."""
         found: str | None = self.run.follow.get(TAIL_UNREAD)
         return found
 
 
 TAIL_UNREAD = "tail_unread"
-"""The key in what a run's record has of following that says why nothing is known of what passed the fence."""
+"""The key in a run's record of why the tail is not known."""
 
 
 def legacy_name(run: RunRecord) -> str:

@@ -96,7 +96,7 @@ def _check_options(run: RunRecord, request: RunRequest) -> None:
 
 
 def _advice(run: RunRecord) -> str:
-    """Return what to do about a run that is not in the state from which a cut-over begins."""
+    """Return the advice for a run whose state does not allow a cut-over."""
     match run.state:
         case RunState.CUT_OVER:
             return "booking-migrate status shows every run."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.bson.document import elements, read_value
 from booking_migrate.cutover.plan import TAIL_UNREAD, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
-from booking_migrate.cutover.tail import Late, TailParts, take_late
+from booking_migrate.cutover.tail import TailChanges, TailParts, apply_tail
 from booking_migrate.errors import (
     CutoverRefused,
 )
@@ -36,7 +36,7 @@ def abort(
         tail: as of `recover`.
 
     Raises:
-        CutoverRefused: the newest run has no unfinished cut-over, or the swap was done already; then it is completed.
+        CutoverRefused: the newest run has no unfinished cut-over, or was swapped already; then the cut-over is completed.
         TargetBusy, LeaseLost: another process works on the target.
     """
     lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
@@ -105,14 +105,14 @@ def recover(
         live.lift_fence(settings)
         check_transition(run, RunState.CUT_OVER)
         if run.fence_time is not None:
-            run = note_unread(run, stores, take_late(tail(run, lock), run.fence_time))
+            run = note_unread(run, stores, apply_tail(tail(run, lock), run.fence_time))
         if run.cutover_options.get("no-guard") is None:
             live.guard(is_live=True)
         recreate_indexes(run, live)
         return stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, **refused)
     # The fence first: if a later step fails, the source accepts writes again.
     live.lift_fence(settings)
-    live.take_back_carried(bookings_of(stores.target.rejects()))
+    live.remove_carried(bookings_of(stores.target.rejects()))
     live.unguard()
     live.drop(run.legacy or legacy_name(run))
     check_transition(run, RunState.DONE)
@@ -127,8 +127,8 @@ def recover(
     )
 
 
-def note_unread(run: RunRecord, stores: RunStores, late: Late) -> RunRecord:
-    """Record that nothing is known of what passed the fence, if that is so; return the run's record."""
+def note_unread(run: RunRecord, stores: RunStores, late: TailChanges) -> RunRecord:
+    """Record that the tail is not known, if that is so; return the run's record."""
     if late.unread is None:
         return run
     return stores.journal.save(run.run_id, follow={**run.follow, TAIL_UNREAD: late.unread})
@@ -151,7 +151,7 @@ def carried_bookings(run: RunRecord, stores: RunStores) -> Iterator[bytes]:
 
 
 def bookings_of(records: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bookings in records of rejected ones, byte for byte; a record has a booking that nests too deep as binary.
+    """Yield the bookings in records of rejected ones, byte for byte; a record has a deeply nested booking as binary.
 
     A booking whose session was kept by a decision is in the target already, and is left out.
     """

@@ -1,4 +1,4 @@
-"""The time for which writes are refused: measured, and ended at its limit whatever the program waits for then."""
+"""The time for which writes are refused: measured, and ended at its limit even if the program is blocked."""
 
 from collections.abc import Callable
 from threading import Event, Lock
@@ -7,7 +7,7 @@ from time import monotonic
 from booking_migrate.runs.background import in_background
 
 _LATE_SECONDS = 5.0
-"""No lock expires in so short a time."""
+"""Shorter than any lease."""
 
 
 class RefusedTime:
@@ -25,7 +25,7 @@ class RefusedTime:
 
     @property
     def seconds(self) -> float:
-        """Return for how many seconds writes were refused up to now."""
+        """Return for how many seconds writes were refused so far."""
         return self.before + (0.0 if self._began is None else monotonic() - self._began)
 
     def begin(self) -> None:
@@ -33,7 +33,7 @@ class RefusedTime:
         self._began = monotonic()
 
     def end(self, seconds: float | None = None) -> None:
-        """Measure no longer; add the seconds that this fence has taken, if they are known and not counted elsewhere."""
+        """Stop measuring; add the seconds of this fence, unless they are counted elsewhere."""
         self.before, self._began = self.before + (seconds or 0.0), None
 
 
@@ -67,21 +67,21 @@ class Refusal:
         return self._lifted is not None
 
     def _watch(self) -> None:
-        # What it raises is not lost: the main thread lifts the fence again, and raises what that raises.
+        # An error is not lost: the main thread lifts the fence again, and raises its error.
         in_background(self._lift_at_limit, name="fence")
 
     def _lift_at_limit(self) -> None:
         if self._over.wait(self._seconds):
             return
         with self._lock:
-            # A process that was stopped for long must not lift the fence of another one; the main thread learns of that.
+            # A process that was suspended for long must not lift the fence of another process; the main thread finds out.
             is_late = monotonic() > self.deadline + _LATE_SECONDS
             if not self._is_committed and not self._over.is_set() and not is_late:
                 self._lift()
                 self._lifted = monotonic()
 
     def commit(self) -> None:
-        """Keep the fence from now on: the swap, which has a limit of its own, is sent.
+        """Keep the fence: the swap, which has a limit of its own, is about to be sent.
 
         Raises:
             TimeoutError: the fence was lifted already.
@@ -95,12 +95,12 @@ class Refusal:
     def abort(self) -> float:
         """Lift the fence, first of all; return for how many seconds writes were refused."""
         self.stop()
-        # Again in any case: a command that raises it may have been under way at the limit.
+        # In any case: a command that raises the fence may have been pending at the limit.
         self._lift()
         return (self._lifted or monotonic()) - self._began
 
     def stop(self) -> None:
-        """End the waiting for the limit; if the fence is just being lifted, wait for that."""
+        """Stop waiting for the limit; if the fence is being lifted, wait for that."""
         self._over.set()
         with self._lock:
             pass

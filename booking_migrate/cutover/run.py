@@ -1,9 +1,9 @@
-"""Making a run's target the live collection under the source's name.
+"""Make a run's target the live collection under the source's name.
 
-Writes to the source are refused from the fence to the swap, and everything in between works on data that does not change:
-catch up, copy the source, prove the target against the copy, swap. A failure before the swap lifts the fence and leaves
-the source live and unchanged. If the process is killed, the journal has its last state, and the next `cutover` or
-`rollback` recovers first (`recover`).
+Writes to the source are refused from the fence to the swap, and in between the data does not change: catch up, copy the
+source, verify the target against the copy, swap. A failure before the swap lifts the fence and leaves the source live and
+unchanged. If the process is killed, the journal has its last state, and the next `cutover` or `rollback` recovers first
+(`recover`).
 """
 
 from booking_migrate.cutover.attempt import Attempt
@@ -56,9 +56,9 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
 
 
 def _confirmed_before(plan: CutoverPlan) -> str | None:
-    """Refuse what can be refused without the lock, so that a follower does not end for it; return the run confirmed.
+    """Check the preconditions without the lock, so that a refusal does not end a follower; return the confirmed run.
 
-    Under the lock it is checked again. A run that another process works on, or has left in the middle, is only looked at there.
+    They are checked again under the lock. An active or unfinished run is checked only there.
     """
     request, stores = plan.request, plan.stores
     held = stores.locks.look(request.target)
@@ -78,7 +78,7 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock, confirmed: str | None) -> Cutov
     accepting: str | None = None
     if run is not None and run.state is RunState.CUTTING_OVER:
         if run.source != plan.request.source:
-            # Recovery on another collection would take the swap for done.
+            # For another collection, recovery would conclude that the swap was done.
             problem = f"run {run.run_id} is the cut-over of {run.source}"
             raise CutoverRefused(run.target, problem, f"Continue it: {command_of(run, 'cutover')}")
         run = recover(run, live, plan.stores, lock, plan.tail)

@@ -1,6 +1,6 @@
-"""What passed the fence: deletes, and writers that bypass validation, between the fence and the swap.
+"""The tail of a cut-over: deletes, and writers that bypass validation, between the fence and the swap.
 
-It is taken out of, or into, the kept copy; the clients concerned are derived again from that and written to the new live
+These changes are applied to the kept copy; the affected clients are derived again from it and written to the new live
 collection. A client document that the new application has changed since keeps the change and loses only the session.
 """
 
@@ -25,12 +25,12 @@ from booking_migrate.stores.ports import Replacement
 
 _WAIT_SECONDS = 0.2
 _TRIES = 50
-"""How often a document is read again that the new application changes at the same moment."""
+"""How often a document is read again if the new application changes it concurrently."""
 
 
 @dataclass(slots=True)
-class Late:
-    """What passed the fence."""
+class TailChanges:
+    """The changes that passed the fence."""
 
     deleted: dict[bytes, Any] = field(default_factory=dict)
     """The `_id` values of bookings that were deleted, by sort key."""
@@ -39,26 +39,26 @@ class Late:
     """The `_id` and the whole document of bookings that were inserted or replaced, by sort key."""
 
     updated: dict[bytes, Any] = field(default_factory=dict)
-    """The `_id` values of bookings of which only changed fields are known: the kept copy has them as they were before."""
+    """The `_id` values of bookings of which only the changed fields are known: the kept copy has their earlier version."""
 
     clients: dict[bytes, Any] = field(default_factory=dict)
     documents: dict[bytes, Any] = field(default_factory=dict)
-    """The `_id` values of documents of the target that were written meanwhile, mostly by this program."""
+    """The `_id` values of documents of the target that were written after the fence, mostly by this program."""
 
     foreign: tuple[Any, ...] = ()
-    """Those of them that are not what this program wrote: others changed them before the swap, or just after it."""
+    """Those of them that others changed, before the swap or just after it."""
 
     copies: dict[bytes, Any] = field(default_factory=dict)
-    """The `_id` values of documents of the kept copy that were written meanwhile, mostly by this program."""
+    """The `_id` values of documents of the kept copy that were written after the fence, mostly by this program."""
 
     foreign_copies: tuple[Any, ...] = ()
-    """Those of them that are not what their client's document was made of: others changed them."""
+    """Those of them that others changed."""
 
     unread: str | None = None
-    """Why nothing is known of what passed the fence; None: it was read."""
+    """Why the tail is not known; None: it was read."""
 
     def take(self, change: Change) -> None:
-        """Take one change; of several of one booking the last one counts."""
+        """Add a change; the last change of a booking counts."""
         key, value = sort_key(change.document_id), change.document_id
         self.clients.update((sort_key(client), client) for client in change.client_ids)
         if change.operation == "delete":
@@ -70,13 +70,13 @@ class Late:
             self.updated.pop(key, None)
             self.written[key] = (value, change.document)
         else:
-            # What was inserted before is better than nothing.
+            # An earlier insert is kept: it is all that is known.
             self.updated[key] = value
 
 
 @dataclass(frozen=True, slots=True)
 class TailParts:
-    """The parts for what passed the fence; engine and places read the kept copy and write the live collection."""
+    """The parts for the tail; engine and places read the kept copy and write the live collection."""
 
     feed: ChangeFeed
     """Opened at the fence's cluster time, with whole documents."""
@@ -89,11 +89,11 @@ class TailParts:
     listener: Listener
 
 
-def take_late(parts: TailParts, fenced: Timestamp) -> Late:
-    """Bring in what passed the fence. Doing it again is harmless.
+def apply_tail(parts: TailParts, fenced: Timestamp) -> TailChanges:
+    """Apply the changes that passed the fence. Doing it again is harmless.
 
-    The rename has dropped the old collection, so the changes are all that is left of what passed. Where they cannot be read
-    any more, trying again would not help: kept copy and live collection are what they were at the fence, and that is said.
+    The rename has dropped the old collection, so only the change events are left. If they cannot be read any more, retrying
+    would not help: kept copy and live collection are as of the fence, and a warning is given.
 
     Args:
         parts: the parts.
@@ -106,7 +106,7 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         late = _read(parts.feed, fenced, parts.now())
     except HistoryLost as error:
         parts.listener.notify(Warned(_unread(parts, fenced, error.message)))
-        return Late(unread=error.message)
+        return TailChanges(unread=error.message)
     finally:
         parts.feed.close()
     parts.places.read_at(parts.now())
@@ -117,7 +117,7 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         for key, value in late.copies.items()
         if key not in late.deleted and key not in late.written
     }
-    # A rejected booking that was carried makes no session: kept copy and live collection have the same.
+    # A carried rejected booking has no session: kept copy and live collection have the same document.
     others = {sort_key(value): value for value in _not_carried(parts, list(others.values()))}
     if others:
         late.foreign_copies = tuple(parts.engine.mismatched(others, parts.now()))
@@ -126,11 +126,11 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
         return late
     parts.copy.update(ids, written)
     dirty = Dirty(bookings={sort_key(value): value for value in ids}, clients=late.clients)
-    # A session that was written is taken out only if it is outdated: it may have been brought in by a process before.
+    # The session of a written booking is removed only if it is outdated: an earlier process may have derived it already.
     left: Sequence[Any] = list(late.deleted.values())
     for attempt in range(_TRIES):
         for some in groups(left):
-            _take_out(parts, some, is_whoever=attempt > 0)
+            _remove_sessions(parts, some, from_all=attempt > 0)
         parts.engine.handle(dirty, parts.now(), verified=False)
         left = _outdated(parts, late)
         if not left:
@@ -139,7 +139,7 @@ def take_late(parts: TailParts, fenced: Timestamp) -> Late:
 
 
 def _unread(parts: TailParts, fenced: Timestamp, why: str) -> str:
-    """Return what to say where nothing is known of what passed the fence."""
+    """Return the warning if the tail is not known."""
     live, kept = parts.places.target.name, parts.places.source.name
     return (
         f"what passed the fence is not known ({why}): bookings that were deleted, or written by bypassing validation, between "
@@ -148,10 +148,10 @@ def _unread(parts: TailParts, fenced: Timestamp, why: str) -> str:
     )
 
 
-def _outdated(parts: TailParts, late: Late) -> list[Any]:
-    """Return the `_id` of bookings whose sessions are still what they were before the late change.
+def _outdated(parts: TailParts, late: TailChanges) -> list[Any]:
+    """Return the `_id` of bookings whose sessions do not have the late change.
 
-    The new application has changed a client document just before it was derived again, so it was left as it is.
+    The new application has changed the client document just before it was derived again, so it was left unchanged.
     """
     parts.places.read_at(parts.now())
     owners: dict[bytes, bytes | None] = dict.fromkeys(late.deleted)
@@ -178,7 +178,7 @@ def _legacy_ids(raw: bytes) -> dict[bytes, Any]:
 
 
 def _not_carried(parts: TailParts, document_ids: Sequence[Any]) -> Sequence[Any]:
-    """Return the ids without those of rejected bookings that were carried along: they are what the kept copy has."""
+    """Return the ids without those of carried rejected bookings: they equal the kept copy."""
     parts.places.read_at(parts.now())
     carried = {
         identity_of(raw)
@@ -188,9 +188,9 @@ def _not_carried(parts: TailParts, document_ids: Sequence[Any]) -> Sequence[Any]
     return [value for value in document_ids if write_fields({"_id": value}) not in carried]
 
 
-def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
-    """Read up to the rename, behind which the name means the new collection; not beyond a time when it has happened."""
-    late = Late()
+def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> TailChanges:
+    """Read up to the rename, after which the name means the new collection, or up to a time after the rename."""
+    late = TailChanges()
     while True:
         batch = feed.read(_WAIT_SECONDS)
         for change in batch.changes:
@@ -206,22 +206,22 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> Late:
             return late
 
 
-def _take_out(parts: TailParts, booking_ids: Sequence[Any], *, is_whoever: bool) -> None:
-    """Take the sessions of bookings out of documents that others have changed since the swap.
+def _remove_sessions(parts: TailParts, booking_ids: Sequence[Any], *, from_all: bool) -> None:
+    """Remove the sessions of bookings from documents that others have changed since the swap.
 
     All others are derived again as a whole.
 
     Args:
         parts: the parts.
         booking_ids: the bookings.
-        is_whoever: whether they are taken out of the documents that this program wrote, too.
+        from_all: whether they are removed from documents that this program wrote, too.
     """
     gone = {sort_key(value) for value in booking_ids}
     for _ in range(_TRIES):
         parts.places.read_at(parts.now())
         documents = list(parts.places.links.documents_of_bookings(booking_ids))
         authors = parts.history.authorship({identity_of(raw): raw for raw in documents})
-        changed = [raw for raw in documents if is_whoever or authors[identity_of(raw)] is Authorship.OTHERS]
+        changed = [raw for raw in documents if from_all or authors[identity_of(raw)] is Authorship.OTHERS]
         if not changed:
             return
         try:

@@ -83,7 +83,7 @@ class WindowStopped(Refused):
     """What a reverse window keeps ready for a rollback cannot be kept so."""
 
     problem: str
-    message = "the way back cannot be kept current: {problem}"
+    message = "a rollback cannot be kept ready: {problem}"
     hint = "A rollback works as without a window: it refuses writes while it restores everything."
 
 

@@ -154,7 +154,7 @@ class TargetBusy(Locked):
         if self.holder.startswith("migrate --follow "):
             end = "It follows the application until Ctrl-C in its terminal, or until a cutover takes over."
         elif self.holder.startswith("cutover --reverse-window "):
-            end = "It keeps the way back ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
+            end = "It keeps a rollback ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
         else:
             return (
                 f"Wait until it has ended, then run the same command again. {killed} "

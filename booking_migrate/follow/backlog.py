@@ -1,6 +1,6 @@
-"""What was read of the changes and is not handled yet, and reading them while a run reads its source.
+"""The backlog of changes that were read and not handled yet, and a thread that reads changes during a run.
 
-A run reads its own writes in the server's log otherwise, when they are out of the cache, and may lose the history.
+Read only after the run, the oplog would contain the run's own writes, no longer cached, and might have lost the history.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from booking_migrate.stores.changes import ChangeBatch, ChangeFeed, Dirty, Dirty
 from booking_migrate.stores.journal import RunRecord
 
 _IN_MEMORY = 50_000
-"""How many dirty entries are held in memory before they go to the store."""
+"""How many dirty entries are held in memory before they are moved to the store."""
 
 _PAUSE_SECONDS = 0.2
-"""How long the feed is left alone when it had no new changes."""
+"""The pause after the feed had no new changes."""
 
 
 class Backlog:
@@ -32,20 +32,20 @@ class Backlog:
 
         Args:
             store: keeps what is dirty until it is handled.
-            save: records how far the feed was read. What came before is handled, or in the store.
+            save: records the position of the feed; earlier changes are handled, or in the store.
             begun: what was read before; its entries are taken over.
         """
         self._store = store
         self._save = save
         self._dirty = Dirty() if begun is None else begun.take()
         self.position: Position | None = None if begun is None else begun.position
-        """How far the feed was read; None: not at all."""
+        """The position of the feed; None: nothing was read."""
 
         self.changes: int = 0 if begun is None else begun.changes
         """How many changes were read."""
 
     def add(self, batch: ChangeBatch) -> None:
-        """Add what changes make dirty."""
+        """Add what changed."""
         self._dirty.add(dirty_of(batch.changes))
         self.changes += len(batch.changes)
         self.position = batch.position
@@ -53,7 +53,7 @@ class Backlog:
             self.keep()
 
     def keep(self) -> None:
-        """Put what is in memory into the store, and save the position behind it."""
+        """Move the entries in memory to the store, and save the position after that."""
         if self._dirty:
             self._store.add(self._dirty)
             self._dirty = Dirty()
@@ -61,7 +61,7 @@ class Backlog:
             self._save(self.position)
 
     def take(self) -> Dirty:
-        """Return what is in memory, which is the caller's from now on."""
+        """Return the entries in memory, and forget them."""
         taken, self._dirty = self._dirty, Dirty()
         return taken
 
@@ -70,10 +70,10 @@ OpenBacklog = Callable[[RunRecord, Callable[[], None]], tuple[ChangeFeed, Backlo
 """Opens the feed where a run begins, and its backlog; the second argument confirms the run's lock."""
 
 
-class ReadBeside(Companion):
-    """Reads the changes on a thread of its own while a run reads its source.
+class BackgroundReader(Companion):
+    """Reads the changes on a thread while a run reads its source.
 
-    If it cannot, for whatever reason, nothing is lost: the changes are read from where the run's record says then.
+    If it fails, nothing is lost: the changes are read from the position in the run's record afterwards.
     """
 
     def __init__(self, open_backlog: OpenBacklog) -> None:
@@ -95,7 +95,7 @@ class ReadBeside(Companion):
             wait([self._reading])
 
     def backlog_of(self, run: RunRecord) -> Backlog | None:
-        """Return what was read beside a run that has ended; None if nothing was, or if that failed."""
+        """Return the backlog of a run that has ended; None if nothing was read, or if reading failed."""
         return None if self._reading is None or self._run_id != run.run_id else self._reading.result()
 
     def _read(self, run: RunRecord, confirm: Callable[[], None]) -> Backlog | None:
@@ -108,6 +108,6 @@ class ReadBeside(Companion):
                     if not batch.changes:
                         self._is_over.wait(_PAUSE_SECONDS)
         except BookingMigrateError:
-            # What reads the changes next meets the cause again, if it lasts, and says it.
+            # The next reader of the changes meets the error again, if it persists, and reports it.
             return None
         return backlog

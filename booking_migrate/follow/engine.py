@@ -1,4 +1,4 @@
-"""Deriving and verifying what is dirty: the pipeline of `migrate` and the verifier, for a few clients at one cluster time."""
+"""Derive and verify dirty clients, some at a time as of one cluster time, by the pipeline of `migrate` and by the verifier."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -63,7 +63,7 @@ class TimedPlaces(Protocol):
 
     @property
     def links(self) -> Links:
-        """Return the answers to which clients a change concerns."""
+        """Return the lookup of the clients that a change concerns."""
 
     @property
     def target(self) -> TargetWriter:
@@ -74,7 +74,7 @@ class TimedPlaces(Protocol):
         """Return the same collection for the verifier."""
 
     def read_at(self, time: Timestamp) -> None:
-        """Let everything but the target be read as a majority had it at this time from now on."""
+        """Read everything except the target as of this cluster time from now on, with read concern snapshot."""
 
     def now(self) -> Timestamp:
         """Return the cluster time of the newest write that the primary has taken."""
@@ -90,22 +90,22 @@ class Kept(Protocol):
     """The kept copy of the source."""
 
     def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
-        """Make these documents of the copy what the source has."""
+        """Write these documents of the source into the copy."""
 
     def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
-        """Return those of these `_id` values under which the copy holds something else."""
+        """Return the `_id` values under which the copy differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What was done about dirty entries."""
+    """The outcome of handling dirty entries."""
 
     clients: frozenset[bytes] = frozenset()
     """The sort keys of the clients that were derived."""
 
     written: int = 0
     verification: "VerificationOutcome | None" = None
-    """What the verifier found of these clients; None if they were not verified."""
+    """The outcome of verifying these clients; None if they were not verified."""
 
     differing: tuple[Any, ...] = ()
     """The `_id` values under which the kept copy differs from the source after it was brought up to date."""
@@ -114,16 +114,16 @@ class Handled:
     """The `_id` values of documents of the kept copy that were written and differ from the source, which may have changed since."""
 
     foreign: tuple[Any, ...] = ()
-    """The `_id` values of documents of the target that others wrote, changed or deleted meanwhile."""
+    """The `_id` values of documents of the target that others wrote, changed or deleted."""
 
     @property
     def is_wrong(self) -> bool:
-        """Return whether the target or the kept copy is not what it has to be."""
+        """Return whether the target or the kept copy has a fault."""
         mismatches = 0 if self.verification is None else self.verification.mismatch_count
         return bool(mismatches or self.differing or self.foreign)
 
     def plus(self, other: "Handled") -> "Handled":
-        """Return what was done about both."""
+        """Return both outcomes together."""
         return Handled(
             self.clients | other.clients,
             self.written + other.written,
@@ -145,7 +145,7 @@ def _both(
 
 
 class Engine:
-    """Handles dirty entries: selects their clients, derives, writes, verifies."""
+    """Handles dirty entries: selects their clients, derives, writes and verifies these."""
 
     def __init__(
         self,
@@ -195,13 +195,17 @@ class Engine:
                 if authors[identity] is Authorship.OTHERS:
                     (gone if raw is None else others).append(value)
                 elif authors[identity] is Authorship.EARLIER and (raw or isinstance(value, ObjectId)):
-                    # Gone is one that was created again after its removal: that was not carried out, or others removed it.
+                    # A document whose creation was noted after its removal is missing: it was never written, or others
+                    # removed it.
                     client_id = value_in(raw, b"clientId") if raw else client_of_document(value)
                     dirty.clients[sort_key(client_id)] = client_id
         return replace(dirty, documents={}), [*others, *self._not_taken_back(gone)]
 
     def _not_taken_back(self, document_ids: Sequence[Any]) -> list[Any]:
-        """Return the `_id` values of absent documents without those of bookings: a cut-over carried and took back these."""
+        """Return the `_id` values of absent documents without those of bookings.
+
+        An attempt at a cut-over carried these and removed them again.
+        """
         lost: list[Any] = []
         for some in groups(document_ids):
             bookings = {sort_key(value_in(raw, b"_id")) for raw in self._places.source.find(some)}
@@ -211,7 +215,7 @@ class Engine:
         return lost
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
-        """Derive the clients that dirty entries concern, as of one cluster time, and make the target so.
+        """Derive the clients of dirty entries as of one cluster time, and update the target.
 
         Doing it again is harmless. All is durable when it returns.
 
@@ -228,13 +232,13 @@ class Engine:
         places.read_at(time)
         dirty, others = self.foreign(dirty)
         if others:
-            # What is derived over a change of others would look like this program's own ever after.
+            # A change of others would be lost from then on, taken for this program's own, if it were overwritten.
             return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
         done = Handled()
         before: _Part | None = None
         for part in self._loaded(selection):
-            # The server writes one part, the program settles the part before, and the next one is read.
+            # While the server writes one part, the part before is verified, and the next one is read.
             with self._derived(part):
                 if before is not None:
                     done = done.plus(self._settled(before, verified=verified, kept=kept))
@@ -251,7 +255,7 @@ class Engine:
         return replace(done, suspects=tuple(suspects))
 
     def _loaded(self, selection: Selection) -> "Iterator[_Part]":
-        """Yield the clients and bookings, some at a time with all their documents; the next ones are read meanwhile."""
+        """Yield the clients and bookings, some at a time with all their documents; the next ones are prefetched."""
         reading: tuple[Selection, Future[LoadedReader]] | None = None
         for following in chain(selection.parts(_CLIENTS_AT_ONCE), [None]):
             loaded = None if reading is None else _Part(reading[0], reading[1].result())
@@ -274,7 +278,7 @@ class Engine:
         return Handled(frozenset(selection.clients), part.written, outcome, tuple(differing))
 
     def mismatched(self, bookings: Mapping[bytes, Any], time: Timestamp) -> list[Any]:
-        """Return those of some bookings whose session is not what they make; what a new application has changed since does not count.
+        """Return those of some bookings whose session is not what they make; changes by a new application do not count.
 
         Args:
             bookings: the `_id` values, by sort key.
@@ -295,7 +299,7 @@ class Engine:
 
     @contextmanager
     def _derived(self, part: "_Part") -> Iterator[None]:
-        """Write what the bookings of some clients make; it may still be on its way within the block, and is durable behind it."""
+        """Write the documents of some clients; they may be in flight within the block, and are durable after it."""
         progress = ProgressCounter(self._listener)
         target = FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
         target.is_watched = self._is_watched
@@ -309,7 +313,7 @@ class Engine:
         part.written, part.foreign = target.written, target.foreign
 
     def _derive(self, target: FollowedTarget, part: "_Part") -> None:
-        """Begin to write what the bookings of some clients make, up to a document that others changed."""
+        """Begin to write the documents of some clients, up to a document that others changed."""
         places, plan = self._places, self._plan
         places.select(part.booking_ids)
         counts, observer = MigrationCounts(), NullObserver()
@@ -330,7 +334,7 @@ class Engine:
 
     @staticmethod
     def _depart(target: FollowedTarget, gone: Sequence[Any]) -> None:
-        """Remove the documents of clients without bookings, or put back what stood there before."""
+        """Remove the documents of clients without bookings, or restore the earlier document."""
         changes = Changes()
         for some in groups(gone):
             for there in find_standing(target, target, some):
@@ -381,4 +385,4 @@ class _Part:
         """How many client documents were written or removed."""
 
         self.foreign: list[Any] = []
-        """The `_id` values of documents that others changed: what was to be written over them was not."""
+        """The `_id` values of documents that others changed, and that were not overwritten."""

@@ -12,15 +12,15 @@ from booking_migrate.stores.journal import DocumentNote
 
 
 class FollowedTarget(JournaledTarget):
-    """The target of a result that is followed: what others have changed in it is found before it is written over."""
+    """The target of a followed run; a change of others is found before it is overwritten."""
 
     is_watched = False
-    """Whether that is looked for."""
+    """Whether changes of others are looked for."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.foreign: list[Any] = []
-        """The `_id` values of documents that others changed, of those that were read to be written again."""
+        """The `_id` values of documents that others changed, among those that were about to be overwritten."""
 
     @override
     def note_of(self, raw: bytes, after: bytes | None, before: bytes | None) -> DocumentNote:
@@ -36,5 +36,5 @@ class FollowedTarget(JournaledTarget):
 
     @override
     def found(self, documents: Sequence[bytes]) -> Sequence[bytes | None]:
-        # What others changed is found also if it is what is derived.
+        # A change of others is found even if it equals the derived document.
         return [each.found for each in self.trace(documents)] if self.is_watched else super().found(documents)

@@ -1,4 +1,4 @@
-"""Following a source: read the feed, keep what is dirty durably, handle it, and know how far that has come."""
+"""Follow a source: read the feed, keep the dirty set durably, handle it, and save the position."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,27 +25,27 @@ _AT_ONCE = 50_000
 """How many dirty entries are handled at a time: a client with several of them is derived once. It bounds memory."""
 
 _BEHIND_FENCE = 500
-"""How many are handled behind a fence before the deadline is looked at again."""
+"""How many are handled behind a fence between two checks of the deadline."""
 
 _FENCE_SECONDS = 0.05
-"""What fence, drain and rename take beside the changes, about."""
+"""About how long fence, drain and rename take without any change."""
 
 _IDLE_SECONDS = 0.2
 
 _ENDS = frozenset({"drop", "rename", "dropDatabase"})
-"""The changes of a collection as a whole by which it is gone."""
+"""The change events after which a collection no longer exists."""
 
 
 class Handler(Protocol):
     """Handles dirty entries: the engine of following, or that of a reverse window."""
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
-        """Derive again what entries concern, as of one cluster time; durable when it returns, and harmless to repeat."""
+        """Derive again what the entries concern, as of one cluster time. It is durable when it returns, and idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round: everything that the feed had was read and handled."""
+    """One round of reading and handling everything that the feed had."""
 
     changes: int
     clients: int
@@ -59,7 +59,7 @@ class Round:
 
 @dataclass(slots=True)
 class Progress:
-    """What following has done so far."""
+    """The progress of following."""
 
     changes: int = 0
     """How many changes were read."""
@@ -79,11 +79,11 @@ class Progress:
 
 @dataclass(slots=True)
 class Drained:
-    """What was read behind a fence; it is in memory only."""
+    """The changes that were read behind a fence; they are in memory only."""
 
     dirty: Dirty = field(default_factory=Dirty)
     is_handled: bool = False
-    """Whether it was handled as of the fence's time; if that was in vain, it has to be handled again."""
+    """Whether they were handled as of the fence's time; if the attempt failed, they have to be handled again."""
 
 
 class Follower:
@@ -109,7 +109,7 @@ class Follower:
             feed: the changes, opened before or at the time as of which everything was derived.
             store: keeps what is dirty until it is handled.
             now: returns the cluster time of the newest write that the primary has taken.
-            save: records durably how far the feed was read. What came before is handled, or in the store.
+            save: records the position durably; earlier changes are handled, or in the store.
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
             prepare: called before anything is handled, and only then: creates indexes.
             copied: after when changes of the copy count; None: not before `watch_copy`.
@@ -129,7 +129,7 @@ class Follower:
 
         self._copied = copied
         self._suspects: dict[bytes, tuple[Any, Timestamp]] = {}
-        """The documents of the kept copy that differ from the source as of a time, unless the source has changed up to then."""
+        """The documents of the kept copy that differ from the source as of a time; the source may have changed up to then."""
 
         self.is_verified = False
         """Whether the whole target was verified, so that each client that changes is verified again."""
@@ -138,7 +138,7 @@ class Follower:
 
     @property
     def position(self) -> Position | None:
-        """Return how far the feed was read; None: not at all."""
+        """Return the position of the feed; None: nothing was read."""
         return self._backlog.position
 
     def watch_copy(self, feed: ChangeFeed, since: Timestamp) -> None:
@@ -146,7 +146,7 @@ class Follower:
 
         Args:
             feed: it begins at the position of this one.
-            since: after when changes of the copy count; what is before is this program's own.
+            since: after when changes of the copy count; earlier ones are this program's own.
         """
         self._feed.close()
         self._feed = feed
@@ -162,12 +162,12 @@ class Follower:
         return batch._replace(changes=changes)
 
     def mark(self, dirty: Dirty) -> None:
-        """Let entries be handled in the next round."""
+        """Add entries to the next round."""
         if dirty:
             self._store.add(dirty)
 
     def round(self, seconds: float = _IDLE_SECONDS) -> Round:
-        """Read everything that the feed has, and handle it; only then the position behind it is saved.
+        """Read everything that the feed has, handle it, and save the position after that.
 
         Very many changes are kept in the durable store first, so that neither memory nor the distance to the end of the
         oplog grows with them.
@@ -184,11 +184,11 @@ class Follower:
             wait = 0.0
             self._count(batch)
             self._backlog.add(batch)
-            # What is written from here on is for the next round: it would never end beside a busy application.
+            # Later changes belong to the next round; otherwise a round would never end beside a busy application.
             if not batch.changes or batch.position.time >= until:
                 break
         if self.progress.changes == before[0]:
-            # What waits in vain for a change does not count.
+            # Waiting without a change is not counted.
             waited = monotonic()
         dirty = self._backlog.take()
         # Several changes may have one cluster time, and some of them may still have to be read.
@@ -207,7 +207,7 @@ class Follower:
         )
 
     def keep(self, seconds: float = _IDLE_SECONDS) -> None:
-        """Read what comes next into the durable store, without handling it; for while something else takes long.
+        """Read the next changes into the durable store without handling them, during another long action.
 
         Args:
             seconds: how long to wait for a first change.
@@ -230,7 +230,7 @@ class Follower:
         if not self._is_prepared:
             self._is_prepared = True
             self._prepare()
-        # A client that was derived for one of its bookings a moment ago, and so after all these changes, is done.
+        # A client that was already derived in this round, and so after all these changes, is done.
         clients = {key: value for key, value in dirty.clients.items() if key not in derived}
         return self._handle(replace(dirty, clients=clients), self._now()).clients
 
@@ -245,7 +245,7 @@ class Follower:
         )
 
     def drain(self, until: Timestamp, deadline: float, into: Drained) -> None:
-        """Read on until the feed has passed a cluster time.
+        """Read until the feed has passed a cluster time.
 
         The position is not saved: after a crash the changes are read again.
 
@@ -278,7 +278,7 @@ class Follower:
             if monotonic() > deadline:
                 raise TimeoutError
             clients |= self._handle(part, time).clients
-        # The source does not change any more: what differs is not behind.
+        # The source is fenced: a difference cannot be due to lag.
         if self._suspects:
             self._on_wrong(Handled(differing=tuple(value for value, _ in self._suspects.values())))
         return len(clients)
@@ -295,7 +295,7 @@ class Follower:
         return handled
 
     def _suspect(self, dirty: Dirty, handled: Handled, time: Timestamp) -> None:
-        """Note which documents of the kept copy differ from the source; what was written again does not."""
+        """Remember which documents of the kept copy differ from the source, without those that were written again."""
         for key in dirty.bookings:
             self._suspects.pop(key, None)
         differing = {sort_key(value): value for value in handled.suspects}

@@ -1,4 +1,4 @@
-"""Following a finished run's source: up to now, or until it is interrupted or a cut-over takes over."""
+"""Follow the source of a finished run: up to now, or until an interruption or a cut-over."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,12 +61,12 @@ class FollowParts:
 
     is_proven: bool
     backlog: Backlog | None = None
-    """What was read beside the run, before the position at which the feed was opened."""
+    """What was read during the run, before the position at which the feed was opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowPlan:
-    """What is followed, and for how long."""
+    """The run to follow, and the parts that it needs."""
 
     stores: RunStores
     request: RunRequest
@@ -78,7 +78,7 @@ class FollowPlan:
 
 @dataclass(frozen=True, slots=True)
 class FollowOutcome:
-    """What following has done."""
+    """The outcome of following."""
 
     end: FollowEnd
     time: Timestamp | None
@@ -94,7 +94,7 @@ def follow(plan: FollowPlan) -> FollowOutcome:
 
     Raises:
         NothingToFollow: the target has no finished run from this source.
-        FollowingStopped: the target is not what it has to be.
+        FollowingStopped: the target has a mismatch, or others changed it.
         TargetBusy, LeaseLost: another process works on the target.
         BookingMigrateError: as `Engine.handle`.
     """
@@ -103,11 +103,11 @@ def follow(plan: FollowPlan) -> FollowOutcome:
     try:
         following = _Following(plan, _run_of(plan), lock)
         try:
-            end = following.go_on()
+            end = following.run()
         except KeyboardInterrupt as signal:
             end = FollowEnd.INTERRUPTED
             if type(signal) is not KeyboardInterrupt:
-                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is how following is meant to end.
+                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is the normal end.
                 following.save_state(end.value)
                 raise
         following.save_state(end.value)
@@ -149,12 +149,12 @@ def follow_to_now(plan: FollowPlan) -> FollowOutcome:
 
 
 def _ready(commands: Sequence[str]) -> str:
-    """Return what is said when a cut-over is possible; it ends with a command that can be copied."""
+    """Return the announcement that a cut-over is possible; it ends with a command that can be copied."""
     instead = " (--rejected leave leaves rejected bookings in the kept copy only)" if commands[1:] else ""
     return f"ready to cut over{instead}: {commands[0]}"
 
 
-class _Wanted(Exception):
+class _LockRequested(Exception):
     """A cut-over asks for the lock."""
 
     def __init__(self, by: Holder) -> None:
@@ -188,7 +188,7 @@ class _Following:
         )
 
     def to_now(self) -> FollowOutcome:
-        """Follow up to the time of the call, and until little is left."""
+        """Follow up to the time of the call."""
         self._parts.catch_up()
         until = self._parts.now()
         while self._follower.position is None or self._follower.position.time < until:
@@ -196,7 +196,7 @@ class _Following:
         self.save_state(FollowEnd.CAUGHT_UP.value)
         return self.outcome(FollowEnd.CAUGHT_UP)
 
-    def go_on(self) -> FollowEnd:
+    def run(self) -> FollowEnd:
         """Follow until a cut-over asks for the lock."""
         listener, parts, follower = self._plan.listener, self._parts, self._follower
         parts.catch_up()
@@ -211,27 +211,27 @@ class _Following:
                     continue
                 if follower.is_verified and self._is_small() and not self._is_announced:
                     self._is_announced = True
-                    # What status shows is not older than what is said here.
+                    # First, so that `status` is not older than the announcement.
                     self.save_state(FOLLOWING)
-                    # The record, not what was read at the start: bookings may have been rejected since.
+                    # From the current record: bookings may have been rejected since the start.
                     counts = {**self._run.counts, **parts.counts()}
                     commands = cutovers_of(self._run.model_copy(update={"counts": counts}))
                     listener.notify(Announced(_ready(commands)))
-                self._look_who_waits()
-        except _Wanted as wanted:
+                self._check_lock_request()
+        except _LockRequested as wanted:
             listener.notify(PhaseEnded())
             listener.notify(Announced(f"handed over to {wanted.by}"))
             return FollowEnd.HANDED_OVER
 
-    def _look_who_waits(self) -> None:
-        """Look whether a cut-over asks for the lock.
+    def _check_lock_request(self) -> None:
+        """Check whether a cut-over asks for the lock.
 
         Raises:
             _Wanted: it does.
         """
-        wanted = self._lock.wanted_by()
+        wanted = self._lock.requested_by()
         if wanted is not None:
-            raise _Wanted(wanted)
+            raise _LockRequested(wanted)
 
     def _round(self) -> None:
         self._last = self._follower.round()
@@ -274,10 +274,10 @@ class _Following:
         self._follower.is_verified = True
 
     def _beside_verification(self) -> None:
-        # The place in the journal stays: the verifier takes what changed after it for behind.
+        # The position in the journal stays unchanged: the verifier counts later changes as behind.
         self._follower.keep(0.0)
         self._lock.confirm()
-        self._look_who_waits()
+        self._check_lock_request()
 
     def _stop(self, handled: Handled) -> None:
         if handled.foreign:
@@ -291,9 +291,9 @@ class _Following:
         self._position = position
 
     def save_state(self, state: str) -> None:
-        """Record how far the source was followed, and how it goes."""
+        """Record the position, and the figures that `status` shows."""
         self._saved_at = monotonic()
-        # Not the follower's own: when a signal ends a round, that one is past changes that are not handled.
+        # Not the follower's position: after an interrupted round it is past changes that are not handled.
         position = self._position
         if position is None:
             return
@@ -317,7 +317,7 @@ class _Following:
         )
 
     def outcome(self, end: FollowEnd) -> FollowOutcome:
-        """Return what was done."""
+        """Return the outcome."""
         progress, position = self._follower.progress, self._position
         return FollowOutcome(
             end,

@@ -1,4 +1,4 @@
-"""What runs in place moved to the archive, by their notes: whether it is there still, and how clients were before.
+"""What runs in place moved to the archive, by their notes: whether the archive still has it, and the clients' state before.
 
 `derive` has what a client's document becomes with bookings that are moved.
 """
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Client:
-    """One client of a group, as it stands."""
+    """The current state of one client of a group."""
 
     client_id: Any
     sessions: list[Session] = field(default_factory=list)
     """Its bookings that become sessions."""
 
     copies: list[Session] = field(default_factory=list)
-    """Its bookings that were stored again as they are in the archive, and whose sessions stand."""
+    """Its bookings that the application stored again unchanged, and that have sessions."""
 
     lost: set[bytes] = field(default_factory=set)
     """The sort keys of bookings that its document has sessions of and that belong to another client now."""
@@ -65,8 +65,8 @@ def claims_of(document: ClientDocument | None) -> dict[bytes, bytes]:
 
 
 def client_documents(documents: Iterable[bytes]) -> Iterator[ClientDocument]:
-    """Yield those of some documents that are client documents."""
-    # Most of them are bookings, which need not be taken apart.
+    """Yield the client documents among some documents."""
+    # Most of them are bookings, which need not be parsed.
     found = (read_client_document(raw) for raw in documents if b"sessions\x00" in raw)
     return (each for each in found if isinstance(each, ClientDocument))
 
@@ -77,7 +77,7 @@ def claimed(documents: Iterable[bytes]) -> set[bytes]:
 
 
 def derive(client: Client, earlier: Sequence[Session], trace: Trace | None, rules: Rules) -> Consolidation:
-    """Bring a client's bookings and its document together.
+    """Derive a client's document from its bookings and its existing document.
 
     Args:
         client: the client.
@@ -104,10 +104,10 @@ def _add(client: Client, trace: Trace | None, rules: Rules) -> Consolidation:
 def _derive_again(
     client: Client, earlier: Sequence[Session], trace: Trace | None, rules: Rules
 ) -> Consolidation | None:
-    """Derive a document of the runs that others have not changed from all of the client's bookings.
+    """Derive a document that only the runs have written from all of the client's bookings.
 
-    Then it does not matter which of them came first. None if others wrote the document or changed it, or if one of the
-    bookings that it was made of cannot be in it now.
+    So the order of arrival does not matter. None if others wrote the document or changed it, or if one of the bookings that
+    it was made of cannot be in it now.
     """
     document = client.document
     if document is None or trace is None or trace.baseline == document.raw:
@@ -152,13 +152,13 @@ def _read(raw: bytes) -> ClientDocument:
 
 
 _COMPLETE = RESUMABLE | {RunState.DONE}
-"""The states of a run whose moved bookings are all in the archive: a rollback takes them out of it again."""
+"""The states of a run whose moved bookings are all in the archive: a rollback moves them back."""
 
 _UNDONE = frozenset({RunState.ROLLED_BACK, RunState.FINALIZED})
 """The states of a run whose bookings have left the archive."""
 
 _LOOKED_AT = 100
-"""How many of a run's bookings are looked for: a few that were taken out by hand are for verify to find."""
+"""How many of a run's bookings are looked up: `verify` finds single ones that were deleted by hand."""
 
 
 def check_archive(collection: "MongoInPlace", journal: RunJournal) -> None:
@@ -187,22 +187,22 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
         OldBookingsLost, ArchiveNotOwn: as `check_archive`.
     """
     first = next(journal.ranges(run.run_id, NoteKind.MOVED), None) if run.state in _COMPLETE else None
-    # Without transactions, what is noted need not have happened.
+    # Without transactions, a note does not prove that the move was carried out.
     has_moved = collection.has_transactions or run.tally.get("moved", {}).get("migrated")
     if first is None or not has_moved:
         return
     if not collection.archive_exists():
         raise OldBookingsLost(collection.archive_name, "migrate --in-place --archive OTHER")
     ids = [note.document_id for note in first.notes[:_LOOKED_AT]]
-    # What a later run has moved too is back in the collection when that run is undone.
+    # A booking that a later run moved as well is restored when that run is undone.
     if ids and not collection.archived(ids) and not collection.find(ids):
         raise ArchiveNotOwn(collection.archive_name, run.run_id)
 
 
 class Replay(Unit):
-    """Clients as they were before a unit of work that was cut off between its steps, on a server without transactions.
+    """Clients before a unit of work that was interrupted between its steps, on a server without transactions.
 
-    The bookings are read from wherever the unit had brought them.
+    Bookings are read from the collection or the archive, wherever the unit has left them.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Replay(Unit):
         self._superseded = {note.key: note.before for note in notes}
         self._before = before
         wanted = [note.document_id for note in notes]
-        # Where both have it, the archive may still have what was there before.
+        # If both have it, the archive may still have the older version.
         found = [*collection.archived(wanted), *collection.find(wanted)]
         self._bookings = {id_key(raw): raw for raw in found}
 
@@ -250,8 +250,8 @@ class Replay(Unit):
         return [*self._others(self._unit.archived(ids)), *(raw for raw in superseded if raw is not None)]
 
     @override
-    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return self._unit.standing(ids)
+    def present(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return self._unit.present(ids)
 
     @override
     def claiming(self, ids: Sequence[Any], but: Sequence[Any] = ()) -> Sequence[bytes]:
@@ -261,11 +261,11 @@ class Replay(Unit):
         return [each.raw for each in documents if not wanted.isdisjoint(claims_of(each))]
 
     def _others(self, bookings: Sequence[bytes]) -> Sequence[bytes]:
-        """Return those bookings that the unit had not to move."""
+        """Return the bookings that the unit did not have to move."""
         return [raw for raw in bookings if id_key(raw) not in self._superseded]
 
     @override
     def take(self, move: Move) -> None:
-        # The notes are there already; they become true under their own names.
+        # The notes exist already, and keep their names.
         progress = {**move.progress, "noted": self._noted}
         self._unit.take(replace(move, notes=(), progress=progress))

@@ -82,8 +82,8 @@ def runs_to_finalize(
         UnfinishedRun: one of them has to be completed first.
     """
     runs = [run for run in journal.runs(source) if run.archive == archive]
-    standing = [run for run in runs if run.state in STANDING or run.state is RunState.FINALIZING]
-    if not standing:
+    found = [run for run in runs if run.state in STANDING or run.state is RunState.FINALIZING]
+    if not found:
         alike = [run for run in journal.runs() if run.source == source and run.state is RunState.FINALIZED]
         for run in alike:
             if run.archive == archive or (not is_named and run.archive is None and run.legacy is not None):
@@ -92,8 +92,8 @@ def runs_to_finalize(
         raise NoRun(
             f"{in_place} to finalize" if is_named else f"cut-over of {source} and no {in_place} to finalize"
         )
-    refuse_unfinished(standing)
-    return standing
+    refuse_unfinished(found)
+    return found
 
 
 def refuse_unfinished(runs: Sequence[RunRecord]) -> None:

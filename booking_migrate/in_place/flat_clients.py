@@ -1,7 +1,7 @@
-"""The plan for clients all of whose documents are flat bookings: no client document yet, nothing rejected, nothing looked up.
+"""The plan for clients all of whose documents are flat bookings: without a client document, a rejected booking or a look-up.
 
-It means what `group` means for such clients, provided that neither the archive nor the collection has the ids that they are
-moved to. That is not asked: the insertion finds out, and then `group` plans them again with the look-ups.
+It equals the plan of `group` for such clients, provided that neither archive nor collection has the new ids. If one is
+taken, the insertion fails, and `group` plans the clients again with all look-ups.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ _HEAD = b"\x07_id\x00"
 _CLIENT = b"\x07clientId\x00"
 _CLIENT_AT, _BEGIN, _END = 21, 21 + len(_CLIENT), 21 + len(_CLIENT) + 12
 _BLOCK = 500
-"""How many bookings are built together: so few that what is made of them stays in the processor's cache."""
+"""How many bookings are converted together; the result fits into the processor's cache."""
 
 
 class FlatPart(NamedTuple):
@@ -25,7 +25,7 @@ class FlatPart(NamedTuple):
 
     clients: Sequence[FlatClient]
     bookings: Sequence[Sequence[bytes]]
-    """Those of each."""
+    """The bookings of each."""
 
     rest: Sequence[bytes]
     """The documents of all other clients."""

@@ -1,7 +1,7 @@
 """The plan for a group of clients that is moved in one unit of work.
 
-It means what `migrate.pipeline` means: the same conversion, the same consolidation. What differs is that everything of a
-client stands in one collection, and that its converted bookings leave it.
+It means what `migrate.pipeline` means: the same conversion, the same consolidation. What differs is that bookings and client
+documents share one collection, and that converted bookings are removed from it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,15 +33,18 @@ _SESSIONS = b"sessions\x00"
 
 @dataclass(slots=True)
 class GroupPlan(Writes):
-    """What is to be done about a group of clients; removed are documents that lose their last session to another client."""
+    """What a unit of work writes for a group of clients.
+
+    `removed` has the documents that lose their last session to another client.
+    """
 
     moved: list[DocumentNote] = field(default_factory=list)
-    """The bookings that leave and that a rollback brings back, with what the archive had under their `_id`."""
+    """The bookings that are moved and that a rollback restores, with what the archive had under their `_id`."""
 
     rejected: list[Rejection] = field(default_factory=list)
     tally: MigrationCounts = field(default_factory=MigrationCounts)
     continued: list[ClientDocument] = field(default_factory=list)
-    """The client documents that were there, of clients some of whose bookings leave the collection."""
+    """The existing client documents of clients whose bookings are moved."""
 
     keys: list[bytes] = field(default_factory=list)
     """The sort keys of the clients whose documents or bookings are noted."""
@@ -66,13 +69,13 @@ class GroupPlan(Writes):
             self.tally.take_flat(client, is_new=True)
 
     def reject(self, rejection: Rejection) -> None:
-        """Take note of a document that cannot be converted."""
+        """Count a document that cannot be converted."""
         self.rejected.append(rejection)
         self.tally.reject([rejection])
 
     @property
     def notes(self) -> Sequence[RangeNote]:
-        """Return what the journal has to know to undo it."""
+        """Return the notes by which a rollback undoes it."""
         if not self.keys:
             return ()
         written = [
@@ -98,16 +101,16 @@ class GroupPlan(Writes):
 
 
 class PlanMode(Enum):
-    """How much is looked up before it is written."""
+    """How much is looked up before a plan is written."""
 
     THOROUGH = auto()
     """Everything."""
 
     OPTIMISTIC = auto()
-    """Of flat clients nothing: if ids that they are moved to are taken, the insertion fails."""
+    """Nothing for flat clients: if the id of a new document is taken, the insertion fails."""
 
     FLAT = auto()
-    """The same, and other clients are left out."""
+    """As before, and clients that are not flat are left out."""
 
 
 class GroupPlanner:
@@ -121,7 +124,7 @@ class GroupPlanner:
         self._rules = plan.rules
         self._directory = directory
 
-    def settle(
+    def plan(
         self,
         unit: Unit,
         client_ids: Sequence[Any],
@@ -135,7 +138,7 @@ class GroupPlanner:
             unit: where to read.
             client_ids: the clients, no two of them equal.
             history: which client documents runs of this tool wrote.
-            mode: what is asked before it is written.
+            mode: what is looked up before it is written.
         """
         result = GroupPlan()
         documents = unit.find(client_ids)
@@ -147,10 +150,10 @@ class GroupPlanner:
             result.left += client_ids
         elif client_ids:
             result.gone_of = ()
-            self._settle(unit, documents, client_ids, history, result)
+            self._plan_clients(unit, documents, client_ids, history, result)
         return result
 
-    def _settle(
+    def _plan_clients(
         self,
         unit: Unit,
         documents: Sequence[bytes],
@@ -164,7 +167,7 @@ class GroupPlanner:
         superseded = self._distribute(unit, sessions, archived, clients, result)
         for refused in self._refuse_taken(unit, clients, result):
             superseded.pop(refused.id_key, None)
-        self._find_losers(unit, superseded, clients)
+        self._add_clients_losing_sessions(unit, superseded, clients)
         earlier = self._earlier(unit, clients)
         traces = _traces(history, clients)
         for key in sorted(clients):
@@ -174,7 +177,7 @@ class GroupPlanner:
     def convert(self, documents: Iterable[bytes], result: GroupPlan) -> list[Session]:
         """Convert bookings; what cannot be converted is added to the rejected. Everything is counted."""
         converted: list[Session] = []
-        waiting: list[Booking] = []
+        pending: list[Booking] = []
         bookings = list(documents)
         for raw, session in zip(bookings, self._usual.convert_all(bookings), strict=True):
             result.tally.scanned += 1
@@ -189,11 +192,11 @@ class GroupPlanner:
                 else:
                     result.tally.scanned -= 1
             else:
-                waiting.append(booking)
+                pending.append(booking)
         people = self._directory.find(
-            booking for booking in waiting if booking.lacks_client() or booking.lacks_expert()
+            booking for booking in pending if booking.lacks_client() or booking.lacks_expert()
         )
-        for booking in waiting:
+        for booking in pending:
             outcome = self._converter.convert(booking, people)
             if isinstance(outcome, Session):
                 converted.append(outcome)
@@ -251,19 +254,19 @@ class GroupPlanner:
             else:
                 result.reject(Rejection(session.booking, (_conflict(session, there),), session.legacy_id))
         elsewhere = [session for client, session in again if session.id_key not in client.claims]
-        standing = claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
+        present = claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
         for client, session in again:
-            is_copy = session.id_key in client.claims or session.id_key in standing
+            is_copy = session.id_key in client.claims or session.id_key in present
             (client.copies if is_copy else client.sessions).append(session)
         return superseded
 
     @staticmethod
     def _refuse_taken(unit: Unit, clients: Mapping[bytes, Client], result: GroupPlan) -> Iterator[Session]:
-        """Reject the bookings of clients whose client document others have made that of another client; yield them."""
+        """Reject the bookings of clients whose document the application has transferred to another client; yield them."""
         without = [each for each in clients.values() if each.document is None and each.sessions]
         ids = [client_document_id(each.client_id) for each in without]
         new = {sort_key(document_id): each for document_id, each in zip(ids, without, strict=True)}
-        for document in client_documents(unit.standing(ids) if ids else ()):
+        for document in client_documents(unit.present(ids) if ids else ()):
             client = new[sort_key(document.document_id)]
             if sort_key(document.client_id) != sort_key(client.client_id):
                 detail = f"the client's document is one of client {display_id(document.client_id)} now"
@@ -274,7 +277,9 @@ class GroupPlanner:
                 client.sessions = []
 
     @staticmethod
-    def _find_losers(unit: Unit, superseded: Mapping[bytes, Session], clients: dict[bytes, Client]) -> None:
+    def _add_clients_losing_sessions(
+        unit: Unit, superseded: Mapping[bytes, Session], clients: dict[bytes, Client]
+    ) -> None:
         """Add the clients whose documents have sessions of bookings that belong to another client now."""
         moved = [
             session
@@ -337,7 +342,7 @@ class GroupPlanner:
 
 
 def _archive(session: Session, there: bytes | None, result: GroupPlan) -> None:
-    """Put a booking that leaves the collection into the archive, unless the archive has it."""
+    """Archive a booking that is moved, unless the archive has it."""
     superseded = there if there != session.booking else None
     if there is None:
         result.archived.append(session.booking)
@@ -347,7 +352,7 @@ def _archive(session: Session, there: bytes | None, result: GroupPlan) -> None:
 
 
 def _traces(history: TargetHistory, clients: Mapping[bytes, Client]) -> Mapping[bytes, Trace]:
-    """Return where the documents come from of clients whose documents change."""
+    """Return the provenance of the client documents that change."""
     wanted = {
         key: client.document.raw
         for key, client in clients.items()

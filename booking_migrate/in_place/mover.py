@@ -1,7 +1,7 @@
-"""Moving clients, group by group: in the run's own thread, or in several transactions at a time.
+"""Move clients group by group: in the main thread, or in several transactions at a time.
 
-A thread moves flat clients only. All of their documents are theirs alone, so two transactions never touch the same client; what
-has to be looked up, and whatever may concern other clients, is left to the run's own thread.
+A thread moves flat clients only. All of their documents are theirs alone, so two transactions never touch the same client;
+clients that need look-ups, or may concern other clients, are left to the main thread.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import DuplicateKeys
 from booking_migrate.in_place.archive import Replay
 from booking_migrate.in_place.group import GroupPlan, GroupPlanner, PlanMode
-from booking_migrate.in_place.passes import Batch, Measure, Progress, bisect_on_conflict
+from booking_migrate.in_place.passes import AdaptiveSize, Batch, Progress, bisect_on_conflict
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.runs.background import overlapped
 from booking_migrate.runs.provenance import TargetHistory
@@ -36,12 +36,12 @@ _FRUITLESS, _RETRIED = 2, 20
 class Moved:
     """The outcome of a batch."""
 
-    settlements: list[GroupPlan] = field(default_factory=list)
+    plans: list[GroupPlan] = field(default_factory=list)
     given_up: list[Any] = field(default_factory=list)
     """The ids of clients to which the application writes continuously."""
 
     left: list[Any] = field(default_factory=list)
-    """The ids of clients that a thread leaves to the run's own."""
+    """The ids of clients that a thread leaves to the main thread."""
 
     seconds: list[float] = field(default_factory=list)
     """How long each attempt took."""
@@ -49,7 +49,7 @@ class Moved:
     def plus(self, other: "Moved") -> "Moved":
         """Return both outcomes together."""
         return Moved(
-            [*self.settlements, *other.settlements],
+            [*self.plans, *other.plans],
             [*self.given_up, *other.given_up],
             other.left,
             [*self.seconds, *other.seconds],
@@ -67,7 +67,7 @@ class Mover:
     history: TargetHistory
     slot: int
     progress: Progress = field(default_factory=lambda: Progress(MigrationCounts()))
-    """What this one has moved."""
+    """What this mover has moved."""
 
     has_begun: Callable[[], bool] = lambda: True
     """Returns whether the run has moved anything before."""
@@ -76,88 +76,86 @@ class Mover:
     """How many batches in succession had no flat client."""
 
     cut_off: frozenset[str] = frozenset()
-    """The names of the notes about a unit of work that was cut off between its steps."""
+    """The names of the notes about a unit of work that was interrupted between its steps."""
 
     def move(self, clients: Sequence[Any], mode: PlanMode) -> Moved:
         """Move some clients; where the application writes to them, fewer at a time."""
         moved = Moved()
-        for some, settlement in bisect_on_conflict(clients, lambda each: self._attempt(each, mode, moved)):
-            if settlement is None:
+        for some, plan in bisect_on_conflict(clients, lambda each: self._attempt(each, mode, moved)):
+            if plan is None:
                 moved.given_up += some
                 continue
-            moved.left += settlement.left
-            moved.settlements.append(settlement)
+            moved.left += plan.left
+            moved.plans.append(plan)
         return moved
 
     def _attempt(self, clients: Sequence[Any], mode: PlanMode, moved: Moved) -> GroupPlan:
         began = monotonic()
         try:
-            settlement = self.collection.work(lambda unit: self.take(unit, clients, mode))
+            plan = self.collection.work(lambda unit: self.take(unit, clients, mode))
         except DuplicateKeys:
-            # An id is taken that flat clients are moved to: whose it is decides the result.
+            # The id of a new document is taken: whose it is decides the result.
             if mode is PlanMode.THOROUGH:
                 raise
             if mode is PlanMode.FLAT:
                 return GroupPlan(left=list(clients))
-            settlement = self.collection.work(lambda unit: self.take(unit, clients, PlanMode.THOROUGH))
+            plan = self.collection.work(lambda unit: self.take(unit, clients, PlanMode.THOROUGH))
         moved.seconds.append(monotonic() - began)
-        if settlement.gone:
-            self.progress = self.progress.after(settlement)
-        return settlement
+        if plan.gone:
+            self.progress = self.progress.after(plan)
+        return plan
 
     def take(self, unit: Unit, clients: Sequence[Any], mode: PlanMode = PlanMode.THOROUGH) -> GroupPlan:
-        """Return what happens within one unit of work."""
-        settlement = self.planner.settle(unit, clients, self.history, mode=mode)
-        self._recount(settlement)
-        settlement.tally.check()
-        if settlement.gone or settlement.removed or settlement.changed:
+        """Plan some clients and write the plan, within one unit of work."""
+        plan = self.planner.plan(unit, clients, self.history, mode=mode)
+        self._recount(plan)
+        plan.tally.check()
+        if plan.gone or plan.removed or plan.changed:
             self.session.confirm()
-            progress = {"tally": self.progress.after(settlement).saved()}
+            progress = {"tally": self.progress.after(plan).saved()}
             session = self.session
-            unit.take(
-                Move(settlement, session.run_id, session.token, progress, settlement.notes, slot=self.slot)
-            )
-        return settlement
+            unit.take(Move(plan, session.run_id, session.token, progress, plan.notes, slot=self.slot))
+        return plan
 
     def take_again(self, unit: Replay) -> GroupPlan:
-        """Take a unit of work once more that was cut off between its steps."""
-        settlement = self.take(unit, unit.client_ids())
-        if settlement.gone:
-            self.progress = self.progress.after(settlement)
-        return settlement
+        """Repeat a unit of work that was interrupted between its steps."""
+        plan = self.take(unit, unit.client_ids())
+        if plan.gone:
+            self.progress = self.progress.after(plan)
+        return plan
 
-    def _recount(self, settlement: GroupPlan) -> None:
-        """Count clients once of which this run has moved bookings before."""
-        if not settlement.continued or not self.has_begun():
+    def _recount(self, plan: GroupPlan) -> None:
+        """Count clients only once if this run has moved bookings of theirs before."""
+        if not plan.continued or not self.has_begun():
             return
-        for document in settlement.continued:
+        for document in plan.continued:
             key = sort_key(document.client_id)
             identity = identity_of(document.raw)
             related = self.journal.between(self.session.run_id, key, key)
             counted = (noted for noted in related if noted.name not in self.cut_off)
             if any(note.identity == identity for noted in counted for note in noted.notes):
-                settlement.tally.recount(len(document.sessions))
+                plan.tally.recount(len(document.sessions))
 
 
-class Crew:
-    """Movers that work at the same time, each on a thread of its own while it has a batch."""
+class MoverPool:
+    """Movers that work at the same time, each on a thread of its own."""
 
     def __init__(
         self,
         own: Mover,
         others: Sequence[Mover],
         earlier: Progress,
-        measure: Measure,
+        measure: AdaptiveSize,
         signal_guard: SignalGuard,
     ) -> None:
         """Take the parts.
 
         Args:
-            own: the mover of the run's own thread.
-            others: those of other threads; none: the former does everything.
-            earlier: what the run has moved before, beside what these have.
+            own: the mover of the main thread.
+            others: those of other threads; empty: the main thread does everything.
+            earlier: what earlier processes moved and these movers do not count.
             measure: notified of how long each group took.
-            signal_guard: holds a signal back while a batch is ended.
+            signal_guard: defers a signal while a batch is completed.
         """
         self.own = own
         self._others = others
@@ -168,12 +166,12 @@ class Crew:
 
     @property
     def size(self) -> int:
-        """Return how many transactions there may be at a time."""
+        """Return how many transactions may run at a time."""
         return 1 + len(self._others)
 
     @property
     def progress(self) -> Progress:
-        """Return what all of them have moved."""
+        """Return the sum over all movers."""
         whole = self._earlier
         for mover in (self.own, *self._others):
             whole = whole.plus(mover.progress)
@@ -184,11 +182,11 @@ class Crew:
         return any(each.tally.scanned for each in moved)
 
     def move(self, batches: Iterable[Batch], end: Callable[[Batch, Moved], None]) -> None:
-        """Move batches, each of clients of its own.
+        """Move batches, none of which shares a client with another.
 
         Args:
             batches: the batches; a signal may end the run while the next one is waited for.
-            end: called in the order of the batches, with the outcome of each; a signal is held back meanwhile.
+            end: called in the order of the batches, with the outcome of each; a signal is deferred during the call.
         """
         if not self._others:
             for batch in batches:
@@ -203,7 +201,7 @@ class Crew:
                     end(batch, self._whole(moved.left, moved))
 
     def _whole(self, clients: Sequence[Any], moved: Moved) -> Moved:
-        """Move in this thread what is left of a batch."""
+        """Move what is left of a batch in this thread."""
         if clients:
             is_alone = not self._others and self.own.collection.has_transactions
             rest = self.own.move(clients, PlanMode.OPTIMISTIC if is_alone else PlanMode.THOROUGH)
@@ -214,7 +212,7 @@ class Crew:
 
 
 def _move_flat(mover: Mover, batch: Batch) -> Moved:
-    """Move the flat clients of a batch; if the batches before had not any, only now and then one is read for them."""
+    """Move the flat clients of a batch; if earlier batches had none, only a sample of batches is searched for them."""
     if not batch.clients:
         return Moved()
     if mover.fruitless % _RETRIED >= _FRUITLESS:

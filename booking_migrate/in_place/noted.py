@@ -1,4 +1,4 @@
-"""What runs in place noted about clients, and which of them nothing has happened to since."""
+"""What runs in place noted about clients, and which clients are unchanged since."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -12,7 +12,7 @@ from booking_migrate.runs.noted_ranges import NotedRanges
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord
 
 _CLAIM = b"\x07legacyBookingId\x00"
-"""What stands before the twelve bytes of the ObjectId of a session's booking."""
+"""The bytes before the ObjectId of a session's booking."""
 
 
 class Notes(NamedTuple):
@@ -104,10 +104,10 @@ class NotedClients:
         return first is not None and first.before is None
 
     def is_unchanged(self, client_key: bytes, documents: Sequence[bytes], archived: Sequence[bytes]) -> bool:
-        """Return whether nothing has happened to a client of which the runs have moved everything that it had.
+        """Return whether a client is unchanged since the runs moved all of its bookings.
 
-        Its document is byte for byte what they wrote, once, when they created it, and its sessions are those of the bookings
-        that the archive has of the client, all of which they have moved.
+        Its document is byte for byte the one that they created, and its sessions are exactly those of the client's bookings
+        in the archive, all of which the runs moved.
 
         Args:
             client_key: the sort key of the client's id.
@@ -137,12 +137,12 @@ class NotedClients:
 def moved_ranges(
     journal: RunJournal, run: RunRecord, notes: Notes
 ) -> Iterator[tuple[RangeNote, NotedClients]]:
-    """Yield what a run noted of bookings that it moved, each part with all that these runs noted of the same clients."""
+    """Yield a run's notes of moved bookings, each part with all notes about the same clients."""
     covered: tuple[bytes, bytes] | None = None
     about = NotedClients(notes)
     for noted in journal.ranges(run.run_id, NoteKind.MOVED):
         notes.moved.hold(noted)
-        # A range may come in several parts, and what is known of its clients is held once.
+        # A range may have several parts; its clients are read once.
         if covered != (noted.first, noted.last):
             covered = noted.first, noted.last
             about = NotedClients(notes)

@@ -1,10 +1,10 @@
 """Passes through a collection that is migrated in place: batches of clients, and the outcome for every document met.
 
-As many clients go at a time as go quickly, far below what a transaction may hold. Where the application writes to the same
-clients, it is fewer at a time, then one by one, then later.
+A batch has as many clients as can be moved quickly, far below the limit of a transaction. On write conflicts with the
+application it is bisected, down to single clients, which are finally left for the next pass.
 
-What a pass has met is moved, rejected, left for the next pass, or gone by the application's own doing. Nothing else is
-possible, so a booking that was left is known until it is moved or rejected.
+Each document of a pass is moved, rejected, left for the next pass, or was deleted by the application. Every document is
+accounted for, so none is missed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,20 +22,21 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import BookingsLeft, Contended
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.counts import SAMPLES, MigrationCounts
-from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.in_place import PendingDocument
 from booking_migrate.stores.rejects import RejectsKeeper
 
 _FIRST_BYTES = 512 * 1024
 _LEAST_BYTES, _MOST_BYTES = 16 * 1024, 2 * 1024 * 1024
-"""Of old bookings in a batch; what a transaction writes is about two times that, and 16 MiB is where its record splits."""
+"""The size of the old bookings in the first batch; a transaction writes about twice as much, and its oplog entry splits at
+16 MiB."""
 
 _SLOW, _QUICK = 1.0, 0.25
-"""Seconds that a batch takes: above the one it is halved, below the other doubled. A transaction may last 60."""
+"""Seconds a batch takes: above the first value its size is halved, below the second doubled. A transaction may last 60."""
 
 _STRAYS = 500
 
 _TRIES = 12
-"""How often a client is tried to which the application writes continuously."""
+"""How often a client is tried if the application writes to it continuously."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 
@@ -46,7 +47,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class Batch:
-    """Clients that go together, or documents that have no client."""
+    """Clients that are moved together, or documents without a client."""
 
     clients: list[Any] = field(default_factory=list)
     """Their ids, decoded, no two of them equal."""
@@ -64,8 +65,8 @@ class Batch:
     size: int = 0
 
 
-class Measure:
-    """How large a batch is, by what the ones before it took."""
+class AdaptiveSize:
+    """The size of the next batch, adapted to the time that earlier ones took."""
 
     def __init__(self, bookings: int) -> None:
         """Take the largest number of bookings."""
@@ -77,19 +78,19 @@ class Measure:
         return batch.documents >= self._bookings or batch.size >= self._bytes
 
     def learn(self, seconds: float) -> None:
-        """Take note of how long a batch took."""
+        """Adapt to how long a batch took."""
         if seconds > _SLOW:
             self._bytes = max(_LEAST_BYTES, self._bytes // 2)
         elif seconds < _QUICK:
             self._bytes = min(_MOST_BYTES, self._bytes * 2)
 
 
-def batches(waiting: Iterable[Waiting], measure: Measure) -> Iterator[Batch]:
-    """Whole clients together, in their order; what has no client goes apart."""
+def batches(pending: Iterable[PendingDocument], measure: AdaptiveSize) -> Iterator[Batch]:
+    """Yield batches of whole clients in client order; documents without a client come in batches of their own."""
     batch, strays = Batch(), Batch()
     key: bytes | None = None
     met: list[bytes] = []
-    for found in waiting:
+    for found in pending:
         if found.ids is not None and not is_client_id(found.client_id):
             strays.strays.append(found.document_id)
             strays.documents += 1
@@ -167,9 +168,9 @@ class Progress:
         """As values of BSON."""
         return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
 
-    def after(self, settlement: GroupPlan) -> "Progress":
-        """Return the progress with this settlement carried out."""
-        return self.plus(Progress(settlement.tally, len(settlement.new), len(settlement.changed)))
+    def after(self, plan: GroupPlan) -> "Progress":
+        """Return the progress after this plan was carried out."""
+        return self.plus(Progress(plan.tally, len(plan.new), len(plan.changed)))
 
     def plus(self, other: "Progress") -> "Progress":
         """Return both together."""
@@ -194,37 +195,37 @@ class Pass:
         """Return whether nothing that could be converted was found."""
         return not self.moved and not self.left
 
-    def done(self, settlement: GroupPlan) -> None:
-        """Take note of what is moved or rejected."""
-        self.moved += len(settlement.gone)
+    def done(self, plan: GroupPlan) -> None:
+        """Count what a plan moved or rejected."""
+        self.moved += len(plan.gone)
         if self.left:
-            for key in _keys(settlement):
+            for key in _keys(plan):
                 self.left.pop(key, None)
 
     def leave(self, client_id: Any, keys: Iterable[bytes]) -> None:
-        """Take note of a client's documents that are left for the next pass, by the sort keys of their `_id`."""
+        """Leave a client's documents for the next pass, by the sort keys of their `_id`."""
         self.left.update((key, client_id) for key in keys)
 
     def account(
         self,
         met: Iterable[bytes],
         ids: Mapping[bytes, Any],
-        settlements: Sequence[GroupPlan],
+        plans: Sequence[GroupPlan],
         find: Callable[[Sequence[Any]], Sequence[bytes]],
     ) -> None:
-        """Account for documents that were met, and leave those that other processes have changed meanwhile.
+        """Account for the documents of a batch, and leave those that other processes changed in the meantime.
 
         Args:
             met: the sort key of the `_id` of each.
             ids: the `_id` of each whose sort key does not have it, by that key.
-            settlements: what is moved or rejected of them.
+            plans: what was moved or rejected of them.
             find: finds documents of the collection by `_id`.
         """
-        unsettled = set(met).difference(*map(_keys, settlements))
-        if not unsettled:
+        unhandled = set(met).difference(*map(_keys, plans))
+        if not unhandled:
             return
         wanted = [
-            ids[key] if key in ids else ObjectId(key[len(OBJECT_ID_KEY) :]) for key in sorted(unsettled)
+            ids[key] if key in ids else ObjectId(key[len(OBJECT_ID_KEY) :]) for key in sorted(unhandled)
         ]
         for raw in find(wanted):
             is_document = _SESSIONS in raw and isinstance(read_client_document(raw), ClientDocument)
@@ -244,6 +245,6 @@ class Pass:
         raise BookingsLeft(place, len(self.left), len(clients), sample, passes)
 
 
-def _keys(settlement: GroupPlan) -> Iterable[bytes]:
-    yield from map(id_key, settlement.gone)
-    yield from (sort_key(rejection.document_id) for rejection in settlement.rejected)
+def _keys(plan: GroupPlan) -> Iterable[bytes]:
+    yield from map(id_key, plan.gone)
+    yield from (sort_key(rejection.document_id) for rejection in plan.rejected)

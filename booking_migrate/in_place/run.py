@@ -9,8 +9,8 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import Replay, check_archive
 from booking_migrate.in_place.group import GroupPlan, GroupPlanner
-from booking_migrate.in_place.mover import Crew, Moved, Mover
-from booking_migrate.in_place.passes import Batch, Measure, Pass, Progress, batches
+from booking_migrate.in_place.mover import Moved, Mover, MoverPool
+from booking_migrate.in_place.passes import AdaptiveSize, Batch, Pass, Progress, batches
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
@@ -32,8 +32,8 @@ DEFAULT_PASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How a migration in place goes about it. None of it decides the result."""
+class InPlaceLimits:
+    """Limits of a migration in place. They have no influence on the result."""
 
     passes: int = DEFAULT_PASSES
     """How many passes through the collection it makes at most."""
@@ -44,7 +44,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class InPlaceOutcome:
-    """What a migration in place came to."""
+    """The outcome of a migration in place."""
 
     outcome: MigrationOutcome
     run: RunRecord
@@ -63,14 +63,14 @@ def migrate_in_place(
     request: RunRequest,
     users: DocumentReader | None,
     experts: DocumentReader | None,
-    manner: Manner,
+    limits: InPlaceLimits,
     listener: Listener,
     signal_guard: SignalGuard,
 ) -> InPlaceOutcome:
     """Migrate within one collection while the application runs, under a journal and a lock.
 
-    Each group of clients is moved in one transaction, and the journal with it; so a run that was cut off anywhere is
-    continued by finding what is left, and its counts are those of one that was never interrupted.
+    Each group of clients is moved in one transaction, and the journal with it; so a killed run is continued by finding what
+    is left, and its counts are those of an uninterrupted run.
 
     Args:
         plan: what is to be done.
@@ -80,9 +80,9 @@ def migrate_in_place(
         request: the run to begin or to continue.
         users: where users are looked up; None if nowhere.
         experts: where experts are looked up; None if nowhere.
-        manner: passes and batch size.
+        limits: of passes and rate.
         listener: notified of the progress.
-        signal_guard: holds a signal back while a batch is moved.
+        signal_guard: defers a signal while a batch is moved.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -101,7 +101,7 @@ def migrate_in_place(
         directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
         running = _InPlace(
-            plan, collection, directory, stores, session, manner, throttle, listener, signal_guard, named
+            plan, collection, directory, stores, session, limits, throttle, listener, signal_guard, named
         )
         return running.migrate()
     except BaseException as error:
@@ -118,26 +118,26 @@ class _InPlace:
     directory: Directory
     stores: RunStores
     session: RunSession
-    manner: Manner
+    limits: InPlaceLimits
     throttle: Throttle | NullThrottle
     listener: Listener
     signal_guard: SignalGuard
     named: Sequence[Finding]
-    """What the indexes and options of the collection do."""
+    """Findings about the collection's indexes and options."""
 
     documents: int = 0
     total: int | None = None
-    crew: Crew = field(init=False)
-    """Those who move clients; from `_prepare` on."""
+    pool: MoverPool = field(init=False)
+    """Set by `_prepare`."""
 
     def __post_init__(self) -> None:
-        """Begin with the pace that is asked for."""
-        rate, bookings = self.manner.maximum_rate, self.plan.batch_bookings
+        """Begin at the requested rate."""
+        rate, bookings = self.limits.maximum_rate, self.plan.batch_bookings
         self.pace = None if rate is None else Pace(rate)
-        self.measure = Measure(bookings if self.pace is None else min(bookings, self.pace.batch))
+        self.measure = AdaptiveSize(bookings if self.pace is None else min(bookings, self.pace.batch))
 
     def migrate(self) -> InPlaceOutcome:
-        """Lead the run from its lock to its end."""
+        """Carry out the run, from its lock to its end."""
         started = monotonic()
         is_prepared = self._prepare()
         passes = 0
@@ -145,7 +145,7 @@ class _InPlace:
             passes += 1
             this = self._pass(passes)
             is_complete = this.is_last
-            if is_complete or passes >= self.manner.passes:
+            if is_complete or passes >= self.limits.passes:
                 break
             this.rejects.abandon()
         try:
@@ -156,7 +156,7 @@ class _InPlace:
                 return self._finish(
                     this,
                     passes,
-                    changed=is_prepared or is_rejects_changed or self.crew.progress.tally.scanned > 0,
+                    changed=is_prepared or is_rejects_changed or self.pool.progress.tally.scanned > 0,
                     is_complete=is_complete,
                     seconds=monotonic() - started,
                 )
@@ -164,7 +164,7 @@ class _InPlace:
             this.rejects.abandon()
 
     def _prepare(self) -> bool:
-        """Open the run and make what is lacking; whether anything was made, now or before an interruption."""
+        """Open the run and create missing indexes; return whether any was created, now or before an interruption."""
         self.session.lock()
         refuse_readers(self.collection.name, self.stores.journal, self.stores.locks)
         check_archive(self.collection, self.stores.journal)
@@ -173,8 +173,8 @@ class _InPlace:
             # Before the first write: one of them may hold the run's own record.
             self.collection.end_sessions(left_open)
         self.session.open()
-        self.crew = self._crew()
-        self.session.keep(server_session=self.collection.server_sessions(self.crew.size))
+        self.pool = self._crew()
+        self.session.keep(server_session=self.collection.server_sessions(self.pool.size))
         run = self.session.run
         if run.archive_existed is None:
             self.session.keep(
@@ -184,11 +184,11 @@ class _InPlace:
         self.collection.prepare()
         self.session.confirm()
         if self.session.is_resumed and not self.collection.has_transactions:
-            self._complete_step(self.crew.own)
+            self._complete_step(self.pool.own)
         run = self.session.run
         return bool(run.indexes_made) or not run.archive_existed
 
-    def _crew(self) -> Crew:
+    def _crew(self) -> MoverPool:
         """Return the movers, each with what its slot had moved before an interruption."""
         run, journal = self.session.run, self.stores.journal
         saved = {each["slot"]: Progress.of(each.get("tally", {})) for each in journal.progress(run.run_id)}
@@ -210,17 +210,17 @@ class _InPlace:
         ]
         for each in saved.values():
             earlier = earlier.plus(each)
-        return Crew(movers[0], movers[1:], earlier, self.measure, self.signal_guard)
+        return MoverPool(movers[0], movers[1:], earlier, self.measure, self.signal_guard)
 
     def _slots(self) -> int:
-        """Return how many transactions there may be at a time, that of this thread among them."""
+        """Return how many transactions may run at a time, including that of the main thread."""
         is_many = self.collection.has_transactions and self.collection.estimate_count() >= WORTH_IT
         return self.plan.workers + 2 if is_many and self.plan.workers > 1 else 1
 
     def _complete_step(self, mover: Mover) -> None:
-        """Take once more, from the notes, the unit of work that was cut off between its steps.
+        """Repeat the unit of work that was interrupted between its steps, by its notes.
 
-        What it had to do follows from the originals and from the documents of before, wherever they are by now.
+        It follows from the original bookings and the documents from before, whether they have been moved or not.
         """
         run = self.session.run
         noted = list(
@@ -238,15 +238,15 @@ class _InPlace:
             if note.before is not None
         ]
         with self.signal_guard.critical_section():
-            settlement = self.collection.work(
+            plan = self.collection.work(
                 lambda unit: mover.take_again(Replay(unit, self.collection, moved, before, noted[-1].name))
             )
-            self._keep_rejected(settlement, Pass(self.collection.rejects()))
+            self._keep_rejected(plan, Pass(self.collection.rejects()))
 
     def _finish(
         self, last: Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
     ) -> InPlaceOutcome:
-        progress = self.crew.progress
+        progress = self.pool.progress
         moved, rejected = progress.tally, last.rejected
         counts = moved.counts_with(rejected)
         self.session.finish(
@@ -271,13 +271,13 @@ class _InPlace:
         label = "converting" if number == 1 else f"pass {number}: looking for bookings that came meanwhile in"
         self.documents = 0
         self.listener.notify(PhaseStarted(f"{label} {self.collection.name}", self.total))
-        self.crew.move(self._batches(), lambda batch, moved: self._end(batch, moved, this))
+        self.pool.move(self._batches(), lambda batch, moved: self._end(batch, moved, this))
         self.listener.notify(PhaseEnded())
         return this
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield what is left to be moved or rejected, each batch when it may be begun."""
-        for batch in batches(self.collection.waiting(), self.measure):
+        """Yield the batches that are left to be moved or rejected, each when the rate limit allows it."""
+        for batch in batches(self.collection.pending(), self.measure):
             self.throttle.wait()
             if self.pace is not None:
                 self.pace.wait(batch.documents)
@@ -290,28 +290,28 @@ class _InPlace:
             self._reject_strays(batch.strays, this)
         for client_id in moved.given_up:
             this.leave(client_id, batch.met.pop(sort_key(client_id)))
-        for settlement in moved.settlements:
-            self._keep_rejected(settlement, this)
+        for plan in moved.plans:
+            self._keep_rejected(plan, this)
         met = (key for keys in batch.met.values() for key in keys)
-        this.account(met, batch.ids, moved.settlements, self.collection.find)
+        this.account(met, batch.ids, moved.plans, self.collection.find)
         this.rejects.flush()
         self.session.checkpoint(self.documents, self.total)
         self.listener.notify(Advanced(batch.documents))
 
     def _reject_strays(self, ids: Sequence[Any], this: Pass) -> None:
-        """Reject documents without a client; one that has a client by now is for the next pass."""
-        settlement = GroupPlan()
-        movable = self.crew.own.planner.convert(self.collection.find(ids), settlement)
-        settlement.tally.scanned -= len(movable)
-        self._keep_rejected(settlement, this)
+        """Reject documents without a client; one that has a client now is left for the next pass."""
+        plan = GroupPlan()
+        movable = self.pool.own.planner.convert(self.collection.find(ids), plan)
+        plan.tally.scanned -= len(movable)
+        self._keep_rejected(plan, this)
         known = {sort_key(each): each for each in ids}
-        this.account(known, known, [settlement], self.collection.find)
+        this.account(known, known, [plan], self.collection.find)
 
-    def _keep_rejected(self, settlement: GroupPlan, this: Pass) -> None:
-        this.rejected.reject(settlement.rejected)
-        this.rejected.scanned += len(settlement.rejected)
-        this.done(settlement)
-        for rejection in settlement.rejected:
+    def _keep_rejected(self, plan: GroupPlan, this: Pass) -> None:
+        this.rejected.reject(plan.rejected)
+        this.rejected.scanned += len(plan.rejected)
+        this.done(plan)
+        for rejection in plan.rejected:
             this.rejects.add(rejection)
 
 

@@ -29,11 +29,11 @@ from booking_migrate.stores.ports import (
 )
 
 _CACHE_BLOCK = 500
-"""How many documents are processed together: so few that what is made of them stays in the processor's cache."""
+"""How many documents are processed together; the results fit into the processor's cache."""
 
 
 class BuildResult(NamedTuple):
-    """What the fast path made of a chunk."""
+    """The result of the fast path for a chunk."""
 
     clients: list[FlatClient]
     """In the order of their bookings."""
@@ -51,7 +51,7 @@ class BuildResult(NamedTuple):
     """What the rules' collector returned for the bookings of the flat clients."""
 
     rest: Chunk | None
-    """What is left of the chunk."""
+    """The rest of the chunk."""
 
 
 def build_documents(rules: FlatRules, chunk: Chunk, *, excluded: Collection[bytes] = ()) -> BuildResult:
@@ -185,7 +185,7 @@ class BatchReader:
         Args:
             plan: the rules, and how many documents make a batch.
             directory: looks up users and experts.
-            target: asked what it can store.
+            target: knows which documents it can store.
             counts: counts every document read.
             observer: notified of every booking.
         """
@@ -218,7 +218,7 @@ class BatchReader:
             yield from self.batches_of(chunk, built)
 
     def batches_of(self, chunk: Chunk, built: BuildResult) -> Iterator[Batch]:
-        """Yield the batches of one chunk: usually one, several if it turned out to be larger than was counted on.
+        """Yield the batches of one chunk: usually one, several if the chunk is larger than estimated.
 
         Args:
             chunk: all documents of some clients.
@@ -234,7 +234,7 @@ class BatchReader:
             yield self._end_batch()
 
     def _take_built(self, chunk: Chunk, built: BuildResult) -> Iterator[Batch]:
-        """Take what the fast path made of a chunk, convert what it declined, and yield batches that are full."""
+        """Add the result of the fast path, convert what it declined, and yield full batches."""
         self._counts.scanned += sum(client.sessions for client in built.clients)
         origin = Origin(chunk, built.collected)
         self._batch.origins.append(origin)
@@ -332,7 +332,7 @@ class BatchReader:
         self._pending.clear()
 
     def _split_off_rejected(self) -> Batch:
-        """Return a batch of rejected documents alone: they wait for no client, and there may be very many of them."""
+        """Return a batch of rejected documents only: they belong to no client, and may be very many."""
         rejected, self._batch.rejected = self._batch.rejected, []
         size = sum(len(rejection.raw) for rejection in rejected)
         self._batch.documents -= len(rejected)

@@ -1,7 +1,7 @@
-"""Handling a chunk completely: the one function that every chunk goes through, in whichever process.
+"""Handle a chunk completely: the same function for every chunk, in every process.
 
-A chunk is independent of every other one, and handling it again does no harm: documents that stand in the target already, unchanged,
-are left out, and what stood there before the run is looked up in the journal.
+Chunks are independent, and handling one is idempotent: documents that are already in the target unchanged are left out, and
+the documents from before the run are looked up in the journal.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from booking_migrate.stores.readers import Kind
 
 
 class Elsewhere(NamedTuple):
-    """What another process did that handled a chunk, as far as the coordinating one has to know of it."""
+    """What the coordinating process has to know about a chunk that another process handled."""
 
     changed: bool
     """Whether it changed anything in the target or in the rejected records."""
@@ -32,7 +32,7 @@ class Elsewhere(NamedTuple):
 
 
 class HandledChunk(NamedTuple):
-    """What handling a chunk came to; it may come from another process."""
+    """The outcome of handling a chunk, in this process or another one."""
 
     counts: MigrationCounts
     effects: Effects
@@ -76,11 +76,11 @@ class ChunkHandler:
 
     @property
     def build(self) -> Callable[[Chunk], BuildResult]:
-        """Return the first part of `handle`, which needs nothing but the chunk and may be done ahead, by another process."""
+        """Return the first part of `handle`, which needs only the chunk, so that another process can do it ahead."""
         return self._reader.build
 
     def handle(self, chunk: Chunk, built: BuildResult | None = None) -> HandledChunk:
-        """Handle a chunk. A target that writes in the background has the last batch only when it is waited for.
+        """Handle a chunk. A target that writes in the background may still be writing the last batch.
 
         Args:
             chunk: all documents of some clients.

@@ -1,7 +1,7 @@
-"""What a worker does: it handles chunks completely, for a run whose lock another process holds.
+"""Handle chunks completely in a worker, for a run whose lock another process holds.
 
-A chunk may come twice: because a worker was killed, or a cluster took it for lost. The second time documents that are there already,
-unchanged, are left out, and what stood there before the run is known from the journal, as when a run is resumed.
+A chunk may be handled twice, because a worker was killed or considered lost. The second time, documents that are already
+there unchanged are left out, and the documents from before the run are known from the journal, as in a resumed run.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,12 +31,13 @@ from booking_migrate.stores.open_workers import (
 )
 
 _ATTEMPTS = 3
-"""How often a chunk is handled whose documents others write at the same time: a worker that was taken for lost, or the application."""
+"""How often a chunk is handled if others write its documents concurrently: a worker that was considered lost, or the
+application."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What all chunks of a run have in common; it goes to each worker once."""
+    """What all chunks of a run share; it is sent to each worker once."""
 
     plan: MigrationPlan
     places: SharedPlaces
@@ -49,13 +50,13 @@ class Task(NamedTuple):
     """One chunk, without a connection string."""
 
     number: int
-    """Where its notes stand in the journal."""
+    """The number of its notes in the journal."""
 
     chunk: Chunk
 
 
 class _Desk:
-    """Where one thread of a worker handles chunks."""
+    """The places and the handler of one thread of a worker."""
 
     def __init__(self, assignment: Assignment, places: WorkerPlaces, *, was_empty: bool) -> None:
         self._places = places
@@ -83,7 +84,7 @@ class _Desk:
         return handled._replace(elsewhere=Elsewhere(changed, record_ids, asked))
 
     def wait(self) -> None:
-        """Wait until what others have written to the target is seen by a majority read."""
+        """Wait until a majority read sees what others have written to the target."""
         self._places.target.settle()
 
 
@@ -121,7 +122,7 @@ class _Job:
         chunk = with_collection(task.chunk, self._assignment.places, self._connection)
         for attempt in range(1, _ATTEMPTS + 1):
             desk = getattr(self._threads, "desk", None) or self._open()
-            # After an error it may hold half a chunk.
+            # After an error it may hold a part of a chunk.
             self._threads.desk = None
             try:
                 handled = desk.handle(task.number, chunk)
@@ -150,11 +151,11 @@ _SEATS = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="chunk")
 _ROOM = Semaphore(_AT_ONCE)
 
 _JOBS: dict[str, _Job] = {}
-"""What this process works on, by the name of the run and its token."""
+"""The assignments of this process, by the name of the run and its token."""
 
 
 def begin(name: str, assignment: Assignment) -> None:
-    """Take an assignment. Nothing is contacted before its first chunk comes."""
+    """Take an assignment. The server is contacted with its first chunk only."""
     _JOBS[name] = _Job(assignment)
 
 
@@ -174,10 +175,10 @@ def handle(name: str, task: Task) -> HandledChunk:
 
 
 def ahead(work: Callable[[str, Task], HandledChunk], name: str, task: Task) -> "Future[HandledChunk]":
-    """Begin to handle a chunk beside another one, so that a local worker does not idle while the server reads and writes.
+    """Begin to handle a chunk concurrently with another one: a worker is not idle while the server works.
 
     Returns:
-        What it comes to. If as many chunks are in progress as may be, this waits until one of them is done.
+        Its future result. If the maximum number of chunks is in progress, this waits until one of them is done.
     """
     _ROOM.acquire()
     result = _SEATS.submit(work, name, task)

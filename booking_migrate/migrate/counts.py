@@ -41,7 +41,7 @@ class Samples:
             del self._first[SAMPLES:]
 
     def include(self, other: "Samples") -> None:
-        """Count those that were counted elsewhere."""
+        """Add another count."""
         self.count += other.count
         self._first = sorted([*self._first, *other._first])[:SAMPLES]
 
@@ -50,7 +50,7 @@ class Samples:
         return {"count": self.count, "first": [[key, text] for key, text in self._first]}
 
     def add_saved(self, saved: Mapping[str, Any]) -> None:
-        """Count those that were saved."""
+        """Add a saved count."""
         self.count += saved["count"]
         others = [(bytes(key), text) for key, text in saved["first"]]
         self._first = sorted([*self._first, *others])[:SAMPLES]
@@ -212,7 +212,7 @@ class MigrationCounts:
         )
 
     def counts_with(self, rejected: "MigrationCounts") -> Counts:
-        """Return the counts of what was moved here and of what others have rejected.
+        """Return the counts of moved bookings, and of rejected ones that were counted elsewhere.
 
         Raises:
             UnaccountedBookings: a booking is not accounted for.
@@ -243,7 +243,7 @@ class MigrationCounts:
         }
 
     def findings(self) -> tuple[Finding, ...]:
-        """Return what is worth knowing beyond the rejections."""
+        """Return the findings beside the rejections."""
         findings = []
         if self._disagreeing.count:
             findings.append(
@@ -286,20 +286,20 @@ class Observer(Protocol):
     """Collects facts about the bookings of flat clients, which are not notified one by one; None: nothing is collected."""
 
     def on_booking(self, result: Session | Rejection) -> None:
-        """Take note of one booking and of what the conversion made of it."""
+        """Observe a booking and its conversion."""
 
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
-        """Take note of one client.
+        """Observe a client.
 
         Clients come in MongoDB's order of their ids, and a batch of them only after all of their bookings; no client
         has bookings in two batches.
         """
 
     def on_flat_bookings(self, collected: Any) -> None:
-        """Take note of what the collector returned for the bookings of some flat clients."""
+        """Observe what the collector returned for the bookings of some flat clients."""
 
     def on_flat_client(self, client: FlatClient) -> None:
-        """Take note of a flat client. It comes in the same order as the other clients."""
+        """Observe a flat client, in the same order as the other clients."""
 
 
 class NullObserver:

@@ -1,8 +1,9 @@
-"""Handing out chunks: who handles them, and taking what comes back, in the order of the chunks.
+"""Dispatch chunks to workers, and take their results in the order of the chunks.
 
-The coordinating process holds the lock, numbers the chunks, and adds up. With workers that handle chunks completely, it hands out
-only as many as they need to stay busy, and pauses before the next one while a secondary lags. A chunk whose worker has ended is
-handed out again. After a signal nothing more is handed out, and what is in progress is completed, unless a second signal comes.
+The coordinating process holds the lock, numbers the chunks, and adds up. With workers that handle chunks completely, it
+dispatches only as many as they need to stay busy, and pauses before the next one while a secondary lags. A chunk whose
+worker has ended is dispatched again. After a signal nothing more is dispatched, and what is in progress is completed, unless
+a second signal comes.
 """
 
 from collections import deque
@@ -20,7 +21,7 @@ from booking_migrate.migrate import chunk_worker
 from booking_migrate.migrate.chunk_handler import ChunkHandler, Elsewhere, HandledChunk
 from booking_migrate.migrate.chunk_worker import Assignment, Task
 from booking_migrate.migrate.journaled_target import JournaledTarget
-from booking_migrate.migrate.pipeline import Delegates, HandsOut
+from booking_migrate.migrate.pipeline import ChunkDispatch, Delegator
 from booking_migrate.runs.delegation import RunShare
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunSession
@@ -45,8 +46,8 @@ _LIVES = 3
 
 
 @dataclass(slots=True)
-class Delegation(Delegates):
-    """What it takes to delegate the chunks of a run that is open."""
+class Delegation(Delegator):
+    """The parts for delegating the chunks of an open run."""
 
     plan: MigrationPlan
     places: SharedPlaces
@@ -80,7 +81,7 @@ class Delegation(Delegates):
         return Assignment(self.plan, self.places, share, self.target.was_empty)
 
     def include(self, elsewhere: Elsewhere) -> None:
-        """Count to the run what a worker has done; it is durable."""
+        """Add the outcome of a worker to the run; it is durable."""
         self.kept.settle()
         self.target.include(changed=elsewhere.changed, record_ids=elsewhere.record_ids)
         for each in self.people:
@@ -91,16 +92,16 @@ class Delegation(Delegates):
 
 @dataclass(slots=True)
 class _Given:
-    """A chunk that was handed out."""
+    """A dispatched chunk."""
 
     chunk: Chunk
     result: Awaited[HandledChunk]
     lives: int = 1
-    """How often it was handed out."""
+    """How often it was dispatched."""
 
 
-class Delegated(HandsOut):
-    """Has chunks handled by workers, completely."""
+class Delegated(ChunkDispatch):
+    """Lets workers handle chunks completely."""
 
     def __init__(self, delegation: Delegation, handler: ChunkHandler, pool: Pool) -> None:
         """Assign the run to the workers."""
@@ -123,7 +124,7 @@ class Delegated(HandsOut):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """After a signal, wait until what was handed out is done; a second signal ends the waiting."""
+        """After a signal, wait for the dispatched chunks; a second signal ends the waiting."""
         if error is None or isinstance(error, Exception):
             return
         if not all(given.result.done() for given in self._given):
@@ -132,7 +133,7 @@ class Delegated(HandsOut):
             given.result.exception()
 
     def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
-        """Yield what each chunk came to; it is durable.
+        """Yield the outcome of each chunk; it is durable.
 
         Raises:
             LeaseLost: the run has lost its lock.
@@ -141,7 +142,7 @@ class Delegated(HandsOut):
         """
         for chunk in source.scan_chunks(self._handler.chunk_documents, apart=True):
             self._delegation.throttle.wait()
-            # Until the first worker is ready, the work is done in this process.
+            # Until the first worker is ready, this process does the work.
             result: Awaited[HandledChunk]
             result = self._hand_out(chunk) if self._pool.is_ready else done(self._handler.handle(chunk))
             self._given.append(_Given(chunk, result))
@@ -162,7 +163,7 @@ class Delegated(HandsOut):
         return self._pool.submit(chunk_worker.handle, self._name, task)
 
     def _taken(self) -> HandledChunk:
-        """Take what the first chunk came to; if its worker has ended, hand it out again."""
+        """Take the outcome of the first chunk; if its worker has ended, dispatch it again."""
         given = self._given[0]
         while True:
             try:

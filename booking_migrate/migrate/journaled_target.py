@@ -1,4 +1,4 @@
-"""A target that records every write in the journal first, and what it takes to know what stood there before."""
+"""A target that records every write in the journal first, with the document that it replaces."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -41,7 +41,7 @@ class ProgressCounter(Listener):
 
 
 class _Batch(NamedTuple):
-    """What is written at a time."""
+    """One batch to write."""
 
     new: Sequence[bytes]
     changed: Sequence[Replacement]
@@ -50,7 +50,7 @@ class _Batch(NamedTuple):
 
 
 class ForwardingTarget(TargetWriter):
-    """A target that passes everything on to another one; a subclass overrides what it does beside that."""
+    """A target that forwards everything to another one; subclasses add to it."""
 
     def __init__(self, target: TargetWriter) -> None:
         """Take the target to write to."""
@@ -130,7 +130,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         self._odometer = odometer
         self._throttle = throttle
         self._found: dict[bytes, bytes | None] = {}
-        """What the target had in place of the run's own documents before it began, by the BSON of ``{_id}``."""
+        """What the target had in place of the run's documents before it began, by the BSON of ``{_id}``."""
 
         self._writing: Future[None] | None = None
         """The result of the batch that is being written."""
@@ -245,7 +245,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
 
     @override
     def finish(self) -> bool:
-        # What a continued run changed before it was interrupted counts as changed, too.
+        # Changes before the interruption of a continued run count, too.
         with self._shield.critical_section():
             self._await_writer()
             self._session.confirm()

@@ -1,6 +1,6 @@
-"""Merging a batch with what the target holds of its clients: consolidate, count, decide what is written.
+"""Merge a batch with the target's documents of its clients: consolidate, count, decide what is written.
 
-Clients that the source has no more are departed: what runs wrote of them is taken back.
+Clients that the source no longer has are departed: what runs wrote for them is undone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class StandingDocument(NamedTuple):
 
     @property
     def remainder(self) -> bytes | None:
-        """Return what is left of it when its client has no bookings any more; None: nothing.
+        """Return the document to restore when its client no longer has any booking; None: it is deleted.
 
         A document that a run created and that others have emptied since holds nothing of theirs.
         """
@@ -65,7 +65,7 @@ class Effects(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """What is to be written for some clients, each part in client order."""
+    """What is written for some clients, each part in client order."""
 
     new: list[bytes] = field(default_factory=list)
     changed: list[Replacement] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Changes:
     """The sort keys of all the clients."""
 
     effects: Effects = field(default_factory=Effects)
-    """Against what stood there before the run, also if an interrupted run has written some of it already."""
+    """Compared with the documents from before the run, even if an interrupted run has written some already."""
 
     def add(
         self, key: bytes, there: StandingDocument, document: bytes | None, *, is_adopted: bool = False
@@ -83,8 +83,8 @@ class Changes:
 
         Args:
             key: the sort key of `clientId`.
-            there: what stands in the target.
-            document: what must stand there; None if the client gets no document.
+            there: the client's document in the target.
+            document: the document to write; None if the client gets none.
             is_adopted: whether a document that others changed is kept by a decision. It is written unchanged, so that the
                 journal has it as a document that the migration keeps.
         """
@@ -122,8 +122,8 @@ def find_standing(
         target: where they are.
         history: which of them runs of this tool wrote.
         client_ids: the clients.
-        derived: the sort keys of clients by the documents that the fast path derived from their bookings. What stands there
-            like that, since before the current run or from it, stays, also if others wrote it: its baseline is not looked up.
+        derived: the sort keys of clients by the documents that the fast path derived from their bookings. An equal document
+        in the target is kept, regardless of who wrote it, and its baseline is not looked up.
 
     Raises:
         TargetInOldShape: one of the documents is not a client document.
@@ -174,8 +174,8 @@ class TargetMerge:
 
         Args:
             plan: the size limit and the conflict policy.
-            reader: converts clients again whose documents in the target have to be taken apart.
-            target: where the client documents stand.
+            reader: converts clients again whose documents in the target have to be parsed.
+            target: where the client documents are.
             history: which of them runs of this tool wrote.
             counts: counts the result for every client.
             observer: notified of every client, in client order.
@@ -229,7 +229,7 @@ class TargetMerge:
         return documents
 
     def _reconvert_standing(self, batch: Batch, standing: Mapping[bytes, StandingDocument]) -> None:
-        """Move flat clients to the reference path whose document in the target has to be taken apart.
+        """Move flat clients to the reference path if their document in the target has to be parsed.
 
         That is so if others wrote it, or if the sessions that an earlier run's document had already have to be counted.
         """
@@ -270,7 +270,7 @@ _CLIENTS_PER_WRITE = 500
 class DepartedClients:
     """Finds departed clients by a merge join of the target's clients with those of the source, both in client order.
 
-    What a run wrote for them is removed, or what stood there before is put back; documents of others stay.
+    What a run wrote for them is removed, or the earlier document is restored; documents of others stay.
     """
 
     def __init__(self, target: TargetWriter, history: TargetHistory) -> None:

@@ -1,6 +1,6 @@
 """The pipeline of a migration side by side; see `booking_migrate/migrate/README.md` for its picture.
 
-It works for every kind of place and every kind of document. Memory holds one batch, or one client if that is larger.
+It works for every kind of place and document. Memory holds one batch, or one client if that is larger.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,15 +23,15 @@ from booking_migrate.runs.workers import WORTH_IT, Pool, WorkerPool
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 
-class HandsOut(Protocol):
-    """Has the chunks of a source handled."""
+class ChunkDispatch(Protocol):
+    """Handles the chunks of a source."""
 
     def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
-        """Yield what each chunk came to, in the order of the chunks."""
+        """Yield the outcome of each chunk, in the order of the chunks."""
 
 
-class InThisProcess(HandsOut):
-    """Handles chunks in this process; what needs nothing but the chunk is done ahead by a pool."""
+class InThisProcess(ChunkDispatch):
+    """Handles chunks in this process; a pool does the part ahead that needs only the chunk."""
 
     def __init__(self, handler: ChunkHandler, pool: WorkerPool) -> None:
         """Take the parts."""
@@ -40,19 +40,19 @@ class InThisProcess(HandsOut):
 
     @override
     def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
-        # The last chunk may still be on its way to the target when it is yielded.
+        # The last chunk may still be in flight when it is yielded.
         chunks = source.scan_chunks(self._handler.chunk_documents, apart=self._pool.workers > 1)
         for chunk, built in self._pool.each(self._handler.build, chunks):
             yield self._handler.handle(chunk, built)
 
 
-class Delegates(Protocol):
+class Delegator(Protocol):
     """Lets workers handle chunks completely."""
 
     def pool(self) -> AbstractContextManager[Pool] | None:
-        """Return the workers, if they are others than local processes."""
+        """Return the workers if they are not local processes."""
 
-    def begin(self, handler: ChunkHandler, pool: Pool) -> AbstractContextManager[HandsOut]:
+    def begin(self, handler: ChunkHandler, pool: Pool) -> AbstractContextManager[ChunkDispatch]:
         """Assign a run, whose target is prepared, to the workers of a pool."""
 
 
@@ -67,12 +67,12 @@ def migrate(
     observer: Observer | None = None,
     history: TargetHistory | None = None,
     start_pool: Callable[[], WorkerPool] | None = None,
-    delegation: Delegates | None = None,
+    delegation: Delegator | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
     Running it again over an unchanged source writes nothing; over a source that has changed it derives the clients again
-    whose bookings changed, moved, came or went. Running it after an interruption completes it.
+    whose bookings were changed, moved, added or deleted. Running it after an interruption completes it.
 
     Args:
         plan: the rules of the conversion, and how much is done at a time.
@@ -123,7 +123,7 @@ def migrate(
 def _workers(
     plan: MigrationPlan,
     source: DocumentReader,
-    delegation: Delegates | None,
+    delegation: Delegator | None,
     start: Callable[[], WorkerPool] | None,
 ) -> AbstractContextManager[Pool]:
     pool = None if delegation is None else delegation.pool()
@@ -135,8 +135,8 @@ def _workers(
 
 
 def _chosen(
-    delegation: Delegates | None, handler: ChunkHandler, pool: Pool
-) -> AbstractContextManager[HandsOut]:
+    delegation: Delegator | None, handler: ChunkHandler, pool: Pool
+) -> AbstractContextManager[ChunkDispatch]:
     if isinstance(pool, workers.WorkerPool) and (delegation is None or pool.workers == 1):
         return nullcontext(InThisProcess(handler, pool))
     if delegation is None:

@@ -1,6 +1,6 @@
-"""Before the first write: clients with several client documents, and what a target's indexes and options do.
+"""Check before the first write: clients with several client documents, and the target's indexes and options.
 
-Whether a collection can take client documents is found out with documents such as would be written.
+Whether a collection accepts client documents is tested with documents like those that would be written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -129,7 +129,7 @@ def _join(target: TargetWriter, client_id: Any) -> bool:
 def sample_documents(
     plan: MigrationPlan, documents: Iterable[bytes], directory: Directory
 ) -> tuple[bytes, ...]:
-    """Make the client documents that some bookings would become if their clients had no other ones.
+    """Return the client documents that some bookings would make if their clients had no others.
 
     Args:
         plan: what is to be done.
@@ -157,7 +157,7 @@ def examine_target(
     users: FindsById | None,
     experts: FindsById | None,
 ) -> tuple[PlaceFinding, ...]:
-    """Find what the indexes and options of a target do to client documents. Nothing is written.
+    """Find indexes and options of a target that refuse or change client documents. Nothing is written.
 
     Args:
         plan: what is to be done.
@@ -174,7 +174,7 @@ def examine_target(
 
 
 def findings_of(place: str, found: Sequence[PlaceFinding]) -> Iterator[Finding]:
-    """Yield what is only named about a collection."""
+    """Yield findings about a collection that do not refuse it."""
     for finding in found:
         if not finding.is_refused:
             yield Finding(

@@ -55,7 +55,7 @@ class SidecarTarget(ForwardingTarget):
 
     @override
     def finish(self) -> bool:
-        # That files are about to appear is noted first, and what they are afterwards.
+        # The sidecar records first that files will appear, and then their digests.
         before = self._sidecar.read()
         if before is not None and self._is_true(before):
             return self._finish_again()
@@ -126,7 +126,7 @@ class SidecarTarget(ForwardingTarget):
 
 @contextmanager
 def _record_lost() -> Iterator[None]:
-    """Say of a record that cannot be written that the files themselves are there.
+    """Report that the record could not be written although the files are complete.
 
     Raises:
         OutputFailed: instead of WriteFailed.
@@ -148,10 +148,10 @@ def migrate_to_file(
     listener: Listener,
     start_pool: Callable[[], WorkerPool] | None = None,
 ) -> JournaledOutcome:
-    """Migrate into a file, and note in its sidecar what came out.
+    """Migrate into a file, and record the outcome in its sidecar.
 
     Raises:
-        OutputFailed: the files are there, but what is known of the run could not be noted beside them.
+        OutputFailed: the files are complete, but the sidecar could not be written.
         BookingMigrateError: as `migrate.pipeline.migrate`; no file appears.
     """
     outcome = migrate_stream(

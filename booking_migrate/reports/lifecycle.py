@@ -37,7 +37,7 @@ class WindowReport(Part):
     state: str = Field(
         description="building, following; or ended: interrupted, handed-over (to a rollback or finalize), killed"
     )
-    ends_at: datetime = Field(description="until when the way back is kept ready")
+    ends_at: datetime = Field(description="until when a rollback is kept ready")
     lag_seconds: int = Field(description="how far what a rollback restores is behind the live collection")
     backlog: int = Field(description="the changes that the last round had to bring in")
     estimated_outage_ms: int = Field(description="for how long a rollback would refuse writes, about")
@@ -48,7 +48,7 @@ class WindowReport(Part):
 
 
 class KeptWindowReport(Part):
-    """What a cut-over that kept its way back ready has done after the swap."""
+    """What a cut-over with a reverse window has done after the swap."""
 
     end: str = Field(description="expired, interrupted, or handed-over (to a rollback or finalize)")
     ends_at: datetime = Field(description="when the window ends, or has ended")

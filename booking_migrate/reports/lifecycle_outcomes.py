@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of
-from booking_migrate.runs.commands import command_of, rollback_of, stragglers_of
+from booking_migrate.runs.commands import command_of, conversion_of, rollback_of
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
@@ -207,7 +207,7 @@ def report_of_cutover(
 
 def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:
     if window is not None and window.end.value == "interrupted":
-        yield NextStep(text="To keep the way back current again:", command=command_of(run, "cutover"))
+        yield NextStep(text="To keep a rollback ready again:", command=command_of(run, "cutover"))
         yield NextStep(text="To roll back, with what has changed since:", command=rollback_of(run))
 
 
@@ -237,7 +237,7 @@ def old_bookings_report(found: "OldBookings") -> OldBookingsReport:
 def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[NextStep]:
     if found is not None and found.later:
         yield NextStep(
-            text="Convert the bookings that an old application has written since:", command=stragglers_of(run)
+            text="Convert the bookings that an old application has written since:", command=conversion_of(run)
         )
 
 

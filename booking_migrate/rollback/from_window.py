@@ -1,8 +1,8 @@
 """A rollback out of a reverse window: what it restores is ready, so writes are refused for the last few changes only.
 
-It does what a cut-over does, the other way round (`cutover.fencing`): catch up, fence, drain, settle as of the fence's
-cluster time, rename, and take what passed the fence out of the result. Before the rename everything can be aborted, and the
-client documents are live as before.
+It is a cut-over in the opposite direction (`cutover.fencing`): catch up, fence, drain, settle as of the fence's cluster
+time, rename, and handle the writes that passed the fence. Before the rename everything can be aborted, and the client
+documents are live as before.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from booking_migrate.rollback.window_parts import (
     follower_of,
     is_intact,
 )
-from booking_migrate.rollback.window_tail import LateParts, take_back_late
+from booking_migrate.rollback.window_tail import WindowTailParts, apply_window_tail
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import check_transition
@@ -48,7 +48,7 @@ _SLOW = "writes are refused while everything is restored"
 
 
 def restore_live(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
-    """Undo a run that was cut over: out of its reverse window, or without one, behind the fence as a whole.
+    """Undo a run that was cut over: out of its reverse window, or by restoring everything behind the fence.
 
     Raises:
         OldBookingsLost, RestorationFailed, LeaseLost: as `restore.restore`.
@@ -69,18 +69,18 @@ def restore_live(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutc
         close_window(run, parts, plan.stores.journal, lock.confirm)
         parts.places.finish()
     except (WindowStopped, OldBookingsLost):
-        # What it kept ready is of no use; the next rollback works without.
+        # The restored collection cannot be used; the next rollback works without it.
         close_window(run, parts, plan.stores.journal, lock.confirm)
         raise
     except BookingMigrateError as error:
         if not isinstance(error, LeaseLost):
-            error.add_note(f"To keep the way back current again: {command_of(run, 'cutover')}")
+            error.add_note(f"To keep a rollback ready again: {command_of(run, 'cutover')}")
         raise
     return restore(plan, run, lock)
 
 
 def _usable_feed(plan: RollbackPlan, run: RunRecord, parts: WindowParts) -> ChangeFeed | None:
-    """Return the changes since the window was left; None, with a warning, if what it kept ready cannot be used."""
+    """Return the feed since the window's position; None, with a warning, if the restored collection cannot be used."""
     begin = begin_of(run.window, parts)
     if begin is None:
         reason = "what a rollback restores is not complete"
@@ -120,14 +120,14 @@ class _FromWindow:
         run = self._run
         if run.state is not RunState.RESTORING:
             return False
-        # Its fence or its swap may still be on their way: carried out later, they would meet what is done from here on.
+        # Its fence or swap may still be pending on the server, and must not be carried out later.
         self._live.end_own_commands()
         return self._live.is_swapped(run.successor_settings or "")
 
     def without_fence(self) -> RunRecord:
-        """Lift the fence that an earlier process has left, and return the run's record."""
+        """Lift the fence of an earlier process, and return the run's record."""
         if self._run.state is RunState.RESTORING:
-            self._give_back()
+            self._lift_fence()
         return self._run
 
     def carry_out(self, feed: ChangeFeed) -> UndoOutcome:
@@ -142,7 +142,7 @@ class _FromWindow:
             self._swap(feed)
             return self.finish()
         except BaseException as error:
-            self._give_up(error)
+            self._abort(error)
             raise
         finally:
             feed.close()
@@ -153,7 +153,7 @@ class _FromWindow:
         follower = follower_of(parts, feed, confirm=self._lock.confirm, save=self._save_position)
         plan.listener.notify(PhaseStarted(f"bringing in what has changed in {self._run.source}", None))
         follower.round(0.0)
-        # Only now: what is brought in later has to keep to unique indexes one by one.
+        # Not earlier: changes that are brought in have to satisfy unique indexes one by one.
         self._outcome.indexes = restored.create_indexes(settings)
         plan.listener.notify(PhaseEnded())
 
@@ -166,7 +166,7 @@ class _FromWindow:
             block=lambda: None,
             lift_fence=lambda: self._live.lift_fence(self._run.successor_settings or ""),
             note_lifted=self._note_lifted,
-            take_back=lambda: restored.unvalidate(settings),
+            undo_check=lambda: restored.unvalidate(settings),
             check=self._complete,
             is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
             fail=lambda problem, _advice: RestorationFailed(
@@ -179,21 +179,21 @@ class _FromWindow:
         self._refused.end()
 
     def _complete(self) -> None:
-        """Do what is left for behind the fence."""
+        """Do the last steps behind the fence."""
         parts, run = self._parts, self._run
         parts.whole.restored.validate(run.live_settings or "")
         if not is_intact(run.window, parts):
             raise WindowStopped(f"others have dropped {parts.whole.restored.name}")
 
     def finish(self) -> UndoOutcome:
-        """Take what passed the fence out of the result, and drop what is not needed any more. May be repeated."""
+        """Handle the writes that passed the fence, and drop what is no longer needed. May be repeated."""
         plan, parts, run, outcome = self._plan, self._parts, self._run, self._outcome
         self._live.lift_fence(run.successor_settings or "")
         outcome.refused_seconds = self._refused.before + self._report.outage.total
         fenced: Timestamp | None = run.fence_time
         if fenced is not None:
-            late = LateParts(parts, self._lock.confirm, plan.listener)
-            self._report.take(take_back_late(late, fenced))
+            late = WindowTailParts(parts, self._lock.confirm, plan.listener)
+            self._report.take(apply_window_tail(late, fenced))
         outcome.restored = run.counts.get("scanned", 0)
         outcome.since = since = self._since()
         with plan.signal_guard.critical_section():
@@ -205,7 +205,7 @@ class _FromWindow:
             return complete(plan, run, self._lock, parts.whole, outcome)
 
     def _since(self) -> ChangesSince:
-        """Return what had happened since the cut-over; what an earlier process had cleared away stands in the run's record."""
+        """Return the changes since the cut-over: from the run's record, if an earlier process has dropped the notes."""
         known = self._run.undone.get("since")
         return changes_in(self._parts) if known is None else ChangesSince(**known)
 
@@ -232,8 +232,8 @@ class _FromWindow:
         self._run = self._run.model_copy(update={"window": window})
         self._journal.annotate(self._run.run_id, window=window)
 
-    def _give_up(self, error: BaseException) -> None:
-        """Leave the client documents live; if even that fails, say so: the next rollback does it."""
+    def _abort(self, error: BaseException) -> None:
+        """Leave the client documents live; if that fails, add a note: the next rollback does it."""
         if isinstance(error, LeaseLost):
             return
         run = self._run
@@ -245,21 +245,21 @@ class _FromWindow:
                         f"{run.source} holds the old bookings again: run rollback again to finish."
                     )
                     return
-                self._give_back()
+                self._lift_fence()
             if isinstance(error, KeyboardInterrupt):
                 error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._parts.whole, trouble))
 
-    def _give_back(self) -> None:
-        """Lift the fence before the swap; what the window keeps ready stays."""
+    def _lift_fence(self) -> None:
+        """Lift the fence before the swap; the restored collection is kept."""
         run = self._run
         # The fence first: whatever fails after it, the collection takes writes again.
         self._live.lift_fence(run.successor_settings or "")
         self._parts.whole.restored.unvalidate(run.live_settings or "")
         refused = self._refused.seconds
         if not self._refused.is_refusing and run.fenced_at is not None:
-            # A process that was killed has left it.
+            # An earlier process that was killed had raised it.
             refused += max((self._journal.now() - run.fenced_at).total_seconds(), 0.0)
         self._run = self._journal.save(
             run.run_id,

@@ -1,8 +1,7 @@
-"""Documents and sessions that stand at another client than on the other side of a restoration.
+"""Documents and sessions that belong to different clients in the kept copy and in the live collection.
 
-Some are looked up on the other side by their `_id`. Bookings without a session in their own client's documents, and
-sessions that stand in documents of other clients, wait on disk: which belongs to which is known only when every client has
-been read.
+Some are looked up on the other side by their `_id`. Bookings without a session in their own client's documents, and sessions
+in documents of other clients, are kept on disk: they are matched when every client has been read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,11 @@ _GROUPS = 200
 _GROUP_BYTES = 8 * 1024 * 1024
 _OBJECT_ID_FIRST = b"\x07_id\x00"
 _AT_ONCE = 1000
-"""How many ids one question names."""
+"""How many ids one query has."""
 
 
 def in_portions(pairs: Iterator[ClientPair]) -> Iterator[Sequence[ClientPair]]:
-    """Take clients together, so that one question can be about many of them."""
+    """Size of the clients that are looked up with one query."""
     portion: list[ClientPair] = []
     size = 0
     for pair in pairs:
@@ -37,7 +36,7 @@ def in_portions(pairs: Iterator[ClientPair]) -> Iterator[Sequence[ClientPair]]:
 
 
 class Counterparts:
-    """The documents of the other side for a portion of clients."""
+    """The counterparts of the documents of some clients on the other side."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Counterparts:
         *,
         converts_later: bool = False,
     ) -> None:
-        """Look up what stands at another client than on the other side.
+        """Look up documents that belong to another client on the other side.
 
         Args:
             kept: the copy of the old collection.
@@ -89,7 +88,7 @@ class Counterparts:
         return key in self._taken
 
     def current(self, key: bytes) -> bytes | None:
-        """Return the document of this `_id` that stands at another client now."""
+        """Return the document of this `_id` that belongs to another client now."""
         return self._current.get(key)
 
 
@@ -103,7 +102,7 @@ def _found(reader: DocumentReader, ids: Sequence[Any]) -> dict[bytes, bytes]:
 
 def id_key(raw: bytes) -> bytes:
     """Return the sort key of a document's `_id`."""
-    # Nearly always an ObjectId that stands first.
+    # Nearly always an ObjectId in the first field.
     return OBJECT_ID_KEY + raw[9:21] if raw[4:9] == _OBJECT_ID_FIRST else element_key(_id(raw))
 
 
@@ -132,7 +131,7 @@ class Found(NamedTuple):
 
     session: bytes
     client: bytes
-    """The client fields of the document that it stands in, BSON."""
+    """The client fields of the document that has it, as BSON."""
 
 
 class Relocations:
@@ -148,11 +147,11 @@ class Relocations:
         )
 
     def add_absent(self, absent: Absent) -> None:
-        """Remember a booking that is missing at its place."""
+        """Remember a booking without a session in its client's documents."""
         self._database.execute("INSERT INTO absent VALUES (?, ?, ?)", *absent)
 
     def add_found(self, key: bytes, original: bytes, found: Found) -> None:
-        """Remember a session that is at another place than its booking's."""
+        """Remember a session in a document of another client than the booking's."""
         self._database.execute(
             "INSERT INTO found (key, original, session, client) VALUES (?, ?, ?, ?)", key, original, *found
         )
@@ -166,7 +165,7 @@ class Relocations:
             yield Absent(key, original, bool(listed)), [Found(*row) for row in rows]
 
     def copies(self) -> Iterator[tuple[bytes, Found]]:
-        """Yield the sessions elsewhere of bookings that are not missing at their place, each with its booking."""
+        """Yield the sessions elsewhere of bookings that are not missing, each with its booking."""
         for original, session, client in self._database.rows(
             "SELECT original, session, client FROM found WHERE key NOT IN (SELECT key FROM absent) "
             "ORDER BY position"

@@ -1,9 +1,9 @@
 """Restore the old bookings of the live collection after a cut-over.
 
-Writes are refused from the fence to the swap. In between, the kept copy of the old collection and what is live now are
-read side by side, client by client, and what `domain.reversal` makes of them is put into a collection of its own. That is
-proven, and then takes the live name in one atomic rename. Whatever fails before the rename drops it and lifts the fence:
-the result of the cut-over stays live. The old copy is dropped last of all.
+Writes are refused from the fence to the swap. In between, the kept copy and the live collection are read by a merge join,
+client by client, and the result of `domain.reversal` is written to a new collection. It is verified, and then gets the live
+name by one atomic rename. On any failure before the rename, it is dropped and the fence is lifted: the result of the
+cut-over stays live. The kept copy is dropped last.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ _PROVEN_AT_ONCE = 1000
 
 
 def check_kept(places: RestorationPlaces) -> None:
-    """Refuse to go back where nothing is left to go back to.
+    """Check that the kept copy exists.
 
     Raises:
         OldBookingsLost: the kept copy of the old collection was dropped.
@@ -60,7 +60,7 @@ def check_kept(places: RestorationPlaces) -> None:
 
 
 def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:
-    """Return what has happened since the cut-over; nothing is written.
+    """Return what the application has changed since the cut-over; nothing is written.
 
     Raises:
         OldBookingsLost: as `check_kept`.
@@ -79,7 +79,7 @@ def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSinc
 
 @dataclass(frozen=True, slots=True)
 class RollbackPlan:
-    """What is to be undone, and with whose help."""
+    """What a rollback undoes, and the parts that it needs."""
 
     run: RunRecord
     stores: RunStores
@@ -93,19 +93,19 @@ class RollbackPlan:
 
     listener: Listener
     signal_guard: SignalGuard
-    """Holds a signal back while a range is undone, or while the swap must not be cut in two."""
+    """Defers a signal while a range is undone, and during the swap."""
 
     window: Callable[[RunRecord], "WindowParts"]
-    """Opens what a reverse window of a run has kept ready."""
+    """Opens the parts of a run's reverse window."""
 
     limits: Limits
-    """For how long writes may be refused where that is kept ready."""
+    """For how long a rollback out of a reverse window may refuse writes."""
 
     converts_later: bool | None
-    """Whether sessions booked since become old bookings where that is possible; None: if a window has made them so."""
+    """Whether sessions booked since become old bookings where that is possible; None: if a window has converted them."""
 
     discard_later: bool
-    """Whether what the application has done since the cut-over is dropped."""
+    """Whether changes of the application since the cut-over are dropped."""
 
     older: RunRecord | None
     """The run in place that is undone next, if one is."""
@@ -143,7 +143,7 @@ class _Restoration:
         run, live, restored = self._run, self._places.live, self._places.restored
         self._lock.confirm()
         if run.state is RunState.RESTORING:
-            # What an earlier process has sent may still wait for the server.
+            # Commands of an earlier process may still be pending on the server.
             live.end_own_commands()
             if live.is_swapped(run.successor_settings or ""):
                 self._recall()
@@ -153,7 +153,7 @@ class _Restoration:
         self._run = self._plan.stores.journal.save(
             run.run_id,
             state=RunState.RESTORING.value,
-            # Taken up again after a kill, the fence may stand already and hide what was there before it.
+            # Continued after a kill: the fence may be raised already, and its validator hides the original settings.
             successor_settings=run.successor_settings or live.settings(),
         )
         try:
@@ -164,15 +164,15 @@ class _Restoration:
                 self._outcome.refused_seconds = self._refused.seconds
                 return self._finish()
         except BaseException as error:
-            self._give_up(error)
+            self._abort(error)
             raise
 
     def _prepare(self) -> Sequence[IndexNote]:
-        """Return everything up to the swap."""
+        """Do everything up to the swap; return how the indexes were handled."""
         live, restored = self._places.live, self._places.restored
         journal = self._plan.stores.journal
         now = journal.now()
-        # Continued after a kill, the fence may have stood in between.
+        # Continued after a kill: the fence may have been raised since.
         self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
         self._refused = RefusedTime((now - (self._run.fenced_at or now)).total_seconds())
         self._refused.begin()
@@ -184,7 +184,7 @@ class _Restoration:
         self._prove()
         if live.count() != count:
             raise self._failure("documents were deleted meanwhile")
-        # What had changed cannot be read after the swap, and a process that continues then has to report it, too.
+        # After the swap the changes cannot be read any more, but a process that continues has to report them.
         self._run = self._plan.stores.journal.save(
             self._run.run_id,
             undone={
@@ -196,7 +196,7 @@ class _Restoration:
         return indexes
 
     def _recall(self) -> None:
-        """Know again what an earlier process had put together before it was killed behind the swap."""
+        """Read the outcome that an earlier process recorded before it was killed after the swap."""
         undone = self._run.undone
         self._outcome.restored = undone["restored"]
         self._outcome.since = ChangesSince(**undone["since"])
@@ -236,11 +236,11 @@ class _Restoration:
         """Read again what was written.
 
         Raises:
-            RestorationFailed: it is not what it must be.
+            RestorationFailed: it differs.
         """
         places = self._places
         if self._plan.discard_later or self._since.is_nothing:
-            # Only the old documents may be there, so the server's own hash decides.
+            # Only the old documents may be present, so the server's hash decides.
             if not places.restored.is_same(places.kept.name):
                 raise self._failure(f"what was restored is not what {places.kept.name} holds")
             return
@@ -256,8 +256,8 @@ class _Restoration:
     def _finish(self) -> UndoOutcome:
         return complete(self._plan, self._run, self._lock, self._places, self._outcome)
 
-    def _give_up(self, error: BaseException) -> None:
-        """Leave the live collection unchanged; if even that fails, say so: the next start does it."""
+    def _abort(self, error: BaseException) -> None:
+        """Leave the live collection unchanged; if that fails, add a note: the next rollback does it."""
         if isinstance(error, LeaseLost):
             return
         live, run = self._places.live, self._run
@@ -287,9 +287,9 @@ class _Restoration:
 def complete(
     plan: RollbackPlan, run: RunRecord, lock: HeldLock, places: RestorationPlaces, outcome: UndoOutcome
 ) -> UndoOutcome:
-    """Drop what a run that is rolled back does not need any more, after the swap; return the outcome. May be repeated."""
+    """Drop what is not needed after the swap; return the outcome. May be repeated."""
     stores = plan.stores
-    # Not before: what is not live yet must keep what is to come back.
+    # Not before the swap: the collection must not expire restored documents until it is live.
     outcome.indexes = [*outcome.indexes, *places.restored.begin_expiry(run.live_settings or "")]
     undo_rejects(run, stores, lock, plan.signal_guard)
     lock.confirm()
@@ -301,7 +301,7 @@ def complete(
 
 
 def left_behind(run: RunRecord, places: RestorationPlaces, trouble: BookingMigrateError) -> str:
-    """Return what to say of a rollback that could not be cleared up: above all whether writes are refused."""
+    """Return the note about a rollback that could not be cleaned up: first of all whether writes are refused."""
     try:
         is_refusing = places.live.refuses_writes(run.successor_settings or "")
     except BookingMigrateError:

@@ -1,7 +1,7 @@
-"""What each client has in the old collection again: its old bookings, and what has happened since a cut-over.
+"""Derive what a rollback restores for each client: its old bookings, with the changes since the cut-over.
 
-A document or session is known by its `_id` or `legacyBookingId`, wherever it stands now: the application may have moved it
-to another client since. So every old booking comes back exactly once.
+A document or session is identified by its `_id` or `legacyBookingId`, whichever client it belongs to now. So every old
+booking is restored exactly once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.rollback import MongoRestored
 
 NO_CLIENT = b"\x00"
-"""What the key of documents without a client begins with."""
+"""The prefix of the keys of documents without a client."""
 
 _CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
@@ -75,7 +75,7 @@ class RestorationPlaces:
 
 @dataclass(slots=True)
 class RestoredClient:
-    """What one client has in the old collection again."""
+    """What is restored for one client."""
 
     key: bytes = b""
     """The sort key of the client's id; of documents without a client, one of their own."""
@@ -84,10 +84,10 @@ class RestoredClient:
     """The documents of the client as they were at the cut-over."""
 
     documents: list[bytes] = field(default_factory=list)
-    """Its documents with what has happened since. What is decided at the end only comes in portions of its own."""
+    """Its documents, with the changes since. Relocated bookings follow at the end, in portions of their own."""
 
     bookings: int = 0
-    """How many bookings of before the client had."""
+    """How many bookings the client had before."""
 
     changes: list[Change] = field(default_factory=list)
     missing: list[Any] = field(default_factory=list)
@@ -103,7 +103,7 @@ class RestoredClient:
     """How many old bookings were written since."""
 
     def count_in(self, since: ChangesSince) -> None:
-        """Add what has happened to the client."""
+        """Add the changes to the client."""
         since.add(
             changes=self.changes,
             later=self.later,
@@ -116,7 +116,7 @@ class RestoredClient:
 
 
 def restored_clients(places: RestorationPlaces) -> Iterator[RestoredClient]:
-    """Yield what each client has in the old collection again, and at the end the bookings that were not at their place."""
+    """Yield what is restored for each client, and at the end the relocated bookings."""
     with closing(Relocations()) as relocations:
         for pairs in in_portions(pair_clients(places.kept.scan_by_client(), places.current.scan_by_client())):
             elsewhere = Counterparts(places.kept, places.current, pairs, converts_later=places.converts_later)
@@ -142,13 +142,13 @@ class _Restoring:
             bookings=sum(not _has_sessions(raw) for raw in pair.source_bytes),
         )
         self._beside: dict[bytes, bytes] = {}
-        """Bookings as they stand in the live collection."""
+        """Old bookings in the live collection."""
 
         self._documents: list[bytes] = []
-        """Client documents that stand there."""
+        """Client documents in the live collection."""
 
     def client(self) -> RestoredClient:
-        """Work it out."""
+        """Derive what is restored."""
         for raw in self._current:
             self._take(raw)
         main = next((raw for raw in self._documents if self._is_own(raw)), None)
@@ -160,7 +160,7 @@ class _Restoring:
         return self._client
 
     def _take(self, raw: bytes) -> None:
-        """Find out what a document of the live collection is, by what had its `_id` before."""
+        """Classify a document of the live collection by the document that had its `_id` before."""
         client, key = self._client, id_key(raw)
         before = self._before(key)
         has_sessions = document_with_sessions(raw) is not None
@@ -169,7 +169,7 @@ class _Restoring:
             client.later += 1
             client.old += 1
         elif before is not None and _is_client_document(before) and not has_sessions:
-            # Nothing can be read of it, so the document of before comes back.
+            # It cannot be read, so the earlier document is restored.
             client.lost += _changes(before, raw)
         elif before is not None and not _is_client_document(before):
             if has_sessions and document_with_sessions(before) is None:
@@ -184,18 +184,18 @@ class _Restoring:
         return self._kept.get(key) or self._elsewhere.kept(key)
 
     def _is_own(self, raw: bytes) -> bool:
-        """Return whether a document continues one of this client's, or has none before it."""
+        """Return whether a document is the successor of one of this client's, or is new."""
         return _is_client_document(raw) and (
             id_key(raw) in self._kept or self._elsewhere.kept(id_key(raw)) is None
         )
 
     def _is_gone(self, key: bytes, raw: bytes) -> bool:
-        """Return whether a document of before stands at another client now, and comes back with that one."""
+        """Return whether an earlier document belongs to another client now, and is restored with that client."""
         now = self._elsewhere.current(key)
         return now is not None and (not _is_client_document(raw) or document_with_sessions(now) is not None)
 
     def _restore(self, main: bytes | None) -> None:
-        """Bring the bookings of before back, and the client documents of before."""
+        """Restore the earlier bookings and client documents."""
         client = self._client
         before = [
             raw for key, raw in self._kept.items() if _is_client_document(raw) and not self._is_gone(key, raw)
@@ -208,7 +208,7 @@ class _Restoring:
             if key not in self._beside:
                 originals[key] = raw
             elif key in claimed:
-                # It was made a session and stands beside it as well: what the session has goes into the booking.
+                # It exists as a booking and as a session: the session's values go into the booking.
                 originals[key] = self._beside.pop(key)
         reversal = self._reverse(main, originals, before)
         gone = set(map(sort_key, reversal.missing))
@@ -252,7 +252,7 @@ class _Restoring:
         return booking if is_free else None
 
     def _release(self, raw: bytes) -> None:
-        """Take the sessions of old bookings out of a document that came here, or is not the only one."""
+        """Remove the sessions of old bookings from a document that was transferred here, or is not the only one."""
         before = self._elsewhere.kept(id_key(raw)) or self._kept.get(id_key(raw))
         befores = [] if before is None else [before]
         foreign = self._find_foreign(raw, {}, befores)
@@ -263,7 +263,7 @@ class _Restoring:
     def _find_foreign(
         self, raw: bytes | None, originals: dict[bytes, bytes], before: Sequence[bytes]
     ) -> frozenset[bytes]:
-        """Put the sessions of bookings that come back elsewhere with the relocations; the bookings' keys."""
+        """Add the sessions of bookings that are restored elsewhere to the relocations; return the bookings' keys."""
         document = None if raw is None else document_with_sessions(raw)
         if document is None:
             return frozenset()
@@ -300,7 +300,7 @@ class _Restoring:
 
 
 def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[RestoredClient]:
-    """Bring back the bookings that were not at their place: with their session's client, or because it was deleted."""
+    """Restore the relocated bookings: with their session's client, or because the session was deleted."""
     for absent, found in relocations.absent():
         client = RestoredClient(key=_owner(absent.original, absent.original))
         if not found:

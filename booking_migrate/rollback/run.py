@@ -1,7 +1,7 @@
-"""Undoing a run, at whatever point of its life it is.
+"""Undo a run, at any point of its life.
 
-Before a cut-over what the run wrote is removed (`undo`); after it the live collection gets its old bookings back
-(`restoration`); what was migrated in place is put back client by client (`in_place.rollback`).
+Before a cut-over, what the run wrote is removed (`runs.undo`); after it, the old bookings of the live collection are
+restored (`restore`, `from_window`); a run in place is undone client by client (`in_place.rollback`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from booking_migrate.errors import (
     NothingLater,
 )
 from booking_migrate.events import Announced
-from booking_migrate.in_place.move_back import undo_in_place
+from booking_migrate.in_place.rollback import undo_in_place
 from booking_migrate.rollback.from_window import restore_live
 from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 def choose_runs(
     journal: RunJournal, exists: Exists, *, target: str | None, run_id: str | None
 ) -> Sequence[RunRecord]:
-    """Return the runs that a rollback is about, in the order in which they are undone: the newest first.
+    """Return the runs to undo, the newest first.
 
-    Without ``run_id`` these are all runs into the target that wrote something which still stands, or the newest one
-    that was rolled back already if none does. One whose finalize has dropped nothing is what it was before that.
+    Without ``run_id`` these are all runs into the target that were not undone, or else the newest one that was rolled back
+    already. A finalize that has dropped nothing does not count.
 
     Args:
         journal: the journal of the target's database.
@@ -48,8 +48,8 @@ def choose_runs(
 
     Raises:
         NoRun: no such run is known.
-        LaterRun: a later run wrote on top of the one that is named, and has to be undone first.
-        Finalized: what it would take was dropped.
+        LaterRun: a later run wrote over the result of the named one, and has to be undone first.
+        Finalized: the old bookings were dropped.
     """
     everything = journal.runs()
     known_runs = [before_finalize(run, everything, exists) for run in everything]
@@ -75,7 +75,7 @@ def _finalized(run: RunRecord) -> Finalized:
 
 
 def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:
-    """Refuse to undo a run on top of which a later one wrote: into its target, or in place into what it made live."""
+    """Refuse to undo a run if a later one wrote into its target, or in place into the collection that it made live."""
     for other in runs:
         if other.run_id == run.run_id:
             return
@@ -85,16 +85,16 @@ def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:
 
 
 def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
-    """Return the ids of the runs into a target that wrote something which still stands, the newest first."""
+    """Return the ids of the runs into a target that were not undone, the newest first."""
     return [run.run_id for run in journal.runs(target) if run.state in STANDING]
 
 
 def roll_back(plan: RollbackPlan) -> UndoOutcome:
-    """Undo a run under the lock of its target. What a killed cut-over left is cleared up first.
+    """Undo a run under the lock of its target. An unfinished cut-over is aborted or completed first.
 
     Raises:
         TargetBusy, LeaseLost: another run is active on the target.
-        Finalized: another process has dropped what it would take.
+        Finalized: another process has dropped the old bookings.
         NothingLater: something is to be dropped, but the run was never cut over; nothing was changed.
         NotRestored: the target differs from its state before the run; another process writes to it.
         RestorationFailed: after a cut-over, it was aborted; its result stays live.
@@ -122,7 +122,7 @@ def roll_back(plan: RollbackPlan) -> UndoOutcome:
 def _current(plan: RollbackPlan, lock: HeldLock) -> RunRecord:
     """Return the run under its lock: another process may have continued, undone or finalized it before.
 
-    A finalize that has dropped nothing is taken back, and what a killed cut-over left is cleared up.
+    A finalize that has dropped nothing is reverted, and an unfinished cut-over is aborted or completed.
     """
     journal, run = plan.stores.journal, plan.run
     reopen(journal, run.source, plan.exists, lock.confirm)
@@ -135,7 +135,7 @@ def _current(plan: RollbackPlan, lock: HeldLock) -> RunRecord:
 
 
 def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
-    """Undo a run whose target's lock is held, the way that its state and mode require."""
+    """Undo a run whose target's lock is held, as its state and mode require."""
     stores, listener, guard = plan.stores, plan.listener, plan.signal_guard
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
@@ -161,7 +161,7 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
 
 @contextmanager
 def _without_guard(collection: "MongoInPlace", run: RunRecord, journal: RunJournal) -> Iterator[None]:
-    """Let a collection accept the old bookings that a run in place gives back, if it refuses them since a cut-over."""
+    """Remove the guard that would refuse the old bookings of a run in place, if a cut-over has installed it."""
     is_guarded = any(
         other.source == run.source
         and other.archive is None
@@ -179,9 +179,9 @@ def _without_guard(collection: "MongoInPlace", run: RunRecord, journal: RunJourn
 
 
 def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:
-    """Record what ended a rollback that is continued later: its process ended by itself."""
+    """Record the error that ended a rollback: its process was not killed."""
     if isinstance(error, LeaseLost | NoMajority):
-        # The run belongs to another process now, or what is noted about it would not be acknowledged.
+        # The run belongs to another process now, or a majority would not acknowledge the record.
         return
     problem = error.message if isinstance(error, BookingMigrateError) else type(error).__name__
     try:

@@ -1,7 +1,7 @@
-"""A reverse window: after a cut-over, what a rollback restores is kept ready beside the application.
+"""A reverse window: after a cut-over, the collection that a rollback restores is kept up to date.
 
-It begins as what was there before the cut-over; what the new application has written since is brought in client by client
-(`window_engine`), from the feed of the live collection. The kept copy is only read.
+It begins as a copy of the kept copy; changes of the new application are applied client by client (`window_engine`), from the
+feed of the live collection. The kept copy is only read.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class WindowEnd(StrEnum):
     """Why keeping a window ended. The values are an API."""
 
     EXPIRED = "expired"
-    """Its time was over, and what it kept ready was dropped."""
+    """Its time was over, and the restored collection was dropped."""
 
     INTERRUPTED = "interrupted"
     HANDED_OVER = "handed-over"
@@ -53,7 +53,7 @@ class WindowEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WindowOutcome:
-    """What keeping a window has done."""
+    """The outcome of keeping a window."""
 
     end: WindowEnd
     ends_at: datetime
@@ -64,7 +64,7 @@ class WindowOutcome:
     """How many clients were derived again, each as often as that happened."""
 
 
-class _Wanted(Exception):
+class _LockRequested(Exception):
     """Another process asked for the lock."""
 
 
@@ -74,7 +74,7 @@ class Window:
     def __init__(
         self, run: RunRecord, parts: WindowParts, journal: RunJournal, lock: HeldLock, listener: Listener
     ) -> None:
-        """Take the parts; the run was cut over."""
+        """Take a run that was cut over, and the parts of its window."""
         self._run = run
         self._parts = parts
         self._journal = journal
@@ -87,34 +87,34 @@ class Window:
         self._follower: Follower | None = None
 
     def keep(self, seconds: float) -> WindowOutcome:
-        """Keep what a rollback restores current until the time is over, a signal arrives, or another command asks for the lock.
+        """Keep the restored collection up to date until the time is over, a signal arrives, or the lock is requested.
 
         Args:
             seconds: how long the window is open, from when it was opened first.
 
         Raises:
-            WindowStopped: it cannot be kept; what it kept ready was dropped.
+            WindowStopped: it cannot be kept; the restored collection was dropped.
             LeaseLost, BookingMigrateError: as `WindowEngine.handle`.
         """
         began: datetime = self._window.get("began") or self._journal.now()
         self._window = {**self._window, "began": began, "ends_at": began + timedelta(seconds=seconds)}
         try:
-            return self._outcome(self._go_on())
-        except _Wanted:
+            return self._outcome(self._keep_following())
+        except _LockRequested:
             return self._outcome(self._hand_over())
         except KeyboardInterrupt as signal:
             self._save_state(WindowEnd.INTERRUPTED.value)
             if type(signal) is not KeyboardInterrupt:
-                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is how a wait is meant to end.
+                # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is the normal end.
                 raise
-            self._listener.notify(Announced(f"interrupted; {self._way_back()}"))
+            self._listener.notify(Announced(f"interrupted; {self._rollback_hint()}"))
             return self._outcome(WindowEnd.INTERRUPTED)
         except WindowStopped:
             self._close()
             raise
         except BookingMigrateError as error:
             if not isinstance(error, LeaseLost):
-                # Another process may have taken the lock and changed everything: then that is the reason.
+                # If another process has taken the lock, that is the error to report.
                 self._lock.confirm()
             raise
 
@@ -124,15 +124,15 @@ class Window:
         ends_at: datetime = self._window["ends_at"]
         return ends_at
 
-    def _way_back(self) -> str:
+    def _rollback_hint(self) -> str:
         return f"to roll back: {rollback_of(self._run)}"
 
-    def _go_on(self) -> WindowEnd:
+    def _keep_following(self) -> WindowEnd:
         if self._is_over():
             return self._expire()
         follower = self._opened()
         until = f"{self.ends_at:%H:%M:%S} UTC"
-        label = f"keeping the way back current until {until}"
+        label = f"keeping a rollback ready until {until}"
         self._listener.notify(PhaseStarted(label, None))
         is_announced = False
         while True:
@@ -142,7 +142,7 @@ class Window:
             if not is_announced:
                 is_announced = True
                 self._listener.notify(
-                    Announced(f"the way back is kept ready until {until}; {self._way_back()}")
+                    Announced(f"a rollback is kept ready until {until}; {self._rollback_hint()}")
                 )
             if monotonic() - self._saved_at >= _SAVE_SECONDS:
                 self._save_state(FOLLOWING)
@@ -156,7 +156,7 @@ class Window:
     def _hand_over(self) -> WindowEnd:
         self._listener.notify(PhaseEnded())
         self._save_state(WindowEnd.HANDED_OVER.value)
-        self._listener.notify(Announced(f"handed over to {self._lock.wanted_by()}"))
+        self._listener.notify(Announced(f"handed over to {self._lock.requested_by()}"))
         return WindowEnd.HANDED_OVER
 
     def _expire(self) -> WindowEnd:
@@ -174,7 +174,7 @@ class Window:
         self._parts.places.finish()
 
     def _opened(self) -> Follower:
-        """Return what follows from where the window was left, or from its beginning."""
+        """Return a follower from the window's position, or from its beginning."""
         begin = begin_of(self._window, self._parts)
         if begin is not None:
             feed = self._parts.feed(begin)
@@ -192,13 +192,13 @@ class Window:
         return self._follower
 
     def _confirm(self) -> None:
-        """Check that the lock is held; it is handed over in the middle of many changes, too: handling them again is harmless."""
+        """Check that the lock is held; it may be handed over while changes are handled: handling them again is harmless."""
         self._lock.confirm()
-        if self._lock.wanted_by() is not None:
-            raise _Wanted
+        if self._lock.requested_by() is not None:
+            raise _LockRequested
 
     def _build(self) -> Follower:
-        """Copy what was there before the cut-over, prove the copy, and bring in what has happened since."""
+        """Copy the kept copy, verify the copy, and apply the changes since the cut-over."""
         run, parts = self._run, self._parts
         close_window(run, parts, self._journal, self._lock.confirm)
         self._window = {name: self._window[name] for name in ("began", "ends_at")}
@@ -212,7 +212,7 @@ class Window:
         differing = self._meanwhile(follower, lambda: sum(1 for _ in parts.places.compare()))
         if differing:
             raise WindowStopped(f"documents differ from those of {run.legacy}: {differing}")
-        # The old ones that refuse nothing that is brought in; one on clientId serves the window, too.
+        # The old indexes that are not unique; one on clientId serves the window, too.
         self._meanwhile(follower, lambda: restored.create_indexes(run.live_settings or "", with_unique=False))
         self._meanwhile(follower, parts.places.prepare)
         if is_whole:
@@ -220,8 +220,8 @@ class Window:
         self._listener.notify(PhaseEnded())
         self._listener.notify(PhaseStarted("bringing in what has changed since the cut-over", None))
         follower.round()
-        # From the comparison on: what others have changed since is not known yet. A round ends before that time if an answer
-        # of the server is empty, which happens behind it: what follows is read again.
+        # From the comparison on, changes of other clients are still unknown. A round may end at an empty batch before that
+        # time: then the rest is read again.
         position = follower.position
         begin = copied if position is None else min(copied, position.time)
         follower.watch_copy(parts.feed(begin), copied)
@@ -232,7 +232,7 @@ class Window:
         return follower
 
     def _begin(self) -> tuple[ChangeFeed, bool]:
-        """Return the feed since the cut-over, and whether instead everything has to be read, since the oplog has lost that."""
+        """Return the feed since the cut-over, and whether everything has to be read because the oplog has lost that time."""
         fenced: Timestamp | None = self._run.fence_time
         if fenced is not None:
             feed = self._parts.live_feed(fenced)
@@ -245,7 +245,7 @@ class Window:
         return self._parts.live_feed(self._parts.places.now()), True
 
     def _mark_all(self, follower: Follower) -> None:
-        """Let every client be derived."""
+        """Make every client dirty."""
         for values in _portions(self._parts.places.client_values()):
             clients = {sort_key(value): value for value in values if is_client_id(value)}
             others = (value for value in values if not is_client_id(value))
@@ -254,22 +254,22 @@ class Window:
             self._confirm()
 
     def _meanwhile(self, follower: Follower, action: Callable[[], T]) -> T:
-        """Return what a long action comes to; meanwhile the feed is read, and the lock is handed over on request."""
+        """Return the result of a long action; during it the feed is read, and the lock is handed over on request."""
 
         def beside() -> None:
             follower.keep(0.0)
             self._confirm()
 
-        # What the server still does when a signal has ended the program is ended by the next one.
+        # A command that still runs on the server after a signal is ended by the next process.
         return meanwhile(action, beside)
 
     def _save_position(self, position: Position) -> None:
         self._position = position
 
     def _save_state(self, state: str) -> None:
-        """Record how far the live collection was followed, and how it goes."""
+        """Record the position, and the figures that `status` shows."""
         self._saved_at = monotonic()
-        # Not the follower's own: when a signal ends a round, that one is past changes that are not handled.
+        # Not the follower's position: after an interrupted round it is past changes that are not handled.
         position = self._position
         if position is not None:
             self._window.update(position.saved())

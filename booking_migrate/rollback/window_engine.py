@@ -1,7 +1,8 @@
-"""Deriving again what a rollback would restore of a few clients, while the application writes.
+"""Derive what a rollback would restore for a few clients, while the application writes.
 
-The clients that are derived together are closed: whatever stands at another client than on the other side, or did when it
-was derived last, has that client among them. So `restored_clients` comes to the same for them as for the whole collection.
+The clients that are derived together are a closed set: if a document belongs to different clients on the two sides, or did
+when it was derived last, all of them are included. So `restored_clients` gives the same result for them as for the whole
+collection.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,12 +30,12 @@ from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.open_window import Related, WindowPlaces
 
 _KNOWN = 100_000
-"""About how many documents are known as they were written. Those that are not are derived again when their write is seen."""
+"""For how many documents the digest of the last write is kept. Others are derived again when the feed shows that write."""
 
 
 @dataclass(slots=True)
 class _Group:
-    """Clients that are derived together, with what both sides have of them."""
+    """Clients that are derived together, with their documents of both sides."""
 
     selection: Selection
     kept: LoadedReader
@@ -43,13 +44,13 @@ class _Group:
 
 @dataclass(slots=True)
 class _Derived:
-    """What a rollback restores of a group."""
+    """What a rollback restores for a group."""
 
     documents: dict[bytes, bytes] = field(default_factory=dict)
     """By the sort key of `_id`."""
 
     since: dict[bytes, ChangesSince] = field(default_factory=dict)
-    """What has happened, by the client's key."""
+    """The changes, by the client's key."""
 
     staying: dict[bytes, tuple[Any, dict[bytes, Any]]] = field(default_factory=dict)
     """The `_id` that sessions booked since would have as old bookings, and their clients; another document may have it."""
@@ -63,17 +64,17 @@ class WindowEngine:
 
         Args:
             places: what is read and written.
-            whole: what a rollback without a window would read.
+            whole: the places of a rollback without a window.
             confirm: checks, before each write, that the lock is still held.
         """
         self._places = places
         self._whole = whole
         self._confirm = confirm
         self._written: dict[bytes, bytes | None] = {}
-        """The digests of what was written last, by the key of `_id`; None: it was removed. Only so many are known."""
+        """The digests of what was written last, by the key of `_id`; None: it was removed. It is limited."""
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
-        """Derive the clients that dirty entries concern, as of one cluster time, and make the restored collection so.
+        """Derive the clients that dirty entries concern, as of one cluster time, and update the restored collection.
 
         Doing it again is harmless. All is durable when it returns.
 
@@ -96,8 +97,8 @@ class WindowEngine:
             group = self._closed(selection)
             derived = self._derive(group)
             there = self._there(group, derived)
-            # A session that became a booking may have come from another client, whose own part in it is over; where one
-            # does not any more, that of another client may become it.
+            # A session that became a booking may have come from another client. If it no longer becomes one, a session of
+            # another client may take its `_id`.
             gone = [id_of(raw) for key, raw in there.items() if key not in derived.documents]
             found = chain(map(_client, there.values()), self._places.notes.clients_of(gone) if gone else ())
             before = len(selection.clients)
@@ -106,7 +107,7 @@ class WindowEngine:
                 return self._write(group, derived, there, verified=verified)
 
     def _foreign(self, dirty: Dirty) -> dict[bytes, Any]:
-        """Return which of the documents of the restored collection that changed are not as they were written here."""
+        """Return the changed documents of the restored collection that differ from the last write of this program."""
         foreign = {}
         for some in groups(dirty.copies.values()):
             there = {id_key(raw): sha256(raw).digest() for raw in self._places.restored.find(some)}
@@ -117,7 +118,7 @@ class WindowEngine:
         return foreign
 
     def _selected(self, dirty: Dirty, foreign: Mapping[bytes, Any]) -> Selection:
-        """Return the clients that entries concern: those that they have now, on each side, and those that they had."""
+        """Return the clients of dirty entries: the current ones, on each side, and earlier ones."""
         places = self._places
         selection = Selection(dict(dirty.clients), {**dirty.bookings, **foreign})
         for some in groups(selection.bookings.values()):
@@ -128,7 +129,7 @@ class WindowEngine:
         return selection
 
     def _closed(self, selection: Selection) -> _Group:
-        """Load both sides of some clients, and of those that belong together with them."""
+        """Load both sides of some clients, and of the clients that have to be derived with them."""
         places = self._places
         while True:
             group = _Group(
@@ -147,7 +148,7 @@ class WindowEngine:
                 return group
 
     def _belonging(self, group: _Group) -> Iterator[bytes]:
-        """Yield the documents that stand at another client than on the other side, each from the other side."""
+        """Yield the documents of the other side that belong to another client there."""
         kept = {id_key(raw): id_of(raw) for raw in _documents(group.kept)}
         current: dict[bytes, Any] = {}
         for raw in _documents(group.current):
@@ -181,7 +182,7 @@ class WindowEngine:
         return derived
 
     def _there(self, group: _Group, derived: _Derived) -> dict[bytes, bytes]:
-        """Return what the restored collection has of a group, or in the place of what it is to have."""
+        """Return the documents of the restored collection for a group, and those with an `_id` that it needs."""
         places = self._places
         loaded = LoadedReader(places.restored, group.selection, group.selection.bookings.values())
         there = {id_key(raw): raw for raw in _documents(loaded)}
@@ -197,9 +198,9 @@ class WindowEngine:
         gone = [id_of(raw) for key, raw in there.items() if key not in derived.documents]
         ids = [*map(id_of, changed), *gone]
         self._confirm()
-        # First of all: what a document has a part in is to be known if it changes again before this is complete.
+        # First: the relations must be known if the document changes again before this is complete.
         waiting = [Related(value, list(owners.values())) for value, owners in derived.staying.values()]
-        # Deleted by others, an old booking that the kept copy does not have would not say whose it was.
+        # If others delete an old booking that the kept copy does not have, only this note says whose it was.
         before = {id_key(raw) for raw in _documents(group.kept)}
         new = [(id_of(raw), _client(raw)) for raw in changed if id_key(raw) not in before]
         owned = [Related(value, [client], client) for value, client in new if is_client_id(client)]
@@ -224,7 +225,7 @@ class WindowEngine:
 
     @staticmethod
     def _relations(group: _Group) -> Iterator[Related]:
-        """Yield the clients in whose documents each live document has a part, unless its `_id` says so."""
+        """Yield the clients that each live document affects, unless its `_id` implies them."""
         owners = {id_key(raw): _client(raw) for raw in _documents(group.kept)}
         for raw in _documents(group.current):
             value, own = id_of(raw), _client(raw)

@@ -1,4 +1,4 @@
-"""What a reverse window and a rollback out of it have in common: what they read and write, follow, and drop."""
+"""What a reverse window and a rollback out of it share: places, follower, and clean-up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ _BEGINNING = Timestamp(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class WindowParts:
-    """What a window is kept with."""
+    """The parts of a window."""
 
     places: WindowPlaces
     whole: RestorationPlaces
-    """What a rollback without a window would read and write."""
+    """The places of a rollback without a window."""
 
     feed: Callable[[Position | Timestamp], ChangeFeed]
     """Opens the changes of the live collection, and of the restored one: others may write to it."""
@@ -39,7 +39,7 @@ class WindowParts:
     """Opens those of the live collection alone."""
 
     tail: Callable[[Timestamp], ChangeFeed]
-    """Opens them with whole documents, and with the rename that gives the restored collection its name."""
+    """Opens the changes with whole documents, and with the rename that makes the restored collection live."""
 
     store: DirtyStore
     swap: Swap
@@ -50,7 +50,7 @@ class WindowParts:
 
 
 def begin_of(window: Mapping[str, Any], parts: WindowParts) -> Position | Timestamp | None:
-    """Return the place in the feed before which everything is in the restored collection; None if that is not complete."""
+    """Return the position up to which the restored collection is complete; None if it is not."""
     if not window.get("built") or not is_intact(window, parts):
         return None
     time: Timestamp = window["time"]
@@ -58,7 +58,7 @@ def begin_of(window: Mapping[str, Any], parts: WindowParts) -> Position | Timest
 
 
 def is_intact(window: Mapping[str, Any], parts: WindowParts) -> bool:
-    """Return whether the restored collection is the one that the window has made, and not one in its place."""
+    """Return whether the restored collection is still the one that the window created."""
     made: str = window["restored"]
     return parts.whole.restored.identity() == made
 
@@ -70,9 +70,9 @@ def follower_of(
     confirm: Callable[[], None],
     save: Callable[[Position], None],
 ) -> Follower:
-    """Return what follows the live collection into the restored one; all that is written is read again.
+    """Return a follower from the live collection into the restored one; all writes are read back.
 
-    What others write to the restored collection is put right, if the feed has its changes.
+    Changes of others to the restored collection are corrected, if the feed has them.
     """
     follower = Follower(
         WindowEngine(parts.places, parts.whole, confirm),
@@ -95,7 +95,7 @@ def _refuse_wrong(handled: Handled) -> None:
 
 
 def changes_in(parts: WindowParts) -> ChangesSince:
-    """Return what has happened since the cut-over, as far as a window has followed."""
+    """Return the changes since the cut-over, as far as the window has followed."""
     since = ChangesSince()
     for facts in parts.places.notes.counted():
         since.merge(ChangesSince(**facts))
@@ -105,7 +105,7 @@ def changes_in(parts: WindowParts) -> ChangesSince:
 def close_window(
     run: RunRecord, parts: WindowParts, journal: RunJournal, confirm: Callable[[], None]
 ) -> None:
-    """Drop what a window kept ready. May be repeated.
+    """Drop the restored collection and the state of a window. May be repeated.
 
     Raises:
         LeaseLost: another process has taken the lock over.
@@ -119,7 +119,7 @@ def close_window(
 
 
 def clear_notes(run: RunRecord, parts: WindowParts, journal: RunJournal) -> None:
-    """Remove what is noted of single documents and clients, and the collection with it unless another run has a window."""
+    """Remove the notes about documents and clients, and their collection unless another run has a window."""
     notes = parts.places.notes
     notes.clear()
     # A window is recorded before it notes anything.

@@ -1,8 +1,8 @@
-"""What passed the fence of a rollback out of a reverse window: deletes, and writers that bypass validation.
+"""The tail of a rollback out of a reverse window: deletes, and writers that bypass validation, between fence and rename.
 
-The client documents are gone with the rename, so the changes are all that is left of what passed. The clients whose documents
-they are about are derived again from the kept copy and from what the changes say. What stood in documents of other clients
-stands in the old collection already, under these clients, and stays; so does what the old application has changed since the rename.
+The rename has dropped the client documents, so only the change events are left. The affected clients are derived again from
+the kept copy and these events. Bookings of documents of other clients are in the old collection already, and stay; so do
+changes of the old application since the rename.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cutover.tail import Late
+from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.domain.carried_changes import booking_id_of, document_with_sessions
 from booking_migrate.domain.client_document import StoredSession
 from booking_migrate.domain.contract import is_client_id
@@ -39,20 +39,20 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 0.2
 _TRIES = 50
-"""How often documents are read again that the old application changes at the same moment."""
+"""How often documents are read again if the old application changes them concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
-class LateParts:
-    """What the tail is read and taken back with."""
+class WindowTailParts:
+    """The parts for reading and applying the tail."""
 
     window: WindowParts
     confirm: Callable[[], None]
     listener: Listener
 
 
-def take_back_late(parts: LateParts, fenced: Timestamp) -> Late:
-    """Bring in what passed the fence. Doing it again is harmless.
+def apply_window_tail(parts: WindowTailParts, fenced: Timestamp) -> TailChanges:
+    """Apply the changes that passed the fence. Doing it again is harmless.
 
     Args:
         parts: the parts.
@@ -63,7 +63,7 @@ def take_back_late(parts: LateParts, fenced: Timestamp) -> Late:
     """
     feed = parts.window.tail(fenced)
     try:
-        seen = _Seen(feed, fenced)
+        seen = _TailReader(feed, fenced)
         seen.read_up_to(parts.window.places.now())
         late = seen.late
         if late.deleted or late.written:
@@ -76,26 +76,26 @@ def take_back_late(parts: LateParts, fenced: Timestamp) -> Late:
                 f"bypassing validation, just before the swap are in {name} as they were before"
             )
         )
-        return Late(unread=error.message)
+        return TailChanges(unread=error.message)
     finally:
         feed.close()
     return late
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What the feed has shown: up to the rename of the client documents, behind it of the old bookings."""
+class _TailReader:
+    """The changes that were read: of client documents up to the rename, of old bookings after it."""
 
     feed: ChangeFeed
     fenced: Timestamp
-    late: Late = field(default_factory=Late)
+    late: TailChanges = field(default_factory=TailChanges)
     touched: set[bytes] = field(default_factory=set)
     """The sort keys of the `_id` values that were written since the rename, by the old application or by this program."""
 
     is_renamed: bool = False
 
     def read_up_to(self, until: Timestamp) -> None:
-        """Read on until the feed has shown all changes up to a cluster time."""
+        """Read all changes up to a cluster time."""
         while True:
             batch = self.feed.read(_WAIT_SECONDS)
             for change in batch.changes:
@@ -112,29 +112,29 @@ class _Seen:
                 return
 
 
-def _derive_again(parts: LateParts, seen: _Seen) -> None:
-    """Make what the clients of late changes have in the old collection what it would be with these changes."""
+def _derive_again(parts: WindowTailParts, seen: _TailReader) -> None:
+    """Derive the clients of late changes again, and update the old collection."""
     window, late = parts.window, seen.late
     documents = [raw for _, raw in late.written.values()]
     dirty = Dirty(bookings={**late.deleted, **{key: value for key, (value, _) in late.written.items()}})
-    concerned = _Concerned(window, dirty.bookings, documents)
+    affected = _AffectedClients(window, dirty.bookings, documents)
     live = window.places.live
     there = replace(
         window.places,
-        current=_Remains(live, documents, window, concerned),
+        current=_KnownDocuments(live, documents, window, affected),
         restored=live,
         links=_NoLinks(),
-        notes=cast("MongoWindowNotes", _LateNotes(window.places.notes, concerned)),
-        # The same two questions as to the copy of the source.
-        copy=cast("KeptCopy", _Untouched(window.late, seen, window.places.now)),
+        notes=cast("MongoWindowNotes", _LateNotes(window.places.notes, affected)),
+        # It answers the same two queries as the copy of the source.
+        copy=cast("KeptCopy", _UnwrittenDocuments(window.late, seen, window.places.now)),
     )
     WindowEngine(there, window.whole, parts.confirm).handle(dirty, window.places.now(), verified=False)
 
 
-class _Concerned:
-    """The clients whose documents late changes are about, as these were at the fence and as they are now.
+class _AffectedClients:
+    """The clients of the documents of late changes, at the fence and now.
 
-    Nothing is known any more of what they held at the fence; what others held has not changed.
+    Their documents at the fence are not known any more; those of other clients have not changed.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class _Concerned:
         self._bookings = frozenset((*document_ids, *filter(None, map(_booking_key, sessions))))
 
     def holds(self, raw: bytes) -> bool:
-        """Return whether a document of the old collection may be other than it would be with the late changes."""
+        """Return whether late changes may affect a document of the old collection."""
         owner = value_in(raw, b"clientId")
         return id_key(raw) in self._bookings or (is_client_id(owner) and sort_key(owner) in self.clients)
 
@@ -169,47 +169,52 @@ def _booking_key(session: StoredSession) -> bytes | None:
 
 
 class _LateNotes:
-    """What is noted of documents and clients, which late changes do not alter but for the clients that they are about."""
+    """The notes about documents and clients, of which only those of the affected clients are updated."""
 
-    def __init__(self, notes: "MongoWindowNotes", concerned: _Concerned) -> None:
+    def __init__(self, notes: "MongoWindowNotes", affected: _AffectedClients) -> None:
         self._notes = notes
-        self._concerned = concerned
+        self._affected = affected
 
     def clients_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
         """Yield the clients that were related to documents."""
         return self._notes.clients_of(document_ids)
 
     def relate(self, _related: Sequence[Related]) -> None:
-        """Do nothing: the documents are gone, and a process that continues has to know them as they were."""
+        """Do nothing: the documents are gone, and a process that continues needs their earlier relations."""
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Replace what has happened to the clients concerned."""
-        of = self._concerned.clients
+        """Replace the counted changes of the affected clients."""
+        of = self._affected.clients
         self._notes.count(
             [key for key in clients if key in of], {key: each for key, each in facts.items() if key in of}
         )
 
 
-class _Remains(LoadedReader):
-    """What is known of the live collection past the fence: documents that a change has brought, and what is not concerned.
+class _KnownDocuments(LoadedReader):
+    """The live collection after the fence, as far as it is known.
 
-    The latter are bookings, as they stand in the old collection now; so are rejected bookings that stood beside.
+    The documents of change events, and everything that is not affected, which the old collection has as bookings; so it has
+    the carried rejected bookings.
     """
 
     def __init__(
-        self, live: ComparedReader, documents: Sequence[bytes], window: WindowParts, concerned: _Concerned
+        self,
+        live: ComparedReader,
+        documents: Sequence[bytes],
+        window: WindowParts,
+        affected: _AffectedClients,
     ) -> None:
         super().__init__(live, Selection())
         self._live = live
         self._late = documents
         self._window = window
-        self._concerned = concerned
+        self._affected = affected
 
     @override
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         keys = {sort_key(value) for value in ids}
         yield from (raw for raw in self._late if id_key(raw) in keys)
-        yield from (raw for raw in self._live.find(ids) if not self._concerned.holds(raw))
+        yield from (raw for raw in self._live.find(ids) if not self._affected.holds(raw))
 
     @override
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -218,14 +223,14 @@ class _Remains(LoadedReader):
             owner = value_in(raw, b"clientId")
             if is_client_id(owner) and sort_key(owner) in keys:
                 yield raw
-        others = [value for value in client_ids if sort_key(value) not in self._concerned.clients]
+        others = [value for value in client_ids if sort_key(value) not in self._affected.clients]
         if others:
-            yield from (raw for raw in self._live.find_by_client(others) if not self._concerned.holds(raw))
+            yield from (raw for raw in self._live.find_by_client(others) if not self._affected.holds(raw))
         if self._window.whole.has_carried and len(others) < len(client_ids):
             yield from self._carried([value for value in client_ids if value not in others])
 
     def _carried(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        """Yield the rejected bookings that stood beside client documents, as they stand in the old collection now."""
+        """Yield the carried rejected bookings, as the old collection has them now."""
         places = self._window.places
         kept = list(places.kept.find_by_client(client_ids))
         records = places.rejected_of([id_of(raw) for raw in kept])
@@ -238,7 +243,7 @@ class _Remains(LoadedReader):
 
 
 class _NoLinks(Links):
-    """Nothing is looked up in client documents that are gone."""
+    """Finds nothing: the client documents are gone."""
 
     @override
     def prepare(self) -> None:
@@ -261,18 +266,18 @@ class _NoLinks(Links):
         return iter(())
 
 
-class _Untouched:
-    """Writes to the old collection only what was not written since it took the live name."""
+class _UnwrittenDocuments:
+    """Writes only documents of the old collection that were not written since it became live."""
 
-    def __init__(self, live: "MongoUndo", seen: _Seen, now: Callable[[], Timestamp]) -> None:
+    def __init__(self, live: "MongoUndo", seen: _TailReader, now: Callable[[], Timestamp]) -> None:
         self._live = live
         self._seen = seen
         self._now = now
 
     def update(self, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
-        """Make these documents what they would be with the late changes, but for those that were written since.
+        """Update these documents, except those that were written since.
 
-        Each changes in one step: if this is ended in between, the next process takes what was written for another one's.
+        Each is changed in one step: after a kill, the next process takes a written document for a change of the application.
 
         Raises:
             TargetChanged: the old application keeps changing the same documents.
@@ -287,7 +292,7 @@ class _Untouched:
 
     def _update(self, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
         there = {id_key(raw): raw for some in groups(ids) for raw in self._live.find(some)}
-        # Read first: whatever was written before that is seen now, and whatever comes later is another version.
+        # Read the documents first: earlier writes are in the feed now, and later ones make another version.
         self._seen.read_up_to(self._now())
         touched = self._seen.touched
         wanted = {id_key(raw): raw for raw in documents if id_key(raw) not in touched}
@@ -303,5 +308,5 @@ class _Untouched:
         self._live.insert([raw for key, raw in wanted.items() if key not in there])
 
     def differing(self, _ids: Sequence[Any], _documents: Sequence[bytes]) -> list[Any]:
-        """Return nothing: what was written since is another one's."""
+        """Return nothing: documents that were written since are the application's."""
         return []

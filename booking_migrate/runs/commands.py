@@ -66,7 +66,7 @@ def _possible_live(run: RunRecord) -> Sequence[str]:
     finalize = command_of(run, "finalize")
     match run.state:
         case RunState.CUT_OVER:
-            # It keeps the way back current again.
+            # It resumes the reverse window.
             kept = [command_of(run, "cutover")] if run.window else []
             return [command_of(run, "verify"), *kept, rollback_of(run), finalize]
         case RunState.RESTORING:
@@ -107,7 +107,7 @@ def abort_of(run: RunRecord) -> str:
     return f"booking-migrate cutover {places} --abort"
 
 
-def stragglers_of(run: RunRecord) -> str:
+def conversion_of(run: RunRecord) -> str:
     """Return the command that converts in place what an old application has written since a run's cut-over."""
     options = {name: value for name, value in run.options.items() if name not in _SIDE_BY_SIDE}
     in_place = run.model_copy(update={"archive": default_archive(run.source), "options": options})

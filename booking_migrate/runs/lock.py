@@ -15,7 +15,7 @@ FOLLOW_COMMAND = "migrate --follow"
 """What the holder of a lock calls itself that hands it over on request."""
 
 WINDOW_COMMAND = "cutover --reverse-window"
-"""The same of one that keeps a way back current, and hands over to what uses or ends it."""
+"""The same of a process that keeps a reverse window, and hands over to the command that uses or ends it."""
 
 _HAND_OVER_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
@@ -83,19 +83,19 @@ class HeldLock:
             notify(
                 f"taking over from {there.holder}; it has {_HAND_OVER_SECONDS:.0f} s to finish what it is at"
             )
-            store.want(name, holder)
+            store.request_hand_over(name, holder)
             try:
                 _await_release(store, name)
                 return cls.acquire(store, name, holder, seconds)
             except BaseException:
                 # Otherwise it would end for a process that is gone.
-                store.want(name, None)
+                store.request_hand_over(name, None)
                 raise
         return cls.acquire(store, name, holder, seconds)
 
-    def wanted_by(self) -> Holder | None:
+    def requested_by(self) -> Holder | None:
         """Return who has asked for the lock; None: it is not wanted."""
-        return self._store.wanted_by(self._lease)
+        return self._store.requested_by(self._lease)
 
     @property
     def token(self) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
-from booking_migrate.runs.commands import command_of, possible_commands, rollback_of, stragglers_of
+from booking_migrate.runs.commands import command_of, conversion_of, possible_commands, rollback_of
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
@@ -239,7 +239,7 @@ def _possible(
     yield from (each for each in possible_commands(run, is_newest=is_newest) if each != without)
     # A migration in place is refused as long as a process keeps the window.
     if old_bookings is not None and old_bookings.later and not is_kept:
-        yield stragglers_of(run)
+        yield conversion_of(run)
 
 
 def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:

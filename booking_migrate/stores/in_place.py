@@ -29,7 +29,7 @@ CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
 """The name of the index by which the sessions of a booking are found, whatever client they stand with."""
 
 
-class Waiting(NamedTuple):
+class PendingDocument(NamedTuple):
     """A document that is to be moved or rejected, as the way through the collection finds it."""
 
     client_key: bytes
@@ -45,7 +45,7 @@ class Waiting(NamedTuple):
     """Its `clientId` and its `_id`, decoded; None if both are ObjectIds: then the keys have them."""
 
     @classmethod
-    def of(cls, client_id: Any, document_id: Any, size: int) -> "Waiting":
+    def of(cls, client_id: Any, document_id: Any, size: int) -> "PendingDocument":
         """Return a document of these ids, which may be of any type."""
         return cls(sort_key(client_id), sort_key(document_id), size, (client_id, document_id))
 
@@ -127,7 +127,7 @@ class Unit(Protocol):
     def archived(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the archive's documents with these `_id` values."""
 
-    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+    def present(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the collection's documents with these `_id` values."""
 
     def claiming(self, ids: Sequence[Any], but: Sequence[Any] = ()) -> Sequence[bytes]:

@@ -21,7 +21,7 @@ JOURNAL_VERSION = 9
 History:
     1: runs, ranges with digests, images of what was there before, locks.
     2: cut-overs and verifications: their states and fields.
-    3: the way back after a cut-over: its state and field.
+    3: the rollback after a cut-over: its state and field.
     4: runs in place: their fields, and notes of the bookings that were moved.
     5: ranges that the server groups by itself, which no longer exist.
     6: since when a fence refuses writes; documents that a run removed or adopted.

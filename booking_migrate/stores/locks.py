@@ -58,10 +58,10 @@ class LockStore(Protocol):
     def holds(self, lease: Lease) -> bool:
         """Return whether a lease was neither taken over nor released, for a process that works for its holder. Only reads (majority)."""
 
-    def want(self, name: str, holder: Holder | None) -> None:
+    def request_hand_over(self, name: str, holder: Holder | None) -> None:
         """Ask the holder of a lock to release it; whether it does is up to it. None withdraws the request."""
 
-    def wanted_by(self, lease: Lease) -> Holder | None:
+    def requested_by(self, lease: Lease) -> Holder | None:
         """Return who asked for a lock since it was taken; None without a request."""
 
     def look(self, name: str) -> HeldLockView | None:

@@ -10,7 +10,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.cutover import attempt, recovery, tail
 from booking_migrate.cutover.attempt import Attempt
-from booking_migrate.cutover.tail import Late
+from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.follower import Drained, Follower
@@ -123,7 +123,7 @@ def _nothing(*_arguments: Any, **_options: Any) -> Any:
 
 
 def _abort_at_once(self: Process) -> RunRecord:
-    with patch.object(recovery, "take_late", _no_late):
+    with patch.object(recovery, "apply_tail", _no_late):
         return recovery.abort(self.stores, self.live, self.request, self.tail)
 
 
@@ -138,8 +138,8 @@ class Mutant(NamedTuple):
     patches: Sequence[tuple[Any, str, Any]]
 
 
-def _no_late(_parts: Any, _fenced: Any) -> Late:
-    return Late()
+def _no_late(_parts: Any, _fenced: Any) -> TailChanges:
+    return TailChanges()
 
 
 MUTANTS = {
@@ -213,11 +213,11 @@ MUTANTS = {
     ),
     "NO_TAIL": Mutant(
         "the feed is read up to the rename",
-        [(attempt, "take_late", _no_late), (recovery, "take_late", _no_late)],
+        [(attempt, "apply_tail", _no_late), (recovery, "apply_tail", _no_late)],
     ),
     "TAIL_NOT_CONTINUED": Mutant(
         "a cut-over that was killed after the swap is continued with the tail",
-        [(recovery, "take_late", _no_late)],
+        [(recovery, "apply_tail", _no_late)],
     ),
     "ABORT_WITHOUT_TAIL": Mutant(
         "so it is by an abort that finds the swap done", [(Process, "abort", _abort_at_once)]

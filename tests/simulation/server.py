@@ -184,7 +184,7 @@ class Live:
     def take_over_images(self) -> None:
         """Do nothing: there are none."""
 
-    def take_back_carried(self, bookings: Iterable[bytes]) -> None:
+    def remove_carried(self, bookings: Iterable[bytes]) -> None:
         """Do nothing: rejected bookings are left."""
 
     def recreate_indexes(self, _settings: str) -> Sequence[IndexNote]:
@@ -297,10 +297,10 @@ class Locks:
         """Return whether the lock is held."""
         return lease.token == self._world.token
 
-    def want(self, name: str, holder: Holder | None) -> None:
+    def request_hand_over(self, name: str, holder: Holder | None) -> None:
         """Do nothing: no other process runs."""
 
-    def wanted_by(self, lease: Lease) -> Holder | None:  # noqa: ARG002 - there is one lease
+    def requested_by(self, lease: Lease) -> Holder | None:  # noqa: ARG002 - there is one lease
         """Ask for the lock after some rounds."""
         self._world.step("look at lock")
         self.rounds -= 1

@@ -8,7 +8,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.follow.follower import Follower
 from booking_migrate.rollback import from_window
 from booking_migrate.rollback.window_engine import WindowEngine
-from booking_migrate.rollback.window_tail import _Concerned, _Untouched
+from booking_migrate.rollback.window_tail import _AffectedClients, _UnwrittenDocuments
 from booking_migrate.stores.changes import ChangeFeed, Role
 from booking_migrate.stores.ports import Replacement
 from tests.simulation.adapters import Feed, Store, id_of
@@ -33,7 +33,7 @@ def _watch_since_copy(self: Follower, feed: ChangeFeed, since: Timestamp) -> Non
     _watch_copy(self, Feed(world, since, copy=RESTORED, roles={SOURCE: Role.SOURCE}), since)
 
 
-def _write_over(self: _Untouched, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
+def _write_over(self: _UnwrittenDocuments, ids: Sequence[Any], documents: Sequence[bytes]) -> None:
     wanted = {id_of(raw): raw for raw in documents}
     self._seen.read_up_to(self._now())
     there = {id_of(raw): raw for raw in self._live.find(ids)}
@@ -82,15 +82,16 @@ MUTANTS = {
         "commands of a killed process have ended before the state is read",
         [(Live, "end_own_commands", _nothing)],
     ),
-    "NO_TAIL": Mutant("what passed the fence is taken back", [(from_window, "take_back_late", _no_late)]),
+    "NO_TAIL": Mutant("what passed the fence is taken back", [(from_window, "apply_window_tail", _no_late)]),
     "TAIL_OVERWRITES": Mutant(
-        "what the old application has written since the swap stays", [(_Untouched, "_update", _write_over)]
+        "what the old application has written since the swap stays",
+        [(_UnwrittenDocuments, "_update", _write_over)],
     ),
     "TAIL_IN_TWO_STEPS": Mutant(
         "the tail replaces a booking in one step", [(Undone, "restore", _restore_in_two_steps)]
     ),
     "TAIL_FORGETS_OTHERS": Mutant(
         "what stands with clients that late changes are not about stays",
-        [(_Concerned, "holds", lambda _self, _raw: True)],
+        [(_AffectedClients, "holds", lambda _self, _raw: True)],
     ),
 }

@@ -14,7 +14,7 @@ import pytest
 
 from booking_migrate.cli import app
 from booking_migrate.cli import open as open_places
-from booking_migrate.in_place import move_back, passes, put_back
+from booking_migrate.in_place import passes, restoring, rollback
 from booking_migrate.in_place import run as in_place
 from booking_migrate.migrate import chunk_worker
 from booking_migrate.migrate import pipeline as stream
@@ -47,10 +47,10 @@ def take_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _SMALL: tuple[tuple[Any, str, int], ...] = (
     (in_place, "WORTH_IT", 0),
-    (move_back, "WORTH_IT", 0),
+    (rollback, "WORTH_IT", 0),
     (passes, "_FIRST_BYTES", 4_000),
     (passes, "_MOST_BYTES", 4_000),
-    (put_back, "_MOST_BYTES", 4_000),
+    (restoring, "_MOST_BYTES", 4_000),
     (undo, "_MANY_RANGES", 0),
     (journal_notes, "_NOTES", 3),
 )

@@ -339,8 +339,8 @@ def _follow_live(wrappers: _Wrappers) -> None:
     wrappers.after(Follower, "handle_at", Step.SETTLED)
     wrappers.after(LiveSwap, "swap", Step.SWAPPED)
     for module in (cutover, recovery):
-        wrappers.after(module, "take_late", Step.TAILED)
-    wrappers.after(from_window, "take_back_late", Step.TAILED)
+        wrappers.after(module, "apply_tail", Step.TAILED)
+    wrappers.after(from_window, "apply_window_tail", Step.TAILED)
 
 
 class _Undoing:

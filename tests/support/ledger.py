@@ -46,13 +46,13 @@ class Ledger:
                 own = [each for each in document["sessions"] if "legacyBookingId" not in each]
                 self.theirs[client_id] = {each["sessionId"]: bson.encode(each) for each in own}
 
-    def sync(self, standing: Sequence[str], found: Mapping[Any, bytes]) -> None:
+    def sync(self, present: Sequence[str], found: Mapping[Any, bytes]) -> None:
         """Take note of the runs that stand now, of which new ones began with these documents in the target.
 
         A run that started over began with what the one before had found.
         """
-        over = [self._found.pop(run_id) for run_id in self.runs if run_id not in standing]
-        for run_id in standing:
+        over = [self._found.pop(run_id) for run_id in self.runs if run_id not in present]
+        for run_id in present:
             self._found.setdefault(run_id, dict(over[0] if over else found))
 
     @property

@@ -195,7 +195,7 @@ class MongoLive(FencedSource):
         if name is not None:
             write(self._target, lambda: drop_index(self._target, name))
 
-    def take_back_carried(self, bookings: Iterable[bytes], *, keeps_indexes: bool = False) -> None:
+    def remove_carried(self, bookings: Iterable[bytes], *, keeps_indexes: bool = False) -> None:
         """Undo `carry` of these bookings, however far it came; documents that others put there stay.
 
         Args:

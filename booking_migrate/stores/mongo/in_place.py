@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 from booking_migrate.bson.order import id_key
 from booking_migrate.errors import NoTransactions, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
-from booking_migrate.stores.in_place import Result, Unit, Waiting
+from booking_migrate.stores.in_place import PendingDocument, Result, Unit
 from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.administration import (
     CLAIMS,
@@ -25,7 +25,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, translated, write
-from booking_migrate.stores.mongo.in_place_scan import located, waiting
+from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.live_swap import guard, unguard
@@ -136,7 +136,7 @@ class MongoInPlace:
         if not has_index(self._archive, EVERY_DOCUMENT):
             make_index(self._archive, EVERY_DOCUMENT)
 
-    def waiting(self) -> Iterator[Waiting]:
+    def pending(self) -> Iterator[PendingDocument]:
         """Yield what is left to be moved or rejected: every document that is not a sound client document.
 
         First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
@@ -144,7 +144,7 @@ class MongoInPlace:
         seen or not.
         """
         with reading(self._collection):
-            yield from waiting(self._collection)
+            yield from pending(self._collection)
 
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the collection's documents with these `_id` values."""
@@ -163,14 +163,14 @@ class MongoInPlace:
         condition = {"sessions.legacyBookingId": {"$exists": True}}
         return read(self._collection, lambda: self._collection.find_one(condition, {"_id": 1})) is not None
 
-    def standing(self, ids: Sequence[Any]) -> set[bytes]:
+    def present(self, ids: Sequence[Any]) -> set[bytes]:
         """Return the sort keys of those of these `_id` values that the collection has; no document is read for it."""
         found = partial(
             find_raw, self._collection, any_of("_id", ids), fields={"_id": 1}, at_once=len(ids) + 1
         )
         return set(map(id_key, read(self._collection, lambda: list(found()))))
 
-    def located(self, ids: Sequence[Any], *, archived: bool = False) -> Sequence[Waiting]:
+    def located(self, ids: Sequence[Any], *, archived: bool = False) -> Sequence[PendingDocument]:
         """Return which documents with these `_id` values the collection has, or the archive, and of which clients they are."""
         collection = self._archive if archived else self._collection
         return read(collection, lambda: located(collection, ids))

@@ -19,7 +19,7 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
-from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.in_place import PendingDocument
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
@@ -44,8 +44,8 @@ _PAUSE = 0.2
 _BATCH = 2000
 
 
-def waiting(collection: DriverCollection) -> Iterator[Waiting]:
-    """Yield what is left to be moved or rejected, in the order that `MongoInPlace.waiting` promises.
+def pending(collection: DriverCollection) -> Iterator[PendingDocument]:
+    """Yield what is left to be moved or rejected, in the order that `MongoInPlace.pending` promises.
 
     Raises:
         PyMongoError: the collection cannot be read.
@@ -57,8 +57,8 @@ def waiting(collection: DriverCollection) -> Iterator[Waiting]:
 
 
 def _steadily(
-    read: Callable[[], Iterator[Sequence[Waiting]]], key_of: Callable[[Waiting], bytes]
-) -> Iterator[Waiting]:
+    read: Callable[[], Iterator[Sequence[PendingDocument]]], key_of: Callable[[PendingDocument], bytes]
+) -> Iterator[PendingDocument]:
     """Yield what is read, in its order; a lost cursor is opened again, and what was seen is left out."""
     last = b""
     at_last: set[bytes] = set()
@@ -85,7 +85,9 @@ def _steadily(
             return
 
 
-def _read_sorted(collection: DriverCollection, condition: Mapping[str, Any]) -> Iterator[Sequence[Waiting]]:
+def _read_sorted(
+    collection: DriverCollection, condition: Mapping[str, Any]
+) -> Iterator[Sequence[PendingDocument]]:
     """Yield what meets a condition, which is little, in the order of `_id`."""
     stages: list[Mapping[str, Any]] = [{"$match": condition}, {"$project": _SIZES}, {"$sort": {"_id": 1}}]
     yield from _batches(
@@ -95,7 +97,7 @@ def _read_sorted(collection: DriverCollection, condition: Mapping[str, Any]) -> 
 
 def _read_by_client(
     collection: DriverCollection, condition: Mapping[str, Any]
-) -> Iterator[Sequence[Waiting]]:
+) -> Iterator[Sequence[PendingDocument]]:
     """Yield what meets a condition, which is nearly everything, in the order of clients.
 
     The server follows its index, so that the first clients are moved while it finds the next: what it has read for this is
@@ -113,13 +115,13 @@ def _read_by_client(
     )
 
 
-def _batches(cursor: Any) -> Iterator[Sequence[Waiting]]:
+def _batches(cursor: Any) -> Iterator[Sequence[PendingDocument]]:
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
         yield from map(_waiting_in, cast("Iterable[bytes]", cursor))
 
 
-def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[Waiting]:
+def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[PendingDocument]:
     """Return the ids and sizes of documents; any trouble ends it."""
     cursor = collection.find_raw_batches(
         any_of("_id", ids), projection=_SIZES, collation=SIMPLE, batch_size=len(ids) + 1
@@ -127,13 +129,13 @@ def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[Waitin
     return [found for batch in _batches(cursor) for found in batch]
 
 
-def _waiting_in(batch: bytes) -> Sequence[Waiting]:
+def _waiting_in(batch: bytes) -> Sequence[PendingDocument]:
     return _usual(batch) or list(map(_waiting, split(batch).documents()))
 
 
-def _waiting(raw: bytes) -> Waiting:
+def _waiting(raw: bytes) -> PendingDocument:
     fields = read_fields(raw)
-    return Waiting.of(fields.get("clientId"), fields["_id"], int(fields["size"]))
+    return PendingDocument.of(fields.get("clientId"), fields["_id"], int(fields["size"]))
 
 
 _USUAL = struct.Struct("<i5s12s10s12s6sib")
@@ -143,7 +145,7 @@ _AROUND = ({_USUAL.size}, {b"\x07_id\x00"}, {b"\x07clientId\x00"}, {b"\x10size\x
 """What stands around its values."""
 
 
-def _usual(batch: bytes) -> Sequence[Waiting]:
+def _usual(batch: bytes) -> Sequence[PendingDocument]:
     """Return the documents of a batch whose ids are all ObjectIds, without decoding one by one; nothing of any other batch."""
     if not batch or len(batch) % _USUAL.size:
         return ()
@@ -152,7 +154,9 @@ def _usual(batch: bytes) -> Sequence[Waiting]:
     )
     if tuple(map(set, (sizes, id_names, client_names, names, ends))) != _AROUND:
         return ()
-    return list(map(Waiting, map(OBJECT_ID_KEY.__add__, clients), map(OBJECT_ID_KEY.__add__, ids), values))
+    return list(
+        map(PendingDocument, map(OBJECT_ID_KEY.__add__, clients), map(OBJECT_ID_KEY.__add__, ids), values)
+    )
 
 
 def _is_passing(error: PyMongoError) -> bool:

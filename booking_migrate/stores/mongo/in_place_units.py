@@ -85,7 +85,7 @@ class _MongoUnit(Unit):
         return self._find(self._archive, any_of("_id", ids))
 
     @override
-    def standing(self, ids: Sequence[Any]) -> Sequence[bytes]:
+    def present(self, ids: Sequence[Any]) -> Sequence[bytes]:
         return self._find(self._collection, any_of("_id", ids))
 
     @override

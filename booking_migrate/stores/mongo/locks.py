@@ -63,12 +63,12 @@ class MongoLocks(LockStore):
         return read(self._collection, lambda: self._collection.find_one(held, {"_id": 1})) is not None
 
     @override
-    def want(self, name: str, holder: Holder | None) -> None:
+    def request_hand_over(self, name: str, holder: Holder | None) -> None:
         wanted = {"$unset": {"wanted": ""}} if holder is None else {"$set": {"wanted": holder._asdict()}}
         write(self._collection, lambda: self._collection.update_one({"_id": name}, wanted))
 
     @override
-    def wanted_by(self, lease: Lease) -> Holder | None:
+    def requested_by(self, lease: Lease) -> Holder | None:
         held = {"_id": lease.name, "token": lease.token}
         there = read(self._collection, lambda: self._collection.find_one(held, {"wanted": 1})) or {}
         return _holder(there["wanted"]) if "wanted" in there else None

@@ -41,7 +41,7 @@ RAW_OPTIONS = CODEC.with_options(
 )
 
 
-class _SentAsItStands(RawBSONDocument):
+class _Undecoded(RawBSONDocument):
     """A document with fields: the driver asks whether a replacement is empty, which would decode all of it."""
 
     __slots__ = ()
@@ -52,7 +52,7 @@ class _SentAsItStands(RawBSONDocument):
 
 def as_driver_document(raw: bytes) -> RawBSONDocument:
     """Return a document that the driver sends as it stands, without decoding it."""
-    return _SentAsItStands(raw, RAW_OPTIONS)
+    return _Undecoded(raw, RAW_OPTIONS)
 
 
 def find_raw(

@@ -9,9 +9,9 @@ import pytest
 from bson.int64 import Int64
 from pymongo.database import Database
 
-from booking_migrate.in_place import put_back
-from booking_migrate.in_place.mover import Crew
-from booking_migrate.in_place.unchanged import Unchanged
+from booking_migrate.in_place import restoring
+from booking_migrate.in_place.mover import MoverPool
+from booking_migrate.in_place.unchanged_clients import Unchanged
 from tests.lifecycle.conftest import ROOT, Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
@@ -124,12 +124,12 @@ def test_a_client_is_in_one_group_at_a_time(
 ) -> None:
     """No client is put back by two transactions at the same time, wherever its bookings are noted."""
     take_several_at_a_time(monkeypatch.setattr)
-    monkeypatch.setattr(put_back, "_AT_ONCE", 3)
+    monkeypatch.setattr(restoring, "_AT_ONCE", 3)
     working: list[Any] = []
     doubled: list[Any] = []
-    whole = put_back.Returner.unchanged
+    whole = restoring.Restorer.unchanged
 
-    def unchanged(returner: put_back.Returner, found: put_back.FoundClients) -> Any:
+    def unchanged(returner: restoring.Restorer, found: restoring.FoundClients) -> Any:
         doubled.extend(each for each in found.client_ids if each in working)
         working.extend(found.client_ids)
         results: list[Unchanged] = list(whole(returner, found))
@@ -137,7 +137,7 @@ def test_a_client_is_in_one_group_at_a_time(
             working.remove(each)
         return results
 
-    monkeypatch.setattr(put_back.Returner, "unchanged", unchanged)
+    monkeypatch.setattr(restoring.Restorer, "unchanged", unchanged)
     before = contents(platform)
     command(*MIGRATE)
     undone = command(*ROLLBACK)
@@ -152,7 +152,7 @@ def test_what_came_between_two_passes_is_kept(
 ) -> None:
     """A session that was booked into a document before the run wrote it again is kept, though the document is the run's."""
     take_several_at_a_time(monkeypatch.setattr)
-    whole = Crew.move
+    whole = MoverPool.move
     added = {"sessionId": Int64(1), "price": 5}
     pending = [True]
 
@@ -165,7 +165,7 @@ def test_what_came_between_two_passes_is_kept(
             )
             platform.bookings.insert_one(booking(3000, clientId=client(20)))
 
-    monkeypatch.setattr(Crew, "move", move)
+    monkeypatch.setattr(MoverPool, "move", move)
     migrated = command(*MIGRATE)
     undone = command(*ROLLBACK)
     kept = platform.bookings.find_one({"clientId": client(20), "sessions": {"$exists": True}}) or {}

@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.fastpath.flat import BuiltClients
-from booking_migrate.in_place import give_back
+from booking_migrate.in_place import restored_group
 from booking_migrate.in_place.noted import NotedClients
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
@@ -81,7 +81,7 @@ def test_the_same_as_session_by_session(
         database[name].delete_many({})
         if before.get(name):
             database[name].insert_many(before[name])
-    monkeypatch.setattr(give_back, "_FLAT", _NothingIsFlat())
+    monkeypatch.setattr(restored_group, "_FLAT", _NothingIsFlat())
     monkeypatch.setattr(NotedClients, "is_unchanged", lambda *_arguments: False)
     slow = command(*ROLLBACK)
 

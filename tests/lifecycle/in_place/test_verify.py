@@ -88,7 +88,7 @@ def test_what_the_application_did_since(database: Db, command: Run) -> None:
     assert {"extra", "content"} == {each["kind"] for each in strict["mismatches"]}
 
 
-@pytest.mark.parametrize("harm", ["content", "missing", "duplicate", "totals", "waiting"])
+@pytest.mark.parametrize("harm", ["content", "missing", "duplicate", "totals", "pending"])
 def test_harm_is_found(database: Db, command: Run, harm: str) -> None:
     """What nobody may do to migrated sessions is found, and so is a booking that has not been migrated."""
     database.bookings.insert_many(map(booking, range(8)))
@@ -104,11 +104,11 @@ def test_harm_is_found(database: Db, command: Run, harm: str) -> None:
             database.bookings.update_one(where, {"$push": {"sessions": document["sessions"][0]}})
         case "totals":
             database.bookings.update_one(where, {"$set": {"totalSpent": 21}})
-        case "waiting":
+        case "pending":
             database.bookings.insert_one(booking(9))
     found = command(*VERIFY)
 
-    kind = "missing" if harm == "waiting" else harm
+    kind = "missing" if harm == "pending" else harm
     assert 4 == found.returncode
     assert kind in {each["kind"] for each in json.loads(found.stdout)["mismatches"]}
 

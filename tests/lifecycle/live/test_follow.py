@@ -174,7 +174,7 @@ def test_interrupted_within_a_round(bookings: Db, command: Run, monkeypatch: pyt
     """Ctrl-C while changes are being derived loses none of them: the position behind them is not kept."""
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
-    go_on = _Following.go_on
+    whole = _Following.run
 
     def interrupt(*_arguments: Any, **_named: Any) -> Any:
         raise KeyboardInterrupt
@@ -183,9 +183,9 @@ def test_interrupted_within_a_round(bookings: Db, command: Run, monkeypatch: pyt
         bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "changed"}})
         with monkeypatch.context() as interrupted:
             interrupted.setattr(Engine, "handle", interrupt)
-            return go_on(following)
+            return whole(following)
 
-    monkeypatch.setattr(_Following, "go_on", change)
+    monkeypatch.setattr(_Following, "run", change)
     ended = command(*FOLLOW)
     done = command(*CUTOVER)
 

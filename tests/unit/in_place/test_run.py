@@ -8,35 +8,35 @@ import pytest
 
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.errors import Contended
-from booking_migrate.in_place.passes import Measure, batches, bisect_on_conflict
+from booking_migrate.in_place.passes import AdaptiveSize, batches, bisect_on_conflict
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.runs.throttle import Pace
-from booking_migrate.stores.in_place import Waiting
+from booking_migrate.stores.in_place import PendingDocument
 from tests.support.booking_lines import client
 from tests.support.bookings import session_of
 
 
-def _waiting(*clients: Any, size: int = 100) -> list[Waiting]:
-    return [Waiting.of(client_id, number, size) for number, client_id in enumerate(clients)]
+def _waiting(*clients: Any, size: int = 100) -> list[PendingDocument]:
+    return [PendingDocument.of(client_id, number, size) for number, client_id in enumerate(clients)]
 
 
 def test_a_client_is_never_split() -> None:
     """A batch ends after a whole client, however many bookings that has."""
     found = _waiting("a", "b", "b", "b", "b", "c")
 
-    assert [["a", "b"], ["c"]] == [batch.clients for batch in batches(found, Measure(2))]
+    assert [["a", "b"], ["c"]] == [batch.clients for batch in batches(found, AdaptiveSize(2))]
 
 
 def test_what_has_no_client_goes_apart() -> None:
     """Documents without a client stand in no batch of clients."""
-    found = batches(_waiting(None, "a", [1], "a", {}), Measure(100))
+    found = batches(_waiting(None, "a", [1], "a", {}), AdaptiveSize(100))
 
     assert [(["a"], []), ([], [0, 2, 4])] == [(batch.clients, batch.strays) for batch in found]
 
 
 def test_batches_adapt() -> None:
     """Slow batches make smaller ones, quick batches larger ones, within limits."""
-    measure = Measure(100_000)
+    measure = AdaptiveSize(100_000)
     clients = _waiting(*map(str, range(1000)), size=4096)
 
     def first() -> int:

@@ -1,7 +1,7 @@
-"""Undo a migration in place: client by client, the originals come back from the archive.
+"""Undo a migration in place: client by client, the original bookings are restored from the archive.
 
-The application may write meanwhile, in either shape. Each group of clients is put back in one transaction, in which the
-originals also leave the archive; so an interrupted rollback continues with what is still there.
+The application may write meanwhile, in either shape. Each group of clients is restored in one transaction, in which the
+originals also leave the archive; so an interrupted rollback continues with what the archive still has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,17 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive_of, claimed
-from booking_migrate.in_place.give_back import Group, Manner
 from booking_migrate.in_place.noted import Notes, client_key_of
-from booking_migrate.in_place.put_back import (
+from booking_migrate.in_place.restored_group import RestoredGroup, RestoreOptions
+from booking_migrate.in_place.restoring import (
     FoundClients,
-    PutBack,
-    Returner,
-    Returners,
+    Restored,
+    Restorer,
+    Restorers,
     found_clients,
-    put_back,
+    restore_clients,
 )
-from booking_migrate.in_place.unchanged import give_back_unchanged
+from booking_migrate.in_place.unchanged_clients import plan_unchanged
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
@@ -53,7 +53,7 @@ _SLOTS = 4
 def assess_changes_in_place(
     runs: Sequence[RunRecord], collection: "MongoInPlace", journal: RunJournal
 ) -> ChangesSince:
-    """Return what has happened to the result of runs since; nothing is written.
+    """Return what the application has changed in the result of runs; nothing is written.
 
     Args:
         runs: the runs, the newest first; all of one archive.
@@ -71,10 +71,10 @@ def assess_changes_in_place(
 
 def _assess(unit: Unit, found: FoundClients) -> ChangesSince:
     """Assess clients, each when it is found by the first of its bookings: it may be found several times."""
-    others = give_back_unchanged(unit, found.about, found.client_ids, searches=False).others
+    others = plan_unchanged(unit, found.about, found.client_ids, searches_all=False).others
     if not others:
         return ChangesSince()
-    whole = Group(unit, found.about, Manner(searches=False))
+    whole = RestoredGroup(unit, found.about, RestoreOptions(searches_all=False))
     whole.read(others)
     first = {
         key: min(id_key(raw) for raw in originals) for key, originals in whole.originals.items() if originals
@@ -82,10 +82,10 @@ def _assess(unit: Unit, found: FoundClients) -> ChangesSince:
     found_by = found.found_by
     wanted = [each for each in others if first.get(sort_key(each)) in found_by]
     if len(wanted) == len(others):
-        return whole.give_back().since
-    group = Group(unit, found.about, Manner(searches=False))
+        return whole.plan().since
+    group = RestoredGroup(unit, found.about, RestoreOptions(searches_all=False))
     group.read(wanted)
-    return group.give_back().since
+    return group.plan().since
 
 
 def undo_in_place(
@@ -107,15 +107,15 @@ def undo_in_place(
         stores: where its life is kept.
         lock: that of the collection.
         listener: notified of the progress.
-        signal_guard: holds a signal back while clients are put back.
-        discard_later: whether what the application has done since is dropped.
-        older: the run that is undone next; its report is to name what had happened to both.
+        signal_guard: defers a signal while clients are restored.
+        discard_later: whether changes of the application are dropped.
+        older: the run that is undone next; its report names the changes to both.
 
     Raises:
         OldBookingsLost, ArchiveNotOwn: the archive is not the run's any more; nothing was changed.
         LeaseLost: another run has taken the lock over.
-        Contended: the application writes to a client continuously, so that it could not be put back.
-        NotRestored: in the end a booking is not back.
+        Contended: the application writes to a client continuously, so that it could not be restored.
+        NotRestored: a booking is still missing at the end.
     """
     check_archive_of(run, collection, stores.journal)
     check_transition(run, RunState.ROLLING_BACK)
@@ -128,10 +128,10 @@ def undo_in_place(
         problem=None,
         server_session=collection.server_sessions(),
     )
-    manner = Manner(discards=discard_later, hands_down=older is not None)
-    undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, manner)
+    options = RestoreOptions(discards_changes=discard_later, counts_for_earlier_runs=older is not None)
+    undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, options)
     undoing.prepare()
-    undoing.put_back()
+    undoing.restore()
     undo_rejects(run, stores, lock, signal_guard)
     undoing.prove()
     return undoing.finish(older)
@@ -147,16 +147,16 @@ class _Undo:
     lock: HeldLock
     listener: Listener
     signal_guard: SignalGuard
-    manner: Manner
+    options: RestoreOptions
 
     def __post_init__(self) -> None:
         """Begin with an empty outcome."""
         self.outcome = UndoOutcome(
-            self.run, unit="booking", since=ChangesSince(), is_discarded=self.manner.discards
+            self.run, unit="booking", since=ChangesSince(), is_discarded=self.options.discards_changes
         )
 
     def prepare(self) -> None:
-        """Make the index by which the sessions of a booking are found wherever they stand now; it goes at the end."""
+        """Create the index by which the sessions of a booking are found in any client document; it is dropped at the end."""
         lacking = self.collection.lacks_claims_index()
         if lacking is None:
             return
@@ -165,8 +165,8 @@ class _Undo:
         self.run = self.journal.save(self.run.run_id, indexes_made=made)
         self.collection.index_claims()
 
-    def put_back(self) -> None:
-        """Put every client back.
+    def restore(self) -> None:
+        """Restore every client.
 
         Raises:
             Contended: the application writes to one of them continuously.
@@ -174,36 +174,36 @@ class _Undo:
         total = self.run.tally.get("moved", {}).get("migrated")
         self.listener.notify(PhaseStarted(f"putting back bookings of {self.run.source}", total))
         notes = Notes.of(self.journal, [self.run.run_id])
-        returners = self._returners()
+        restorers = self._restorers()
         found = found_clients(self.journal, self.run, notes, self.collection)
-        for count in put_back(found, returners, self.signal_guard):
+        for count in restore_clients(found, restorers, self.signal_guard):
             self.listener.notify(Advanced(count))
-        whole = returners.whole
+        whole = restorers.whole
         self.outcome.restored, self.outcome.since = whole.restored, whole.since
         self.listener.notify(PhaseEnded())
 
-    def _returners(self) -> Returners:
-        """Return who puts clients back, each with what its slot had put back before an interruption."""
-        earlier = PutBack.of(self.run.undone)
+    def _restorers(self) -> Restorers:
+        """Return the restorers, each with what its slot had restored before an interruption."""
+        earlier = Restored.of(self.run.undone)
         saved = {each["slot"]: each.get("undone", {}) for each in self.journal.progress(self.run.run_id)}
         if not self.collection.has_transactions:
-            saved, earlier = {0: self.run.undone}, PutBack()
+            saved, earlier = {0: self.run.undone}, Restored()
         slots = range(_SLOTS if self._is_large() else 1)
         several = [
-            Returner(
+            Restorer(
                 self.collection,
                 self.run.run_id,
                 self.lock,
-                self.manner,
+                self.options,
                 slot,
-                PutBack.of(saved.pop(slot, {})),
+                Restored.of(saved.pop(slot, {})),
             )
             for slot in slots
         ]
         for each in saved.values():
-            earlier = earlier.plus(PutBack.of(each))
+            earlier = earlier.plus(Restored.of(each))
         self.journal.save(self.run.run_id, server_session=self.collection.server_sessions(len(several)))
-        return Returners(several[0], several[1:], earlier)
+        return Restorers(several[0], several[1:], earlier)
 
     def _is_large(self) -> bool:
         return self.collection.has_transactions and self.collection.estimate_archived() >= WORTH_IT
@@ -211,12 +211,12 @@ class _Undo:
     def prove(self) -> None:
         """Read again every booking that the run had moved.
 
-        One that the application has deleted since it was put back, or has given a session again, is listed as kept.
+        A booking that the application has deleted since, or has made a session again, is listed as kept.
 
         Raises:
             NotRestored: one is still in the archive.
         """
-        # Looking up keys that were deleted just before walks over what the index has not cleaned up yet, each time.
+        # Each lookup of a key that was just deleted walks over index entries that are not cleaned up yet.
         is_archive_empty = self.collection.is_archive_empty()
         has_claims = self.collection.has_claims()
         for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):
@@ -244,32 +244,32 @@ class _Undo:
 
     def _prove(self, notes: Mapping[bytes, DocumentNote], *, has_claims: bool) -> None:
         ids = [note.document_id for note in notes.values()]
-        found = self.collection.standing(ids)
-        standing = self._standing(ids) if has_claims else set()
-        if len(found) == len(notes) and not standing:
+        found = self.collection.present(ids)
+        with_sessions = self._with_sessions_again(ids) if has_claims else set()
+        if len(found) == len(notes) and not with_sessions:
             return
         for key, note in notes.items():
-            if key not in found or key in standing:
+            if key not in found or key in with_sessions:
                 self.outcome.keep(display_id(note.document_id))
 
-    def _standing(self, ids: Sequence[Any]) -> set[bytes]:
-        """Return the bookings of which the client documents of their clients have sessions again."""
+    def _with_sessions_again(self, ids: Sequence[Any]) -> set[bytes]:
+        """Return the bookings that their clients' documents have sessions of again."""
         claiming = self.collection.claiming(ids)
         if not claiming:
             return set()
         found = self.collection.located(ids)
         clients = {each.client_key for each in found if is_client_id(each.client_id)}
-        standing = claimed(raw for raw in claiming if client_key_of(raw) in clients)
-        if standing:
+        with_sessions = claimed(raw for raw in claiming if client_key_of(raw) in clients)
+        if with_sessions:
             # A conflict was decided for the booking.
             noted = self.journal.between(self.run.run_id, min(clients), max(clients))
-            standing -= claimed(
+            with_sessions -= claimed(
                 note.before for part in noted for note in part.notes if note.before is not None
             )
-        return standing
+        return with_sessions
 
     def finish(self, older: RunRecord | None) -> UndoOutcome:
-        """Take away what the run had made beside documents, and close it. May be repeated."""
+        """Drop the indexes and the archive that the run created, and close the run. May be repeated."""
         run, outcome = self.run, self.outcome
         self.lock.confirm()
         own = [name for name in run.indexes_made if name != CLAIMED_BOOKINGS]

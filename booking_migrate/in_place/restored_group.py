@@ -1,7 +1,7 @@
-"""What some clients have again when a run in place is undone: bookings from the archive, and what happened since.
+"""Plan what a rollback in place restores for some clients: bookings with what the application has changed since.
 
-A booking comes back once, wherever its session stands by now. So a group of clients takes in every client whose document
-has a session of a booking of the group, and every client whose booking has a session in a document of the group.
+A booking is restored once, whichever document has its session. So a group includes every client whose document has a session
+of a booking of the group, and every client whose booking has a session in a document of the group.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,18 +9,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import (
-    Element,
-    elements,
-    identity_of,
-    value_in,
-    wrap,
-)
+from booking_migrate.bson.document import Element, elements, identity_of, value_in, wrap
 from booking_migrate.bson.format import Difference, differences
-from booking_migrate.bson.order import (
-    id_key,
-    sort_key,
-)
+from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.domain.carried_changes import Change, ChangesSince, carry
 from booking_migrate.domain.client_document import (
     ClientDocument,
@@ -39,12 +30,12 @@ from booking_migrate.stores.ports import Replacement
 _OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))
 _NULL = 0x0A
 _FLAT = FlatClients(FlatRules())
-"""Under the usual rules; where others held, a document is compared session by session."""
+"""Under the default rules; under others, a document is compared session by session."""
 
 
 @dataclass(slots=True)
-class Return(Writes):
-    """What is to be done about a group of clients, and what had happened to them since."""
+class RestorePlan(Writes):
+    """What a unit of work writes for a group of clients, and what the application had changed."""
 
     since: ChangesSince = field(default_factory=ChangesSince)
 
@@ -55,21 +46,21 @@ class Return(Writes):
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How bookings are given back."""
+class RestoreOptions:
+    """How bookings are restored."""
 
-    discards: bool = False
-    """Whether what happened since is dropped instead of kept. It is counted all the same."""
+    discards_changes: bool = False
+    """Whether changes of the application are dropped instead of kept. They are counted in either case."""
 
-    hands_down: bool = False
-    """Whether earlier runs are undone next: they count what happened to documents that they wrote too."""
+    counts_for_earlier_runs: bool = False
+    """Whether earlier runs are undone next: they count the changes to documents that they wrote, too."""
 
-    searches: bool = True
+    searches_all: bool = True
     """Whether sessions are looked for in the documents of other clients."""
 
 
-class _Place(NamedTuple):
-    """Where the session of a booking stands."""
+class _SessionLocation(NamedTuple):
+    """The session of a booking, and the document that has it."""
 
     session: StoredSession
     document: ClientDocument
@@ -82,28 +73,28 @@ class _Client:
     client_id: Any
     originals: list[bytes] = field(default_factory=list)
     superseded: set[bytes] = field(default_factory=set)
-    """Bookings of which it had a session before a decision for the booking, which others have now."""
+    """Bookings of which it had a session until a conflict was decided for the booking; other clients have them now."""
 
     has_earlier: bool = False
     """Whether the archive has bookings of earlier runs too."""
 
     document: ClientDocument | None = None
-    has_given_away: bool = False
-    """Whether its document from before is another client's now, and it has got a new one."""
+    has_lost_document: bool = False
+    """Whether its earlier document was transferred to another client, and it has a new one."""
 
 
-class Group:
+class RestoredGroup:
     """Some clients in one unit of work, with all others that have sessions of their bookings."""
 
-    def __init__(self, unit: Unit, noted: NotedClients, manner: Manner) -> None:
+    def __init__(self, unit: Unit, noted: NotedClients, options: RestoreOptions) -> None:
         """Take the parts."""
         self._unit = unit
         self._noted = noted
-        self._manner = manner
+        self._options = options
         self._clients: dict[bytes, _Client] = {}
         self._owner: dict[bytes, bytes] = {}
         self._owned: dict[bytes, set[bytes]] = {}
-        self._standing: dict[bytes, bytes] = {}
+        self._present: dict[bytes, bytes] = {}
 
     def read(self, client_ids: Sequence[Any]) -> None:
         """Read these clients and all that belongs to them."""
@@ -113,7 +104,7 @@ class Group:
 
     @property
     def originals(self) -> Mapping[bytes, Sequence[bytes]]:
-        """Return the bookings that come back, by the sort key of the client."""
+        """Return the bookings to restore, by the sort key of the client."""
         return {key: client.originals for key, client in self._clients.items()}
 
     def _load(self, client_ids: Sequence[Any]) -> Sequence[Any]:
@@ -138,21 +129,21 @@ class Group:
             if superseded is not None and (loser := client_key_of(superseded)) is not None:
                 related[loser] = value_in(superseded, b"clientId")
         further = self._take_documents(loaded, self._unit.find(client_ids))
-        related.update(self._passed_documents(loaded))
+        related.update(self._clients_of_transferred_documents(loaded))
         if ids:
-            found = self._unit.standing(ids)
-            self._standing.update((id_key(raw), raw) for raw in found)
-        if self._manner.searches:
-            related.update(self._search(ids, [*loaded.values(), *further]))
+            found = self._unit.present(ids)
+            self._present.update((id_key(raw), raw) for raw in found)
+        if self._options.searches_all:
+            related.update(self._clients_of_sessions(ids, [*loaded.values(), *further]))
         return [client_id for key, client_id in related.items() if key not in self._clients]
 
     def _take_documents(
         self, loaded: Mapping[bytes, _Client], documents: Sequence[bytes]
     ) -> Sequence[_Client]:
-        """Give clients their documents; return those that a client has beside the one that the runs know.
+        """Assign documents to clients; return the additional documents of clients that have several.
 
-        Without the index that forbids it the application may have made them. Each is held like that of a client who has no
-        bookings that come back.
+        Without the unique index the application may have created them. Each is treated like the document of a client without
+        bookings to restore.
         """
         found: dict[bytes, list[ClientDocument]] = {}
         for document in client_documents(documents):
@@ -166,18 +157,22 @@ class Group:
                 further.append(beside)
         return further
 
-    def _passed_documents(self, loaded: Mapping[bytes, _Client]) -> Iterable[tuple[bytes, Any]]:
-        """Find the clients whose documents were others' before the runs."""
+    def _clients_of_transferred_documents(
+        self, loaded: Mapping[bytes, _Client]
+    ) -> Iterable[tuple[bytes, Any]]:
+        """Find the clients that have documents which belonged to others before the runs."""
         lacking = []
         for key, client in loaded.items():
             before = self._noted.before(key)
             own = None if client.document is None else identity_of(client.document.raw)
             if before is not None and identity_of(before) != own:
                 lacking.append(value_in(before, b"_id"))
-        for document in client_documents(self._unit.standing(lacking) if lacking else ()):
+        for document in client_documents(self._unit.present(lacking) if lacking else ()):
             yield sort_key(document.client_id), document.client_id
 
-    def _search(self, ids: Sequence[Any], loaded: Iterable[_Client]) -> Iterable[tuple[bytes, Any]]:
+    def _clients_of_sessions(
+        self, ids: Sequence[Any], loaded: Iterable[_Client]
+    ) -> Iterable[tuple[bytes, Any]]:
         """Find the clients that have sessions of these bookings, and those whose bookings these have sessions of."""
         for document in client_documents(self._unit.claiming(ids) if ids else ()):
             yield sort_key(document.client_id), document.client_id
@@ -191,40 +186,40 @@ class Group:
             client_id = value_in(raw, b"clientId")
             yield sort_key(client_id), client_id
 
-    def give_back(self) -> Return:
-        """Work out what the clients have again. Nothing is written."""
-        returned = Return()
+    def plan(self) -> RestorePlan:
+        """Plan the restoration of the clients. Nothing is written."""
+        plan = RestorePlan()
         for original in (each for client in self._clients.values() for each in client.originals):
             key = id_key(original)
             superseded = self._noted.superseded(key)
             if superseded is None:
-                returned.unarchived.append(original)
+                plan.unarchived.append(original)
             else:
-                returned.rearchived.append(Replacement(original, superseded))
+                plan.rearchived.append(Replacement(original, superseded))
                 loser = self._clients.get(client_key_of(superseded) or b"")
                 if loser is not None:
                     loser.superseded.add(key)
-        self._follow_documents(returned)
-        places = self._places()
+        self._return_documents(plan)
+        locations = self._locations()
         unchanged = self._unchanged()
         for key, client in self._clients.items():
             if client.document is not None and unchanged.get(key) == client.document.raw:
                 for original in client.originals:
-                    changes, _ = self._put(original, original, (), returned)
-                    returned.since.add(changes=changes)
-                returned.gone.append(client.document.raw)
+                    changes, _ = self._restore_booking(original, original, (), plan)
+                    plan.since.add(changes=changes)
+                plan.gone.append(client.document.raw)
             else:
-                self._give_back(key, client, places, returned)
-        return returned
+                self._plan_client(key, client, locations, plan)
+        return plan
 
     def _unchanged(self) -> Mapping[bytes, bytes]:
-        """Return the documents that flat clients have if nothing but their bookings came into them, by the clients' sort keys."""
+        """Return the documents that the bookings of flat clients alone make, by the clients' sort keys."""
         flat = [
             raw
             for key, client in self._clients.items()
             if client.document is not None
             and not client.superseded
-            and not client.has_given_away
+            and not client.has_lost_document
             and self._noted.before(key) is None
             for raw in client.originals
         ]
@@ -232,10 +227,10 @@ class Group:
         built = _FLAT.build(b"".join(flat), offsets)
         return {client.key: client.document for client in built.clients}
 
-    def _follow_documents(self, returned: Return) -> None:
-        """Find the documents from before the runs whose `clientId` was changed.
+    def _return_documents(self, plan: RestorePlan) -> None:
+        """Return documents from before the runs, whose `clientId` was changed, to their clients.
 
-        One is taken for that of the client that it was of, unless this client has got another one, which is kept.
+        A client that has a new document keeps that instead.
         """
         holders = {
             identity_of(each.document.raw): each
@@ -247,17 +242,17 @@ class Group:
             holder = None if before is None else holders.get(identity_of(before))
             if holder is None or holder is client or holder.document is None:
                 continue
-            if client.document is not None and not self._manner.discards:
-                client.has_given_away = True
+            if client.document is not None and not self._options.discards_changes:
+                client.has_lost_document = True
                 continue
             if client.document is not None:
-                returned.gone.append(client.document.raw)
-                returned.since.add(later=sum(one.legacy_key is None for one in client.document.sessions))
+                plan.gone.append(client.document.raw)
+                plan.since.add(later=sum(one.legacy_key is None for one in client.document.sessions))
             client.document, holder.document = holder.document, None
 
-    def _places(self) -> Mapping[bytes, _Place]:
-        """Return where the session of each booking is taken from: its client's document if that has one."""
-        places: dict[bytes, _Place] = {}
+    def _locations(self) -> Mapping[bytes, _SessionLocation]:
+        """Return the session from which each booking is restored: that in its client's document, if any."""
+        locations: dict[bytes, _SessionLocation] = {}
         for key, client in sorted(self._clients.items()):
             if client.document is None:
                 continue
@@ -265,27 +260,27 @@ class Group:
                 claimed = session.legacy_key
                 if claimed is None or claimed not in self._owner:
                     continue
-                if self._owner[claimed] == key or claimed not in places:
-                    places[claimed] = _Place(session, client.document)
-        return places
+                if self._owner[claimed] == key or claimed not in locations:
+                    locations[claimed] = _SessionLocation(session, client.document)
+        return locations
 
-    def _give_back(
-        self, key: bytes, client: _Client, places: Mapping[bytes, _Place], returned: Return
+    def _plan_client(
+        self, key: bytes, client: _Client, locations: Mapping[bytes, _SessionLocation], plan: RestorePlan
     ) -> None:
         now = client.document
         own = self._owned.get(key, set())
-        rest, copies = _without_foreign(now, {each for each in places if each not in own}, places)
-        before = None if client.has_given_away else self._noted.before(key)
-        is_bystander = not (client.originals or client.superseded)
-        if is_bystander:
-            self._clear(now, rest, returned)
-            returned.since.add(lost=copies)
+        rest, copies = _without_foreign(now, {each for each in locations if each not in own}, locations)
+        before = None if client.has_lost_document else self._noted.before(key)
+        is_unaffected = not (client.originals or client.superseded)
+        if is_unaffected:
+            self._remove_foreign_sessions(now, rest, plan)
+            plan.since.add(lost=copies)
             return
         reversal = reverse(
             None if rest is None else rest.raw,
             client.originals,
             () if before is None else (before,),
-            discard_later=self._manner.discards,
+            discard_later=self._options.discards_changes,
             superseded=client.superseded,
         )
         ours, others = _split(reversal.changes, own)
@@ -293,70 +288,75 @@ class Group:
         lost = [*copies, *reversal.lost]
         for original, booking in zip(client.originals, reversal.bookings, strict=True):
             booking_key = id_key(original)
-            place = places.get(booking_key)
+            place = locations.get(booking_key)
             changes = ours.pop(booking_key, [])
             carried = booking
             if place is not None and not (place.document is now and sort_key(now.client_id) == key):
                 missing.pop(booking_key, None)
-                carried, changes = _passed_on(original, value_in(original, b"_id"), place)
-                carried = original if self._manner.discards else carried
-            if booking_key in self._standing:
+                carried, changes = _transferred(original, value_in(original, b"_id"), place)
+                carried = original if self._options.discards_changes else carried
+            if booking_key in self._present:
                 missing.pop(booking_key, None)
-            kept, dropped = self._put(original, carried, changes, returned)
-            returned.since.add(changes=kept)
+            kept, dropped = self._restore_booking(original, carried, changes, plan)
+            plan.since.add(changes=kept)
             lost += dropped
         is_empty = rest is not None and not rest.sessions and before is None
-        self._replace(now, () if is_empty else reversal.documents, returned)
-        if self._manner.hands_down and client.has_earlier and not self._manner.discards:
+        self._replace_document(now, () if is_empty else reversal.documents, plan)
+        is_counted_next = self._options.counts_for_earlier_runs and client.has_earlier
+        if is_counted_next and not self._options.discards_changes:
             missing = {each: value for each, value in missing.items() if each in own}
-            returned.since.add(missing=missing.values(), lost=lost)
+            plan.since.add(missing=missing.values(), lost=lost)
         else:
-            returned.since.add(changes=others, missing=missing.values(), lost=lost, later=reversal.later)
+            plan.since.add(changes=others, missing=missing.values(), lost=lost, later=reversal.later)
 
-    def _put(
-        self, original: bytes, carried: bytes, changes: Sequence[Change], returned: Return
+    def _restore_booking(
+        self, original: bytes, carried: bytes, changes: Sequence[Change], plan: RestorePlan
     ) -> tuple[Sequence[Change], Sequence[Change]]:
-        """Put a booking back; return the changes that are kept in it, or dropped as asked, and those that are lost.
+        """Restore a booking; return the changes that are kept in it, or dropped on request, and those that are lost.
 
         A booking that was stored again with other content is newer than its session.
         """
-        there = self._standing.get(id_key(original))
+        there = self._present.get(id_key(original))
         if there is None:
-            returned.new.append(carried)
+            plan.new.append(carried)
             return changes, ()
         if there == carried:
             return changes, ()
         again = [
             Change(value_in(original, b"_id"), each) for each in differences(expected=original, found=there)
         ]
-        if there == original or self._manner.discards:
-            returned.changed.append(Replacement(there, carried))
+        if there == original or self._options.discards_changes:
+            plan.changed.append(Replacement(there, carried))
             return [*changes, *again], ()
         return again, changes
 
-    def _replace(self, now: ClientDocument | None, documents: Iterable[bytes], returned: Return) -> None:
-        """Put documents in the place of the one that is there."""
+    def _replace_document(
+        self, now: ClientDocument | None, documents: Iterable[bytes], plan: RestorePlan
+    ) -> None:
+        """Replace the current document by others."""
         kept = {identity_of(raw): raw for raw in documents}
         own = None if now is None else kept.pop(identity_of(now.raw), None)
         if now is not None and own is None:
-            returned.gone.append(now.raw)
+            plan.gone.append(now.raw)
         elif now is not None and own is not None and own != now.raw:
-            returned.changed.append(Replacement(now.raw, own))
-        returned.new += kept.values()
+            plan.changed.append(Replacement(now.raw, own))
+        plan.new += kept.values()
 
-    def _clear(self, now: ClientDocument | None, rest: ClientDocument | None, returned: Return) -> None:
-        """Take sessions of other clients' bookings out of a document that the runs did not write for this client."""
+    def _remove_foreign_sessions(
+        self, now: ClientDocument | None, rest: ClientDocument | None, plan: RestorePlan
+    ) -> None:
+        """Remove sessions of other clients' bookings from a document that the runs did not write for this client."""
         if now is None or rest is None or rest is now:
             return
         is_ours = self._noted.has_created(now)
         if is_ours and rest.sessions:
-            returned.since.add(later=len(rest.sessions))
-        is_dropped = is_ours and (self._manner.discards or not rest.sessions)
-        self._replace(now, () if is_dropped else (rest.raw,), returned)
+            plan.since.add(later=len(rest.sessions))
+        is_dropped = is_ours and (self._options.discards_changes or not rest.sessions)
+        self._replace_document(now, () if is_dropped else (rest.raw,), plan)
 
 
 def _without_foreign(
-    document: ClientDocument | None, foreign: Iterable[bytes], places: Mapping[bytes, _Place]
+    document: ClientDocument | None, foreign: Iterable[bytes], locations: Mapping[bytes, _SessionLocation]
 ) -> tuple[ClientDocument | None, Sequence[Change]]:
     """Return a document without sessions of other clients' bookings, and those of them that are taken from elsewhere."""
     keys = set(foreign)
@@ -370,14 +370,14 @@ def _without_foreign(
     copies = [
         Change(document.document_id, Difference(f"sessions.{index}", session.element, None))
         for index, session in dropped.items()
-        if places[session.legacy_key or b""].session is not session
+        if locations[session.legacy_key or b""].session is not session
     ]
     rest = read_client_document(compose(document, (), dropped=dropped))
     return (rest if isinstance(rest, ClientDocument) else None), copies
 
 
-def _passed_on(original: bytes, document_id: Any, place: _Place) -> tuple[bytes, list[Change]]:
-    """Return a booking whose session was moved to another client: it is of that client now."""
+def _transferred(original: bytes, document_id: Any, place: _SessionLocation) -> tuple[bytes, list[Change]]:
+    """Return a booking whose session was transferred to another client, with that client's fields."""
     carried, unlike = carry(original, place.session)
     theirs = {part.name: part for part in place.document.parts if part.name in _OF_CLIENT}
     parts: list[Element] = []

@@ -1,4 +1,4 @@
-"""Putting clients back, group by group, in one transaction each; several at a time where nothing has happened to the clients."""
+"""Restore clients group by group, in one transaction each; several at a time if the clients are unchanged."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,39 +13,39 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import Contended, DuplicateKeys
-from booking_migrate.in_place.give_back import Group, Manner, Return
 from booking_migrate.in_place.noted import NotedClients, Notes, moved_ranges
 from booking_migrate.in_place.passes import bisect_on_conflict
-from booking_migrate.in_place.unchanged import Unchanged, give_back_unchanged
+from booking_migrate.in_place.restored_group import RestoredGroup, RestoreOptions, RestorePlan
+from booking_migrate.in_place.unchanged_clients import Unchanged, plan_unchanged
 from booking_migrate.runs.background import overlapped
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.stores.in_place import Move, Unit, Waiting
+from booking_migrate.stores.in_place import Move, PendingDocument, Unit
 from booking_migrate.stores.journal import DocumentNote, RunJournal, RunRecord
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 _AT_ONCE = 2000
-"""How many bookings of the journal are looked up at a time; all others of their clients come with them."""
+"""How many moved bookings are looked up at a time; the other bookings of their clients are restored with them."""
 
 _ID_BYTES = 12
 _MOST_BYTES = 2 * 1024 * 1024
-"""Of bookings in one transaction, and the rest of the last client."""
+"""The size of the bookings in one transaction; the last client may exceed it."""
 
 _RECENT = 16
-"""How many groups may be on their way at most, or be known only as they were before that."""
+"""How many of the latest groups may still be in progress; a client of one of them is not restored twice."""
 
 _CHANGED = 30
-"""How many clients to which something has happened are put back in one transaction."""
+"""How many changed clients are restored in one transaction."""
 
 
 class FoundClients(NamedTuple):
-    """Clients of which the archive has bookings that a run moved there."""
+    """Clients with bookings in the archive that a run moved there."""
 
     client_ids: Sequence[Any]
     notes: Sequence[DocumentNote]
-    """About the bookings that they were found by, and perhaps others that the archive does not have any more."""
+    """Notes about the bookings by which they were found; some may have left the archive already."""
 
     about: NotedClients
 
@@ -58,7 +58,7 @@ class FoundClients(NamedTuple):
 def found_clients(
     journal: RunJournal, run: RunRecord, notes: Notes, collection: "MongoInPlace"
 ) -> Iterator[FoundClients]:
-    """Yield the clients that have not been put back, as many at a time as go into one transaction.
+    """Yield the clients that have not been restored yet, in groups for one transaction each.
 
     Args:
         journal: has what the run noted.
@@ -68,7 +68,7 @@ def found_clients(
     """
     for noted, about in moved_ranges(journal, run, notes):
         if noted.clients:
-            # They went in one transaction, and may come back in one. Of those that are back the archive does not have anything.
+            # They were moved in one transaction and fit into one. Of restored clients the archive does not have any booking.
             ids = [
                 ObjectId(noted.clients[start : start + _ID_BYTES])
                 for start in range(0, len(noted.clients), _ID_BYTES)
@@ -85,9 +85,9 @@ def found_clients(
 
 
 def _not_back(
-    left: Sequence[Waiting], superseded: Mapping[bytes, bytes], collection: "MongoInPlace"
-) -> list[Waiting]:
-    """Return those of some bookings in the archive that are not what was there before the run."""
+    left: Sequence[PendingDocument], superseded: Mapping[bytes, bytes], collection: "MongoInPlace"
+) -> list[PendingDocument]:
+    """Return the bookings whose archived version is not the one from before the run."""
     doubtful = [each.document_id for each in left if each.key in superseded]
     if not doubtful:
         return list(left)
@@ -95,10 +95,10 @@ def _not_back(
     return [each for each in left if each.key not in back]
 
 
-def _parts(left: list[Waiting]) -> Iterator[Sequence[Waiting]]:
-    """Yield bookings in the order of their clients, those of one client together."""
+def _parts(left: list[PendingDocument]) -> Iterator[Sequence[PendingDocument]]:
+    """Yield bookings in client order, without splitting a client."""
     left.sort()
-    part: list[Waiting] = []
+    part: list[PendingDocument] = []
     size = 0
     for each in left:
         if size >= _MOST_BYTES and each.client_key != part[-1].client_key:
@@ -111,14 +111,14 @@ def _parts(left: list[Waiting]) -> Iterator[Sequence[Waiting]]:
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
-    """What was put back, and what had happened to it since."""
+class Restored:
+    """How much was restored, and what the application had changed since the migration."""
 
     restored: int = 0
     since: ChangesSince = field(default_factory=ChangesSince)
 
     @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> "PutBack":
+    def of(cls, saved: Mapping[str, Any]) -> "Restored":
         """Return what was saved; nothing if that is empty."""
         return cls(saved["restored"], ChangesSince(**saved["since"])) if saved else cls()
 
@@ -126,34 +126,37 @@ class PutBack:
         """As values of BSON."""
         return {"restored": self.restored, "since": asdict(self.since)}
 
-    def plus(self, other: "PutBack | Return") -> "PutBack":
+    def plus(self, other: "Restored | RestorePlan") -> "Restored":
         """Return both together."""
         since = ChangesSince(**asdict(self.since))
         since.merge(other.since)
-        return PutBack(self.restored + other.restored, since)
+        return Restored(self.restored + other.restored, since)
 
 
 @dataclass(slots=True)
-class Returner:
-    """Puts groups of clients back, one after the other."""
+class Restorer:
+    """Restores groups of clients, one after the other."""
 
     collection: "MongoInPlace"
     run_id: str
     lock: HeldLock
-    manner: Manner
+    options: RestoreOptions
     slot: int
-    put_back: PutBack
+    restored: Restored
 
     def unchanged(self, found: FoundClients) -> Sequence[Unchanged]:
-        """Put those clients back that nothing has happened to."""
+        """Restore the clients that the application has not changed."""
         return [
-            result for _some, result in self._each(found.client_ids, lambda some: self._quickly(some, found))
+            result
+            for _some, result in self._each(
+                found.client_ids, lambda some: self._restore_unchanged(some, found)
+            )
         ]
 
     def changed(self, client_ids: Sequence[Any], about: NotedClients) -> int:
-        """Put clients back, whatever has happened to them; return how many bookings come back."""
-        results = self._each(client_ids, lambda some: self._carefully(some, about))
-        return sum(returned.restored for _some, returned in results)
+        """Restore clients, changed or not; return how many bookings were restored."""
+        results = self._each(client_ids, lambda some: self._restore_changed(some, about))
+        return sum(plan.restored for _some, plan in results)
 
     def _each(self, client_ids: Sequence[Any], attempt: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:
         for some, result in bisect_on_conflict(client_ids, attempt):
@@ -161,85 +164,89 @@ class Returner:
                 raise Contended(self.collection.name, [display_id(each) for each in some])
             yield some, result
 
-    def _quickly(self, client_ids: Sequence[Any], found: FoundClients) -> Unchanged:
+    def _restore_unchanged(self, client_ids: Sequence[Any], found: FoundClients) -> Unchanged:
         def take(unit: Unit) -> Unchanged:
-            unchanged = give_back_unchanged(unit, found.about, client_ids)
-            if unchanged.returned.new:
-                self._take(unit, unchanged.returned)
+            unchanged = plan_unchanged(unit, found.about, client_ids)
+            if unchanged.plan.new:
+                self._take(unit, unchanged.plan)
             return unchanged
 
         try:
             unchanged = self.collection.work(take)
         except DuplicateKeys:
-            # A booking is in the collection again.
-            return Unchanged(Return(), client_ids)
-        self.put_back = self.put_back.plus(unchanged.returned)
+            # The application has stored a booking again.
+            return Unchanged(RestorePlan(), client_ids)
+        self.restored = self.restored.plus(unchanged.plan)
         return unchanged
 
-    def _carefully(self, client_ids: Sequence[Any], about: NotedClients) -> Return:
-        def take(unit: Unit) -> Return:
-            group = Group(unit, about, self.manner)
+    def _restore_changed(self, client_ids: Sequence[Any], about: NotedClients) -> RestorePlan:
+        def take(unit: Unit) -> RestorePlan:
+            group = RestoredGroup(unit, about, self.options)
             group.read(client_ids)
-            returned = group.give_back()
-            self._take(unit, returned)
-            return returned
+            plan = group.plan()
+            self._take(unit, plan)
+            return plan
 
-        returned = self.collection.work(take)
-        self.put_back = self.put_back.plus(returned)
-        return returned
+        plan = self.collection.work(take)
+        self.restored = self.restored.plus(plan)
+        return plan
 
-    def _take(self, unit: Unit, returned: Return) -> None:
+    def _take(self, unit: Unit, plan: RestorePlan) -> None:
         self.lock.confirm()
-        undone = {"undone": self.put_back.plus(returned).saved()}
-        unit.take(Move(returned, self.run_id, self.lock.token, undone, slot=self.slot))
+        undone = {"undone": self.restored.plus(plan).saved()}
+        unit.take(Move(plan, self.run_id, self.lock.token, undone, slot=self.slot))
 
 
-class Returners(NamedTuple):
-    """Those who put clients back."""
+class Restorers(NamedTuple):
+    """All restorers of one rollback."""
 
-    own: Returner
-    """That of the rollback's own thread."""
+    own: Restorer
+    """The restorer of the main thread."""
 
-    others: Sequence[Returner]
-    """Those of other threads; none: the former does everything."""
+    others: Sequence[Restorer]
+    """The restorers of other threads; empty: the main thread does everything."""
 
-    earlier: PutBack
-    """What was put back before, beside what these have."""
+    earlier: Restored
+    """What earlier processes restored and these restorers do not count."""
 
     @property
-    def whole(self) -> PutBack:
-        """Return what all of them have put back."""
+    def whole(self) -> Restored:
+        """Return the sum over all restorers."""
         whole = self.earlier
         for each in (self.own, *self.others):
-            whole = whole.plus(each.put_back)
+            whole = whole.plus(each.restored)
         return whole
 
 
-def put_back(found: Iterable[FoundClients], returners: Returners, signal_guard: SignalGuard) -> Iterator[int]:
-    """Put clients back; yield how many bookings came back, group by group.
+def restore_clients(
+    found: Iterable[FoundClients], restorers: Restorers, signal_guard: SignalGuard
+) -> Iterator[int]:
+    """Restore clients; yield how many bookings were restored, group by group.
 
     Raises:
         Contended: the application writes to one of them continuously.
     """
-    own, others = returners.own, returners.others
+    own, others = restorers.own, restorers.others
     if not others:
         for each in found:
-            unchanged: Sequence[Unchanged] = (Unchanged(Return(), each.client_ids),)
+            unchanged: Sequence[Unchanged] = (Unchanged(RestorePlan(), each.client_ids),)
             if own.collection.has_transactions:
                 with signal_guard.critical_section():
                     unchanged = own.unchanged(each)
-            yield _count(unchanged) + _put_back_others(own, unchanged, each, signal_guard)
+            yield _count(unchanged) + _restore_others(own, unchanged, each, signal_guard)
         return
-    working = overlapped(_apart(found), others, Returner.unchanged, on_wait=signal_guard.announce_wait)
+    working = overlapped(
+        _without_overlap(found), others, Restorer.unchanged, on_wait=signal_guard.announce_wait
+    )
     with closing(working):
         for each, returning in working:
             with signal_guard.critical_section():
                 unchanged = returning.result()
-            yield _count(unchanged) + _put_back_others(own, unchanged, each, signal_guard)
+            yield _count(unchanged) + _restore_others(own, unchanged, each, signal_guard)
 
 
-def _apart(found: Iterable[FoundClients]) -> Iterator[FoundClients]:
-    """Yield groups of clients without those that an earlier group has, which may still be on its way."""
+def _without_overlap(found: Iterable[FoundClients]) -> Iterator[FoundClients]:
+    """Yield groups without clients of an earlier group, which may still be in progress."""
     recent: deque[frozenset[bytes]] = deque(maxlen=_RECENT)
     for each in found:
         keys = {sort_key(client_id): client_id for client_id in each.client_ids}
@@ -250,13 +257,13 @@ def _apart(found: Iterable[FoundClients]) -> Iterator[FoundClients]:
 
 
 def _count(unchanged: Sequence[Unchanged]) -> int:
-    return sum(each.returned.restored for each in unchanged)
+    return sum(each.plan.restored for each in unchanged)
 
 
-def _put_back_others(
-    own: Returner, unchanged: Sequence[Unchanged], found: FoundClients, signal_guard: SignalGuard
+def _restore_others(
+    own: Restorer, unchanged: Sequence[Unchanged], found: FoundClients, signal_guard: SignalGuard
 ) -> int:
-    """Put those clients back to which something has happened; return how many bookings come back."""
+    """Restore the changed clients; return how many bookings were restored."""
     others = iter([client_id for each in unchanged for client_id in each.others])
     count = 0
     while some := list(islice(others, _CHANGED)):

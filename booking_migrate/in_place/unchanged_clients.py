@@ -1,4 +1,4 @@
-"""What clients have again that nothing has happened to since: found by what the runs noted, and given back as it is."""
+"""Restore clients that are unchanged since the migration, recognised by the runs' notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.in_place.archive import claimed
-from booking_migrate.in_place.give_back import Return
 from booking_migrate.in_place.noted import NotedClients, client_key_of
+from booking_migrate.in_place.restored_group import RestorePlan
 from booking_migrate.stores.in_place import Unit
 
 _SESSIONS = b"sessions\x00"
@@ -16,27 +16,27 @@ _SESSIONS = b"sessions\x00"
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The clients of a group that nothing has happened to, and all others."""
+    """The unchanged clients of a group, and all others."""
 
-    returned: Return
-    """What the former have again: their bookings, and no client document."""
+    plan: RestorePlan
+    """The plan for the unchanged ones: their bookings, and no client document."""
 
     others: Sequence[Any]
     """The ids of the latter."""
 
 
-def give_back_unchanged(
-    unit: Unit, noted: NotedClients, client_ids: Sequence[Any], *, searches: bool = True
+def plan_unchanged(
+    unit: Unit, noted: NotedClients, client_ids: Sequence[Any], *, searches_all: bool = True
 ) -> Unchanged:
-    """Work out what clients have again that nothing has happened to, without a look into their sessions. Nothing is written.
+    """Plan the restoration of unchanged clients, without reading their sessions. Nothing is written.
 
-    Whether a booking is in the collection again is not asked: then the insertion fails.
+    If a booking was stored again, the insertion fails.
 
     Args:
         unit: where to read.
         noted: what the runs noted about the clients.
         client_ids: the clients, no two of them equal.
-        searches: whether sessions are looked for in the documents of other clients.
+        searches_all: whether sessions are looked for in the documents of other clients.
     """
     archived: dict[bytes, list[bytes]] = {sort_key(each): [] for each in client_ids}
     documents: dict[bytes, list[bytes]] = {key: [] for key in archived}
@@ -56,7 +56,7 @@ def give_back_unchanged(
         if archived[key] and noted.is_unchanged(key, documents[key], archived[key])
     }
     bookings = [raw for key in unchanged for raw in archived[key]]
-    if searches and bookings:
+    if searches_all and bookings:
         ids = [value_in(raw, b"_id") for raw in bookings]
         elsewhere = claimed(unit.claiming(ids, but=list(unchanged.values())))
         if elsewhere:
@@ -68,7 +68,7 @@ def give_back_unchanged(
             bookings = [raw for key in unchanged for raw in archived[key]]
     gone = [documents[key][0] for key in unchanged]
     others = [client_id for key, client_id in zip(archived, client_ids, strict=True) if key not in unchanged]
-    returned = Return(gone=gone, new=bookings, unarchived=bookings)
+    plan = RestorePlan(gone=gone, new=bookings, unarchived=bookings)
     if is_whole:
-        returned.unarchived_of = list(unchanged.values())
-    return Unchanged(returned, others)
+        plan.unarchived_of = list(unchanged.values())
+    return Unchanged(plan, others)
