@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from typing_extensions import override
@@ -11,9 +12,9 @@ from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.changes import Dirty
-from booking_migrate.stores.chunks import Chunk, block_of
+from booking_migrate.stores.chunks import Chunk, ClientStream, DocumentBlock
 from booking_migrate.stores.links import Links
-from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ _OBJECT_ID_FIRST, _CLIENT_NEXT = b"\x07_id\x00", b"\x07clientId\x00"
 
 OBJECT_ID_KEY = b"\x23"
 """The first byte of the sort key of an ObjectId; its twelve bytes follow."""
+
+_FIRST = itemgetter(0)
 
 _NO_CLIENT = b""
 """The sort key of documents that belong to no client: less than every client's."""
@@ -90,6 +93,7 @@ class LoadedReader(ComparedReader):
     """Some clients of a place, with all their documents in memory; it asks the place itself for anything else."""
 
     is_live = False
+    is_loaded = True
 
     def __init__(self, place: ComparedReader, selection: Selection, document_ids: Iterable[Any] = ()) -> None:
         """Read the documents.
@@ -101,26 +105,27 @@ class LoadedReader(ComparedReader):
         """
         self._place = place
         self.name = place.name
+        clients = selection.clients
         documents: dict[bytes, tuple[bytes, bytes]] = {}
-        for some in groups(selection.clients.values()):
+        for some in groups(clients.values()):
             for raw in place.find_by_client(some):
                 client = _client_key(raw)
                 # The query finds arrays that hold such a value, too.
-                if client in selection.clients:
+                if client in clients:
                     documents[identity_of(raw)] = (client, raw)
         for some in groups(document_ids):
             for raw in place.find(some):
                 if _client_key(raw) == _NO_CLIENT:
                     documents[identity_of(raw)] = (_NO_CLIENT, raw)
-        self._documents = sorted(documents.values(), key=lambda each: each[0])
+        self._documents = [raw for _, raw in sorted(documents.values(), key=_FIRST)]
 
     def of(self, keys: Container[bytes]) -> list[bytes]:
         """Return the documents whose `_id` has one of these sort keys."""
-        return [raw for _, raw in self._documents if _id_key(raw) in keys]
+        return [raw for raw in self._documents if _id_key(raw) in keys]
 
     def ids(self) -> dict[bytes, Any]:
         """Return the `_id` values of all documents, by their sort keys."""
-        return {_id_key(raw): value_in(raw, b"_id") for _, raw in self._documents}
+        return {_id_key(raw): value_in(raw, b"_id") for raw in self._documents}
 
     @override
     def check(self) -> None:
@@ -132,13 +137,17 @@ class LoadedReader(ComparedReader):
 
     @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        for _, raw in self._documents:
-            yield ScannedDocument(raw)
+        return map(ScannedDocument, self._documents)
 
     @override
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:
+        return self._blocks()
+
+    def _blocks(self) -> Iterator[DocumentBlock]:
+        """Yield all documents, in one piece."""
         if self._documents:
-            yield block_of(list(self.scan_by_client()))
+            ends = [*accumulate(map(len, self._documents))]
+            yield DocumentBlock(b"".join(self._documents), [0, *ends[:-1]])
 
     @override
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -153,8 +162,8 @@ class LoadedReader(ComparedReader):
         return self._place.find_by_client(client_ids)
 
     @override
-    def cut(self) -> None:
-        """Return None: the documents are in memory."""
+    def cut(self) -> ClientParts:
+        return ClientStream(self._blocks)
 
     @override
     def close(self) -> None:

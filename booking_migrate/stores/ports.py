@@ -120,6 +120,9 @@ class ComparedReader(DocumentReader, Protocol):
     is_live: bool
     """Whether others may change the place while it is read: a collection, not a file, which is read once."""
 
+    is_loaded: bool = False
+    """Whether all documents are in memory: then ranges of clients cost nothing, also for one process."""
+
     def cut(self) -> ClientParts | None:
         """Return the place in ranges of clients; None if it cannot be read that way."""
 

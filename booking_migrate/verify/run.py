@@ -185,7 +185,8 @@ class _Run:
     def _check_batches(self, pool: WorkerPool) -> Iterator[tuple[Batch, list[ClientResult]]]:
         """Yield batches of clients with their results, in client order; flat clients without mismatch are only counted."""
         plan = self._plan
-        sides = _partitioned(self._source, self._target) if pool.workers > 1 and plan.sample is None else None
+        is_cut = pool.workers > 1 or (self._source.is_loaded and self._target.is_loaded)
+        sides = _partitioned(self._source, self._target) if is_cut and plan.sample is None else None
         declined = self._declined() if sides is None else self._declined_of_ranges(*sides, pool)
         under_way: deque[tuple[Batch, Future[list[ClientResult]]]] = deque()
         for batch in _batches(declined, plan.batch_bookings):

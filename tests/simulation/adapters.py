@@ -42,6 +42,7 @@ class Reader:
     """A collection that is read: as it is, or as it was at a cluster time."""
 
     is_live = True
+    is_loaded = False
 
     def __init__(self, world: World, name: str, time: Callable[[], Timestamp | None]) -> None:
         """Take the world, the collection's name, and what returns the time; None stands for now."""

@@ -1,8 +1,6 @@
 """The changes of a database's collections, as the server's change stream has them (manual, changeStreams)."""
 
-import struct
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -11,9 +9,10 @@ from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 from typing_extensions import override
 
-from booking_migrate.bson.document import DOCUMENT, Element, elements, read_fields, value_in
+from booking_migrate.bson.document import read_fields
 from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
+from booking_migrate.stores.mongo.change_events import EventReader
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw_cursor import RawCursor
@@ -39,7 +38,6 @@ _NO_STREAMS: Mapping[int, str] = {
 }
 """What the server's codes say about why it has no change streams. Any other code is an error, and not one of these causes."""
 
-_TWO_NUMBERS = struct.Struct("<II")
 _BATCH_SIZE = 1000
 _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
@@ -89,7 +87,7 @@ class MongoChangeFeed(ChangeFeed):
         """
         self._collection = collection
         self._names = names
-        self._roles: dict[bytes, Role | None] = {}
+        self._events = EventReader(names, is_whole=is_whole)
         self._begin = begin
         self._await = await_milliseconds
         self._is_whole = is_whole
@@ -127,7 +125,7 @@ class MongoChangeFeed(ChangeFeed):
                 # Beside a busy application there is always one more.
                 deadline = monotonic() + _COLLECT_SECONDS
             for event in events:
-                change = self._change_of(event)
+                change = self._events.change_of(event)
                 if change is not None:
                     changes.append(change)
             if (not events and changes) or monotonic() >= deadline:
@@ -183,62 +181,11 @@ class MongoChangeFeed(ChangeFeed):
         reason = _NO_STREAMS.get(error.code or 0)
         return None if reason is None else StreamUnavailable(self._collection.database.name, reason)
 
-    def _change_of(self, event: bytes) -> Change | None:
-        # Part by part: a document that would change on being decoded must not hide the others.
-        parts = {part.name: part for part in elements(event)}
-        role = self._role_of(parts[b"ns"].value)
-        if role is None:
-            return None
-        key, whole, updated = (
-            _document_in(parts, name) for name in (b"documentKey", b"fullDocument", b"updateDescription")
-        )
-        named: list[Any] = []
-        if whole is not None:
-            named.append(value_in(whole, b"clientId"))
-        if updated is not None:
-            named.append(_updated_client(updated))
-        return Change(
-            role,
-            _text(parts[b"operationType"].value),
-            None if key is None else value_in(key, b"_id"),
-            tuple(value for value in named if value is not None),
-            _timestamp(parts[b"clusterTime"].value),
-            whole if self._is_whole else None,
-        )
-
-    def _role_of(self, namespace: bytes) -> Role | None:
-        """Return what a collection is to the migration, by the part of an event that names it."""
-        if namespace not in self._roles:
-            self._roles[namespace] = self._names.get(read_fields(namespace).get("coll", ""))
-        return self._roles[namespace]
-
     @override
     def close(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
-
-
-def _document_in(parts: Mapping[bytes, Element], name: bytes) -> bytes | None:
-    """Return a document inside a document; None if it is not there, or is not one."""
-    found = parts.get(name)
-    return found.value if found is not None and found.kind == DOCUMENT else None
-
-
-def _updated_client(description: bytes) -> Any:
-    """Return the new `clientId` that an update sets; None if it sets another field."""
-    fields = next((part for part in elements(description) if part.name == b"updatedFields"), None)
-    return None if fields is None else value_in(fields.value, b"clientId")
-
-
-@lru_cache(maxsize=64)
-def _text(value: bytes) -> str:
-    return value[4:-1].decode()
-
-
-def _timestamp(value: bytes) -> Timestamp:
-    increment, seconds = _TWO_NUMBERS.unpack(value)
-    return Timestamp(seconds, increment)
 
 
 def _position(token: bytes) -> Position:

@@ -12,7 +12,8 @@ from booking_migrate.stores.mongo.raw import SIMPLE
 from booking_migrate.stores.mongo.raw_cursor import RawCursor
 from booking_migrate.stores.mongo.retry import attempts, is_transient
 
-_BATCH_SIZE = 1000
+_BATCH_SIZE = 10_000
+"""How many documents the server is asked for at a time; it sends fewer if they are large."""
 _UNAVAILABLE = 246
 """SnapshotUnavailable: the collection was just changed as a whole, or the time is too long ago."""
 
