@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -16,7 +16,8 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import client_of_document
 from booking_migrate.events import Listener
 from booking_migrate.follow.followed_target import FollowedTarget
-from booking_migrate.follow.selection import LoadedReader, Selection, groups, select
+from booking_migrate.follow.part import Part
+from booking_migrate.follow.selection import Selection, groups, select
 from booking_migrate.migrate.batches import BatchReader
 from booking_migrate.migrate.counts import MigrationCounts, NullObserver
 from booking_migrate.migrate.journaled_target import ProgressCounter
@@ -235,37 +236,51 @@ class Engine:
             # A change of others would be lost from then on, taken for this program's own, if it were overwritten.
             return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
-        done = Handled()
-        before: _Part | None = None
-        for part in self._loaded(selection):
-            # While the server writes one part, the part before is verified, and the next one is read.
-            with self._derived(part):
-                if before is not None:
-                    done = done.plus(self._settled(before, verified=verified, kept=kept))
-            if part.foreign:
-                return done.plus(Handled(foreign=tuple(part.foreign)))
-            before = part
-        if before is not None:
-            done = done.plus(self._settled(before, verified=verified, kept=kept))
-        if kept is None:
+        done = self._made(selection, partial(self._settled, verified=verified, kept=kept), verified=verified)
+        if kept is None or done.foreign:
             return done
         suspects: list[Any] = []
         for some in groups(value for key, value in dirty.copies.items() if key not in selection.bookings):
             suspects += kept.differing(some, list(places.source.find(some)))
         return replace(done, suspects=tuple(suspects))
 
-    def _loaded(self, selection: Selection) -> "Iterator[_Part]":
+    def _made(self, selection: Selection, settle: "Callable[[Part], Handled]", *, verified: bool) -> Handled:
+        """Derive the clients and settle them, some at a time, up to a document of the target that others changed.
+
+        Some are converted while those before are written, and those before these, which are durable, are read back.
+        """
+        done = Handled()
+        durable: Part | None = None
+        writing: Part | None = None
+        with ExitStack() as opened:
+            for part in self._loaded(selection):
+                self._derive(part, writing, opened)
+                if durable is not None:
+                    done = done.plus(settle(durable))
+                durable, writing = writing, part
+                if part.foreign:
+                    break
+                if durable is not None and verified:
+                    durable.read_back(self._places.written)
+            for part in filter(None, (durable, writing)):
+                if part.foreign:
+                    return done.plus(Handled(foreign=tuple(part.foreign)))
+                part.finish()
+                done = done.plus(settle(part))
+        return done
+
+    def _loaded(self, selection: Selection) -> "Iterator[Part]":
         """Yield the clients and bookings, some at a time with all their documents; the next ones are prefetched."""
-        reading: tuple[Selection, Future[LoadedReader]] | None = None
+        reading: Future[Part] | None = None
         for following in chain(selection.parts(_CLIENTS_AT_ONCE), [None]):
-            loaded = None if reading is None else _Part(reading[0], reading[1].result())
+            loaded = None if reading is None else reading.result()
             if following is not None:
-                load = partial(LoadedReader, self._places.source, following, following.bookings.values())
-                reading = following, in_background(load, name="reader")
+                load = partial(Part, following, self._places.source, self._places.target)
+                reading = in_background(load, name="reader")
             if loaded is not None:
                 yield loaded
 
-    def _settled(self, part: "_Part", *, verified: bool, kept: Kept | None) -> Handled:
+    def _settled(self, part: "Part", *, verified: bool, kept: Kept | None) -> Handled:
         """Bring the kept copy up to date, and verify what was derived."""
         selection = part.selection
         differing: list[Any] = []
@@ -286,7 +301,7 @@ class Engine:
         """
         self._places.read_at(time)
         selection = select(Dirty(bookings=dict(bookings)), self._places.source, self._places.links)
-        part = _Part(selection, LoadedReader(self._places.source, selection, selection.bookings.values()))
+        part = Part(selection, self._places.source)
         found: dict[bytes, Any] = {}
 
         def take(mismatch: "Mismatch") -> None:
@@ -297,25 +312,32 @@ class Engine:
         self._verify(part, sink=take, is_in_use=True)
         return list(found.values())
 
-    @contextmanager
-    def _derived(self, part: "_Part") -> Iterator[None]:
-        """Write the documents of some clients; they may be in flight within the block, and are durable after it."""
-        progress = ProgressCounter(self._listener)
-        target = FollowedTarget(self._places.target, self._run, self._signal_guard, progress, NullThrottle())
-        target.is_watched = self._is_watched
-        try:
-            self._derive(target, part)
-            yield
-            if not target.foreign:
-                target.finish()
-        finally:
-            target.abandon()
-        part.written, part.foreign = target.written, target.foreign
+    def _derive(self, part: "Part", before: "Part | None", opened: ExitStack) -> None:
+        """Begin to write the documents of some clients, up to a document that others changed.
 
-    def _derive(self, target: FollowedTarget, part: "_Part") -> None:
-        """Begin to write the documents of some clients, up to a document that others changed."""
+        Args:
+            part: the clients.
+            before: those that are being written; they are durable when the first of these is written.
+            opened: gets what has to be done in the end, whatever happens.
+        """
         places, plan = self._places, self._plan
-        places.select(part.booking_ids)
+
+        def begin() -> None:
+            if before is not None:
+                before.finish()
+            places.select(part.booking_ids)
+
+        target = part.target = FollowedTarget(
+            places.target,
+            self._run,
+            self._signal_guard,
+            ProgressCounter(self._listener),
+            NullThrottle(),
+            standing=part.standing,
+            is_watched=self._is_watched,
+            begin=begin,
+        )
+        opened.callback(target.abandon)
         counts, observer = MigrationCounts(), NullObserver()
         directory = Directory(places.users, places.experts, plan.people)
         reader = BatchReader(plan, directory, target, counts=counts, observer=observer)
@@ -331,6 +353,7 @@ class Engine:
         self._depart(target, [value for key, value in part.selection.clients.items() if key not in derived])
         if not target.foreign:
             counts.check()
+            target.begin()
 
     @staticmethod
     def _depart(target: FollowedTarget, gone: Sequence[Any]) -> None:
@@ -344,7 +367,7 @@ class Engine:
 
     def _verify(
         self,
-        part: "_Part",
+        part: "Part",
         *,
         sink: "Callable[[Mismatch], None] | None" = None,
         is_in_use: bool = False,
@@ -352,7 +375,7 @@ class Engine:
         from booking_migrate.verify import verify  # noqa: PLC0415
 
         places, plan = self._places, self._verification()
-        result = LoadedReader(places.written, part.selection)
+        result = part.read_back(places.written)
         rules = plan.rules
         plan = replace(
             plan,
@@ -364,25 +387,9 @@ class Engine:
         return verify(
             plan,
             part.loaded,
-            result,
+            result.result(),
             places.rejected_of(part.booking_ids),
             users=places.users,
             experts=places.experts,
             sink=sink or (lambda _mismatch: None),
         )
-
-
-class _Part:
-    """Some clients with all their documents, which are derived together."""
-
-    def __init__(self, selection: Selection, loaded: LoadedReader) -> None:
-        self.selection = selection
-        self.loaded = loaded
-        self.booking_ids = list({**selection.bookings, **loaded.ids()}.values())
-        """The bookings whose rejected records are replaced: those that changed, and all of these clients."""
-
-        self.written = 0
-        """How many client documents were written or removed."""
-
-        self.foreign: list[Any] = []
-        """The `_id` values of documents that others changed, and that were not overwritten."""

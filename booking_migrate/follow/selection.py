@@ -11,6 +11,7 @@ from typing_extensions import override
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import is_client_id
+from booking_migrate.runs.background import in_background
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.chunks import Chunk, ClientStream, DocumentBlock
 from booking_migrate.stores.links import Links
@@ -29,7 +30,7 @@ OBJECT_ID_KEY = b"\x23"
 
 _FIRST = itemgetter(0)
 
-_NO_CLIENT = b""
+NO_CLIENT = b""
 """The sort key of documents that belong to no client: less than every client's."""
 
 
@@ -51,8 +52,8 @@ class Selection:
         """
         owned: dict[bytes, dict[bytes, Any]] = {}
         for key, value in self.bookings.items():
-            owned.setdefault(self.owners.get(key, _NO_CLIENT), {})[key] = value
-        for some in groups(owned.pop(_NO_CLIENT, {}).items(), size):
+            owned.setdefault(self.owners.get(key, NO_CLIENT), {})[key] = value
+        for some in groups(owned.pop(NO_CLIENT, {}).items(), size):
             yield Selection(bookings=dict(some))
         for keys in groups(sorted(self.clients), size):
             bookings = {key: value for client in keys for key, value in owned.get(client, {}).items()}
@@ -65,6 +66,7 @@ def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
     A booking's clients are the one that it has now, all whose document holds its session, and those that changes named.
     """
     selection = Selection(bookings=dict(dirty.bookings))
+    reading = in_background(lambda: _owners(dirty.bookings, source), name="reader")
     experts = dict(dirty.experts)
     for some in groups(dirty.users.values()):
         experts.update((sort_key(value), value) for value in links.experts_of_users(some))
@@ -75,13 +77,20 @@ def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
         _each(links.clients_of_bookings, dirty.bookings),
     )
     selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
-    for raw in _each(source.find, dirty.bookings):
+    for booking, (client, value) in reading.result().items():
+        selection.clients[client] = value
+        selection.owners[booking] = client
+    return selection
+
+
+def _owners(bookings: Mapping[bytes, Any], source: ComparedReader) -> dict[bytes, tuple[bytes, Any]]:
+    """Return the client of each of these bookings that has one, as sort key and value."""
+    owners: dict[bytes, tuple[bytes, Any]] = {}
+    for raw in _each(source.find, bookings):
         value = value_in(raw, b"clientId")
         if is_client_id(value):
-            client = sort_key(value)
-            selection.clients[client] = value
-            selection.owners[sort_key(value_in(raw, b"_id"))] = client
-    return selection
+            owners[_id_key(raw)] = sort_key(value), value
+    return owners
 
 
 def _each(question: Callable[[Sequence[Any]], Iterator[Any]], entries: Mapping[bytes, Any]) -> Iterator[Any]:
@@ -109,14 +118,14 @@ class LoadedReader(ComparedReader):
         documents: dict[bytes, tuple[bytes, bytes]] = {}
         for some in groups(clients.values()):
             for raw in place.find_by_client(some):
-                client = _client_key(raw)
+                client = client_key(raw)
                 # The query finds arrays that hold such a value, too.
                 if client in clients:
                     documents[identity_of(raw)] = (client, raw)
         for some in groups(document_ids):
             for raw in place.find(some):
-                if _client_key(raw) == _NO_CLIENT:
-                    documents[identity_of(raw)] = (_NO_CLIENT, raw)
+                if client_key(raw) == NO_CLIENT:
+                    documents[identity_of(raw)] = (NO_CLIENT, raw)
         self._documents = [raw for _, raw in sorted(documents.values(), key=_FIRST)]
 
     def of(self, keys: Container[bytes]) -> list[bytes]:
@@ -176,11 +185,12 @@ def _id_key(raw: bytes) -> bytes:
     return sort_key(value_in(raw, b"_id"))
 
 
-def _client_key(raw: bytes) -> bytes:
+def client_key(raw: bytes) -> bytes:
+    """Return the sort key of a document's `clientId`; of documents that belong to no client an empty one."""
     if raw[4:9] == _OBJECT_ID_FIRST and raw[21:31] == _CLIENT_NEXT:
         return OBJECT_ID_KEY + raw[31:43]
     client_id = value_in(raw, b"clientId")
-    return sort_key(client_id) if is_client_id(client_id) else _NO_CLIENT
+    return sort_key(client_id) if is_client_id(client_id) else NO_CLIENT
 
 
 def groups(values: Iterable[T], size: int = _PER_QUERY) -> Iterator[list[T]]:

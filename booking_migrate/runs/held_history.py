@@ -7,6 +7,7 @@ notes since the beginning of following.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from threading import RLock
 
 from typing_extensions import override
 
@@ -48,17 +49,21 @@ class HeldHistory(PointHistory):
         self._asked = 0
         """How many documents had to be read one by one."""
 
+        self._lock = RLock()
+        """Some clients are noted, on a thread, while others are looked up."""
+
     @override
     def note(self, noted: RangeNote) -> None:
         if noted.kind is not NoteKind.DOCUMENTS or self._current is None:
             return
-        for note in noted.notes:
-            known = self._known.get(note.identity)
-            if known is None and self._is_whole:
-                known = self._known[note.identity] = {}
-            if known is not None:
-                self._add(known, self._current, note)
-        self._forget()
+        with self._lock:
+            for note in noted.notes:
+                known = self._known.get(note.identity)
+                if known is None and self._is_whole:
+                    known = self._known[note.identity] = {}
+                if known is not None:
+                    self._add(known, self._current, note)
+            self._forget()
 
     @override
     def authorship(self, found: Mapping[bytes, bytes | None]) -> Mapping[bytes, Authorship]:
@@ -82,7 +87,8 @@ class HeldHistory(PointHistory):
 
     @override
     def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
-        noted = self._held_notes(wanted)
+        with self._lock:
+            noted = self._held_notes(wanted)
         # The notes of several documents have no common order here.
         if any(identity != before for identity, before in taken_over_in(noted, wanted)):
             return super()._noted_of(wanted)
@@ -135,10 +141,11 @@ class HeldHistory(PointHistory):
 
     def _drop(self, identities: Iterable[bytes]) -> None:
         """Forget some documents, so that they are looked up in the journal."""
-        self._is_whole = False
-        for identity in identities:
-            known = self._known.pop(identity, {})
-            self.held -= sum(_weight(note) for notes in known.values() for note in notes)
+        with self._lock:
+            self._is_whole = False
+            for identity in identities:
+                known = self._known.pop(identity, {})
+                self.held -= sum(_weight(note) for notes in known.values() for note in notes)
 
     def _forget(self) -> None:
         """Forget those that were not looked up for the longest time, beyond the limit."""

@@ -116,7 +116,8 @@ class MongoChangeFeed(ChangeFeed):
     def _fill(self, changes: list[Change], seconds: float, limit: int) -> Position:
         deadline = monotonic() + seconds
         stream = self._open()
-        while len(changes) < limit:
+        goes_on = True
+        while goes_on:
             try:
                 events = stream.next()
             except OperationFailure as error:
@@ -124,12 +125,11 @@ class MongoChangeFeed(ChangeFeed):
             if events and not changes:
                 # Beside a busy application there is always one more.
                 deadline = monotonic() + _COLLECT_SECONDS
-            for event in events:
-                change = self._events.change_of(event)
-                if change is not None:
-                    changes.append(change)
-            if (not events and changes) or monotonic() >= deadline:
-                break
+            is_full = len(changes) + len(events) >= limit
+            goes_on = not is_full and monotonic() < deadline and bool(events or not changes)
+            if goes_on and events:
+                stream.ask_ahead()
+            changes += filter(None, map(self._events.change_of, events))
         if stream.resume_token is None:
             raise RuntimeError("a change stream that was read has a resume token")
         return _position(stream.resume_token)

@@ -5,7 +5,9 @@ The driver has raw batches of plain queries and aggregations only.
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,6 +42,7 @@ class RawCursor:
         self._options = options or {}
         self._id = 0
         self._name: Any = collection.name
+        self._ahead: Future[Any] | None = None
         self.resume_token: bytes | None = None
         """The place behind the last batch, of a change stream; BSON."""
 
@@ -47,7 +50,7 @@ class RawCursor:
         self._session = collection.database.client.start_session(causal_consistency=False)
         try:
             # An empty first batch says nothing: that of a change stream is empty, whatever there is.
-            self._batch: Sequence[bytes] | None = self._sent(command) or None
+            self._batch: Sequence[bytes] | None = self._take(self._answer(command)) or None
         except BaseException:
             self._session.end_session()
             raise
@@ -63,24 +66,45 @@ class RawCursor:
     @property
     def is_open(self) -> bool:
         """Return whether the server has more batches."""
-        return self._batch is not None or self._id != 0
+        return self._batch is not None or self._ahead is not None or self._id != 0
 
     def next(self) -> Sequence[bytes]:
         """Return the next batch, BSON; it may be empty while the cursor is open."""
         batch, self._batch = self._batch, None
-        if batch is None:
-            batch = self._sent({"getMore": Int64(self._id), "collection": self._name, **self._options})
-        return batch
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return self._take(ahead.result())
+        return self._take(self._more()) if batch is None else batch
+
+    def ask_ahead(self) -> None:
+        """Ask for the batch that `next` returns; the server makes it meanwhile."""
+        if self._batch is not None or self._ahead is not None:
+            return
+        ahead = self._ahead = Future[Any]()
+
+        def ask() -> None:
+            try:
+                ahead.set_result(self._more())
+            except BaseException as error:  # noqa: BLE001 - raised again by `next`
+                ahead.set_exception(error)
+
+        Thread(target=ask, name="cursor", daemon=True).start()
 
     def __iter__(self) -> Iterator[Sequence[bytes]]:
         """Yield the batches that are left."""
         while self.is_open:
             yield self.next()
 
-    def _sent(self, command: Mapping[str, Any]) -> Sequence[bytes]:
-        # If it fails, the cursor has ended.
-        self._id = 0
-        answer: Any = self._database.command(dict(command), codec_options=RAW_OPTIONS, session=self._session)
+    def _more(self) -> Any:
+        """Return the answer with the next batch. If that fails, the cursor has ended."""
+        number, self._id = self._id, 0
+        return self._answer({"getMore": Int64(number), "collection": self._name, **self._options})
+
+    def _answer(self, command: Mapping[str, Any]) -> Any:
+        return self._database.command(dict(command), codec_options=RAW_OPTIONS, session=self._session)
+
+    def _take(self, answer: Any) -> Sequence[bytes]:
+        """Return the documents of an answer; from then on the cursor stands behind them."""
         parts = {part.name: part for part in elements(bytes(answer["cursor"].raw))}
         self._id = read_value(parts[b"id"])
         self._name = read_value(parts[b"ns"]).partition(".")[2]
@@ -90,6 +114,10 @@ class RawCursor:
 
     def close(self) -> None:
         """Let the server forget the cursor. May be called twice."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            with suppress(PyMongoError):
+                self._take(ahead.result())
         number, self._id, self._batch = self._id, 0, None
         if number:
             with suppress(PyMongoError):
