@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from booking_migrate.errors import LeaseLost
-from booking_migrate.runs.provenance import JournalHistory
+from booking_migrate.runs.settled_history import SettledHistory
 from booking_migrate.stores.journal import RangeNote, RunJournal
 from booking_migrate.stores.locks import Lease, LockStore
 
@@ -34,7 +34,7 @@ class DelegatedRun:
         self._locks = locks
         self._share = share
         # Also what this run has written: a chunk may be handled for the second time.
-        self.history = JournalHistory(journal, share.runs, share.run_id)
+        self.history = SettledHistory(journal, share.runs, share.run_id)
 
     def begin(self, number: int) -> None:
         """Begin a chunk, whose notes stand in the journal where the coordinating process has reserved this number."""

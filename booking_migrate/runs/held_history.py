@@ -86,12 +86,12 @@ class HeldHistory(PointHistory):
         return traces
 
     @override
-    def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+    def noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         with self._lock:
             noted = self._held_notes(wanted)
         # The notes of several documents have no common order here.
         if any(identity != before for identity, before in taken_over_in(noted, wanted)):
-            return super()._noted_of(wanted)
+            return super().noted_of(wanted)
         return noted
 
     def _held_notes(self, identities: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:

@@ -194,7 +194,7 @@ class PointHistory(JournalHistory):
         Args:
             found: the documents as they are now, None if one is gone, by the BSON of ``{_id}``.
         """
-        parts = (part for noted in self._noted_of(set(found)).values() for part in noted)
+        parts = (part for noted in self.noted_of(set(found)).values() for part in noted)
         written: dict[bytes, list[bytes | None]] = {}
         for note in (note for part in parts for note in part.notes if note.identity in found):
             written.setdefault(note.identity, []).append(note.after)
@@ -202,18 +202,19 @@ class PointHistory(JournalHistory):
 
     def has_noted(self, identity: bytes) -> bool:
         """Return whether a run noted a document of this ``{_id}``."""
-        parts = (part for noted in self._noted_of({identity}).values() for part in noted)
+        parts = (part for noted in self.noted_of({identity}).values() for part in noted)
         return any(note.identity == identity for part in parts for note in part.notes)
 
     @override
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
-        return self._noted_of({identity_of(raw) for raw in documents})
+        return self.noted_of({identity_of(raw) for raw in documents})
 
     @override
     def _noted_now(self, documents: Sequence[bytes], current: str) -> Sequence[RangeNote]:
         return self._noted(documents)[current]
 
-    def _noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+    def noted_of(self, wanted: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
+        """Return the notes of documents by the BSON of ``{_id}``, and perhaps of others, by run, in the order of noting."""
         known = set(wanted)
         noted = self._from_journal(known)
         # A document that was replaced under another `_id` has notes of its own, which come before.
@@ -280,9 +281,7 @@ def runs_of_live(journal: RunJournal, run: RunRecord) -> Sequence[RunRecord]:
     ]
 
 
-def history_of(
-    journal: RunJournal, *, source: str, target: str, current: str | None = None
-) -> JournalHistory:
+def history_of(journal: RunJournal, *, source: str, target: str) -> JournalHistory:
     """Return the history of a target, limited to the runs from one source.
 
     Documents that a run from a different source wrote count as written by others: they hold bookings that this source
@@ -292,12 +291,11 @@ def history_of(
         journal: the journal of the target's database.
         source: the source as the user wrote it.
         target: the target likewise.
-        current: the run that is being resumed, if any.
 
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
     """
-    return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)], current)
+    return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)])
 
 
 def history_in_place(journal: RunJournal, collection: str) -> JournalHistory:

@@ -20,7 +20,8 @@ from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpen
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of, possible_commands
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
-from booking_migrate.runs.provenance import JournalHistory, history_of
+from booking_migrate.runs.provenance import JournalHistory, standing_runs
+from booking_migrate.runs.settled_history import SettledHistory
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.journal import (
@@ -263,9 +264,9 @@ class RunSession:
             self.lock()
             request = self._request
             current = self.run_id if self.is_resumed else None
-            self._history = history_of(
-                self._stores.journal, source=request.source, target=request.target, current=current
-            )
+            journal = self._stores.journal
+            runs = [run.run_id for run in standing_runs(journal, request.source, request.target)]
+            self._history = SettledHistory(journal, runs, current)
         return self._history
 
     def confirm(self) -> None:
