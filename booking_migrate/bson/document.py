@@ -112,6 +112,8 @@ def elements(raw: bytes) -> Iterator[Element]:
     Raises:
         MalformedBson: if the bytes are not a BSON document.
     """
+    # Without the function that a named tuple has in Python for this.
+    new = tuple.__new__
     end = len(raw) - 1
     if len(raw) < 5 or _INT32.unpack_from(raw)[0] != len(raw) or raw[end] != 0:  # noqa: PLR2004
         raise MalformedBson(0, "no BSON document: its length or its end is wrong")
@@ -126,7 +128,7 @@ def elements(raw: bytes) -> Iterator[Element]:
         stop = start + (_size(kind, raw, start, end) if fixed is None else fixed)
         if stop > end:
             raise MalformedBson(start, "a value reaches past the end of its document")
-        yield Element(kind, raw[position + 1 : name_end], raw[start:stop])
+        yield new(Element, (kind, raw[position + 1 : name_end], raw[start:stop]))
         position = stop
 
 

@@ -8,6 +8,7 @@ as the document says; so a match is the one right reading of the document, whate
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress, repeat
@@ -44,7 +45,7 @@ MOST_BYTES = 2 * MAXIMUM_SIZE
 """Of documents that are read at once; more would take much memory, and a client cannot have as many."""
 
 _MOST = 24
-"""How many layouts are known at a time; a collection that has more of them is read by the reference path."""
+"""How many layouts are known at a time, and how many that are not read; documents of all others go the reference path."""
 
 _MOST_MISSES = 1000
 """After this number of documents without a known layout no further layout is learned."""
@@ -173,6 +174,9 @@ class _Known:
     fields: tuple[tuple[str, int, int, set[bytes]], ...]
     """Name, type and place of the fields whose values are checked, and the values of them that were found to be right."""
 
+    is_fit: bool
+    """Whether its documents are read; if not, that need not be found out again."""
+
     met: int = 0
     """How many documents had it."""
 
@@ -224,25 +228,31 @@ class LayoutCache:
                 continue
             matches = list(map(known.layout.match, repeat(raw), begins[at:], ends[at:]))
             rows = [match.groups() for match in matches if match]
-            found += self._group(known, list(compress(numbers[at:], matches)), rows)
+            known.met += len(rows)
+            if known.is_fit:
+                found += self._group(known, list(compress(numbers[at:], matches)), rows)
             others = [match is None for match in matches]
             numbers, begins, ends = (list(compress(each[at:], others)) for each in (numbers, begins, ends))
             at = 0
         return found
 
     def _learn(self, raw: bytes) -> "_Known | None":
-        if self._misses >= _MOST_MISSES or len(self._known) >= _MOST:
+        counts = Counter(known.is_fit for known in self._known)
+        if self._misses >= _MOST_MISSES or counts[True] >= _MOST:
             return None
         self._misses += 1
         layout = layout_of(raw, self._cut, self._wanted)
-        if layout is None or not self._is_fit(layout) or layout.match(raw, 0, len(raw)) is None:
+        if layout is None or layout.match(raw, 0, len(raw)) is None:
+            return None
+        is_fit = self._is_fit(layout)
+        if counts[is_fit] >= _MOST:
             return None
         fields = tuple(
             (name, kind, layout.place[name], self._right.setdefault((name, kind), set()))
             for name, kind in layout.kinds.items()
             if kind == STRING or (kind in NUMBERS and name in self._checks)
         )
-        known = _Known(layout, fields)
+        known = _Known(layout, fields, is_fit)
         self._known.append(known)
         return known
 
@@ -250,7 +260,6 @@ class LayoutCache:
         """Return the documents of one layout whose values pass the checks; possibly none."""
         if not rows:
             return ()
-        known.met += len(rows)
         columns: Sequence[Column] = list(zip(*rows, strict=True))
         wrong: set[int] = set()
         for name, kind, place, right in known.fields:

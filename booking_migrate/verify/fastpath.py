@@ -9,6 +9,7 @@ The slices come from `bson.layout`, as those of the migration do. Therefore one 
 taken apart by the plain reader (`bson.document.elements`), which no migration of flat clients uses.
 """
 
+import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -268,6 +269,7 @@ class FastPath:
 
 
 _fast_path_of = lru_cache(maxsize=1)(FastPath)
+_DATE = struct.Struct("<q")
 _NOTHING = _Bookings(*((),) * len(_Bookings._fields))
 
 
@@ -315,8 +317,8 @@ def _check_slices(bookings: _Bookings, number: int, raw: bytes) -> None:
         "clientId": bookings.clients[row],
         "clientUserId": bookings.user_ids[row],
         "clientEmail": bookings.emails[row],
-        "createdAt": element_of("", DatetimeMS(bookings.created[row])).value,
-        "updatedAt": element_of("", DatetimeMS(bookings.updated[row])).value,
+        "createdAt": _DATE.pack(bookings.created[row]),
+        "updatedAt": _DATE.pack(bookings.updated[row]),
         "price": element_of("", bookings.prices[row]).value,
     }
     read = {name: parts[name].value for name in sliced if name in parts}

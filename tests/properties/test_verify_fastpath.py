@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import CODEC, STRING, elements
-from booking_migrate.bson.layout import LayoutCache, layout_of
+from booking_migrate.bson.layout import Layout, LayoutCache, layout_of
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.session import Converter, People, Session, read_booking
 from booking_migrate.stores.ports import Duplicate
@@ -71,6 +71,27 @@ def test_a_match_is_the_one_right_reading(known: dict[str, Any], values: list[An
         assert b"".join(part.raw for part in parts if part.name != b"a") == b"".join(
             found[place] for place in layout.kept
         )
+
+
+def test_many_documents_that_are_not_read_keep_no_layout_from_being_learned() -> None:
+    """However many documents of an unfit layout come first, those of a fit one are read."""
+    asked: list[Layout] = []
+
+    def is_fit(layout: Layout) -> bool:
+        asked.append(layout)
+        return "b" in layout.kinds
+
+    layouts = LayoutCache(frozenset(), is_fit, {})
+    assert not any(is_read(layouts, bson.encode({"a": number})) for number in range(2000))
+    assert is_read(layouts, bson.encode({"b": "x"}))
+    assert 2 == len(asked)
+
+
+def test_many_layouts_that_are_not_read_keep_no_other_from_being_learned() -> None:
+    """However many unfit layouts there are, a fit one is learned."""
+    layouts = LayoutCache(frozenset(), lambda layout: "b" in layout.kinds, {})
+    assert not any(is_read(layouts, bson.encode({f"a{number}": 1})) for number in range(100))
+    assert is_read(layouts, bson.encode({"b": "x"}))
 
 
 def test_a_text_that_imitates_fields_is_not_sliced() -> None:

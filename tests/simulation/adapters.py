@@ -1,9 +1,11 @@
 """The ports of following and of a cut-over over a `World`."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from bson.objectid import ObjectId
@@ -15,27 +17,25 @@ from booking_migrate.stores.changes import Change, ChangeBatch, Dirty, Position,
 from booking_migrate.stores.chunks import Chunk, block_of
 from booking_migrate.stores.ports import Replacement, ScannedDocument, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords, record_of
-from tests.simulation.world import SOURCE, TARGET, World, fields, timestamp
+from tests.simulation.world import CLIENT, ID, SOURCE, TARGET, World, fields, number_of, object_id, timestamp
 
 _ROLES = {SOURCE: Role.SOURCE, TARGET: Role.TARGET}
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-_ID, _CLIENT = slice(9, 21), slice(31, 43)
-"""Where every document has `_id` and `clientId`: both are ObjectIds, and stand first."""
+_NUMBER = attrgetter("number")
+_LEGACY_ID = b"\x07legacyBookingId\x00"
 
 
-@lru_cache(maxsize=8192)
 def id_of(raw: bytes) -> ObjectId:
     """The `_id` of a document."""
-    return ObjectId(raw[_ID])
+    return object_id(raw[ID])
 
 
 @lru_cache(maxsize=8192)
 def _held(raw: bytes) -> frozenset[ObjectId]:
     """The bookings that a document has sessions of."""
-    sessions = fields(raw).get("sessions", ())
-    return frozenset(each["legacyBookingId"] for each in sessions if "legacyBookingId" in each)
+    return frozenset(object_id(part[:12]) for part in raw.split(_LEGACY_ID)[1:])
 
 
 class Reader:
@@ -65,7 +65,7 @@ class Reader:
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         """Yield all documents by client."""
-        for raw in sorted(self._all(), key=lambda raw: raw[_CLIENT]):
+        for raw in sorted(self._all(), key=lambda raw: raw[CLIENT]):
             yield ScannedDocument(raw)
 
     def scan_chunks(self, documents: int, *, apart: bool) -> Iterator[Chunk]:  # noqa: ARG002 - the port has it
@@ -79,12 +79,12 @@ class Reader:
     def find(self, ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these ids."""
         wanted = {value.binary for value in ids}
-        return (raw for raw in self._all() if raw[_ID] in wanted)
+        return (raw for raw in self._all() if raw[ID] in wanted)
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents of these clients."""
         wanted = {value.binary for value in client_ids}
-        return (raw for raw in self._all() if raw[_CLIENT] in wanted)
+        return (raw for raw in self._all() if raw[CLIENT] in wanted)
 
     def cut(self) -> None:
         """Return None: one piece is enough."""
@@ -146,9 +146,9 @@ class Target:
             self._one(raw, None, "delete")
         for raw in new:
             world.step("write target")
-            client = raw[_CLIENT]
-            if any(there[_CLIENT] == client for there in self._documents().values()):
-                raise DuplicateKeys(self.name, 1, str(ObjectId(client)))
+            client = raw[CLIENT]
+            if any(there[CLIENT] == client for there in self._documents().values()):
+                raise DuplicateKeys(self.name, 1, str(object_id(client)))
             world.tick()
             world.put(self.name, id_of(raw), raw, "insert")
         world.step("target written")
@@ -301,8 +301,7 @@ class Feed:
         if isinstance(begin, Position):
             self._next = int(begin.token["_data"])
         else:
-            entries = world.oplog
-            self._next = next((i for i, each in enumerate(entries) if each.time >= begin), len(entries))
+            self._next = bisect_left(world.oplog, number_of(begin), key=_NUMBER)
 
     def check(self) -> None:
         """Do nothing: the oplog has everything."""
@@ -323,7 +322,7 @@ class Feed:
         some = world.oplog[self._next : last]
         self._next = last
         is_end = last == len(world.oplog)
-        time = world.now if is_end else world.oplog[last - 1].time if last else timestamp(0)
+        time = world.now if is_end else timestamp(world.oplog[last - 1].number) if last else timestamp(0)
         changes = [
             Change(
                 self._roles[each.name],

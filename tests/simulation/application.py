@@ -1,13 +1,14 @@
 """The application over a `World`, old and new, another program that writes to the target, and the ledger of what was acknowledged."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bson
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import CODEC
-from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World, fields
+from tests.simulation.world import CLIENT, FENCE, GUARD, SOURCE, TARGET, World, fields, object_id
 from tests.support.bookings import a_booking
 
 CLIENTS = [ObjectId(f"{number:024x}") for number in (0xC1, 0xC2, 0xC3)]
@@ -15,6 +16,7 @@ _BAD_DATE = "soon"
 FOREIGN_FIELD = "by"
 """A field that another program adds to a client document."""
 
+_KINDS = ("insert", "update", "move", "delete")
 _BYPASSING = 0.3
 """How many writers behind the fence bypass validation."""
 
@@ -22,6 +24,22 @@ _BYPASSING = 0.3
 def encoded(values: Mapping[str, Any]) -> bytes:
     """BSON of fields."""
     return bson.encode(values, codec_options=CODEC)
+
+
+@lru_cache(maxsize=4096)
+def _booking(number: int, client: ObjectId, *, is_bad: bool) -> tuple[ObjectId, bytes]:
+    """The booking of a number: of many schedules it is the same."""
+    identity = ObjectId(f"{0xB0000000 + number:024x}")
+    changes: dict[str, Any] = {"_id": identity, "clientId": client, "notes": f"v{number}"}
+    if is_bad:
+        changes["scheduledDate"] = _BAD_DATE
+    return identity, encoded(a_booking(**changes))
+
+
+@lru_cache(maxsize=16384)
+def _changed(before: bytes, number: int, client: ObjectId) -> bytes:
+    """A booking with other notes, of the same client or another one."""
+    return encoded({**fields(before), "notes": f"v{number}", "clientId": client})
 
 
 class Foreign(NamedTuple):
@@ -56,11 +74,7 @@ class Application:
     def booking(self, client: ObjectId) -> tuple[ObjectId, bytes]:
         """A new booking."""
         number = self._world.number()
-        identity = ObjectId(f"{0xB0000000 + number:024x}")
-        changes: dict[str, Any] = {"_id": identity, "clientId": client, "notes": f"v{number}"}
-        if self._world.random.random() < 0.1:
-            changes["scheduledDate"] = _BAD_DATE
-        return identity, encoded(a_booking(**changes))
+        return _booking(number, client, is_bad=self._world.random.random() < 0.1)
 
     def write(self) -> None:
         """Do one thing of the application: mostly one write, sometimes several of one cluster time."""
@@ -75,13 +89,13 @@ class Application:
     def _write_old(self) -> None:
         world, random = self._world, self._world.random
         validator = world.collections[SOURCE].validator
-        kind = random.choices(("insert", "update", "move", "delete"), (3, 3, 3, 3))[0]
+        kind = _KINDS[int(random.random() * len(_KINDS))]
         if kind == "insert":
             identity, raw = self.booking(random.choice(CLIENTS))
             if validator == GUARD or (validator == FENCE and random.random() > _BYPASSING):
                 return
             world.put(SOURCE, identity, raw, "insert")
-            world.said(f"insert {identity} {fields(raw)['notes']} of {fields(raw)['clientId']}")
+            world.said(f"insert {identity} {fields(raw)['notes']} of {object_id(raw[CLIENT])}")
             if world.is_swapped:
                 world.problem = "an old booking was stored in the new live collection"
             self.ledger[identity] = raw
@@ -89,7 +103,8 @@ class Application:
         if world.is_swapped or not self.ledger:
             # No document of the new collection has a booking's _id.
             return
-        identity = random.choice(sorted(self.ledger))
+        # Later bookings have greater ids, so they are in order already.
+        identity = random.choice([*self.ledger])
         if kind == "delete":
             world.put(SOURCE, identity, None, "delete")
             world.said(f"delete {identity}")
@@ -102,13 +117,12 @@ class Application:
 
     def _change(self, identity: ObjectId, *, is_moved: bool, is_late: bool) -> None:
         world, random = self._world, self._world.random
-        values = {**fields(self.ledger[identity]), "notes": f"v{world.number()}"}
-        if is_moved:
-            values["clientId"] = random.choice(CLIENTS)
-        raw = encoded(values)
+        number, before = world.number(), self.ledger[identity]
+        client = random.choice(CLIENTS) if is_moved else object_id(before[CLIENT])
+        raw = _changed(before, number, client)
         operation = "replace" if random.random() < 0.5 else "update"
         world.put(SOURCE, identity, raw, operation)
-        world.said(f"{operation} {identity} {values['notes']} of {values['clientId']}")
+        world.said(f"{operation} {identity} v{number} of {client}")
         self.ledger[identity] = raw
         if is_late and operation == "update":
             self.loose[identity] = world.time

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _FOLDER = Path(__file__).parent / "model"
-_MODELS = ("following", "live_cutover", "handover")
+_MODELS = ("following", "live_cutover", "handover", "reverse_window")
 
 _DEPTH = 1_000
 """More steps than the longest path has. Spin reports a path that is cut off."""

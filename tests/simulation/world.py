@@ -25,6 +25,9 @@ SOURCE, TARGET = "bookings", "clients"
 FENCE, GUARD = "fence", "guard"
 
 _WRITTEN = itemgetter(0)
+ID, CLIENT = slice(9, 21), slice(31, 43)
+"""Where every document has `_id` and `clientId`: both are ObjectIds, and stand first."""
+
 _INCREMENTS = 3
 """How many writes have a cluster time of the same second."""
 
@@ -49,6 +52,12 @@ def number_of(time: Timestamp) -> int:
 
 
 @lru_cache(maxsize=4096)
+def object_id(value: bytes) -> ObjectId:
+    """The ObjectId of twelve bytes."""
+    return ObjectId(value)
+
+
+@lru_cache(maxsize=16384)
 def fields(raw: bytes) -> dict[str, Any]:
     """A document's fields; not to be changed."""
     return bson.decode(raw, CODEC)
@@ -57,12 +66,17 @@ def fields(raw: bytes) -> dict[str, Any]:
 class Entry(NamedTuple):
     """One entry of the oplog."""
 
-    time: Timestamp
+    number: int
     name: str
     operation: str
     document_id: ObjectId | None = None
     clients: tuple[Any, ...] = ()
     document: bytes | None = None
+
+    @property
+    def time(self) -> Timestamp:
+        """Return its cluster time."""
+        return timestamp(self.number)
 
 
 @dataclass(slots=True)
@@ -221,8 +235,11 @@ class World:
         self.clock += 0.2 * random() if rates.slow and random() < rates.slow else 0.0005
         if self.pending and random() < 0.1:
             self.carry_out_pending()
-        is_fenced = self.swapped_at is not None or self.collections[SOURCE].validator == FENCE
-        writes = rates.write_fenced if is_fenced else rates.write
+        writes = rates.write
+        if writes != rates.write_fenced and (
+            self.swapped_at is not None or self.collections[SOURCE].validator == FENCE
+        ):
+            writes = rates.write_fenced
         if writes and random() < writes:
             self.application()
         if self.meanwhile is not None and random() < 0.1:
@@ -258,17 +275,17 @@ class World:
         before = self.collections[name].put(document_id, raw, self.time)
         clients: tuple[Any, ...] = ()
         if raw is not None:
-            client = fields(raw).get("clientId")
-            if operation != "update" or before is None or fields(before).get("clientId") != client:
-                clients = (client,)
+            client = raw[CLIENT]
+            if operation != "update" or before is None or before[CLIENT] != client:
+                clients = (object_id(client),)
         whole = raw if operation in ("insert", "replace") else None
-        self.oplog.append(Entry(self.now, name, operation, document_id, clients, whole))
+        self.oplog.append(Entry(self.time, name, operation, document_id, clients, whole))
 
     def modify(self, name: str, validator: str | None) -> Timestamp:
         """Set a collection's validator (collMod)."""
         self.tick()
         self.collections[name].validator = validator
-        self.oplog.append(Entry(self.now, name, "modify"))
+        self.oplog.append(Entry(self.time, name, "modify"))
         self.said(f"{name} has the validator {validator}")
         return self.now
 
@@ -276,7 +293,7 @@ class World:
         """Give the target, or another collection, the source's name."""
         self.tick()
         self.collections[SOURCE] = self.collections.pop(name)
-        self.oplog.append(Entry(self.now, name, "rename"))
+        self.oplog.append(Entry(self.time, name, "rename"))
         self.swapped_at = self.time
         self.said("swapped")
         return self.now
@@ -290,7 +307,7 @@ class World:
         """Drop a collection, if it is there."""
         if self.collections.pop(name, None) is not None:
             self.tick()
-            self.oplog.append(Entry(self.now, name, "drop"))
+            self.oplog.append(Entry(self.time, name, "drop"))
 
     def copied(self, random: Random) -> "World":
         """Return a copy with a history of its own from here on."""
