@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from shlex import quote
@@ -20,6 +21,7 @@ from booking_migrate.errors import (
     PlaceNotFound,
     Terminated,
     UsageProblem,
+    effect_of,
 )
 from booking_migrate.reports.model import ErrorReport
 from booking_migrate.stores.places import uses_files_only
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from booking_migrate.cli.run import Invocation
 
 _DETAIL = "  "
-"""What lines of a hint begin with that are details of what happened."""
+"""What lines of a hint begin with that are details of what happened, and the lines of commands."""
+
+_COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
+"""A line that ends with a command for a shell: this program's, the server's, or the system's."""
 
 
 def translated(error: BaseException) -> BaseException:
@@ -55,6 +60,8 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         hint = "" if asked.output.verbose else "--verbose shows the traceback."
     # What else went wrong on the way out may matter more than the cause: a lock or a fence that stayed.
     notes: Sequence[str] = getattr(raised, "__notes__", ())
+    if not notes and (effect := effect_of(error)):
+        notes = (effect,)
     commands = tuple(_commands(asked, error))
     shown = ErrorReport(
         kind=type(error).__name__,
@@ -92,8 +99,13 @@ def _lines(asked: Invocation, notes: Sequence[str], hint: str) -> Iterator[str]:
     yield from (asked.printable(note) for note in notes)
     is_marked = False
     for line in filter(None, asked.printable(hint).split("\n")):
-        yield line if is_marked or line.startswith(_DETAIL) else f"hint: {line}"
-        is_marked = is_marked or not line.startswith(_DETAIL)
+        parts = _COMMAND_AT_END.fullmatch(line)
+        text, command = parts.groups() if parts and not line.startswith(_DETAIL) else (line, "")
+        yield text if is_marked or text.startswith(_DETAIL) else f"hint: {text}"
+        is_marked = is_marked or not text.startswith(_DETAIL)
+        # On a line of its own, a command can be copied whole.
+        if command:
+            yield f"{_DETAIL}{command}"
 
 
 def _commands(asked: Invocation, error: BaseException) -> Iterator[str]:

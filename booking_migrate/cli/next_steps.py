@@ -19,6 +19,10 @@ from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
 from booking_migrate.stores.readers import Absence
 
 _PROGRAM = "booking-migrate"
+
+_URI = "URI"
+"""Stands for the connection string, which may hold a password."""
+
 _VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve"
 _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")
 """A command, and what follows it up to the next one or the end of the line."""
@@ -44,16 +48,22 @@ class GivenOptions:
     """From ``--db``; None if the environment, the config file or the connection string names the database."""
 
     config: Path | None = None
+    names_server: bool = False
+    """Whether ``--uri`` was given: then other commands need it, too, or would work on another server."""
 
     @classmethod
     def of(cls, ctx: typer.Context) -> "GivenOptions":
         """Take the options of a command that was parsed."""
         is_named = is_from(ctx, "db", "COMMANDLINE")
-        return cls(ctx.params.get("db") if is_named else None, ctx.params.get("config"))
+        return cls(
+            ctx.params.get("db") if is_named else None,
+            ctx.params.get("config"),
+            is_from(ctx, "uri", "COMMANDLINE"),
+        )
 
     def complete(self, text: str) -> str:
         """Add what a text's commands lack: the database and the config file."""
-        if self.database is None and self.config is None:
+        if self.database is None and self.config is None and not self.names_server:
             return text
         return _COMMAND.sub(self._completed, text)
 
@@ -86,6 +96,8 @@ class GivenOptions:
             command += "" if "--config " in rest else f" --config {path}"
         if self.database is not None and "--db " not in rest:
             command += f" --db {shlex.quote(self.database)}"
+        if self.names_server and "--uri " not in rest:
+            command += f" --uri {_URI}"
         return f"{command}{rest}"
 
 

@@ -1,6 +1,6 @@
 """The commands ``verify``, which proves a migration's result or lists every mismatch, and ``explain``, for one booking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +12,6 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.behind import read_in_use
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import (
     IN_PLACE,
@@ -34,14 +33,15 @@ from booking_migrate.cli.verify_inputs import (
     open_verify_inputs,
     verification_plan,
 )
+from booking_migrate.cli.verify_steps import steps_after_verify
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
 from booking_migrate.events import Announced, Listener, Warned
-from booking_migrate.reports.model import NextStep, Report
+from booking_migrate.reports.model import Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import VerifiedRun
-from booking_migrate.runs.status import UNFINISHED, unfinished_run
+from booking_migrate.runs.status import unfinished_run
 from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
@@ -212,7 +212,7 @@ def _verify(
         source=source,
         target=target,
         next_steps=tuple(
-            _next_steps(
+            steps_after_verify(
                 outcome,
                 context.asked.ctx,
                 listed=listed is not None and failure is None,
@@ -261,55 +261,6 @@ def _compare(
                 )
             )
     return outcome
-
-
-def _next_steps(
-    outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool, is_live: bool, can_cut_over: bool
-) -> Iterator[NextStep]:
-    """Yield the steps after a verification.
-
-    Args:
-        outcome: what the verification found.
-        ctx: has the options for the commands to name.
-        listed: whether every mismatch is in a file already.
-        is_live: whether the target is the live collection since a cut-over.
-        can_cut_over: whether a cut-over may take this verification as a proof.
-    """
-    if not outcome.mismatch_count:
-        if can_cut_over:
-            yield from _cutovers(outcome, ctx)
-        return
-    unfinished = next((each for each in outcome.findings if each.kind in UNFINISHED), None)
-    if unfinished is not None:
-        # The command stands last in its advice.
-        advice, _, command = unfinished.advice.rpartition(": ")
-        yield NextStep(text=f"{advice}:", command=command)
-        return
-    if not is_live:
-        yield NextStep(
-            text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify. "
-            "A client document that others changed in the target is kept: delete it there first.",
-            command=similar_command(ctx, "migrate"),
-        )
-    if not listed:
-        yield NextStep(text="See every mismatch with its values:", command="--mismatches mismatches.jsonl")
-    yield NextStep(
-        text="Look at one booking and its session:", command=similar_command(ctx, "explain", "BOOKING_ID")
-    )
-    yield NextStep(
-        text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
-    )
-
-
-def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[NextStep]:
-    """Yield the commands that make a proven target the live collection."""
-    cutover = similar_command(ctx, "cutover")
-    if not outcome.counts.rejected:
-        yield NextStep(text="Make the target the live collection:", command=cutover)
-        return
-    text = "Make the target the live collection, and carry rejected bookings along in their old shape:"
-    yield NextStep(text=text, command=f"{cutover} --rejected carry")
-    yield NextStep(text="Or keep them in the copy of the source only:", command=f"{cutover} --rejected leave")
 
 
 def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:

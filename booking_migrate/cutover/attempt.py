@@ -25,6 +25,7 @@ from booking_migrate.errors import (
     CutoverFailed,
     LeaseLost,
     NoMajority,
+    effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
 from booking_migrate.runs.commands import abort_of
@@ -276,7 +277,7 @@ class Attempt:
                     self._run = self._recovered()
             if self._run.state is RunState.CUT_OVER:
                 error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
-            elif isinstance(error, KeyboardInterrupt):
+            elif not effect_of(error):
                 error.add_note(f"{self._run.source} is live as before and accepts writes again.")
         except NoMajority:
             error.add_note(

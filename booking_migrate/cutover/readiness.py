@@ -61,15 +61,25 @@ def check_ready(
         )
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
-        raise refuse(f"bookings conflict with their sessions: {conflicts}", RESOLVE_CONFLICTS)
+        raise refuse(
+            f"{_counted(conflicts, 'booking conflicts', 'bookings conflict')} with the sessions",
+            RESOLVE_CONFLICTS,
+        )
     _check_proven(run)
     _check_options(run, request)
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         carry, leave = cutovers_of(run)
-        advice = f"Carry them along in their old shape: {carry}\nOr keep them in the copy of the source only: {leave}"
-        raise refuse(f"bookings were rejected: {rejected}", advice)
+        advice = (
+            f"Carry them along into the live collection, in their old shape: {carry}\n"
+            f"Or leave them in the kept copy of the source only: {leave}"
+        )
+        raise refuse(f"{_counted(rejected, 'booking was', 'bookings were')} rejected", advice)
     return run
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _check_proven(run: RunRecord) -> None:
@@ -83,8 +93,7 @@ def _check_proven(run: RunRecord) -> None:
         raise CutoverRefused(
             run.target,
             "the last verification found mismatches",
-            "A client document that others changed in the target is kept: delete it there, and migrate derives it again. "
-            f"Migrate again, then verify: {command_of(run, 'migrate')}",
+            f"See what differs, and what to do about it: {command_of(run, 'verify')}",
         )
 
 

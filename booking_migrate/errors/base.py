@@ -119,6 +119,11 @@ class BookingMigrateError(Exception):
         return str(getattr(self, "advice", ""))
 
     @property
+    def effect(self) -> str:
+        """Return what the command has done to the data before it failed, in one sentence; empty if that depends."""
+        return ""
+
+    @property
     def again(self) -> str | None:
         """Return with which options the same command can be run again, one line for each way; None if that does not help.
 
@@ -189,19 +194,24 @@ class Interrupted(BookingMigrateError):
 class Terminated(BookingMigrateError):
     """The process was asked to end (SIGTERM)."""
 
-    message = "terminated"
+    message = "terminated (SIGTERM)"
     hint = "Run the same command again: it continues from what is already there."
 
 
 class HungUp(BookingMigrateError):
     """The terminal of the process was closed (SIGHUP)."""
 
-    message = "hung up"
+    message = "the terminal was closed (SIGHUP)"
     hint = "Run the same command again: it continues from what is already there."
 
 
 class Unexpected(BookingMigrateError):
     """An invariant does not hold: a fault of the program, or another process changed the data."""
+
+
+def effect_of(error: BaseException) -> str:
+    """Return what a failed command has done to the data, as far as its error says so."""
+    return error.effect if isinstance(error, BookingMigrateError) else ""
 
 
 EXIT_CODES: dict[type[BookingMigrateError], ExitCode] = {

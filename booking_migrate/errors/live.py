@@ -1,4 +1,4 @@
-"""Errors of following an application's writes."""
+"""Errors of following an application's writes, and of making data live beside it."""
 
 from booking_migrate.errors.base import NothingToDo, Refused
 
@@ -35,6 +35,7 @@ class RollbackTooSlow(Refused):
     milliseconds: int
     attempts: int
     blockers: str
+    effect = "Writes are accepted again."
     message = (
         "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the client documents are live "
         "as before"
@@ -46,12 +47,56 @@ class RollbackTooSlow(Refused):
         return f"{cause}Run rollback again when less is written, or with a longer --max-outage."
 
 
+class CutoverFailed(Refused):
+    """A cut-over was aborted; the source is live as before and accepts writes again."""
+
+    target: str
+    problem: str
+    advice: str
+    refused_seconds: float
+    """For how long writes to the source were refused."""
+
+    examples: tuple[str, ...] = ()
+    """The first mismatches, where mismatches are the problem."""
+
+    effect = "Writes are accepted again."
+    message = (
+        "the cut-over to {target} was aborted: {problem}; the source is live as before "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
+
+    @property
+    def hint(self) -> str:
+        return "\n".join([*(f"  {each}" for each in self.examples), self.advice])
+
+
+class RestorationFailed(Refused):
+    """A rollback after a cut-over was aborted; the client documents are live as before and accept writes again."""
+
+    run_id: str
+    live: str
+    problem: str
+    refused_seconds: float
+    """For how long writes were refused."""
+
+    effect = "Writes are accepted again."
+    message = (
+        "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
+        "(it refused writes for {refused_seconds:.1f} s)"
+    )
+    hint = (
+        "All old bookings are kept: run the same command again, or drop what was changed since the cut-over with "
+        "booking-migrate rollback --run {run_id} --yes --discard-later."
+    )
+
+
 class CutoverTooSlow(Refused):
     """Writes would have been refused for longer than allowed; the source is live as before."""
 
     milliseconds: int
     attempts: int
     blockers: str
+    effect = "Writes are accepted again."
     message = "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the source is live as before"
 
     @property

@@ -179,16 +179,20 @@ class AmbiguousPeople(Refused):
     """The first few of these ids."""
 
     count: int
+    effect = "Nothing was written."
     message = "{place} has several different {noun} with the same _id: {ids:, |{count}}"
-    hint = "Nothing was written. Keep one document for each _id, then run the same command again."
+    hint = "Keep one document for each _id, then run the same command again."
 
 
 class TargetHoldsOther(Refused):
     """A target file exists and is not what this run would write."""
 
     place: str
-    message = "{place} exists and holds other data than this run's result"
-    hint = "Use a different --target, or --overwrite to replace it."
+    effect = "Nothing was written."
+    message = "{place} exists, and holds other data than this run would write"
+    hint = (
+        "Use a different --target; or, if that file is not needed any more, --overwrite, which replaces it:"
+    )
     again = "--overwrite"
 
 
@@ -197,7 +201,8 @@ class TargetInOldShape(Refused):
 
     place: str
     sample_id: str
-    message = "{place} holds a document that is not a client document: {sample_id}"
+    effect = "Nothing was written."
+    message = "{place} holds a document that is not a client document: _id {sample_id}"
     hint = "Use a different --target, or swap --source and --target if they are mixed up."
     again = "--target {place}_2"
 
@@ -209,7 +214,8 @@ class DuplicateClientDocuments(Refused):
     """One line a client: its id and the ids of its documents. Only the first few."""
 
     count: int
-    advice: str = "Use --merge-client-documents to join them into the older one."
+    advice: str = "Join them into the older one, which a rollback undoes:"
+    effect = "Nothing was written."
     message = "{count:client has|clients have} more than one client document: {clients:; |{count}}"
     again = "--merge-client-documents"
 
@@ -232,8 +238,9 @@ class NoTransactions(Refused):
     """A migration in place beside an application needs transactions, which a standalone server does not have."""
 
     hosts: str
+    effect = "Nothing was written."
     message = "a migration in place needs transactions, and {hosts} is not a replica set"
-    hint = "Make it a replica set, or stop the application and use --without-transactions."
+    hint = "Make it a replica set (--replSet, rs.initiate()). Or stop the application, and only then:"
     again = "--without-transactions"
 
 
@@ -269,14 +276,16 @@ class NotPermitted(Refused):
     def hint(self) -> str:
         role = _ROLES.get(self.command, "readWrite")
         where = "admin" if role in _CLUSTER_ROLES else self.database
-        granted = f'{{role: "{role}", db: "{where}"}}'
-        needed = (
-            f"Grant {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
-        )
+        needed = f"It needs {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
         if not self.user:
             return needed
+        # One that lacks a role for one step would lack the other for the next.
+        roles = dict.fromkeys([(role, where), ("readWrite", self.database), ("dbAdmin", self.database)])
+        granted = ", ".join(f'{{role: "{name}", db: "{place}"}}' for name, place in roles if name != "read")
         shell = f'db.getSiblingDB("{self.user_database}")'
-        return f'{needed} As an administrator: {shell}.grantRolesToUser("{self.user}", [{granted}])'
+        return (
+            f'{needed} As an administrator, in mongosh: {shell}.grantRolesToUser("{self.user}", [{granted}])'
+        )
 
     @property
     def again(self) -> str:
@@ -327,7 +336,7 @@ class ValidationFailed(WriteFailed):
 
     whose = either("client", " of client {client}")
     message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
-    hint = "Change the validator so that it allows client documents, or switch it off: {remedy}"
+    hint = "Change the validator so that it allows client documents, or switch it off, in mongosh: {remedy}"
 
 
 class OutputFailed(OutputProblem):
@@ -367,6 +376,7 @@ class UniqueIndexViolated(DuplicateKeys):
 
     message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
     hint = (
-        "Two clients have the same value there, or it is absent in both. Fix the source, or drop the index: "
-        'db.getCollection("{place}").dropIndex("{index}"); then run the same command again.'
+        "Clients have the same value in these fields, or lack it. Fix the source, or drop the index; then run the same command "
+        "again, which continues. To drop it, in mongosh: "
+        'db.getCollection("{place}").dropIndex("{index}")'
     )

@@ -11,6 +11,7 @@ class JournalTooNew(Refused):
     place: str
     version: int
     known: int
+    effect = "Nothing was changed."
     message = "the journal {place} has format {version}, and this version of the program reads formats up to {known}"
     hint = "Use the version of the program that started the run, or a newer one."
 
@@ -34,6 +35,7 @@ class OtherOptions(Refused):
     command: str = ""
     """The command that continues it with its own options."""
 
+    effect = "Nothing was changed."
     message = "run {run_id} was started with other options: {differences:; }"
     hint = either(
         "command",
@@ -49,15 +51,15 @@ class UnfinishedRun(Refused):
     run_id: str
     state: str
     commands: Sequence[str]
-    """What can be done about it; the first one continues the run."""
+    """What can be done about it, one line each: the purpose and the command. The first one is advised."""
 
-    message = "run {run_id} is not finished: it is {state}"
+    refusing: str = ""
+    """The collection that may refuse the application's writes until the run is finished."""
 
-    @property
-    def hint(self) -> str:
-        onward, *others = self.commands
-        back = [command for command in others if " rollback " in command]
-        return f"Continue it: {onward}" + (f"\nOr undo it: {back[0]}" if back else "")
+    writes = either("refusing", "; {refusing} may refuse writes until that is finished")
+    effect = "Nothing was changed."
+    message = "run {run_id} is not finished: it is {state}{writes}"
+    hint = "{commands:\n}"
 
 
 class OtherMode(Refused):
@@ -69,11 +71,12 @@ class OtherMode(Refused):
     """Whether the existing run is in place."""
 
     commands: Sequence[str]
-    """What can be done about it; the first one continues the run."""
+    """What can be done about it, one line each: the purpose and the command. The first one continues the run."""
 
     mode = either("is_in_place", "in place", "side by side")
+    effect = "Nothing was changed."
     message = "{source} is being migrated {mode} by run {run_id}"
-    hint = "Nothing was written. Continue with: {commands:\nOr: }"
+    hint = "{commands:\n}"
 
 
 class CutOverAlready(Refused):
@@ -99,6 +102,7 @@ class LaterRun(Refused):
 
     run_id: str
     later: str
+    effect = "Nothing was changed."
     message = "run {later} wrote on top of run {run_id}"
     hint = "Roll back the later one first: booking-migrate rollback --run {later}"
 
@@ -113,7 +117,8 @@ class NotConfirmed(Refused):
     expected: str = ""
     """What confirms it."""
 
-    message = "{what} was not confirmed"
+    effect = "Nothing was changed."
+    message = "not confirmed: {what}"
 
     @property
     def hint(self) -> str:
@@ -127,8 +132,9 @@ class StoppedByHook(Refused):
 
     hook: str
     problem: str
+    effect = "Nothing was changed."
     message = "the hook {hook} failed: {problem}"
-    hint = "Nothing was changed. Fix what the hook reports, then run the same command again."
+    hint = "Fix what the hook reports, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -146,6 +152,7 @@ class TargetBusy(Locked):
 
     place: str
     holder: str
+    effect = "Nothing was changed."
     message = "another run is writing {place}: {holder}"
 
     @property
@@ -187,7 +194,10 @@ class Finalized(NothingToDo):
     run_id: str
     archive: str
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
-    hint = "finalize cannot be undone. Restore a backup of the database if you need the old bookings."
+    hint = (
+        "finalize cannot be undone, and the live collection stays as it is. If you need the old bookings, restore them from a "
+        "backup under another name."
+    )
 
 
 class OldBookingsLost(Refused):
@@ -198,8 +208,11 @@ class OldBookingsLost(Refused):
     """The command that continues without them, if one does."""
 
     alternative = either(
-        "going_on", " Or migrate only the bookings that are still in the old shape: {going_on}"
+        "going_on",
+        " Or migrate only the bookings that are still in the old shape: {going_on}",
+        " A backup from before the cut-over has it under the name of the source; mongorestore takes --nsFrom and --nsTo.",
     )
+    effect = "Nothing was changed."
     message = "{kept}, which kept the old bookings, no longer exists"
     hint = "Restore {kept} from a backup of the database, then run the same command again.{alternative}"
 
@@ -230,6 +243,7 @@ class CutoverRefused(Refused):
     target: str
     problem: str
     advice: str
+    effect = "Nothing was changed."
     message = "cut-over to {target} refused: {problem}"
 
 
@@ -238,50 +252,10 @@ class WritesNotBlockable(Refused):
 
     problem: str
     advice: str
-    message = "all writes cannot be blocked: {problem}"
+    effect = "Nothing was changed."
+    message = "--block-all-writes is not possible: {problem}"
     again = ""
     again_without = "--block-all-writes"
-
-
-class CutoverFailed(Refused):
-    """A cut-over was aborted; the source is live as before and accepts writes again."""
-
-    target: str
-    problem: str
-    advice: str
-    refused_seconds: float
-    """For how long writes to the source were refused."""
-
-    examples: tuple[str, ...] = ()
-    """The first mismatches, where mismatches are the problem."""
-
-    message = (
-        "the cut-over to {target} was aborted: {problem}; the source is live as before "
-        "(it refused writes for {refused_seconds:.1f} s)"
-    )
-
-    @property
-    def hint(self) -> str:
-        return "\n".join([*(f"  {each}" for each in self.examples), self.advice])
-
-
-class RestorationFailed(Refused):
-    """A rollback after a cut-over was aborted; the client documents are live as before and accept writes again."""
-
-    run_id: str
-    live: str
-    problem: str
-    refused_seconds: float
-    """For how long writes were refused."""
-
-    message = (
-        "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
-        "(it refused writes for {refused_seconds:.1f} s)"
-    )
-    hint = (
-        "All old bookings are kept: run the same command again, or drop what was changed since the cut-over with "
-        "booking-migrate rollback --run {run_id} --yes --discard-later."
-    )
 
 
 class NothingLater(Refused):
@@ -289,6 +263,7 @@ class NothingLater(Refused):
 
     run_id: str
     state: str
+    effect = "Nothing was changed."
     message = "--discard-later does not apply to run {run_id}, which is {state} and was not cut over"
     hint = "Leave out --discard-later. Documents that others have changed in the target are kept and listed."
 

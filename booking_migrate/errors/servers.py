@@ -8,7 +8,10 @@ class ServerUnreachable(ConnectionProblem):
 
     hosts: str
     problem: str
-    advice: str = "Check that the server runs, and the host and port in the connection string; then run the same command again."
+    advice: str = (
+        "Check that the server runs, and the host and port in the connection string; then run the same command again, which "
+        "continues from what is already there."
+    )
     message = "no MongoDB server answers at {hosts}: {problem}"
 
 
@@ -75,10 +78,14 @@ class AuthenticationFailed(ConnectionProblem):
     """The server does not accept the user or the password."""
 
     hosts: str
+    database: str = ""
+    """Which one is worked on, if the connection string has to name it."""
+
     message = "the MongoDB server at {hosts} does not accept this user and password"
+    again = ""
     hint = (
-        "Check both, and percent-encode special characters (@ as %40). If the user was created in admin, name that: "
-        "export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/?authSource=admin'"
+        "Check both, and percent-encode special characters (@ as %40). A user that was created in the database admin needs "
+        "authSource: export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/{database}?authSource=admin'"
     )
 
 
@@ -91,8 +98,9 @@ class CredentialsMissing(ConnectionProblem):
     message = (
         "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
     )
+    again = ""
     hint = (
-        "Put user and password into the variable, percent-encoded: "
+        "Put user and password into the connection string, percent-encoded: "
         "export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/{database}?authSource=admin'"
     )
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import NoRun, UnfinishedRun
+from booking_migrate.errors import NoRun
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive
-from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.states import RESUMABLE, STANDING, check_transition, in_words
+from booking_migrate.runs.states import RESUMABLE, STANDING, check_transition
+from booking_migrate.runs.status import not_finished
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder
@@ -104,7 +104,7 @@ def refuse_unfinished(runs: Sequence[RunRecord]) -> None:
     """
     for run in runs:
         if run.state in RESUMABLE or run.state is RunState.ROLLING_BACK:
-            raise UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
+            raise not_finished(run)
 
 
 def finalize(plan: FinalizePlan) -> FinalizeOutcome:

@@ -286,5 +286,7 @@ def _run_to_migrate(plan: PreflightPlan, *, is_in_place: bool) -> Check:
         if run.state in RESUMABLE:
             return Check("runs", State.CAUTION, f"{said}, and is continued")
         if run.state is RunState.ROLLING_BACK:
-            return Check("runs", State.OBSTACLE, said, "\n".join(possible_commands(run, is_newest=True)))
+            return Check(
+                "runs", State.OBSTACLE, said, "\n".join(map(str, possible_commands(run, is_newest=True)))
+            )
     return Check("runs", State.FINE, "no run prevents it")

@@ -70,7 +70,8 @@ def _content(section: Section) -> Iterator[str]:
     if section.items:
         most = _DETAILS_SHOWN if section.table is None else _DETAILS_BESIDE_TABLE
         yield "\n".join(line for item in section.items for line in _item(item, most))
-    yield from (f"```console\n{command}\n```" for command in section.commands)
+    if section.steps:
+        yield "\n".join(_step(step.text, step.command) for step in section.steps)
     yield from [_escaped(sentence) for sentence in (section.note, section.detail) if sentence]
 
 

@@ -101,6 +101,7 @@ class RunReport(Part):
         default=None, description="the collection that a cut-over keeps the old bookings in; null before one"
     )
     possible: tuple[Line, ...] = Field(description="the commands that are possible now")
+    purposes: tuple[Line, ...] = Field(default=(), description="what each of `possible` does, in their order")
     follow: FollowReport | None = Field(
         default=None, description="how far the application's changes are followed; null: they were not"
     )

@@ -75,7 +75,8 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
                 heard_at=standing.heard_at,
                 refuses_writes_since=standing.refuses_writes_since,
                 rate=None if standing.rate is None else round(standing.rate, 1),
-                possible=standing.possible,
+                possible=tuple(each.command for each in standing.possible),
+                purposes=tuple(each.purpose for each in standing.possible),
                 follow=None if standing.follow is None else _follow_report(standing.follow),
                 window=None if standing.window is None else _window_report(standing.window),
                 old_bookings=None
@@ -198,7 +199,11 @@ def report_of_cutover(
             ),
             *_steps_in_window(run, window),
             NextStep(
-                text=f"When you are sure that you do not need {run.legacy} any more, end the migration:",
+                text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
+                command=rollback_of(run),
+            ),
+            NextStep(
+                text=f"When you are sure that you do not need {run.legacy} any more, end the migration; that cannot be undone:",
                 command=command_of(run, "finalize"),
             ),
         ),
@@ -208,7 +213,6 @@ def report_of_cutover(
 def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:
     if window is not None and window.end.value == "interrupted":
         yield NextStep(text="To keep a rollback ready again:", command=command_of(run, "cutover"))
-        yield NextStep(text="To roll back, with what has changed since:", command=rollback_of(run))
 
 
 def _followed(live: "LiveReport") -> FollowedReport:

@@ -7,7 +7,7 @@ Texts come from a report and are harmless: one line each, nothing that does not 
 from dataclasses import dataclass
 from enum import Enum
 
-from booking_migrate.reports.model import Report
+from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.text import options_line, samples
 
 
@@ -146,7 +146,9 @@ class Section:
     """In formats that can draw, only if the section does not have a chart."""
 
     items: tuple[Item, ...] = ()
-    commands: tuple[str, ...] = ()
+    steps: tuple[NextStep, ...] = ()
+    """What can be done, with the commands that do it."""
+
     note: str = ""
     """A closing sentence."""
 

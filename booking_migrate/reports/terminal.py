@@ -82,7 +82,7 @@ def _content(section: Section, width: int) -> Iterable[RenderableType]:
         yield _grid(section.table)
     for item in section.items:
         yield from _item(item)
-    yield from map(CommandLine, section.commands)
+    yield from _steps(section.steps)
     if section.note:
         yield Text(section.note, style="dim", overflow="fold")
 

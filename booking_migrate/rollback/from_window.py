@@ -24,6 +24,7 @@ from booking_migrate.errors import (
     RollbackTooSlow,
     StreamUnavailable,
     WindowStopped,
+    effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted, Warned
 from booking_migrate.rollback.restore import RollbackPlan, check_kept, complete, left_behind, restore
@@ -246,7 +247,7 @@ class _FromWindow:
                     )
                     return
                 self._lift_fence()
-            if isinstance(error, KeyboardInterrupt):
+            if not effect_of(error):
                 error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._parts.whole, trouble))

@@ -23,6 +23,7 @@ from booking_migrate.errors import (
     OldBookingsLost,
     PlaceNotFound,
     RestorationFailed,
+    effect_of,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
@@ -275,7 +276,7 @@ class _Restoration:
                 self._plan.stores.journal.save(
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
                 )
-            if isinstance(error, KeyboardInterrupt):
+            if not effect_of(error):
                 error.add_note(f"{run.source} is live as before and accepts writes again.")
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._places, trouble))

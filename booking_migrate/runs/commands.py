@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
@@ -36,7 +37,20 @@ _TAKEN = {
 """The options of a run that each command takes as well."""
 
 
-def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
+class PossibleCommand(NamedTuple):
+    """A command that is possible for a run now."""
+
+    purpose: str
+    """What it does about the run, as an order: ``Undo it``."""
+
+    command: str
+
+    def __str__(self) -> str:
+        """Return it as a line of a hint."""
+        return f"{self.purpose}: {self.command}"
+
+
+def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
     """Return the commands that are possible for a run without a process; those that continue it come first.
 
     Args:
@@ -45,52 +59,87 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
     """
     if run.archive is not None:
         return _possible_in_place(run, is_newest=is_newest)
-    back, migrate, cutover = rollback_of(run), command_of(run, "migrate"), command_of(run, "cutover")
+    back = PossibleCommand("Undo it", rollback_of(run))
     if run.state in RESUMABLE:
-        return [migrate, f"{migrate} --restart", back]
+        return [*_continued(run), back]
     if run.state is RunState.DONE:
         ready = is_newest and run.verified_clean and run.legacy is None
-        return [
-            command_of(run, "verify"),
-            *(cutovers_of(run) if ready else []),
-            *([back] if is_newest else []),
-        ]
+        return [_verify(run), *(_cutovers(run) if ready else []), *([back] if is_newest else [])]
     if run.state is RunState.CUTTING_OVER:
-        return [cutover, abort_of(run), *([back] if is_newest else [])]
+        return [
+            PossibleCommand("Finish the cut-over", command_of(run, "cutover")),
+            PossibleCommand(f"Or accept writes again, with {run.source} live as before", abort_of(run)),
+            *([PossibleCommand("Or undo the whole migration", rollback_of(run))] if is_newest else []),
+        ]
     if run.state in LIVE | FINAL:
         return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
-    return [back] if run.state in UNDOABLE else [migrate]
+    return [_completed(back)] if run.state in UNDOABLE else [_migrate(run)]
 
 
-def _possible_live(run: RunRecord) -> Sequence[str]:
-    finalize = command_of(run, "finalize")
+def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
     match run.state:
         case RunState.CUT_OVER:
             # It resumes the reverse window.
-            kept = [command_of(run, "cutover")] if run.window else []
-            return [command_of(run, "verify"), *kept, rollback_of(run), finalize]
+            kept = PossibleCommand("Keep a brief rollback ready again", command_of(run, "cutover"))
+            back = PossibleCommand("Make the old bookings live again", rollback_of(run))
+            return [_verify(run), *([kept] if run.window else []), back, _finalize(run)]
         case RunState.RESTORING:
-            return [rollback_of(run)]
+            return [PossibleCommand("Complete the rollback", rollback_of(run))]
         case _:
-            return [finalize] if run.state is RunState.FINALIZING else []
+            return [_finalize(run)] if run.state is RunState.FINALIZING else []
 
 
-def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[str]:
-    back, migrate = rollback_of(run), command_of(run, "migrate")
+def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
+    back = PossibleCommand("Undo it", rollback_of(run))
     match run.state:
         case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
-            return [migrate, f"{migrate} --restart", back]
+            return [*_continued(run), back]
         case RunState.DONE:
-            return [command_of(run, "verify"), *([back, command_of(run, "finalize")] if is_newest else [])]
+            return [_verify(run), *([back, _finalize(run)] if is_newest else [])]
         case RunState.ROLLING_BACK:
-            return [back]
+            return [_completed(back)]
         case RunState.FINALIZING:
-            return [command_of(run, "finalize")]
+            return [_finalize(run)]
         case RunState.FINALIZED:
             # Its archive was dropped: a new run chooses its own.
             return []
         case _:
-            return [migrate]
+            return [_migrate(run)]
+
+
+def _migrate(run: RunRecord) -> PossibleCommand:
+    return PossibleCommand("Migrate", command_of(run, "migrate"))
+
+
+def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
+    migrate = command_of(run, "migrate")
+    restart = PossibleCommand("Undo it and start over", f"{migrate} --restart")
+    return [PossibleCommand("Continue it", migrate), restart]
+
+
+def _completed(back: PossibleCommand) -> PossibleCommand:
+    return back._replace(purpose="Complete its rollback")
+
+
+def _verify(run: RunRecord) -> PossibleCommand:
+    return PossibleCommand("Prove it", command_of(run, "verify"))
+
+
+def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
+    purposes = (
+        "Make it live",
+        "Or make it live, with rejected bookings in the kept copy only",
+    )
+    commands = cutovers_of(run)
+    if len(commands) > 1:
+        purposes = ("Make it live, and carry rejected bookings along in their old shape", purposes[1])
+    return [PossibleCommand(*each) for each in zip(purposes, commands, strict=False)]
+
+
+def _finalize(run: RunRecord) -> PossibleCommand:
+    drops = "drop the old bookings, which cannot be undone"
+    purpose = f"Complete its end: {drops}" if run.state is RunState.FINALIZING else f"End it: {drops}"
+    return PossibleCommand(purpose, command_of(run, "finalize"))
 
 
 def cutovers_of(run: RunRecord) -> Sequence[str]:

@@ -14,16 +14,15 @@ from booking_migrate.errors import (
     NoMajority,
     OtherOptions,
     Refused,
-    UnfinishedRun,
 )
 from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
-from booking_migrate.runs.commands import command_of, possible_commands
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.provenance import JournalHistory, standing_runs
 from booking_migrate.runs.settled_history import SettledHistory
-from booking_migrate.runs.states import RESUMABLE, check_transition, differences, in_words
-from booking_migrate.runs.status import refuse_other_mode
+from booking_migrate.runs.states import RESUMABLE, check_transition, differences
+from booking_migrate.runs.status import not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
     DocumentNote,
@@ -179,7 +178,7 @@ class RunSession:
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
         if unfinished is not None and unfinished.state in _ENDING:
-            raise _unfinished(unfinished)
+            raise not_finished(unfinished)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
         elif unfinished is not None:
@@ -192,7 +191,7 @@ class RunSession:
 
     def _continue(self, run: RunRecord) -> None:
         if run.state is RunState.ROLLING_BACK:
-            raise _unfinished(run)
+            raise not_finished(run)
         unlike = differences(run.options, self._request.options)
         if unlike:
             raise OtherOptions(run.run_id, unlike, command_of(run, "migrate"))
@@ -349,10 +348,6 @@ class RunSession:
         if self._lock is None:
             raise RuntimeError("the session does not hold its lock: call lock() first")
         return self._lock
-
-
-def _unfinished(run: RunRecord) -> UnfinishedRun:
-    return UnfinishedRun(run.run_id, in_words(run.state), possible_commands(run, is_newest=True))
 
 
 def _identity(holder: Holder) -> dict[str, Any]:

@@ -10,11 +10,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
-from booking_migrate.runs.commands import command_of, conversion_of, possible_commands, rollback_of
+from booking_migrate.runs.commands import (
+    PossibleCommand,
+    command_of,
+    conversion_of,
+    possible_commands,
+    rollback_of,
+)
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
-from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING
+from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import HeldLockView, LockStore
@@ -58,7 +64,7 @@ class RunStatus:
     refuses_writes_since: datetime | None
     """Since when the live collection refuses writes for the run, even if its process has ended; None: it does not."""
 
-    possible: tuple[str, ...]
+    possible: tuple[PossibleCommand, ...]
     """The commands that are possible now, without the address of a server."""
 
     follow: Mapping[str, Any] | None = None
@@ -149,7 +155,7 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
                 lacking = f"Its process has ended, and {run.source} may refuse writes until it is continued."
-            advice = f"{lacking} Continue it first: {each.possible[0]}"
+            advice = f"{lacking} {each.possible[0]}"
             return Finding(RUN_NOT_FINISHED, "run that is not finished", 1, (run.run_id,), advice)
     return None
 
@@ -162,7 +168,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
         is_alive: whether its process is still alive.
     """
     is_open = run.state in _AT_WORK
-    back = [f"booking-migrate rollback {shlex.join(['--target', run.target])}"]
+    back = [PossibleCommand("Undo it", f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
         run=run,
@@ -192,7 +198,7 @@ def _standing(
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
-    back = (rollback_of(run),) if can_go_back else ()
+    back = (PossibleCommand("Undo it", rollback_of(run)),) if can_go_back else ()
     return RunStatus(
         run=run,
         heard_at=heard_at,
@@ -232,14 +238,14 @@ def _is_held_for(held: HeldLockView | None, command: str) -> bool:
 
 def _possible(
     run: RunRecord, old_bookings: OldBookings | None, *, is_newest: bool, is_followed: bool, is_kept: bool
-) -> Iterator[str]:
+) -> Iterator[PossibleCommand]:
     """Yield the commands that are possible for a run that no process works on, or only follows."""
     # A follower hands over to a cut-over only, and a window that is kept needs no other process to keep it.
     without = rollback_of(run) if is_followed else command_of(run, "cutover") if is_kept else None
-    yield from (each for each in possible_commands(run, is_newest=is_newest) if each != without)
+    yield from (each for each in possible_commands(run, is_newest=is_newest) if each.command != without)
     # A migration in place is refused as long as a process keeps the window.
     if old_bookings is not None and old_bookings.later and not is_kept:
-        yield conversion_of(run)
+        yield PossibleCommand("Convert what an old application has written since", conversion_of(run))
 
 
 def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:
@@ -293,8 +299,7 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         if run.source != source or run.state not in _IN_THE_WAY:
             continue
         if run.archive is None and run.legacy is not None and run.state is RunState.FINALIZING:
-            commands = possible_commands(run, is_newest=True)
-            raise UnfinishedRun(run.run_id, run.state.value, commands)
+            raise not_finished(run)
         if run.archive is None and run.state is RunState.CUT_OVER:
             if in_place:
                 return
@@ -316,10 +321,14 @@ def other_mode(run: RunRecord) -> OtherMode:
     """Return the refusal that names a run of the other mode and the commands that are possible for it."""
     commands = possible_commands(run, is_newest=True)
     if run.state is RunState.DONE and run.archive is not None:
-        commands = [command_of(run, "migrate"), *commands]
-    elif run.state is RunState.DONE:
-        commands = [*commands, *([] if rollback_of(run) in commands else [rollback_of(run)])]
-    return OtherMode(run.run_id, run.source, run.archive is not None, commands)
+        commands = [PossibleCommand("Bring in what has changed", command_of(run, "migrate")), *commands]
+    return OtherMode(run.run_id, run.source, run.archive is not None, [str(each) for each in commands])
+
+
+def not_finished(run: RunRecord) -> UnfinishedRun:
+    """Return the refusal that names a run to be finished or undone first, and the commands that are possible for it."""
+    commands = [str(each) for each in possible_commands(run, is_newest=True)]
+    return UnfinishedRun(run.run_id, in_words(run.state), commands, run.source if run.fenced_at else "")
 
 
 def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> None:

@@ -21,10 +21,13 @@ from tests.support.killed import killed_at, stopped_at
 from tests.support.server import Server, environment_of
 
 Db = Database[dict[str, Any]]
+_RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
+_RUN_IDS = ("20261123T151100Z-ab12cd", "20261123T150900Z-9f8e7d", "20261123T150700Z-5a5b5c")
+"""What stands for the ids of runs, in the order in which they are shown."""
+
 _SETTLED: tuple[tuple[str, str], ...] = (
     # On a slow machine.
     (r"(?m)^(waiting for|waited \d+ s for) .*\n", ""),
-    (r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20261123T151100Z-ab12cd"),
     (r"test_[0-9a-f]{16}", "shop"),
     (r"127\.0\.0\.1:(?!1\b)\d+", "127.0.0.1:27017"),
     # A line may end behind the day.
@@ -92,6 +95,8 @@ class Scene:
     def settled(self) -> str:
         """The texts, with what is other each time made the same."""
         text = "\n".join(self.shown).replace(str(self.folder), "/home/ann")
+        runs: dict[str, str] = {}
+        text = re.sub(_RUN_ID, lambda found: runs.setdefault(found[0], _RUN_IDS[len(runs)]), text)
         for pattern, stands in _SETTLED:
             text = re.sub(pattern, stands, text)
         return text

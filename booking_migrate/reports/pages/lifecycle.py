@@ -151,7 +151,7 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
 def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
     """Yield for how long a cut-over refused writes, and earlier attempts apart."""
     earlier = done.earlier_refused_seconds
-    yield f"writes were refused for {outage(done.refused_seconds - earlier)}"
+    yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
     if earlier:
         yield f"earlier attempts: {done.earlier_attempts}, together {outage(earlier)}"
 

@@ -1,6 +1,6 @@
 """The page of a migration, and of any command that failed; and what other pages have in common with it."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from booking_migrate.errors import HookFailed, OutputFailed
 from booking_migrate.events import ReadingWay
@@ -208,15 +208,16 @@ def spent_sections(report: Report) -> Iterator[Section]:
         )
 
 
-def finding_sections(report: Report) -> Iterator[Section]:
-    """Yield what is worth knowing although nothing is rejected for it."""
-    if report.findings:
-        yield Section(title="Worth knowing", findings=finding_groups(report))
+def finding_sections(report: Report, *, without: Container[str] = ()) -> Iterator[Section]:
+    """Yield what is worth knowing although nothing is rejected for it, but for some kinds of findings."""
+    if groups := finding_groups(report, without):
+        yield Section(title="Worth knowing", findings=groups)
 
 
-def finding_groups(report: Report) -> tuple[Group, ...]:
-    """Return the findings of a report."""
-    return tuple(Group(each.title, each.count, each.sample_ids, each.advice) for each in report.findings)
+def finding_groups(report: Report, without: Container[str] = ()) -> tuple[Group, ...]:
+    """Return the findings of a report, but for some kinds."""
+    shown = [each for each in report.findings if each.kind not in without]
+    return tuple(Group(each.title, each.count, each.sample_ids, each.advice) for each in shown)
 
 
 def mismatch_line(mismatch: MismatchReport) -> str:

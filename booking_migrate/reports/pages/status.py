@@ -10,6 +10,7 @@ from booking_migrate.reports.lifecycle import (
     RunReport,
     WindowReport,
 )
+from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.text import duration, grouped, plural
@@ -86,7 +87,7 @@ def _brief(run: RunReport) -> Section:
         remark=", ".join(facts),
         is_flagged=run.stale or run.problem is not None,
         items=tuple(Item(line) for line in items if line),
-        commands=run.possible,
+        steps=_steps(run),
     )
 
 
@@ -128,8 +129,14 @@ def _run(run: RunReport) -> Section:
         remark=_state(run),
         is_flagged=run.stale or run.problem is not None,
         items=tuple(Item(line) for line in lines if line),
-        commands=run.possible,
+        steps=_steps(run),
     )
+
+
+def _steps(run: RunReport) -> tuple[NextStep, ...]:
+    """Return the commands that are possible, each with its purpose."""
+    pairs = zip(run.purposes, run.possible, strict=True)
+    return tuple(NextStep(text=f"{purpose}:", command=command) for purpose, command in pairs)
 
 
 def _follow(follow: FollowReport) -> str:
@@ -168,7 +175,8 @@ def _progress(run: RunReport) -> str:
     if not run.documents:
         return ""
     text = grouped(run.documents)
-    if run.total is not None:
+    # A run that is done has counted its bookings.
+    if run.total is not None and run.state is not RunState.DONE:
         text += f" of about {grouped(run.total)}"
     text += " bookings"
     if run.rate is not None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.reports.model import (
     CountsReport,
+    ExplainedField,
     ExplanationReport,
     Report,
     RuleReport,
@@ -35,9 +37,20 @@ from booking_migrate.reports.pages.migrate import (
     route_line,
 )
 from booking_migrate.reports.text import grouped, plural
+from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 
 _EXAMPLES_SHOWN = 3
 _LINES_SHOWN = 10
+
+_INSTEAD = {
+    "_id": "legacyBookingId",
+    "__v": "left out",
+    **dict.fromkeys(("clientId", *CLIENT_FIELDS), "in the client document"),
+}
+"""Of the fields that a session does not have (`domain.session.DROPPED`): where their values are."""
+
+_ADDED = {"sessionId": "new", "legacyBookingId": "_id"}
+"""Of the fields that only a session has: where their values are from."""
 
 
 def verification_page(report: Report, verification: VerificationReport, counts: CountsReport) -> Page:
@@ -50,7 +63,8 @@ def verification_page(report: Report, verification: VerificationReport, counts: 
             Section(figures=tuple(_figures(report, verification, counts))),
             *_rules(verification),
             *rejection_sections(report),
-            *finding_sections(report),
+            # What the headline and the next step say is not said once more.
+            *finding_sections(report, without=UNFINISHED if report.mismatch_count else frozenset()),
             *reading_sections(report),
         ),
         checks=tuple(map(_check, verification.rules)),
@@ -60,6 +74,13 @@ def verification_page(report: Report, verification: VerificationReport, counts: 
 
 def _verdict(report: Report, verification: VerificationReport, counts: CountsReport) -> Verdict:
     checked = plural(verification.clients_checked, "client")
+    unfinished = next((each for each in report.findings if each.kind in UNFINISHED), None)
+    if report.mismatch_count and unfinished is not None:
+        is_writing = unfinished.kind == RUN_IS_WRITING
+        state = "is still writing" if is_writing else "is not finished"
+        headline = f"Not proven: run {unfinished.sample_ids[0]} {state}"
+        found = f"Bookings that it has not written yet are among the {_mismatches(report.mismatch_count)}"
+        return Verdict(Mood.BAD, headline, f"{found}; {checked} checked.")
     if report.mismatch_count:
         broken = sum(rule.mismatch_count > 0 for rule in verification.rules)
         explanation = f"{broken} of {len(verification.rules)} rules failed; {checked} checked."
@@ -188,6 +209,13 @@ def _explained(explanation: ExplanationReport) -> Verdict:
             return Verdict(Mood.BAD, f"{booking} is not accounted for", said)
 
 
+def _session_cell(field: ExplainedField) -> str:
+    """Return what a session has of a field; of a field that it does not have, where the value is instead."""
+    if field.new is None:
+        return _INSTEAD.get(field.name, "")
+    return "the same" if field.old == field.new else field.new
+
+
 def _explanation(explanation: ExplanationReport) -> Iterator[Section]:
     if explanation.mismatches:
         lines = map(mismatch_line, explanation.mismatches)
@@ -200,8 +228,7 @@ def _explanation(explanation: ExplanationReport) -> Iterator[Section]:
         yield Section(title="The booking", table=Table(("Field", "Booking"), rows))
     elif fields:
         compared = tuple(
-            (field.name, field.old or "", "the same" if field.old == field.new else field.new or "")
-            for field in fields
+            (field.name, field.old or _ADDED.get(field.name, ""), _session_cell(field)) for field in fields
         )
         changed = frozenset(number for number, field in enumerate(fields) if field.old != field.new)
         yield Section(

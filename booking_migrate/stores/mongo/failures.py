@@ -148,7 +148,7 @@ def _refused_operation(
     """Return our error for an operation that the server was asked for and did not do."""
     place = collection.name
     if error.code in AUTHENTICATION:
-        return AuthenticationFailed(hosts_of(collection))
+        return AuthenticationFailed(hosts_of(collection), collection.database.name)
     if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
         name = command[1] if command else "this"

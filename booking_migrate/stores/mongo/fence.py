@@ -134,7 +134,10 @@ class FencedSource:
             login: Any = self._admin.command("connectionStatus", showPrivileges=True)["authInfo"]
         if not login["authenticatedUsers"]:
             problem = "no user is logged in, so it would stop this program too"
-            raise WritesNotBlockable(problem, "Switch on access control, or go without.")
+            raise WritesNotBlockable(
+                problem,
+                "Switch on access control; or leave the option out, and only writes to the source are refused:",
+            )
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:
             advice = "The built-in roles restore and clusterMonitor have them."
@@ -145,7 +148,9 @@ class FencedSource:
             raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")
         if mode != _OFF:
             problem = "they are blocked already"
-            raise WritesNotBlockable(problem, "Go without, and the block lasts until its owner ends it.")
+            raise WritesNotBlockable(
+                problem, "Leave the option out; the block lasts until its owner ends it:"
+            )
 
 
 def _may(action: str, privileges: Collection[Any]) -> bool:
