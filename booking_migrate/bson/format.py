@@ -175,3 +175,11 @@ Id = Annotated[str, BeforeValidator(short)]
 
 Line = Annotated[str, BeforeValidator(one_line)]
 """One line of text, at most `LONGEST_LINE` characters."""
+
+
+def _some_lines(text: str) -> str:
+    return "\n".join(map(one_line, text.splitlines()))
+
+
+Lines = Annotated[str, BeforeValidator(_some_lines)]
+"""A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import Document
-from booking_migrate.bson.format import Id, Line, shorten
+from booking_migrate.bson.format import Id, Line, Lines, shorten
 from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts
@@ -78,6 +79,32 @@ class Reference:
 
     hits: int
     """How many of them are ids of bookings in the source."""
+
+
+class SampleKind(StrEnum):
+    """What a sample shows."""
+
+    TYPICAL = "typical"
+    COMPLETED = "completed"
+    """Sessions have values that their bookings lack."""
+
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Bookings beside the client document that they become, as text without personal data."""
+
+    kind: SampleKind
+    reason: Line
+    """What was added, or why the booking is rejected; empty for a typical client."""
+
+    client_id: Id | None
+    bookings: tuple[Lines, ...]
+    """The first bookings of the client, in the order of its sessions, as Extended JSON."""
+
+    document: Lines | None
+    """The client document with its first sessions; None if the booking is rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +229,7 @@ class DryRunOutcome:
     largest_clients: tuple[LargeClient, ...] = ()
     references: tuple[Reference, ...] = ()
     distributions: Distributions = field(default_factory=Distributions)
+    samples: tuple[Sample, ...] = ()
     sampled: int | None = None
     """How many bookings were looked at; None if all of them, and nothing is estimated."""
 

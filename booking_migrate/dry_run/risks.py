@@ -29,6 +29,7 @@ from booking_migrate.dry_run.booking_risks import (
     is_date_in_range,
 )
 from booking_migrate.dry_run.outcome import LargeClient, Statistics
+from booking_migrate.dry_run.samples import SampleWatch
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
 from booking_migrate.runs.plan import Finding
@@ -162,6 +163,8 @@ class RiskWatch(Observer):
         """The values of `BookingColumns` for each of them."""
 
         self._largest: list[tuple[int, int, LargeClient]] = []
+        self.chosen = SampleWatch()
+        """Which bookings and clients are shown as samples."""
 
     @override
     def on_booking(self, result: Session | Rejection) -> None:
@@ -191,6 +194,7 @@ class RiskWatch(Observer):
         )
 
     def _on_rejection(self, rejection: Rejection) -> None:
+        self.chosen.on_rejection(rejection)
         fields = _decoded(rejection.raw)
         self.statistics.on_booking(fields, len(rejection.raw))
         dates = [value for name in _DATES if type(value := fields.get(name)) is DatetimeMS]
@@ -202,6 +206,7 @@ class RiskWatch(Observer):
     @override
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
         self._is_batch_over = True
+        self.chosen.on_client(client_id, consolidation)
         self._on_spelling(client_id)
         document = consolidation.document
         if not consolidation.size:
@@ -236,6 +241,7 @@ class RiskWatch(Observer):
 
     @override
     def on_flat_client(self, client: FlatClient) -> None:
+        self.chosen.on_flat_client(client)
         self._on_spelling(client.client_id)
         self._on_size(client.client_id, client.sessions, len(client.document))
         self.documents += 1

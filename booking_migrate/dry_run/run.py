@@ -4,7 +4,7 @@ Such fields will need `legacyBookingId` after the migration. They are found by s
 taken, and every value in them that could be a booking's id is looked up in the source.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from functools import partial
@@ -29,7 +29,15 @@ from booking_migrate.errors import DuplicateClientDocuments, NotPermitted
 from booking_migrate.events import Listener
 from booking_migrate.migrate import pipeline
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, MigrationPlan, RejectionGroup
+from booking_migrate.runs.plan import (
+    Counts,
+    Finding,
+    MigrationOutcome,
+    MigrationPlan,
+    RejectedMoney,
+    RejectedValue,
+    RejectionGroup,
+)
 from booking_migrate.runs.provenance import SampledHistory, TargetHistory
 from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.ports import DocumentReader
@@ -161,7 +169,7 @@ _SCALED_GAINS = (
     "index_bytes_after",
     "storage_bytes_after",
 )
-Part = TypeVar("Part", Bar, Counts, Finding, Gains, MigrationOutcome, RejectionGroup)
+Part = TypeVar("Part", Bar, Counts, Finding, Gains, MigrationOutcome, RejectedValue, RejectionGroup)
 
 
 def dry_run(
@@ -220,6 +228,9 @@ def dry_run(
         needs=needs,
         blockers=(*refusals, *examined.blockers, *need_blockers(needs), *_sample_blockers(source)),
         references=references,
+        samples=watch.chosen.samples(
+            source, migration.rejections[0].reason if migration.rejections else None
+        ),
     )
 
 
@@ -297,7 +308,13 @@ def _scaled(read: DryRunOutcome, source: DocumentReader) -> DryRunOutcome:
     if not isinstance(source, SampledReader) or factor == 1:
         return read
     migration, estimate, drawn = read.migration, read.estimate, read.distributions
-    rejections = tuple(_times(factor, group, "count") for group in migration.rejections)
+    rejections = tuple(
+        replace(
+            _times(factor, group, "count"),
+            values=tuple(_times(factor, value, "count") for value in group.values),
+        )
+        for group in migration.rejections
+    )
     counts = _times(
         factor, migration.counts, "migrated", "already_migrated", "clients", "sessions", "client_documents"
     )
@@ -308,7 +325,11 @@ def _scaled(read: DryRunOutcome, source: DocumentReader) -> DryRunOutcome:
         _times(factor, migration, "documents_written", "documents_changed"),
         counts=replace(counts, scanned=scanned, rejected=rejected, conflicts=0),
         rejections=rejections,
-        spent={name: (total * Decimal(factor)).quantize(_CENT) for name, total in migration.spent.items()},
+        spent=_scaled_sums(factor, migration.spent),
+        rejected_money=RejectedMoney(
+            _scaled_sums(factor, migration.rejected_money.prices),
+            round(migration.rejected_money.unpriced * factor),
+        ),
         findings=tuple(_times(factor, finding, "count") for finding in migration.findings),
     )
     if factor > 1:
@@ -326,6 +347,10 @@ def _scaled(read: DryRunOutcome, source: DocumentReader) -> DryRunOutcome:
         distributions=replace(drawn, **charts),
         sampled=source.seen if factor > 1 else None,
     )
+
+
+def _scaled_sums(factor: float, sums: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {name: (total * Decimal(factor)).quantize(_CENT) for name, total in sums.items()}
 
 
 def _times(factor: float, part: Part, *names: str) -> Part:

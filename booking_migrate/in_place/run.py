@@ -256,6 +256,7 @@ class _InPlace:
             counts=counts,
             rejections=rejected.rejections(),
             spent=moved.spent(),
+            rejected_money=rejected.rejected_money(),
             findings=(*moved.findings(), *self.named, *_remaining(last, is_complete=is_complete)),
             documents_written=progress.written,
             documents_changed=progress.changed,

@@ -16,7 +16,8 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.fastpath.flat import Collector, FlatClient
-from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
+from booking_migrate.migrate.rejected_values import RejectedValues
+from booking_migrate.runs.plan import Counts, Finding, RejectedMoney, RejectionGroup
 
 SAMPLES = 5
 """How many ids are kept as examples."""
@@ -72,6 +73,7 @@ class MigrationCounts:
         self._clients = 0
         self._sessions = 0
         self._rejected: dict[Reason, Samples] = {}
+        self._values = RejectedValues()
         self._disagreeing = Samples()
         self._kept = Samples()
         self._whole: Counter[str] = Counter()
@@ -81,6 +83,7 @@ class MigrationCounts:
         """Count rejected documents, each under its first reason."""
         for rejection in rejections:
             self._rejected.setdefault(rejection.reason, Samples()).add(rejection.document_id)
+            self._values.add(rejection)
 
     def take(self, client_id: Any, consolidation: Consolidation) -> None:
         """Count the result for one client."""
@@ -140,6 +143,7 @@ class MigrationCounts:
         self._sessions += other._sessions
         for reason, samples in other._rejected.items():
             self._rejected.setdefault(reason, Samples()).include(samples)
+        self._values.include(other._values)
         self._disagreeing.include(other._disagreeing)
         self._kept.include(other._kept)
         self._whole.update(other._whole)
@@ -230,9 +234,14 @@ class MigrationCounts:
     def rejections(self) -> tuple[RejectionGroup, ...]:
         """Return the rejections by reason, the most frequent first."""
         groups = [
-            RejectionGroup(reason, samples.count, samples.ids()) for reason, samples in self._rejected.items()
+            RejectionGroup(reason, samples.count, samples.ids(), self._values.of(reason))
+            for reason, samples in self._rejected.items()
         ]
         return tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))
+
+    def rejected_money(self) -> RejectedMoney:
+        """Return the prices of the rejected bookings."""
+        return self._values.money()
 
     def spent(self) -> dict[str, Decimal]:
         """Return the prices of all sessions migrated or already migrated, per currency."""

@@ -151,6 +151,7 @@ def _outcome(
         counts=counts.counts(changed=is_changed),
         rejections=counts.rejections(),
         spent=counts.spent(),
+        rejected_money=counts.rejected_money(),
         findings=counts.findings(),
         documents_written=effects.written if is_changed else 0,
         documents_changed=effects.changed,

@@ -60,7 +60,8 @@ def _content(section: Section) -> Iterator[str]:
         yield _figures(section.head, section.facts, right=-1)
     if section.groups:
         groups = [
-            (group.title, grouped(group.count), group.samples(_SAMPLES_SHOWN)) for group in section.groups
+            (group.title, grouped(group.count), " · ".join([*group.values, group.samples(_SAMPLES_SHOWN)]))
+            for group in section.groups
         ]
         yield _table(section.head, groups, right=1)
     if section.findings:
@@ -70,6 +71,11 @@ def _content(section: Section) -> Iterator[str]:
     if section.items:
         most = _DETAILS_SHOWN if section.table is None else _DETAILS_BESIDE_TABLE
         yield "\n".join(line for item in section.items for line in _item(item, most))
+    for pair in section.pairs:
+        yield f"**{_escaped(pair.title)}**"
+        # Between fences, nothing can be escaped.
+        texts = [text.replace("```", "'''") for text in (*pair.left, *pair.right)]
+        yield "\n\n".join(f"```js\n{text}\n```" for text in texts)
     if section.steps:
         yield "\n".join(_step(step.text, step.command) for step in section.steps)
     yield from [_escaped(sentence) for sentence in (section.note, section.detail) if sentence]

@@ -63,7 +63,7 @@ def _rows(sections: Sequence[Section]) -> Iterator[list[Section]]:
 
 def _has_content(section: Section) -> bool:
     parts = (section.figures, section.facts, section.groups, section.findings, section.chart, section.table)
-    return any((*parts, section.items, section.note))
+    return any((*parts, section.items, section.pairs, section.note))
 
 
 def lengths_of(chart: Chart) -> list[tuple[Bar, float]]:

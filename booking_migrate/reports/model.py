@@ -12,21 +12,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from booking_migrate import __version__
-from booking_migrate.bson.format import Id, Line, one_line, short
+from booking_migrate.bson.format import Id, Line, Lines, short
 from booking_migrate.errors import ExitCode
 from booking_migrate.events import ReadingWay
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup
-
-
-def _some_lines(text: str) -> str:
-    return "\n".join(map(one_line, text.splitlines()))
-
-
-Lines = Annotated[str, BeforeValidator(_some_lines)]
-"""A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
 
 Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 """A length of time, to the millisecond."""
@@ -196,8 +188,15 @@ class Report(Part):
         "null without a plan",
     )
     rejections: tuple[RejectionGroup, ...] = Field(
-        default=(), description="[{`reason`, `count`, `sample_ids`}], by falling count"
+        default=(),
+        description="[{`reason`, `count`, `sample_ids`, `values`}], by falling count; `values` are the most frequent ones of the "
+        "field at fault, [{`field`, `value`, `count`}], without personal data",
     )
+    rejected_spent: dict[str, Id] = Field(
+        default_factory=dict,
+        description="decimal sums of the prices of rejected bookings, by currency, as far as they can be read",
+    )
+    rejected_unpriced: int = Field(default=0, description="rejected bookings whose price cannot be read")
     rejects: Line | None = Field(default=None, description="where the rejected bookings are kept")
     spent: dict[str, Id] = Field(
         default_factory=dict, description="decimal sums of the sessions' prices, by currency"
@@ -292,6 +291,8 @@ def report_of_migration(
         exit_code=ExitCode.REJECTED if outcome.counts.rejected else ExitCode.DONE,
         rejects=outcome.rejects_name,
         spent=sums_by_currency(outcome.spent),
+        rejected_spent=sums_by_currency(outcome.rejected_money.prices),
+        rejected_unpriced=outcome.rejected_money.unpriced,
         next_steps=next_steps,
         cluster_time=cluster_time,
         planned=planned,

@@ -12,6 +12,7 @@ from booking_migrate.dry_run.outcome import (
     LargeClient,
     Needs,
     Reference,
+    Sample,
     TimeEstimate,
 )
 from booking_migrate.errors import ExitCode
@@ -41,6 +42,11 @@ class DryRunPart(Part):
     )
     references: tuple[Reference, ...] = Field(
         description="[{`collection`, `field`, `sampled`, `hits`}]: fields elsewhere that hold ids of bookings"
+    )
+    samples: tuple[Sample, ...] = Field(
+        default=(),
+        description="[{`kind`, `reason`, `client_id`, `bookings`, `document`}]: sample bookings beside the client document that they "
+        "become (`typical`, `completed`, `rejected`), as text without personal data",
     )
     distributions: Distributions = Field(
         description="[{`label`, `count`, `is_over`}] for each chart: sessions per client, sizes, months, statuses"
@@ -74,6 +80,8 @@ def report_of_dry_run(
         exit_code=_exit_code(outcome),
         rejects=rejects,
         spent=sums_by_currency(migration.spent),
+        rejected_spent=sums_by_currency(migration.rejected_money.prices),
+        rejected_unpriced=migration.rejected_money.unpriced,
         documents_removed=0,
         next_steps=next_steps,
         dry_run=outcome,

@@ -64,6 +64,8 @@ class Group:
     count: int
     sample_ids: tuple[str, ...]
     advice: str = ""
+    values: tuple[str, ...] = ()
+    """The most frequent values that they have in common, each with its count."""
 
     def samples(self, shown: int) -> str:
         """Return the first few ids, and how many more there are."""
@@ -92,6 +94,15 @@ class Table:
 
     flagged: frozenset[int] = frozenset()
     """The rows whose last cell deserves attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Texts of several lines, to be shown beside each other."""
+
+    title: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,9 @@ class Section:
     """In formats that can draw, only if the section does not have a chart."""
 
     items: tuple[Item, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    """For files only."""
+
     steps: tuple[NextStep, ...] = ()
     """What can be done, with the commands that do it."""
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from booking_migrate.bson.format import Line
+from booking_migrate.bson.format import Line, Lines
 from booking_migrate.errors import ExitCode
 from booking_migrate.preflight.outcome import PreflightOutcome, State
-from booking_migrate.reports.model import Lines, Part, Report, part_of
+from booking_migrate.reports.model import Part, Report, part_of
 
 
 class CheckReport(Part):

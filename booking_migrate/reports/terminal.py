@@ -13,6 +13,7 @@ from rich.text import Text
 
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
+from booking_migrate.reports.page import Group as Examples
 from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.text import continued, grouped, plural
 
@@ -122,7 +123,7 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
     for group in shown:
         line = Text(f"{group.title:<{longest_reason}}", style="yellow")
         line.append(f"  {grouped(group.count):>{longest_count}}", style="none")
-        listed = [group.samples(few) for few in _SAMPLES_SHOWN]
+        listed = list(_listings(group))
         fitting = next((text for text in listed if len(text) <= room), None)
         if fitting is not None:
             yield line.append(f"  {fitting}" if fitting else "", style="dim")
@@ -134,6 +135,16 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
         yield Text(
             f"{plural(len(rest), 'more reason')}: {plural(count, 'booking')} (see --report)", style="dim"
         )
+
+
+def _listings(group: Examples) -> Iterable[str]:
+    """Yield what may stand beside a reason, the longest first: values and an id, values, or ids."""
+    if group.values:
+        several = [", ".join(group.values[:few]) for few in _SAMPLES_SHOWN]
+        yield from (f"{values}  {group.samples(1)}" for values in several)
+        yield from several
+    else:
+        yield from map(group.samples, _SAMPLES_SHOWN)
 
 
 def _findings(section: Section) -> Iterable[RenderableType]:

@@ -201,6 +201,28 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedValue:
+    """A value for which bookings are rejected."""
+
+    field: Line
+    value: Line
+    """As text: ``'free'``; of a field that may be personal only its type and length."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedMoney:
+    """The prices of rejected bookings."""
+
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
+    """The sums by currency, as far as prices can be read; a currency that is not text counts as unknown."""
+
+    unpriced: int = 0
+    """How many bookings have a price that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class RejectionGroup:
     """The bookings rejected for one reason."""
 
@@ -208,6 +230,9 @@ class RejectionGroup:
     count: int
     sample_ids: tuple[Id, ...]
     """The first few of their ids in MongoDB's order, as text."""
+
+    values: tuple[RejectedValue, ...] = ()
+    """The most frequent values of the field at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,5 +276,8 @@ class MigrationOutcome:
     """Whether the run changed anything in the target."""
 
     seconds: float = 0.0
+    rejected_money: RejectedMoney = field(default_factory=RejectedMoney)
+    """The prices of the bookings that were rejected."""
+
     rejects_name: str | None = None
     """Where the rejected bookings are kept; None if none was rejected."""

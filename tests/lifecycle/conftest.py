@@ -50,7 +50,7 @@ class Ended:
     stderr: str
 
 
-_OF_ITS_OWN = ("run_id", "seconds", "started_at", "ended_at", "cluster_time")
+_OF_ITS_OWN = ("run_id", "seconds", "started_at", "ended_at", "options", "cluster_time")
 
 
 def comparable(report: str, *but: str) -> dict[str, Any]:

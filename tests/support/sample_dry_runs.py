@@ -15,11 +15,20 @@ from booking_migrate.dry_run.outcome import (
     Mode,
     Needs,
     Reference,
+    Sample,
+    SampleKind,
     TimeEstimate,
 )
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.model_dry_run import DryRunReport, report_of_dry_run
-from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import (
+    Counts,
+    Finding,
+    MigrationOutcome,
+    RejectedMoney,
+    RejectedValue,
+    RejectionGroup,
+)
 from booking_migrate.stores.destination import Disk, Privilege, ServerFacts, Topology
 from tests.support.sample_reports import HOSTILE, RUN_ID, at_a_time
 
@@ -87,6 +96,7 @@ def hostile() -> DryRunReport:
         blockers=(Blocker("AnError", HOSTILE, HOSTILE),),
         largest_clients=(LargeClient(HOSTILE, 1, 1), LargeClient("x" * 1_000_000, 1, 1)),
         references=(Reference(HOSTILE, HOSTILE, 2, 1),),
+        samples=(Sample(SampleKind.REJECTED, HOSTILE, HOSTILE, (f"{HOSTILE}\n{HOSTILE}",), None),),
         distributions=Distributions(bars, bars, bars, bars, bars),
     )
     return _report(outcome)
@@ -97,9 +107,17 @@ def _eventful() -> DryRunOutcome:
         migration=MigrationOutcome(
             counts=Counts(1_000_403, 998_000, 2_388, 15, 100_040, 1_000_388, 12),
             rejections=(
-                RejectionGroup(Reason.CURRENCY_NOT_ALLOWED, 9, _ids("a", 5)),
-                RejectionGroup(Reason.CLIENT_ID_MISSING, 6, _ids("b", 5)),
+                RejectionGroup(
+                    Reason.CURRENCY_NOT_ALLOWED,
+                    9,
+                    _ids("a", 5),
+                    (RejectedValue("currency", "'inr'", 7), RejectedValue("currency", "'₹'", 2)),
+                ),
+                RejectionGroup(
+                    Reason.CLIENT_ID_MISSING, 6, _ids("b", 5), (RejectedValue("clientId", "absent", 6),)
+                ),
             ),
+            rejected_money=RejectedMoney({"INR": Decimal("1499.00")}, 2),
             spent={"EUR": Decimal("8123456.5"), "INR": Decimal("98765432101.12")},
             findings=(
                 Finding(
@@ -122,6 +140,12 @@ def _eventful() -> DryRunOutcome:
             seconds=35.2,
         ),
         estimate=TimeEstimate(56.3, 28_400, "1,000,403 bookings were read and converted in 35.2 s just now"),
+        samples=(
+            Sample(SampleKind.TYPICAL, "", "c" * 24, ("{\n  _id: 1\n}", "{\n  _id: 2\n}"), "{\n  _id: 3\n}"),
+            Sample(
+                SampleKind.REJECTED, "Rejected: currency-not-allowed, currency is '₹'", None, ("{}",), None
+            ),
+        ),
         gains=Gains(
             1_000_403,
             100_040,

@@ -12,7 +12,14 @@ from booking_migrate.reports.model import (
     Report,
     report_of_migration,
 )
-from booking_migrate.runs.plan import Counts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import (
+    Counts,
+    Finding,
+    MigrationOutcome,
+    RejectedMoney,
+    RejectedValue,
+    RejectionGroup,
+)
 
 AnyReport = TypeVar("AnyReport", bound=Report)
 RUN_ID = "20261123T151100Z-ab12cd"
@@ -44,7 +51,12 @@ def rejected() -> Report:
             client_documents=12,
         ),
         rejections=(
-            RejectionGroup(Reason.CURRENCY_NOT_ALLOWED, 9, _ids("a", 5)),
+            RejectionGroup(
+                Reason.CURRENCY_NOT_ALLOWED,
+                9,
+                _ids("a", 5),
+                (RejectedValue("currency", "'inr'", 7), RejectedValue("currency", "'₹'", 2)),
+            ),
             RejectionGroup(Reason.CLIENT_ID_MISSING, 4, _ids("b", 4)),
             RejectionGroup(Reason.EXPERT_NOT_FOUND, 2, _ids("c", 2)),
         ),
@@ -62,6 +74,7 @@ def rejected() -> Report:
                 "The last booking's fields were taken.",
             ),
         ),
+        rejected_money=RejectedMoney({"INR": Decimal("1499.00"), "inr": Decimal(20)}, 2),
         documents_written=100_000,
         documents_changed=40,
         seconds=185.2,
@@ -110,8 +123,16 @@ def hostile() -> Report:
     """A migration whose data tries to break the report: markup, control characters, a megabyte in one id."""
     outcome = MigrationOutcome(
         counts=Counts(scanned=2, rejected=2),
-        rejections=(RejectionGroup(Reason.EMAIL_INVALID, 2, (HOSTILE, "x" * 1_000_000)),),
+        rejections=(
+            RejectionGroup(
+                Reason.EMAIL_INVALID,
+                2,
+                (HOSTILE, "x" * 1_000_000),
+                (RejectedValue(HOSTILE, HOSTILE, 1), RejectedValue(HOSTILE, "x" * 1_000_000, 1)),
+            ),
+        ),
         spent={HOSTILE: Decimal(1)},
+        rejected_money=RejectedMoney({HOSTILE: Decimal(1)}),
         findings=(Finding("a-kind", HOSTILE, 1, (HOSTILE,), HOSTILE),),
         rejects_name=HOSTILE,
     )

@@ -14,6 +14,7 @@ from booking_migrate.reports.page import (
     Medium,
     Mood,
     Page,
+    Pair,
     Result,
     Section,
     Table,
@@ -123,12 +124,30 @@ def _sections(report: DryRunReport) -> Iterator[Section]:
             medium=Medium.FILES,
             table=Table(("Field", "Sampled values that are ids of bookings"), tuple(rows), right=1),
         )
+    yield Section(
+        title="Samples",
+        remark="bookings beside the client document that they become; personal data is left out",
+        medium=Medium.FILES,
+        pairs=tuple(map(_pair, part.samples)),
+    )
     yield Section(title="Requirements", facts=tuple(_needs(part)), head=("Requirement", "", ""), is_half=True)
     yield Section(
         title="Before and after", facts=tuple(_gains(report)), head=("", "Before → after", ""), is_half=True
     )
     yield from _charts(part)
     yield from reading_sections(report)
+
+
+_SAMPLE_TITLES = {
+    outcome.SampleKind.TYPICAL: "A typical client",
+    outcome.SampleKind.COMPLETED: "Values that bookings lack",
+    outcome.SampleKind.REJECTED: "A rejected booking",
+}
+
+
+def _pair(sample: outcome.Sample) -> Pair:
+    title = _SAMPLE_TITLES[sample.kind] + (f". {sample.reason}" if sample.reason else "")
+    return Pair(title, sample.bookings, () if sample.document is None else (sample.document,))
 
 
 def _figures(report: DryRunReport) -> tuple[Figure, ...]:

@@ -19,6 +19,7 @@ from booking_migrate.reports.page import (
     Verdict,
 )
 from booking_migrate.reports.text import duration, grouped, money, plural, samples
+from booking_migrate.runs.plan import RejectionGroup
 
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
 """The counts that a terminal shows even if they are zero."""
@@ -188,11 +189,30 @@ def rejection_sections(report: Report, *, most_reasons: int = _REASONS_SHOWN) ->
     if report.rejections:
         yield Section(
             title="Rejected",
-            groups=tuple(Group(each.reason, each.count, each.sample_ids) for each in report.rejections),
+            groups=tuple(map(_rejected, report.rejections)),
             head=("Reason", "Bookings", "Such as"),
             most=most_reasons,
+            remark=_rejected_money(report),
             detail="" if report.rejects is None else f"All rejected bookings are in {report.rejects}.",
         )
+
+
+def _rejected(group: RejectionGroup) -> Group:
+    """Return the bookings of one reason; the field is named once if all values are of the same one."""
+    fields = {each.field for each in group.values}
+    values = [f"{each.value} ({grouped(each.count)})" for each in group.values]
+    if len(fields) == 1:
+        values[0] = f"{group.values[0].field}: {values[0]}"
+    else:
+        values = [f"{each.field}: {text}" for each, text in zip(group.values, values, strict=True)]
+    return Group(group.reason, group.count, group.sample_ids, values=tuple(values))
+
+
+def _rejected_money(report: Report) -> str:
+    """Return a few words about the prices of the rejected bookings; empty if nothing is known of them."""
+    sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.rejected_spent.items())
+    unread = f"{plural(report.rejected_unpriced, 'price')} cannot be read" if report.rejected_unpriced else ""
+    return "; ".join(filter(None, [sums and f"total price {sums}", unread]))
 
 
 def spent_sections(report: Report) -> Iterator[Section]:

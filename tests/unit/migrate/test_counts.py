@@ -41,7 +41,8 @@ def counted(clients: Sequence[Any], numbers: Sequence[int]) -> MigrationCounts:
         if is_rejected:
             counts.scanned += 1
             reason = (Reason.CURRENCY_NOT_ALLOWED, Reason.DUPLICATE_ID)[number % 2]
-            counts.reject([Rejection(b"", (Fault(reason, None, "no"),), document_id)])
+            rejected = raw(_id=document_id, price=price, currency=currency)
+            counts.reject([Rejection(rejected, (Fault(reason, "currency", "no"),), document_id)])
             continue
         documents = [
             raw(_id=document_id, clientId=client, price=price, currency=currency, clientEmail=email),
@@ -68,7 +69,8 @@ def test_parts_add_up(clients: list[Any], order: Any, parts: int) -> None:
 
 def vars_of(counts: MigrationCounts) -> tuple[Any, ...]:
     """Everything that a report has of the counts."""
-    return counts.counts(changed=True), counts.rejections(), counts.spent(), counts.findings()
+    money = counts.rejected_money()
+    return counts.counts(changed=True), counts.rejections(), counts.spent(), money, counts.findings()
 
 
 def test_drained_counts_begin_again() -> None:

@@ -1,0 +1,48 @@
+"""Which values of documents reports may show: those that say nothing about a person, and are needed to understand the data.
+
+User ids, email addresses, links and free text are personal, and so may be any field that the contract does not know. Of those,
+reports show the type and the length.
+"""
+
+from typing import Any
+
+from booking_migrate.bson.document import Opaque
+from booking_migrate.bson.format import describe, shorten, type_name
+from booking_migrate.domain.contract import RESERVED, RULES
+
+_PERSONAL = frozenset(
+    {
+        "clientUserId",
+        "clientEmail",
+        "expertUserId",
+        "expertEmail",
+        "meetingLink",
+        "notes",
+        "cancellationReason",
+    }
+)
+_OWN = frozenset({"_id", "__v", "totalSessions", "totalSpent", *RESERVED})
+_LONGEST = 40
+
+
+def is_public(name: str) -> bool:
+    """Return whether a field's values may be shown."""
+    return name in _OWN or (name in RULES and name not in _PERSONAL)
+
+
+def shown_value(name: str, value: Any) -> str:
+    """Return a field's value as a report shows it: ``'free'``, ``int32 5``, or its shape if it may be personal."""
+    if not is_public(name):
+        return shape_of(value)
+    if isinstance(value, str):
+        return repr(shorten(value, _LONGEST))
+    return describe(value)
+
+
+def shape_of(value: Any) -> str:
+    """Return the type of a value, and the length of a text."""
+    if isinstance(value, str):
+        return f"string of {len(value):,} {'character' if len(value) == 1 else 'characters'}"
+    if value is None or isinstance(value, Opaque):
+        return "null" if value is None else type_name(value)
+    return type_name(value)
