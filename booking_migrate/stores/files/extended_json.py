@@ -181,13 +181,26 @@ class DocumentParser:
 
     def read_line(self, line: bytes) -> FileDocument | None:
         """Read a line by the fast parser; None if it is left to `read`, which also says what is wrong with it."""
-        if not self._is_settled:
+        fast = self._fast_parser()
+        fields = None if fast is None else fast.read(line)
+        return None if fields is None else self._encoded(fields)
+
+    def read_array(self, text: bytes) -> list[FileDocument] | None:
+        """Read a whole array by the fast parser; None if one of its documents is left to `read`."""
+        fast = self._fast_parser()
+        documents = None if fast is None else fast.read_array(text)
+        if documents is None:
             return None
-        if self._fast is None:
+        encoded = [self._encoded(fields) for fields in documents]
+        found = [document for document in encoded if document is not None]
+        return found if len(found) == len(encoded) else None
+
+    def _fast_parser(self) -> FastParser | None:
+        if self._fast is None and self._is_settled:
             self._fast = FastParser(self._fast_wrappers())
-        fields = self._fast.read(line)
-        if fields is None:
-            return None
+        return self._fast
+
+    def _encoded(self, fields: Document) -> FileDocument | None:
         if self._plain:
             _read_known_fields(fields)
         try:

@@ -6,7 +6,7 @@ equal names in silence and makes floats of whole numbers beyond 64 bits; both ar
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -105,18 +105,32 @@ class FastParser:
 
     def read(self, line: bytes) -> Document | None:
         """Return the document of a line with BSON values; None if the line is declined, whatever the reason."""
+        read = self._read(line)
+        return read if type(read) is dict and self._takes(line, (read,)) else None
+
+    def read_array(self, text: bytes) -> list[Document] | None:
+        """Return the documents of an array with BSON values; None if one of them is declined."""
+        read = self._read(text)
+        return read if type(read) is list and self._takes(text, read) else None
+
+    def _read(self, text: bytes) -> Any:
         try:
-            fields = orjson.loads(line)
-            if type(fields) is not dict:
-                return None
-            self._colons = 0
-            self._read_fields(fields, _DEEPEST)
-        except (Declined, orjson.JSONDecodeError, RecursionError):
+            return orjson.loads(text)
+        except (orjson.JSONDecodeError, RecursionError):
             return None
+
+    def _takes(self, text: bytes, documents: Sequence[Any]) -> bool:
+        """Read the values of a text's documents in place; return False if one of them is declined."""
+        self._colons = 0
+        try:
+            for fields in documents:
+                if type(fields) is not dict:
+                    return False
+                self._read_fields(fields, _DEEPEST)
+        except (Declined, RecursionError):
+            return False
         # Each name is followed by a colon, also one that occurs twice and is lost. Few lines have any escape.
-        if self._colons != line.count(b":") or (b"\\" in line and _ESCAPED_COLON in line):
-            return None
-        return fields
+        return self._colons == text.count(b":") and not (b"\\" in text and _ESCAPED_COLON in text)
 
     def _read_fields(self, fields: Document, levels: int) -> None:
         """Read the values of an object in place, and count the colons that belong to it; there may be so many levels below it."""

@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.files.extended_json import DocumentParser
@@ -59,29 +59,72 @@ def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> I
     Raises:
         BrokenDocument: with the document's number and line, both counted from 1; or there is neither.
     """
-    return _WindowReader(stream, name, DocumentParser(json_format)).documents()
+    return WindowReader(stream, name, DocumentParser(json_format)).documents()
 
 
-class _WindowReader:
+class Readable(Protocol):
+    """Bytes that are read from the front."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes, about so many; none at the end."""
+
+
+class Place(NamedTuple):
+    """The end of a document within a file."""
+
+    number: int
+    """How many documents end there or before."""
+
+    lines: int
+    """How many lines end before."""
+
+
+class WindowReader:
     """A window over the text of a file, moved along from document to document."""
 
-    def __init__(self, stream: BinaryIO, name: str, parser: DocumentParser) -> None:
+    def __init__(
+        self, stream: Readable, name: str, parser: DocumentParser, behind: Place | None = None
+    ) -> None:
+        """Take a stream.
+
+        Args:
+            stream: the file, or what follows a document in it.
+            name: what to call the file.
+            parser: reads its documents.
+            behind: where the stream begins; None: at the file's start.
+        """
         self._stream = stream
         self._name = name
         self._parser = parser
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._decoder = codecs.getincrementaldecoder("utf-8" if behind else "utf-8-sig")()
         self._text = ""
         self._position = 0
-        self._lines_before = 0
-        """Line ends in the text that has left the window."""
+        self._number, self._lines_before = behind or (0, 0)
+        """The number of the document at hand, and the line ends in the text that has left the window."""
 
-        self._number = 0
         self._at_end = False
+        self.is_array = True
+        """Whether the file is an array, once its first document was read."""
+
+        self.size = 0
+        """How many bytes were read."""
+
+    @property
+    def place(self) -> Place:
+        """Return where the document ends that was yielded last."""
+        return Place(self._number, self._lines_before + self._text.count("\n", 0, self._position))
+
+    def rest(self) -> bytes:
+        """Return what was read of the stream and follows the document that was yielded last."""
+        undecoded, _state = self._decoder.getstate()
+        return self._text[self._position :].encode() + undecoded
 
     def documents(self) -> Iterator[FileDocument]:
+        """Yield the documents of a file; see `read_array`."""
         opening = self._next_character()
         if opening == "{":
-            yield from self._one_after_the_other()
+            self.is_array = False
+            yield from self.further(is_array=False)
             return
         if opening != "[":
             raise self._broken(
@@ -90,29 +133,40 @@ class _WindowReader:
                 else "the file is empty: it holds no array"
             )
         self._position += 1
-        if self._next_character() != "]":
-            yield from self._elements()
+        if self._next_character() == "]":
+            self._end_array()
+            return
+        self._number += 1
+        yield self._read_document()
+        yield from self.further(is_array=True)
+
+    def further(self, *, is_array: bool) -> Iterator[FileDocument]:
+        """Yield the documents that follow one, until the file ends."""
+        while (separator := self._next_character()) != ("]" if is_array else ""):
+            if is_array:
+                if separator != ",":
+                    raise self._broken(
+                        "a comma or the array's end is expected" if separator else "the array has no end"
+                    )
+                self._position += 1
+            self._number += 1
+            yield self._read_document()
+        if is_array:
+            self._end_array()
+
+    def piece(self, *, is_array: bool) -> Iterator[FileDocument]:
+        """Yield the documents that follow one within a text that ends with a document."""
+        while separator := self._next_character():
+            if is_array:
+                if separator != ",":
+                    raise self._broken("a comma is expected")
+                self._position += 1
+            yield self._read_document()
+
+    def _end_array(self) -> None:
         self._position += 1
         if self._next_character():
             raise self._broken("something follows the array")
-
-    def _one_after_the_other(self) -> Iterator[FileDocument]:
-        while self._next_character():
-            self._number += 1
-            yield self._read_document()
-
-    def _elements(self) -> Iterator[FileDocument]:
-        while True:
-            self._number += 1
-            yield self._read_document()
-            separator = self._next_character()
-            if separator == "]":
-                return
-            if separator != ",":
-                raise self._broken(
-                    "a comma or the array's end is expected" if separator else "the array has no end"
-                )
-            self._position += 1
 
     def _read_document(self) -> FileDocument:
         if self._next_character() != "{":
@@ -178,6 +232,7 @@ class _WindowReader:
         self._text = self._text[self._position :]
         self._position = 0
         data = self._stream.read(size)
+        self.size += len(data)
         self._at_end = not data
         try:
             self._text += self._decoder.decode(data, final=self._at_end)

@@ -19,7 +19,8 @@ from booking_migrate.bson.document import CODEC, Document, MalformedBson, check_
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.stores.chunks import Chunk, pack, whole_clients
-from booking_migrate.stores.files.json_files import is_pretty_printed, read_array
+from booking_migrate.stores.files.json_arrays import read_array_rows
+from booking_migrate.stores.files.json_files import is_pretty_printed
 from booking_migrate.stores.files.json_lines import read_line_rows
 from booking_migrate.stores.files.opening import (
     LARGEST_DOCUMENT,
@@ -86,7 +87,7 @@ class FileReader(HoldsPeople, ComparedReader):
             place: the file, or standard input.
             json_format: how JSON is to be understood; None: as the first document says.
             listener: notified of the progress.
-            start_pool: starts a pool that parses large files of JSON lines; None: they are parsed in this process.
+            start_pool: starts a pool that parses large JSON files; None: they are parsed in this process.
         """
         self._place = place
         self._start_pool = start_pool
@@ -166,7 +167,7 @@ class FileReader(HoldsPeople, ComparedReader):
             case FileFormat.JSON_LINES if not is_pretty_printed(head):
                 return read_line_rows(stream, self.name, self._json_format, self._start_pool)
             case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
-                return map(row_of, read_array(stream, self.name, self._json_format))
+                return read_array_rows(stream, self.name, self._json_format, self._start_pool)
             case FileFormat.BSON:
                 return map(row_of, read_dump(stream, self.name))
         assert_never(file_format)
