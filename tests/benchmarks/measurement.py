@@ -19,6 +19,7 @@ from booking_migrate.domain.session import Converter, People, Session, read_book
 from booking_migrate.fastpath.flat import FlatClients, FlatRules
 from booking_migrate.stores.chunks import pack, whole_clients
 from booking_migrate.stores.ports import ScannedDocument
+from tests.benchmarks import launcher
 from tests.benchmarks.data import CLIENT, bookings
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def run_program(arguments: Sequence[str], expected_exit: int = 0, *, root: Path 
         RuntimeError: it did not end as expected.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _LAUNCHER, sys.executable, "-m", "booking_migrate", *arguments],
+        [sys.executable, launcher.__file__, sys.executable, "-m", "booking_migrate", *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
@@ -68,37 +69,6 @@ def has_option(command: str, option: str) -> bool:
         check=True,
     )
     return option in helped.stdout
-
-
-# The kernel counts into a process's peak what its parent held when it was forked, so the program gets a small parent. Of all
-# processes of the program together, the memory that each has for itself and its share of the rest is looked at now and then.
-_LAUNCHER = """
-import os, sys, time
-def together(group):
-    total = 0
-    for name in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            with open(f'/proc/{name}/stat') as file:
-                if int(file.read().rpartition(')')[2].split()[2]) != group:
-                    continue
-            with open(f'/proc/{name}/smaps_rollup') as file:
-                total += next(int(line.split()[1]) for line in file if line.startswith('Pss:'))
-        except (OSError, StopIteration):
-            continue
-    return total
-started = time.perf_counter()
-child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, setpgroup=0)
-peak, looked = 0, started
-while True:
-    ended, status, usage = os.wait4(child, os.WNOHANG)
-    if ended:
-        break
-    time.sleep(0.005)
-    if time.perf_counter() - looked > 0.25:
-        peak, looked = max(peak, together(child)), time.perf_counter()
-print()
-print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, max(peak, usage.ru_maxrss))
-"""
 
 
 @dataclass(frozen=True, slots=True)
