@@ -21,7 +21,7 @@ from booking_migrate.cli.streams import (
 )
 from booking_migrate.cli.usage import named_by_variable, report_usage_error
 from booking_migrate.errors import ExitCode
-from booking_migrate.gc_tuning import spare_collector
+from booking_migrate.gc_tuning import keep_loaded, spare_collector
 from booking_migrate.reports.text import continued
 
 _SECRETS = "booking_migrate.secrets"
@@ -96,6 +96,7 @@ class CommandEntry:
         single.command(name, help=text, epilog=_EXIT_STATUS, rich_help_panel=self.panel)(
             flatten_groups(getattr(module, function))
         )
+        keep_loaded()
         return cast(TyperCommand, typer.main.get_command(single))
 
 

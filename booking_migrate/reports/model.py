@@ -28,7 +28,7 @@ class Part(BaseModel):
     """A part of a report: immutable, and strict about its fields; the texts of outcomes in it are made harmless."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", from_attributes=True, revalidate_instances="always"
+        defer_build=True, frozen=True, extra="forbid", from_attributes=True, revalidate_instances="always"
     )
 
 

@@ -1,0 +1,50 @@
+"""What a command does not do before and after its work, which is most of what a small migration takes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.readme import ROOT
+
+_WATCHED = """
+import gc, json, sys
+looked_at = []
+gc.callbacks.append(lambda phase, info: phase == "start" and looked_at.append(gc.get_count()[0]))
+sys.argv = ["booking-migrate", *sys.argv[1:]]
+from booking_migrate.cli.app import main
+try:
+    main()
+except SystemExit:
+    loaded = [name for name in sys.modules if name.startswith("booking_migrate.")]
+    print(json.dumps({"most": max(looked_at), "frozen": gc.get_freeze_count(), "loaded": loaded}), file=sys.stderr)
+"""
+
+
+def test_a_small_migration_neither_collects_nor_loads_what_it_does_not_use(tmp_path: Path) -> None:
+    """The objects of loaded modules are not searched for cycles, and reports of other commands are not loaded."""
+    places = {name: str(ROOT / "examples" / f"{name}.jsonl") for name in ("bookings", "users", "experts")}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", _WATCHED, "migrate", "--source", places["bookings"]),
+            *("--users", places["users"], "--experts", places["experts"], "--target", "clients.jsonl"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = json.loads(done.stderr.splitlines()[-1])
+    loaded = set(seen["loaded"])
+
+    assert "booking_migrate.reports.pages.migrate" in loaded
+    assert set() == loaded & {
+        "booking_migrate.reports.lifecycle",
+        "booking_migrate.reports.model_dry_run",
+        "booking_migrate.reports.preflight",
+        "booking_migrate.service",
+    }
+    assert seen["most"] < 1000
+    assert seen["frozen"] > 50_000
