@@ -81,7 +81,7 @@ _RECORD = struct.Struct(">12sQQ12s?")
 _BIAS = 1 << 62
 """Makes minutes before 1970 positive, so that records sort as bytes."""
 
-_BUCKETS = 64
+_BUCKETS = 256
 _IN_MEMORY = 500_000
 """How many records are sorted in memory."""
 

@@ -2,12 +2,15 @@
 
 from html import unescape
 from io import StringIO
+from pkgutil import iter_modules, resolve_name
 
 import pytest
 from rich.console import Console
 
+from booking_migrate import reports
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
+from booking_migrate.reports import pages
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.html import FEWEST_COLUMNS, columns_of
 from booking_migrate.reports.lifecycle import LifeReport, ServiceIndex
@@ -223,3 +226,12 @@ def test_few_months_are_drawn_as_rows() -> None:
 def test_sizes_are_written_without_an_exponent(number: int, text: str) -> None:
     """A size has three digits, or four just below the next unit."""
     assert size(number) == text
+
+
+def test_each_kind_of_report_has_a_builder() -> None:
+    """Those of commands with a model of their own are found by the model's name, and each leads to a function."""
+    for module in iter_modules(reports.__path__, "booking_migrate.reports."):
+        resolve_name(module.name)
+
+    assert {each.__name__ for each in Report.__subclasses__()} == pages._BUILDERS.keys()
+    assert all(callable(resolve_name(f"{pages.__name__}.{each}")) for each in pages._BUILDERS.values())
