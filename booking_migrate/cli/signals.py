@@ -13,6 +13,9 @@ from booking_migrate.runs.signals import SignalGuard
 _AGAIN_SECONDS = 0.01
 """After how long a signal is sent again that arrived where nothing can be raised."""
 
+AGAIN = "signal-again"
+"""The name of the threads that send a signal again."""
+
 
 class Termination(KeyboardInterrupt):
     """SIGTERM arrived. Like Ctrl-C, it is not an `Exception`, so code on the way does not handle it as an error of its own."""
@@ -69,7 +72,8 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
         lost: gets what was raised; the handler of SIGINT is to raise it.
     """
     usual = sys.unraisablehook
-    timers: list[threading.Timer] = []
+    threads: list[threading.Thread] = []
+    ended = threading.Event()
 
     def keep(unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -77,13 +81,19 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
             return
         # Another one, since this one refers to the object by its traceback.
         lost.append(type(unraisable.exc_value)())
-        # Not from here, where nothing can be raised either; to the main thread, which may wait for something.
-        again = threading.Timer(
-            _AGAIN_SECONDS, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
-        )
-        again.daemon = True
-        timers.append(again)
+        # Not from here, where nothing can be raised either, nor before this returns, however long starting a thread takes.
+        returned = threading.Event()
+        again = threading.Thread(target=send, args=(returned,), name=AGAIN, daemon=True)
+        threads.append(again)
         again.start()
+        returned.set()
+
+    def send(returned: threading.Event) -> None:
+        returned.wait()
+        # To the main thread, which may wait for something.
+        main = threading.main_thread().ident
+        if not ended.wait(_AGAIN_SECONDS) and main is not None:
+            signal.pthread_kill(main, signal.SIGINT)
 
     sys.unraisablehook = keep
     try:
@@ -91,9 +101,9 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
     finally:
         sys.unraisablehook = usual
         # Nothing is sent when the handlers are gone.
-        for timer in timers:
-            timer.cancel()
-            timer.join()
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 def _say_that_it_waits(is_signalled: bool) -> None:

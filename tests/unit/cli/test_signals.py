@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from booking_migrate.cli.signals import HangUp, Termination, signals_raise
+from booking_migrate.cli.signals import AGAIN, HangUp, Termination, signals_raise
 
 _PATIENCE = 60
 
@@ -53,7 +53,24 @@ def test_nothing_comes_later() -> None:
         _finalize(signal.SIGINT, 0)
 
     assert before is signal.getsignal(signal.SIGINT)
-    assert [] == [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    assert [] == [each for each in threading.enumerate() if each.name == AGAIN]
+
+
+def test_a_thread_that_starts_late_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On a busy machine, starting the thread that sends the signal again takes longer than it then waits."""
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        start(thread)
+        threading.Event().wait(0.2)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    with pytest.raises(KeyboardInterrupt):
+        _finalize(signal.SIGINT, 5)
+
+    assert ("", "") == capfd.readouterr()
 
 
 def _finalize(number: signal.Signals, seconds: float) -> None:
