@@ -65,7 +65,7 @@ class Log(Listener):
         self.problem: OSError | None = None
         """Why lines are lost; None: none are."""
 
-    def write(self, level: LogLevel, event: str, message: str, **fields: Any) -> None:
+    def write(self, level: LogLevel, event: str, message: str, /, **fields: Any) -> None:
         """Write one line."""
         if _RANKS[level] < self._rank:
             return

@@ -4,11 +4,15 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from booking_migrate.cli.logs import Log
+from booking_migrate.cli.options import LogFormat, LogLevel
+from booking_migrate.events import Announced, Warned
 from tests.support.booking_lines import MIXED, SOUND
 
 Run = Callable[..., Any]
@@ -141,3 +145,15 @@ def test_the_hook_for_failures(run_process: Run, workspace: Path) -> None:
     assert "TargetHoldsOther" == seen["error"]["kind"]
     assert 5 == twice.returncode
     assert "warning: the hook on_failure failed: exit code 1" in twice.stderr
+
+
+@pytest.mark.parametrize("event", [Warned("the disk is nearly full"), Announced("the disk is nearly full")])
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_message_is_logged_whatever_its_event_calls_it(event: Warned | Announced, form: LogFormat) -> None:
+    """An event with a field `message` is a line like others."""
+    stream = StringIO()
+    log = Log(stream, form, LogLevel.INFO, str, {"command": "migrate"})
+
+    log.notify(event)
+
+    assert "the disk is nearly full" in stream.getvalue()
