@@ -4,6 +4,7 @@ Verbs and stores import no progress bar and no logger; progress bars, status lin
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -75,13 +76,14 @@ class Waiting:
     seconds: float
     """For how long so far."""
 
-    limit: float
-    """After how many seconds it is aborted."""
+    limit: float | None
+    """After how many seconds it is aborted; None: it is not."""
 
     @property
     def text(self) -> str:
         """Return it as a line for people."""
-        return f"waiting for {self.what} since {self.seconds:.0f} s, at most {self.limit:.0f} s"
+        most = "without a limit" if self.limit is None else f"at most {self.limit:.0f} s"
+        return f"waiting for {self.what} since {self.seconds:.0f} s, {most}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,62 @@ class WaitEnded:
     def text(self) -> str:
         """Return it as a line for people."""
         return f"waited {self.seconds:.0f} s for {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Another process has asked for a pause. Sent again and again while that lasts."""
+
+    by: str
+    """Who asked: ``user@host``."""
+
+    since: datetime
+    """When that was asked."""
+
+    seconds: float
+    """For how long this process has paused."""
+
+    resume: str
+    """The command that ends the pause."""
+
+    @property
+    def text(self) -> str:
+        """Return it in a few words."""
+        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A pause has ended that another process had asked for."""
+
+    by: str
+    """Who ended it."""
+
+    seconds: float
+    """How long this process has paused."""
+
+    @property
+    def text(self) -> str:
+        """Return it as a line for people."""
+        return f"resumed by {self.by} after {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """Another process has changed a setting, which counts from the next chunk on."""
+
+    setting: str
+    value: float | None
+    """None: no limit."""
+
+    by: str
+    """Who asked: ``user@host``."""
+
+    @property
+    def text(self) -> str:
+        """Return it as a line for people."""
+        value = "none" if self.value is None else f"{self.value:g}"
+        return f"{self.setting} is {value} from now on, set by {self.by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +192,9 @@ Event = (
     | ReadingChosen
     | Waiting
     | WaitEnded
+    | Paused
+    | Resumed
+    | Adjusted
     | Retried
     | RunOpened
     | Checkpointed

@@ -115,6 +115,9 @@ COMMANDS = {
         _MIGRATE, "Prove that the target is what the source had to become, or list every mismatch."
     ),
     "status": CommandEntry(_MIGRATE, "Show every run, its state and its next commands."),
+    "control": CommandEntry(
+        _MIGRATE, "Pause, resume or slow down the command that works on a run, from another terminal."
+    ),
     "cutover": CommandEntry(_GO_LIVE, "Make the target the live collection."),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),
     "serve": CommandEntry(_GO_LIVE, "Serve bookings over HTTP, before, during and after the migration."),

@@ -14,7 +14,9 @@ from booking_migrate.events import (
     Checkpointed,
     Event,
     Listener,
+    Paused,
     PhaseStarted,
+    Resumed,
     Retried,
     WaitEnded,
     Waiting,
@@ -80,9 +82,9 @@ class Metrics(Listener):
                 self._warnings.labels(command).inc()
             case Checkpointed():
                 self._checkpoints.labels(command).inc()
-            case Waiting(seconds=seconds):
+            case Waiting(seconds=seconds) | Paused(seconds=seconds):
                 self._waiting.labels(command).set(seconds)
-            case WaitEnded():
+            case WaitEnded() | Resumed():
                 self._waiting.labels(command).set(0)
             case _:
                 pass

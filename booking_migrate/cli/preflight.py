@@ -61,6 +61,7 @@ class Asked(StrEnum):
     CUTOVER = "cutover"
     ROLLBACK = "rollback"
     FINALIZE = "finalize"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Self, TextIO
 
 from booking_migrate.events import (
+    Adjusted,
     Advanced,
     Announced,
     Event,
     Listener,
     NullListener,
+    Paused,
     PhaseEnded,
     PhaseStarted,
+    Resumed,
     WaitEnded,
     Waiting,
     Warned,
@@ -28,6 +31,9 @@ HEARTBEAT_SECONDS = 30.0
 _WAITING_SECONDS = 10.0
 """How often a line says that something is still waited for."""
 
+_PAUSED_SECONDS = 60.0
+"""How often a line says that another process has paused this one."""
+
 _LOOK_SECONDS = 1.0
 
 
@@ -40,6 +46,7 @@ class Bar:
         self._bar: tqdm[NoReturn] | None = None
         self._label = ""
         self._waits = WaitLines()
+        self._pauses = PauseLines()
 
     def notify(self, event: Event) -> None:
         """Draw what the event says."""
@@ -57,8 +64,20 @@ class Bar:
                 self._warn(f"warning: {self._redact(message)}")
             case Announced(message):
                 self._warn(self._redact(message))
+            case Adjusted():
+                self._warn(event.text)
+            case Paused() | Resumed():
+                self._pause(event)
             case Waiting() | WaitEnded():
                 self._wait(event)
+
+    def _pause(self, event: Paused | Resumed) -> None:
+        """Say it in a line, and while it lasts also in place of the label."""
+        if line := self._pauses.line(event):
+            self._warn(self._redact(line))
+        if self._bar is not None:
+            text = event.text if isinstance(event, Paused) else self._label
+            self._bar.set_description_str(self._redact(text))
 
     def _wait(self, event: Waiting | WaitEnded) -> None:
         """Show in place of the label what is waited for; without a bar, in a line."""
@@ -121,6 +140,34 @@ class WaitLines:
         return event.text
 
 
+class PauseLines:
+    """Chooses the moments at which a line says that another process has paused this one, and when that is over."""
+
+    def __init__(self) -> None:
+        self._said_at: float | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Return whether that lasts."""
+        return self._said_at is not None
+
+    def is_due(self, event: Paused | Resumed) -> bool:
+        """Return whether a line is due."""
+        if isinstance(event, Resumed):
+            self._said_at = None
+            return True
+        if self._said_at is not None and event.seconds - self._said_at < _PAUSED_SECONDS:
+            return False
+        self._said_at = event.seconds
+        return True
+
+    def line(self, event: Paused | Resumed) -> str:
+        """Return the line that is due; empty if none is."""
+        if not self.is_due(event):
+            return ""
+        return f"{event.text}; to continue: {event.resume}" if isinstance(event, Paused) else event.text
+
+
 class Heartbeat:
     """A line when work began more than `HEARTBEAT_SECONDS` ago and none came since; for logs and CI."""
 
@@ -139,6 +186,7 @@ class Heartbeat:
         self._began = self._spoke
         self._done = 0
         self._waits = WaitLines()
+        self._pauses = PauseLines()
 
     def notify(self, event: Event) -> None:
         """Count what is done, and write a line if one is due."""
@@ -151,6 +199,11 @@ class Heartbeat:
                 self._say(f"warning: {message}")
             case Announced(message):
                 self._say(message)
+            case Adjusted():
+                self._say(event.text)
+            case Paused() | Resumed():
+                if line := self._pauses.line(event):
+                    self._say(line)
             case Waiting() | WaitEnded():
                 if line := self._waits.line(event):
                     self._say(line)
@@ -161,7 +214,8 @@ class Heartbeat:
         with self._turn:
             now = self._clock()
             # A rate and a time left would be wrong while nothing proceeds.
-            if now - self._spoke >= HEARTBEAT_SECONDS and not self._waits.is_waiting:
+            is_still = self._waits.is_waiting or self._pauses.is_paused
+            if now - self._spoke >= HEARTBEAT_SECONDS and not is_still:
                 self._spoke = now
                 self._say(self._line(now - self._began))
 

@@ -1,6 +1,5 @@
 """The commands ``verify``, which proves a migration's result or lists every mismatch, and ``explain``, for one booking."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +11,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.behind import read_in_use
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.open import Places, is_same_file
+from booking_migrate.cli.open import Places, current_process, is_same_file
 from booking_migrate.cli.options import (
     IN_PLACE,
     OUTPUT,
@@ -31,17 +30,17 @@ from booking_migrate.cli.verify_inputs import (
     VerifyInputs,
     check_own_archive,
     open_verify_inputs,
+    regulator_of,
+    unfinished_findings,
     verification_plan,
 )
 from booking_migrate.cli.verify_steps import steps_after_verify
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BadConfiguration, OutputFailed, Refused
-from booking_migrate.events import Announced, Listener, Warned
+from booking_migrate.errors import BadConfiguration, OutputFailed
+from booking_migrate.events import Announced, Warned
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
-from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.states import VerifiedRun
-from booking_migrate.runs.status import unfinished_run
 from booking_migrate.stores.connection import may_write_journal, open_journal
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
@@ -194,16 +193,14 @@ def _verify(
     mismatches: Path | None,
     context: run.RunContext,
 ) -> Report | run.Incomplete:
-    """Open the places, compare them, and make the report."""
+    """Compare the places, and make the report."""
     with open_verify_inputs(places, context.listener, workers=plan.workers) as inputs, ExitStack() as stack:
         check_own_archive(places, inputs.connection)
         listed: MismatchFile | None = None
         if mismatches is not None:
             _check_no_clash(mismatches, places)
             listed = stack.enter_context(MismatchFile(mismatches))
-        outcome = _compare(
-            places, inputs.in_use(plan, checking.allow_later), inputs, listed, context.listener
-        )
+        outcome = _compare(places, inputs.in_use(plan, checking.allow_later), inputs, listed, context)
         failure = listed.failure if listed else None
         source, target = inputs.names(places)
     report = report_of_verification(
@@ -236,22 +233,28 @@ def _compare(
     plan: VerificationPlan,
     inputs: VerifyInputs,
     listed: MismatchFile | None,
-    listener: Listener,
+    context: run.RunContext,
 ) -> VerificationOutcome:
     """Compare both sides, list the mismatches, and note the result in the run's record."""
-    connection = inputs.connection
+    connection, listener = inputs.connection, context.listener
     for side in inputs.names(places):
         # A proof of what a majority had an hour ago would prove nothing.
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
     as_of = _cluster_time(places, connection)
     verified_run = _verified_run(places, connection, plan)
+    process = current_process("verify", context.run_id)
+    regulator = regulator_of(connection, verified_run, process, listener)
     follows = not plan.rules.allow_later and places.archive is None and inputs.cut_over is None
-    with read_in_use(plan, places, connection, listener) if follows else nullcontext(plan) as complete:
-        outcome = inputs.verify(complete, places, listener, listed.write if listed else ignore)
+    used = read_in_use(plan, places, connection, listener) if follows else nullcontext(plan)
+    sink = listed.write if listed else ignore
+    with used as complete, regulator:
+        outcome = inputs.verify(complete, places, listener, sink, regulator=regulator)
     if listed:
         listed.finish()
-    outcome = replace(outcome, findings=(*outcome.findings, *_unfinished(places, connection)), as_of=as_of)
+    outcome = replace(
+        outcome, findings=(*outcome.findings, *unfinished_findings(places, connection)), as_of=as_of
+    )
     if verified_run is not None:
         verified_run.note(is_clean=not outcome.mismatch_count)
         if verified_run.problem is not None:
@@ -261,21 +264,6 @@ def _compare(
                 )
             )
     return outcome
-
-
-def _unfinished(places: Places, connection: Connection) -> Sequence[Finding]:
-    """Return what to say about a run that has not finished the target; nothing where the journal cannot be read.
-
-    That it cannot be read is reported where the target's baselines are looked up.
-    """
-    if not isinstance(parse_place(places.target), CollectionPlace):
-        return ()
-    journal, locks, _ = open_journal(connection)
-    try:
-        found = unfinished_run(journal, locks, target=places.target)
-    except Refused:
-        return ()
-    return () if found is None else (found,)
 
 
 def _cluster_time(places: Places, connection: Connection) -> datetime | None:

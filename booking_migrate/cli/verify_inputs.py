@@ -21,13 +21,17 @@ from booking_migrate.errors import (
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.control import VERIFY, Setting
+from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
-from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import cut_over_run
+from booking_migrate.runs.regulator import Regulator, Unregulated
+from booking_migrate.runs.states import VerifiedRun, newest_result
+from booking_migrate.runs.status import cut_over_run, unfinished_run
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_place, open_proof
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -126,6 +130,8 @@ class VerifyInputs:
         places: Places,
         listener: Listener,
         sink: Callable[[Mismatch], None] = ignore,
+        *,
+        regulator: Regulator | Unregulated | None = None,
     ) -> VerificationOutcome:
         """Compare both sides, with what the journal knows of the target before the migration.
 
@@ -144,6 +150,7 @@ class VerifyInputs:
             has_client_index=self.has_client_index,
             sink=sink,
             listener=listener,
+            regulator=regulator or Unregulated(),
         )
 
 
@@ -208,6 +215,38 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
             if isinstance(place, CollectionPlace) and places.archive is None and run is None:
                 _name_cut_over(error, places, connection)
             raise
+
+
+def unfinished_findings(places: Places, connection: Connection) -> Sequence[Finding]:
+    """Return what to say about a run that has not finished the target; nothing where the journal cannot be read.
+
+    That it cannot be read is reported where the target's baselines are looked up.
+    """
+    if not isinstance(parse_place(places.target), CollectionPlace):
+        return ()
+    journal, locks, _ = open_journal(connection)
+    try:
+        found = unfinished_run(journal, locks, target=places.target)
+    except Refused:
+        return ()
+    return () if found is None else (found,)
+
+
+def regulator_of(
+    connection: Connection, verified: VerifiedRun | None, process: Holder, listener: Listener
+) -> Regulator | Unregulated:
+    """Return what holds the reading back by what others ask; nothing does if nothing may be recorded."""
+    if verified is None or verified.run_id is None:
+        return Unregulated()
+    return Regulator(
+        open_journal(connection).journal,
+        listener,
+        command=VERIFY,
+        process=process,
+        run_id=lambda: verified.run_id,
+        takes=(Setting.PAUSE, Setting.MAX_RATE),
+        beats=True,
+    )
 
 
 def _cut_over_run(places: Places, connection: Connection) -> RunRecord | None:

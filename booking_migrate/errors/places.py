@@ -321,6 +321,13 @@ class WriteFailed(Refused):
     message = "cannot write to {place}: {problem}"
 
 
+class DiskFull(WriteFailed):
+    """The server has no room left on its disk."""
+
+    message = "the disk of the server is full: cannot write to {place} ({problem})"
+    hint = "Free space on the server's disk, or enlarge it; then run the same command again: what was written is kept."
+
+
 class ValidationFailed(WriteFailed):
     """The validator of a collection refuses a document."""
 

@@ -15,7 +15,9 @@ from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import command_of, cutovers_of
+from booking_migrate.runs.control import MIGRATE, Setting
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
 from booking_migrate.runs.status import FOLLOWING
@@ -176,6 +178,17 @@ class _Following:
         self._is_announced = False
         self._last = Round(0, 0, 0.0)
         self._saved_at = 0.0
+        self._regulator = Regulator(
+            plan.stores.journal,
+            plan.listener,
+            command=MIGRATE,
+            process=plan.request.holder,
+            run_id=lambda: run.run_id,
+            takes=(Setting.PAUSE, Setting.MAX_LAG),
+            gauge=plan.stores.lag,
+            maximum_lag=plan.request.maximum_lag,
+        )
+        self._is_held_back = False
         self._follower = Follower(
             parts.engine,
             parts.feed,
@@ -204,6 +217,8 @@ class _Following:
         listener.notify(PhaseStarted(f"following {self._run.source}", None))
         try:
             while True:
+                self._regulator.wait(self._beside_pause)
+                self._is_held_back = False
                 self._round()
                 if not follower.is_verified and self._is_small():
                     self._verify()
@@ -247,6 +262,8 @@ class _Following:
 
     def _not_ready(self) -> str | None:
         """Return why a cut-over is not announced as possible; None: it is."""
+        if self._is_held_back:
+            return "it is paused; what changes meanwhile is kept"
         if not self._follower.is_verified:
             return "the whole target is not verified yet"
         if not self._is_small():
@@ -278,6 +295,15 @@ class _Following:
         self._follower.keep(0.0)
         self._lock.confirm()
         self._check_lock_request()
+
+    def _beside_pause(self) -> None:
+        """Keep what changes meanwhile durably, so that no history is lost, and be seen to be there."""
+        self._is_held_back = True
+        self._follower.keep()
+        self._lock.confirm()
+        self._check_lock_request()
+        if monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self.save_state(FOLLOWING)
 
     def _stop(self, handled: Handled) -> None:
         if handled.foreign:

@@ -73,6 +73,10 @@ class AdaptiveSize:
         self._bookings = bookings
         self._bytes = _FIRST_BYTES
 
+    def limit(self, bookings: int) -> None:
+        """Take another largest number of bookings."""
+        self._bookings = bookings
+
     def is_full(self, batch: Batch) -> bool:
         """Return whether a batch may take no further client."""
         return batch.documents >= self._bookings or batch.size >= self._bytes

@@ -4,7 +4,7 @@ The application may write meanwhile, in either shape. Each group of clients is r
 originals also leave the archive; so an interrupted rollback continues with what the archive still has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from booking_migrate.in_place.restoring import (
 )
 from booking_migrate.in_place.unchanged_clients import plan_unchanged
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2000
 """How many bookings of the journal are looked up at a time."""
+
+_UNREGULATED = Unregulated()
 
 _SLOTS = 4
 """How many transactions there may be at a time, where there are many bookings."""
@@ -98,6 +101,7 @@ def undo_in_place(
     signal_guard: SignalGuard,
     discard_later: bool = False,
     older: RunRecord | None = None,
+    regulator: Regulator | Unregulated = _UNREGULATED,
 ) -> UndoOutcome:
     """Undo a run in place whose collection's lock is held, or continue doing so.
 
@@ -110,6 +114,7 @@ def undo_in_place(
         signal_guard: defers a signal while clients are restored.
         discard_later: whether changes of the application are dropped.
         older: the run that is undone next; its report names the changes to both.
+        regulator: holds groups of clients back by what others ask.
 
     Raises:
         OldBookingsLost, ArchiveNotOwn: the archive is not the run's any more; nothing was changed.
@@ -129,7 +134,7 @@ def undo_in_place(
         server_session=collection.server_sessions(),
     )
     options = RestoreOptions(discards_changes=discard_later, counts_for_earlier_runs=older is not None)
-    undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, options)
+    undoing = _Undo(run, collection, stores.journal, lock, listener, signal_guard, options, regulator)
     undoing.prepare()
     undoing.restore()
     undo_rejects(run, stores, lock, signal_guard)
@@ -148,6 +153,7 @@ class _Undo:
     listener: Listener
     signal_guard: SignalGuard
     options: RestoreOptions
+    regulator: Regulator | Unregulated
 
     def __post_init__(self) -> None:
         """Begin with an empty outcome."""
@@ -176,11 +182,16 @@ class _Undo:
         notes = Notes.of(self.journal, [self.run.run_id])
         restorers = self._restorers()
         found = found_clients(self.journal, self.run, notes, self.collection)
-        for count in restore_clients(found, restorers, self.signal_guard):
+        for count in restore_clients(self._regulated(found), restorers, self.signal_guard):
             self.listener.notify(Advanced(count))
         whole = restorers.whole
         self.outcome.restored, self.outcome.since = whole.restored, whole.since
         self.listener.notify(PhaseEnded())
+
+    def _regulated(self, found: Iterable[FoundClients]) -> Iterator[FoundClients]:
+        for each in found:
+            self.regulator.wait()
+            yield each
 
     def _restorers(self) -> Restorers:
         """Return the restorers, each with what its slot had restored before an interruption."""

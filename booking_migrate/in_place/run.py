@@ -14,12 +14,13 @@ from booking_migrate.in_place.passes import AdaptiveSize, Batch, Pass, Progress,
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
+from booking_migrate.runs.control import MIGRATE, Setting
 from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import history_in_place
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.status import refuse_readers
-from booking_migrate.runs.throttle import NullThrottle, Pace, Throttle
 from booking_migrate.runs.workers import WORTH_IT
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.journal import NoteKind, RunRecord
@@ -90,10 +91,19 @@ def migrate_in_place(
         OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
         ConnectionProblem, WriteFailed: the server cannot be asked, or cannot take the result.
     """
-    limit = request.maximum_lag
-    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    regulator = Regulator(
+        stores.journal,
+        listener,
+        command=MIGRATE,
+        process=request.holder,
+        run_id=lambda: session.open_run_id,
+        takes=(Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
+        gauge=stores.lag,
+        maximum_lag=request.maximum_lag,
+        maximum_rate=limits.maximum_rate,
+    )
     try:
-        throttle.check()
+        regulator.check()
         for place in (users, experts):
             if place is not None:
                 place.check()
@@ -101,7 +111,7 @@ def migrate_in_place(
         directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
         running = _InPlace(
-            plan, collection, directory, stores, session, limits, throttle, listener, signal_guard, named
+            plan, collection, directory, stores, session, limits, regulator, listener, signal_guard, named
         )
         return running.migrate()
     except BaseException as error:
@@ -119,7 +129,7 @@ class _InPlace:
     stores: RunStores
     session: RunSession
     limits: InPlaceLimits
-    throttle: Throttle | NullThrottle
+    regulator: Regulator
     listener: Listener
     signal_guard: SignalGuard
     named: Sequence[Finding]
@@ -131,10 +141,8 @@ class _InPlace:
     """Set by `_prepare`."""
 
     def __post_init__(self) -> None:
-        """Begin at the requested rate."""
-        rate, bookings = self.limits.maximum_rate, self.plan.batch_bookings
-        self.pace = None if rate is None else Pace(rate)
-        self.measure = AdaptiveSize(bookings if self.pace is None else min(bookings, self.pace.batch))
+        """Begin with batches as large as the options allow."""
+        self.measure = AdaptiveSize(self._most())
 
     def migrate(self) -> InPlaceOutcome:
         """Carry out the run, from its lock to its end."""
@@ -279,10 +287,15 @@ class _InPlace:
     def _batches(self) -> Iterator[Batch]:
         """Yield the batches that are left to be moved or rejected, each when the rate limit allows it."""
         for batch in batches(self.collection.pending(), self.measure):
-            self.throttle.wait()
-            if self.pace is not None:
-                self.pace.wait(batch.documents)
+            self.regulator.wait()
+            # The rate may have been changed.
+            self.measure.limit(self._most())
+            self.regulator.took(batch.documents)
             yield batch
+
+    def _most(self) -> int:
+        """Return how many bookings a batch may have."""
+        return min(self.plan.batch_bookings, self.regulator.batch or self.plan.batch_bookings)
 
     def _end(self, batch: Batch, moved: Moved, this: Pass) -> None:
         """Account for a batch."""

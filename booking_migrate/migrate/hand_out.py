@@ -1,7 +1,7 @@
 """Dispatch chunks to workers, and take their results in the order of the chunks.
 
 The coordinating process holds the lock, numbers the chunks, and adds up. With workers that handle chunks completely, it
-dispatches only as many as they need to stay busy, and pauses before the next one while a secondary lags. A chunk whose
+dispatches only as many as they need to stay busy, and pauses before the next one while the regulator holds it back. A chunk whose
 worker has ended is dispatched again. After a signal nothing more is dispatched, and what is in progress is completed, unless
 a second signal comes.
 """
@@ -22,11 +22,12 @@ from booking_migrate.migrate.chunk_handler import ChunkHandler, Elsewhere, Handl
 from booking_migrate.migrate.chunk_worker import Assignment, Task
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.migrate.pipeline import ChunkDispatch, Delegator
+from booking_migrate.runs.control import Setting
 from booking_migrate.runs.delegation import RunShare
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.workers import Awaited, Pool, Preparation, WorkerPool, done
 from booking_migrate.stores.chunks import Chunk
 from booking_migrate.stores.journal import RunJournal
@@ -56,7 +57,7 @@ class Delegation(Delegator):
     kept: JournaledTarget
     target: "MongoTarget"
     people: Iterable[DocumentReader | None]
-    throttle: Throttle | NullThrottle
+    regulator: Regulator
     signal_guard: SignalGuard
 
     @override
@@ -112,6 +113,8 @@ class Delegated(ChunkDispatch):
         self._name = f"booking-migrate-{assignment.share.run_id}-{assignment.share.lease.token}"
         self._given: deque[_Given] = deque()
         begin = partial(chunk_worker.begin, self._name, assignment)
+        if isinstance(pool, WorkerPool):
+            delegation.regulator.offer(Setting.WORKERS)
         pool.prepare(Preparation(self._name, begin, partial(chunk_worker.end, self._name)))
 
     def __enter__(self) -> Self:
@@ -141,7 +144,8 @@ class Delegated(ChunkDispatch):
             BookingMigrateError: as `ChunkHandler.handle`.
         """
         for chunk in source.scan_chunks(self._handler.chunk_documents, apart=True):
-            self._delegation.throttle.wait()
+            self._delegation.regulator.wait()
+            self._resize()
             # Until the first worker is ready, this process does the work.
             result: Awaited[HandledChunk]
             result = self._hand_out(chunk) if self._pool.is_ready else done(self._handler.handle(chunk))
@@ -152,6 +156,12 @@ class Delegated(ChunkDispatch):
                 yield self._taken()
         while self._given:
             yield self._taken()
+
+    def _resize(self) -> None:
+        """Work with as many processes as was asked for since."""
+        wanted = self._delegation.regulator.workers
+        if wanted is not None and wanted != self._pool.workers and isinstance(self._pool, WorkerPool):
+            self._pool.resize(wanted)
 
     def _hand_out(self, chunk: Chunk) -> Awaited[HandledChunk]:
         task = Task(self._delegation.journal.reserve(), without_address(chunk))

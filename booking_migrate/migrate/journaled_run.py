@@ -6,10 +6,11 @@ from booking_migrate.events import Listener
 from booking_migrate.migrate.hand_out import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
+from booking_migrate.runs.control import MIGRATE, Setting
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle, Throttle
 from booking_migrate.runs.undo import undo
 from booking_migrate.stores.open_workers import Shared
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
@@ -67,16 +68,24 @@ def migrate(
         undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard),
         listener=listener,
     )
-    limit = request.maximum_lag
-    throttle = NullThrottle() if limit is None else Throttle(stores.lag, limit, listener)
+    regulator = Regulator(
+        stores.journal,
+        listener,
+        command=MIGRATE,
+        process=request.holder,
+        run_id=lambda: session.open_run_id,
+        takes=(Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
+        gauge=stores.lag,
+        maximum_lag=request.maximum_lag,
+    )
     try:
-        throttle.check()
-        kept = JournaledTarget(target, session, signal_guard, odometer, throttle)
+        regulator.check()
+        kept = JournaledTarget(target, session, signal_guard, odometer, regulator)
         delegation = None
         if shared is not None:
             people, journal = (users, experts), stores.journal
             delegation = Delegation(
-                plan, shared.places, session, journal, kept, shared.target, people, throttle, signal_guard
+                plan, shared.places, session, journal, kept, shared.target, people, regulator, signal_guard
             )
         outcome = migrate_stream(
             plan,
@@ -87,6 +96,7 @@ def migrate(
             listener=odometer,
             history=kept,
             delegation=delegation,
+            regulator=regulator,
         )
         with signal_guard.critical_section():
             session.finish(

@@ -14,9 +14,10 @@ from booking_migrate.runs.background import in_background
 from booking_migrate.runs.delegation import DelegatedRun
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle, Throttle
+from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
@@ -113,7 +114,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         session: RunSession | FinishedRun[Any] | DelegatedRun,
         signal_guard: SignalGuard,
         odometer: ProgressCounter,
-        throttle: Throttle | NullThrottle,
+        throttle: Regulator | NullThrottle,
     ) -> None:
         """Take the parts.
 
@@ -122,7 +123,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             session: the run.
             signal_guard: defers a signal while a batch is written.
             odometer: counts the documents of the run.
-            throttle: pauses before a batch while a secondary is behind.
+            throttle: pauses before a batch, such as while a secondary is behind.
         """
         super().__init__(target)
         self._session = session

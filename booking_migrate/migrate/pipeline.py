@@ -19,6 +19,7 @@ from booking_migrate.migrate.preflight import merge_duplicates
 from booking_migrate.runs import workers
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import NoHistory, TargetHistory
+from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.workers import WORTH_IT, Pool, WorkerPool
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
@@ -33,16 +34,18 @@ class ChunkDispatch(Protocol):
 class InThisProcess(ChunkDispatch):
     """Handles chunks in this process; a pool does the part ahead that needs only the chunk."""
 
-    def __init__(self, handler: ChunkHandler, pool: WorkerPool) -> None:
+    def __init__(self, handler: ChunkHandler, pool: WorkerPool, regulator: Regulator | Unregulated) -> None:
         """Take the parts."""
         self._handler = handler
         self._pool = pool
+        self._regulator = regulator
 
     @override
     def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
         # The last chunk may still be in flight when it is yielded.
         chunks = source.scan_chunks(self._handler.chunk_documents, apart=self._pool.workers > 1)
         for chunk, built in self._pool.each(self._handler.build, chunks):
+            self._regulator.wait()
             yield self._handler.handle(chunk, built)
 
 
@@ -68,6 +71,7 @@ def migrate(
     history: TargetHistory | None = None,
     start_pool: Callable[[], WorkerPool] | None = None,
     delegation: Delegator | None = None,
+    regulator: Regulator | None = None,
 ) -> MigrationOutcome:
     """Migrate side by side: every booking of the source becomes a session in the target, or is rejected there.
 
@@ -85,6 +89,7 @@ def migrate(
         history: which documents of the target runs of this tool wrote; those are derived again. None: others wrote all.
         start_pool: returns a pool that others use, too, and close; None: it has one of its own.
         delegation: lets workers handle chunks completely. None: they read and convert, and this process does the rest.
+        regulator: holds chunks back by what others ask; None: nothing does.
 
     Raises:
         Refused: a precondition does not hold; nothing was written.
@@ -106,10 +111,12 @@ def migrate(
             directory = Directory(users, experts, plan.people)
             handler = ChunkHandler(plan, directory, target, history, observer=observer)
             departed = DepartedClients(target, history)
-            with _chosen(delegation, handler, pool) as hands_out:
+            regulated = regulator or Unregulated()
+            with _chosen(delegation, handler, pool, regulated) as hands_out:
                 for handled in hands_out.each(source):
                     counts.include(handled.counts)
                     effects = effects.plus(handled.effects).plus(departed.reconcile(handled.keys))
+                    regulated.took(handled.documents)
                     listener.notify(Advanced(handled.documents))
             effects = effects.plus(departed.reconcile_rest())
         listener.notify(PhaseEnded())
@@ -135,10 +142,10 @@ def _workers(
 
 
 def _chosen(
-    delegation: Delegator | None, handler: ChunkHandler, pool: Pool
+    delegation: Delegator | None, handler: ChunkHandler, pool: Pool, regulator: Regulator | Unregulated
 ) -> AbstractContextManager[ChunkDispatch]:
     if isinstance(pool, workers.WorkerPool) and (delegation is None or pool.workers == 1):
-        return nullcontext(InThisProcess(handler, pool))
+        return nullcontext(InThisProcess(handler, pool, regulator))
     if delegation is None:
         raise RuntimeError("these workers only handle chunks completely, and nothing was delegated to them")
     return delegation.begin(handler, pool)

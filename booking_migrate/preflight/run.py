@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 IN_PLACE = "migrate --in-place"
-COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize")
+COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize", "control")
 
 _OLDEST = (6, 0)
 """The first version of MongoDB whose changes can be followed."""
@@ -110,6 +110,9 @@ def _applications(plan: PreflightPlan) -> Check:
 
 def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
     yield _privileges(plan, row)
+    if command == "control":
+        # What it changes is one value in the journal.
+        return
     if command != "verify":
         yield from _majority(plan)
     if command in ("migrate", IN_PLACE):

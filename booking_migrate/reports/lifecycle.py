@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from booking_migrate.bson.format import Id, Line
+from booking_migrate.reports.control import RequestReport
 from booking_migrate.reports.model import Part, Report, Seconds
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunState
@@ -107,6 +108,9 @@ class RunReport(Part):
     )
     window: WindowReport | None = Field(
         default=None, description="the reverse window of a cut-over; null: it does not have one"
+    )
+    requests: tuple[RequestReport, ...] = Field(
+        default=(), description="pauses and settings that control has asked for, as far as they hold"
     )
     old_bookings: OldBookingsReport | None = Field(
         default=None,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.cutover import IndexNote, OldBookings
 
 
+from booking_migrate.reports.control import request_report
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
@@ -77,6 +78,7 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
                 rate=None if standing.rate is None else round(standing.rate, 1),
                 possible=tuple(each.command for each in standing.possible),
                 purposes=tuple(each.purpose for each in standing.possible),
+                requests=tuple(map(request_report, standing.requests)),
                 follow=None if standing.follow is None else _follow_report(standing.follow),
                 window=None if standing.window is None else _window_report(standing.window),
                 old_bookings=None

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from booking_migrate.reports.control import ControlReport
 from booking_migrate.reports.init import InitReport
 from booking_migrate.reports.lifecycle import IndexesReport, LifeReport
 from booking_migrate.reports.model import Report
@@ -20,6 +21,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Mapping[str, type[Report]] = {
     "dry-run": DryRunReport,
     "init": InitReport,
+    "control": ControlReport,
     "preflight": PreflightReport,
     **dict.fromkeys(("status", "cutover", "rollback", "finalize", "view"), LifeReport),
     "service-indexes": IndexesReport,

@@ -22,7 +22,9 @@ from booking_migrate.events import Announced
 from booking_migrate.in_place.rollback import undo_in_place
 from booking_migrate.rollback.from_window import restore_live
 from booking_migrate.rollback.restore import RollbackPlan
+from booking_migrate.runs.control import ROLLBACK, Setting
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.reopening import Exists, before_finalize, reopen
 from booking_migrate.runs.states import FINAL, LIVE, STANDING
 from booking_migrate.runs.undo import UndoOutcome, undo
@@ -151,12 +153,26 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
                 signal_guard=guard,
                 discard_later=plan.discard_later,
                 older=plan.older,
+                regulator=_regulator(plan, run),
             )
     if run.state in LIVE:
         return restore_live(plan, run, lock)
     if plan.discard_later:
         raise NothingLater(run.run_id, run.state.value)
-    return undo(run, stores, lock, listener, guard)
+    return undo(run, stores, lock, listener, guard, regulator=_regulator(plan, run))
+
+
+def _regulator(plan: RollbackPlan, run: RunRecord) -> Regulator:
+    """Return what holds the rollback of a run back by what others ask; where writes are refused, nothing does."""
+    return Regulator(
+        plan.stores.journal,
+        plan.listener,
+        command=ROLLBACK,
+        process=plan.holder,
+        run_id=lambda: run.run_id,
+        takes=(Setting.PAUSE, Setting.MAX_LAG),
+        gauge=plan.stores.lag,
+    )
 
 
 @contextmanager

@@ -163,6 +163,11 @@ def conversion_of(run: RunRecord) -> str:
     return command_of(in_place, "migrate")
 
 
+def resume_of(run_id: str) -> str:
+    """Return the command that ends a pause."""
+    return f"booking-migrate control resume --run {run_id}"
+
+
 def rollback_of(run: RunRecord) -> str:
     """Return the command that undoes a run."""
     return f"booking-migrate rollback --run {run.run_id}"

@@ -38,6 +38,7 @@ class Task:
 
 TASKS = (
     Task(("init", "dry-run", "status", "explain"), ("read",), READS),
+    Task(("control",), ("readWrite",), (*READS, "update")),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS)),
     Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES),
     Task(("migrate --max-lag",), ("readWrite", "clusterMonitor"), _MIGRATES, ("replSetGetStatus",)),

@@ -18,11 +18,12 @@ from booking_migrate.errors import (
 from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.control import handed_down
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.provenance import JournalHistory, standing_runs
 from booking_migrate.runs.settled_history import SettledHistory
-from booking_migrate.runs.states import RESUMABLE, check_transition, differences
-from booking_migrate.runs.status import not_finished, refuse_other_mode
+from booking_migrate.runs.states import RESUMABLE, check_transition, differences, newest_result
+from booking_migrate.runs.status import FOLLOWING, not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
     DocumentNote,
@@ -141,6 +142,11 @@ class RunSession:
         return self._run.run_id if self._run is not None else self._request.run_id
 
     @property
+    def open_run_id(self) -> str | None:
+        """Return the id of the run as soon as it is recorded as running; None before."""
+        return self.run_id if self._is_open else None
+
+    @property
     def token(self) -> int:
         """Return the fencing token of the lock, which is part of the key of each note."""
         return self._held().token
@@ -241,9 +247,16 @@ class RunSession:
             config=self._request.config,
             archive=self._request.archive,
             follow=self._request.follow,
+            control=self._handed_down(),
             target_existed=self._stores.target.exists(),
             index_existed=self._stores.target.has_client_index(),
         )
+
+    def _handed_down(self) -> Mapping[str, Any]:
+        """Return what was asked of a follower of the target that was killed: this run takes its place."""
+        newest = newest_result(self._stores.journal, self._request.target)
+        is_killed = newest is not None and newest.follow.get("facts", {}).get("state") == FOLLOWING
+        return handed_down(newest.control) if newest is not None and is_killed else {}
 
     def _note_rejects(self) -> None:
         """Record the existing rejected records, because the run may change and remove them."""

@@ -195,6 +195,11 @@ class VerifiedRun:
         except BookingMigrateError as error:
             self.problem = error.message
 
+    @property
+    def run_id(self) -> str | None:
+        """Return the run; None if nothing is recorded."""
+        return None if self._run is None else self._run.run_id
+
     def note(self, *, is_clean: bool) -> None:
         """Record in the journal that the whole result was verified, and whether it was free of mismatches."""
         if self._run is None:

@@ -6,7 +6,7 @@ A migration is side by side or in place; a run of one mode is not continued in t
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
@@ -15,8 +15,10 @@ from booking_migrate.runs.commands import (
     command_of,
     conversion_of,
     possible_commands,
+    resume_of,
     rollback_of,
 )
+from booking_migrate.runs.control import Request, Setting, commands_of, in_force
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
@@ -73,6 +75,9 @@ class RunStatus:
     window: Mapping[str, Any] | None = None
     """How its reverse window goes, or went when its process ended; None: it has none."""
 
+    requests: Sequence[Request] = ()
+    """What was asked of the commands that work on it, or continue it."""
+
     old_bookings: OldBookings | None = None
     """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
 
@@ -121,6 +126,7 @@ def status(
         if run.state in STANDING:
             newest.setdefault(run.target, run.run_id)
     live = {run.target for run in runs if run.state in LIVE}
+    now = journal.now() if any(run.control for run in runs) else datetime.now(UTC)
     undoable = (
         _undoable_again(journal, exists) if any(run.state is RunState.FINALIZING for run in runs) else ()
     )
@@ -134,6 +140,7 @@ def status(
             is_renamed=run.state is RunState.DONE and run.target in live,
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
             can_go_back=run.run_id in undoable,
+            now=now,
         )
         for run in runs
     ]
@@ -190,6 +197,7 @@ def _standing(
     is_renamed: bool,
     old_bookings: OldBookings | None,
     can_go_back: bool,
+    now: datetime,
 ) -> RunStatus:
     is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
     is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
@@ -199,6 +207,9 @@ def _standing(
     # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
     back = (PossibleCommand("Undo it", rollback_of(run)),) if can_go_back else ()
+    requests = in_force(run, commands_of(run, now, is_followed=is_followed))
+    is_paused = any(each.setting is Setting.PAUSE for each in requests)
+    resume = (PossibleCommand("End the pause", resume_of(run.run_id)),) if is_paused else ()
     return RunStatus(
         run=run,
         heard_at=heard_at,
@@ -206,12 +217,14 @@ def _standing(
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
         refuses_writes_since=_fenced_at(run, live_of),
+        requests=requests,
         possible=(
+            *resume,
             *_possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept),
             *back,
         )
         if is_followed or is_kept or not (is_alive or is_renamed)
-        else (),
+        else resume,
         follow=_follow(run, is_followed=is_followed),
         window=_window(run, is_kept=is_kept),
         old_bookings=old_bookings,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 from booking_migrate.errors import LagNotMeasurable, LagUnknown
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Listener, WaitEnded, Waiting, Warned
 from booking_migrate.stores.ports import LagGauge
 
 _LOOK_SECONDS = 1.0
@@ -13,9 +13,12 @@ _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
 """How long the lag may be unknown after the start; the restart of a secondary takes about as long."""
 
+_SAID_AFTER_SECONDS = 2.0
+"""How long only the warning at the begin of a pause says it."""
+
 
 class Throttle:
-    """Pauses before a batch while the slowest secondary is too far behind, or while its lag cannot be measured."""
+    """Holds the next batch back while the slowest secondary is too far behind, or while its lag cannot be measured."""
 
     def __init__(
         self,
@@ -31,16 +34,21 @@ class Throttle:
         Args:
             gauge: measures how far the slowest secondary is behind.
             limit: how far it may be behind, in seconds.
-            listener: notified of the reason, once per pause.
+            listener: notified when a pause begins, while it lasts, and when it has ended.
             pause: waits for a number of seconds.
             clock: returns the time in seconds.
         """
         self._gauge = gauge
-        self._limit = limit
+        self.limit = limit
         self._listener = listener
         self._pause = pause
         self._clock = clock
-        self._check_blocks: float | None = None
+        self._looked_at: float | None = None
+        self._measured_at = clock()
+        self._held = ""
+        """Why the next batch is held back; empty: it is not."""
+
+        self._held_since = 0.0
 
     def check(self) -> None:
         """Check that the lag can be measured. Called before anything is written.
@@ -60,27 +68,53 @@ class Throttle:
             LagUnknown: the lag could not be measured for too long.
             ConnectionProblem: the server does not answer.
         """
-        if self._check_blocks is not None and self._clock() - self._check_blocks < _LOOK_SECONDS:
-            return
-        told = ""
-        measured = self._clock()
-        while True:
-            lag = self._gauge.seconds()
-            if isinstance(lag, str):
-                unknown = self._clock() - measured
-                if unknown >= _PATIENCE_SECONDS:
-                    raise LagUnknown(unknown, lag)
-                kind, reason = "unknown", f"the lag of the secondaries cannot be measured: {lag}"
-            elif lag > self._limit:
-                measured = self._clock()
-                kind, reason = "behind", f"a secondary is behind: {lag:.0f} s, more than {self._limit:g} s"
-            else:
-                break
-            if kind != told:
-                self._listener.notify(Warned(f"pausing, {reason}"))
-                told = kind
+        while self.is_held():
             self._pause(_LOOK_SECONDS)
-        self._check_blocks = self._clock()
+
+    def is_held(self) -> bool:
+        """Return whether the next batch has to wait, by a measurement that is at most a second old.
+
+        Raises:
+            LagUnknown, ConnectionProblem: as `wait`.
+        """
+        now = self._clock()
+        if self._looked_at is not None and now - self._looked_at < _LOOK_SECONDS:
+            return bool(self._held)
+        if not self._held:
+            self._measured_at = now
+        self._looked_at = now
+        lag = self._gauge.seconds()
+        if isinstance(lag, str):
+            unknown = now - self._measured_at
+            if unknown >= _PATIENCE_SECONDS:
+                raise LagUnknown(unknown, lag)
+            reason = f"the lag of the secondaries cannot be measured: {lag}"
+            self._hold("a lag that can be measured", reason, _PATIENCE_SECONDS)
+        elif lag > self.limit:
+            self._measured_at = now
+            self._hold(
+                f"secondaries to be at most {self.limit:g} s behind",
+                f"a secondary is behind: {lag:.0f} s, more than {self.limit:g} s",
+                None,
+            )
+        else:
+            self._end()
+        return bool(self._held)
+
+    def _hold(self, what: str, reason: str, limit: float | None) -> None:
+        now = self._clock()
+        if what != self._held:
+            self._end()
+            self._held, self._held_since = what, now
+            self._listener.notify(Warned(f"pausing, {reason}"))
+        seconds = now - self._held_since
+        if seconds >= _SAID_AFTER_SECONDS:
+            self._listener.notify(Waiting(what, seconds, limit))
+
+    def _end(self) -> None:
+        if self._held:
+            self._listener.notify(WaitEnded(self._held, self._clock() - self._held_since))
+            self._held = ""
 
 
 class Pace:
@@ -100,7 +134,7 @@ class Pace:
             pause: waits for a number of seconds.
             clock: returns the time in seconds.
         """
-        self._rate = rate
+        self.rate = rate
         self._pause = pause
         self._clock = clock
         self._free_at = clock()
@@ -108,23 +142,32 @@ class Pace:
     @property
     def batch(self) -> int:
         """Return the size of a batch: the bookings of a quarter of a second, at least one."""
-        return max(1, int(self._rate / 4))
+        return max(1, int(self.rate / 4))
+
+    @property
+    def delay(self) -> float:
+        """Return for how many seconds no further booking may be moved."""
+        return max(0.0, self._free_at - self._clock())
+
+    def take(self, bookings: int) -> None:
+        """Count this number of bookings as moved now."""
+        # Idle time is not saved up, so that a burst does not follow it.
+        self._free_at = max(self._clock(), self._free_at) + bookings / self.rate
+
+    def change(self, rate: float) -> None:
+        """Continue at another rate; what was moved too early by the old one is still waited for, at the new one."""
+        self._free_at = self._clock() + self.delay * self.rate / rate
+        self.rate = rate
 
     def wait(self, bookings: int) -> None:
         """Return when this number of further bookings may be moved."""
-        now = self._clock()
-        # Idle time is not saved up, so that a burst does not follow it.
-        self._free_at = max(now, self._free_at)
-        if self._free_at > now:
-            self._pause(self._free_at - now)
-        self._free_at += bookings / self._rate
+        if self.delay:
+            self._pause(self.delay)
+        self.take(bookings)
 
 
 class NullThrottle:
     """Never pauses."""
-
-    def check(self) -> None:
-        """Do nothing, because nothing is measured."""
 
     def wait(self) -> None:
         """Return at once."""

@@ -20,6 +20,7 @@ from booking_migrate.runs.background import overlapped
 from booking_migrate.runs.histories import Finding, History, findings_of, histories_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.noted_ranges import NotedRanges
+from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import check_transition
@@ -34,6 +35,8 @@ _SLOTS = 3
 """How many ranges are undone at a time if they are many."""
 
 _MANY_RANGES = 20
+
+_UNREGULATED = Unregulated()
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are undone at a time."""
@@ -93,9 +96,23 @@ class UndoOutcome:
 
 
 def undo(
-    run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
+    run: RunRecord,
+    stores: RunStores,
+    lock: HeldLock,
+    listener: Listener,
+    signal_guard: SignalGuard,
+    *,
+    regulator: Regulator | Unregulated = _UNREGULATED,
 ) -> UndoOutcome:
     """Undo a run whose target's lock is held: documents, index, rejected records, and the target if it is left empty.
+
+    Args:
+        run: the run.
+        stores: where its life is kept.
+        lock: that of the target.
+        listener: notified of the progress.
+        signal_guard: holds a signal back while a range is undone.
+        regulator: holds ranges back by what others ask.
 
     Raises:
         LeaseLost: another run has taken the lock over.
@@ -111,7 +128,7 @@ def undo(
         problem=None,
         server_session=stores.target.server_sessions(_SLOTS),
     )
-    undoing = _Undo(run, stores, lock, listener, signal_guard)
+    undoing = _Undo(run, stores, lock, listener, signal_guard, regulator=regulator)
     undoing.documents()
     undo_rejects(run, stores, lock, signal_guard)
     undoing.target()
@@ -160,9 +177,17 @@ class _Undo:
     """One rollback in progress."""
 
     def __init__(
-        self, run: RunRecord, stores: RunStores, lock: HeldLock, listener: Listener, signal_guard: SignalGuard
+        self,
+        run: RunRecord,
+        stores: RunStores,
+        lock: HeldLock,
+        listener: Listener,
+        signal_guard: SignalGuard,
+        *,
+        regulator: Regulator | Unregulated,
     ) -> None:
         self._run = run
+        self._regulator = regulator
         self._journal = stores.journal
         self._target = stores.target
         self._lock = lock
@@ -192,7 +217,8 @@ class _Undo:
     def _undo_ranges(self) -> Iterator[tuple[int, _Undone]]:
         """Undo range after range, several at a time if they are many; yield how many notes each has, and what was done."""
         notes = NotedRanges(self._journal, [self._run.run_id], NoteKind.DOCUMENTS)
-        parts = self._parts(notes, self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS))
+        ranges = self._regulated(self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS))
+        parts = self._parts(notes, ranges)
         if len(notes) < _MANY_RANGES:
             for documents, histories in parts:
                 with self._shield.critical_section():
@@ -211,6 +237,11 @@ class _Undo:
                 with self._shield.critical_section():
                     undone = undoing.result()
                 yield documents, undone
+
+    def _regulated(self, ranges: Iterable[RangeNote]) -> Iterator[RangeNote]:
+        for each in ranges:
+            self._regulator.wait()
+            yield each
 
     @staticmethod
     def _parts(

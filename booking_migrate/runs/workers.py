@@ -130,6 +130,15 @@ class WorkerPool(Pool):
         if self._hands is not None:
             self._hands.prepare(preparation.work)
 
+    def resize(self, workers: int) -> None:
+        """Work with another number of processes from the next task on; those that are too many get no further task.
+
+        A pool that was made without processes stays so.
+        """
+        if self._hands is not None:
+            self._hands.resize(workers)
+            self.workers = workers
+
     def each(
         self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]
     ) -> Iterator[tuple[Chunk, Result]]:
@@ -192,6 +201,7 @@ class WorkerGroup:
         self._new = partial(_Worker, context, held)
         self._held = held
         self._hands = [self._new() for _ in range(count)]
+        self._active = count
         self._preparations: list[tuple[Callable[..., object], Any, Any]] = []
         self._starter = Thread(target=self._start, args=(tuple(self._hands),), daemon=True)
         self._starter.start()
@@ -201,6 +211,20 @@ class WorkerGroup:
         # On a thread, because the first start waits for the fresh process.
         for hand in hands:
             hand.start()
+
+    def resize(self, count: int) -> None:
+        """Give tasks to this number of workers from now on; those that are lacking are started."""
+        for _ in range(len(self._hands), count):
+            self._hands.append(self._started())
+        self._active = count
+
+    def _started(self) -> "_Worker":
+        """Return a new worker that is prepared as the others are."""
+        hand = self._new()
+        hand.start()
+        for preparation in self._preparations:
+            hand.submit(preparation)
+        return hand
 
     def prepare(self, work: Callable[[], object]) -> None:
         """Have each worker do something before its next task."""
@@ -213,11 +237,8 @@ class WorkerGroup:
         for number, hand in enumerate(self._hands):
             if hand.has_ended:
                 hand.shutdown()
-                self._hands[number] = self._new()
-                self._hands[number].start()
-                for preparation in self._preparations:
-                    self._hands[number].submit(preparation)
-        return min(self._hands, key=_Worker.load).submit((work, args, kwargs))
+                self._hands[number] = self._started()
+        return min(self._hands[: self._active], key=_Worker.load).submit((work, args, kwargs))
 
     def shutdown(self, *, at_once: bool) -> None:
         """Shut the workers down, after their pending tasks or at once."""

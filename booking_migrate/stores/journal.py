@@ -198,6 +198,9 @@ class RunRecord(BaseModel):
     """What a rollback of live data has put back so far, and what had happened to it since; in place, without what
     `RunJournal.progress` has."""
 
+    control: Mapping[str, Any] = {}
+    """What other processes ask of the commands that work on it, and who works on it: `runs.control` reads and writes it."""
+
 
 class NoteKind(StrEnum):
     """What a range of notes is about."""
@@ -293,6 +296,12 @@ class RunJournal(Protocol):
 
     def annotate(self, run_id: str, **changes: Any) -> None:
         """Change some fields of a run that others work on or have finished; its heartbeat stays as it is."""
+
+    def control(self, run_id: str) -> Mapping[str, Any]:
+        """Return what is asked of the commands that work on a run; empty also of one that is not recorded (yet)."""
+
+    def ask(self, run_id: str, command: str, name: str, value: Mapping[str, Any]) -> None:
+        """Record one thing in what is asked of a command that works on a run, with the time as ``at``; all others stay."""
 
     def remove(self, run_id: str) -> None:
         """Remove a run that turned out to be unnecessary."""

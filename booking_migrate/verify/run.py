@@ -7,11 +7,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from secrets import SystemRandom
+from typing import TypeVar
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import TargetInOldShape, UnaccountedBookings
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
+from booking_migrate.runs.control import Setting
+from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.workers import WORTH_IT, WorkerPool
 from booking_migrate.stores.chunks import ClientStream, pack, unpack
 from booking_migrate.stores.ports import ClientParts, ComparedReader, DocumentReader
@@ -36,8 +39,10 @@ _BATCHES_PER_WORKER = 2
 """The batches under way for each worker: enough to keep it busy, and no more in memory."""
 
 _NULL_LISTENER = NullListener()
+_UNREGULATED = Unregulated()
 
 Batch = list[ClientPair]
+Item = TypeVar("Item")
 
 
 def ignore(_mismatch: Mismatch) -> None:
@@ -55,6 +60,7 @@ def verify(
     has_client_index: Callable[[], bool] | None = None,
     sink: Callable[[Mismatch], None] = ignore,
     listener: Listener = _NULL_LISTENER,
+    regulator: Regulator | Unregulated = _UNREGULATED,
 ) -> VerificationOutcome:
     """Prove that the target is what the source had to become, or list every mismatch. Nothing is written.
 
@@ -68,6 +74,7 @@ def verify(
         has_client_index: returns whether the target keeps a client from having two documents; None for a file.
         sink: takes every mismatch as it is found, in client order.
         listener: notified of progress.
+        regulator: holds the reading back by what others ask.
 
     Raises:
         PlaceNotFound, UnusablePlace, BrokenDocument, ConnectionProblem, NotPermitted: a place cannot be read.
@@ -80,7 +87,8 @@ def verify(
         if place is not None:
             place.check()
     gathered = VerificationCounts(sink)
-    run = _Run(plan, source, target, PeopleLookup(users, experts, plan.people), gathered, listener)
+    lookup = PeopleLookup(users, experts, plan.people)
+    run = _Run(plan, source, target, lookup, gathered, listener, regulator)
     reconciler = Reconciler(source, rejected, gathered)
     listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
     run.check_clients(reconciler)
@@ -115,6 +123,7 @@ class _Run:
     _lookup: PeopleLookup
     _gathered: VerificationCounts
     _listener: Listener
+    _regulator: Regulator | Unregulated
     _is_first_target: bool = True
     _clients_seen: int = 0
     _clients_checked: int = 0
@@ -139,11 +148,24 @@ class _Run:
                 self._settle(reconciler, final)
                 for again in recheck.due():
                     self._settle(reconciler, again)
-                self._listener.notify(Advanced(sum(len(pair.source) for pair in batch)))
+                self._advance(sum(len(pair.source) for pair in batch))
             for again in recheck.rest():
                 self._settle(reconciler, again)
         if plan.sample is None:
             self._clients_seen = self._clients_checked + self._others_checked
+
+    def _advance(self, bookings: int) -> None:
+        self._regulator.took(bookings)
+        self._listener.notify(Advanced(bookings))
+
+    def _regulated(self, items: Iterable[Item], pool: WorkerPool | None = None) -> Iterator[Item]:
+        """Yield items, each as soon as nothing holds it back; the pool is as large as was asked for since."""
+        for item in items:
+            self._regulator.wait()
+            wanted = self._regulator.workers
+            if pool is not None and wanted is not None and wanted != pool.workers:
+                pool.resize(wanted)
+            yield item
 
     def _settle(self, reconciler: Reconciler, results: Iterable[tuple[ClientPair, ClientResult]]) -> None:
         """Take final results; clients that differ because the source has changed since are only counted."""
@@ -206,7 +228,7 @@ class _Run:
         if self._plan.sample is not None:
             pairs, self._clients_seen = _random_sample(pairs, self._plan.sample)
         fast_path = FastPath(self._plan.rules)
-        for batch in _batches(pairs, self._plan.batch_bookings):
+        for batch in self._regulated(_batches(pairs, self._plan.batch_bookings)):
             yield from self._count_flat(fast_path.check(batch))
 
     def _declined_of_ranges(
@@ -216,7 +238,9 @@ class _Run:
         below = with_first_checked(unpack(target.scan_below()), self._refuse_old_shape)
         yield from pair_clients(unpack(source.scan_below()), below)
         rules = self._plan.rules
-        for _, first in pool.each(partial(check_range, rules), range_pairs(source, target)):
+        self._regulator.offer(Setting.WORKERS)
+        ranges = self._regulated(range_pairs(source, target), pool)
+        for _, first in pool.each(partial(check_range, rules), ranges):
             part: FlatResult | None = first
             while part is not None:
                 if part.first_target is not None:
@@ -229,7 +253,7 @@ class _Run:
         """Count flat clients; return all others."""
         self._clients_checked += result.clients
         self._gathered.add_flat(result.clients, result.bookings)
-        self._listener.notify(Advanced(result.bookings))
+        self._advance(result.bookings)
         return result.declined
 
     def _refuse_old_shape(self, raw: bytes) -> None:

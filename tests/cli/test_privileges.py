@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -17,6 +18,7 @@ from tests.support.server import Server, guarded_server
 Db = Database[dict[str, Any]]
 
 _BOOKING = "the _id of a booking"
+_RUN = "the id of the run"
 _PLACES = ("--source", "bookings", "--target", "clients")
 _CUTOVER = ("cutover", *_PLACES, "--rejected", "carry", "--yes")
 _OTHERS = ("--source", "others", "--target", "other_clients")
@@ -28,6 +30,7 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("verify", ("verify", *_PLACES)),
     ("explain", ("explain", _BOOKING, *_PLACES)),
     ("status", ("status",)),
+    ("control", ("control", "resume", "--run", _RUN)),
     ("rollback", ("rollback", "--target", "clients", "--yes")),
     ("migrate", ("migrate", *_PLACES)),
     ("verify", ("verify", *_PLACES)),
@@ -98,6 +101,13 @@ def allow(
     server.client().admin.command("updateRole", "operator", privileges=privileges, roles=granted)
 
 
+def paused_run(database: Db) -> str:
+    """The id of the only run, after a pause was asked for; it has ended meanwhile."""
+    pause = {"value": True, "by": "ann@machine", "at": datetime.now(UTC)}
+    database.booking_migrate_runs.update_one({}, {"$set": {"control.migrate.pause": pause}})
+    return str(database.booking_migrate_runs.distinct("_id")[0])
+
+
 def task_of(name: str) -> Task:
     """The row of the table that has a command."""
     return next(task for task in TASKS if name in task.names)
@@ -120,7 +130,10 @@ def test_the_listed_privileges_suffice(
             allow(server, roles=task.roles)
         else:
             allow(server, actions=task.actions, cluster=task.cluster_actions)
-        code, errors = command(*(str(booking["_id"]) if word is _BOOKING else word for word in arguments))
+        words = {_BOOKING: str(booking["_id"])}
+        if name == "control":
+            words[_RUN] = paused_run(database)
+        code, errors = command(*(words.get(word, word) for word in arguments))
 
         assert code in _DONE, (name, errors)
         assert "not authorized" not in errors

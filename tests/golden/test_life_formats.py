@@ -28,6 +28,7 @@ FORMATS = ["json", "md", "html", "xml"]
 NAMES = [
     "status",
     "status-stale",
+    "status-paused",
     "status-none",
     "rollback",
     "rollback-kept",
@@ -50,6 +51,8 @@ _SETTLED: dict[str, Any] = {
     "user": "ann",
     "host": "machine",
     "pid": 4711,
+    "by": "ann@machine",
+    "at": "2026-11-23T15:11:20Z",
     "fence_ms": 2,
     "drain_ms": 25,
     "settle_ms": 12,
@@ -115,6 +118,10 @@ class _Life:
             {}, [{"$set": {"state": "running", "worked_from": began}}]
         )
         yield "status-stale", self.run("status")
+        self.run("control", "pause")
+        self.run("control", "set", "max-rate=2000")
+        yield "status-paused", self.run("status")
+        self.run("control", "resume")
         self.database.booking_migrate_runs.update_one({}, {"$set": {"state": "done"}})
         yield "status", self.run("status")
         self.run("verify")

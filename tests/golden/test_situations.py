@@ -20,6 +20,7 @@ from tests.support.server import (
 from tests.support.situations import SITUATIONS
 from tests.support.situations_access import GUARDED, STANDALONE
 from tests.support.situations_config import CONFIGURED
+from tests.support.situations_control import CONTROL
 
 Check = Callable[[str, str], None]
 Db = Database[dict[str, Any]]
@@ -65,6 +66,12 @@ def scene_on(server: Server, folder: Path) -> Scene:
 def test_on_a_replica_set(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
     """What happened, where, and the next command."""
     shown(name, scene_on(server, tmp_path), {**SITUATIONS, **CONFIGURED}, check_golden)
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_around_a_running_command(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
+    """What holds it back, and the command that ends that."""
+    shown(name, scene_on(server, tmp_path), CONTROL, check_golden)
 
 
 @pytest.mark.parametrize("name", GUARDED)

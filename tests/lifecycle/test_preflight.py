@@ -62,11 +62,11 @@ def test_the_verdicts_follow_the_life_of_a_migration(
     after = look()
 
     assert [
-        ["migrate", "migrate --in-place"],
-        ["migrate", "verify", "rollback"],
-        ["migrate", "verify", "cutover", "rollback"],
+        ["migrate", "migrate --in-place", "control"],
+        ["migrate", "verify", "rollback", "control"],
+        ["migrate", "verify", "cutover", "rollback", "control"],
     ] == found
-    assert ["migrate --in-place", "verify", "rollback", "finalize"] == ready(after)
+    assert ["migrate --in-place", "verify", "rollback", "finalize", "control"] == ready(after)
     assert 0 == after["exit_code"]
 
 

@@ -12,6 +12,7 @@ from booking_migrate.reports.lifecycle import (
 )
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
+from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.text import duration, grouped, plural
 from booking_migrate.runs.states import LIVE, in_words
@@ -105,6 +106,7 @@ def _facts_of(run: RunReport) -> Iterator[str]:
 
 def _attention(run: RunReport) -> Iterator[str]:
     """Yield what of a run is always shown."""
+    yield from request_lines(run.requests)
     if run.kept:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"
     if run.legacy and run.state in LIVE:

@@ -25,6 +25,8 @@ DUPLICATE_KEY = 11000
 INVALID_DOCUMENT = 121
 """A validator refuses a document."""
 
+OUT_OF_DISK_SPACE = 14031
+
 NOT_ACKNOWLEDGED = 64
 """WriteConcernFailed: a majority has not acknowledged in time."""
 

@@ -14,6 +14,7 @@ from booking_migrate.errors import (
     AuthenticationFailed,
     BookingMigrateError,
     CredentialsMissing,
+    DiskFull,
     NoMajority,
     NotPermitted,
     ServerUnreachable,
@@ -27,6 +28,7 @@ from booking_migrate.stores.mongo.codes import (
     DUPLICATE_KEY,
     INVALID_DOCUMENT,
     NOT_PERMITTED,
+    OUT_OF_DISK_SPACE,
     UNAUTHORIZED,
     Trouble,
 )
@@ -157,6 +159,8 @@ def _refused_operation(
         return write_failure(place, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
         return refused_documents(place, [dict(error.details or {})])
+    if error.code == OUT_OF_DISK_SPACE:
+        return DiskFull(place, server_text(error))
     return otherwise(place, server_text(error))
 
 
@@ -177,6 +181,8 @@ def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteF
     others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
     if others and others[0].get("code") == INVALID_DOCUMENT:
         return refused_documents(place, others)
+    if any(problem.get("code") == OUT_OF_DISK_SPACE for problem in others):
+        return DiskFull(place, bulk_text(error))
     if others or not problems or error.details.get("writeConcernErrors"):
         return otherwise(place, bulk_text(error))
     return refused_documents(place, problems)

@@ -102,6 +102,17 @@ class MongoJournal(RunJournal):
     def annotate(self, run_id: str, **changes: Any) -> None:
         self._update(run_id, {name: {"$literal": value} for name, value in changes.items()})
 
+    @override
+    def control(self, run_id: str) -> Mapping[str, Any]:
+        found = read(self._runs, lambda: self._runs.find_one({"_id": run_id}, {"control": 1}))
+        asked: Mapping[str, Any] = (found or {}).get("control", {})
+        return asked
+
+    @override
+    def ask(self, run_id: str, command: str, name: str, value: Mapping[str, Any]) -> None:
+        asked = {"$literal": dict(value)}
+        self._update(run_id, {f"control.{command}.{name}": {"$mergeObjects": [asked, {"at": "$$NOW"}]}})
+
     def _update(self, run_id: str, fields: Mapping[str, Any]) -> RunRecord:
         changes, after = [{"$set": dict(fields)}], ReturnDocument.AFTER
         saved = write(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from booking_migrate.errors import LagNotMeasurable, LagUnknown
-from booking_migrate.events import Event, Warned
+from booking_migrate.events import Event, WaitEnded, Waiting, Warned
 from booking_migrate.runs.throttle import Throttle
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.mongo.replica_set import lag_of
@@ -23,15 +23,18 @@ class Scene:
         self.lags = list(lags)
         self.time = 0.0
         self.said: list[str] = []
+        self.waits: list[Any] = []
 
     def seconds(self, *, waits: bool = True) -> float | str:  # noqa: ARG002 - the port has it
         """The next lag."""
         return self.lags.pop(0)
 
     def notify(self, event: Event) -> None:
-        """Take note of warnings."""
+        """Take note of warnings and waits."""
         if isinstance(event, Warned):
             self.said.append(event.message)
+        elif isinstance(event, Waiting | WaitEnded):
+            self.waits.append(event)
 
     def pause(self, seconds: float) -> None:
         """Let the time pass."""
@@ -49,6 +52,23 @@ def test_it_waits_until_the_secondary_is_near() -> None:
 
     assert (3.0, []) == (scene.time, scene.lags)
     assert ["pausing, a secondary is behind: 30 s, more than 10 s"] == scene.said
+
+
+def test_a_pause_is_said_again_and_its_end() -> None:
+    """What is waited for, since when and for how long at most is sent again and again from two seconds on, and that it is over."""
+    scene = Scene(30, 30, 30, 30, 0)
+    scene.throttle().wait()
+    what = "secondaries to be at most 10 s behind"
+
+    assert [Waiting(what, 2, None), Waiting(what, 3, None), WaitEnded(what, 4)] == scene.waits
+
+
+def test_an_unknown_lag_has_a_limit() -> None:
+    """That it cannot be measured is waited out for a minute, and said with this limit."""
+    scene = Scene(*["db2 is down"] * 4, 0)
+    scene.throttle().wait()
+
+    assert (60, 4) == (scene.waits[0].limit, scene.waits[-1].seconds)
 
 
 def test_not_measurable_means_pause() -> None:

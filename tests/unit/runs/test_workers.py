@@ -54,6 +54,22 @@ def test_results_come_in_order(workers: int) -> None:
     assert (workers > 1) == any(process != os.getpid() for process in busy)
 
 
+def test_a_pool_is_resized() -> None:
+    """From the next task on there are as many processes as wanted, each prepared like the others; one process stays one."""
+    with Ready(2) as pool:
+        pool.resize(4)
+        more = {result[1] for _, result in pool.each(slow_square, range(60))}
+        pool.resize(1)
+        last = {result[1] for _, result in pool.each(slow_square, range(20))}
+        size = pool.workers
+    with WorkerPool(1) as alone:
+        alone.resize(3)
+
+    assert 2 < len(more) <= 4
+    assert (1, 1) == (len(last), size)
+    assert 1 == alone.workers
+
+
 def test_pieces_are_not_read_far_ahead() -> None:
     """However slow the one is who takes the results, a bounded number of pieces is held."""
     read: list[int] = []

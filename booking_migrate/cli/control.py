@@ -1,0 +1,146 @@
+"""The command ``control``: pause, resume, or change the command that works on a run in another terminal."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from booking_migrate.cli import run
+from booking_migrate.cli.open import current_process
+from booking_migrate.cli.options import ConnectionOptions, OutputOptions, RunOptions
+from booking_migrate.errors import BadConfiguration, UnusablePlace
+from booking_migrate.reports.control import report_of_control
+from booking_migrate.reports.model import Report
+from booking_migrate.runs.asking import Values, ask, choose
+from booking_migrate.runs.control import Setting
+from booking_migrate.stores.connection import open_journal
+from booking_migrate.stores.open import CollectionPlace, parse_place
+
+HELP = """
+It acts on migrate (also with --follow and --in-place), verify and rollback, from their next chunk on. The command that is
+running says it, status shows it with who asked and since when, and its lock is kept. Meant is the only run that is worked on,
+or that of --run.
+
+A SETTING is max-rate=N (bookings a second), max-lag=N (seconds that a secondary may be behind) or workers=N (processes); none
+in place of N removes a limit. One that does not apply to the command is refused.
+
+What is asked stays with the run: a paused command that is killed and run again is paused still, and says so. Another command
+for the same run, such as rollback, is not. While migrate --follow is paused, what the application changes is kept; a cut-over
+takes over at once. A cut-over cannot be paused.
+
+\b
+[bold]Examples[/bold]
+  Before the evening's peak, and after it:
+    MONGODB_URI=mongodb://localhost booking-migrate control pause --db shop
+    booking-migrate control resume --db shop
+  Slower from now on, and never with secondaries that are 10 s behind:
+    booking-migrate control set max-rate=2000 max-lag=10 --db shop
+  Without a limit again:
+    booking-migrate control set max-rate=none --run 20261123T151100Z-ab12cd
+"""
+
+_NONE = "none"
+_LIMITS = {
+    Setting.MAX_RATE: (1.0, float("inf")),
+    Setting.MAX_LAG: (0.0, float("inf")),
+    Setting.WORKERS: (1.0, 64.0),
+}
+"""The least and the greatest value of each setting."""
+
+
+class Action(StrEnum):
+    """What is asked."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    SET = "set"
+
+
+def control(
+    ctx: typer.Context,
+    action: Annotated[Action, typer.Argument(help="What to ask.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SETTING=N]...", help="With set: what to change.", show_default=False),
+    ] = None,
+    *,
+    chosen: RunOptions,
+    connection: ConnectionOptions,
+    output: OutputOptions,
+) -> None:
+    """Parse, ask, and make the report."""
+
+    def body(context: run.RunContext) -> Report:
+        values = _values(action, settings or ())
+        if chosen.target is not None and not isinstance(parse_place(chosen.target), CollectionPlace):
+            raise UnusablePlace(
+                chosen.target, "a run into a file cannot be controlled", "Stop it with Ctrl-C instead."
+            )
+        with connection.open() as opened:
+            journal, locks, _ = open_journal(opened)
+            where = chosen.target or str(context.asked.server.get("database") or "this database")
+            asked = " ".join(("control", action.value, *(settings or ())))
+            found = choose(
+                journal, locks, where=where, target=chosen.target, run_id=chosen.run_id, asked=asked
+            )
+            process = current_process("control", context.run_id)
+            done = ask(journal, found, values, f"{process.user}@{process.host}")
+        return report_of_control(
+            done, pauses=None if action is Action.SET else action is Action.PAUSE, seconds=context.seconds
+        )
+
+    run.execute(run.Invocation(ctx, output, connection.uri, target=chosen.target or ""), body)
+
+
+def _values(action: Action, settings: Sequence[str]) -> Values:
+    """Return what is asked, by setting.
+
+    Raises:
+        BadConfiguration: a setting or its value cannot be used.
+    """
+    if action is not Action.SET:
+        if settings:
+            advice = f"To change settings: booking-migrate control set {' '.join(settings)}"
+            raise BadConfiguration("control", f"{action} takes no settings: {' '.join(settings)}", advice)
+        return {Setting.PAUSE: action is Action.PAUSE}
+    if not settings:
+        advice = "Name what to change, such as: booking-migrate control set max-rate=2000"
+        raise BadConfiguration("control set", "no setting is named", advice)
+    return dict(map(_setting, settings))
+
+
+def _setting(text: str) -> tuple[Setting, float | None]:
+    name, sign, value = text.partition("=")
+    known = [each.value for each in _LIMITS]
+    if name not in known:
+        near = get_close_matches(name.lower().replace("_", "-"), known, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise BadConfiguration(
+            "control set",
+            f"unknown setting {name!r}",
+            f"{meant}Settings are {', '.join(known)}, such as {known[0]}=2000.",
+        )
+    setting = Setting(name)
+    least, most = _LIMITS[setting]
+    is_whole = setting is Setting.WORKERS
+    if sign and value == _NONE and not is_whole:
+        return setting, None
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    # A value that is not a number fails every comparison.
+    if not (least <= number <= most and number < float("inf")) or (is_whole and number != int(number)):
+        allowed = (
+            f"a whole number from {least:g} to {most:g}"
+            if is_whole
+            else f"a number from {least:g} on, or {_NONE}"
+        )
+        raise BadConfiguration(
+            "control set",
+            f"{name} cannot be {value!r}",
+            f"Use {allowed}: booking-migrate control set {name}={max(least, 1):g}",
+        )
+    return setting, number

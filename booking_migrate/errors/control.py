@@ -1,0 +1,62 @@
+"""Errors of asking something of a command that works on a run, from another terminal."""
+
+from collections.abc import Sequence
+
+from booking_migrate.errors.base import NothingToDo, Refused
+
+
+class NothingAtWork(NothingToDo):
+    """No command works on a run."""
+
+    where: str
+    """The database or the target that was looked at."""
+
+    message = "no command is working on a run in {where}"
+    hint = "booking-migrate status shows every run; --run RUN chooses one that was killed."
+
+
+class SeveralAtWork(Refused):
+    """Commands work on several runs, and none is chosen."""
+
+    runs: Sequence[str]
+    asked: str
+    """The command that was given, without the program's name."""
+
+    message = "commands are working on several runs: {runs}"
+    hint = "Choose one: booking-migrate {asked} --run {first}"
+
+    @property
+    def first(self) -> str:
+        """Return the newest of them."""
+        return self.runs[0]
+
+
+class RunEnded(Refused):
+    """No command works on the run, and none continues it."""
+
+    run_id: str
+    state: str
+    message = "run {run_id} is {state}, and no command is working on it"
+    hint = "A pause or a setting needs a command that is running. What is possible now: booking-migrate status --run {run_id}"
+
+
+class NotControllable(Refused):
+    """A command cannot be paused or changed while it works."""
+
+    run_id: str
+    command: str
+    advice: str
+    message = "{command} of run {run_id} cannot be paused or changed while it is running"
+
+
+class SettingNotTaken(Refused):
+    """A setting has no meaning for the command that works."""
+
+    run_id: str
+    command: str
+    setting: str
+    taken: Sequence[str]
+    """What can be asked of it."""
+
+    message = "{setting} does not apply to {command} of run {run_id}"
+    hint = "What applies to it: {taken}. {setting} is chosen when the command is started."

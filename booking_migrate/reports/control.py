@@ -1,0 +1,76 @@
+"""What was asked of a command that works on a run: the report of `control`, and its part in that of `status`."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import Field
+
+from booking_migrate.bson.format import Line
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.runs.asking import Asked
+from booking_migrate.runs.commands import resume_of
+from booking_migrate.runs.control import Request, Setting
+from booking_migrate.runs.states import in_words
+
+
+class RequestReport(Part):
+    """One thing that is asked of a command that works on a run."""
+
+    command: str = Field(description="migrate, verify or rollback")
+    setting: Setting = Field(description="`pause`, `max-rate`, `max-lag` or `workers`")
+    value: float | bool | None = Field(description="of a pause whether it lasts; null: no limit")
+    by: Line = Field(description="who asked: user@host")
+    at: datetime = Field(description="when that was asked")
+
+
+def request_report(request: Request) -> RequestReport:
+    """Return one request as reports have it."""
+    return RequestReport(
+        command=request.command, setting=request.setting, value=request.value, by=request.by, at=request.at
+    )
+
+
+class ControlReport(Report):
+    """The report of `control`."""
+
+    state: str = Field(description="the state of the run")
+    at_work: bool = Field(description="whether a command works on the run; if not, the next one is meant")
+    commands: tuple[str, ...] = Field(description="the commands of which it was asked")
+    asked: tuple[RequestReport, ...] = Field(description="what was asked now; empty: all of it held before")
+    holds: tuple[RequestReport, ...] = Field(description="everything that holds now")
+    pauses: bool | None = Field(description="whether a pause was asked for or ended; null: neither")
+
+
+def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> ControlReport:
+    """Build the report of `control`.
+
+    Args:
+        done: what was asked.
+        pauses: whether a pause was asked for or ended; None: neither.
+        seconds: how long it took.
+    """
+    run = done.chosen.run
+    return ControlReport(
+        command="control",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.DONE,
+        changed=bool(done.changed),
+        seconds=seconds,
+        state=in_words(run.state),
+        at_work=done.chosen.is_alive,
+        commands=tuple(done.chosen.commands),
+        asked=tuple(map(request_report, done.changed)),
+        holds=tuple(map(request_report, done.holds)),
+        pauses=pauses,
+        next_steps=tuple(_steps(done)),
+    )
+
+
+def _steps(done: Asked) -> Iterator[NextStep]:
+    run_id = done.chosen.run.run_id
+    if any(each.setting is Setting.PAUSE for each in done.holds):
+        yield NextStep(text="To continue:", command=resume_of(run_id))
+    yield NextStep(text="To see it:", command=f"booking-migrate status --run {run_id}")

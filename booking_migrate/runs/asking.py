@@ -1,0 +1,184 @@
+"""Asking something of the command that works on a run, from another process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from booking_migrate.errors import (
+    NoRun,
+    NotControllable,
+    NothingAtWork,
+    RunEnded,
+    SettingNotTaken,
+    SeveralAtWork,
+)
+from booking_migrate.runs.commands import abort_of
+from booking_migrate.runs.control import (
+    MIGRATE,
+    ROLLBACK,
+    VERIFY,
+    Request,
+    Setting,
+    commands_of,
+    in_force,
+    requests_of,
+    worker_of,
+)
+from booking_migrate.runs.lock import FOLLOW_COMMAND
+from booking_migrate.runs.states import RESUMABLE, in_words
+from booking_migrate.runs.status import RunStatus, status
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.locks import LockStore
+
+_COPYING = frozenset({Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG})
+_TAKEN = {
+    MIGRATE: _COPYING,
+    ROLLBACK: frozenset({Setting.PAUSE, Setting.MAX_LAG}),
+    VERIFY: frozenset[Setting](),
+}
+"""What is taken by commands whose process has not said so yet."""
+
+_UNFINISHED = RESUMABLE | {RunState.ROLLING_BACK}
+
+Values = Mapping[Setting, float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A run, and the commands that work on it or continue it, of which something can be asked."""
+
+    run: RunRecord
+    commands: Sequence[str]
+    is_alive: bool
+    """Whether one of them works at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked, and what holds now."""
+
+    chosen: Chosen
+    changed: Sequence[Request]
+    """Empty: all of that was asked before."""
+
+    holds: Sequence[Request]
+
+
+def choose(
+    journal: RunJournal, locks: LockStore, *, where: str, target: str | None, run_id: str | None, asked: str
+) -> Chosen:
+    """Return the run of which something is to be asked: the one that is named, or the only one that is worked on.
+
+    Args:
+        journal: has the runs.
+        locks: which show whether the process of a run is alive.
+        where: the database or target, for messages.
+        target: the target of the run; None: any.
+        run_id: the run; None: the only one that is worked on, or the only unfinished one.
+        asked: the command that was given, without the program's name.
+
+    Raises:
+        NoRun, NothingAtWork, SeveralAtWork: it does not exist, or is not the only one.
+        NotControllable, RunEnded: of what works on it nothing can be asked, or nothing works on it.
+    """
+    found = status(journal, locks, target=target)
+    now = journal.now()
+    if run_id is not None:
+        named = next((each for each in found if each.run.run_id == run_id), None)
+        if named is None:
+            raise NoRun(f"run {run_id}")
+        return _chosen(named, locks, commands_of(named.run, now, is_followed=_is_followed(named, locks)))
+    known = [(each, commands_of(each.run, now, is_followed=_is_followed(each, locks))) for each in found]
+    at_work = [(each, commands) for each, commands in known if each.is_alive or VERIFY in commands]
+    candidates = at_work or [(each, commands) for each, commands in known if each.run.state in _UNFINISHED]
+    if not candidates:
+        raise NothingAtWork(where)
+    if len(candidates) > 1:
+        raise SeveralAtWork([each.run.run_id for each, _ in candidates], asked)
+    each, commands = candidates[0]
+    return _chosen(each, locks, commands)
+
+
+def _is_followed(each: RunStatus, locks: LockStore) -> bool:
+    return each.is_alive and each.run.state is RunState.DONE and _holder(each.run, locks) == FOLLOW_COMMAND
+
+
+def _holder(run: RunRecord, locks: LockStore) -> str:
+    held = locks.look(run.target)
+    return "" if held is None or not held.is_live else held.holder.command
+
+
+def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str]) -> Chosen:
+    run = each.run
+    if commands:
+        return Chosen(run, commands, each.is_alive or VERIFY in commands)
+    paused = [
+        request.command
+        for request in in_force(run, (MIGRATE, ROLLBACK, VERIFY))
+        if request.setting is Setting.PAUSE
+    ]
+    if each.is_alive:
+        command = _holder(run, locks)
+        advice = "Wait until it has ended: booking-migrate status --watch"
+        if run.state is RunState.CUTTING_OVER:
+            advice = f"It refuses writes for a limited time only (--max-outage). To abort it: stop it with Ctrl-C, or {abort_of(run)}"
+        raise NotControllable(run.run_id, command or in_words(run.state), advice)
+    if paused:
+        # Its command ended in another way while it was paused; the next one is not to be held back by that.
+        return Chosen(run, paused, is_alive=False)
+    raise RunEnded(run.run_id, in_words(run.state))
+
+
+def ask(journal: RunJournal, chosen: Chosen, values: Values, by: str) -> Asked:
+    """Record what is asked of the commands of a run that take it.
+
+    Args:
+        journal: has the run.
+        chosen: the run.
+        values: what is asked.
+        by: the user and host, ``user@host``.
+
+    Raises:
+        SettingNotTaken: none of the commands takes one of the settings; nothing is recorded.
+    """
+    takers = {setting: _takers(chosen, setting) for setting in values}
+    changed = list[tuple[str, Setting]]()
+    for setting, value in values.items():
+        for command in takers[setting]:
+            before = {each.setting: each.value for each in requests_of(chosen.run.control, command)}
+            if before.get(setting, False if setting is Setting.PAUSE else None) != value:
+                journal.ask(chosen.run.run_id, command, setting.value, {"value": value, "by": by})
+                changed.append((command, setting))
+    if values.get(Setting.PAUSE) is False:
+        _end_handed_down(journal, chosen, by)
+    control = journal.control(chosen.run.run_id)
+    now = replace(chosen, run=chosen.run.model_copy(update={"control": control}))
+    done = [each for command in chosen.commands for each in requests_of(control, command)]
+    return Asked(
+        now,
+        [each for each in done if (each.command, each.setting) in changed],
+        in_force(now.run, chosen.commands),
+    )
+
+
+def _end_handed_down(journal: RunJournal, chosen: Chosen, by: str) -> None:
+    """End the pauses of other runs into the target: one of them may be followed next, if this one changes nothing."""
+    for other in journal.runs(chosen.run.target):
+        asked = in_force(other, [MIGRATE])
+        if other.run_id != chosen.run.run_id and any(each.setting is Setting.PAUSE for each in asked):
+            journal.ask(other.run_id, MIGRATE, Setting.PAUSE.value, {"value": False, "by": by})
+
+
+def _takers(chosen: Chosen, setting: Setting) -> Sequence[str]:
+    taken = {command: _taken(chosen.run, command) for command in chosen.commands}
+    takers = [command for command, settings in taken.items() if setting in settings]
+    if not takers:
+        everything = [each for each in Setting if any(each in settings for settings in taken.values())]
+        raise SettingNotTaken(
+            chosen.run.run_id, " and ".join(taken), setting.value, [each.value for each in everything]
+        )
+    return takers
+
+
+def _taken(run: RunRecord, command: str) -> frozenset[Setting]:
+    worker = worker_of(run.control, command)
+    return _TAKEN[command] if worker is None else worker.takes

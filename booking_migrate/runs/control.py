@@ -1,0 +1,117 @@
+"""What other processes ask of a command that works on a run: a pause, or another setting from the next chunk on.
+
+A request is a value in the run's record, by command and setting, with who asked and when. It is never deleted, only asked
+otherwise. So it survives a kill: the same command, run again, is paused as before and says so, and any other command is not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from booking_migrate.runs.states import RESUMABLE
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.process import is_dead
+
+MIGRATE, VERIFY, ROLLBACK = "migrate", "verify", "rollback"
+
+_WORKER = "worker"
+"""Stands beside the settings: the process that works, and what it takes."""
+
+BEAT_SECONDS = 10.0
+"""How often a process that holds no lock records that it is running."""
+
+_SILENCE = timedelta(seconds=60)
+"""After what time without a word from such a process it is taken for ended."""
+
+
+class Setting(StrEnum):
+    """What can be asked. The values are an API."""
+
+    PAUSE = "pause"
+    MAX_RATE = "max-rate"
+    MAX_LAG = "max-lag"
+    WORKERS = "workers"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing that was asked."""
+
+    command: str
+    setting: Setting
+    value: float | bool | None
+    """Of `Setting.PAUSE` whether to pause; of the others None for no limit."""
+
+    by: str
+    """``user@host``."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The process that works on a run, or did last, as it has recorded itself."""
+
+    pid: int
+    birth: str
+    takes: frozenset[Setting]
+    """What can be asked of it."""
+
+    at: datetime
+    is_over: bool
+
+    def may_live(self, now: datetime) -> bool:
+        """Return whether it may be running: it has not ended, and has recorded itself lately."""
+        return not self.is_over and now - self.at < _SILENCE and not is_dead(self.pid, self.birth)
+
+
+def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:
+    """Yield what is asked of one command; what a newer version of the program knows is left out."""
+    for name, asked in control.get(command, {}).items():
+        if name in set(Setting):
+            yield Request(command, Setting(name), asked["value"], asked["by"], asked["at"])
+
+
+def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
+    """Return the process that works for a command, or did last; None: it has not recorded itself."""
+    there = control.get(command, {}).get(_WORKER)
+    if there is None:
+        return None
+    takes = frozenset(Setting(name) for name in there["takes"] if name in set(Setting))
+    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"])
+
+
+def worker_record(
+    pid: int, birth: str, takes: Sequence[Setting], *, over: bool
+) -> tuple[str, Mapping[str, Any]]:
+    """Return name and value under which a process records itself."""
+    return _WORKER, {"pid": pid, "birth": birth, "takes": [each.value for each in takes], "over": over}
+
+
+def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a run takes over that continues following another one: what is asked of `migrate`, without who works on it."""
+    asked = {name: value for name, value in control.get(MIGRATE, {}).items() if name in set(Setting)}
+    return {MIGRATE: asked} if asked else {}
+
+
+def commands_of(run: RunRecord, now: datetime, *, is_followed: bool) -> Sequence[str]:
+    """Return the commands that work on a run, or continue it, and that can be asked something.
+
+    Args:
+        run: the run.
+        now: the time by the journal's clock.
+        is_followed: whether a process follows its source.
+    """
+    verifier = worker_of(run.control, VERIFY)
+    verifies = [VERIFY] if verifier is not None and verifier.may_live(now) else []
+    if is_followed or run.state in RESUMABLE:
+        return [MIGRATE, *verifies]
+    return [ROLLBACK, *verifies] if run.state is RunState.ROLLING_BACK else verifies
+
+
+def in_force(run: RunRecord, commands: Sequence[str]) -> Sequence[Request]:
+    """Return what is asked of some commands and makes a difference."""
+    asked = [request for command in commands for request in requests_of(run.control, command)]
+    return [each for each in asked if each.value is not None and each.value is not False]
