@@ -109,7 +109,8 @@ class Log(Listener):
     def _advance(self, documents: int) -> None:
         self._done += documents
         self.write(LogLevel.DEBUG, "chunk", f"{grouped(documents)} bookings done", documents=documents)
-        if monotonic() - self._progress_at >= _PROGRESS_SECONDS:
+        # A run that follows is often idle, and nothing new is to be said then.
+        if documents and monotonic() - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = monotonic()
             message = f"{grouped(self._done)} bookings so far"
             self.write(LogLevel.INFO, "progress", message, documents=self._done)

@@ -1,7 +1,8 @@
 """The worker matrix: ``python -m tests.benchmarks.workers --bookings 300000``.
 
-`migrate` with one, two and four processes, and with a Dask cluster of two workers, beside a copy through a client, in turn over
-several rounds. With ``--against DIRECTORY`` the program in another checkout is measured in turn with this one.
+`migrate` with one, two and four processes, also over a slow link (``--delay``), and with a Dask cluster of two workers, beside a copy
+through a client, in turn over several rounds. With ``--against DIRECTORY`` the program in another checkout is measured in turn with
+this one.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks import alternatives
 from tests.benchmarks.__main__ import DATABASE, clear, fill
 from tests.benchmarks.measurement import ROOT, Measurement, run_program
+from tests.benchmarks.slow_link import slow_link
 from tests.support.cluster import running_cluster
 from tests.support.server import Server, running_server
 
@@ -29,6 +31,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--against", type=Path, help="another checkout, whose program is measured in turn")
+    parser.add_argument(
+        "--delay", type=float, default=5, metavar="MS", help="of a slow link; 0 leaves it out"
+    )
     parser.add_argument("--no-cluster", action="store_true", help="leave the Dask cluster out")
     arguments = parser.parse_args()
     measured: defaultdict[str, list[Measurement]] = defaultdict(list)
@@ -36,11 +41,17 @@ def main() -> None:
         server = stack.enter_context(running_server(cache_gib=2.0))
         fill(server, arguments.bookings)
         ways = _ways(server, arguments.workers, arguments.against)
+        if arguments.delay:
+            uri = stack.enter_context(slow_link(server.uri, arguments.delay))
+            for count in arguments.workers:
+                ways[f"--workers {count}, {arguments.delay:g} ms away"] = _migrate(
+                    uri, ROOT, "--workers", str(count)
+                )
         if not arguments.no_cluster:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             cluster = stack.enter_context(running_cluster(folder))
             ways["--executor dask://..., two workers"] = _migrate(
-                server, ROOT, "--executor", cluster.executor
+                server.uri, ROOT, "--executor", cluster.executor
             )
         for number in range(arguments.rounds):
             for name, measure in ways.items():
@@ -63,8 +74,8 @@ def main() -> None:
         sys.stdout.write(f"| {name} | {median(seconds):.1f} | {span} | {times:.2f} | {shown} |\n")
 
 
-def _migrate(server: Server, root: Path, *options: str) -> Callable[[], Measurement]:
-    places = ("--uri", server.uri, "--db", DATABASE)
+def _migrate(uri: str, root: Path, *options: str) -> Callable[[], Measurement]:
+    places = ("--uri", uri, "--db", DATABASE)
     return lambda: run_program(["migrate", "--quiet", *places, *options], root=root)
 
 
@@ -76,8 +87,10 @@ def _ways(server: Server, workers: list[int], against: Path | None) -> dict[str,
     }
     for count in workers:
         if against is not None:
-            ways[f"--workers {count}, {against.name}"] = _migrate(server, against, "--workers", str(count))
-        ways[f"--workers {count}"] = _migrate(server, ROOT, "--workers", str(count))
+            ways[f"--workers {count}, {against.name}"] = _migrate(
+                server.uri, against, "--workers", str(count)
+            )
+        ways[f"--workers {count}"] = _migrate(server.uri, ROOT, "--workers", str(count))
     return ways
 
 
