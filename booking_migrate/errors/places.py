@@ -374,6 +374,15 @@ class DuplicateKeys(Unexpected):
     hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
 
 
+class DocumentIdTaken(DuplicateKeys):
+    """A client document of the source has an `_id` under which the target holds the document of another client."""
+
+    client: str
+    other: str
+    message = "{place} holds the document of client {other} under the _id {sample}, which that of client {client} has in the source"
+    hint = "If they have exchanged it since a run, undo that, then migrate again: booking-migrate rollback --target {place}"
+
+
 class UniqueIndexViolated(DuplicateKeys):
     """A unique index other than the one on `clientId` refused documents as duplicates."""
 

@@ -1,14 +1,16 @@
 """A target that records every write in the journal first, with the document that it replaces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from bson.objectid import ObjectId
 from typing_extensions import override
 
-from booking_migrate.bson.document import identity_of
+from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.domain.rejection import Rejection
+from booking_migrate.domain.session import client_document_id
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.delegation import DelegatedRun
@@ -79,6 +81,10 @@ class ForwardingTarget(TargetWriter):
     @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         self._target.join(changed, removed)
+
+    @override
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        self._target.refuse_taken_ids(documents, freed)
 
     @override
     def write(
@@ -200,6 +206,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         with self._shield.critical_section():
             self._await_writer()
             batch = _Batch(new, changed, rejected, removed)
+            self._refuse_taken_ids(batch)
             notes = [
                 *(self.note_of(raw, sha256(raw).digest(), None) for raw in new),
                 *(self._note_of_change(change) for change in changed),
@@ -208,6 +215,19 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             self._found = {}
             noted = RangeNote(NoteKind.DOCUMENTS, *_span(batch), notes) if notes else None
             self._writing = in_background(lambda: self._write_batch(batch, noted), name="writer")
+
+    def _refuse_taken_ids(self, batch: _Batch) -> None:
+        """Refuse, before it is noted, what cannot be written: an `_id` may have passed between clients of different batches."""
+        moved = [
+            change for change in batch.changed if identity_of(change.before) != identity_of(change.after)
+        ]
+        documents = [change.after for change in moved]
+        if self.has_runs:
+            # Nearly all have an `_id` of their own.
+            documents += [raw for raw in batch.new if not _has_own_id(raw)]
+        if documents:
+            freed = {identity_of(raw) for raw in (*(change.before for change in moved), *batch.removed)}
+            self._target.refuse_taken_ids(documents, freed)
 
     def settle(self) -> None:
         """Wait until the last batch is durable."""
@@ -263,6 +283,11 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
                 self._shield.announce_wait()
             writing.exception()
         self._target.abandon()
+
+
+def _has_own_id(raw: bytes) -> bool:
+    document_id: Any = value_in(raw, b"_id")
+    return type(document_id) is ObjectId and document_id == client_document_id(value_in(raw, b"clientId"))
 
 
 def _span(batch: _Batch) -> tuple[bytes, bytes]:

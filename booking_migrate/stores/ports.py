@@ -4,7 +4,7 @@ Every adapter passes one conformance suite (`tests/contract`). All documents cro
 that no value is re-typed on the way, whatever the place keeps them as.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -202,6 +202,17 @@ class TargetWriter(Protocol):
 
         Raises:
             TargetChanged: one of the documents is no longer the one that was read.
+        """
+
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        """Refuse documents whose `_id` the document of another client has; a file has no such documents.
+
+        Args:
+            documents: what is to be written next.
+            freed: the BSON of ``{_id}`` of documents that go, or get another `_id`, with the same batch.
+
+        Raises:
+            DocumentIdTaken: one has.
         """
 
     def write(

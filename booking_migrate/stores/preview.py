@@ -9,7 +9,7 @@ shows what a condition does to all documents, but not what it does to few. Keys 
 with the documents.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -121,6 +121,10 @@ class CollectionPreview(PreviewTarget):
         # The joined document is kept for look-ups.
         self._joined.add(changed.after)
         self._changed = True
+
+    @override
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        """Do nothing: nothing is written."""
 
     @override
     def write(

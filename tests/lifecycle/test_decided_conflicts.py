@@ -180,6 +180,35 @@ def test_client_documents_that_change_their_client(migrated: Db, command: Run, w
     assert client(1) == migrated.clients.find_one({"_id": 0})["clientId"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_client_documents_of_different_batches_that_exchange_their_ids(
+    migrated: Db, command: Run, workers: str
+) -> None:
+    """The refusal names both clients and the `_id`, and the command that it names leads out."""
+    documents = [
+        {"_id": n, "clientId": client(n), "sessions": [{"sessionId": n, "price": 1}]} for n in (0, 1)
+    ]
+    migrated.bookings.insert_many(documents)
+    few = ("--batch-size", "1", "--workers", workers)
+    assert 0 == command(*MIGRATE, *few).returncode
+    for n in (0, 1):
+        migrated.bookings.update_one({"_id": n}, {"$set": {"clientId": client(1 - n)}})
+    refused = command(*MIGRATE, *few)
+    said = " ".join(refused.stderr.split())
+
+    assert 1 == refused.returncode
+    assert (
+        f"holds the document of client {client(1)} under the _id 1, which that of client {client(0)} has"
+        in said
+    )
+    assert "booking-migrate rollback --target clients" in said
+    assert "Another process" not in said
+    assert 0 == command("rollback", "--target", "clients", "--yes").returncode
+    assert 0 == migrated.clients.count_documents({})
+    assert [0, 0] == [command(*each).returncode for each in ((*MIGRATE, *few), VERIFY)]
+    assert client(1) == migrated.clients.find_one({"_id": 0})["clientId"]  # type: ignore[index]
+
+
 def test_another_policy_that_decides_nothing(migrated: Db, command: Run) -> None:
     """A cut-over under a policy that the run did not have, and that has nothing to decide, is not refused for it."""
     assert [0, 0] == [command(*each, *SOURCE).returncode for each in (MIGRATE, VERIFY)]

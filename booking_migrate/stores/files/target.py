@@ -3,7 +3,7 @@
 For a dry-run nothing is written: both are compared with what is there, and what would be refused is collected, not raised.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -104,6 +104,10 @@ class FileTarget(TargetWriter):
             ValueError: always, since a file never showed any document to join.
         """
         raise ValueError(_NOTHING_OLDER)
+
+    @override
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        """Do nothing: a file is replaced whole."""
 
     @override
     def write(

@@ -1,6 +1,6 @@
 """A collection as a `TargetWriter`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from pymongo import ReadPreference, ReplaceOne
@@ -9,10 +9,16 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
-from booking_migrate.bson.document import MAXIMUM_SIZE, Document
+from booking_migrate.bson.document import MAXIMUM_SIZE, Document, identity_of, value_in
 from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.errors import TargetChanged, TargetInOldShape, UnusablePlace
+from booking_migrate.errors import (
+    DocumentIdTaken,
+    TargetChanged,
+    TargetInOldShape,
+    UnusablePlace,
+)
 from booking_migrate.stores.mongo.administration import create_like, ensure_client_index, has_client_index
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -173,6 +179,22 @@ class MongoTarget(TargetWriter):
                 deleted = self._collection.delete_one(same_version(raw), collation=SIMPLE).deleted_count
             if not deleted:
                 raise TargetChanged(self.name, display_id(id_of(raw)))
+
+    @override
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        for some in by_size(documents, len, _GROUP_BYTES):
+            there = {
+                identity: raw
+                for raw in find_all(self._collection, any_of("_id", list(map(id_of, some))))
+                if (identity := identity_of(raw)) not in freed
+            }
+            for raw in some:
+                client, other = (
+                    value_in(each, b"clientId") for each in (raw, there.get(identity_of(raw), raw))
+                )
+                if sort_key(client) != sort_key(other):
+                    shown = map(display_id, (id_of(raw), client, other))
+                    raise DocumentIdTaken(self.name, 1, *shown)
 
     @override
     def write(

@@ -1,6 +1,6 @@
 """The stream engine, over places in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import bson
@@ -76,6 +76,9 @@ class Target:
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
         raise AssertionError(f"there is nothing to join: {changed}, {removed}")
+
+    def refuse_taken_ids(self, documents: Sequence[bytes], freed: Container[bytes]) -> None:
+        raise AssertionError(f"no _id has passed to another client: {documents}, {freed}")
 
     def write(
         self,
