@@ -37,6 +37,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
 from booking_migrate.rollback.window_parts import close_window
 from booking_migrate.runs.lock import WINDOW_COMMAND
+from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -161,9 +162,19 @@ def _check_privileges(connection: Connection, given: FinalizeOptions) -> Callabl
 
 
 def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | None:
-    """Return the run whose cut-over made a collection live; None without one."""
+    """Return the run whose cut-over made a collection live; None without one.
+
+    Raises:
+        UnfinishedRun: a later run in that collection has to be completed first; said before anything is asked.
+    """
     with connection.open() as opened:
-        return run_to_finalize(open_journal(opened).journal, source)
+        journal = open_journal(opened)
+        found = run_to_finalize(journal.journal, source)
+        held = journal.locks.look(source)
+        # A run that is active is reported when its lock is asked for.
+        if found is not None and not (held is not None and held.is_live):
+            engine.refuse_unfinished(runs_of_live(journal.journal, found))
+        return found
 
 
 def _is_kept(swapped: RunRecord, places: Places) -> bool:

@@ -84,7 +84,9 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
     run, stores = plan.run, plan.stores
     with ExitStack() as held:
         locks = [_hold(held, plan, name) for name in (run.target, run.source)]
-        _reopen(plan, locks)
+        # Begun again if an earlier one ended before it dropped the kept copy: everything may have changed since.
+        guard = partial(plan.live.guard, is_live=True)
+        reopen(stores.journal, run.source, plan.exists, partial(_confirm, locks), guard)
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.FINALIZED:
             return FinalizeOutcome(now, None, is_done=True, was_finalized=True)
@@ -110,13 +112,6 @@ def _hold(held: ExitStack, plan: FinalizePlan, name: str) -> HeldLock:
 
     held.push(end)
     return lock
-
-
-def _reopen(plan: FinalizePlan, locks: Sequence[HeldLock]) -> None:
-    """Begin again if an earlier finalize ended before it dropped the kept copy: everything may have changed since."""
-    was_begun = reopen(plan.stores.journal, plan.run.source, plan.exists, partial(_confirm, locks))
-    if was_begun and "no-guard" not in plan.run.cutover_options:
-        plan.live.guard(is_live=True)
 
 
 def _confirm(locks: Sequence[HeldLock]) -> None:

@@ -79,13 +79,16 @@ class RestorationFailed(Refused):
     refused_seconds: float
     """For how long writes were refused."""
 
+    remedy: str = "run the same command again"
+    """What helps."""
+
     effect = "Writes are accepted again."
     message = (
         "the rollback of run {run_id} was aborted: {problem}; {live} is live as before "
         "(it refused writes for {refused_seconds:.1f} s)"
     )
     hint = (
-        "All old bookings are kept: run the same command again, or drop what was changed since the cut-over with "
+        "All old bookings are kept: {remedy}, or drop what was changed since the cut-over with "
         "booking-migrate rollback --run {run_id} --yes --discard-later."
     )
 

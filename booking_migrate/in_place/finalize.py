@@ -122,7 +122,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
     lock = HeldLock.acquire(plan.stores.locks, source, plan.holder)
     try:
         # One that ended before it dropped the archive is begun again: everything may have changed since.
-        reopen(plan.stores.journal, source, plan.exists, lock.confirm)
+        reopen(plan.stores.journal, source, plan.exists, lock.confirm, plan.collection.guard)
         # Another process may have undone or finalized it before this one held the lock.
         runs = runs_to_finalize(plan.stores.journal, source=source, archive=archive)
         outcome = _finalize(plan, runs, lock)

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import TailParts
@@ -26,6 +27,8 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.follow.selection import groups
+from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.reopening import Exists
@@ -45,6 +48,7 @@ _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are written at a time."""
 
 _FLUSH_DOCUMENTS = 5000
+_OTHER_ID = "change the _id of the document that was made since the cut-over and run the same command again"
 _PROVEN_AT_ONCE = 1000
 
 
@@ -228,10 +232,21 @@ class _Restoration:
                 self._lock.confirm()
                 try:
                     self._places.restored.insert(documents)
-                except DuplicateKeys:
-                    raise self._failure("documents made since the cut-over have ids of others") from None
+                except DuplicateKeys as error:
+                    raise self._failure(self._clash(documents, error.sample), _OTHER_ID) from None
             self._documents += len(documents)
             self._plan.listener.notify(Advanced(len(documents)))
+
+    def _clash(self, documents: Sequence[bytes], sample: str) -> str:
+        """Return which two documents cannot stand beside each other; for now only `_id` has an index."""
+        for some in groups(documents):
+            there = {id_key(raw): raw for raw in self._places.result.find(list(map(id_of, some)))}
+            for raw in some:
+                other = there.get(id_key(raw), raw)
+                if other != raw:
+                    whose = " and ".join(f"one of {_client_text(each)}" for each in (other, raw))
+                    return f"two documents would have the _id {display_id(id_of(raw))}, {whose}"
+        return f"two documents would have the {sample}"
 
     def _prove(self) -> None:
         """Read again what was written.
@@ -281,8 +296,14 @@ class _Restoration:
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._places, trouble))
 
-    def _failure(self, problem: str) -> RestorationFailed:
-        return RestorationFailed(self._run.run_id, self._run.source, problem, self._refused.seconds)
+    def _failure(self, problem: str, remedy: str = RestorationFailed.remedy) -> RestorationFailed:
+        run = self._run
+        return RestorationFailed(run.run_id, run.source, problem, self._refused.seconds, remedy)
+
+
+def _client_text(raw: bytes) -> str:
+    client_id = value_in(raw, b"clientId")
+    return "no client" if client_id is None else f"client {display_id(client_id)}"
 
 
 def complete(

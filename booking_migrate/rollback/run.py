@@ -127,7 +127,14 @@ def _current(plan: RollbackPlan, lock: HeldLock) -> RunRecord:
     A finalize that has dropped nothing is reverted, and an unfinished cut-over is aborted or completed.
     """
     journal, run = plan.stores.journal, plan.run
-    reopen(journal, run.source, plan.exists, lock.confirm)
+
+    def guard() -> None:
+        if run.archive is None:
+            plan.places(run).live.guard(is_live=True)
+        else:
+            plan.in_place(run).guard()
+
+    reopen(journal, run.source, plan.exists, lock.confirm, guard)
     now = next(each for each in journal.runs(run.target) if each.run_id == run.run_id)
     if now.state in FINAL:
         raise _finalized(now)

@@ -26,14 +26,22 @@ def before_finalize(run: RunRecord, runs: Sequence[RunRecord], exists: Exists) -
     return run.model_copy(update={"state": RunState.CUT_OVER if is_live else RunState.DONE})
 
 
-def reopen(journal: RunJournal, source: str, exists: Exists, confirm: Callable[[], None]) -> bool:
-    """Record that the runs of a source are what they were before a finalize that has dropped nothing; return whether any was.
+def reopen(
+    journal: RunJournal,
+    source: str,
+    exists: Exists,
+    confirm: Callable[[], None],
+    guard: Callable[[], None],
+) -> None:
+    """Record that the runs of a source are what they were before a finalize that has dropped nothing.
 
     Args:
         journal: has the runs.
         source: the collection that was cut over or migrated in place; a lock that its finalize needs is held.
         exists: asked about the collection that keeps the old bookings.
         confirm: checks that the lock is still held.
+        guard: lets the live collection refuse old bookings again, which a finalize may have ended; called if a cut-over with that
+            is among the runs.
     """
     runs = journal.runs()
     before = [
@@ -42,11 +50,14 @@ def reopen(journal: RunJournal, source: str, exists: Exists, confirm: Callable[[
         if run.source == source and run.state is RunState.FINALIZING
     ]
     found = [(run, then) for run, then in before if then is not run]
+    if any(then.state is RunState.CUT_OVER and "no-guard" not in run.cutover_options for run, then in found):
+        # First of all: recorded as cut over without it, the run would stay so.
+        confirm()
+        guard()
     for run, then in found:
         check_transition(run, then.state)
         confirm()
         journal.save(run.run_id, state=then.state.value)
-    return bool(found)
 
 
 def _kept(run: RunRecord, runs: Sequence[RunRecord]) -> str:

@@ -220,6 +220,17 @@ def test_an_empty_client_document_stays(database: Db, command: Run, old: list[di
     )
 
 
+def test_a_client_document_of_the_run_that_was_emptied_goes(
+    database: Db, command: Run, old: list[dict[str, Any]]
+) -> None:
+    """Its bookings come back, and nothing of it is left."""
+    set_sessions([])(database)
+    since = roll_back(command, 3)
+
+    assert len(old) == database.bookings.count_documents({})
+    assert sorted(map(str, (ID, booking(4)["_id"]))) == sorted(since["missing_ids"])
+
+
 def test_an_empty_client_document_of_the_target_stays(database: Db, command: Run) -> None:
     """One that was in the target before the first run, of a client whose bookings are gone, does not stop a rollback."""
     database.bookings.insert_many([booking(0), booking(1)])
@@ -263,6 +274,10 @@ def test_a_state_that_cannot_be_restored_names_the_command_that_leads_out(
 
     assert (5, True) == (refused.returncode, hint is not None), refused.stderr
     assert hint is not None
+    said = " ".join(refused.stderr.split())
+    clients = (f"one of client {each}" for each in sorted((client(2), NEW)))
+    assert f"two documents would have the _id {taken['_id']}, {' and '.join(clients)}" in said
+    assert "change the _id of the document that was made since the cut-over" in said
     assert 0 == command(*hint[1].split()).returncode
     assert sorted(map(str, old)) == sorted(map(str, database.bookings.find()))
 

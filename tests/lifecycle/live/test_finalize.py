@@ -13,7 +13,9 @@ from pymongo.errors import WriteError
 
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -314,3 +316,47 @@ def test_killed_before_the_drop_with_a_later_run_in_place(database: Db, command:
     assert undone.returncode in (0, 3), undone.stderr
     assert 0 == database.bookings.count_documents({"sessions": {"$exists": True}})
     assert before == list(database.bookings.find().sort("_id", 1))
+
+
+def stored_bypassing(database: Db, number: int) -> None:
+    """An old booking that an old application stores beside the client documents, past the guard."""
+    straggler = {**booking(number), "clientId": client(number)}
+    database.bookings.insert_one(straggler, bypass_document_validation=True)
+
+
+def without_guard(database: Db) -> None:
+    """What a finalize has done when it is killed right before it drops the kept copy."""
+    database.command("collMod", "bookings", validator={})
+
+
+@pytest.mark.parametrize("way", ["finalize in place", "rollback"])
+def test_killed_before_the_drop_the_guard_comes_back_with_any_command(
+    live: Db, server: Server, command: Run, killed: Killed, way: str
+) -> None:
+    """What takes the begun finalize back lets the live collection refuse old bookings again, which are lost otherwise."""
+    if way == "finalize in place":
+        stored_bypassing(live, 50)
+        assert 0 == command("migrate", "--in-place", "--source", "bookings", "--quiet").returncode
+    assert -9 == killed(Step.FINALIZE_NOTED.value, 1 if way == "rollback" else 2, *FINALIZE)
+    without_guard(live)
+    if way == "rollback":
+        with failing(server, ["renameCollection"], {"errorCode": 96}):
+            assert 5 == command("rollback", "--target", "clients", "--yes").returncode
+    else:
+        assert command(*FINALIZE, "--archive", "bookings_legacy").returncode in (0, 4)
+
+    assert "cut-over" in {each["state"] for each in json.loads(command("status", "--json").stdout)["runs"]}
+    with pytest.raises(WriteError, match="failed validation"):
+        live.bookings.insert_one({**booking(99), "clientId": client(99)})
+
+
+def test_an_unfinished_run_is_said_before_anything_is_asked(live: Db, command: Run, killed: Killed) -> None:
+    """A later run in place that was killed has to be completed first: a finalize says so, and asks for no confirmation."""
+    stored_bypassing(live, 50)
+    assert -9 == killed(Step.BATCH_WRITTEN.value, 1, "migrate", "--in-place", "--source", "bookings")
+    done = command("finalize", "--source", "bookings")
+
+    assert 5 == done.returncode
+    assert "is not finished" in done.stderr
+    assert "migrate --in-place" in " ".join(done.stderr.split())
+    assert "drops" not in done.stderr
