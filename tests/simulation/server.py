@@ -1,7 +1,7 @@
 """What stands for the kept copy, fence and swap, the journal and the lock; see `adapters`."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -227,6 +227,13 @@ class Journal:
         self._world.runs[run_id] = self._world.runs[run_id].model_copy(update=changes)
         self._world.tick()
         self._world.step("journal written")
+
+    def control(self, _run_id: str) -> Mapping[str, Any]:
+        """Return nothing: no other terminal asks anything. It is asked by the real clock, so nothing may happen meanwhile."""
+        return {}
+
+    def ask(self, _run_id: str, _command: str, _name: str, _value: Mapping[str, Any]) -> None:
+        """Do nothing, likewise."""
 
     def note(self, _run_id: str, token: int, noted: RangeNote) -> Sequence[str]:
         """Record what is about to be written."""
