@@ -27,6 +27,7 @@ from typing_extensions import override
 
 from booking_migrate.errors import WorkerLost
 from booking_migrate.gc_tuning import spare_collector
+from booking_migrate.stores.waits import WAITS
 
 WORTH_IT = 50_000
 """With fewer documents than this, one process finishes before workers have started."""
@@ -310,11 +311,13 @@ class _Worker:
     def _receive(self) -> None:
         while True:
             try:
-                is_done, result = self._line.recv()
+                is_done, result, retries = self._line.recv()
             except (EOFError, OSError):
                 break
             except Exception as error:  # noqa: BLE001 - a result that cannot be unpickled is raised by its future
-                is_done, result = False, error
+                is_done, result, retries = False, error, ()
+            for retried in retries:
+                WAITS.note_retry(retried)
             future = self._asked.popleft()
             if is_done:
                 future.set_result(result)
@@ -379,7 +382,9 @@ def _answer(line: Connection, answers: "SimpleQueue[Future[Any] | None]") -> Non
     while (answer := answers.get()) is not None:
         error = answer.exception()
         try:
-            line.send((False, error) if error is not None else (True, answer.result()))
+            result = answer.result() if error is None else error
+            # What was tried again belongs into the log of the main process.
+            line.send((error is None, result, tuple(WAITS.take_retries())))
         except Exception:  # noqa: BLE001 - the main process has ended, or learns by the end of this one that no answer comes
             os._exit(1)
 

@@ -8,13 +8,14 @@ write; what it cannot be sure of beforehand it names, and the server's refusal i
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bson import json_util
 
-from booking_migrate.bson.document import value_in
-from booking_migrate.bson.format import Line, display_id, shorten
+from booking_migrate.bson.format import Line, shorten
 from booking_migrate.errors import UnfitPlace
+from booking_migrate.stores.validator_verdict import Verdict
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination
@@ -146,7 +147,7 @@ class PlaceFinding:
     """The name of the index or option."""
 
     definition: str
-    """As Extended JSON."""
+    """As Extended JSON; empty if the problem names the part of it that counts."""
 
     problem: str
     """What it would do."""
@@ -160,7 +161,8 @@ class PlaceFinding:
     @property
     def text(self) -> str:
         """Return all of it in one line."""
-        return f"{self.kind.replace('-', ' ')} {self.name} {self.definition} {self.problem}"
+        parts = (self.kind.replace("-", " "), self.name, self.definition, self.problem)
+        return " ".join(filter(None, parts))
 
 
 def examine(
@@ -294,26 +296,10 @@ class _Rules:
             )
             return
         matching = self.place.matching(validator, self.documents) if self.documents else None
-        verdict = None if matching is None else Verdict().after(self.documents, matching)
+        broken = partial(self.place.broken_rules, validator)
+        verdict = None if matching is None else Verdict().after(self.documents, matching, broken)
         if verdict is None or verdict.refused:
             yield validator_finding(self.place.name, validator, verdict, is_enforced=action != "warn")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How many documents a validator was tried out with, and what it made of them."""
-
-    tested: int = 0
-    refused: int = 0
-    sample: str = ""
-    """The client of one that it refuses, as text."""
-
-    def after(self, documents: Sequence[bytes], matching: Sequence[bytes]) -> "Verdict":
-        """Return the verdict with these documents, too, of which some meet the validator."""
-        failing = set(documents) - set(matching)
-        clients = [display_id(value_in(raw, b"clientId")) for raw in failing]
-        sample = min(clients, default="")
-        return Verdict(self.tested + len(documents), self.refused + len(failing), self.sample or sample)
 
 
 def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -343,11 +329,12 @@ def validator_finding(
         problem = (
             f"{'refuses' if is_enforced else 'logs'} {verdict.refused} of {verdict.tested} client documents "
             f"that were tested, such as that of client {verdict.sample}"
+            f"{': ' if verdict.rules else ''}{', '.join(verdict.rules)}"
         )
     return PlaceFinding(
         kind="validator",
         name="of the collection",
-        definition=_shown(validator),
+        definition="" if verdict is not None and verdict.rules else _shown(validator),
         problem=problem,
         remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',
         is_refused=is_enforced and verdict is not None,

@@ -11,6 +11,7 @@ with the documents.
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,6 @@ from booking_migrate.errors import Refused, WriteFailed
 from booking_migrate.stores.connection import Connection, open_destination
 from booking_migrate.stores.destination import (
     PlaceFinding,
-    Verdict,
     enforced_validator,
     equal_values_finding,
     lone_unique_field,
@@ -43,6 +43,7 @@ from booking_migrate.stores.places import (
 from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 from booking_migrate.stores.scratch import Scratch
+from booking_migrate.stores.validator_verdict import Verdict
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination
@@ -211,7 +212,8 @@ class Trial:
             return
         if self._validator is not None and self._verdict is not None:
             matching = self._place.matching(self._validator, documents)
-            self._verdict = None if matching is None else self._verdict.after(documents, matching)
+            broken = partial(self._place.broken_rules, self._validator)
+            self._verdict = None if matching is None else self._verdict.after(documents, matching, broken)
         for keys in self._keys:
             keys.write(documents)
 

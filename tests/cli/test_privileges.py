@@ -104,8 +104,10 @@ def allow(
 def paused_run(database: Db) -> str:
     """The id of the only run, after a pause was asked for; it has ended meanwhile."""
     pause = {"value": True, "by": "ann@machine", "at": datetime.now(UTC)}
-    database.booking_migrate_runs.update_one({}, {"$set": {"control.migrate.pause": pause}})
-    return str(database.booking_migrate_runs.distinct("_id")[0])
+    run = database.booking_migrate_runs.find_one_and_update(
+        {"state": "done"}, {"$set": {"control.migrate.pause": pause}}
+    )
+    return str((run or {})["_id"])
 
 
 def task_of(name: str) -> Task:

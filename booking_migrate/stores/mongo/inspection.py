@@ -26,6 +26,7 @@ from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
+from booking_migrate.stores.mongo.validator_rules import rules_broken
 
 T = TypeVar("T")
 
@@ -318,6 +319,19 @@ class MongoDestination:
                     return None
                 matching.update(found)
         return [raw for raw in documents if _key(raw) in matching]
+
+    def broken_rules(self, validator: Mapping[str, Any], document: bytes) -> Sequence[str]:
+        """Return which rules of a validator a document breaks, in plain words; none if that is not known."""
+
+        def holds(rule: Mapping[str, Any]) -> bool | None:
+            try:
+                matching = self.matching(rule, [document])
+            except Refused:
+                # It means nothing without the rules around it.
+                return None
+            return None if matching is None else bool(matching)
+
+        return rules_broken(validator, holds)
 
     def holding(self, field: str, values: Sequence[Any]) -> Sequence[bytes]:
         """Return its documents that have one of these values in a field, with `_id` and the field at least."""

@@ -92,7 +92,7 @@ def refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> Book
     if first.get("code") == DUPLICATE_KEY:
         return duplicates(place, problems)
     info = first.get("errInfo") or {}
-    rules = list(dict.fromkeys(_broken_rules(info.get("details"))))
+    rules = list(dict.fromkeys(broken_rules(info.get("details"))))
     more = [f"and {len(rules) - _MOST_RULES} more"] if len(rules) > _MOST_RULES else []
     problem = "; ".join([*rules[:_MOST_RULES], *more]) or "one of its conditions does not hold"
     # The command of the server's shell that switches the validator off.
@@ -112,7 +112,7 @@ def _client_of(problem: Mapping[str, Any]) -> str:
     return "" if client_id is None else display_id(client_id)
 
 
-def _broken_rules(details: Any, path: str = "") -> Iterator[str]:
+def broken_rules(details: Any, path: str = "") -> Iterator[str]:
     """Yield which field breaks which rule, in plain words.
 
     Args:
@@ -121,7 +121,7 @@ def _broken_rules(details: Any, path: str = "") -> Iterator[str]:
     """
     if isinstance(details, list):
         for each in details:
-            yield from _broken_rules(each, path)
+            yield from broken_rules(each, path)
     if not isinstance(details, Mapping):
         return
     if "propertyName" in details:
@@ -131,8 +131,8 @@ def _broken_rules(details: Any, path: str = "") -> Iterator[str]:
     yield from (f"{_joined(path, name)} must be present" for name in details.get("missingProperties", ()))
     # An object or a list of names, by the server's version.
     yield from (f"{_joined(path, name)} is not allowed" for name in details.get("additionalProperties", ()))
-    yield from _broken_rules(details.get("propertiesNotSatisfied"), path)
-    inner = [rule for name in _PARTS for rule in _broken_rules(details.get(name), path)]
+    yield from broken_rules(details.get("propertiesNotSatisfied"), path)
+    inner = [rule for name in _PARTS for rule in broken_rules(details.get(name), path)]
     yield from inner
     is_whole = not inner and not any(name in details for name in (*_PARTS, "propertiesNotSatisfied"))
     if is_whole and "specifiedAs" in details and details.keys().isdisjoint(_NAMED):

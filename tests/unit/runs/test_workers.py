@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
+from booking_migrate.events import Retried
 from booking_migrate.runs.workers import Preparation, WorkerPool
+from booking_migrate.stores.waits import WAITS
 from tests.support.crews import Ready
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +54,23 @@ def test_results_come_in_order(workers: int) -> None:
     assert [(number, number**2) for number in range(40)] == [(chunk, result[0]) for chunk, result in done]
     busy = {result[1] for _, result in done}
     assert (workers > 1) == any(process != os.getpid() for process in busy)
+
+
+def try_again(number: int) -> int:
+    """Work that succeeds at the second attempt."""
+    WAITS.note_retry(Retried(f"trouble {number}", 1))
+    return number
+
+
+def test_retries_reach_the_main_process() -> None:
+    """What workers have tried again comes with their results, to be logged."""
+    list(WAITS.take_retries())
+    with Ready(2) as pool:
+        done = [pool.submit(try_again, number) for number in range(6)]
+        assert list(range(6)) == [each.result() for each in done]
+    problems = [retried.problem for retried in WAITS.take_retries()]
+
+    assert [f"trouble {number}" for number in range(6)] == sorted(problems)
 
 
 def test_a_pool_is_resized() -> None:
