@@ -30,6 +30,7 @@ from booking_migrate.cli.options import (
     YesOption,
 )
 from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.ready import refuse_unready
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window
@@ -224,6 +225,7 @@ def _cutover(
             live = open_live(sides.connection, source=places.source, target=places.target)
             tail = open_tail(follow, legacy=legacy_name)
             return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
+        refuse_unready("cutover", places, sides.connection)
         if options.reverse_window is not None:
             check_window(follow, at_rest=options.at_rest)
             known = newest_result(stores.journal, places.target)

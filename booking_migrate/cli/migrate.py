@@ -36,6 +36,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.planned import PlanOptions
+from booking_migrate.cli.ready import refuse_unready
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode
 from booking_migrate.events import Warned
@@ -224,6 +225,8 @@ def _migrate(
         expected = planned.check(partial(current_plan, places, plan, sides.connection), context.listener)
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
+        if isinstance(target, CollectionPlace):
+            refuse_unready("migrate", places, sides.connection)
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)

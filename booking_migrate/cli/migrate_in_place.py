@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.cli.next_steps import steps_after_in_place
 from booking_migrate.cli.open import Places, open_places, open_run_stores
+from booking_migrate.cli.ready import refuse_unready
 from booking_migrate.cli.run import RunContext
 from booking_migrate.in_place import run as engine
 from booking_migrate.in_place.rollback import undo_in_place
@@ -32,6 +33,7 @@ def migrate_in_place(
     own_options = {"archive": archive, "without-transactions": str(options.without_transactions)}
     request = replace(request, target=source, options={**request.options, **own_options}, archive=archive)
     with open_places(places, listener) as sides:
+        refuse_unready("migrate --in-place", places, sides.connection)
         collection = open_in_place(
             sides.connection,
             source=source,

@@ -34,6 +34,7 @@ from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.rollback import assess_changes_in_place
 from booking_migrate.migrate.to_file import roll_back_file
+from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import plural
@@ -42,7 +43,7 @@ from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
-from booking_migrate.stores.connection import open_journal
+from booking_migrate.stores.connection import open_inspector, open_journal
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -87,6 +88,10 @@ archive, and what happened since is kept, carried or dropped likewise. The targe
   After a cut-over, as if it had never been:
     booking-migrate rollback --db shop --discard-later
 """
+
+
+_SWAPPING = LIVE | {RunState.CUTTING_OVER}
+"""The states in which a rollback changes the live collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,9 @@ def _rollback(
     """Undo runs, the newest first; return the outcome of the newest, with those of the others in it."""
     journal = open_journal(connection).journal
     newest, discard_later = runs[0], discard.discard_later
+    if newest.state is not RunState.ROLLED_BACK:
+        row = "rollback after a cut-over" if newest.state in _SWAPPING else "rollback"
+        refuse_lacking(open_inspector(connection, newest.target), row, [newest.source, newest.target])
     changes = None
     if discard.convert_later and newest.state not in LIVE:
         said = (

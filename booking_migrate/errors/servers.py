@@ -1,6 +1,16 @@
 """Errors of servers that cannot be reached, cannot be used or do not do in time what they are asked for."""
 
-from booking_migrate.errors.base import ConnectionProblem, either
+from booking_migrate.errors.base import ConnectionProblem, Refused, either
+
+
+class NotReady(Refused):
+    """A check that `preflight` makes, too, prevents the command; nothing was changed."""
+
+    command: str
+    found: str
+    advice: str
+    message = "{command} is not ready: {found}"
+    again = ""
 
 
 class ServerUnreachable(ConnectionProblem):

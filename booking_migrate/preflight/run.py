@@ -11,14 +11,14 @@ from booking_migrate.errors import NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
+from booking_migrate.preflight.privileges import check_privileges
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.privileges import create_role, task_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import RESUMABLE, in_words, newest_result
 from booking_migrate.runs.status import refuse_other_mode
-from booking_migrate.stores.destination import Privilege, Topology, examine, refusal_of
+from booking_migrate.stores.destination import Topology, examine, refusal_of
 from booking_migrate.stores.journal import RunState
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def _applications(plan: PreflightPlan) -> Check:
 
 
 def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
-    yield _privileges(plan, row)
+    names = (*plan.around.known, plan.request.source, plan.request.target)
+    yield check_privileges(plan.inspector, row, names)
     if command == "control":
         # What it changes is one value in the journal.
         return
@@ -136,31 +137,6 @@ def _known(subject: str, look: Callable[[], Check]) -> Check:
         return Check(subject, State.UNKNOWN, error.message, error.hint)
     except Refused as error:
         return Check(subject, State.OBSTACLE, error.message, error.hint)
-
-
-def _privileges(plan: PreflightPlan, row: str) -> Check:
-    actions = task_of(row).actions
-    lacking = plan.inspector.missing([Privilege(action, "") for action in actions])
-    if lacking is None:
-        return Check("privileges", State.UNKNOWN, "the server does not say what this user may do")
-    if not lacking:
-        return Check("privileges", State.FINE, "this user may do all that it takes")
-    names = (*plan.around.known, plan.request.source, plan.request.target)
-    partly, none = list[str](), list[str]()
-    for action in dict.fromkeys(each.action for each in lacking):
-        wanted = [Privilege(action, name) for name in dict.fromkeys(names)]
-        missing = plan.inspector.missing(wanted) or ()
-        (none if len(missing) == len(wanted) else partly).append(action)
-    hint = f"As an administrator: {create_role(plan.inspector.database, [row])}, and grant that role"
-    if none:
-        return Check(
-            "privileges",
-            State.OBSTACLE,
-            f"this user lacks on {plan.inspector.database}: {', '.join(none)}",
-            hint,
-        )
-    found = f"granted on single collections of {plan.inspector.database} only: {', '.join(partly)}"
-    return Check("privileges", State.UNKNOWN, found, hint)
 
 
 def _majority(plan: PreflightPlan) -> Iterator[Check]:

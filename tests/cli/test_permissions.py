@@ -1,6 +1,5 @@
 """A server that lets nobody in without a password: what a wrong one, or a lacking privilege, leads to."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote_plus
@@ -115,8 +114,9 @@ def test_who_may_only_read_is_refused_before_anything_is_written(
     done = run_process("migrate", "--verbose", env={"MONGODB_URI": uri_of(guarded, "reader")})
 
     assert 5 == done.returncode
-    assert re.search(r"the server does not permit \w+ on platform\.", done.stderr)
-    assert "permit this" not in done.stderr
+    assert "migrate is not ready: this user lacks on platform: insert, update, remove" in " ".join(
+        done.stderr.split()
+    )
     assert PASSWORD not in done.stdout + done.stderr
     assert ["bookings"] == guarded.client()["platform"].list_collection_names()
 
@@ -170,4 +170,4 @@ def test_who_may_only_read_gets_a_verification(
     assert 1 == done.stderr.count("cutover will not know of this verification")
     assert ("read" in roles) == (1 == done.stderr.count("warning:"))
     assert "cutover will not know" not in by_writer.stderr
-    assert ["findAndModify"] == sent.names
+    assert {"findAndModify"} == set(sent.names)

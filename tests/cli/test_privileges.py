@@ -271,7 +271,7 @@ def test_preflight_names_what_is_lacking_and_makes_the_role(
 
     assert (5, "obstacle") == (code, checks["privileges"]["state"])
     assert lacking <= set(checks["privileges"]["found"].rpartition(": ")[2].split(", "))
-    assert "createRole" in checks["privileges"]["hint"]
+    assert "grantRolesToUser" in "".join(checks["privileges"]["hint"])
 
     server.client().admin.command("updateRole", "operator", privileges=role["privileges"], roles=[])
 
@@ -298,3 +298,50 @@ def test_preflight_knows_what_a_cutover_has_changed(
     allow(server, roles=("readWrite",))
 
     assert (0, 0, 5) == (before, ready, command("preflight", name, *_PLACES)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "missing"),
+    [
+        ("migrate", ("migrate", *_PLACES), "insert"),
+        ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings"), "remove"),
+        ("cutover", _CUTOVER, "collMod"),
+        ("rollback", ("rollback", "--target", "clients", "--yes"), "dropCollection"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_is_refused_before_anything_is_written(
+    server: Server,
+    database: Db,
+    command: Callable[..., tuple[int, str]],
+    name: str,
+    arguments: tuple[str, ...],
+    missing: str,
+) -> None:
+    """The command refuses by the finding of preflight, with the grant, and has not even taken a lock."""
+    if name in ("cutover", "rollback"):
+        allow(server, roles=("readWrite", "dbAdmin"))
+        assert command("migrate", *_PLACES)[0] in _DONE
+        assert command("verify", *_PLACES)[0] == 0
+    before = database.command("dbHash")["collections"]
+    allow(server, actions=[action for action in task_of(name).actions if action != missing])
+    code, errors = command(*arguments)
+    said = " ".join(errors.split())
+
+    assert 5 == code
+    assert f"{name} is not ready: this user lacks on platform: {missing}" in said
+    assert "Nothing was changed." in said
+    assert 'db.getSiblingDB("admin").grantRolesToUser("operator"' in said
+    assert before == database.command("dbHash")["collections"]
+
+
+def test_without_changes_to_follow_it_is_not_refused(
+    server: Server, database: Db, command: Callable[..., tuple[int, str]]
+) -> None:
+    """What only makes a command slower, or lets it do less, is named by preflight and prevents nothing."""
+    actions = task_of("migrate").actions
+    allow(server, actions=[action for action in actions if action != "changeStream"])
+
+    assert 0 == command("preflight", "migrate", *_PLACES)[0]
+    assert command("migrate", *_PLACES)[0] in _DONE
+    assert database.clients.count_documents({})

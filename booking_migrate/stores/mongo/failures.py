@@ -154,7 +154,7 @@ def _refused_operation(
     if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
         name = command[1] if command else "this"
-        return NotPermitted(place, server_text(error), collection.database.name, name, *_user(collection))
+        return NotPermitted(place, server_text(error), collection.database.name, name, *logged_in(collection))
     if isinstance(error, BulkWriteError):
         return write_failure(place, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
@@ -164,7 +164,7 @@ def _refused_operation(
     return otherwise(place, server_text(error))
 
 
-def _user(collection: Collection[Any]) -> tuple[str, str]:
+def logged_in(collection: Collection[Any]) -> tuple[str, str]:
     """Return who is logged in, and where that user was created; empty if the server does not say."""
     try:
         with pymongo.timeout(_ASKING_SECONDS):

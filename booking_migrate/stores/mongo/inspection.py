@@ -22,7 +22,7 @@ from booking_migrate.stores.destination import (
 )
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.failures import logged_in, read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
@@ -151,6 +151,10 @@ class MongoInspector:
             return ()
         granted = known["authenticatedUserPrivileges"]
         return tuple(one for one in wanted if not any(self._covers(grant, one) for grant in granted))
+
+    def user(self) -> tuple[str, str]:
+        """Return who is logged in, and where that user was created; empty if the server does not say."""
+        return logged_in(self._anchor)
 
     def disk(self) -> Disk | None:
         """Return the file system of the server's data; None if the server does not say."""
