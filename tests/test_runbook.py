@@ -49,7 +49,7 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
     [
         (
             RUNBOOK,
-            {"preflight", "dry-run", "migrate", "verify", "cutover", "status", "explain", "finalize"},
+            {"init", "preflight", "dry-run", "migrate", "verify", "cutover", "status", "explain", "finalize"},
         ),
         (IN_PLACE, {"migrate", "verify", "finalize", "view"}),
     ],

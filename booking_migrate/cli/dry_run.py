@@ -11,7 +11,13 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.next_steps import accepting, is_for_source, steps_about_people
+from booking_migrate.cli.next_steps import (
+    accepting,
+    is_for_source,
+    same_command,
+    similar_command,
+    steps_about_people,
+)
 from booking_migrate.cli.open import OpenPlaces, Places, current_plan, migration_plan, open_places
 from booking_migrate.cli.options import (
     DEFAULT_TARGET,
@@ -179,7 +185,15 @@ def _dry_run(
         rejects=str(files.reject_file)
         if files.reject_file and outcome.migration.counts.rejected and not lost
         else None,
-        next_steps=tuple(_next_steps(outcome, None if outcome.sampled else files.plan, sides.absences)),
+        next_steps=tuple(
+            _next_steps(
+                outcome,
+                context.asked.ctx,
+                sides.absences,
+                plan=None if outcome.sampled else files.plan,
+                rejects=None if lost else files.reject_file,
+            )
+        ),
     )
     if report.rejects is not None:
         listener.notify(Announced(f"rejected bookings written to {report.rejects}"))
@@ -262,14 +276,21 @@ def _read(
 
 
 def _next_steps(
-    outcome: DryRunOutcome, plan: Path | None, absences: Sequence[Absence] = ()
+    outcome: DryRunOutcome,
+    ctx: typer.Context,
+    absences: Sequence[Absence],
+    *,
+    plan: Path | None,
+    rejects: Path | None,
 ) -> Iterator[NextStep]:
     """Yield the steps after a dry-run: remove blockers first, then causes of rejections, then migrate.
 
     Args:
         outcome: the dry-run's result.
-        plan: the file that its plan was written to, if any.
+        ctx: has the options that it was given.
         absences: see `steps_about_people`.
+        plan: the file that its plan was written to, if any.
+        rejects: the file that the rejected bookings were written to, if any.
     """
     yield from steps_about_people(absences)
     for blocker in outcome.blockers:
@@ -278,15 +299,23 @@ def _next_steps(
     counts = outcome.migration.counts
     if counts.rejected:
         if is_for_source(outcome.migration.rejections, absences):
-            text = "Fix what would be rejected; --reject-file FILE has it whole, with all reasons."
-            yield NextStep(text=text)
+            where = "--reject-file FILE" if rejects is None else str(rejects)
+            yield NextStep(text=f"Fix what would be rejected; {where} has it whole, with all reasons.")
         if accepted := accepting(outcome.migration.rejections):
             yield NextStep(
                 text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
             )
     if not outcome.blockers and counts.scanned:
-        first = "dry-run --plan FILE, then migrate --plan FILE" if plan is None else f"migrate --plan {plan}"
-        yield NextStep(text=f"To migrate exactly this: {first}.")
+        if plan is not None:
+            command = similar_command(ctx, "migrate", "--plan", shlex.quote(str(plan)))
+            yield NextStep(text="Migrate exactly this:", command=command)
+        elif outcome.sampled is None:
+            yield NextStep(
+                text="Save a plan, so that exactly this is migrated:",
+                command=same_command(ctx, "--plan plan.json"),
+            )
+        else:
+            yield NextStep(text="Read everything: the same command without --sample.")
 
 
 def _history(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:

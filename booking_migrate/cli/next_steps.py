@@ -30,7 +30,7 @@ _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^
 _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects", "json-format"})
 _RULES = frozenset({"accept", "max-document-size", "user-id-field", "user-email-field", "expert-user-field"})
 _TAKEN = {
-    "migrate": _PLACES | _RULES | {"on-conflict", "in-place"},
+    "migrate": _PLACES | _RULES | {"on-conflict", "in-place", "merge-client-documents"},
     "verify": _PLACES | _RULES | {"on-conflict", "in-place"},
     "cutover": (_PLACES | _RULES | {"on-conflict"}) - {"archive", "json-format", "rejects"},
     "explain": (_PLACES | _RULES) - {"archive"},

@@ -93,7 +93,11 @@ def test_every_command_takes_the_file(run: Run, database: Db) -> None:
 
     assert 3 == with_it["exit_code"]
     assert without["counts"] == with_it["counts"]
-    more_words = {"explain": ("explain", "x"), "view": ("view", "drop", "--name", "x")}
+    more_words = {
+        "explain": ("explain", "x"),
+        "view": ("view", "drop", "--name", "x"),
+        "control": ("control", "pause"),
+    }
     # An id, an action, and no user to serve as: what is refused then is not the config file.
     for name in (name for name in COMMANDS if name not in ("schema", "serve", "init")):
         words = more_words.get(name, (name,))

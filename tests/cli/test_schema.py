@@ -85,6 +85,7 @@ def _reports(run: Run, database: Db, folder: Path) -> Iterator[tuple[str, Any]]:
     yield reported("view", "create", "old", "--source", "bookings")
     yield reported("service-indexes")
     yield reported("status")
+    yield reported("control", "pause")
     yield reported("rollback", "--yes")
     yield reported("migrate", "--in-place")
     yield reported("finalize", "--in-place", "--yes")

@@ -114,7 +114,7 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     )
     assert 0 == copied(invoke, migrate).exit_code
     assert 0 == copied(invoke, mismatches).exit_code
-    assert f"explain {booking(1)['_id']} " in explain
+    assert f" {booking(1)['_id']} " in explain
     assert 0 == copied(invoke, explain).exit_code
 
 
