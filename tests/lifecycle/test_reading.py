@@ -9,7 +9,10 @@ from typing import Any
 import bson
 import pytest
 from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
@@ -33,6 +36,7 @@ VERIFY = ("verify", "--target", "clients", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 DISK_USE_REFUSED, NOT_AUTHORIZED, INTERRUPTED = 292, 13, 237
 DOCUMENTS = 400
+UNDEFINED = object()
 
 
 @pytest.fixture
@@ -260,6 +264,48 @@ def test_a_sort_that_begins_early(platform: Db, server: Server) -> None:
 
     assert [1] == [bson.decode(raw)["_id"] for raw in first]
     assert platform.bookings.count_documents({}) == 1 + len(scanned) == len(again)
+
+
+def scans(server: Server) -> int:
+    """How many whole collections the server has scanned."""
+    executor = server.client().admin.command("serverStatus")["metrics"]["queryExecutor"]
+    return int(executor["collectionScans"]["total"])
+
+
+@pytest.mark.usefixtures("sorts")
+def test_one_scan_where_no_document_has_sessions(platform: Db, server: Server) -> None:
+    """The scan that sorts is the search for client documents, too."""
+    connection = Connection(server.uri, platform.name)
+    with closing(connection), closing(open_reader(parse_place("bookings"), connection)) as reader:
+        reader.check()
+        before = scans(server)
+        found = list(reader.scan_client_documents())
+        scanned = sum(1 for _ in reader.scan_by_client())
+        count = scans(server) - before
+
+    assert [] == found
+    assert platform.bookings.count_documents({}) == scanned
+    assert count == 1
+
+
+@pytest.mark.usefixtures("sorts")
+@pytest.mark.parametrize("sessions", [[], [{}], None, "", 0, False, {}, MinKey(), MaxKey(), UNDEFINED])
+def test_whatever_sessions_is(sessions: Any, platform: Db, server: Server) -> None:
+    """A document with the field is found, of whatever type it is; the scan has all documents then, too."""
+    raw = bson.encode({"_id": 1, "clientId": client(5), "sessions": 0 if sessions is UNDEFINED else sessions})
+    if sessions is UNDEFINED:
+        raw = raw.replace(b"\x10sessions\x00\x00\x00\x00\x00", b"\x06sessions\x00")
+        raw = len(raw).to_bytes(4, "little") + raw[4:]
+    platform.bookings.insert_one(RawBSONDocument(raw))
+    connection = Connection(server.uri, platform.name)
+    with closing(connection), closing(open_reader(parse_place("bookings"), connection)) as reader:
+        reader.check()
+        found = [bson.decode(raw)["_id"] for raw in reader.scan_client_documents()]
+        scanned = {each.raw for each in reader.scan_by_client()}
+
+    assert [1] == found
+    assert raw in scanned
+    assert platform.bookings.count_documents({}) == len(scanned)
 
 
 @pytest.mark.parametrize("code", [DISK_USE_REFUSED, INTERRUPTED])

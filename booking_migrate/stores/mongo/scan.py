@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any, cast
 
 from pymongo.cursor import RawBatchCursor
+from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import Element, elements, identity_of
 from booking_migrate.bson.order import element_key
@@ -126,17 +127,43 @@ def find_blocks(
     return _scan(partial(_batches, collection, fields=None, at_once=at_once, sorts=sorts), condition)
 
 
+_MET = 241
+"""ConversionFailure: what the server answers to `_none_has` if a document does have the field."""
+
+
+def _none_has(field: str) -> Mapping[str, Any]:
+    """Return the query for documents without a field that fails at the first one that has it.
+
+    The server evaluates the second part for no other document; the name of a type cannot be converted to a number.
+    """
+    kind = {"$type": f"${field}"}
+    fails = {"$cond": [{"$eq": [kind, "missing"]}, True, {"$toInt": kind}]}
+    return {"$or": [{field: {"$exists": False}}, {"$expr": fails}]}
+
+
 class BegunSort:
     """A scan of all documents that the server sorts, begun before they are asked for.
 
     The server sorts meanwhile; and what reads the collection beside it finds in the cache what the sort has just read.
     """
 
-    def __init__(self, collection: DriverCollection) -> None:
-        """Send the query, on a thread that does not keep the program from ending."""
-        self._cursor = _cursor(collection, {}, sorts=True)
+    def __init__(self, collection: DriverCollection, *, without: str | None = None) -> None:
+        """Send the query, on a thread that does not keep the program from ending.
+
+        Args:
+            collection: what is sorted.
+            without: a field that documents may not have: the scan that sorts finds out, see `is_without`. None: they may.
+        """
+        self._cursor = _cursor(collection, {} if without is None else _none_has(without), sorts=True)
         self._first: Future[bytes | None] = Future()
         Thread(target=self._begin, name="sort", daemon=True).start()
+
+    def is_without(self) -> bool | None:
+        """Wait for the sort; return whether no document has the field, or None if that is not known because it failed."""
+        error = self._first.exception()
+        if error is None:
+            return True
+        return False if isinstance(error, OperationFailure) and error.code == _MET else None
 
     def _begin(self) -> None:
         try:
