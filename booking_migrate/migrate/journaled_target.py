@@ -71,6 +71,10 @@ class ForwardingTarget(TargetWriter):
         return self._target.scan_client_documents()
 
     @override
+    def scan_clients(self) -> Iterator[Any]:
+        return self._target.scan_clients()
+
+    @override
     def may_repeat_clients(self) -> bool:
         return self._target.may_repeat_clients()
 

@@ -11,6 +11,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
+from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.rejection import Fault
 from booking_migrate.domain.session import read_booking
 from booking_migrate.errors import TargetInOldShape
@@ -308,17 +309,24 @@ class DepartedClients:
         return self._apply() if len(self._gone) >= _CLIENTS_PER_WRITE else Effects()
 
     def _apply(self) -> Effects:
-        gone, self._gone = self._gone, []
         changes = Changes()
+        gone = list(self._with_documents())
         for there in sorted(find_standing(self._target, self._history, gone) if gone else ()):
             changes.add(there.key, there, there.remainder)
         if changes.changed or changes.removed:
             self._target.write([], changes.changed, [], changes.removed)
         return changes.effects
 
+    def _with_documents(self) -> Iterator[Any]:
+        """Yield those of the departed clients whose documents are valid client documents; others wrote the rest."""
+        gone, self._gone = self._gone, []
+        for raw in self._target.find_client_documents(gone) if gone else ():
+            document = read_client_document(raw)
+            if isinstance(document, ClientDocument):
+                yield document.client_id
+
 
 def _clients(target: TargetWriter) -> Iterator[tuple[bytes, Any]]:
-    for raw in target.scan_client_documents():
-        document = read_client_document(raw)
-        if isinstance(document, ClientDocument):
-            yield sort_key(document.client_id), document.client_id
+    for value in target.scan_clients():
+        if is_client_id(value):
+            yield sort_key(value), value

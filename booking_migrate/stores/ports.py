@@ -185,6 +185,9 @@ class TargetWriter(Protocol):
         None from a file: a target file is replaced whole.
         """
 
+    def scan_clients(self) -> Iterator[Any]:
+        """Yield the `clientId` of each document that is already there, decoded, in client order. None from a file."""
+
     def may_repeat_clients(self) -> bool:
         """Return whether a client may have several client documents here: False if the place itself prevents that."""
 

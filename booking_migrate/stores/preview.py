@@ -108,6 +108,10 @@ class CollectionPreview(PreviewTarget):
         return iter(()) if self._real is None else self._real.scan_client_documents()
 
     @override
+    def scan_clients(self) -> Iterator[Any]:
+        return iter(()) if self._real is None else self._real.scan_clients()
+
+    @override
     def may_repeat_clients(self) -> bool:
         return self._real is not None and self._real.may_repeat_clients()
 

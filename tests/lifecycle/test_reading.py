@@ -16,11 +16,12 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Event, Listener, ReadingChosen, ReadingWay
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.mongo import read_cost
+from booking_migrate.stores.mongo import read_cost, scan
 from booking_migrate.stores.mongo.read_cost import choose_reading
-from booking_migrate.stores.mongo.scan import BegunSort, find_sorted
+from booking_migrate.stores.mongo.scan import BegunSort, clients_along, find_sorted
 from booking_migrate.stores.open import open_reader, parse_place
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
@@ -323,3 +324,30 @@ def test_a_sort_that_has_begun_in_vain(platform: Db, server: Server, code: int) 
         else:
             with pytest.raises(OperationFailure):
                 next(find_sorted(collection, begun))
+
+
+def test_the_clients_along_their_index(platform: Db, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client once and in order, whatever types their ids have, also past an interruption; no document is fetched."""
+    owners: list[Any] = [client(number) for number in range(40)]
+    owners += [Int64(7), 8.5, "a client", None, True, ObjectId(bytes([255] * 12)), {"a": 1}]
+    platform.clients.insert_many([{"clientId": owner, "sessions": []} for owner in owners])
+    platform.clients.create_index("clientId", unique=True)
+    monkeypatch.setattr(scan, "_KEYS_AT_ONCE", 10)
+    connection = Connection(server.uri, platform.name)
+    with closing(connection):
+        collection = connection.collection("clients")
+        before = fetched(server)
+        found = clients_along(collection, "clientId_1")
+        first = [next(found) for _ in range(10)]
+        with refused(server, "getMore", INTERRUPTED):
+            rest = list(found)
+        count = fetched(server) - before
+
+    assert sorted(map(sort_key, owners)) == list(map(sort_key, [*first, *rest]))
+    assert count == 0
+
+
+def fetched(server: Server) -> int:
+    """How many documents queries have examined on the server."""
+    executor = server.client().admin.command("serverStatus")["metrics"]["queryExecutor"]
+    return int(executor["scannedObjects"])

@@ -84,6 +84,10 @@ class FileTarget(TargetWriter):
         self._rejects.prepare()
         self._output = self._open_output()
 
+    def scan_clients(self) -> Iterator[Any]:
+        """Return an empty iterator, likewise."""
+        return iter(())
+
     def scan_client_documents(self) -> Iterator[bytes]:
         """Return an empty iterator: a target file is replaced whole."""
         return iter(())

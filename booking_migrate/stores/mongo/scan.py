@@ -16,7 +16,7 @@ from typing import Any, cast
 from pymongo.cursor import RawBatchCursor
 from pymongo.errors import OperationFailure
 
-from booking_migrate.bson.document import Element, elements, identity_of
+from booking_migrate.bson.document import Element, elements, identity_of, value_in
 from booking_migrate.bson.order import element_key
 from booking_migrate.stores.chunks import DocumentBlock, split
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -26,6 +26,7 @@ from booking_migrate.stores.mongo.retry import attempts, with_retry
 from booking_migrate.stores.ports import ScannedDocument
 
 _BATCH_SIZE = 1000
+_KEYS_AT_ONCE = 10_000
 _AHEAD = 10
 """How many batches are read ahead: about as much as is worked on at a time."""
 
@@ -212,6 +213,42 @@ def scan_by_id(
             return
         yield from batch
         rest = {"$and": [condition, after("_id", batch[-1])]}
+
+
+def clients_along(collection: DriverCollection, index: str) -> Iterator[Any]:
+    """Yield the `clientId` of every document, decoded, in client order; the server reads nothing but an index.
+
+    Args:
+        collection: where no two documents have the same `clientId`.
+        index: the name of the index that prevents it.
+    """
+
+    def begin(condition: Mapping[str, Any]) -> Iterator[bytes]:
+        cursor = collection.find_raw_batches(
+            condition,
+            projection={"_id": 0, "clientId": 1},
+            sort=[("clientId", 1)],
+            hint=index,
+            collation=SIMPLE,
+            batch_size=_KEYS_AT_ONCE,
+        )
+        return documents_in(cursor)
+
+    last: Element | None = None
+    found = begin({})
+    while True:
+        for attempt in attempts():
+            with attempt:
+                if attempt.num > 1:
+                    found = begin({} if last is None else not_before("clientId", last))
+                batch = list(islice(found, _KEYS_AT_ONCE))
+        if not batch:
+            return
+        passed = None if last is None else element_key(last)
+        for raw in batch:
+            if passed is None or element_key(_client_of(raw)) > passed:
+                yield value_in(raw, b"clientId")
+        last = _client_of(batch[-1])
 
 
 def repeated_ids(collection: DriverCollection) -> Iterator[Any]:

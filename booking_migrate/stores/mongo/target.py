@@ -19,7 +19,12 @@ from booking_migrate.errors import (
     TargetInOldShape,
     UnusablePlace,
 )
-from booking_migrate.stores.mongo.administration import create_like, ensure_client_index, has_client_index
+from booking_migrate.stores.mongo.administration import (
+    client_index_name,
+    create_like,
+    ensure_client_index,
+    has_client_index,
+)
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
@@ -47,7 +52,7 @@ from booking_migrate.stores.mongo.retry import (
     settled,
     with_retry,
 )
-from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.mongo.scan import clients_along, find_documents
 from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 
@@ -149,6 +154,16 @@ class MongoTarget(TargetWriter):
             yield from find_documents(
                 self._collection, HAS_SESSIONS, fields=CLIENT_DOCUMENT_FIELDS, by_client=True
             )
+
+    @override
+    def scan_clients(self) -> Iterator[Any]:
+        with reading(self._collection):
+            index = client_index_name(self._collection)
+            if index is not None:
+                yield from clients_along(self._collection, index)
+                return
+            for raw in find_documents(self._collection, {}, fields={"clientId": 1}, by_client=True):
+                yield value_in(raw, b"clientId")
 
     @override
     def may_repeat_clients(self) -> bool:

@@ -67,6 +67,9 @@ class Target:
     def scan_client_documents(self) -> Iterator[bytes]:
         return iter(())
 
+    def scan_clients(self) -> Iterator[Any]:
+        return iter(())
+
     def may_repeat_clients(self) -> bool:
         """Return False: the test writes each client once."""
         return False
