@@ -1,6 +1,6 @@
 """Derive and verify dirty clients, some at a time as of one cluster time, by the pipeline of `migrate` and by the verifier."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -80,10 +80,10 @@ class TimedPlaces(Protocol):
     def now(self) -> Timestamp:
         """Return the cluster time of the newest write that the primary has taken."""
 
-    def select(self, booking_ids: Sequence[Any]) -> None:
+    def select(self, booking_ids: Iterable[Any]) -> None:
         """Name the bookings whose rejected records the target's `finish` replaces by those that were written since."""
 
-    def rejected_of(self, booking_ids: Sequence[Any]) -> RejectedRecords:
+    def rejected_of(self, booking_ids: Iterable[Any]) -> RejectedRecords:
         """Return the rejected records of these bookings."""
 
 

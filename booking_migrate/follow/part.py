@@ -1,14 +1,32 @@
 """Some of the clients that are derived together: what is read of them, ahead and back, and what writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from typing_extensions import override
 
 from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.selection import LoadedReader, Selection, client_key, groups
 from booking_migrate.runs.background import in_background
 from booking_migrate.stores.ports import ComparedReader, TargetWriter
+
+
+@dataclass(frozen=True, slots=True)
+class BookingIds(Iterable[Any]):
+    """The `_id` values of the bookings whose rejected records are replaced: those that changed, and all of some clients.
+
+    They are decoded when they are asked for: most databases have no rejected records.
+    """
+
+    _selection: Selection
+    _loaded: LoadedReader
+
+    @override
+    def __iter__(self) -> Iterator[Any]:
+        return iter({**self._selection.bookings, **self._loaded.ids()}.values())
 
 
 class Part:
@@ -26,9 +44,7 @@ class Part:
         """
         self.selection = selection
         self.loaded = LoadedReader(source, selection, selection.bookings.values())
-        self.booking_ids = list({**selection.bookings, **self.loaded.ids()}.values())
-        """The bookings whose rejected records are replaced: those that changed, and all of these clients."""
-
+        self.booking_ids = BookingIds(selection, self.loaded)
         self.standing: dict[bytes, list[bytes]] = {}
         """The documents of these clients in the target, by the sort key of `clientId`."""
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from booking_migrate.bson.document import identity_of, value_in
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.runs.background import in_background
 from booking_migrate.stores.changes import Dirty
@@ -24,9 +24,6 @@ _PER_QUERY = 500
 
 _OBJECT_ID_FIRST, _CLIENT_NEXT = b"\x07_id\x00", b"\x07clientId\x00"
 """How nearly every document begins behind its length: two ObjectIds."""
-
-OBJECT_ID_KEY = b"\x23"
-"""The first byte of the sort key of an ObjectId; its twelve bytes follow."""
 
 _FIRST = itemgetter(0)
 
@@ -89,7 +86,7 @@ def _owners(bookings: Mapping[bytes, Any], source: ComparedReader) -> dict[bytes
     for raw in _each(source.find, bookings):
         value = value_in(raw, b"clientId")
         if is_client_id(value):
-            owners[_id_key(raw)] = sort_key(value), value
+            owners[id_key(raw)] = sort_key(value), value
     return owners
 
 
@@ -117,9 +114,9 @@ class LoadedReader(ComparedReader):
         clients = selection.clients
         documents: dict[bytes, tuple[bytes, bytes]] = {}
         for some in groups(clients.values()):
+            # The query finds arrays that hold such a value, too.
             for raw in place.find_by_client(some):
                 client = client_key(raw)
-                # The query finds arrays that hold such a value, too.
                 if client in clients:
                     documents[identity_of(raw)] = (client, raw)
         for some in groups(document_ids):
@@ -130,11 +127,11 @@ class LoadedReader(ComparedReader):
 
     def of(self, keys: Container[bytes]) -> list[bytes]:
         """Return the documents whose `_id` has one of these sort keys."""
-        return [raw for raw in self._documents if _id_key(raw) in keys]
+        return [raw for raw in self._documents if id_key(raw) in keys]
 
     def ids(self) -> dict[bytes, Any]:
         """Return the `_id` values of all documents, by their sort keys."""
-        return {_id_key(raw): value_in(raw, b"_id") for raw in self._documents}
+        return {id_key(raw): value_in(raw, b"_id") for raw in self._documents}
 
     @override
     def check(self) -> None:
@@ -177,12 +174,6 @@ class LoadedReader(ComparedReader):
     @override
     def close(self) -> None:
         """Do nothing: the place is another one's."""
-
-
-def _id_key(raw: bytes) -> bytes:
-    if raw[4:9] == _OBJECT_ID_FIRST:
-        return OBJECT_ID_KEY + raw[9:21]
-    return sort_key(value_in(raw, b"_id"))
 
 
 def client_key(raw: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from typing_extensions import override
 
 from booking_migrate.bson.document import elements, identity_of, read_value
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.runs.states import STANDING, UNDOABLE
 from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState
 from booking_migrate.stores.ports import Baseline
@@ -369,4 +369,6 @@ def _latest(noted: Iterable[RangeNote]) -> dict[bytes, bytes]:
 
 def client_key_of(raw: bytes) -> bytes:
     """Return the sort key of a client document's `clientId`, without decoding its sessions, which may be megabytes."""
+    if raw[4:9] == b"\x07_id\x00" and raw[21:31] == b"\x07clientId\x00":
+        return OBJECT_ID_KEY + raw[31:43]
     return sort_key(read_value(next(element for element in elements(raw) if element.name == b"clientId")))

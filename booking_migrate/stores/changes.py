@@ -150,6 +150,9 @@ class Dirty:
 
     def groups(self, size: int) -> "Iterator[Dirty]":
         """Yield the same entries, about so many at a time, each kind after the other."""
+        if 0 < len(self) <= size:
+            yield self
+            return
         named = [(kind, key, value) for kind, part in self.parts().items() for key, value in part.items()]
         for start in range(0, len(named), size):
             group = Dirty()

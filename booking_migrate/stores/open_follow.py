@@ -1,7 +1,7 @@
 """From what the user named to what following reads and writes: the run's places at a cluster time, its feed, its copy."""
 
 # ruff: noqa: PLC0415 - the driver is slow to import
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,8 @@ class FollowedPlaces:
     target: TargetWriter
     written: ComparedReader
     now: Callable[[], Timestamp]
-    select: Callable[[Sequence[Any]], None]
-    rejected_of: Callable[[Sequence[Any]], RejectedRecords]
+    select: Callable[[Iterable[Any]], None]
+    rejected_of: Callable[[Iterable[Any]], RejectedRecords]
     _fetch: "SnapshotFetch"
 
     def read_at(self, time: Timestamp) -> None:
@@ -170,7 +170,7 @@ def open_followed_places(
     )
 
 
-def _records(rejected: "DriverCollection", links: "MongoLinks", ids: Sequence[Any]) -> RejectedRecords:
+def _records(rejected: "DriverCollection", links: "MongoLinks", ids: Iterable[Any]) -> RejectedRecords:
     return RejectedRecords(rejected.name, lambda: links.rejected_records(ids))
 
 

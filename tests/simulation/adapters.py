@@ -129,7 +129,7 @@ class Target:
         """Refuse: no client has several documents here."""
         raise NotImplementedError
 
-    def select(self, booking_ids: Sequence[Any]) -> None:
+    def select(self, booking_ids: Iterable[Any]) -> None:
         """Name the bookings whose records `finish` replaces."""
         self._selected, self._records = list(booking_ids), {}
 
@@ -250,11 +250,11 @@ class Places:
         self.world.step("now")
         return self.world.now
 
-    def select(self, booking_ids: Sequence[Any]) -> None:
+    def select(self, booking_ids: Iterable[Any]) -> None:
         """Pass on."""
         self.target.select(booking_ids)
 
-    def rejected_of(self, booking_ids: Sequence[Any]) -> RejectedRecords:
+    def rejected_of(self, booking_ids: Iterable[Any]) -> RejectedRecords:
         """Return the records of these bookings."""
         wanted = set(booking_ids)
         return Rejected(

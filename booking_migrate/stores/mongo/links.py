@@ -1,6 +1,6 @@
 """The clients that a change concerns; see `stores.links`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class MongoLinks(Links):
     def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
         return self._find(self._in.target, claiming_any_of(booking_ids))
 
-    def rejected_records(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
+    def rejected_records(self, booking_ids: Iterable[Any]) -> Iterator[bytes]:
         """Yield the records of these bookings for this source and target, whole."""
         return find_records_of(self._in.rejected, booking_ids, source=self._source, target=self._target)
 

@@ -193,7 +193,7 @@ _IDS_PER_QUERY = 1000
 
 
 def find_records_of(
-    collection: DriverCollection, booking_ids: Sequence[Any], *, source: str, target: str
+    collection: DriverCollection, booking_ids: Iterable[Any], *, source: str, target: str
 ) -> Iterator[bytes]:
     """Yield the records of some bookings of one source and target, whole.
 
@@ -248,16 +248,16 @@ class SelectedRejects(RejectsKeeper):
         self._source = source
         self._target = target
         self._records: dict[str, Record] = {}
-        self._booking_ids: list[Any] = []
+        self._booking_ids: Iterable[Any] = ()
         self._changed = False
 
     def prepare(self) -> None:
         """Do nothing: the server creates the collection with its first record."""
 
     def select(self, booking_ids: Iterable[Any]) -> None:
-        """Begin again with these bookings, by their `_id`."""
+        """Begin again with these bookings, by their `_id`, which may be asked for more than once."""
         self._records = {}
-        self._booking_ids = list(booking_ids)
+        self._booking_ids = booking_ids
 
     @override
     def add(self, rejected: Rejection) -> None:
