@@ -115,7 +115,7 @@ class Target:
     def scan_clients(self) -> Iterator[ObjectId]:
         """Yield the clients of all documents."""
         documents = self._world.collections[self.name].documents.values()
-        return (ObjectId(key) for key in sorted(raw[_CLIENT] for raw in documents))
+        return (ObjectId(key) for key in sorted(raw[CLIENT] for raw in documents))
 
     def may_repeat_clients(self) -> bool:
         """Return False: the test writes each client once."""
