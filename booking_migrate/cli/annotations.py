@@ -5,10 +5,13 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.places import FilePlace, parse_place, uses_files_only
+
+if TYPE_CHECKING:
+    from booking_migrate.reports.audit import AuditReport
 
 _LINES = frozenset({".jsonl", ".ndjson"})
 """The suffixes of files of which a line is a document."""
@@ -39,6 +42,17 @@ def annotations(report: Report, environment: Mapping[str, str] = os.environ) -> 
         number = lines.get(each.booking_id)
         where = f"file={_property(report.source)}" + (f",line={number}" if number else "")
         yield f"::{each.kind} {where},title={_property(each.title)}::{_data(each.message)}"
+
+
+def code_annotations(report: "AuditReport") -> Iterator[str]:
+    """Yield the workflow commands for the places that an audit found, the surest first."""
+    kinds = {"certain": "error", "likely": "warning", "look": "notice"}
+    ordered = sorted(report.places, key=lambda place: list(kinds).index(place.confidence))
+    for place in ordered[:_MOST]:
+        where = f"file={_property(place.path)},line={place.line},col={place.column}"
+        title = _property(f"old structure: {place.rule}")
+        message = _data(f"{place.old} is {place.new} now: {place.suggestion}")
+        yield f"::{kinds[place.confidence]} {where},title={title}::{message}"
 
 
 def _found(report: Report) -> Iterator[_Annotation]:

@@ -119,6 +119,7 @@ COMMANDS = {
         _MIGRATE, "Pause, resume or slow down the command that works on a run, from another terminal."
     ),
     "cutover": CommandEntry(_GO_LIVE, "Make the target the live collection."),
+    "audit-code": CommandEntry(_GO_LIVE, "Find application code that still expects the old structure."),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),
     "serve": CommandEntry(_GO_LIVE, "Serve bookings over HTTP, before, during and after the migration."),
     "service-indexes": CommandEntry(

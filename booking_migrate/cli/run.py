@@ -301,7 +301,7 @@ def _check_reports(asked: Invocation) -> None:
         if path is None:
             continue
         if option == "--report":
-            check_report_path(path)
+            check_report_path(path, asked.command)
         for place in (*asked.places, asked.output.config):
             if place is not None and is_same_file(path, place):
                 raise BadConfiguration(option, f"{str(path)!r} is also read or written as {str(place)!r}")

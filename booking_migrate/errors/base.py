@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     DONE = 0, "done, nothing wrong"
     UNEXPECTED = 1, "unexpected error"
     USAGE = 2, "usage or configuration"
-    REJECTED = 3, "done, but some bookings were rejected (dry-run: would be)"
+    REJECTED = 3, "done, but some bookings were rejected (dry-run: would be; audit-code: places to change)"
     MISMATCHES = 4, "verify found mismatches"
     REFUSED = 5, "refused, a precondition does not hold"
     NOT_WRITTEN = 6, "the step itself is done, but a report or output could not be written"

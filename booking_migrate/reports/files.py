@@ -21,26 +21,36 @@ _PAGE_RENDERERS = {
     ".xml": "booking_migrate.reports.ci:render_junit",
 }
 _SUFFIXES = (".json", *_PAGE_RENDERERS)
+_SARIF, _SARIF_COMMAND = ".sarif", "audit-code"
+"""A format for places in code, and the command that finds some."""
 
 
 def render_report(report: Report, suffix: str) -> str:
     """Return a report in the format of a file's suffix, such as ``.md``."""
     if suffix == ".json":
         return render_json(report)
+    if suffix == _SARIF:
+        sarif: str = resolve_name("booking_migrate.reports.sarif:render_sarif")(report)
+        return sarif
     # Imported when used, because most runs write no report: jinja2 takes as long to load as the rest of the program.
     page = resolve_name("booking_migrate.reports.pages:page_of")(report)
     render: Callable[[Page], str] = resolve_name(_PAGE_RENDERERS[suffix])
     return render(page)
 
 
-def check_report_path(path: Path) -> None:
+def check_report_path(path: Path, command: str = "") -> None:
     """Check, before anything runs, that a report can be written to a path.
+
+    Args:
+        path: where to.
+        command: the command that reports; one has a format of its own.
 
     Raises:
         BadConfiguration: the suffix does not stand for a format, or as `check_output_path`.
     """
-    if path.suffix.lower() not in _SUFFIXES:
-        known = ", ".join(_SUFFIXES)
+    suffixes = (*_SUFFIXES, _SARIF) if command == _SARIF_COMMAND else _SUFFIXES
+    if path.suffix.lower() not in suffixes:
+        known = ", ".join(suffixes)
         raise BadConfiguration("--report", f"{str(path)!r} does not end in one of {known}")
     check_output_path("--report", path)
 

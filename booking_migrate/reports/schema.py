@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from booking_migrate.reports.audit import AuditReport
 from booking_migrate.reports.control import ControlReport
 from booking_migrate.reports.init import InitReport
 from booking_migrate.reports.lifecycle import IndexesReport, LifeReport
@@ -19,6 +20,7 @@ from booking_migrate.reports.preflight import PreflightReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Mapping[str, type[Report]] = {
+    "audit-code": AuditReport,
     "dry-run": DryRunReport,
     "init": InitReport,
     "control": ControlReport,

@@ -74,6 +74,8 @@ def _reports(run: Run, database: Db, folder: Path) -> Iterator[tuple[str, Any]]:
     yield reported("dry-run")
     database.bookings.insert_many([*map(booking, range(12)), booking(12, duration=5)])
     yield reported("init")
+    folder.joinpath("app.js").write_text("db.collection('bookings').find({ status: 'pending' });\n")
+    yield reported("audit-code", "app.js")
     yield reported("preflight", *places, "--role")
     yield reported("dry-run", *places, "--plan", plan)
     yield reported("migrate", *places, "--plan", plan)

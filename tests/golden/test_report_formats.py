@@ -18,6 +18,7 @@ REPORTS = {
     "clean": sample_reports.clean,
     "rejected": sample_reports.rejected,
     "failed": sample_reports.failed,
+    "audit": sample_reports.audited,
 }
 FORMATS = ["json", "md", "html", "xml"]
 
@@ -31,7 +32,7 @@ def test_report_file(name: str, suffix: str, check_golden: Check) -> None:
     check_golden(f"{name}.{suffix}", render_report(report, f".{suffix}"))
 
 
-@pytest.mark.parametrize("name", ["clean", "rejected"])
+@pytest.mark.parametrize("name", ["clean", "rejected", "audit"])
 @pytest.mark.parametrize("width", [40, 100])
 def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
     """The text on a terminal is the golden one, wide and narrow."""
@@ -39,6 +40,13 @@ def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
     Console(file=screen, width=width).print(render_terminal(REPORTS[name](), width))
 
     check_golden(f"{name}.{width}.txt", screen.getvalue())
+
+
+def test_sarif(check_golden: Check) -> None:
+    """An audit as SARIF is the golden one."""
+    report = sample_reports.audited().model_copy(update={"tool_version": "1.2.3"})
+
+    check_golden("audit.sarif", render_report(report, ".sarif"))
 
 
 def test_json_schema(check_golden: Check) -> None:

@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
 
+from booking_migrate.audit.findings import AuditOutcome, Confidence, Rule, Skipped
+from booking_migrate.audit.findings import Finding as CodeFinding
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
+from booking_migrate.reports.audit import AuditReport, report_of_audit
 from booking_migrate.reports.model import (
     ErrorReport,
     NextStep,
@@ -147,3 +150,47 @@ def _migration(outcome: MigrationOutcome, *steps: NextStep) -> Report:
 
 def _ids(letter: str, count: int) -> tuple[str, ...]:
     return tuple(f"{letter * 8}0000000000{number:06}" for number in range(count))
+
+
+def audited() -> AuditReport:
+    """An audit that found places of every confidence, and a file that it could not read."""
+    places = (
+        (
+            "src/list.js",
+            (3, 7),
+            Rule.QUERY,
+            Confidence.CERTAIN,
+            "status",
+            "sessions.status",
+            "find({ status })",
+        ),
+        (
+            "src/list.js",
+            (9, 21),
+            Rule.FIELD,
+            Confidence.LIKELY,
+            "_id",
+            "sessions[].sessionId",
+            f"row._id // {HOSTILE}",
+        ),
+        (
+            "src/pay.js",
+            (1, 2),
+            Rule.REFERENCE,
+            Confidence.LOOK,
+            "itemId",
+            "sessions[].legacyBookingId",
+            "itemId: id",
+        ),
+    )
+    outcome = AuditOutcome(
+        findings=tuple(
+            CodeFinding(path, at, rule, confidence, old, new, f"use {new}", text, f"{number:016x}")
+            for number, (path, at, rule, confidence, old, new, text) in enumerate(places)
+        ),
+        known_count=2,
+        suppressed_count=1,
+        skipped=(Skipped("src/broken.py", "line 1 cannot be parsed: invalid syntax"),),
+        file_count=12,
+    )
+    return report_of_audit(outcome, run_id=RUN_ID, paths=["src"], seconds=0.3)

@@ -10,6 +10,7 @@ from booking_migrate.reports.pages.verify import explanation_page, verification_
 
 _BUILDERS = {
     "DryRunReport": "dry_run:dry_run_page",
+    "AuditReport": "audit:audit_page",
     "InitReport": "init:init_page",
     "ControlReport": "control:control_page",
     "PreflightReport": "preflight:preflight_page",

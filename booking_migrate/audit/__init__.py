@@ -1,0 +1,1 @@
+"""Find application code that still expects the old structure."""
