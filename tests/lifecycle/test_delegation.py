@@ -137,6 +137,33 @@ def test_the_coordinating_process_is_killed(
     assert expected == contents(platform)
 
 
+def test_workers_are_added_from_another_terminal(
+    platform: Db, command: Run, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Their number is changed while the run works, which is said, and everything is as if nothing had happened."""
+    alone = command(*MIGRATE, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    arguments = (*MIGRATE, "--workers", "2", "--log-file", str(log))
+    with waiting_at(Step.CHUNK_TAKEN, environment, gate, *arguments, main=main_with_workers) as process:
+        deadline = time.monotonic() + _PATIENCE
+        while not Path(f"{gate}.reached").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        asked = command("control", "set", "workers=4", "--json")
+        # Longer than between two looks at what is asked.
+        time.sleep(0.3)
+        Path(f"{gate}.open").touch()
+        output, errors = process.communicate(timeout=_PATIENCE)
+
+    assert 0 == asked.returncode, asked.stderr
+    assert 3 == process.returncode, errors
+    assert "workers is 4 from now on" in log.read_text()
+    assert told(alone) == told(Ended(3, output, errors))
+    assert expected == contents(platform)
+
+
 @pytest.mark.parametrize("ending", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_chunks_in_progress_complete(
     platform: Db,

@@ -24,21 +24,21 @@ def control_page(report: ControlReport) -> Page:
 def _verdict(report: ControlReport) -> Verdict:
     if report.pauses is None:
         headline = "Settings changed" if report.asked else "The settings are so already"
-        return Verdict(Mood.GOOD, headline, _explained(report, "uses them from its next chunk on"))
+        return Verdict(Mood.GOOD, headline, _explained(report, "The next chunk is handled by them"))
     if report.pauses:
         headline = "Pause requested" if report.asked else "Paused already"
         return Verdict(
-            Mood.GOOD, headline, _explained(report, "pauses before its next chunk and keeps its lock")
+            Mood.GOOD, headline, _explained(report, "It takes effect before the next chunk; the lock is kept")
         )
     if not report.asked:
         return Verdict(Mood.GOOD, "Not paused", "Nothing was changed.")
-    return Verdict(Mood.GOOD, "Resumed", _explained(report, "continues with its next chunk"))
+    return Verdict(Mood.GOOD, "Resumed", _explained(report, "The next chunk follows"))
 
 
 def _explained(report: ControlReport, effect: str) -> str:
     commands = " and ".join(report.commands)
     if report.at_work:
-        return f"{commands} {effect}."
+        return f"{effect} ({commands})."
     return f"No command is working on the run: this holds when {commands} is run again."
 
 

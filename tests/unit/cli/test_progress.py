@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, a line every half minute elsewhere, nothing when quiet."""
 
 import threading
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -8,10 +9,13 @@ import pytest
 from booking_migrate.cli.progress import Bar, Heartbeat, progress
 from booking_migrate.cli.streams import redact
 from booking_migrate.events import (
+    Adjusted,
     Advanced,
     NullListener,
+    Paused,
     PhaseEnded,
     PhaseStarted,
+    Resumed,
     WaitEnded,
     Waiting,
     Warned,
@@ -103,6 +107,43 @@ def test_bar_shows_label_and_rate() -> None:
     assert "warning: look\n" in shown
     assert "migrating bookings.jsonl:" in shown
     assert shown.endswith("\r")
+
+
+def test_a_pause_is_shown_on_the_bar() -> None:
+    """While another process has paused the command, it stands in place of the label; who did it, and the way on, in a line."""
+    stream = Terminal()
+    at = datetime(2026, 11, 23, 15, 11, tzinfo=UTC)
+    paused = "paused by ann@machine since 2026-11-23 15:11:00 UTC"
+    with progress(stream, quiet=False, redact=redact) as listener:
+        listener.notify(PhaseStarted("reading bookings", 20))
+        for seconds in (0.0, 1.0, 2.0):
+            listener.notify(Paused("ann@machine", at, seconds, "booking-migrate control resume --run R"))
+        listener.notify(Resumed("bob@far", 3.0))
+        listener.notify(Adjusted("max-rate", 2000.0, "bob@far"))
+    shown = stream.getvalue()
+
+    assert 1 == shown.count(f"{paused}; to continue: booking-migrate control resume --run R\n")
+    assert f"{paused}:" in shown
+    assert (
+        shown.index(f"{paused}:")
+        < shown.index("resumed by bob@far after 3 s\n")
+        < shown.rindex("reading bookings")
+    )
+    assert "max-rate is 2000 from now on, set by bob@far\n" in shown
+
+
+def test_a_pause_is_said_now_and_then(clock: Clock) -> None:
+    """Without a terminal it is a line at first and every minute, and no rate is said meanwhile."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    at = datetime(2026, 11, 23, 15, 11, tzinfo=UTC)
+    heartbeat.notify(PhaseStarted("reading -", 10))
+    for seconds in range(0, 100, 10):
+        clock.now += 10
+        heartbeat.notify(Paused("ann@machine", at, float(seconds), "resume"))
+    line = "paused by ann@machine since 2026-11-23 15:11:00 UTC; to continue: resume\n"
+
+    assert line * 2 == stream.getvalue()
 
 
 def test_listener_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
