@@ -229,7 +229,9 @@ def foreign(trial: Trial) -> tuple[str, Any] | None:
             clients.delete_one({"_id": key})
         else:
             key = ObjectId()
-            clients.insert_one({"_id": key, "clientId": client(77), "sessions": [], "by": "others"})
+            # A client of its own each time: there may be two such writes.
+            owner = client(77 + len(written))
+            clients.insert_one({"_id": key, "clientId": owner, "sessions": [], "by": "others"})
         written.append((kind, key))
 
     if random.random() < 0.3:
