@@ -234,7 +234,9 @@ class MigrationCounts:
     def rejections(self) -> tuple[RejectionGroup, ...]:
         """Return the rejections by reason, the most frequent first."""
         groups = [
-            RejectionGroup(reason, samples.count, samples.ids(), self._values.of(reason))
+            RejectionGroup(
+                reason, samples.count, samples.ids(), self._values.of(reason), self._values.fields(reason)
+            )
             for reason, samples in self._rejected.items()
         ]
         return tuple(sorted(groups, key=lambda group: (-group.count, group.reason)))

@@ -92,6 +92,10 @@ class RejectedValues:
         ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
         return tuple(RejectedValue(field, value, count) for (field, value), count in ordered[:SHOWN])
 
+    def fields(self, reason: Reason) -> tuple[str, ...]:
+        """Return the fields at fault of a reason, sorted."""
+        return tuple(sorted({field for field, _ in self._values.get(reason, ())}))
+
     def money(self) -> RejectedMoney:
         """Return the prices of the rejected bookings."""
         prices: Mapping[str, Decimal] = dict(sorted(self._prices.items()))

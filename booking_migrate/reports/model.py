@@ -189,8 +189,8 @@ class Report(Part):
     )
     rejections: tuple[RejectionGroup, ...] = Field(
         default=(),
-        description="[{`reason`, `count`, `sample_ids`, `values`}], by falling count; `values` are the most frequent ones of the "
-        "field at fault, [{`field`, `value`, `count`}], without personal data",
+        description="[{`reason`, `count`, `sample_ids`, `values`, `fields`}], by falling count; `values` are the most frequent "
+        "ones of the `fields` at fault, [{`field`, `value`, `count`}], without personal data",
     )
     rejected_spent: dict[str, Id] = Field(
         default_factory=dict,

@@ -234,6 +234,9 @@ class RejectionGroup:
     values: tuple[RejectedValue, ...] = ()
     """The most frequent values of the field at fault."""
 
+    fields: tuple[Line, ...] = ()
+    """The fields at fault, sorted; none if it is the document as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -59,6 +59,7 @@ def rejected() -> Report:
                 9,
                 _ids("a", 5),
                 (RejectedValue("currency", "'inr'", 7), RejectedValue("currency", "'₹'", 2)),
+                ("currency",),
             ),
             RejectionGroup(Reason.CLIENT_ID_MISSING, 4, _ids("b", 4)),
             RejectionGroup(Reason.EXPERT_NOT_FOUND, 2, _ids("c", 2)),

@@ -18,7 +18,7 @@ from booking_migrate.reports.page import (
     Table,
     Verdict,
 )
-from booking_migrate.reports.text import duration, grouped, money, plural, samples
+from booking_migrate.reports.text import duration, grouped, money, plural
 from booking_migrate.runs.plan import RejectionGroup
 
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
@@ -208,6 +208,10 @@ def _rejected(group: RejectionGroup) -> Group:
     return Group(group.reason, group.count, group.sample_ids, values=tuple(values))
 
 
+def _colon(values: tuple[str, ...]) -> str:
+    return f": {', '.join(values)}" if values else ""
+
+
 def _rejected_money(report: Report) -> str:
     """Return a few words about the prices of the rejected bookings; empty if nothing is known of them."""
     sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.rejected_spent.items())
@@ -268,8 +272,8 @@ def rejection_check(report: Report) -> Check:
     if not report.counts.rejected:
         return Check(name)
     lines = [
-        f"{group.reason}: {group.count} ({samples(group.sample_ids, group.count, _SAMPLES_SHOWN)})"
-        for group in report.rejections[:_LINES_SHOWN]
+        f"{group.title}: {group.count} ({group.samples(_SAMPLES_SHOWN)}){_colon(group.values)}"
+        for group in map(_rejected, report.rejections[:_LINES_SHOWN])
     ]
     more = len(report.rejections) - _LINES_SHOWN
     if more > 0:

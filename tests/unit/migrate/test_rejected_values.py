@@ -34,6 +34,7 @@ def test_the_most_frequent_first() -> None:
         RejectedValue("price", "absent", 1),
         RejectedValue("price", "int32 5", 1),
     ) == one.of(Reason.WRONG_TYPE)
+    assert ("price",) == one.fields(Reason.WRONG_TYPE)
     money = RejectedMoney({"INR": Decimal("1504.00"), "unknown": Decimal("2998.00")}, 3)
     assert money == one.money()
 
