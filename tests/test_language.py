@@ -59,6 +59,23 @@ PHRASES = {
     r"who asks|who is asking": "the caller, authentication",
     # What a port promises stands at the port.
     r"^See `\w+\.\w+`": "@override without a docstring",
+    # Documents have states and versions, runs have results.
+    r"(?:is|are) what (?:it|they) (?:was|were)|what (?:it|they) (?:was|were) before": "unchanged, the earlier version, restored",
+    r"as (?:it|they) (?:stands?|stood)|what (?:stands|stood)|(?:stands?|stood) there": "the current version, unchanged, exists",
+    r"(?:comes?|came) to nothing|what (?:it|they|each|the \w+) (?:comes?|came) to": "the outcome, the result",
+    r"(?:has|have|had) happened to|what (?:has|have|had) happened": "the changes to, changed since",
+    r"takes? (?:note|account) of|taking note": "count, record, observe",
+    r"with whose help": "the parts that it needs",
+    r"by now": "already",
+    r"in vain": "without success",
+    r"ever after": "from then on",
+    # What a rollback does is restore.
+    r"way back|(?:gives?|given|giving|puts?|putting) (?:\w+ )?back": "rollback, restore",
+    r"cleared up|clear up": "cleaned up",
+    r"left in the middle|cut off between|cut in two": "unfinished, interrupted",
+    r"on (?:its|their) way": "in flight, in progress, pending",
+    r"are to be had|is to be had": "available",
+    r"hold(?:s|ing)? (?:a|the) signal back": "defer a signal",
     # Private terms of the past.
     r"usual (?:kind|bookings?|clients?)|the thorough way|the short cut": "flat booking, fast path, reference path",
     r"glance[sd]?|crew|sight": "fast path, worker pool, statistics",

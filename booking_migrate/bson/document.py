@@ -20,7 +20,7 @@ from bson.objectid import ObjectId
 Document = dict[str, Any]
 
 CODEC: CodecOptions[Document] = CodecOptions(
-    # Milliseconds as they stand in BSON: Python's datetime ends in the year 9999 and knows no year 0.
+    # Milliseconds as in BSON: Python's datetime ends in the year 9999 and knows no year 0.
     datetime_conversion=DatetimeConversion.DATETIME_MS,
 )
 
@@ -98,7 +98,7 @@ class Opaque:
     """The BSON type byte."""
 
     value: bytes
-    """The value's bytes as they stood."""
+    """The value's original bytes."""
 
     @property
     def text(self) -> bytes | None:

@@ -310,7 +310,7 @@ def _double(value: bytes) -> float:
 
 
 def text_of(value: bytes) -> str | None:
-    """Return the text of a string as it stands in a match; None if it is not UTF-8."""
+    """Return the text of a string in a match; None if it is not UTF-8."""
     try:
         return value[4:-1].decode()
     except UnicodeDecodeError:

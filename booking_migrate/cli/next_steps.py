@@ -138,7 +138,7 @@ def similar_command(ctx: typer.Context, name: str, *words: str) -> str:
     Args:
         ctx: has the options that were given to the command that runs.
         name: the other command's name.
-        *words: what stands in front of the options.
+        *words: the words before the options.
     """
     typed: list[str] = []
     for parameter in ctx.command.params:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 HELP = """
 All runs into a target are undone, the newest first, or the one that --run names: what they wrote is removed, what they
-changed is put back, and nothing else is touched.
+changed is restored, and nothing else is touched.
 
 Client documents that others have changed since are kept and listed, and the exit code is 3. The run's rejected records
 go too, its unique index, and the target itself if the run created it and it is left empty. What was restored is read again
@@ -72,8 +72,8 @@ in migrated sessions is carried into the old bookings and listed; the exit code 
 In a reverse window (cutover --reverse-window) that is kept ready: the command takes over, brings the last changes in, and
 refuses writes for these only; sessions booked since become old bookings.
 
-What was migrated in place is put back client by client, while the application runs: the old bookings come from the
-archive, and what happened since is kept, carried or dropped likewise. The target of such a run is its source.
+What was migrated in place is restored client by client, while the application runs: the old bookings come from the
+archive, and later changes are kept, carried or dropped likewise. The target of such a run is its source.
 
 \b
 [bold]Examples[/bold]
@@ -224,7 +224,7 @@ def _rollback(
             outcomes.append(roll_back(plan))
     outcome = outcomes[0]
     if outcome.run.archive is not None:
-        # Each run's has what had happened to those before it in it.
+        # Each includes the changes to the runs undone before it.
         outcome.since = outcomes[-1].since or outcome.since
     outcome.earlier, outcome.remaining = outcomes[1:], remaining_runs(journal, newest.target)
     outcome.index_removed = any(done.index_removed for done in outcomes)
@@ -276,7 +276,7 @@ def _in_words(since: ChangesSince, moment: str, *, will_drop: bool) -> str:
     counts = {"session": since.later, "change": since.changed + since.lost, "deleted session": since.missing}
     named = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
     fate = "will be dropped" if will_drop else "will be kept"
-    return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: nothing"
+    return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: no change"
 
 
 def _confirm(runs: Sequence[RunRecord], since: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The command ``status``: runs, where they stand, and what can be done next."""
+"""The command ``status``: runs, their states, and what can be done next."""
 
 import sys
 import time
@@ -133,7 +133,7 @@ def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
 
 
 def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[LifeReport]:
-    """Yield the runs as they stand, as often as asked."""
+    """Yield the current runs, as often as asked."""
     journal, locks, _ = open_journal(connection)
     found_old: dict[str, OldBookings | None] = {}
 

@@ -44,7 +44,7 @@ USER_INFO_FORM = "USER:PASSWORD"
 
 
 class TolerantStream(io.TextIOWrapper):
-    """A text stream that takes note of the first failure to write, and ends nothing because of it.
+    """A text stream that records the first failure to write, and ends nothing because of it.
 
     What pads lines to the width of the screen is left out: behind a backslash it would break a command that is copied.
     """
@@ -212,5 +212,5 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _masked(found: re.Match[str]) -> str:
-    """Return what stands for user and password; advice that only says where they belong stays."""
+    """Return the mask for user and password; advice that only says where they belong stays."""
     return found[0] if found[0].endswith(f"//{USER_INFO_FORM}@") else f"{found[1]}{_MASK}@"

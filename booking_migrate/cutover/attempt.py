@@ -306,7 +306,7 @@ class Attempt:
         if is_refusing:
             return f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
         return (
-            f"{self._run.source} accepts writes again, but the cut-over could not be cleared up ({trouble.message}): "
+            f"{self._run.source} accepts writes again, but the cut-over could not be cleaned up ({trouble.message}): "
             f"run {abort_of(self._run)} when that is possible."
         )
 

@@ -59,7 +59,7 @@ class Change:
     """The `_id` of the booking, or of the client document, decoded."""
 
     difference: Difference
-    """``expected`` is what was migrated, ``found`` what stands there now."""
+    """``expected`` is what was migrated, ``found`` the current value."""
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class ChangesSince:
         staying: Iterable[Any] = (),
         old: int = 0,
     ) -> None:
-        """Count what has happened to one client."""
+        """Count the changes to one client."""
         for change in changes:
             self.changed += 1
             _list(self.changes, _text(change))
@@ -211,12 +211,12 @@ def document_with_sessions(raw: bytes) -> ClientDocument | None:
 def relocate(
     original: bytes, session: bytes, client: bytes, decided: bytes | None = None
 ) -> tuple[bytes, Sequence[Change], Sequence[Change]]:
-    """Work out a booking whose session stands in another client's document now, and what is carried into it.
+    """Derive a booking whose session is in another client's document now, and what is carried into it.
 
     Args:
         original: the booking before the migration, BSON.
         session: its session as it is now, BSON.
-        client: the document that the session stands in, or its client fields alone, BSON.
+        client: the document that has the session, or its client fields alone, BSON.
         decided: as in `reverse`.
 
     Returns:
@@ -283,7 +283,7 @@ def as_booking(document: ClientDocument, session: StoredSession) -> bytes | None
     One without dates gets the time in its `sessionId`.
 
     Args:
-        document: the client document that the session stands in.
+        document: the client document that has the session.
         session: a session without `legacyBookingId`.
 
     Returns:

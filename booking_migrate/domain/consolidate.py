@@ -235,7 +235,7 @@ class _Dispositions:
     """Of ``already``, those whose session was kept with other content, by a recorded decision."""
 
     dropped: frozenset[int] = frozenset()
-    """The indexes of further sessions of bookings whose session is derived again, which stand there more than once."""
+    """The indexes of further sessions of bookings whose session is derived again, and that have several sessions."""
 
 
 def _refuse_new(fates: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
@@ -313,7 +313,7 @@ class _Stored:
     def can_be_kept(
         self, indexes: Sequence[int], session: Session, is_session: Callable[[Document, Session], bool] | None
     ) -> bool:
-        """Return whether a decision can keep a session: it stands there once, claims its booking, keeps the contract."""
+        """Return whether a decision can keep a session: it is the only one, claims its booking, and keeps the contract."""
         there = self._present[indexes[0]]
         is_known = len(indexes) == 1 and there.legacy_key is not None
         return is_known and (is_session is None or is_session(there.fields, session))

@@ -96,7 +96,7 @@ class Rejection:
     """A document that is not migrated, kept whole with every reason."""
 
     raw: bytes
-    """The document's BSON bytes as they stood in the source."""
+    """The document's BSON bytes in the source."""
 
     faults: tuple[Fault, ...]
     """All reasons, in the contract's order of fields; never empty. The first one counts in reports."""

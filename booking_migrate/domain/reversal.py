@@ -1,8 +1,8 @@
-"""From a client document back to the bookings it was made of, with what has happened since.
+"""From a client document back to the bookings it was made of, with the changes since.
 
 A booking comes back byte for byte, except for fields of its session that differ from what it was made of: those are the
-application's work since, and are carried. What the migration itself added or left out does not count as a change. Sessions that
-came from no booking stay in a client document of the new shape, or become old bookings (`later_sessions`).
+application's work since, and are carried. What the migration itself added or left out does not count as a change. Sessions
+that came from no booking stay in a client document of the new shape, or become old bookings (`later_sessions`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -138,7 +138,7 @@ def _doubled(now: ClientDocument | None, session: StoredSession) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Documents of before the migration, with what has happened since."""
+    """Documents from before the migration, with the changes since."""
 
     documents: Sequence[bytes]
     changes: Sequence[Change]
@@ -263,7 +263,7 @@ class _Earlier:
         migrated: frozenset[bytes],
         superseded: frozenset[bytes],
     ) -> _Kept:
-        """Return each of them with what has happened to its sessions since; sessions booked since go to the main one.
+        """Return each of them with the changes to its sessions since; sessions booked since go to the main one.
 
         A session of a booking among ``migrated`` is not missing: a conflict was decided for the booking.
         """

@@ -47,7 +47,7 @@ class Booking:
     """A document of the source. Not frozen, because a million of these are made; treat it as immutable."""
 
     raw: bytes
-    """The BSON bytes as they stand in the source."""
+    """The BSON bytes of the source."""
 
     fields: Document
     """The first level, decoded; values that Python cannot hold unchanged are `Opaque`."""
@@ -160,7 +160,7 @@ class Session:
     """The booking's first level as decoded, for observers; dropped early, since it takes much memory."""
 
     def order(self) -> tuple[int, bytes]:
-        """Return where the session stands among its client's: by creation, then by old id."""
+        """Return the sort key of the session among its client's: by creation, then by old id."""
         return self.created_at, self.id_key
 
 
@@ -197,7 +197,7 @@ class Converter:
         """Return whether a session with other content than its booking's keeps the contract, too.
 
         Args:
-            stored: its fields, as it stands in a client document.
+            stored: its fields, in a client document.
             session: the session that the booking would be; its client's fields stand beside the sessions.
         """
         client = (session.client_user_id, session.client_email)

@@ -1,4 +1,4 @@
-"""What a dry-run came to, as values: everything that its reports show; and what counts for its charts."""
+"""The outcome of a dry-run, as values: everything that its reports show, and the counters of its charts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -140,7 +140,7 @@ def _candidates(documents: Iterator[bytes]) -> Candidates:
 
 
 def _collect(found: Candidates, value: Any, path: str, level: int) -> None:
-    """Take note of a value, or of those in a document or an array."""
+    """Collect a value, or those in a document or an array."""
     if isinstance(value, dict) and level < _DEEPEST:
         document: Document = value
         for name, inner in document.items():

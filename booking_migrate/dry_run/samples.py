@@ -54,13 +54,13 @@ class SampleWatch:
         self._rejected: dict[Reason, tuple[bytes, Rejection]] = {}
 
     def on_flat_client(self, client: FlatClient) -> None:
-        """Take note of a flat client."""
+        """Observe a flat client."""
         rank = _rank(client.sessions)
         if (self._typical is None or rank < self._typical.rank) and len(client.document) <= _LARGEST:
             self._typical = _Chosen(rank, client.client_id, client.document, None)
 
     def on_client(self, client_id: Any, consolidation: Consolidation) -> None:
-        """Take note of any other client, all of whose bookings are new."""
+        """Observe any other client, all of whose bookings are new."""
         document, sessions = consolidation.document, consolidation.migrated
         for rejection in consolidation.rejected:
             self.on_rejection(rejection)
@@ -79,7 +79,7 @@ class SampleWatch:
             self._completed = chosen._replace(rank=(False, number))
 
     def on_rejection(self, rejection: Rejection) -> None:
-        """Take note of a rejected booking."""
+        """Observe a rejected booking."""
         if len(rejection.raw) > _LARGEST:
             return
         key = sort_key(rejection.document_id)

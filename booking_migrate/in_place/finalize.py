@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FinalizePlan:
-    """What is to be done, and with whose help."""
+    """What a finalize does, and the parts that it needs."""
 
     collection: "MongoInPlace"
     stores: RunStores
@@ -63,13 +63,13 @@ class FinalizeOutcome:
     """After a cut-over: the archives of later runs in place, which were dropped, too."""
 
     old_bookings: OldBookings | None = None
-    """After a cut-over: the old bookings that still stand in the live collection."""
+    """After a cut-over: the old bookings that are still in the live collection."""
 
 
 def runs_to_finalize(
     journal: RunJournal, *, source: str, archive: str, is_named: bool = True
 ) -> Sequence[RunRecord]:
-    """Return the runs in place of a collection that stand, the newest first; if none does, one that is finalized already.
+    """Return the runs in place of a collection that were not undone, the newest first; or else one that is finalized.
 
     Args:
         journal: has the runs.

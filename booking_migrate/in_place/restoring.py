@@ -62,7 +62,7 @@ def found_clients(
 
     Args:
         journal: has what the run noted.
-        run: the run whose bookings are put back.
+        run: the run whose bookings are restored.
         notes: what is looked up of the clients.
         collection: the collection with its archive.
     """

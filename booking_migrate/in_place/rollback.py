@@ -178,7 +178,7 @@ class _Undo:
             Contended: the application writes to one of them continuously.
         """
         total = self.run.tally.get("moved", {}).get("migrated")
-        self.listener.notify(PhaseStarted(f"putting back bookings of {self.run.source}", total))
+        self.listener.notify(PhaseStarted(f"restoring bookings of {self.run.source}", total))
         notes = Notes.of(self.journal, [self.run.run_id])
         restorers = self._restorers()
         found = found_clients(self.journal, self.run, notes, self.collection)

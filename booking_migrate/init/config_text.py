@@ -23,7 +23,7 @@ def config_text(outcome: InitOutcome, database: str, host: str) -> str:
 def _lines(outcome: InitOutcome, database: str, host: str) -> Iterator[str]:
     found = outcome.bookings
     yield f"# Made by booking-migrate init from database {one_line(database)} at {one_line(host)} ({outcome.server})."
-    yield "# An option on the command line and an environment variable win over what stands here. The connection string"
+    yield "# An option on the command line and an environment variable win over this file. The connection string"
     yield "# does not belong here, because it may hold a password: set MONGODB_URI."
     yield "#"
     yield f"# {found.sampled} bookings were sampled: {found.first_generation} of the first generation, without user ids or"

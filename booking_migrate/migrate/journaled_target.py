@@ -163,7 +163,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
 
     @override
     def may_repeat_clients(self) -> bool:
-        # The source has been read successfully by now, so the lock is acquired here; a run may be undone first.
+        # The source has been read successfully at this point, so the lock is acquired here; a run may be undone first.
         self._session.lock()
         return self._target.may_repeat_clients()
 
@@ -251,7 +251,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         return self.note_of(change.after, digest, self._found_of(change.before))
 
     def _found_of(self, raw: bytes) -> bytes | None:
-        """Return what the target had in a document's place before the run, which is what a rollback puts back."""
+        """Return what the target had in a document's place before the run, which a rollback restores."""
         return self._found.get(identity_of(raw), raw)
 
     def _await_writer(self) -> None:

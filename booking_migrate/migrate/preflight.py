@@ -47,7 +47,7 @@ def merge_duplicates(
 ) -> None:
     """Refuse clients with more than one client document, or prepare the target for merging them.
 
-    A client document of the source that stands in the target under the same `_id` is one document, not two. With
+    A client document that source and target have under the same `_id` is one document, not two. With
     ``merge_documents``, documents that are both in the target are merged there into the older one at once, because the
     unique index cannot exist beside them; all others are merged by `consolidate` during the run.
 

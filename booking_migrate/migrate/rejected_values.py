@@ -1,4 +1,4 @@
-"""What stands in the fields for which bookings are rejected, and how much money is in those bookings."""
+"""The values of the fields for which bookings are rejected, and how much money is in those bookings."""
 
 import re
 from collections import Counter

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 IN_PLACE = "migrate --in-place"
 COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize", "control")
 
+_GIB = 2**30
 _OLDEST = (6, 0)
 """The first version of MongoDB whose changes can be followed."""
 
@@ -194,9 +195,7 @@ def _disk(plan: PreflightPlan) -> Iterator[Check]:
     if disk is None or facts is None or facts.storage_bytes is None:
         yield Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
         return
-    found = (
-        f"free {disk.free:,} bytes; the bookings take {facts.storage_bytes:,}, and about as much once more"
-    )
+    found = f"{disk.free / _GIB:,.1f} GiB free; the bookings take {facts.storage_bytes / _GIB:,.1f} GiB, and their copy as much again"
     if disk.free < facts.storage_bytes:
         yield Check(
             "disk", State.CAUTION, found, "Enlarge the disk; dry-run says exactly what the target takes."
@@ -212,7 +211,7 @@ def _oplog(plan: PreflightPlan) -> Iterator[Check]:
         return
     seconds = facts.documents / _BOOKINGS_PER_SECOND
     found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"
-    # A young server's oplog is short because little has happened.
+    # A young server's oplog is short because it has few entries.
     is_short = seconds > _LONG and reach < _SAFETY * seconds
     hint = "Enlarge the oplog (replSetResizeOplog) if it is full." if is_short else ""
     yield Check("oplog", State.CAUTION if is_short else State.FINE, found, hint)

@@ -163,7 +163,7 @@ class EarlierUndoneReport(Part):
 
     run_id: str
     removed: int = Field(description="client documents that the run had created")
-    restored: int = Field(description="those that are again what they were before the run")
+    restored: int = Field(description="those whose earlier version was restored")
     kept: int = Field(description="those that others have changed since, and that stay")
     kept_ids: tuple[Id, ...] = Field(default=(), description="the first of them")
 
@@ -206,7 +206,7 @@ class UndoneReport(Part):
     already: bool = Field(description="whether an earlier rollback had done it all")
     unit: str = Field(description="what is counted: client document or file")
     removed: int = Field(description="those that the run had created")
-    restored: int = Field(description="those that are again what they were before the run")
+    restored: int = Field(description="those whose earlier version was restored")
     kept: int = Field(description="those that others have changed since, and that stay")
     kept_ids: tuple[Id, ...] = Field(description="the first of them")
     index_removed: bool

@@ -73,7 +73,7 @@ def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSinc
     check_kept(places)
     since = ChangesSince()
     listener.notify(
-        PhaseStarted(f"looking what has happened to {places.current.name}", places.kept.estimate_count())
+        PhaseStarted(f"looking for changes in {places.current.name}", places.kept.estimate_count())
     )
     for client in restored_clients(places):
         client.count_in(since)
@@ -331,6 +331,6 @@ def left_behind(run: RunRecord, places: RestorationPlaces, trouble: BookingMigra
     if is_refusing:
         return f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
     return (
-        f"{run.source} accepts writes again, but the rollback could not be cleared up ({trouble.message}): "
+        f"{run.source} accepts writes again, but the rollback could not be cleaned up ({trouble.message}): "
         "run rollback again when that is possible."
     )

@@ -1,4 +1,4 @@
-"""Work beside the main thread that must not keep the process from ending."""
+"""Background threads that do not keep the process from ending."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -10,7 +10,7 @@ from typing import TypeVar
 from booking_migrate.stores.journal import RunRecord
 
 _BESIDE_SECONDS = 0.2
-"""How often something is done beside what takes long."""
+"""The interval of the periodic action during a long action."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -18,7 +18,7 @@ Worker = TypeVar("Worker")
 
 
 class Companion:
-    """Works beside a run, from when it is recorded until it ends. This one does nothing."""
+    """Works in the background of a run, from its record to its end. This one does nothing."""
 
     def begin(self, run: RunRecord, confirm: Callable[[], None]) -> None:
         """Begin.
@@ -65,7 +65,7 @@ def overlapped(
 ) -> Generator[tuple[Item, Future[T]]]:
     """Yield items with the result of each, in their order; as many are worked on at the same time as there are workers.
 
-    When the caller ends, or an error does, what is still being worked on is awaited.
+    When the caller stops, or on an error, the items in progress are awaited.
 
     Args:
         items: the next one is asked for when a worker is idle.
@@ -94,11 +94,11 @@ def overlapped(
 
 
 def meanwhile(action: Callable[[], T], beside: Callable[[], None]) -> T:
-    """Return what a long action comes to, or raise its error; it runs on a thread.
+    """Return the result of a long action, or raise its error; it runs on a thread.
 
     Args:
         action: what takes long.
-        beside: called again and again on the calling thread until then. What it raises ends the waiting.
+        beside: called periodically on the calling thread until then. An error of it ends the waiting.
     """
     future = in_background(action, name="meanwhile")
     while wait([future], _BESIDE_SECONDS).not_done:

@@ -32,23 +32,23 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _UNTYPED: Any = distributed
-"""Most of it has no types."""
+"""Most of Dask has no types."""
 
 _CONNECT_SECONDS = 10
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.worker")
 
 
 class Identity(NamedTuple):
-    """What has to be the same in all processes of a run."""
+    """What must be equal in all processes of a run."""
 
     version: str
     python: str
     driver: str
     code: str
-    """A digest of the program's source: two builds may have one version."""
+    """A digest of the program's source: different builds may have the same version."""
 
     def differences(self, other: "Identity") -> list[str]:
-        """Return in what another process differs, each in a few words."""
+        """Return the differences to another process, each in a few words."""
         return [
             f"{name} {theirs} and not {ours}"
             for name, ours, theirs in zip(
@@ -71,24 +71,24 @@ def identity() -> Identity:
 
 
 class _Prepared(WorkerPlugin):
-    """Prepares each worker, and takes it back in the end."""
+    """Prepares each worker, and cleans up at the end."""
 
     def __init__(self, expected: Identity, preparation: Preparation) -> None:
         self._expected = expected
         self._preparation = preparation
 
     def setup(self, worker: object) -> None:  # noqa: ARG002 - the signature of Dask
-        """Prepare this worker, unless it is not fit: it may have joined after the check at the start."""
+        """Prepare this worker if it is fit: it may have joined after the check at the start."""
         if identity() == self._expected:
             self._preparation.work()
 
     def teardown(self, worker: object) -> None:  # noqa: ARG002 - the signature of Dask
-        """Take it back."""
+        """Clean up."""
         self._preparation.undo()
 
 
 class ClusterPool(Pool):
-    """Gives tasks to the workers of a cluster."""
+    """Submits tasks to the workers of a cluster."""
 
     def __init__(self, address: str) -> None:
         """Connect to a scheduler, and check its workers.
@@ -145,7 +145,7 @@ class ClusterPool(Pool):
     ) -> None:
         """Have the workers forget what they were prepared with, and leave the cluster."""
         if not isinstance(error, ClusterLost):
-            # What is in progress ends before that returns; what is queued is not begun any more.
+            # Tasks in progress are completed before that returns; queued tasks are not begun.
             with suppress(OSError, TimeoutError, CommClosedError, CancelledError):
                 for name in self._prepared:
                     self._client.unregister_worker_plugin(name)
@@ -165,7 +165,7 @@ class ClusterPool(Pool):
     def submit(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> "ClusterResult[Result]":
-        # Everyone who may look at the cluster sees the key.
+        # Every user of the cluster sees the key.
         key = f"{self._prepared[-1]}-{next(self._numbers):06d}"
         future = self._client.submit(work, *args, key=key, pure=False, **kwargs)
         return ClusterResult(future, self._address)

@@ -26,7 +26,7 @@ _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""
 
 CONFIG_PLACEHOLDER = "CONFIG.toml"
-"""Stands for a config file whose name is not known."""
+"""The placeholder for a config file whose name is not known."""
 
 _TAKEN = {
     "migrate": {*_PEOPLE, *_RULES, *_FLAGS, *_PLACES},

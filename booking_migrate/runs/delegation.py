@@ -1,4 +1,7 @@
-"""A run as a worker has it that handles chunks of it: it makes notes and checks the lock, and leaves all else to the holder of the lock."""
+"""A run, for a worker that handles its chunks.
+
+It makes notes and checks the lock; the holder of the lock does everything else.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from booking_migrate.stores.locks import Lease, LockStore
 
 @dataclass(frozen=True, slots=True)
 class RunShare:
-    """What a worker has to know of a run."""
+    """What a worker has to know about a run."""
 
     run_id: str
     lease: Lease
@@ -33,11 +36,11 @@ class DelegatedRun:
         self._journal = journal
         self._locks = locks
         self._share = share
-        # Also what this run has written: a chunk may be handled for the second time.
+        # Including this run's own documents: a chunk may be handled a second time.
         self.history = SettledHistory(journal, share.runs, share.run_id)
 
     def begin(self, number: int) -> None:
-        """Begin a chunk, whose notes stand in the journal where the coordinating process has reserved this number."""
+        """Begin a chunk, whose notes have the number that the coordinating process has reserved."""
         self._journal.note_under(self._share.run_id, self._share.lease.token, number)
 
     def lock(self) -> None:

@@ -1,4 +1,4 @@
-"""A finished run whose target is written once more."""
+"""A finished run whose target is written again."""
 
 from typing import Generic, TypeVar
 
@@ -12,7 +12,7 @@ History = TypeVar("History", bound=JournalHistory)
 
 
 class FinishedRun(Generic[History]):
-    """A finished run whose target is written once more; notes are made as in a `RunSession`, and nothing else is."""
+    """A finished run whose target is written again; notes are made as in a `RunSession`, and nothing else is recorded."""
 
     def __init__(
         self,

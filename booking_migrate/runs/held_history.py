@@ -1,4 +1,4 @@
-"""The provenance of documents for a process that holds the target's lock, and so knows every note that is made meanwhile.
+"""The provenance of documents for a process that holds the target's lock, and so makes all new notes itself.
 
 A follower looks up the same documents again and again, and notes them each time: without this, each lookup would read all
 notes since the beginning of following.
@@ -21,7 +21,7 @@ _AT_MOST = 200_000
 _IMAGE_BYTES = 250
 
 _FEW = 2_000
-"""So many documents are read one by one, before all notes are read at once: most lie in ranges with many others."""
+"""This number of documents is read one by one, before all notes are read at once: most notes are in ranges with many others."""
 
 _LATEST = 8
 """How many notes are held of a document that is written again and again, beside the first: older versions do not come back."""
@@ -33,7 +33,7 @@ _Notes = dict[str, list[DocumentNote]]
 class HeldHistory(PointHistory):
     """A `PointHistory` that looks up each document once, and is notified of what the process itself notes.
 
-    That a document is of others is never concluded from memory alone: if the lock was lost, others may have noted it.
+    That others wrote a document is never concluded from memory alone: if the lock was lost, another process may have noted it.
     """
 
     def __init__(self, journal: RunJournal, runs: Sequence[str], current: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The histories of documents by the notes of a run, and how the documents stand now."""
+"""The histories of documents by the notes of a run, and the current state of the documents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from booking_migrate.runs.provenance import predecessors
 from booking_migrate.stores.journal import RangeNote
 
 _AT_ONCE = 500
-"""How many documents one question to the target names."""
+"""How many documents one query of the target has."""
 
 
 @dataclass(slots=True)
@@ -22,12 +22,11 @@ class History:
     """Its `_id` as the run wrote it."""
 
     before: bytes | None
-    """What it was before the run first touched it; None if it was not there."""
+    """The version before the run first wrote it; None if it did not exist."""
 
     versions: dict[bytes, bytes | None]
-    """What the run may have made of it, as digests, and what to put back in the place of each.
-
-    That is not always `before`: others may have changed the document between two writes of an interrupted run.
+    """The digests of versions that the run may have written, each with the version to restore. That is not always `before`:
+    others may have changed the document between two writes of an interrupted run.
     """
 
     noted_in: str
@@ -44,15 +43,15 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one of the run's documents stands now."""
+    """The current state of one of the run's documents."""
 
     history: History
     present: bytes | None
     is_ours: bool
-    """Whether it is what the run made of it, and has to be undone."""
+    """Whether it is a version of the run, and has to be undone."""
 
     is_restored: bool
-    """Whether it is what it was before the run. If neither, others have changed it."""
+    """Whether it is the version from before the run. If neither, others have changed it."""
 
 
 def histories_of(related: Sequence[RangeNote]) -> dict[bytes, History]:
@@ -73,7 +72,7 @@ def histories_of(related: Sequence[RangeNote]) -> dict[bytes, History]:
 
 
 def findings_of(find: Any, histories: Mapping[bytes, History]) -> Iterator[Finding]:
-    """Yield how these documents stand now, each once."""
+    """Yield the current state of these documents, each once."""
     keys = list(histories)
     for start in range(0, len(keys), _AT_ONCE):
         some = {key: histories[key] for key in keys[start : start + _AT_ONCE]}

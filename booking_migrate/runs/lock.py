@@ -12,7 +12,7 @@ LEASE_SECONDS = 30.0
 """How long a run counts as alive after its last heartbeat, unless its process is known to have ended."""
 
 FOLLOW_COMMAND = "migrate --follow"
-"""What the holder of a lock calls itself that hands it over on request."""
+"""The command of a holder that hands its lock over on request."""
 
 WINDOW_COMMAND = "cutover --reverse-window"
 """The same of a process that keeps a reverse window, and hands over to the command that uses or ends it."""
@@ -80,21 +80,19 @@ class HeldLock:
         """
         there = store.look(name)
         if there is not None and there.is_live and there.holder.command == giver:
-            notify(
-                f"taking over from {there.holder}; it has {_HAND_OVER_SECONDS:.0f} s to finish what it is at"
-            )
+            notify(f"taking over from {there.holder}, which has {_HAND_OVER_SECONDS:.0f} s to hand over")
             store.request_hand_over(name, holder)
             try:
                 _await_release(store, name)
                 return cls.acquire(store, name, holder, seconds)
             except BaseException:
-                # Otherwise it would end for a process that is gone.
+                # Otherwise it would end for a process that no longer exists.
                 store.request_hand_over(name, None)
                 raise
         return cls.acquire(store, name, holder, seconds)
 
     def requested_by(self) -> Holder | None:
-        """Return who has asked for the lock; None: it is not wanted."""
+        """Return who has asked for the lock; None: no process has."""
         return self._store.requested_by(self._lease)
 
     @property
@@ -146,7 +144,7 @@ class HeldLock:
 
 
 def _await_release(store: LockStore, name: str) -> None:
-    """Wait until the holder of a lock has released it, or the time for that is over."""
+    """Wait until the holder of a lock has released it, or the time limit has passed."""
     deadline = monotonic() + _HAND_OVER_SECONDS
     while monotonic() < deadline:
         there = store.look(name)

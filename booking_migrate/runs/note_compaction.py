@@ -1,6 +1,6 @@
-"""Keeping the journal small while a result is followed: of a document that is written again and again, the last notes suffice.
+"""Compact the journal while a result is followed: for a document that is written repeatedly, the last notes suffice.
 
-The note of each write repeats what a rollback puts back, so older ones may go once the write was carried out. They are written
+The note of each write repeats what a rollback restores, so older ones may go once the write was carried out. They are written
 once more in client order, under new names, and only then the old ones are dropped: a process that is killed in between leaves
 some twice, which says the same.
 """
@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal
 
 _AT_LEAST = 20_000
-"""So many notes are not worth it."""
+"""With fewer notes than this, compaction does not pay."""
 
 _AT_MOST = 200_000
 """How many notes are held in memory; what was noted before that stays as it is."""
 
 _LAST = 2
-"""How many are kept of a document: if the last write is not carried out, the one before it stands there."""
+"""How many are kept of a document: if the last write is not carried out, the document is that of the one before."""
 
 _TOGETHER = 250
 """How many documents a range has, so that it is narrow."""
@@ -26,7 +26,7 @@ class NoteCompaction:
     """The notes that this process has made of one run, and what of them is still needed."""
 
     def __init__(self, journal: RunJournal, run_id: str) -> None:
-        """Begin with none."""
+        """Begin without notes."""
         self._journal = journal
         self._run_id = run_id
         self._names: list[str] = []
@@ -35,7 +35,7 @@ class NoteCompaction:
         self._needed = 0
 
     def add(self, names: Sequence[str], noted: RangeNote) -> None:
-        """Take account of a note, and of what the journal calls its parts."""
+        """Add a note, with the names of its parts in the journal."""
         if noted.kind is not NoteKind.DOCUMENTS:
             return
         self._names += names
@@ -44,7 +44,7 @@ class NoteCompaction:
             notes = self._notes.setdefault(note.identity, [])
             notes.append(note)
             self._needed += 1
-            # Where it was removed meanwhile, its whole story is needed.
+            # If it was removed since, all of its notes are needed.
             if len(notes) > _LAST and all(
                 each.after is not None and each.before == note.before for each in notes
             ):

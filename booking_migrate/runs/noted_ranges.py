@@ -1,4 +1,4 @@
-"""The ranges of notes of a run by the clients that they are about, once nothing is noted any more.
+"""The ranges of notes of a run by the clients that they are about, once noting has ended.
 
 The journal finds ranges that overlap some clients by looking at all that end behind them; for a rollback, which asks for every
 range, that would be quadratic. Here the spans of all ranges are held, which is one of some hundred documents, and read notes
@@ -63,7 +63,7 @@ class NotedRanges:
         return found
 
     def hold(self, noted: RangeNote) -> None:
-        """Keep a range that was read otherwise."""
+        """Keep a range that was read by other means."""
         self._held[noted.name] = noted
 
     def between(self, first: bytes, last: bytes) -> Sequence[RangeNote]:

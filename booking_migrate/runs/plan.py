@@ -1,4 +1,4 @@
-"""What a migration is to do, what it came to, and the plan that `dry-run --plan` saves and `migrate --plan` follows.
+"""The plan of a migration and its outcome, and the saved plan of `dry-run --plan` and `migrate --plan`.
 
 A saved plan has places, options, and the fingerprint of the data. Places, options and files must be unchanged when the plan
 is followed. A collection in use changes continuously, so its changes are only reported, unless it has been emptied.
@@ -36,7 +36,7 @@ _DATE = re.compile(r"date (-?\d+) ms")
 
 @dataclass(frozen=True, slots=True)
 class MigrationPlan:
-    """Everything that decides what comes out of a migration, and how much is done at a time."""
+    """Everything that decides the result of a migration, and the sizes of its steps."""
 
     rules: Rules = DEFAULT_RULES
     people: PeopleFields = DEFAULT_PEOPLE_FIELDS
@@ -240,7 +240,7 @@ class RejectionGroup:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that the user should know although nothing is rejected for it, with a count and examples."""
+    """A finding that the user should know about, although it does not reject a booking; with a count and examples."""
 
     kind: str
     """A stable name: ``client-fields-disagree``."""

@@ -1,4 +1,4 @@
-"""The provenance of the client documents of a target: what the runs of this tool wrote, and what was there before.
+"""The provenance of the client documents of a target: what the runs of this tool wrote, and the earlier versions.
 
 A document that a run wrote and that others have not changed since is derived again from the current bookings, so the
 engine needs to know what the client had before any run. The journal has the digest of every document that a run
@@ -24,7 +24,7 @@ _WRITTEN = UNDOABLE | {RunState.CUTTING_OVER}
 
 
 class Trace(NamedTuple):
-    """Where one client document of the target comes from."""
+    """The provenance of one client document of the target."""
 
     found: bytes | None
     """The document before the current run; None if it did not exist."""
@@ -121,7 +121,7 @@ class JournalHistory(TargetHistory):
         baselines = predecessors(part for run in self._runs for part in noted[run])
         founds = predecessors(noted[self._current]) if self._current is not None else {}
         oldest = _oldest(part for run in self._runs for part in noted[run])
-        # What stands there still if the write that a note announced was not carried out.
+        # The version that is still there if the noted write was not carried out.
         images = (
             note.before for run in self._runs for part in noted[run] for note in part.notes if note.before
         )
@@ -142,7 +142,7 @@ class JournalHistory(TargetHistory):
         return [founds.get(sha256(raw).digest(), raw) for raw in documents] if founds else documents
 
     def note(self, noted: RangeNote) -> None:
-        """Take account of what the current run has just noted. Here nothing is done: the journal is read each time."""
+        """Take what the current run has just noted. This does nothing: the journal is read each time."""
 
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
@@ -176,13 +176,13 @@ class Authorship(Enum):
     """Who wrote a document of the target last."""
 
     LATEST = auto()
-    """Runs of this tool: it is what they noted last, or is gone as they noted."""
+    """Runs of this tool: it is the version of their last note, or was removed as noted."""
 
     EARLIER = auto()
-    """It is what they noted before: the last note was not carried out, or was undone."""
+    """It is the version of an earlier note: the last note was not carried out, or was undone."""
 
     OTHERS = auto()
-    """It is something that no note has."""
+    """No note has its version."""
 
 
 class PointHistory(JournalHistory):

@@ -1,4 +1,4 @@
-"""A finalize that ended before it dropped anything: its runs are what they were before it, and can be undone.
+"""A finalize that ended before it dropped anything: its runs keep their earlier states, and can be undone.
 
 That is decided by the collection that keeps the old bookings, not by the state, which is saved just before the drop.
 """
@@ -33,7 +33,7 @@ def reopen(
     confirm: Callable[[], None],
     guard: Callable[[], None],
 ) -> None:
-    """Record that the runs of a source are what they were before a finalize that has dropped nothing.
+    """Restore the states of a source's runs after a finalize that has dropped nothing.
 
     Args:
         journal: has the runs.

@@ -98,7 +98,7 @@ class RunRequest:
     """The cluster time before the first read: every later change of the source is followed from there. None: unknown."""
 
     companion: Companion = ALONE
-    """What works beside the run."""
+    """The background work of the run."""
 
     @property
     def follow(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class UndoOutcome:
     """Units that the run had created."""
 
     restored: int = 0
-    """Units that are again what they were before the run."""
+    """Units that were restored to their state before the run."""
 
     kept: int = 0
     """Units that others have changed since, and that are kept."""
@@ -83,7 +83,7 @@ class UndoOutcome:
     """For how long writes were refused, as far as this process knows."""
 
     indexes: Sequence[IndexNote] = ()
-    """What was done with the indexes of a collection that was put back."""
+    """What was done with the indexes of a restored collection."""
 
     followed: Any = None
     """What a rollback out of a reverse window did beside the application (`cutover.fencing.LiveReport`); None: any other."""
@@ -111,7 +111,7 @@ def undo(
         stores: where its life is kept.
         lock: that of the target.
         listener: notified of the progress.
-        signal_guard: holds a signal back while a range is undone.
+        signal_guard: defers a signal while a range is undone.
         regulator: holds ranges back by what others ask.
 
     Raises:
@@ -339,7 +339,7 @@ class _Undo:
             return
         notes = NotedRanges(self._journal, [self._run.run_id], NoteKind.DOCUMENTS)
         for _documents, histories in self._parts(notes, self._of_kind(NoteKind.DOCUMENTS)):
-            # What was joined first is again what it was before that, not what it was before the batch.
+            # A document that was joined before the run is restored to its state before that, not before the batch.
             self._prove({key: history for key, history in histories.items() if key not in joins})
         seen: set[bytes] = set()
         for noted in self._of_kind(NoteKind.JOIN):

@@ -378,7 +378,7 @@ def _next_task(line: Connection) -> Any:
 
 
 def _answer(line: Connection, answers: "SimpleQueue[Future[Any] | None]") -> None:
-    """Send what the tasks came to, in their order."""
+    """Send the results of the tasks, in their order."""
     while (answer := answers.get()) is not None:
         error = answer.exception()
         try:

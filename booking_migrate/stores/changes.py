@@ -1,4 +1,4 @@
-"""What is known of an application's writes: a feed of changes, and the set of what has to be derived again.
+"""The application's writes: a feed of changes, and the set of what has to be derived again.
 
 The docstrings are promises.
 """
@@ -66,7 +66,7 @@ class Position(NamedTuple):
     """A place in the feed: everything up to it has been handed out."""
 
     token: Mapping[str, Any]
-    """The server's resume token. Only of use with the pipeline that it came from."""
+    """The server's resume token. It is valid only with the pipeline that it came from."""
 
     time: Timestamp
     """Its cluster time; reading again from here on is harmless, because state is derived and changes are not applied."""
@@ -82,7 +82,7 @@ class Position(NamedTuple):
 
 
 class ChangeBatch(NamedTuple):
-    """Changes in the order of their cluster times, and where the feed stands after them."""
+    """Changes in the order of their cluster times, and the position of the feed after them."""
 
     changes: Sequence[Change]
     position: Position
@@ -91,8 +91,8 @@ class ChangeBatch(NamedTuple):
 class ChangeFeed(Protocol):
     """The changes of some collections of one database, in the order of their cluster times, none left out.
 
-    A change may come again after the feed was opened at an earlier position. The position moves on also when nothing
-    changes, so that it does not become too old.
+    A feed that is opened at an earlier position repeats changes. The position advances even without changes, so that it does
+    not become too old.
 
     Raises:
         HistoryLost: the server no longer has all changes since the position at which it was opened (any method).
@@ -103,7 +103,7 @@ class ChangeFeed(Protocol):
         """Make sure that the feed can be read from the position at which it was opened."""
 
     def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:
-        """Return the changes that are there, at most about ``limit``; wait up to so many seconds for the first one."""
+        """Return the available changes, at most about ``limit``; wait for the first one as long as ``seconds``."""
 
     def close(self) -> None:
         """Release the cursor. May be called twice."""
@@ -132,7 +132,7 @@ class Dirty:
     """The `_id` values of documents of the kept copy that were written, perhaps by others; they are compared with the source."""
 
     def parts(self) -> dict[str, dict[bytes, Any]]:
-        """Return the entries by their kind; what others may have changed stands before what is derived."""
+        """Return the entries by their kind: first those that others may have changed, then those that are derived."""
         return {
             "document": self.documents,
             "booking": self.bookings,
@@ -167,7 +167,7 @@ class Dirty:
 
 
 def dirty_of(changes: Iterable[Change]) -> Dirty:
-    """Return what changes make dirty, from what they say alone."""
+    """Return what changes make dirty, by the events alone."""
     dirty = Dirty()
     by_role = {
         Role.SOURCE: dirty.bookings,

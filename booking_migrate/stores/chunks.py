@@ -1,6 +1,6 @@
 """Chunks: the documents of whole clients, many at a time, and cutting a scan in client order into them.
 
-Documents stand back to back as BSON, as servers and files hand them out, so that few steps deal with many.
+Documents are concatenated BSON, as servers and files provide them, so that few operations handle many.
 """
 
 import struct
@@ -199,7 +199,7 @@ class ClientStream(ClientParts):
         for following in whole_clients(self._until(LAST), documents):
             client = _first_client(following)
             if client is None:
-                # Only documents of no client, which may stand anywhere.
+                # Only documents without a client, whose position does not matter.
                 self._piece = following
                 yield ClientRange(first, first)
                 continue

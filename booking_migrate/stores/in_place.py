@@ -1,7 +1,7 @@
-"""What a migration within one collection reads and writes, beside a running application. The docstrings are promises.
+"""What a migration within one collection reads and writes while the application runs. The docstrings are promises.
 
-One group of clients is moved at a time, as one unit of work: its client documents are written, its old bookings go to the
-archive and out of the collection, and the journal says so, all at once. A reader sees each booking in one shape only.
+One group of clients is moved at a time, as one unit of work: its client documents are written, its old bookings are moved to
+the archive, and the journal records it, all at once. A reader sees each booking in one shape only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +26,11 @@ Result = TypeVar("Result")
 DEFAULT_ARCHIVE_SUFFIX = "_legacy"
 
 CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
-"""The name of the index by which the sessions of a booking are found, whatever client they stand with."""
+"""The name of the index by which the sessions of a booking are found in any client's documents."""
 
 
 class PendingDocument(NamedTuple):
-    """A document that is to be moved or rejected, as the way through the collection finds it."""
+    """A document that is to be moved or rejected, as a pass finds it."""
 
     client_key: bytes
     """The sort key of its `clientId`; that of null if it has none."""
@@ -62,7 +62,7 @@ class PendingDocument(NamedTuple):
 
 @dataclass(slots=True)
 class Writes:
-    """What is written to a collection and its archive together."""
+    """What one unit of work writes to a collection and its archive."""
 
     gone: list[bytes] = field(default_factory=list)
     """Bookings to delete from the collection, as they were read."""
@@ -86,8 +86,8 @@ class Writes:
     """Documents of the archive to replace. They keep their `_id`."""
 
     gone_of: Sequence[Any] = ()
-    """The ids of clients if `gone` is everything that the collection has of them; documents that lie together in an index are
-    deleted with less work than so many ids. Empty: not known."""
+    """The ids of clients if `gone` is everything that the collection has of them; deleting by client takes less work than by
+    `_id`. Empty: not known."""
 
     unarchived_of: Sequence[Any] = ()
     """The same for `unarchived` and the archive."""
@@ -103,20 +103,20 @@ class Move:
     """The token of the run's lock, under which its notes are kept."""
 
     progress: Mapping[str, Any]
-    """Facts about the run that are to be true with it."""
+    """Fields of the run's record that are written with it."""
 
     notes: Sequence[RangeNote] = ()
-    """What the journal is to know of it."""
+    """The notes of the journal about it."""
 
     slot: int | None = None
-    """Under which number the progress is kept, so that units at the same time do not meet; None: in the run's record.
+    """The number under which the progress is kept, so that concurrent units do not conflict; None: in the run's record.
 
-    Without transactions it is kept there in any case.
+    Without transactions it is always in the run's record.
     """
 
 
 class Unit(Protocol):
-    """What one unit of work sees, and how it writes. All of its reads come from one snapshot."""
+    """One unit of work: its reads come from one snapshot, and its writes are atomic."""
 
     def find(self, client_ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the collection's documents of these clients, in any order; others may come too (see `ComparedReader`)."""
@@ -137,9 +137,9 @@ class Unit(Protocol):
         """
 
     def take(self, move: Move) -> None:
-        """Write everything. It becomes visible and durable (majority) when the unit ends, and not before.
+        """Write everything. It becomes visible and durable (majority) when the unit ends.
 
-        Without transactions it is written step by step, each of which is durable before the next one and can be taken again:
+        Without transactions it is written step by step, each of which is durable before the next one, and idempotent:
         notes, archive, client documents, deletions, progress.
         """
 

@@ -1,8 +1,8 @@
 """The port of the journal of all runs. The docstrings are promises.
 
 A run is recorded before it writes, each range of clients before its documents are written, and the run's end after
-everything. So whatever a killed run left in the target, the journal knows of it; what the journal knows of need not be
-in the target. Everything is durable (majority) when a method returns, unless the method says otherwise.
+everything. So the journal has everything that a killed run may have left in the target, and perhaps more. Everything is
+durable (majority) when a method returns, unless the method says otherwise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ History:
 
 
 class RunState(StrEnum):
-    """Where a run stands. Which state may follow which: `runs.states.TRANSITIONS`. The values are an API."""
+    """The state of a run. Which state may follow which: `runs.states.TRANSITIONS`. The values are an API."""
 
     PLANNED = "planned"
     """Recorded; nothing is written yet."""
@@ -71,11 +71,11 @@ class RunState(StrEnum):
     """The archive or the kept copy is dropped, and nothing of the run can be undone."""
 
     ROLLED_BACK = "rolled-back"
-    """What it wrote is gone, but for what others have changed since."""
+    """What it wrote is removed, except documents that others have changed since."""
 
 
 class RunRecord(BaseModel):
-    """One run as its journal has it. A connection string never stands in it."""
+    """The journal's record of one run. It never contains a connection string."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -154,7 +154,7 @@ class RunRecord(BaseModel):
     """How many attempts that was."""
 
     last_refusal: float = 0.0
-    """How much of it was that of a cut-over that was killed and cleared up last."""
+    """How much of it was that of a cut-over that was killed and aborted last."""
 
     live_settings: str | None = None
     """After a cut-over has begun: the source's options and indexes, as Extended JSON."""
@@ -195,7 +195,7 @@ class RunRecord(BaseModel):
     far the live collection has been followed (`stores.changes.Position.saved`). Empty: it is not open."""
 
     undone: Mapping[str, Any] = {}
-    """What a rollback of live data has put back so far, and what had happened to it since; in place, without what
+    """What a rollback of live data has restored so far, and the changes that it found; in place, without what
     `RunJournal.progress` has."""
 
     control: Mapping[str, Any] = {}
@@ -245,7 +245,7 @@ class DocumentNote(NamedTuple):
 
 
 class RangeNote(NamedTuple):
-    """What is about to happen to a range of clients."""
+    """A note about a range of clients that is about to be written."""
 
     kind: NoteKind
     first: bytes
@@ -295,7 +295,7 @@ class RunJournal(Protocol):
         """Change some fields of a run, set its heartbeat, and return it. ``worked_from=None`` stands for now."""
 
     def annotate(self, run_id: str, **changes: Any) -> None:
-        """Change some fields of a run that others work on or have finished; its heartbeat stays as it is."""
+        """Change some fields of a run that another process works on or has finished, without its heartbeat."""
 
     def control(self, run_id: str) -> Mapping[str, Any]:
         """Return what is asked of the commands that work on a run; empty also of one that is not recorded (yet)."""
@@ -313,13 +313,13 @@ class RunJournal(Protocol):
         """Drop parts of notes, by their names, which later notes repeat."""
 
     def reserve(self) -> int:
-        """Return a number under which another process may note: in order, its notes stand where this was called."""
+        """Reserve a number for the notes of another process, which determines their order."""
 
     def note_under(self, run_id: str, token: int, number: int) -> None:
-        """Note under a number that another process has reserved; a later attempt at the same number stands behind an earlier one."""
+        """Note under a number that another process has reserved; a later attempt comes after an earlier one."""
 
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
-        """Yield what was noted of these kinds, in the order of noting; only what came after the note of that name, if given."""
+        """Yield the notes of these kinds in their order; if a name is given, only those after the note of that name."""
 
     def between(
         self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
@@ -336,12 +336,12 @@ class RunJournal(Protocol):
         """Return the ranges of these names, in the order of noting."""
 
     def progress(self, run_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return what each of those that worked on a run at the same time has recorded with what it did."""
+        """Return the progress that each concurrent worker of a run has recorded with its work."""
 
     def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
         """Return the ranges of client documents of some runs that have a note of one of these ``{_id}``, oldest run first.
 
-        Quick after `prepare_lookup`; notes of other documents come along.
+        It is quick after `prepare_lookup`; notes of other documents may be included.
         """
 
     def prepare_lookup(self) -> None:

@@ -281,7 +281,7 @@ def fingerprint(place: Place, connection: Connection, *, only_count: bool = Fals
         return collection_fingerprint(connection.collection(place.name), only_count=only_count)
     from booking_migrate.stores.files.opening import open_input  # noqa: PLC0415
 
-    # The bytes as they stand on disk, compressed or not.
+    # The bytes on disk, compressed or not.
     with open_input(FilePlace(place.name, place.format)) as stream:
         digest, size = hashlib.sha256(), 0
         while block := stream.read(_BLOCK):

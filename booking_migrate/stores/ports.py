@@ -1,7 +1,7 @@
-"""The ports: what engines ask of the places where bookings live. The docstrings are promises.
+"""The ports: what the verbs require of places that hold bookings. The docstrings are promises.
 
-Every adapter passes one conformance suite (`tests/contract`). All documents cross these ports as raw BSON bytes, so
-that no value is re-typed on the way, whatever the place keeps them as.
+Every adapter passes one conformance suite (`tests/contract`). All documents cross these ports as raw BSON bytes, so that no
+value changes its type, whatever the format of the place.
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -20,7 +20,7 @@ class Duplicate(Enum):
 
     NONE = "none"
     COPY = "copy"
-    """The same bytes came before."""
+    """An earlier document has the same bytes."""
 
     CONFLICT = "conflict"
     """Another document of the place has this `_id` and other bytes. All of them bear this mark."""
@@ -34,9 +34,9 @@ class ScannedDocument(NamedTuple):
 
 
 class ClientParts(Protocol):
-    """A place in ranges of clients: its documents are those below the ranges, in them, and above them.
+    """A place divided into ranges of clients: its documents are those below the ranges, in them, and above them.
 
-    They are asked for in this order, and ranges with their chunks one after the other: one scan may be behind them all.
+    They have to be read in this order, each range with its chunk before the next one: all of them may be one scan.
     """
 
     def scan_below(self) -> "Iterator[DocumentBlock]":
@@ -49,7 +49,7 @@ class ClientParts(Protocol):
         """
 
     def chunk(self, clients: "ClientRange", documents: int) -> "Chunk":
-        """Return the documents of a range, about so many; not of one before a range that was asked for already."""
+        """Return about ``documents`` documents of a range; ranges must be read in their order."""
 
     def scan_above(self) -> "Iterator[DocumentBlock]":
         """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
@@ -59,7 +59,7 @@ class DocumentReader(Protocol):
     """A place that is read: bookings, client documents, users, experts."""
 
     name: str
-    """What to call the place in messages and reports: a path as given, ``-``, or a collection's name."""
+    """The place's name in messages and reports: a path as given, ``-``, or a collection's name."""
 
     def check(self) -> None:
         """Make sure that the place can be read, before anything is written; a file is read to its end.
@@ -69,12 +69,12 @@ class DocumentReader(Protocol):
         """
 
     def estimate_count(self) -> int | None:
-        """Return how many documents there are, roughly and at once, or None if that needs a full read."""
+        """Return the approximate number of documents, or None if that needs a full read."""
 
     def scan_by_client(self) -> Iterator[ScannedDocument]:
         """Yield every document exactly once, in MongoDB's ascending order of `clientId` (simple collation).
 
-        Promises: all documents of a `clientId` whose type is a scalar stand together, where "the same" is MongoDB's
+        Promises: all documents of a scalar `clientId` are adjacent, where "the same" is MongoDB's
         equality (7 as int32 and as Int64); documents whose `clientId` is missing, null, an array or a document come
         too, anywhere. Within a client the order is not defined. Nothing is yielded before a file has been read to its
         end, so an unreadable one is refused before anything is written. Memory does not grow with the number of documents.
@@ -86,14 +86,14 @@ class DocumentReader(Protocol):
         """
 
     def scan_chunks(self, documents: int, *, apart: bool) -> "Iterator[Chunk]":
-        """Return what `scan_by_client` yields, with the same promises, in pieces of whole clients.
+        """Return what `scan_by_client` yields, with the same promises, in chunks of whole clients.
 
-        Documents of no client may come in pieces of their own, before or after the ones that they stand among.
+        Documents without a client may come in chunks of their own, out of order.
 
         Args:
-            documents: about how many a piece has.
-            apart: whether pieces will be read in several processes at once. Then a piece may say no more than where its
-                documents are, if the place can be read by several at a time.
+            documents: about how many a chunk has.
+            apart: whether chunks are read in several processes at once. Then a chunk may be only the location of its
+            documents, if several processes can read the place.
         """
 
     def scan_client_documents(self) -> Iterator[bytes]:
@@ -115,16 +115,16 @@ class DocumentReader(Protocol):
 
 
 class ComparedReader(DocumentReader, Protocol):
-    """A place that is read to be compared with another one."""
+    """A place that can be compared with another one."""
 
     is_live: bool
-    """Whether others may change the place while it is read: a collection, not a file, which is read once."""
+    """Whether others may change the place while it is read: true for a collection, false for a file, which is read once."""
 
     is_loaded: bool = False
     """Whether all documents are in memory: then ranges of clients cost nothing, also for one process."""
 
     def cut(self) -> ClientParts | None:
-        """Return the place in ranges of clients; None if it cannot be read that way."""
+        """Return the place divided into ranges of clients; None if that is not possible."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the documents whose `clientId` equals (as MongoDB has it) one of these decoded values, in any order.
@@ -136,17 +136,17 @@ class ComparedReader(DocumentReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A client document that takes the place of an older version of itself."""
+    """A client document that replaces an older version of itself."""
 
     before: bytes
     """The version that was read from the target."""
 
     after: bytes
-    """The new version. It has the same `_id`, unless an older document of the source takes the client over."""
+    """The new version. It has the same `_id`, unless an older document of the source becomes the client's."""
 
 
 CanHold = Callable[[bytes], bool]
-"""Says whether a place can hold a document; a function of a module, so that another process can ask it, too."""
+"""Returns whether a place can hold a document; a function of a module, so that it can be sent to other processes."""
 
 
 def stores_any_bson(_raw: bytes) -> bool:
@@ -158,19 +158,19 @@ class TargetWriter(Protocol):
     """A place where a migration's result goes: client documents, and the rejected bookings beside them."""
 
     name: str
-    """What to call the place in messages and reports."""
+    """The place's name in messages and reports."""
 
     rejects_name: str
     """Where the rejected bookings are kept, for messages and reports."""
 
     can_store: CanHold
-    """The check whether a document's BSON bytes come back from this place unchanged: JSON cannot hold them all.
+    """The check whether this place can hold a document's BSON bytes unchanged: JSON cannot hold all of them.
 
     `stores_any_bson` if the place can hold all of them.
     """
 
     def prepare(self) -> None:
-        """Make the place ready; called once, before the first write and after everything that may refuse.
+        """Prepare the place; called once, after all checks and before the first write.
 
         A collection gets its unique index on `clientId` here. A file gets nothing: it
         appears in `finish`.
@@ -198,7 +198,7 @@ class TargetWriter(Protocol):
         """
 
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
-        """Make several client documents of one client, all of them here, into one; called before `prepare` only.
+        """Join several client documents of one client, all of them in this place; called before `prepare` only.
 
         ``changed`` puts the joined document in the place of one of them; only when that is durable, ``removed``, the
         others as they were read, are deleted. A file has no such documents.
@@ -225,18 +225,18 @@ class TargetWriter(Protocol):
         rejected: Sequence[Rejection],
         removed: Sequence[bytes] = (),
     ) -> None:
-        """Take one batch. Batches come in client order, and so is each part of a batch.
+        """Write one batch. Batches come in client order, and so does each part of a batch.
 
         ``removed`` are documents of clients without bookings, as they were read; none of a file.
 
-        When it returns, a collection has the batch durably (majority). Writing the same batch again, after it was
-        cut off anywhere, leads to the same state: the caller looks up what is there first.
+        When it returns, a collection has the batch durably (majority). It is idempotent: after an interruption, the caller
+        looks up what was written, and writes the batch again.
 
         Raises:
-            DuplicateKeys: documents with these keys appeared meanwhile; the others of the batch are written.
+            DuplicateKeys: others have inserted documents with these keys; the rest of the batch is written.
             TargetChanged: a document to be replaced is no longer the one that was read.
             TargetHoldsOther: an existing file differs and may not be overwritten.
-            RecordTooLarge, WriteFailed, ConnectionProblem: the place cannot take it.
+            RecordTooLarge, WriteFailed, ConnectionProblem: the batch cannot be written.
         """
 
     def finish(self) -> bool:
@@ -251,13 +251,13 @@ class TargetWriter(Protocol):
 
 
 class Baseline(NamedTuple):
-    """What stood in the place of a client document of the target before the migration."""
+    """The state of a client document of the target before the migration."""
 
     document: bytes
-    """The last version that others wrote, which a run then continued from."""
+    """The last version that others wrote, on which a run is based."""
 
     oldest: bytes | None
-    """The version before the first run; None if it was not there then."""
+    """The version before the first run; None if it did not exist."""
 
 
 class LagGauge(Protocol):

@@ -216,7 +216,7 @@ class PeopleReader(_FrontReader):
         yield from self._place.find(ids)
 
     def need(self) -> None:
-        """Take note that people are looked up; if their place does not exist, say so the first time."""
+        """Remember that people are looked up; if their place does not exist, say so the first time."""
         if self.is_needed:
             return
         self.is_needed = True

@@ -163,7 +163,7 @@ def record_of(rejection: Rejection, source: str, target: str, ordinal: int) -> R
 
 
 def _whole(name: bytes, raw: bytes) -> Element:
-    """Return a document as an element of a record, where it nests one deeper; as binary if it cannot stand there as it is."""
+    """Return a document as an element of a record, where it nests one deeper; as binary if it cannot be nested unchanged."""
     fits = survives_extended_json(raw) and depth(raw) < MAXIMUM_DEPTH
     return Element(_DOCUMENT, name, raw) if fits else element_of(name.decode(), Binary(raw))
 
@@ -305,7 +305,7 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
 
 
 def _identity(booking: bytes) -> bytes:
-    """Return the element `_id`, or nothing: what stands in a record need not be a booking any more."""
+    """Return the element `_id`, or nothing: a record may have been edited."""
     try:
         return next((part.raw for part in elements(booking) if part.name == b"_id"), b"")
     except MalformedBson:

@@ -1,4 +1,4 @@
-"""Clients that the application has changed since the run derived them: their difference is one of time, and no mismatch."""
+"""Clients that the application has changed since the run derived them: their difference is not a mismatch."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -62,14 +62,14 @@ class _Known:
     """What is known to have changed, on disk."""
 
     def __init__(self, waiting: Callable[[], Iterable[Dirty]]) -> None:
-        """Take what returns the entries that the run has not handled yet; they are read when the first question comes."""
+        """Take a function that returns the entries that the run has not handled yet; they are read with the first query."""
         self._waiting = waiting
         self._is_filled = False
         self._database = Scratch("CREATE TABLE dirty (key BLOB PRIMARY KEY) WITHOUT ROWID")
         self._has_people = False
 
     def fill(self) -> None:
-        """Read what waits, once: its changes are before the run's position."""
+        """Read the waiting entries, once: its changes are before the run's position."""
         if not self._is_filled:
             self._is_filled = True
             for dirty in self._waiting():
@@ -152,7 +152,7 @@ class BehindClients(Behind):
 
 
 class ChangedClients(Behind):
-    """The same where the changes cannot be followed: clients whose bookings are other than at the run's cluster time.
+    """The same where the changes cannot be followed: clients whose bookings differ from those at the run's cluster time.
 
     Changed users and experts are not noticed, and the server keeps that time for minutes only: what it no longer has is a
     mismatch.

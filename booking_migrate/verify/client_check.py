@@ -69,7 +69,7 @@ class _Allotment:
     """The bookings that must take the place of a session that was there before, by its index."""
 
     dropped: set[int] = field(default_factory=set)
-    """The indexes of further sessions of replaced bookings, which stood there more than once."""
+    """The indexes of the additional sessions of replaced bookings that have several."""
 
     kept: list[Expected] = field(default_factory=list)
     """All convertible bookings, if the session of one of them may be kept with other content by a decision."""
@@ -242,7 +242,7 @@ class ClientCheck:
         return allotment
 
     def _conflict(self, booking: Expected, there: Sequence[ExpectedSession]) -> UnresolvedBooking:
-        """Return a booking whose session has other content, or stands there more than once."""
+        """Return a booking whose session has other content, or that has several sessions."""
         differing = tuple(conflict_mismatches(booking, there[0]))
         if len(there) > 1:
             document, detail = booking.document, f"{len(there)} sessions claim this booking"

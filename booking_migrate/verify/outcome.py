@@ -194,7 +194,7 @@ class UnresolvedBooking(NamedTuple):
     """The differences of its session; empty if it has none."""
 
     is_decidable: bool = True
-    """Whether a recorded decision can keep its session: not one that breaks the contract or stands there twice."""
+    """Whether a recorded decision can keep its session: not one that breaks the contract or is there twice."""
 
 
 @dataclass(slots=True)

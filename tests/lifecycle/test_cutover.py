@@ -214,7 +214,7 @@ def test_a_copy_is_never_dropped_after_the_swap(database: Db, command: Run, kill
 def test_no_migration_beside_a_killed_cutover(
     database: Db, command: Run, killed: Killed, restart: list[str]
 ) -> None:
-    """While a cut-over waits to be cleared up, migrate is refused and names the way out."""
+    """While a cut-over waits to be cleaned up, migrate is refused and names the way out."""
     killed(Step.FENCED.value, 1, *CUTOVER, "--rejected", "leave")
     before = contents(database)
     refused = command(*MIGRATE, *restart)
@@ -256,7 +256,7 @@ def test_killed_while_clearing_up(database: Db, command: Run, killed: Killed) ->
     ("refused", "said", "is_fenced"),
     [
         ("collMod", "The fence could not be lifted", True),
-        ("drop", "bookings accepts writes again, but the cut-over could not be cleared up", False),
+        ("drop", "bookings accepts writes again, but the cut-over could not be cleaned up", False),
     ],
 )
 def test_what_cannot_be_cleared_up_is_said(

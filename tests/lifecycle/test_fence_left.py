@@ -132,7 +132,7 @@ def test_a_refusal_after_clearing_up(verified: Db, command: Run, killed: Killed)
 
 
 def test_another_source_is_not_taken_for_a_swap(verified: Db, command: Run, killed: Killed) -> None:
-    """A killed cut-over is not cleared up on a collection that it is not about."""
+    """A killed cut-over is not cleaned up on a collection that it is not about."""
     verified.others.insert_one(booking(200))
     killed("fenced", 1, *CUTOVER)
     refused = command(*CUTOVER, "--source", "others")

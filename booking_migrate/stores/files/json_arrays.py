@@ -35,7 +35,7 @@ _QUOTE = b"\x00"
 
 
 class _Piece(NamedTuple):
-    """Some documents of a file, and what stands before each of them."""
+    """Some documents of a file, and the text before each of them."""
 
     data: bytes
     is_array: bool

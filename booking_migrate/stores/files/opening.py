@@ -315,7 +315,7 @@ def _through(command: str, place: FilePlace | StreamPlace, mark: str) -> str:
 
 
 def _on_the_way(command: str) -> str:
-    return f"Decode it on its way to standard input: put '{command} |' before this command."
+    return f"Decode it into standard input: put '{command} |' before this command."
 
 
 def _into(command: str, place: FilePlace, mark: str, *, kept_suffix: bool = False) -> str:

@@ -107,7 +107,7 @@ class FileReader(HoldsPeople, ComparedReader):
 
     @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:
-        # Within a client, documents come as they stood in the file.
+        # Within a client, documents keep their order in the file.
         yield from self._filled().scan()
 
     @override

@@ -111,7 +111,7 @@ class Spool:
                 )
 
     def scan(self) -> Iterator[ScannedDocument]:
-        """Yield all documents by client, then as they stood in the file."""
+        """Yield all documents by client, then in the order of the file."""
         for raw, mark in self._database.rows(
             "SELECT raw, mark FROM document LEFT JOIN mark USING (position) ORDER BY client, position"
         ):

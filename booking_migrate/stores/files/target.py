@@ -29,13 +29,13 @@ from booking_migrate.stores.rejects import Ledger, RejectsKeeper
 
 
 class _Frame(NamedTuple):
-    """What stands around documents in a file."""
+    """The text around documents in a file."""
 
     start: bytes = b""
     between: bytes = b""
     end: bytes = b""
     empty: bytes = b""
-    """What stands in a file without any."""
+    """The text of a file without documents."""
 
 
 _FRAMES = {

@@ -33,7 +33,7 @@ class TextWriter:
 
         Args:
             write: takes the text, piece by piece.
-            between: what stands between two documents.
+            between: the text between two documents.
             start_pool: starts a pool for many documents; None: this process does everything.
         """
         self._write = write

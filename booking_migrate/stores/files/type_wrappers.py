@@ -1,4 +1,4 @@
-"""JSON objects as they stand in a text, and the type wrappers of Extended JSON: the BSON value that each stands for.
+"""JSON objects as written in a text, and the type wrappers of Extended JSON: the BSON value that each stands for.
 
 The rules are those of the specification (https://github.com/mongodb/specifications, extended-json): an object below the
 top level that has a wrapper's key must have exactly the wrapper's keys, with values of its types. Anything else with
@@ -77,7 +77,7 @@ def _step(part: str | int) -> str:
 
 
 class JsonObject(list[tuple[str, Any]]):
-    """A JSON object as it stands: names and values in order, an array being a list. See `type_wrappers.Values`."""
+    """A JSON object as written: names and values in order, an array being a list. See `type_wrappers.Values`."""
 
 
 def named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

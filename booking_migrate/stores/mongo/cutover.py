@@ -256,7 +256,10 @@ class MongoLive(FencedSource):
         ]
 
     def is_swapped(self, settings: str) -> bool:
-        """Return whether `swap` has happened: what has the source's name is not the collection of these settings any more."""
+        """Return whether `swap` was carried out.
+
+        What has the source's name is not the collection of these settings any more.
+        """
         # A rename takes a collection's UUID along (manual, listCollections).
         before: str | None = json_util.loads(settings)["uuid"]
         return identity(self._source) != before

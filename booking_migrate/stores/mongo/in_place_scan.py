@@ -142,7 +142,7 @@ _USUAL = struct.Struct("<i5s12s10s12s6sib")
 """A document of `_id`, `clientId` and `size` whose ids are ObjectIds."""
 
 _AROUND = ({_USUAL.size}, {b"\x07_id\x00"}, {b"\x07clientId\x00"}, {b"\x10size\x00"}, {0})
-"""What stands around its values."""
+"""The bytes around its values."""
 
 
 def _usual(batch: bytes) -> Sequence[PendingDocument]:
@@ -215,7 +215,7 @@ def open_kept_side(
 
 
 def open_live_side(collection: DriverCollection) -> ComparedReader:
-    """Return the client documents of a collection in which old bookings may stand, too."""
+    """Return the client documents of a collection that may also have old bookings."""
     return MongoReader(collection, required=True, fetch=_only(HAS_SESSIONS))
 
 

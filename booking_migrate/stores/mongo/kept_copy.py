@@ -120,7 +120,7 @@ class KeptCopy:
 
 def copy_into(copy: DriverCollection) -> list[dict[str, Any]]:
     """Return the pipeline that copies a collection into an empty one, without the document whose `_id` is null."""
-    # $merge refuses null as `_id`. An expression, so that the collection is read as it stands and not along an index.
+    # $merge refuses null as `_id`. An expression, so that the collection is scanned, and not read along an index.
     # Inserted, since an upsert would put the fields into another order.
     into = {"into": copy.name, "whenMatched": "fail", "whenNotMatched": "insert"}
     return [{"$match": {"$expr": {"$ne": ["$_id", None]}}}, {"$merge": into}]

@@ -19,7 +19,7 @@ from booking_migrate.stores.mongo.retry import is_transient, majority_written
 
 GUARD_FIELD = "booking_migrate_guard"
 _SAID = "old bookings are refused after a cut-over"
-"""What stands in the server's answer to a write that the guard refuses."""
+"""The text of the server's answer to a write that the guard refuses."""
 
 _SHOWN_BLOCKERS = 3
 
@@ -42,7 +42,7 @@ class LiveSwap:
         The command waits for transactions that use the source, and every write waits behind it: hence the limit.
 
         Raises:
-            FenceBlocked: it did not get the collection in time. Whether the fence stands is to be asked.
+            FenceBlocked: it did not get the collection in time. Whether the fence is raised has to be checked.
         """
         command = {"collMod": self._source.name, **NO_VALIDATION, "validator": FENCE}
         answer = self._within(self._source, command, seconds)

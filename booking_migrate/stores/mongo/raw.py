@@ -51,7 +51,7 @@ class _Undecoded(RawBSONDocument):
 
 
 def as_driver_document(raw: bytes) -> RawBSONDocument:
-    """Return a document that the driver sends as it stands, without decoding it."""
+    """Return a document that the driver sends unchanged, without decoding it."""
     return _Undecoded(raw, RAW_OPTIONS)
 
 
@@ -103,7 +103,7 @@ def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list
 
 
 def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> bool:
-    """Insert documents; those whose `_id` is there already are left out, whatever stands there.
+    """Insert documents; those whose `_id` is there already are left out, whatever their content.
 
     Returns:
         Whether the server has refused none of them. If not, the caller has to look what is there, if that matters.

@@ -140,7 +140,7 @@ def _is_trouble_with_a_server(error: Exception) -> bool:
 def settled(collection: Collection[Any]) -> None:
     """Wait until everything that the primary has taken so far is durable, so that a majority read shows it.
 
-    A write that changes nothing waits for a majority of the newest entry of the primary's oplog. If there is another
-    primary by now, the read behind it shows what has survived.
+    A write that changes nothing waits for a majority of the newest entry of the primary's oplog. If there is a new primary,
+    the read after it shows what has survived.
     """
     collection.update_one({"_id": {"$in": []}}, {"$set": {"settled": True}})

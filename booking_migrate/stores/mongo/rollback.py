@@ -71,7 +71,7 @@ class MongoUndo:
             collection: the target.
             writer: the same as a migration writes it; it knows how to replace documents.
             rejects: the collection of rejected records, which all runs of the database share.
-            source: the name of the source, as it stands in those records.
+            source: the name of the source, as in those records.
         """
         self._collection = collection
         self._rejects = rejects
@@ -232,7 +232,7 @@ class MongoRestored:
     def begin(self, settings: str) -> None:
         """Create it again, empty, with the options of the old collection (see `MongoLive.settings`).
 
-        Its validator has to wait until everything is in: documents of the new shape may stand beside the old bookings. Its
+        Its validator has to wait until everything is in: documents of the new shape may be among the old bookings. Its
         expiry waits until it is live.
         """
         self.drop()

@@ -332,7 +332,7 @@ def _blocks(batches: Iterable[bytes]) -> Iterator[DocumentBlock]:
 
 
 def _read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same batches; while some are worked on, the next ones are already on their way."""
+    """Yield the same batches; while some are processed, the next ones are prefetched."""
     remaining = iter(batches)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
         coming = deque([reader.submit(next, remaining, None)])

@@ -1,6 +1,6 @@
 """Views over a collection, and the pipelines by which the server works the other shape out (MongoDB manual, core/views).
 
-What stands here means what `domain` means, for bookings that keep the contract; a test compares document by document.
+The expressions mean what `domain` means, for bookings that keep the contract; a test compares document by document.
 """
 
 from collections.abc import Mapping, Sequence

@@ -71,11 +71,11 @@ class MongoWindowNotes:
             return with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Replace what has happened to some clients.
+        """Replace the counted changes of some clients.
 
         Args:
             clients: their keys.
-            facts: what has happened, by key; to those that are left out, nothing.
+            facts: the changes, by key; clients that are left out have none.
         """
         nothing = [self._entries.name("client", key) for key in clients if key not in facts]
         self._entries.write(
@@ -91,7 +91,7 @@ class MongoWindowNotes:
         )
 
     def counted(self) -> Iterator[Mapping[str, Any]]:
-        """Yield what has happened, of each client to which something has."""
+        """Yield the changes of each client that has any."""
         entries = read(self._collection, lambda: list(self._collection.find(self._entries.of_kind("client"))))
         yield from (entry["facts"] for entry in entries)
 
