@@ -20,6 +20,9 @@ _SHOWN_BYTES = re.compile(r"""b'[^']*'|b"[^"]*\"""")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _OTHER_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
+_FIRST_DATE, _LAST_DATE = -62_135_596_800_000, 253_402_300_799_999
+"""The dates that ISO 8601 has four digits for the year of, in milliseconds."""
+
 LONGEST = 80
 """The most characters of a value that a message shows."""
 
@@ -82,6 +85,16 @@ def describe(value: Any) -> str:
     return f"{name} {shorten(dumps(value, json_options=CANONICAL_JSON_OPTIONS))}"
 
 
+def show_element(element: Element | None) -> str:
+    """Return the value of a field with its type, as `describe` does, but a date of the usual years in ISO 8601."""
+    if element is None:
+        return "nothing"
+    value = read_value(element)
+    if isinstance(value, DatetimeMS) and _FIRST_DATE <= int(value) <= _LAST_DATE:
+        return f"date {value.as_datetime().isoformat(timespec='milliseconds')}"
+    return describe(value)
+
+
 def read_shown_text(shown: str) -> str | Opaque | None:
     r"""Return the value that `display_id` shows as ``b'...'``; None if the text does not have that form."""
     if not _SHOWN_BYTES.fullmatch(shown):
@@ -118,7 +131,7 @@ class Difference:
     found: Element | None
 
     def __str__(self) -> str:
-        expected, found = _shown(self.expected), _shown(self.found)
+        expected, found = show_element(self.expected), show_element(self.found)
         if expected == found:
             return f"{self.field}: same value, other bytes or another place"
         return f"{self.field}: {expected} expected, {found} found"
@@ -139,10 +152,6 @@ def differences(expected: bytes, found: bytes) -> list[Difference]:
         pairs = zip_longest(left, right)
         unlike = [next((one or other).name for one, other in pairs if one != other)]
     return [Difference(name.decode("utf-8", "replace"), ours.get(name), theirs.get(name)) for name in unlike]
-
-
-def _shown(element: Element | None) -> str:
-    return "nothing" if element is None else describe(read_value(element))
 
 
 LONGEST_ID = 80

@@ -72,7 +72,7 @@ class Hooks:
         name = HookName(f"before_{report.command}")
         problem = self._run(name, report, redact, {})
         if problem is not None:
-            raise StoppedByHook(name, problem)
+            raise StoppedByHook(name, problem, redact(shlex.join(self.commands[name])))
 
     def run_after(self, report: Report, redact: Redact) -> None:
         """Run the hook after a step, if there is one.

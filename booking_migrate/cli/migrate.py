@@ -222,7 +222,9 @@ def _migrate(
     target = parse_place(places.target)
     check_writable(target, rejects=places.rejects)
     with open_places(places, context.listener, workers=plan.workers) as sides:
-        expected = planned.check(partial(current_plan, places, plan, sides.connection), context.listener)
+        expected = planned.check(
+            partial(current_plan, places, plan, sides.connection), context.listener, context.asked.ctx
+        )
         if isinstance(parse_place(places.source), CollectionPlace):
             sides.connection.await_majority(places.source)
         if isinstance(target, CollectionPlace):

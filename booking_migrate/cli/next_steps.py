@@ -3,6 +3,7 @@
 Advice is made in many places, most of which know neither of the two. So it is completed in one place, where it is printed.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -30,12 +31,16 @@ _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^
 _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects", "json-format"})
 _RULES = frozenset({"accept", "max-document-size", "user-id-field", "user-email-field", "expert-user-field"})
 _TAKEN = {
+    "dry-run": (_PLACES | _RULES | {"on-conflict", "overwrite"}) - {"archive", "rejects"},
     "migrate": _PLACES | _RULES | {"on-conflict", "in-place", "merge-client-documents"},
     "verify": _PLACES | _RULES | {"on-conflict", "in-place"},
     "cutover": (_PLACES | _RULES | {"on-conflict"}) - {"archive", "json-format", "rejects"},
     "explain": (_PLACES | _RULES) - {"archive"},
 }
 """The options of one command that another one takes with the same meaning."""
+
+_SHELL = re.compile(r"(?<![\w.])db\.(?=getCollection|runCommand)")
+"""Where a line for mongosh takes the database that is in use there."""
 
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 
@@ -51,18 +56,24 @@ class GivenOptions:
     names_server: bool = False
     """Whether ``--uri`` was given: then other commands need it, too, or would work on another server."""
 
+    shell_database: str | None = None
+    """The database in use: in mongosh another one may be."""
+
     @classmethod
-    def of(cls, ctx: typer.Context) -> "GivenOptions":
-        """Take the options of a command that was parsed."""
+    def of(cls, ctx: typer.Context, shell_database: str | None) -> "GivenOptions":
+        """Take the options of a command that was parsed, and the database that it works on, if any."""
         is_named = is_from(ctx, "db", "COMMANDLINE")
         return cls(
             ctx.params.get("db") if is_named else None,
             ctx.params.get("config"),
             is_from(ctx, "uri", "COMMANDLINE"),
+            shell_database,
         )
 
     def complete(self, text: str) -> str:
         """Add what a text's commands lack: the database and the config file."""
+        if self.shell_database is not None:
+            text = _SHELL.sub(lambda _: f"db.getSiblingDB({json.dumps(self.shell_database)}).", text)
         if self.database is None and self.config is None and not self.names_server:
             return text
         return _COMMAND.sub(self._completed, text)

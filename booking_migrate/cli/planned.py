@@ -1,11 +1,14 @@
 """``migrate --plan``: keep to what ``dry-run --plan`` has saved."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
 from pydantic import ValidationError
 
+from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.options import RULES
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, PlanDiffers
@@ -30,12 +33,15 @@ class PlanOptions(Group, panel=RULES):
         show_default="changes are only reported",
     )
 
-    def check(self, current: Callable[[], SavedPlan], listener: Listener) -> ExpectedCounts | None:
+    def check(
+        self, current: Callable[[], SavedPlan], listener: Listener, ctx: typer.Context
+    ) -> ExpectedCounts | None:
         """Refuse to migrate other than planned, and warn of what has changed in the collections since.
 
         Args:
             current: returns what would be migrated now.
             listener: is notified of what was expected, and of what has changed.
+            ctx: has the options that a new plan takes, too.
 
         Returns:
             What the plan expects; None without a plan, or if it was made of a sample.
@@ -51,7 +57,8 @@ class PlanOptions(Group, panel=RULES):
         saved = _read(self.plan)
         now = current()
         if differences := saved.differences(now, self.plan_tolerance):
-            raise PlanDiffers(str(self.plan), differences)
+            command = similar_command(ctx, "dry-run", "--plan", shlex.quote(str(self.plan)))
+            raise PlanDiffers(str(self.plan), differences, command)
         if saved.expected is not None:
             listener.notify(Announced(f"{self.plan} expects {saved.expected}"))
         for change in saved.changes(now):

@@ -86,7 +86,7 @@ class Invocation:
     @property
     def given(self) -> GivenOptions:
         """Return what other commands need, too."""
-        return GivenOptions.of(self.ctx)
+        return GivenOptions.of(self.ctx, self.server.get("database"))
 
     @property
     def writes_to_standard_output(self) -> bool:

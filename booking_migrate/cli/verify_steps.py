@@ -40,11 +40,11 @@ def steps_after_verify(
         return
     found = [each for result in outcome.results for each in result.examples]
     if not is_live:
+        yield from _deletion(found, str(ctx.params["target"]))
         yield NextStep(
-            text="If bookings have changed since the migration, migrate again, which derives their sessions again; then verify:",
+            text="Migrate again, which derives the sessions of bookings that have changed since; then verify:",
             command=similar_command(ctx, "migrate"),
         )
-        yield from _deletion(found, str(ctx.params["target"]))
     if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
         yield NextStep(text="See every mismatch with its values:", command=again)
     ids = [each.booking_id for each in found if each.booking_id is not None]
@@ -66,7 +66,8 @@ def _deletion(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]
     if named is None:
         return
     yield NextStep(
-        text="Client documents that others changed in the target are kept. To derive one again, delete it first, in mongosh:",
+        text="Migrate keeps client documents that others changed in the target. To drop such a change, first delete the document, in "
+        "mongosh:",
         command=f"db.getCollection({json.dumps(target)}).deleteOne({{clientId: {named}}})",
     )
 

@@ -10,6 +10,7 @@ from booking_migrate.runs.commands import command_of, cutovers_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.places import REJECTS_COLLECTION
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -70,9 +71,10 @@ def check_ready(
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         carry, leave = cutovers_of(run)
+        kept_in = run.options.get("rejects", REJECTS_COLLECTION)
         advice = (
-            f"Carry them along into the live collection, in their old shape: {carry}\n"
-            f"Or leave them in the kept copy of the source only: {leave}"
+            f"They are in {kept_in}, with their reasons. Carry them along into the live collection, in their old shape: {carry}\n"
+            f"Or leave them in the kept copy of the source only, until finalize drops it: {leave}"
         )
         raise refuse(f"{_counted(rejected, 'booking was', 'bookings were')} rejected", advice)
     return run

@@ -18,7 +18,7 @@ from booking_migrate.bson.document import (
     read_value,
     wrap,
 )
-from booking_migrate.bson.format import Difference, describe, display_id
+from booking_migrate.bson.format import Difference, display_id, show_element
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
@@ -144,12 +144,8 @@ def _list(texts: list[str], text: str) -> None:
 
 def _text(change: Change) -> str:
     difference = change.difference
-    before, after = _shown(difference.expected), _shown(difference.found)
+    before, after = show_element(difference.expected), show_element(difference.found)
     return f"{display_id(change.document_id)} {difference.field}: {before} -> {after}"
-
-
-def _shown(element: Element | None) -> str:
-    return "nothing" if element is None else describe(read_value(element))
 
 
 def carry(

@@ -31,12 +31,11 @@ from booking_migrate.stores.destination import (
     examine,
     refusal_of,
 )
+from booking_migrate.stores.places import REJECTS_COLLECTION
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
-REJECTED = "booking_migrate_rejected"
-"""The collection of rejected bookings."""
 
 STATE = (
     "booking_migrate_runs",
@@ -87,7 +86,7 @@ class ServerSurroundings:
     @property
     def known(self) -> tuple[str, ...]:
         """Return the names of all collections of the migration."""
-        names = (self.source_name, self.target_name, *self.people, REJECTED)
+        names = (self.source_name, self.target_name, *self.people, REJECTS_COLLECTION)
         return tuple(name for name in names if name is not None)
 
 
@@ -305,7 +304,7 @@ def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     if target is None:
         return
     reads = [Privilege("find", name) for name in (source, *around.people) if name is not None]
-    writes = [Privilege(action, name) for name in (target, REJECTED, *STATE) for action in _WRITING]
+    writes = [Privilege(action, name) for name in (target, REJECTS_COLLECTION, *STATE) for action in _WRITING]
     own = [Privilege("createIndex", target), Privilege("listIndexes", target)]
     needed = {"migrate": [*reads, *writes, *own, Privilege("listCollections", "")]}
     undo = [*writes, *(Privilege(action, target) for action in ("dropCollection", "dropIndex"))]

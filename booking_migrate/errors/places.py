@@ -230,8 +230,18 @@ class UnfitPlace(Refused):
     remedies: Sequence[str]
     """The commands that help, for the server's shell or this program."""
 
+    effect = "Nothing was written."
+    again = ""
     message = "{place} cannot take client documents: {problems:; }"
-    hint = "Nothing was written. First: {remedies:; }"
+
+    @property
+    def hint(self) -> str:
+        lines = [f"First{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies]
+        if any("validationLevel" in each for each in self.remedies):
+            lines.append(
+                "Until validationLevel has its former value again, what the application writes is not validated either."
+            )
+        return "\n".join(lines)
 
 
 class NoTransactions(Refused):
@@ -240,8 +250,12 @@ class NoTransactions(Refused):
     hosts: str
     effect = "Nothing was written."
     message = "a migration in place needs transactions, and {hosts} is not a replica set"
-    hint = "Make it a replica set (--replSet, rs.initiate()). Or stop the application, and only then:"
-    again = "--without-transactions"
+    hint = (
+        "Leave out --in-place: side by side, a standalone server will do. Or make it a replica set (mongod --replSet, "
+        "rs.initiate()). Or stop the application, and only then use --without-transactions."
+    )
+    again = ""
+    again_without = "--in-place"
 
 
 class LagNotMeasurable(Refused):
@@ -252,56 +266,6 @@ class LagNotMeasurable(Refused):
     hint = "Grant the privilege replSetGetStatus (role clusterMonitor) on a replica set that is up, or leave out --max-lag."
     again = ""
     again_without = "--max-lag"
-
-
-class NotPermitted(Refused):
-    """The server's user lacks a privilege."""
-
-    place: str
-    problem: str
-    database: str
-    command: str = "this"
-    """The server's command that it refused, as it names it."""
-
-    user: str = ""
-    """Who is logged in."""
-
-    user_database: str = ""
-    """Where that user was created."""
-
-    whom = either("user", " to user {user}")
-    message = "the server does not permit {command} on {database}.{place}{whom}: {problem}"
-
-    @property
-    def hint(self) -> str:
-        role = _ROLES.get(self.command, "readWrite")
-        where = "admin" if role in _CLUSTER_ROLES else self.database
-        needed = f"It needs {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
-        if not self.user:
-            return needed
-        # One that lacks a role for one step would lack the other for the next.
-        roles = dict.fromkeys([(role, where), ("readWrite", self.database), ("dbAdmin", self.database)])
-        granted = ", ".join(f'{{role: "{name}", db: "{place}"}}' for name, place in roles if name != "read")
-        shell = f'db.getSiblingDB("{self.user_database}")'
-        return (
-            f'{needed} As an administrator, in mongosh: {shell}.grantRolesToUser("{self.user}", [{granted}])'
-        )
-
-    @property
-    def again(self) -> str:
-        return ""
-
-
-_ROLES = {
-    **dict.fromkeys(
-        ("find", "aggregate", "count", "listCollections", "listIndexes", "getMore", "collStats"), "read"
-    ),
-    **dict.fromkeys(("collMod", "dbHash", "validate"), "dbAdmin"),
-    **dict.fromkeys(("serverStatus", "replSetGetStatus"), "clusterMonitor"),
-}
-"""The built-in role that allows a command; readWrite if it is not here."""
-
-_CLUSTER_ROLES = frozenset({"clusterMonitor"})
 
 
 class RecordTooLarge(Refused):

@@ -21,8 +21,15 @@ class PlanDiffers(Refused):
 
     plan: str
     differences: Sequence[str]
+    command: str
+    """The command that makes a new plan in its place, with the options that were given."""
+
+    effect = "Nothing was written."
     message = "data or options have changed since {plan} was made: {differences:; }"
-    hint = "Make a new plan, read its report, then migrate with it: booking-migrate dry-run --plan {plan!q}"
+    hint = (
+        "Use the options of the plan. Or replace the plan by one with these options, read its report, then run the same command "
+        "again: {command}"
+    )
 
 
 class OtherOptions(Refused):
@@ -132,9 +139,13 @@ class StoppedByHook(Refused):
 
     hook: str
     problem: str
+    command: str = ""
+    """What the config file says is to be run."""
+
     effect = "Nothing was changed."
-    message = "the hook {hook} failed: {problem}"
-    hint = "Fix what the hook reports, then run the same command again."
+    which = either("command", " ({command})")
+    message = "the hook {hook}{which} failed: {problem}"
+    hint = "The hook's own output is above. Fix what it checks, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -207,10 +218,14 @@ class OldBookingsLost(Refused):
     going_on: str = ""
     """The command that continues without them, if one does."""
 
+    source: str = ""
+    """The collection of which a cut-over made the copy, if one did."""
+
     alternative = either(
         "going_on",
         " Or migrate only the bookings that are still in the old shape: {going_on}",
-        " A backup from before the cut-over has it under the name of the source; mongorestore takes --nsFrom and --nsTo.",
+        " A backup from before the cut-over lacks what was booked until then: "
+        "mongorestore --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
     )
     effect = "Nothing was changed."
     message = "{kept}, which kept the old bookings, no longer exists"

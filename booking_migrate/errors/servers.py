@@ -1,4 +1,4 @@
-"""Errors of servers that cannot be reached, cannot be used or do not do in time what they are asked for."""
+"""Errors of servers that cannot be reached, cannot be used, lack a privilege or do not do in time what they are asked for."""
 
 from booking_migrate.errors.base import ConnectionProblem, Refused, either
 
@@ -140,3 +140,53 @@ class ConnectionStringUnresolved(ConnectionProblem):
     hint = (
         "Check the host name after mongodb+srv:// and the name server, or list the members after mongodb://."
     )
+
+
+class NotPermitted(Refused):
+    """The server's user lacks a privilege."""
+
+    place: str
+    problem: str
+    database: str
+    command: str = "this"
+    """The server's command that it refused, as it names it."""
+
+    user: str = ""
+    """Who is logged in."""
+
+    user_database: str = ""
+    """Where that user was created."""
+
+    whom = either("user", " to user {user}")
+    message = "the server does not permit {command} on {database}.{place}{whom}: {problem}"
+
+    @property
+    def hint(self) -> str:
+        role = _ROLES.get(self.command, "readWrite")
+        where = "admin" if role in _CLUSTER_ROLES else self.database
+        needed = f"It needs {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
+        if not self.user:
+            return needed
+        # One that lacks a role for one step would lack the other for the next.
+        roles = dict.fromkeys([(role, where), ("readWrite", self.database), ("dbAdmin", self.database)])
+        granted = ", ".join(f'{{role: "{name}", db: "{place}"}}' for name, place in roles if name != "read")
+        shell = f'db.getSiblingDB("{self.user_database}")'
+        return (
+            f'{needed} As an administrator, in mongosh: {shell}.grantRolesToUser("{self.user}", [{granted}])'
+        )
+
+    @property
+    def again(self) -> str:
+        return ""
+
+
+_ROLES = {
+    **dict.fromkeys(
+        ("find", "aggregate", "count", "listCollections", "listIndexes", "getMore", "collStats"), "read"
+    ),
+    **dict.fromkeys(("collMod", "dbHash", "validate"), "dbAdmin"),
+    **dict.fromkeys(("serverStatus", "replSetGetStatus"), "clusterMonitor"),
+}
+"""The built-in role that allows a command; readWrite if it is not here."""
+
+_CLUSTER_ROLES = frozenset({"clusterMonitor"})

@@ -199,6 +199,7 @@ def report_of_cutover(
                 for note in outcome.options
                 if not note.is_kept
             ),
+            NextStep(text=_which_application(run)),
             *_steps_in_window(run, window),
             NextStep(
                 text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
@@ -210,6 +211,12 @@ def report_of_cutover(
             ),
         ),
     )
+
+
+def _which_application(run: RunRecord) -> str:
+    if run.cutover_options.get("no-guard") == str(True):
+        return "Start the new application, and stop the old one, whose old bookings are not refused (--no-guard)."
+    return "Start the new application. Old bookings of the old one are refused."
 
 
 def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:

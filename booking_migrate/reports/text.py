@@ -84,8 +84,10 @@ def continued(command: str, width: int) -> list[str]:
 
     Args:
         command: as one line.
-        width: how many columns a line may have; a word that is wider stays whole.
+        width: how many columns a line may have; a word that is wider stays whole. A line for mongosh does, too.
     """
+    if command.startswith("db."):
+        return [command]
     room = width - len(_CONTINUED)
     *units, last = _units(command, room)
     lines = [""]

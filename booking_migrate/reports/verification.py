@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bson.binary import Binary
-from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import Element, element_of, read_value, wrap
-from booking_migrate.bson.format import describe, display_id
+from booking_migrate.bson.document import Element, element_of, wrap
+from booking_migrate.bson.format import display_id, show_element
 from booking_migrate.errors import ExitCode, WriteFailed
 from booking_migrate.reports.model import (
     ExplainedField,
@@ -25,9 +24,6 @@ from booking_migrate.stores.files.atomic import check_usable, open_output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.verify.explain import Disposition, Explanation
 from booking_migrate.verify.outcome import Mismatch, VerificationOutcome
-
-_FIRST_DATE, _LAST_DATE = -62_135_596_800_000, 253_402_300_799_999
-"""The years 1 to 9999, which people can read, in milliseconds since 1970."""
 
 
 def report_of_verification(
@@ -110,12 +106,7 @@ def _id(value: Any) -> str | None:
 
 
 def _value(element: Element | None) -> str | None:
-    if element is None:
-        return None
-    value = read_value(element)
-    if isinstance(value, DatetimeMS) and _FIRST_DATE <= int(value) <= _LAST_DATE:
-        return f"date {value.as_datetime().isoformat(timespec='milliseconds')}"
-    return describe(value)
+    return None if element is None else show_element(element)
 
 
 class MismatchFile:

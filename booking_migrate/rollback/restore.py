@@ -61,7 +61,7 @@ def check_kept(places: RestorationPlaces) -> None:
     try:
         places.kept.check()
     except PlaceNotFound:
-        raise OldBookingsLost(places.kept.name) from None
+        raise OldBookingsLost(places.kept.name, source=places.current.name) from None
 
 
 def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:

@@ -40,7 +40,8 @@ def choose_runs(
     """Return the runs to undo, the newest first.
 
     Without ``run_id`` these are all runs into the target that were not undone, or else the newest one that was rolled back
-    already. A finalize that has dropped nothing does not count.
+    already. With one that was cut over, those before it are undone, too: its collection of client documents has what they wrote.
+    A finalize that has dropped nothing does not count.
 
     Args:
         journal: the journal of the target's database.
@@ -67,8 +68,11 @@ def choose_runs(
         chosen = standing or chosen[:1]
     if chosen[0].state in FINAL:
         raise _finalized(chosen[0])
-    if chosen[0].state is not RunState.ROLLED_BACK:
-        _refuse_later(known_runs, chosen[0])
+    newest = chosen[0]
+    if newest.state is not RunState.ROLLED_BACK:
+        _refuse_later(known_runs, newest)
+    if run_id is not None and newest.state in LIVE:
+        chosen = [run for run in known_runs if run.target == newest.target and run.state in STANDING]
     return chosen
 
 

@@ -114,7 +114,9 @@ def _migrate(run: RunRecord) -> PossibleCommand:
 def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
     migrate = command_of(run, "migrate")
     restart = PossibleCommand("Undo it and start over", f"{migrate} --restart")
-    return [PossibleCommand("Continue it", migrate), restart]
+    needs_rest = run.options.get("without-transactions") == str(True)
+    continued = "Stop the application, and continue it" if needs_rest else "Continue it"
+    return [PossibleCommand(continued, migrate), restart]
 
 
 def _completed(back: PossibleCommand) -> PossibleCommand:

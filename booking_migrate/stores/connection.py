@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
 from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri
-from booking_migrate.stores.places import CollectionPlace, Place, last_part, parse_place, refuse_own
+from booking_migrate.stores.places import (
+    REJECTS_COLLECTION,
+    CollectionPlace,
+    Place,
+    last_part,
+    parse_place,
+    refuse_own,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -210,10 +217,10 @@ def may_write_journal(connection: Connection) -> bool:
 def open_undoable_target(connection: Connection, name: str, *, source_name: str) -> MongoUndo:
     """Return a target collection as rollback needs it, with the source that was given when it was written."""
     from booking_migrate.stores.mongo import rollback  # noqa: PLC0415
-    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.rejects import CollectionRejects  # noqa: PLC0415
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
 
-    collection, rejects = connection.collection(name), connection.collection(COLLECTION)
+    collection, rejects = connection.collection(name), connection.collection(REJECTS_COLLECTION)
     source = last_part(source_name)
     keeper = CollectionRejects(rejects, source=source, target=name)
     return rollback.MongoUndo(collection, rejects, MongoTarget(collection, keeper), source=source)

@@ -15,7 +15,7 @@ from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
-from booking_migrate.stores.places import CollectionPlace, parse_place, refuse_own
+from booking_migrate.stores.places import REJECTS_COLLECTION, CollectionPlace, parse_place, refuse_own
 from booking_migrate.stores.ports import ComparedReader, Replacement
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def open_in_place(
     """
     _check(source, archive)
     # Here and not above: the driver is slow to import.
-    from booking_migrate.stores.mongo import in_place, journal, rejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo import in_place, journal  # noqa: PLC0415
     from booking_migrate.stores.mongo import in_place_units as units  # noqa: PLC0415
 
     runs, ranges, before = (
@@ -180,7 +180,7 @@ def open_in_place(
         journal.MongoJournal(runs, ranges, before),
     )
     return in_place.MongoInPlace(
-        places, connection.collection(rejects.COLLECTION), has_transactions=has_transactions
+        places, connection.collection(REJECTS_COLLECTION), has_transactions=has_transactions
     )
 
 

@@ -13,6 +13,7 @@ from booking_migrate.errors import UnusablePlace
 from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.places import (
+    REJECTS_COLLECTION,
     CollectionPlace,
     FileFormat,
     FilePlace,
@@ -195,7 +196,7 @@ def _open_collection_target(
 ) -> TargetWriter:
     collection = connection.collection(place.name)
     from booking_migrate.stores.files.target import FileRejects  # noqa: PLC0415
-    from booking_migrate.stores.mongo.rejects import COLLECTION, CollectionRejects  # noqa: PLC0415
+    from booking_migrate.stores.mongo.rejects import CollectionRejects  # noqa: PLC0415
     from booking_migrate.stores.mongo.target import MongoTarget  # noqa: PLC0415
 
     kept: RejectsKeeper
@@ -205,7 +206,9 @@ def _open_collection_target(
     if rejects:
         kept = FileRejects(rejects, source=source_name, target=place.name, overwrite=overwrite)
     else:
-        kept = CollectionRejects(connection.collection(COLLECTION), source=source_name, target=place.name)
+        kept = CollectionRejects(
+            connection.collection(REJECTS_COLLECTION), source=source_name, target=place.name
+        )
     return MongoTarget(collection, kept, model=model)
 
 
@@ -248,15 +251,15 @@ def open_rejected_records(
     from booking_migrate.stores.rejects import RejectedRecords  # noqa: PLC0415
 
     if rejects is None and isinstance(target, CollectionPlace):
-        from booking_migrate.stores.mongo.rejects import COLLECTION, find_records  # noqa: PLC0415
+        from booking_migrate.stores.mongo.rejects import find_records  # noqa: PLC0415
 
         records = partial(
             find_records,
-            connection.collection(COLLECTION),
+            connection.collection(REJECTS_COLLECTION),
             source=last_part(source_name),
             target=target.name,
         )
-        return RejectedRecords(COLLECTION, records)
+        return RejectedRecords(REJECTS_COLLECTION, records)
     path = rejects or rejects_beside(target)
     return RejectedRecords(str(path), partial(read_extended_json, path))
 

@@ -13,7 +13,7 @@ from booking_migrate.events import NullListener
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role, TargetChanges
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.links import Links
-from booking_migrate.stores.places import last_part
+from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.readers import Kind, PeopleReader
 from booking_migrate.stores.rejects import RejectedRecords
@@ -132,13 +132,13 @@ def open_followed_places(
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.rejects import COLLECTION, SelectedRejects
+    from booking_migrate.stores.mongo.rejects import SelectedRejects
     from booking_migrate.stores.mongo.snapshot import SnapshotFetch
     from booking_migrate.stores.mongo.target import MongoTarget
 
     fetch = SnapshotFetch()
     read, written = (names.source, names.target) if after_swap is None else (after_swap, names.source)
-    source, target, rejected = (connection.collection(name) for name in (read, written, COLLECTION))
+    source, target, rejected = (connection.collection(name) for name in (read, written, REJECTS_COLLECTION))
     experts = None if names.experts is None else connection.collection(names.experts)
     source_name, target_name = last_part(names.source), names.target
     rejects = SelectedRejects(rejected, source=source_name, target=target_name)
@@ -277,11 +277,11 @@ def count_bookings(
         ConnectionProblem, NotPermitted: the server does not say.
     """
     from booking_migrate.stores.mongo.kept_copy import count_documents
-    from booking_migrate.stores.mongo.rejects import COLLECTION, count_records
+    from booking_migrate.stores.mongo.rejects import count_records
 
     copied = connection.collection(copy)
     rejected, conflicts = count_records(
-        connection.collection(COLLECTION), source=last_part(names.source), target=names.target
+        connection.collection(REJECTS_COLLECTION), source=last_part(names.source), target=names.target
     )
     scanned = count_documents(copied) - before.get("client_documents", 0)
     migrated = scanned - rejected - before.get("already_migrated", 0)

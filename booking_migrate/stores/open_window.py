@@ -12,7 +12,7 @@ from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Tar
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.links import Links
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
-from booking_migrate.stores.places import last_part
+from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.rejects import RejectedRecords
 
@@ -100,13 +100,12 @@ def open_window_places(
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.rejects import COLLECTION as REJECTS
     from booking_migrate.stores.mongo.snapshot import SnapshotFetch
     from booking_migrate.stores.mongo.window import COLLECTION, MongoWindowNotes, client_values
 
     fetch = SnapshotFetch()
     live, before, ready, rejected = (
-        connection.collection(name) for name in (source, kept, restored, REJECTS)
+        connection.collection(name) for name in (source, kept, restored, REJECTS_COLLECTION)
     )
     links = MongoLinks(
         LinkedCollections(before, live, rejected, None, ""), fetch, source=last_part(source), target=target

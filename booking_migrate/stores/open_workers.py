@@ -10,7 +10,7 @@ from booking_migrate.stores.chunks import Chunk
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunJournal
 from booking_migrate.stores.locks import LockStore
-from booking_migrate.stores.places import CollectionPlace, Place, last_part
+from booking_migrate.stores.places import REJECTS_COLLECTION, CollectionPlace, Place, last_part
 from booking_migrate.stores.ports import TargetWriter
 from booking_migrate.stores.readers import Kind, PeopleReader
 
@@ -77,7 +77,7 @@ def share(
 def open_worker_places(places: SharedPlaces, connection: Connection) -> WorkerPlaces:
     """Open the places in a process that handles chunks. Nothing is contacted yet."""
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.rejects import COLLECTION, ChunkRejects
+    from booking_migrate.stores.mongo.rejects import ChunkRejects
     from booking_migrate.stores.mongo.target import MongoTarget
 
     def people(kind: Kind) -> PeopleReader:
@@ -87,7 +87,7 @@ def open_worker_places(places: SharedPlaces, connection: Connection) -> WorkerPl
         return PeopleReader(reader, kind, NullListener())
 
     source = last_part(places.source)
-    rejects = ChunkRejects(connection.collection(COLLECTION), source=source, target=places.target)
+    rejects = ChunkRejects(connection.collection(REJECTS_COLLECTION), source=source, target=places.target)
     stores = open_journal(connection)
     return WorkerPlaces(
         people(Kind.USERS),

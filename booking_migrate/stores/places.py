@@ -209,13 +209,22 @@ def _collection(name: str) -> str:
     return stem if _COLLECTION.fullmatch(stem) and not _TOOL.search(stem) else "bookings"
 
 
+REJECTS_COLLECTION = "booking_migrate_rejected"
+"""Where a database keeps the rejected bookings, unless the user says otherwise."""
+
+
+def is_own(name: str) -> bool:
+    """Return whether a collection of this name is one in which the program keeps its own records."""
+    return name.startswith("booking_migrate_")
+
+
 def refuse_own(name: str) -> None:
     """Refuse a name of the collections in which the program keeps its own records.
 
     Raises:
         BadPlace: it is one.
     """
-    if name.startswith("booking_migrate_"):
+    if is_own(name):
         raise BadPlace(name, "the program keeps its own records in collections of such names")
 
 

@@ -354,15 +354,18 @@ def test_rollback_keeps_what_others_wrote_between_two_writes(platform: Db, comma
     assert [theirs] == list(platform.clients.find())
 
 
-def test_rollback_after_a_cutover_undoes_the_earlier_runs_too(platform: Db, command: Run) -> None:
+@pytest.mark.parametrize("names_run", [False, True])
+def test_rollback_after_a_cutover_undoes_the_earlier_runs_too(
+    platform: Db, command: Run, *, names_run: bool
+) -> None:
     """After a cut-over of the second run, rollback leaves no run that stands, and a new migration begins afresh."""
     before = contents(platform)["bookings"]
     command(*MIGRATE)
     platform.bookings.insert_one(booking(62))
     command(*MIGRATE)
     command(*VERIFY)
-    assert 0 == command(*CUTOVER).returncode
-    ended = command(*ROLLBACK)
+    cut_over = json.loads(command(*CUTOVER).stdout)["run_id"]
+    ended = command(*ROLLBACK, *(("--run", cut_over) if names_run else ()))
 
     assert 0 == ended.returncode, ended.stderr
     assert [] == json.loads(ended.stdout)["undone"]["remaining"]

@@ -109,10 +109,11 @@ def test_migrate_after_a_killed_cutover(command: Run, killed: Killed) -> None:
     command(*VERIFY, "--max-document-size", "4MiB")
     killed("fenced", 1, *CUTOVER, "--max-document-size", "4MiB")
     refused = command(*MIGRATE, "--max-document-size", "4MiB")
-    onward, back = advised(refused)
+    onward, abort, back = advised(refused)
 
     assert (5, "UnfinishedRun") == (refused.returncode, error(refused)["kind"])
     assert ("cutover", "rollback") == (onward[0], back[0])
+    assert "--abort" in abort
     assert 0 == command(*onward, "--yes", "--quiet").returncode
 
 

@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 
 from booking_migrate.errors import PlaceNotFound
 from booking_migrate.stores.mongo.servers import hosts_of
+from booking_migrate.stores.places import is_own
 
 _SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
 
@@ -21,7 +22,7 @@ def absent(collection: Collection[Any]) -> PlaceNotFound:
     # A user who may not list names gets the same message without a suggestion.
     with suppress(PyMongoError):
         names = database.list_collection_names(authorizedCollections=True)
-        near = get_close_matches(collection.name, names, n=1)
+        near = get_close_matches(collection.name, [each for each in names if not is_own(each)], n=1)
         if not names:
             others = set(database.client.list_database_names()) - _SYSTEM_DATABASES
             near_databases = get_close_matches(database.name, sorted(others), n=1)

@@ -27,6 +27,7 @@ from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 from booking_migrate.stores.mongo.validator_rules import rules_broken
+from booking_migrate.stores.places import is_own
 
 T = TypeVar("T")
 
@@ -108,7 +109,8 @@ class MongoInspector:
             for each in listed
             if each["type"] == "collection"
             and each["name"] not in known
-            and not each["name"].startswith(("system.", "booking_migrate_"))
+            and not each["name"].startswith("system.")
+            and not is_own(each["name"])
         )
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:
@@ -184,10 +186,8 @@ class MongoInspector:
     def changes_per_second(self, name: str) -> float | None:
         """Return how many changes of a collection the end of the oplog has a second; None if the user may not read it."""
         local = self._database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
-        fields = {"ts": 1, "ns": 1, "wall": 1}
-        entries = self._if_allowed(
-            lambda: list(local[_OPLOG].find({}, fields, sort=[("$natural", -1)], limit=_ENTRIES))
-        )
+        fields, newest = {"ts": 1, "ns": 1, "wall": 1}, [("$natural", -1)]
+        entries = self._if_allowed(lambda: list(local[_OPLOG].find({}, fields, sort=newest, limit=_ENTRIES)))
         if not entries:
             return None
         seconds: float = (entries[0]["wall"] - entries[-1]["wall"]).total_seconds()
@@ -215,9 +215,8 @@ class MongoInspector:
             {"$sort": {"_id": 1}},
         ]
         found = self._if_allowed(lambda: list(self._database.client.admin.aggregate(looked)))
-        if found is None:
-            return None
-        return {str(each["_id"] or "without a name"): each["count"] for each in found}
+        counts = ((str(each["_id"] or "without a name"), each["count"]) for each in found or ())
+        return None if found is None else dict(counts)
 
     def members_without_majority(self) -> Sequence[str]:
         """Return the members of the replica set with their states, if too few are up to acknowledge writes; else none."""

@@ -24,9 +24,6 @@ from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, 
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper, carried_id, record_of
 
-COLLECTION = "booking_migrate_rejected"
-"""The collection's name."""
-
 _GROUP_BYTES = 8 * 1024 * 1024
 _GROUP_COUNT = 1000
 
