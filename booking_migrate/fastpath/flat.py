@@ -21,7 +21,7 @@ from pydantic_core import SchemaValidator, ValidationError
 
 from booking_migrate.bson.document import CODEC, NULL, OBJECT_ID, elements
 from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache, LayoutGroup, merge_columns
-from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.client_document import decimal_of, exact_sum, total
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
@@ -214,7 +214,7 @@ class FlatClient(NamedTuple):
     @property
     def key(self) -> bytes:
         """Return the sort key of `clientId`."""
-        return sort_key(self.client_id)
+        return OBJECT_ID_KEY + self.object_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from booking_migrate.fastpath.flat import FlatClient
 from booking_migrate.migrate.batches import Batch, BatchReader, ClientBookings, FlatEntry, Origin
 from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import TargetHistory
+from booking_migrate.runs.provenance import TargetHistory, client_key_of
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
 
@@ -123,18 +123,18 @@ def find_standing(
         target: where they are.
         history: which of them runs of this tool wrote.
         client_ids: the clients.
-        derived: the sort keys of clients by the documents that the fast path derived from their bookings. An equal document
-        in the target is kept, regardless of who wrote it, and its baseline is not looked up.
+        derived: the documents that the fast path derived from the bookings of clients, by their sort keys. An equal document
+            in the target is kept, regardless of who wrote it, and its baseline is not looked up.
 
     Raises:
         TargetInOldShape: one of the documents is not a client document.
     """
     documents, same = list[bytes](), list[bytes]()
     for raw in target.find_client_documents(client_ids):
-        (same if raw in derived else documents).append(raw)
+        (same if derived.get(client_key_of(raw)) == raw else documents).append(raw)
     for raw, found in zip(same, history.found(same), strict=True):
         if found is None or found is raw:
-            yield StandingDocument(derived[raw], raw, found, None)
+            yield StandingDocument(client_key_of(raw), raw, found, None)
         else:
             documents.append(raw)
     for raw, trace in zip(documents, history.trace(documents), strict=True):
@@ -221,7 +221,7 @@ class TargetMerge:
         """Return the target's documents of a batch's clients, by the sort key of `clientId`."""
         clients: list[FlatEntry | ClientBookings] = [*batch.flat, *batch.clients]
         ids = [client.client_id for client in clients]
-        derived = {client.built.document: client.key for client in batch.flat}
+        derived = {client.key: client.built.document for client in batch.flat}
         documents = {}
         for start in range(0, len(ids), _CLIENTS_PER_QUERY):
             some = ids[start : start + _CLIENTS_PER_QUERY]
