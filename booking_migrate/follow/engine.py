@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -252,13 +252,15 @@ class Engine:
         done = Handled()
         durable: Part | None = None
         writing: Part | None = None
-        with ExitStack() as opened:
-            for part in self._loaded(selection):
-                self._derive(part, writing, opened)
+        deriving: Part | None = None
+        # Only these parts are held: their documents are most of the memory that following takes.
+        try:
+            for deriving in self._loaded(selection):
+                self._derive(deriving, writing)
                 if durable is not None:
                     done = done.plus(settle(durable))
-                durable, writing = writing, part
-                if part.foreign:
+                durable, writing = writing, deriving
+                if deriving.foreign:
                     break
                 if durable is not None and verified:
                     durable.read_back(self._places.written)
@@ -267,6 +269,9 @@ class Engine:
                     return done.plus(Handled(foreign=tuple(part.foreign)))
                 part.finish()
                 done = done.plus(settle(part))
+        finally:
+            for part in filter(None, (writing, deriving)):
+                part.abandon()
         return done
 
     def _loaded(self, selection: Selection) -> "Iterator[Part]":
@@ -312,13 +317,12 @@ class Engine:
         self._verify(part, sink=take, is_in_use=True)
         return list(found.values())
 
-    def _derive(self, part: "Part", before: "Part | None", opened: ExitStack) -> None:
+    def _derive(self, part: "Part", before: "Part | None") -> None:
         """Begin to write the documents of some clients, up to a document that others changed.
 
         Args:
             part: the clients.
             before: those that are being written; they are durable when the first of these is written.
-            opened: gets what has to be done in the end, whatever happens.
         """
         places, plan = self._places, self._plan
 
@@ -337,7 +341,6 @@ class Engine:
             is_watched=self._is_watched,
             begin=begin,
         )
-        opened.callback(target.abandon)
         counts, observer = MigrationCounts(), NullObserver()
         directory = Directory(places.users, places.experts, plan.people)
         reader = BatchReader(plan, directory, target, counts=counts, observer=observer)

@@ -40,8 +40,7 @@ class FollowedTarget(JournaledTarget):
         super().__init__(*arguments)
         self._standing = standing
         self._is_watched = is_watched
-        self._begin = begin
-        self._has_begun = False
+        self._begin: Callable[[], None] | None = begin
         self.foreign: list[Any] = []
         """The `_id` values of documents that others changed, among those that were about to be overwritten."""
 
@@ -52,9 +51,10 @@ class FollowedTarget(JournaledTarget):
 
     def begin(self) -> None:
         """Wait for the part before; what it wrote is durable then."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._begin()
+        # Not kept: it refers to the part before, with all its documents, and that one to those before it.
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
 
     @override
     def write(

@@ -72,6 +72,11 @@ class Part:
             self._is_finished = True
             self.target.finish()
 
+    def abandon(self) -> None:
+        """Give up what is not finished; without effect on what is."""
+        if self.target is not None:
+            self.target.abandon()
+
     def read_back(self, written: ComparedReader) -> Future[LoadedReader]:
         """Begin to read what the target has of these clients now, once."""
         if self._result is None:
