@@ -26,8 +26,8 @@ _FEW = 2_000
 _LATEST = 8
 """How many notes are held of a document that is written again and again, beside the first: older versions do not come back."""
 
-_Notes = dict[str, list[DocumentNote]]
-"""The notes of one document by run, in the order of noting."""
+_Notes = list[tuple[DocumentNote, ...]]
+"""The notes of one document for each run of the history, in the order of noting: hundreds of thousands of these are held."""
 
 
 class HeldHistory(PointHistory):
@@ -40,6 +40,7 @@ class HeldHistory(PointHistory):
         """Take what `JournalHistory` takes."""
         super().__init__(journal, runs, current)
         self._known: OrderedDict[bytes, _Notes] = OrderedDict()
+        self._place = {run: number for number, run in enumerate(runs)}
         self.held = 0
         """How much is held, as `_AT_MOST` counts it."""
 
@@ -60,9 +61,9 @@ class HeldHistory(PointHistory):
             for note in noted.notes:
                 known = self._known.get(note.identity)
                 if known is None and self._is_whole:
-                    known = self._known[note.identity] = {}
+                    known = self._known[note.identity] = self._nothing()
                 if known is not None:
-                    self._add(known, self._current, note)
+                    self._add(known, self._place[self._current], note)
             self._forget()
 
     @override
@@ -105,7 +106,7 @@ class HeldHistory(PointHistory):
         noted: dict[str, list[DocumentNote]] = {run: [] for run in self._runs}
         for identity in identities & self._known.keys():
             self._known.move_to_end(identity)
-            for run, notes in self._known[identity].items():
+            for run, notes in zip(self._runs, self._known[identity], strict=True):
                 noted[run] += notes
         self._forget()
         return {run: [RangeNote(NoteKind.DOCUMENTS, b"", b"", notes)] for run, notes in noted.items()}
@@ -113,10 +114,13 @@ class HeldHistory(PointHistory):
     def _read_all(self) -> bool:
         """Read all notes; return False if they are too many to be held."""
         self._drop(list(self._known))
-        for run in self._runs:
+        for place, run in enumerate(self._runs):
             for part in self._journal.ranges(run, NoteKind.DOCUMENTS):
                 for note in part.notes:
-                    self._add(self._known.setdefault(note.identity, {}), run, note)
+                    known = self._known.get(note.identity)
+                    if known is None:
+                        known = self._known[note.identity] = self._nothing()
+                    self._add(known, place, note)
                 if self.held > _AT_MOST:
                     self._drop(list(self._known))
                     return False
@@ -124,28 +128,36 @@ class HeldHistory(PointHistory):
 
     def _read(self, identities: set[bytes]) -> None:
         for identity in identities:
-            self._known[identity] = {}
+            self._known[identity] = self._nothing()
         for run, parts in self._from_journal(identities).items():
             for note in (note for part in parts for note in part.notes):
                 if note.identity in identities:
-                    self._add(self._known[note.identity], run, note)
+                    self._add(self._known[note.identity], self._place[run], note)
 
-    def _add(self, known: _Notes, run: str, note: DocumentNote) -> None:
-        notes = known.setdefault(run, [])
-        notes.append(note)
+    def _nothing(self) -> _Notes:
+        return [()] * len(self._runs)
+
+    def _add(self, known: _Notes, place: int, note: DocumentNote) -> None:
+        notes = known[place]
+        if notes:
+            # The same bytes as those of the note before are held once.
+            note = note._replace(identity=notes[0].identity)
+        notes = (*notes, note)
         self.held += _weight(note)
         if len(notes) > 1 + _LATEST and all(
             each.after is not None and each.before == note.before for each in notes
         ):
-            self.held -= _weight(notes.pop(1))
+            self.held -= _weight(notes[1])
+            notes = (notes[0], *notes[2:])
+        known[place] = notes
 
     def _drop(self, identities: Iterable[bytes]) -> None:
         """Forget some documents, so that they are looked up in the journal."""
         with self._lock:
             self._is_whole = False
             for identity in identities:
-                known = self._known.pop(identity, {})
-                self.held -= sum(_weight(note) for notes in known.values() for note in notes)
+                known = self._known.pop(identity, ())
+                self.held -= sum(_weight(note) for notes in known for note in notes)
 
     def _forget(self) -> None:
         """Forget those that were not looked up for the longest time, beyond the limit."""
