@@ -73,7 +73,7 @@ class Part:
             self.target.finish()
 
     def abandon(self) -> None:
-        """Give up what is not finished; without effect on what is."""
+        """Stop writing; without effect on what is finished."""
         if self.target is not None:
             self.target.abandon()
 
