@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import database, http, libraries, members, redux, references, shapes
+from booking_migrate.audit import database, http, libraries, maps, members, redux, references, shapes
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Function
@@ -51,6 +51,9 @@ _ADDED = frozenset(
     {"push", "append", "unshift", "add", "appendleft", "insert", "extend", "update", "set", "setdefault"}
 )
 _KEYED = frozenset({"get", "pop", "setdefault", "__getitem__"})
+_COLUMNS = frozenset({"groupby", "sort_values", "drop_duplicates", "set_index", "nlargest"})
+"""The methods of a data frame that take the name of a column."""
+
 _THEN = frozenset({"then", "pipe", "subscribe", "tap"})
 
 
@@ -242,6 +245,9 @@ def call_booking(analysis: "Analysis", atom: Booking, name: str, arguments: Argu
     own = analysis.store.get(("methods", origin), name) or shapes.added_to_schemas(analysis, "methods", name)
     if own:
         return call(analysis, own, arguments)
+    if name in _COLUMNS and arguments.text(0):
+        analysis.read(frozenset({atom}), arguments.text(0), arguments.at, arguments.scope)
+        return frozenset({atom})
     if name == "populate":
         references.check_populate(analysis, arguments, atom.origin)
     is_itself = name in _SAME or name in {"save", "populate", "lean", "model_copy", "copy", "data"}
@@ -257,6 +263,8 @@ def _call_instance(
         each for each in own if isinstance(each, Code | Kind | Setter | External | Model)
     ):
         return call(analysis, callable_parts, arguments)
+    if maps.is_map(site):
+        return _call_map(analysis, atom, name, arguments)
     if name in _KEYED and arguments.text(0):
         key = arguments.text(0)
         found = analysis.read(frozenset({atom}), key, arguments.node.arguments[0].at, arguments.scope)
@@ -285,6 +293,21 @@ def _call_instance(
             store.put(site, ELEMENTS, added, arguments.at)
         return frozenset({atom})
     return call_list(analysis, atom, name, arguments)
+
+
+def _call_map(analysis: "Analysis", atom: Instance, name: str, arguments: Arguments) -> Value:
+    """Call a method of a map."""
+    held = maps.held(analysis, atom.site)
+    if name == "set":
+        maps.put(analysis, atom.site, arguments.get(1), arguments.at)
+        return frozenset({atom})
+    if name == "get":
+        return held
+    if name == "values":
+        return members.list_of(analysis, held, arguments.node)
+    if name == "forEach":
+        call_value(analysis, arguments.get(0), [held])
+    return frozenset({atom}) if name == "entries" else NOTHING
 
 
 def _set_state(analysis: "Analysis", site: object, arguments: Arguments) -> Value:

@@ -216,6 +216,8 @@ def call_model(analysis: "Analysis", model: Model, name: str, arguments: Argumen
         queries.check_field(analysis, arguments.text(0, "key"), arguments, origin)
         queries.check_filter(analysis, arguments.get(1, "filter"), arguments, origin)
         return NOTHING
+    if known == "watch":
+        return pipelines.check_changes(analysis, arguments.get(0, "pipeline"), arguments, origin)
     if known == "where":
         return call_query(analysis, Query(origin, is_many=True), name, arguments)
     if known == "bulkWrite":
@@ -253,11 +255,8 @@ def _operate(
     for option in ("sort", "skip", "limit"):
         if option in arguments.named:
             queries.check_order(analysis, option, arguments.named[option], arguments, origin)
-    for atom in arguments.get(2):
-        if isinstance(atom, Instance) and operation.is_many:
-            for option in {"sort", "skip", "limit"} & set(analysis.store.names(atom.site)):
-                value = analysis.store.get(atom.site, option)
-                queries.check_order(analysis, option, value, arguments, origin)
+    if operation.is_many:
+        _check_options(analysis, arguments, origin)
     if operation.is_many is None:
         return NOTHING
     result: Value = frozenset({Query(origin, operation.is_many)})
@@ -265,6 +264,21 @@ def _operate(
         # A callback takes the error before the result.
         calls.apply(analysis, code, [NOTHING, result])
     return result
+
+
+def _check_options(analysis: "Analysis", arguments: Arguments, origin: Origin) -> None:
+    """Report options of a query: the driver takes them second, Mongoose third."""
+    for atom in union((arguments.get(1), arguments.get(2))):
+        if isinstance(atom, Instance):
+            names = analysis.store.names(atom.site)
+            for option in ("sort", "skip", "limit"):
+                if option in names:
+                    value = analysis.store.get(atom.site, option)
+                    queries.check_order(analysis, option, value, arguments, origin)
+            if "projection" in names:
+                queries.check_projection(
+                    analysis, analysis.store.get(atom.site, "projection"), arguments, origin
+                )
 
 
 def call_query(analysis: "Analysis", query: Query, name: str, arguments: Arguments) -> Value:

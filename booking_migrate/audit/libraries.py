@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import calls, database, http, members, react, redux
+from booking_migrate.audit import calls, database, http, maps, members, react, redux
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.values import (
     ELEMENTS,
@@ -88,6 +88,8 @@ def call(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
     found = _of_language(analysis, name, last, arguments)
     if found is not None:
         return found
+    if last == "DataFrame":
+        return members.elements(analysis, arguments.get(0))
     if last in _OPERATIONS:
         return _operation(analysis, arguments)
     if last in _LISTS:
@@ -170,6 +172,13 @@ def _made(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
         for code in arguments.code():
             return calls.apply(analysis, code, [])
     site = arguments.node
+    if name in {"Map", "WeakMap"}:
+        held = ("map", arguments.node)
+        pairs = members.elements(analysis, arguments.get(0))
+        maps.put(analysis, held, members.nth(analysis, pairs, 1), arguments.at)
+        for written in arguments.node.types[1:2]:
+            maps.put(analysis, held, analysis.typed(written, arguments.scope), arguments.at)
+        return frozenset({Instance(held)})
     for value in arguments.values:
         analysis.store.put(site, SPREAD, frozenset(a for a in value if isinstance(a, Instance)), arguments.at)
         analysis.store.put(site, ELEMENTS, members.elements(analysis, value), arguments.at)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.audit import shapes
 from booking_migrate.audit.findings import Confidence, Rule
-from booking_migrate.audit.paths import ID, LEGACY_ID, MOVED, NEW_PATHS, SESSION_ID, SESSIONS, TOTALS
+from booking_migrate.audit.paths import ID, LEGACY_ID, MOVED, NEW_PATHS, SESSION_ID, SESSIONS, SHARED, TOTALS
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Node, Place
 from booking_migrate.audit.values import (
@@ -135,6 +135,19 @@ def _read_booking(analysis: "Analysis", origin: Origin, name: str, at: Place, sc
         analysis.report_path(Rule.FIELD, scope, at, name, confidence, origin)
     elif name == ID:
         analysis.report_path(Rule.FIELD, scope, at, ID, Confidence.LIKELY, origin, unless_aware=True)
+    elif name in SHARED:
+        suggestion = f"the document's {name} is that of all its sessions: use the session's, if that is meant"
+        analysis.report(
+            Rule.FIELD,
+            scope,
+            at,
+            Confidence.LOOK,
+            name,
+            f"{SESSIONS}[].{name}",
+            suggestion,
+            origin,
+            is_of_documents=True,
+        )
     elif name == "id":
         analysis.report_path(Rule.FIELD, scope, at, ID, Confidence.LOOK, origin, unless_aware=True)
     else:

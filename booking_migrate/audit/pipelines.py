@@ -13,6 +13,7 @@ from booking_migrate.audit.values import (
     ELEMENTS,
     NOTHING,
     SPREAD,
+    Booking,
     Constant,
     Instance,
     Model,
@@ -54,6 +55,19 @@ def check(analysis: "Analysis", pipeline: Value, arguments: Arguments, origin: O
     """Report the stages of an aggregation of bookings; return its documents, as long as they are bookings."""
     is_reshaped = _check_stages(analysis, stages(analysis, pipeline), arguments, origin)
     return NOTHING if is_reshaped else frozenset({Query(origin, is_many=True)})
+
+
+def check_changes(analysis: "Analysis", pipeline: Value, arguments: Arguments, origin: Origin) -> Value:
+    """Report the stages of a change stream; return its events."""
+    for stage in stages(analysis, pipeline):
+        for name in analysis.store.names(stage.site):
+            paths = _paths(analysis, name, analysis.store.get(stage.site, name))
+            inner = [path.partition(".")[2] for path in paths if path.startswith("fullDocument.")]
+            if found := [path for path in inner if old_name(path)]:
+                _report(analysis, stage, found, arguments, origin)
+    event = ("event", arguments.node)
+    analysis.store.put(event, "fullDocument", frozenset({Booking(origin)}), arguments.at)
+    return members.list_of(analysis, frozenset({Instance(event)}), ("events", arguments.node))
 
 
 def _check_stages(

@@ -3,6 +3,7 @@
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
+from booking_migrate.audit import maps
 from booking_migrate.audit.findings import Confidence, Rule
 from booking_migrate.audit.paths import MOVED, NEW_PATHS, SESSIONS, camel, is_new_shape, is_old_shape
 from booking_migrate.audit.scopes import Scope
@@ -36,7 +37,15 @@ _MODELS = frozenset({
     "Model", "Collection", "Repository", "ReturnModelType", "AsyncIOMotorCollection", "AsyncCollection", "PaginateModel",
 })  # fmt: skip
 _DATABASES = frozenset(
-    {"Db", "Database", "AsyncIOMotorDatabase", "AsyncDatabase", "MongoClient", "AsyncMongoClient"}
+    {
+        "Db",
+        "Database",
+        "AsyncIOMotorDatabase",
+        "AsyncIOMotorClient",
+        "AsyncDatabase",
+        "MongoClient",
+        "AsyncMongoClient",
+    }
 )
 _RESPONSES = frozenset({"AxiosResponse", "UseQueryResult", "SWRResponse", "HttpResponse"})
 _TYPES_OF_FIELDS = (
@@ -160,8 +169,13 @@ class Shapes:
         if name in _MODELS:
             return frozenset(Model(atom.origin) for atom in joined if isinstance(atom, Booking))
         if name in _MAPS:
-            site = ("map", written, self._key(bound))
-            store.put(site, ELEMENTS, arguments[-1] if arguments else NOTHING, (0, 0))
+            held = arguments[-1] if arguments else NOTHING
+            if name == "Record":
+                site = ("record", written, self._key(bound))
+                store.put(site, ELEMENTS, held, (0, 0))
+            else:
+                site = ("map", written, self._key(bound))
+                maps.put(self._analysis, site, held, (0, 0))
             return frozenset({Instance(site)})
         if name in _RESPONSES:
             site = ("response", written, self._key(bound))
@@ -223,7 +237,7 @@ def define_class(analysis: "Analysis", node: Class, scope: Scope) -> Value:
     made = _shape(analysis, node, scope)
     store.add(("shape", node), made)
     _define_members(analysis, node, node, scope, made)
-    own = {method.name for method in node.methods}
+    own = {each.name for each in node.methods} | {each.name for each in node.fields}
     waiting, seen = [*node.bases], {node}
     where = scope
     while waiting:
@@ -233,7 +247,7 @@ def define_class(analysis: "Analysis", node: Class, scope: Scope) -> Value:
                 inherited = analysis.inherited(node, atom.node)
                 where = analysis.class_scopes[atom.node]
                 _define_members(analysis, node, inherited, where, made, hidden=own)
-                own |= {method.name for method in inherited.methods if method.name not in CONSTRUCTORS}
+                own |= {each.name for each in inherited.methods} | {each.name for each in inherited.fields}
                 waiting += atom.node.bases
                 store.put(("static", node), SPREAD, frozenset({Instance(("static", atom.node))}), node.at)
     return frozenset({kind})
@@ -247,10 +261,14 @@ def _define_members(
     instance, static = ("class", node), ("static", node)
     this = made | {Instance(instance)}
     for each in source.fields:
+        if each.name in hidden:
+            continue
         value = NOTHING if each.value is None else analysis.evaluator.evaluate(each.value, scope)
         if each.type is not None:
             value = union((value, analysis.typed(each.type, scope)))
         store.put(static if each.is_static else instance, each.name, value, each.at)
+        if each.is_static and scope.module.is_python:
+            store.put(instance, each.name, value, each.at)
     for method in source.methods:
         if method.name not in hidden or method.name in CONSTRUCTORS:
             is_base = source is not node

@@ -9,7 +9,16 @@ from booking_migrate.audit.findings import AuditOutcome
 from booking_migrate.audit.run import AuditPlan, audit
 
 HERE = Path(__file__).parent
-LABELLED = ("express_react", "javascript", "fastapi", "nest_next", "flask", "koa_redux")
+LABELLED = (
+    "express_react",
+    "javascript",
+    "fastapi",
+    "nest_next",
+    "flask",
+    "koa_redux",
+    "lambda_context",
+    "starlette",
+)
 REWRITTEN = ("new_express_react", "new_javascript", "new_fastapi")
 
 
