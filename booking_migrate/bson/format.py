@@ -95,6 +95,21 @@ def show_element(element: Element | None) -> str:
     return describe(value)
 
 
+def size(number: int) -> str:
+    """Return a number of bytes: ``812 B``, ``1.4 MiB``."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004 - the step between units
+            return _with_unit(amount, unit) if unit != "B" else f"{number} B"
+        amount /= 1024
+    return _with_unit(amount, "TiB")
+
+
+def _with_unit(amount: float, unit: str) -> str:
+    # From 1000 on, three digits would be written with an exponent.
+    return f"{amount:,.0f} {unit}" if amount >= 999.5 else f"{amount:.3g} {unit}"  # noqa: PLR2004
+
+
 def read_shown_text(shown: str) -> str | Opaque | None:
     r"""Return the value that `display_id` shows as ``b'...'``; None if the text does not have that form."""
     if not _SHOWN_BYTES.fullmatch(shown):

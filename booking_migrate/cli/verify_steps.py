@@ -42,7 +42,7 @@ def steps_after_verify(
     if not is_live:
         yield from _deletion(found, str(ctx.params["target"]))
         yield NextStep(
-            text="Migrate again, which derives the sessions of bookings that have changed since; then verify:",
+            text="Then migrate again, which derives such a document, and bookings that have changed since, once more; then verify:",
             command=similar_command(ctx, "migrate"),
         )
     if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):

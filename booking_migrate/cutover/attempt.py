@@ -37,9 +37,7 @@ from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome
 
-_DELETIONS_GO_ON = (
-    "Deletes are not refused: run cutover again with --block-all-writes, or while bookings are not deleted."
-)
+_DELETIONS_GO_ON = "Deletes are not refused. Without --at-rest, a cut-over takes them out afterwards; with it, add --block-all-writes."
 _EXAMPLES = 5
 """How many mismatches a failure names."""
 

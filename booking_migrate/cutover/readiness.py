@@ -73,7 +73,8 @@ def check_ready(
         carry, leave = cutovers_of(run)
         kept_in = run.options.get("rejects", REJECTS_COLLECTION)
         advice = (
-            f"They are in {kept_in}, with their reasons. Carry them along into the live collection, in their old shape: {carry}\n"
+            f'See them and their reasons, in mongosh: db.getCollection("{kept_in}").find()\n'
+            f"Carry them along into the live collection, in their old shape: {carry}\n"
             f"Or leave them in the kept copy of the source only, until finalize drops it: {leave}"
         )
         raise refuse(f"{_counted(rejected, 'booking was', 'bookings were')} rejected", advice)

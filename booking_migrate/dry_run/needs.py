@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from booking_migrate.bson.format import size
 from booking_migrate.dry_run.outcome import (
     Blocker,
     CutoverNeeds,
@@ -270,8 +271,8 @@ def need_blockers(needs: Needs) -> Iterator[Blocker]:
     if needs.disk is not None and needs.target_bytes is not None and needs.target_bytes > needs.disk.free:
         yield Blocker(
             kind="DiskTooSmall",
-            message=f"the target will take about {needs.target_bytes:,} bytes, and the server's disk has {needs.disk.free:,}",
-            hint="Enlarge the disk, or migrate into another database.",
+            message=f"the target will take about {size(needs.target_bytes)}, and the server's disk has {size(needs.disk.free)} free",
+            hint="Enlarge the server's disk, or migrate into a file: --target clients.jsonl",
         )
 
 

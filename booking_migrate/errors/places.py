@@ -230,6 +230,9 @@ class UnfitPlace(Refused):
     remedies: Sequence[str]
     """The commands that help, for the server's shell or this program."""
 
+    later: Sequence[str] = ()
+    """The commands that take a remedy back, when the validator has been changed."""
+
     effect = "Nothing was written."
     again = ""
     message = "{place} cannot take client documents: {problems:; }"
@@ -237,11 +240,12 @@ class UnfitPlace(Refused):
     @property
     def hint(self) -> str:
         lines = [f"First{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies]
-        if any("validationLevel" in each for each in self.remedies):
-            lines.append(
-                "Until validationLevel has its former value again, what the application writes is not validated either."
-            )
-        return "\n".join(lines)
+        lines += [
+            "From then on, what the application writes there is not validated either. Once the validator allows client documents, "
+            f"switch it on again, in mongosh: {each}"
+            for each in self.later
+        ]
+        return "\n".join([*lines, "After the first step:"])
 
 
 class NoTransactions(Refused):
@@ -263,7 +267,10 @@ class LagNotMeasurable(Refused):
 
     problem: str
     message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
-    hint = "Grant the privilege replSetGetStatus (role clusterMonitor) on a replica set that is up, or leave out --max-lag."
+    hint = (
+        "It takes a replica set whose members are up, and the role clusterMonitor on the database admin, which an administrator "
+        "grants. Or leave out --max-lag, and secondaries may fall behind:"
+    )
     again = ""
     again_without = "--max-lag"
 

@@ -61,9 +61,9 @@ class UnfinishedRun(Refused):
     """What can be done about it, one line each: the purpose and the command. The first one is advised."""
 
     refusing: str = ""
-    """The collection that may refuse the application's writes until the run is finished."""
+    """Which collection refuses the application's writes for the run, and since when, as its record says."""
 
-    writes = either("refusing", "; {refusing} may refuse writes until that is finished")
+    writes = either("refusing", ", and {refusing}")
     effect = "Nothing was changed."
     message = "run {run_id} is not finished: it is {state}{writes}"
     hint = "{commands:\n}"
@@ -77,12 +77,15 @@ class OtherMode(Refused):
     is_in_place: bool
     """Whether the existing run is in place."""
 
+    state: str
+    """The state of that run."""
+
     commands: Sequence[str]
     """What can be done about it, one line each: the purpose and the command. The first one continues the run."""
 
     mode = either("is_in_place", "in place", "side by side")
     effect = "Nothing was changed."
-    message = "{source} is being migrated {mode} by run {run_id}"
+    message = "run {run_id} migrates {source} {mode}, and is {state}"
     hint = "{commands:\n}"
 
 
@@ -224,7 +227,7 @@ class OldBookingsLost(Refused):
     alternative = either(
         "going_on",
         " Or migrate only the bookings that are still in the old shape: {going_on}",
-        " A backup from before the cut-over lacks what was booked until then: "
+        " From a backup that was made before the cut-over, and lacks what was booked until then: "
         "mongorestore --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
     )
     effect = "Nothing was changed."

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from booking_migrate.bson.format import size
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import ServerSurroundings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 IN_PLACE = "migrate --in-place"
 COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize", "control")
 
-_GIB = 2**30
 _OLDEST = (6, 0)
 """The first version of MongoDB whose changes can be followed."""
 
@@ -195,7 +195,9 @@ def _disk(plan: PreflightPlan) -> Iterator[Check]:
     if disk is None or facts is None or facts.storage_bytes is None:
         yield Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
         return
-    found = f"{disk.free / _GIB:,.1f} GiB free; the bookings take {facts.storage_bytes / _GIB:,.1f} GiB, and their copy as much again"
+    found = (
+        f"{size(disk.free)} free; the bookings take {size(facts.storage_bytes)}, and their copy as much again"
+    )
     if disk.free < facts.storage_bytes:
         yield Check(
             "disk", State.CAUTION, found, "Enlarge the disk; dry-run says exactly what the target takes."

@@ -216,7 +216,7 @@ def report_of_cutover(
 def _which_application(run: RunRecord) -> str:
     if run.cutover_options.get("no-guard") == str(True):
         return "Start the new application, and stop the old one, whose old bookings are not refused (--no-guard)."
-    return "Start the new application. Old bookings of the old one are refused."
+    return "Start the new application. What the old one writes in the old shape is refused from now on."
 
 
 def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:

@@ -49,21 +49,6 @@ def samples(sample_ids: tuple[str, ...], count: int, shown: int) -> str:
     return f"{listed} and {grouped(more)} more" if more else listed
 
 
-def size(number: int) -> str:
-    """Return a number of bytes: ``812 B``, ``1.4 MiB``."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004 - the step between units
-            return _with_unit(amount, unit) if unit != "B" else f"{number} B"
-        amount /= 1024
-    return _with_unit(amount, "TiB")
-
-
-def _with_unit(amount: float, unit: str) -> str:
-    # From 1000 on, three digits would be written with an exponent.
-    return f"{amount:,.0f} {unit}" if amount >= 999.5 else f"{amount:.3g} {unit}"  # noqa: PLR2004
-
-
 def options_line(options: Mapping[str, str]) -> str:
     """Return options as they would be typed; those that are only switched on or off without their value."""
     switched = {"true": "--", "false": "--no-"}

@@ -115,7 +115,7 @@ def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
     migrate = command_of(run, "migrate")
     restart = PossibleCommand("Undo it and start over", f"{migrate} --restart")
     needs_rest = run.options.get("without-transactions") == str(True)
-    continued = "Stop the application, and continue it" if needs_rest else "Continue it"
+    continued = "Stop the application, then continue the run" if needs_rest else "Continue it"
     return [PossibleCommand(continued, migrate), restart]
 
 

@@ -335,13 +335,22 @@ def other_mode(run: RunRecord) -> OtherMode:
     commands = possible_commands(run, is_newest=True)
     if run.state is RunState.DONE and run.archive is not None:
         commands = [PossibleCommand("Bring in what has changed", command_of(run, "migrate")), *commands]
-    return OtherMode(run.run_id, run.source, run.archive is not None, [str(each) for each in commands])
+    return OtherMode(
+        run.run_id, run.source, run.archive is not None, in_words(run.state), [str(each) for each in commands]
+    )
 
 
 def not_finished(run: RunRecord) -> UnfinishedRun:
     """Return the refusal that names a run to be finished or undone first, and the commands that are possible for it."""
     commands = [str(each) for each in possible_commands(run, is_newest=True)]
-    return UnfinishedRun(run.run_id, in_words(run.state), commands, run.source if run.fenced_at else "")
+    return UnfinishedRun(
+        run.run_id,
+        in_words(run.state),
+        commands,
+        ""
+        if run.fenced_at is None
+        else f"{run.source} refuses writes since {run.fenced_at:%Y-%m-%d %H:%M:%S} UTC",
+    )
 
 
 def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> None:

@@ -158,6 +158,9 @@ class PlaceFinding:
     is_refused: bool
     """Whether nothing may be written before it is changed; otherwise it is only named."""
 
+    later: str = ""
+    """The command that takes the remedy back; empty if that has no point."""
+
     @property
     def text(self) -> str:
         """Return all of it in one line."""
@@ -201,7 +204,8 @@ def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
     if not refused:
         return None
     remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
-    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies)
+    later = tuple(finding.later for finding in refused if finding.later)
+    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies, later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +286,10 @@ class _Rules:
             )
         validator = options.get("validator")
         if validator and options.get("validationLevel", "strict") != "off":
-            yield from self._of_validator(validator, options.get("validationAction", "error"))
+            yield from self._of_validator(options)
 
-    def _of_validator(self, validator: Mapping[str, Any], action: str) -> Iterator[PlaceFinding]:
+    def _of_validator(self, options: Mapping[str, Any]) -> Iterator[PlaceFinding]:
+        validator, action = options["validator"], options.get("validationAction", "error")
         if FENCE_FIELD in validator:
             yield PlaceFinding(
                 kind="validator",
@@ -299,7 +304,13 @@ class _Rules:
         broken = partial(self.place.broken_rules, validator)
         verdict = None if matching is None else Verdict().after(self.documents, matching, broken)
         if verdict is None or verdict.refused:
-            yield validator_finding(self.place.name, validator, verdict, is_enforced=action != "warn")
+            yield validator_finding(
+                self.place.name,
+                validator,
+                verdict,
+                is_enforced=action != "warn",
+                level=options.get("validationLevel", "strict"),
+            )
 
 
 def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -313,15 +324,16 @@ def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def validator_finding(
-    place: str, validator: Mapping[str, Any], verdict: Verdict | None, *, is_enforced: bool = True
+    place: str,
+    validator: Mapping[str, Any],
+    verdict: Verdict | None,
+    *,
+    is_enforced: bool = True,
+    level: str = "strict",
 ) -> PlaceFinding:
-    """Return what is to be said about a validator.
+    """Return what is to be said about a validator: by what it made of documents, None if it could not be tried out.
 
-    Args:
-        place: the collection's name.
-        validator: the validator.
-        verdict: what it made of documents; None if it could not be tried out.
-        is_enforced: whether it refuses documents, and does not only log them.
+    It refuses documents if ``is_enforced``, and else logs them; ``level`` is its `validationLevel`.
     """
     if verdict is None:
         problem = "could not be tested with client documents"
@@ -338,6 +350,7 @@ def validator_finding(
         problem=problem,
         remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',
         is_refused=is_enforced and verdict is not None,
+        later=f'db.runCommand({{collMod: "{place}", validationLevel: "{level}"}})',
     )
 
 
