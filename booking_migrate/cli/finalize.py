@@ -34,11 +34,13 @@ from booking_migrate.errors import NotConfirmed
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import plural
+from booking_migrate.reports.text import grouped, plural
 from booking_migrate.rollback.window_parts import close_window
+from booking_migrate.runs.commands import conversion_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
+from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import Connection
@@ -52,7 +54,7 @@ archive, is dropped, and so is what a reverse window keeps ready: nothing can be
 
 Everything is verified once more; sessions that the application has added or changed since are counted, not reported. After
 a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;
-old bookings that were carried along stay, too. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
+old bookings in it stay, too: the question and the report count them, with the command that converts them. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
 from all sessions too, a few client documents at a time. If it is interrupted, run it again;
 as long as the kept collection exists, rollback is possible, too. Rejected bookings stay where
@@ -65,6 +67,10 @@ they are.
   A migration in place, in a script:
     booking-migrate finalize --source bookings --archive bookings_legacy --drop-legacy-ids --yes --json
 """
+
+
+_COUNTING_SECONDS = 2.0
+"""How long old bookings are counted for a message that only refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,37 @@ def _is_kept(swapped: RunRecord, places: Places) -> bool:
         return collection_exists(opened, swapped.legacy or "")
 
 
+def _question(
+    run: RunRecord,
+    found: OldBookings | None,
+    dropped: Sequence[str] = (),
+    proven: str = "",
+    *,
+    is_kept: bool = False,
+) -> str:
+    """Return what a finalize of a cut-over does and ends, as it is to be confirmed.
+
+    Args:
+        run: the run that was cut over.
+        found: the old bookings in the live collection; None: they were not counted in time.
+        dropped: the names of what is dropped; none: the kept copy, as far as is known.
+        proven: what the verification has shown, with a separator behind it.
+        is_kept: whether a process keeps the reverse window.
+    """
+    names = " and ".join(dropped) or run.legacy
+    said = [f"{proven}drops {names}", "no rollback is possible after that"]
+    if is_kept:
+        said.append(f"its reverse window, open until {run.window['ends_at']:%H:%M:%S} UTC, ends")
+    elif run.window:
+        said.append("its reverse window, which can be continued by cutover, ends")
+    if found is not None and (found.carried or found.later):
+        said.append(
+            f"old bookings that stay in {run.source}: carried along by the cut-over {grouped(found.carried)}, written by an "
+            f"old application since {grouped(found.later)}; to convert them: {conversion_of(run)}"
+        )
+    return f"finalize of run {run.run_id} ({'; '.join(said)})"
+
+
 def _finalize_cut_over(
     swapped: RunRecord,
     places: Places,
@@ -192,29 +229,30 @@ def _finalize_cut_over(
     yes: bool,
 ) -> Report:
     """End a cut-over, and make the report."""
-    drops = f"finalize of run {swapped.run_id} (drops {swapped.legacy}; no rollback is possible after that)"
     # What was killed behind the drop is continued without another confirmation; before it, all begins again.
     is_confirmed = yes or (swapped.state is RunState.FINALIZING and not _is_kept(swapped, places))
-    if not is_confirmed and not is_interactive():
-        # Before the lock is asked for: a reverse window would end for nothing.
-        raise NotConfirmed(drops)
-
-    def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
-        if is_confirmed:
-            return
-        later = plural(verification.later_sessions, "session")
-        what = (
-            f"finalize of run {swapped.run_id} (proven; booked since: {later}; drops {' and '.join(dropped)}; no "
-            "rollback is possible after that)"
-        )
-        confirm_by_name(what, dropped[0])
 
     with places.connection.open() as opened, ExitStack() as stack:
         stores = open_run_stores(opened, target=swapped.target, source=swapped.source)
+
+        def old_bookings(seconds: float | None = None) -> OldBookings | None:
+            return find_old_bookings(
+                opened, swapped, lambda: carried_bookings(swapped, stores), seconds=seconds
+            )
+
         held = stores.locks.look(swapped.target)
-        if not is_confirmed and held is not None and held.is_live and held.holder.command == WINDOW_COMMAND:
-            confirm_by_name(f"{drops}; its reverse window ends", swapped.legacy or "")
+        is_kept = held is not None and held.is_live and held.holder.command == WINDOW_COMMAND
+        if not is_confirmed and not is_interactive():
+            # Before the lock is asked for: a reverse window would end for nothing.
+            raise NotConfirmed(_question(swapped, old_bookings(_COUNTING_SECONDS), is_kept=is_kept))
+        if not is_confirmed and is_kept:
+            confirm_by_name(_question(swapped, old_bookings(), is_kept=True), swapped.legacy or "")
             is_confirmed = True
+
+        def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
+            if not is_confirmed:
+                proven = f"proven; booked since: {plural(verification.later_sessions, 'session')}; "
+                confirm_by_name(_question(swapped, old_bookings(), dropped, proven), dropped[0])
 
         def verify() -> VerificationOutcome:
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))
@@ -235,9 +273,7 @@ def _finalize_cut_over(
                 exists=partial(collection_exists, opened),
                 check_privileges=_check_privileges(opened, given),
                 close_window=end_window,
-                old_bookings=lambda: find_old_bookings(
-                    opened, swapped, lambda: carried_bookings(swapped, stores)
-                ),
+                old_bookings=old_bookings,
                 verify=verify,
                 confirm=confirm,
                 drop_legacy_ids=given.drop_legacy_ids,

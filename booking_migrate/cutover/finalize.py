@@ -128,7 +128,7 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
     if own.state is RunState.CUT_OVER:
         verification = plan.verify()
         if verification.mismatch_count:
-            return FinalizeOutcome(own, verification, is_done=False)
+            return FinalizeOutcome(own, verification, is_done=False, old_bookings=plan.old_bookings())
         plan.confirm(verification, kept)
     confirm = partial(_confirm, locks)
     # This run first: as long as the kept copy exists, none of the runs counts as finalized.

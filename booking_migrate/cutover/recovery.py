@@ -135,7 +135,11 @@ def note_unread(run: RunRecord, stores: RunStores, late: TailChanges) -> RunReco
 
 
 def recreate_indexes(run: RunRecord, live: "MongoLive") -> tuple[IndexNote, ...]:
-    """Create the old collection's useful indexes on the new one; return how each was handled."""
+    """Create the old collection's useful indexes on the new one; return how each was handled.
+
+    A validator of the old one that is for client documents is set on the new one, too.
+    """
+    live.carry_validation(run.live_settings or "")
     return tuple(live.recreate_indexes(run.live_settings or ""))
 
 

@@ -248,10 +248,13 @@ def old_bookings_report(found: "OldBookings") -> OldBookingsReport:
 
 
 def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[NextStep]:
-    if found is not None and found.later:
-        yield NextStep(
-            text="Convert the bookings that an old application has written since:", command=conversion_of(run)
+    if found is not None and (found.later or found.carried):
+        text = (
+            "Convert the bookings that an old application has written since:"
+            if found.later
+            else "Convert the bookings that were carried along, once what they were rejected for is corrected or accepted:"
         )
+        yield NextStep(text=text, command=conversion_of(run))
 
 
 def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
@@ -278,7 +281,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
             also_dropped=outcome.dropped,
             old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
         ),
-        next_steps=tuple(_steps_about_old(run, outcome.old_bookings)) if outcome.is_done else (again,),
+        next_steps=(*(() if outcome.is_done else (again,)), *_steps_about_old(run, outcome.old_bookings)),
     )
 
 

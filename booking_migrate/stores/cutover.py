@@ -1,5 +1,6 @@
 """What a cut-over keeps of a collection: its options, and the indexes that make sense for client documents."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -71,7 +72,8 @@ _REASONS = {
 def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -> tuple[OptionNote, ...]:
     """Return which options of a source are kept when a target takes its place (manual, reference/command/collMod).
 
-    Images for change streams can be set on any collection, and are. Everything else the target has already, or never gets.
+    Images for change streams can be set on any collection, and are; so is a validator for client documents, unless the target
+    has its own. Everything else the target has already, or never gets.
 
     Args:
         source: the old collection's options, as the server lists them.
@@ -84,11 +86,27 @@ def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -
             continue
         is_same = comparable(name, value) == comparable(name, expected.get(name))
         reason = None if is_same or name == IMAGES else _REASONS.get(name, _CREATION)
+        if name == "validator" and is_for_client_documents(value) and not is_same:
+            reason = "the new collection has one of its own" if expected.get(name) else None
         notes.append(OptionNote(name, _shown(value), reason))
     if expected.get(_COLLATION) and not source.get(_COLLATION):
         reason = "the new collection has it and the old one has not: queries compare text in another way"
         notes.append(OptionNote(_COLLATION, _shown(expected[_COLLATION]), reason))
     return tuple(notes)
+
+
+_FIELDS_OF_CLIENTS = ("sessions", "totalSessions", "totalSpent")
+"""Fields that client documents have, and single bookings do not."""
+
+_NAMED = re.compile(rf"""["'.$](?:{"|".join(_FIELDS_OF_CLIENTS)})["'.]""")
+
+
+def is_for_client_documents(validator: Mapping[str, Any]) -> bool:
+    """Return whether a validator of the source names fields that only client documents have.
+
+    Those of an earlier cut-over may be in the source, beside bookings that an old application has written since.
+    """
+    return _NAMED.search(_shown(validator)) is not None
 
 
 def comparable(name: str, value: Any) -> Any:
@@ -114,6 +132,8 @@ class Successor(NamedTuple):
 
     keys: IndexKeys
     reason: str | None = None
+    is_unchanged: bool = False
+    """Whether it was made for client documents, and is created with its name and all of its options."""
 
 
 def successor_of(index: Mapping[str, Any]) -> Successor:
@@ -121,7 +141,8 @@ def successor_of(index: Mapping[str, Any]) -> Successor:
 
     Fields of a session are found under ``sessions``; those of the client stay where they are. What
     would mean something else there is left out: a unique index, since it would hold across clients and not within one; an
-    expiry, since it would delete whole clients; a filter, since it was written for single bookings.
+    expiry, since it would delete whole clients; a filter, since it was written for single bookings. An index on fields of
+    client documents was made for them: after an earlier cut-over. It is kept as it is.
 
     Args:
         index: as the server lists it.
@@ -132,6 +153,9 @@ def successor_of(index: Mapping[str, Any]) -> Successor:
     is_simple = index.get("collation", {}).get("locale", "simple") == "simple"
     if dict(keys) in ({"clientId": 1}, {"clientId": -1}) and is_simple:
         return Successor((), "the target's own index on clientId serves the same")
+    # A text index has its fields only in its weights.
+    if any(name.partition(".")[0] in _FIELDS_OF_CLIENTS for name in (*dict(keys), *index.get("weights", {}))):
+        return Successor(keys, is_unchanged=True)
     for option, reason in (
         ("expireAfterSeconds", "its expiry would delete whole clients"),
         ("partialFilterExpression", "its filter was written for single bookings"),
@@ -154,3 +178,21 @@ def _moved(name: str) -> str:
 def written(keys: IndexKeys) -> str:
     """Return an index's fields and directions for people."""
     return ", ".join(f"{name} {direction}" for name, direction in keys)
+
+
+_GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
+
+
+def options_of_index(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options, the name included, by which an index is created again as the server lists it."""
+    return {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
+
+
+def is_same_index(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two indexes have the same fields, in one order, and the same options, whatever their names."""
+
+    def described(index: Mapping[str, Any]) -> Mapping[str, Any]:
+        options = {name: comparable(name, value) for name, value in options_of_index(index).items()}
+        return {**options, "name": None, "background": None}
+
+    return list(one["key"].items()) == list(other["key"].items()) and described(one) == described(other)

@@ -187,6 +187,9 @@ class Live:
     def remove_carried(self, bookings: Iterable[bytes]) -> None:
         """Do nothing: rejected bookings are left."""
 
+    def carry_validation(self, _settings: str) -> None:
+        """Do nothing: validators are not simulated."""
+
     def recreate_indexes(self, _settings: str) -> Sequence[IndexNote]:
         """Return nothing: there are none."""
         self._world.step("recreate indexes")

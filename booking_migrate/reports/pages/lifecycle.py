@@ -169,12 +169,18 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
     if cutover.carried:
         yield f"{plural(cutover.carried, 'rejected booking')} carried over in the old shape"
-    for index in cutover.indexes:
-        if index.recreated_as is not None:
-            yield f"index {index.name} ({index.keys}) is now {index.recreated_as}"
+    yield from _recreated(cutover)
     for option in cutover.options:
         if option.kept:
             yield f"option {option.name} was kept: {option.definition}"
+
+
+def _recreated(cutover: CutoverReport) -> Iterator[str]:
+    for index in cutover.indexes:
+        if index.recreated_as is not None:
+            is_kept = index.recreated_as == index.keys
+            what = "was kept" if is_kept else f"is now {index.recreated_as}"
+            yield f"index {index.name} ({index.keys}) {what}"
 
 
 def _kept_window(window: KeptWindowReport) -> Iterator[str]:

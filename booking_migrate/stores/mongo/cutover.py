@@ -13,12 +13,15 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import WriteFailed
 from booking_migrate.stores.cutover import (
     IMAGES,
-    IndexKeys,
     IndexNote,
     OldBookings,
     OptionNote,
+    Successor,
     comparable,
+    is_for_client_documents,
+    is_same_index,
     options_after,
+    options_of_index,
     successor_of,
     written,
 )
@@ -34,15 +37,17 @@ from booking_migrate.stores.mongo.administration import (
     ensure_client_index,
     has_same_hash,
     identity,
+    indexes_of,
     options_of,
     rename,
     run_durably,
+    validation_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
-from booking_migrate.stores.mongo.live_swap import guard, unguard
+from booking_migrate.stores.mongo.live_swap import guard, set_own_validation, unguard, unguarded
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -245,8 +250,7 @@ class MongoLive(FencedSource):
 
     def options(self, settings: str) -> Sequence[OptionNote]:
         """Return which of the old collection's options are kept, according to the options that the server lists for the live one."""
-        old = json_util.loads(settings)["options"]
-        live = options_of(self._source)
+        old, live = unguarded(json_util.loads(settings)["options"]), unguarded(options_of(self._source))
         return [
             replace(note, reason="the server has not kept it")
             if note.is_kept
@@ -267,23 +271,43 @@ class MongoLive(FencedSource):
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Create on the live collection those of the old one's indexes that are useful for client documents."""
         # One that the server refuses is left out and named: data comes first.
+        found = [(index, self._successor(index)) for index in json_util.loads(settings)["indexes"]]
         notes = []
-        for index in json_util.loads(settings)["indexes"]:
-            successor = successor_of(index)
+        # Those that stay as they are come first: one that moves might take the name of one of them.
+        for index, successor in sorted(found, key=lambda each: not each[1].is_unchanged):
             keys = written(tuple(dict(index["key"]).items()))
-            reason = successor.reason or self._create(index, successor.keys)
+            reason = successor.reason or self._create(index, successor)
             if keys != "_id 1":
                 notes.append(
                     IndexNote(index["name"], keys, None if reason else written(successor.keys), reason)
                 )
         return notes
 
-    def _create(self, index: Mapping[str, Any], keys: IndexKeys) -> str | None:
+    def _successor(self, index: Mapping[str, Any]) -> Successor:
+        """Return the index that succeeds one of the old collection; one that the live collection has already stays as it is."""
+        successor = successor_of(index)
+        is_own = set(index["key"]) in ({"_id"}, {"clientId"})
+        if not is_own and any(is_same_index(index, each) for each in indexes_of(self._source)):
+            return Successor(tuple(dict(index["key"]).items()), is_unchanged=True)
+        return successor
+
+    def _create(self, index: Mapping[str, Any], successor: Successor) -> str | None:
         """Create an index on the live collection; return the reason if the server refuses it."""
+        keys = successor.keys
+        if successor.is_unchanged:
+            if any(is_same_index(index, each) for each in indexes_of(self._source)):
+                return None
+            return create_index(self._source, keys, options_of_index(index))
         options = {name: index[name] for name in ("sparse", "collation") if name in index}
         if dict(keys) in ({"clientId": 1}, {"clientId": -1}):
             options["name"] = f"{index['name']}_{index['collation']['locale']}"
         return create_index(self._source, keys, options)
+
+    def carry_validation(self, settings: str) -> None:
+        """Give the live collection the old one's validator, if it is for client documents and the new one has none."""
+        own = unguarded(json_util.loads(settings)["options"])
+        if own.get("validator") and is_for_client_documents(own["validator"]):
+            set_own_validation(self._source, validation_of(own))
 
 
 _EXAMPLES = 5

@@ -129,12 +129,33 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options):
         return
-    own = {**NO_VALIDATION, **validation_of(options)}
+    validate(collection, _guarded(validation_of(options), is_lenient=is_lenient))
+
+
+def set_own_validation(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
+    """Give a collection a validator beside the guard, if the guard is there; one of its own stays. May be repeated.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    options = (describe(collection) or {}).get("options", {})
+    if unguarded(options).get("validator"):
+        return
+    if is_guarded(options):
+        # In one step: in between, old bookings would be accepted.
+        is_lenient = options.get("validationLevel") == "moderate"
+        validate(collection, _guarded(validation, is_lenient=is_lenient))
+    else:
+        validate(collection, {**NO_VALIDATION, **validation})
+
+
+def _guarded(validation: Mapping[str, Any], *, is_lenient: bool) -> Mapping[str, Any]:
+    """Return a validation with the guard beside it."""
+    own = {**NO_VALIDATION, **validation}
     level = {"validationLevel": "moderate"} if is_lenient else {}
     if own["validator"] and own["validationAction"] == "error":
-        validate(collection, {**own, **level, "validator": {"$and": [own["validator"], _guard(own, {})]}})
-    else:
-        validate(collection, {**NO_VALIDATION, **level, "validator": _guard(own, own["validator"])})
+        return {**own, **level, "validator": {"$and": [own["validator"], _guard(own, {})]}}
+    return {**NO_VALIDATION, **level, "validator": _guard(own, own["validator"])}
 
 
 def _guard(own: Mapping[str, Any], idle: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,13 +180,17 @@ def unguard(collection: DriverCollection) -> None:
     """
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options):
-        own, condition = options["validator"].get("$and") or ({}, options["validator"])
-        mark, _, idle = condition["$or"][1]["$and"]
-        _, level, action = mark[GUARD_FIELD]["$in"]
-        validate(
-            collection,
-            {"validator": own or idle, "validationLevel": level, "validationAction": action},
-        )
+        validate(collection, validation_of(unguarded(options)))
+
+
+def unguarded(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a collection's options as they are without the guard."""
+    if not is_guarded(options):
+        return options
+    own, condition = options["validator"].get("$and") or ({}, options["validator"])
+    mark, _, idle = condition["$or"][1]["$and"]
+    _, level, action = mark[GUARD_FIELD]["$in"]
+    return {**options, "validator": own or idle, "validationLevel": level, "validationAction": action}
 
 
 def is_guarded(options: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
 from booking_migrate.errors import Contended
-from booking_migrate.stores.cutover import IndexNote, written
+from booking_migrate.stores.cutover import IndexNote, options_of_index, written
 from booking_migrate.stores.mongo.administration import (
     FOLLOWED,
     NO_VALIDATION,
@@ -50,7 +50,6 @@ from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
 _AT_ONCE = 1000
-_GIVEN_BY_SERVER = frozenset({"v", "key", "ns"})
 _EXPIRES = "expireAfterSeconds"
 """The option of a TTL index, and of a clustered collection whose documents expire."""
 
@@ -332,7 +331,6 @@ class MongoRestored:
 
 def _created(collection: DriverCollection, index: Mapping[str, Any]) -> IndexNote:
     keys = tuple(dict(index["key"]).items())
-    own = {name: value for name, value in index.items() if name not in _GIVEN_BY_SERVER}
-    reason = create_index(collection, keys, own)
+    reason = create_index(collection, keys, options_of_index(index))
     shown = written(keys)
     return IndexNote(index["name"], shown, None if reason else shown, reason)

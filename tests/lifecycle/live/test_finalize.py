@@ -11,6 +11,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.cli import finalize
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.fail_commands import failing
@@ -360,3 +361,29 @@ def test_an_unfinished_run_is_said_before_anything_is_asked(live: Db, command: R
     assert "is not finished" in done.stderr
     assert "migrate --in-place" in " ".join(done.stderr.split())
     assert "drops" not in done.stderr
+
+
+def test_what_it_asks(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question counts the old bookings that stay, and names the command that converts them; so does the report."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, duration=5)])
+    go_live(command, "--rejected", "carry")
+    database.bookings.insert_many(map(booking, range(50, 52)), bypass_document_validation=True)
+    asked: list[str] = []
+    monkeypatch.setattr(finalize, "confirm_by_name", lambda what, _name: asked.append(what))
+    converts = "booking-migrate migrate --in-place --source bookings --archive bookings_legacy"
+    before = contents(database)
+    refused = command("finalize", "--source", "bookings", "--quiet")
+    assert (5, before) == (refused.returncode, contents(database))
+    assert f"since 2; to convert them: {converts}" in " ".join(refused.stderr.split())
+    monkeypatch.setattr(finalize, "is_interactive", lambda: True)
+    done = command("finalize", "--source", "bookings", "--json")
+    report = json.loads(done.stdout)
+
+    assert 0 == done.returncode, done.stderr
+    (question,) = asked
+    assert "carried along by the cut-over 1, written by an old application since 2" in question
+    assert converts in question
+    assert (1, 2) == tuple(report["finalized"]["old_bookings"][name] for name in ("carried", "later"))
+    assert [converts] == [each["command"] for each in report["next_steps"]]
+    assert 3 == command(*shlex.split(converts)[1:], "--quiet").returncode
+    assert 1 == database.bookings.count_documents({"sessions": {"$exists": False}})

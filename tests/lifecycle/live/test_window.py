@@ -253,6 +253,8 @@ def test_finalize_drops_what_was_kept_ready(
         _, handed = window.communicate(timeout=_PATIENCE)
 
     assert (5, 130, True) == (refused.returncode, unanswered.returncode, is_at_work), refused.stderr
+    for asked in (refused, unanswered):
+        assert "its reverse window, open until" in " ".join(asked.stderr.split())
     assert (0, 0) == (done.returncode, window.returncode), done.stderr
     assert "handed over to finalize" in " ".join(handed.split())
     assert {"bookings"} == own(ready)
