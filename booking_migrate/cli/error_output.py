@@ -96,16 +96,23 @@ def console_on(stream: TextIO) -> Console:
 
 def _lines(asked: Invocation, notes: Sequence[str], hint: str) -> Iterator[str]:
     """Yield what comes below the message: details, then the hint, whose first line is marked."""
-    yield from (asked.printable(note) for note in notes)
+    for note in notes:
+        yield from _with_command_below(asked.printable(note))
     is_marked = False
     for line in filter(None, asked.printable(hint).split("\n")):
-        parts = _COMMAND_AT_END.fullmatch(line)
-        text, command = parts.groups() if parts and not line.startswith(_DETAIL) else (line, "")
+        text, *command = _with_command_below(line)
         yield text if is_marked or text.startswith(_DETAIL) else f"hint: {text}"
         is_marked = is_marked or not text.startswith(_DETAIL)
-        # On a line of its own, a command can be copied whole.
-        if command:
-            yield f"{_DETAIL}{command}"
+        yield from command
+
+
+def _with_command_below(line: str) -> Sequence[str]:
+    """Return a line, and the command at its end on a line of its own: there it can be copied whole."""
+    parts = _COMMAND_AT_END.fullmatch(line)
+    if parts is None or line.startswith(_DETAIL):
+        return (line,)
+    text, command = parts.groups()
+    return text, f"{_DETAIL}{command}"
 
 
 def _commands(asked: Invocation, error: BaseException) -> Iterator[str]:

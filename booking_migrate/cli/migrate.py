@@ -225,10 +225,10 @@ def _migrate(
         expected = planned.check(
             partial(current_plan, places, plan, sides.connection), context.listener, context.asked.ctx
         )
-        if isinstance(parse_place(places.source), CollectionPlace):
-            sides.connection.await_majority(places.source)
         if isinstance(target, CollectionPlace):
             refuse_unready("migrate", places, sides.connection)
+        if isinstance(parse_place(places.source), CollectionPlace):
+            sides.connection.await_majority(places.source)
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)

@@ -154,7 +154,7 @@ def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: D
     if in_place_refusal is not None:
         title = f"migrate --in-place would be refused: {in_place_refusal.message}"
         names = tuple(finding.name for finding in in_place if finding.is_refused)
-        count, advice = len(in_place_refusal.problems), in_place_refusal.hint
+        count, advice = len(in_place_refusal.problems), " ".join(in_place_refusal.hint.splitlines())
         findings.append(Finding("in-place-refused", title, count, names, advice))
     return Examined(
         in_place_refusal,
@@ -179,7 +179,7 @@ def _lost_options(options: Sequence[OptionNote]) -> Iterator[Finding]:
 
 def blocker_of(refusal: Refused) -> Blocker:
     """Return the blocker for which `migrate` would be refused."""
-    return Blocker(type(refusal).__name__, refusal.message, refusal.hint)
+    return Blocker(type(refusal).__name__, refusal.message, " ".join(refusal.hint.splitlines()))
 
 
 def find_needs(

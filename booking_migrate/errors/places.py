@@ -39,7 +39,7 @@ class MissingUri(UsageProblem):
     """Whether the database is lacking, not the server."""
 
     lacking = either("has_server", "database", "server")
-    message = "{place!r} is a collection, but no {lacking} was named"
+    message = "no {lacking} was named for the collection {place!r}"
     hint = either(
         "has_server",
         "Pass --db, or put the database's name into the connection string.",
@@ -234,18 +234,19 @@ class UnfitPlace(Refused):
     """The commands that take a remedy back, when the validator has been changed."""
 
     effect = "Nothing was written."
-    again = ""
+    again = None
     message = "{place} cannot take client documents: {problems:; }"
 
     @property
     def hint(self) -> str:
         lines = [f"First{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies]
+        lines.append("Then run the same command again.")
         lines += [
             "From then on, what the application writes there is not validated either. Once the validator allows client documents, "
             f"switch it on again, in mongosh: {each}"
             for each in self.later
         ]
-        return "\n".join([*lines, "After the first step:"])
+        return "\n".join(lines)
 
 
 class NoTransactions(Refused):

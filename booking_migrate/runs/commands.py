@@ -64,7 +64,8 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
         return [*_continued(run), back]
     if run.state is RunState.DONE:
         ready = is_newest and run.verified_clean and run.legacy is None
-        return [_verify(run), *(_cutovers(run) if ready else []), *([back] if is_newest else [])]
+        # What an earlier run wrote is proven together with what the newest one did.
+        return [_verify(run), *(_cutovers(run) if ready else []), back] if is_newest else []
     if run.state is RunState.CUTTING_OVER:
         return [
             PossibleCommand("Finish the cut-over", command_of(run, "cutover")),

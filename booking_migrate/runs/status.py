@@ -137,7 +137,8 @@ def status(
             live_of,
             is_newest=newest.get(run.target) == run.run_id,
             # A cut-over has renamed its target, which only the run of the cut-over can undo now.
-            is_renamed=run.state is RunState.DONE and run.target in live,
+            is_renamed=run.state in {RunState.DONE, RunState.ROLLED_BACK, RunState.UNCHANGED}
+            and run.target in live,
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
             can_go_back=run.run_id in undoable,
             now=now,

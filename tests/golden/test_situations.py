@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -50,6 +51,13 @@ def alone() -> Iterator[Server]:
             process.wait()
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: commands that name a file in it are wrapped at the same places every time."""
+    with TemporaryDirectory(prefix="s") as name:
+        yield Path(name)
+
+
 def shown(name: str, scene: Scene, situations: Any, check: Check) -> None:
     """Compare what a situation shows with its golden file."""
     situations[name](scene)
@@ -63,24 +71,24 @@ def scene_on(server: Server, folder: Path) -> Scene:
 
 
 @pytest.mark.parametrize("name", [*SITUATIONS, *CONFIGURED])
-def test_on_a_replica_set(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
+def test_on_a_replica_set(name: str, server: Server, folder: Path, check_golden: Check) -> None:
     """What happened, where, and the next command."""
-    shown(name, scene_on(server, tmp_path), {**SITUATIONS, **CONFIGURED}, check_golden)
+    shown(name, scene_on(server, folder), {**SITUATIONS, **CONFIGURED}, check_golden)
 
 
 @pytest.mark.parametrize("name", CONTROL)
-def test_around_a_running_command(name: str, server: Server, tmp_path: Path, check_golden: Check) -> None:
+def test_around_a_running_command(name: str, server: Server, folder: Path, check_golden: Check) -> None:
     """What holds it back, and the command that ends that."""
-    shown(name, scene_on(server, tmp_path), CONTROL, check_golden)
+    shown(name, scene_on(server, folder), CONTROL, check_golden)
 
 
 @pytest.mark.parametrize("name", GUARDED)
-def test_with_access_control(name: str, guarded: Server, tmp_path: Path, check_golden: Check) -> None:
+def test_with_access_control(name: str, guarded: Server, folder: Path, check_golden: Check) -> None:
     """What the user may not do, and what is to be granted."""
-    shown(name, scene_on(guarded, tmp_path), GUARDED, check_golden)
+    shown(name, scene_on(guarded, folder), GUARDED, check_golden)
 
 
 @pytest.mark.parametrize("name", STANDALONE)
-def test_on_a_standalone_server(name: str, alone: Server, tmp_path: Path, check_golden: Check) -> None:
+def test_on_a_standalone_server(name: str, alone: Server, folder: Path, check_golden: Check) -> None:
     """What such a server cannot do."""
-    shown(name, scene_on(alone, tmp_path), STANDALONE, check_golden)
+    shown(name, scene_on(alone, folder), STANDALONE, check_golden)

@@ -149,7 +149,7 @@ def test_an_index_of_the_target_that_came_since(
     database.clients.drop_index("in_the_way")
 
     assert (5, "UnfitPlace") == (refused.returncode, error["kind"])
-    assert 'db.getCollection("clients").dropIndex("in_the_way")' in error["hint"]
+    assert '.getCollection("clients").dropIndex("in_the_way")' in error["hint"]
     assert 0 == command(*CUTOVER).returncode
 
 

@@ -66,7 +66,7 @@ class Way:
 BY_CUTOVER = Way(
     "by cut-over",
     alone=(("migrate", "--target", "clients"), ("verify", "--target", "clients")),
-    beside=(("cutover", "--target", "clients", "--rejected", "carry", "--yes"),),
+    beside=(("cutover", "--target", "clients", "--rejected", "carry", "--max-outage", "30s", "--yes"),),
     back=("rollback", "--target", "clients", "--yes"),
 )
 

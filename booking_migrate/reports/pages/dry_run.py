@@ -207,7 +207,9 @@ def _gains(report: DryRunReport) -> Iterator[Figure]:
     yield Figure("largest document", f"{about}{size(gains.largest_document)}", limit)
     if report.spent:
         sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.spent.items())
-        yield Figure("total price", sums, detail="of all sessions, cancelled and refunded ones included")
+        yield Figure(
+            "total price", sums, detail="of the bookings above, cancelled and refunded ones included"
+        )
 
 
 def _charts(part: DryRunPart) -> Iterator[Section]:

@@ -67,6 +67,6 @@ def _value(setting: Setting) -> str:
 
 
 def _row(found: CollectionFound) -> tuple[str, str, str]:
-    count = "" if found.documents is None else f" ({grouped(found.documents)} documents)"
+    count = "" if found.documents is None else f" ({plural(found.documents, 'document')})"
     what = _MEANT.get(found.role, "sampled documents")
     return found.name, f"{found.role}{count}", f"{found.matching} of {found.sampled} {what}"

@@ -225,7 +225,7 @@ def spent_sections(report: Report) -> Iterator[Section]:
         sums = tuple(Figure(currency, money(total)) for currency, total in report.spent.items())
         yield Section(
             title="Total price by currency",
-            remark="of all sessions, cancelled and refunded ones included",
+            remark="of the bookings above, cancelled and refunded ones included",
             figures=sums,
             head=("Currency", "Sum"),
             most=_CURRENCIES_SHOWN,

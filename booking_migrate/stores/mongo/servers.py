@@ -23,6 +23,7 @@ from pymongo.errors import (
 )
 
 from booking_migrate.errors import (
+    AuthenticationFailed,
     BadConfiguration,
     BookingMigrateError,
     ConnectionStringUnresolved,
@@ -132,7 +133,7 @@ def connection_problem(
     ):
         return problem
     if isinstance(error, ServerSelectionTimeoutError):
-        return _unreachable(hosts_of(collection), error)
+        return _unreachable(collection, error)
     if isinstance(error, NetworkTimeout):
         return ServerUnreachable(hosts_of(collection), "it took too long to answer")
     if isinstance(error, ConnectionFailure):
@@ -160,8 +161,11 @@ def _unusable_when_connecting(error: ConfigurationError) -> BookingMigrateError:
     return ConnectionStringUnresolved("the driver cannot use this connection string")
 
 
-def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
-    text = _selection_text(error)
+def _unreachable(collection: Collection[Any], error: Exception) -> BookingMigrateError:
+    hosts, text = hosts_of(collection), _selection_text(error)
+    # The driver takes a server for unknown after a refused login, and then knows it as the reason only.
+    if "'codeName': 'AuthenticationFailed'" in str(error):
+        return AuthenticationFailed(hosts, collection.database.name)
     if "replica set name" in text or "replica set member" in text.lower():
         return ServerUnreachable(
             hosts, text, "Check the replica set's name in replicaSet= of the connection string."
@@ -173,7 +177,7 @@ def _unreachable(hosts: str, error: Exception) -> ServerUnreachable:
 
 def _selection_text(error: Exception) -> str:
     """Return the driver's reason without addresses, timeouts and its picture of the deployment."""
-    text = str(error).partition(", Timeout:")[0]
+    text = str(error).partition(", Timeout:")[0].partition(", full error:")[0]
     text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
     reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)
     return ", ".join(dict.fromkeys(filter(None, reasons)))[:_LONGEST_TEXT]

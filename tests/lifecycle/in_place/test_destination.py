@@ -83,11 +83,12 @@ def test_an_index_in_the_way_is_refused(database: Db, command: Run, case: str) -
     (finding,) = (each for each in looked["findings"] if each["kind"] == "in-place-refused")
     assert ("in place", False, []) == (mode["name"], mode["possible"], looked["dry_run"]["blockers"])
     assert problem in mode["note"]
-    assert (["in_the_way"], error["hint"]) == (finding["sample_ids"], finding["advice"])
+    assert ["in_the_way"] == finding["sample_ids"]
+    assert f"Nothing was written. {finding['advice']}" == " ".join(error["hint"].splitlines())
     assert (5, "UnfitPlace") == (refused.returncode, error["kind"])
     assert "in_the_way" in error["message"]
     assert problem in error["message"]
-    assert 'db.getCollection("bookings").dropIndex("in_the_way")' in error["hint"]
+    assert '.getCollection("bookings").dropIndex("in_the_way")' in error["hint"]
     assert before == after
     assert (0, 12) == (done.returncode, json.loads(done.stdout)["counts"]["migrated"])
 
@@ -270,7 +271,7 @@ def test_a_validator_for_bookings_is_refused(database: Db, command: Run, validat
 
     assert 5 == refused.returncode
     assert "refuses 4 of 4 client documents that were tested" in refused.stderr
-    assert 'db.runCommand({collMod: "bookings", validationLevel: "off"})' in refused.stderr
+    assert '.runCommand({collMod: "bookings", validationLevel: "off"})' in refused.stderr
     assert before == after
     assert 0 == done.returncode, done.stderr
 

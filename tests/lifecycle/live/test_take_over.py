@@ -69,8 +69,8 @@ def test_a_cutover_that_is_refused_after_taking_over(
         refused = command(*CUTOVER, "--config", str(config))
         follower.communicate(timeout=PATIENCE)
     said = " ".join(refused.stderr.split())
-    again = shlex.split(said.partition("To follow again: booking-migrate ")[2])
-    with started(environment, *again[: again.index("--follow") + 1]) as follower:
+    again = shlex.split(said.partition("To follow again: booking-migrate ")[2].partition(" hint: ")[0])
+    with started(environment, *again) as follower:
         await_ready(follower, command)
         code, _ = ended_by(follower, signal.SIGINT)
 
