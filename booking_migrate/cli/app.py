@@ -2,7 +2,7 @@
 
 import sys
 from collections import UserDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, cast
@@ -88,8 +88,8 @@ class CommandEntry:
     """The text in the module that follows the summary; a paragraph that begins with a backspace keeps its lines, for typer."""
 
     def load(self, name: str) -> TyperCommand:
-        """Import the command's module, and make the command."""
-        function = name.replace("-", "_")
+        """Import the command's module, and make the command; the name of one in a group has that of the group before it."""
+        function = name.rpartition(" ")[2].replace("-", "_")
         module = import_module(f"booking_migrate.cli.{self.module or function}")
         text = f"{self.summary}\n\n{_filled(getattr(module, self.help))}"
         single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
@@ -100,7 +100,41 @@ class CommandEntry:
         return cast(TyperCommand, typer.main.get_command(single))
 
 
-COMMANDS = {
+@dataclass(frozen=True, slots=True)
+class GroupEntry:
+    """Several commands about one thing, each named by a verb behind the group's name."""
+
+    panel: str
+    summary: str
+    help: str
+    """The text that follows the summary, as in `CommandEntry`."""
+
+    verbs: Mapping[str, CommandEntry]
+    """By their own names."""
+
+    def load(self, name: str) -> "LazyGroup":
+        """Make the group; none of its commands is imported."""
+        return LazyGroup(
+            self.verbs,
+            name,
+            help=f"{self.summary}\n\n{_filled(self.help)}",
+            epilog=_EXIT_STATUS,
+            no_args_is_help=True,
+            rich_markup_mode="rich",
+            rich_help_panel=self.panel,
+        )
+
+
+_REFERENCES = """
+After a cut-over, other collections still hold ids of bookings that no longer are documents. These commands find the fields, and
+work with those that the config file names in its tables called references.
+
+\b
+[bold]Examples[/bold]
+    booking-migrate references find --db shop --output references.toml
+"""
+
+COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
     "init": CommandEntry(_LOOK, "Look at the database and write a commented config file."),
     "preflight": CommandEntry(_LOOK, "Show what prevents each command, in seconds."),
     "dry-run": CommandEntry(
@@ -120,6 +154,16 @@ COMMANDS = {
     ),
     "cutover": CommandEntry(_GO_LIVE, "Make the target the live collection."),
     "audit-code": CommandEntry(_GO_LIVE, "Find application code that still expects the old structure."),
+    "references": GroupEntry(
+        _GO_LIVE,
+        "Find and follow ids of old bookings in other collections.",
+        _REFERENCES,
+        {
+            "find": CommandEntry(
+                _GO_LIVE, "Find the fields of other collections that hold ids of bookings.", "references_find"
+            ),
+        },
+    ),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),
     "serve": CommandEntry(_GO_LIVE, "Serve bookings over HTTP, before, during and after the migration."),
     "service-indexes": CommandEntry(
@@ -132,12 +176,26 @@ COMMANDS = {
 }
 
 
+def all_commands() -> dict[str, Any]:
+    """Return every command by its whole name, those of groups included."""
+    return {
+        name if verb is None else f"{name} {verb}": each
+        for name, entry in COMMANDS.items()
+        for verb, each in (entry.verbs.items() if isinstance(entry, GroupEntry) else [(None, entry)])
+    }
+
+
 class LazyCommands(UserDict[str, Any]):
     """The commands by name; each is loaded when it is asked for."""
 
+    def __init__(self, entries: Mapping[str, Any], group: str = "") -> None:
+        """Take the table of a group, and the group's name; empty: that of the program."""
+        self._prefix = f"{group} " if group else ""
+        super().__init__(entries)
+
     def __getitem__(self, name: str) -> Any:
-        if isinstance(entry := self.data[name], CommandEntry):
-            self.data[name] = entry.load(name)
+        if isinstance(entry := self.data[name], CommandEntry | GroupEntry):
+            self.data[name] = entry.load(self._prefix + name)
         return self.data[name]
 
 
@@ -147,17 +205,24 @@ class LazyGroup(TyperGroup):
     Its usage errors repeat no password: a connection string may stand where it does not belong.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = LazyCommands(COMMANDS)
+    def __init__(
+        self, entries: Mapping[str, Any] | None = None, name: str | None = None, **settings: Any
+    ) -> None:
+        """Take the table of commands; None: that of the program."""
+        super().__init__(name=name, **settings)
+        self._entries = COMMANDS if entries is None else entries
+        self._is_root = entries is None
+        self.commands = LazyCommands(self._entries, "" if self._is_root else name or "")
+        self.all_commands = LazyCommands(all_commands()) if self._is_root else None
+        """Of the program: the commands by their whole names, those of groups included."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return the names, in the order of the table."""
-        return list(COMMANDS)
+        return list(self._entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
         """Return a command as lists of commands and completions need it, without importing its module."""
-        entry = COMMANDS.get(cmd_name)
+        entry = self._entries.get(cmd_name)
         if entry is None:
             return None
         return TyperCommand(
@@ -171,6 +236,8 @@ class LazyGroup(TyperGroup):
 
     def make_context(self, info_name: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
         """Make the context as typer does, with messages redacted."""
+        if not self._is_root:
+            return super().make_context(info_name, args, *rest, **kwargs)
         secrets = secrets_among(args)
         words = list(args)
         try:
@@ -187,7 +254,8 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.TyperException as error:
-            _report(error, ctx.meta.get(_SECRETS, ()), ctx.meta.get(WORDS, ()))
+            if self._is_root:
+                _report(error, ctx.meta.get(_SECRETS, ()), ctx.meta.get(WORDS, ()))
             raise
 
 

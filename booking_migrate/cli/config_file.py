@@ -1,4 +1,4 @@
-"""The config file: TOML whose keys are the options' names with underscores, ``[contract]`` and ``[hooks]``.
+"""The config file: TOML whose keys are the options' names with underscores, ``[contract]``, ``[hooks]``, ``[[references]]``.
 
 Keys at the top are for all commands that have such an option, those in a table named as a command for that command
 alone. Paths in it are relative to the folder in which the command runs. Values rank below options and environment.
@@ -23,7 +23,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from booking_migrate.cli.config_lines import line_of, syntax_problem
+from booking_migrate.cli.config_lines import line_in, line_of, syntax_problem
 from booking_migrate.cli.config_values import contract_problem, near, problem_of
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
@@ -31,6 +31,7 @@ from booking_migrate.reports.model import Report, render_json
 
 _CONTRACT = "contract"
 _HOOKS = "hooks"
+_REFERENCES = "references"
 _NOT_IN_FILE = frozenset({"config", "help"})
 _STANDARD_ERROR = 2
 _ADVICE = "A key is an option's name with underscores; --help of a command lists its options."
@@ -155,10 +156,18 @@ class ConfigFile:
     text: str
     contract: Table
     hooks: Hooks
+    references: Sequence[Any] = ()
+    """The tables of this name, as they are written: `references_config` reads them."""
 
     def problem(self, problem: str, *key: str, advice: str = "") -> BadConfiguration:
         """Return the error about a key, with its line."""
-        return _problem(self.path, self.text, problem, *key, advice=advice)
+        return _problem(self.path, problem, line_of(self.text, *key), advice)
+
+    def problem_in(
+        self, table: str, number: int, problem: str, key: str = "", *, advice: str = ""
+    ) -> BadConfiguration:
+        """Return the error about a key of one of several tables of a name, counted from 0, with its line."""
+        return _problem(self.path, problem, line_in(self.text, table, number, key), advice)
 
 
 def read_config_option(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -185,7 +194,7 @@ def hooks_of(ctx: typer.Context) -> Hooks:
     Raises:
         BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
-    file = _file_of(ctx)
+    file = file_of(ctx)
     return Hooks() if file is None else file.hooks
 
 
@@ -195,7 +204,7 @@ def contract_of(ctx: typer.Context) -> Contract:
     Raises:
         BadConfiguration: the config file cannot be read or has a value that is not valid.
     """
-    file = _file_of(ctx)
+    file = file_of(ctx)
     if file is None:
         return Contract()
     for key in file.contract:
@@ -211,7 +220,12 @@ def contract_of(ctx: typer.Context) -> Contract:
         raise file.problem(f"[{_CONTRACT}] {problem}", _CONTRACT, key) from error
 
 
-def _file_of(ctx: typer.Context) -> ConfigFile | None:
+def file_of(ctx: typer.Context) -> ConfigFile | None:
+    """Return the config file; None without one.
+
+    Raises:
+        BadConfiguration: it cannot be read or has a value that is not valid.
+    """
     if isinstance(ctx.obj, BadConfiguration):
         raise ctx.obj
     return ctx.obj if isinstance(ctx.obj, ConfigFile) else None
@@ -222,9 +236,13 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     text, content = _read(path)
     contract = content.pop(_CONTRACT, {})
     hooks = content.pop(_HOOKS, {})
+    references = content.pop(_REFERENCES, [])
     file = ConfigFile(path, text, contract, Hooks())
     for name, table in ((_CONTRACT, contract), (_HOOKS, hooks)):
         _check_table(file, name, table)
+    if not isinstance(references, list):
+        advice = f"Write [[{_REFERENCES}]] with two brackets: there is one such table for each field."
+        raise file.problem(f"{_REFERENCES} is not a list of tables", _REFERENCES, advice=advice)
     commands = _commands(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
@@ -244,7 +262,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
             if problem := problem_of(ctx, key, value, parameters[key]):
                 raise file.problem(problem, *where, key)
             values[parameters[key].name] = value
-    return values, ConfigFile(path, text, contract, _hooks(file, hooks))
+    return values, ConfigFile(path, text, contract, _hooks(file, hooks), references)
 
 
 def _check_table(file: ConfigFile, name: str, table: object) -> None:
@@ -268,7 +286,8 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _commands(ctx: typer.Context) -> Mapping[str, Any]:
     """Return the commands by name; asking for one imports it."""
-    commands: Mapping[str, Any] = getattr(ctx.find_root().command, "commands", {})
+    root = ctx.find_root().command
+    commands: Mapping[str, Any] = getattr(root, "all_commands", None) or getattr(root, "commands", {})
     return commands
 
 
@@ -286,13 +305,13 @@ def _check_keys(
         if key in known:
             continue
         having = [each for each, command in commands.items() if name and key in _parameters(command)]
-        meant = near(key, known if name else {*known, *commands, _CONTRACT, _HOOKS})
+        meant = near(key, known if name else {*known, *commands, _CONTRACT, _HOOKS, _REFERENCES})
         if having or not meant:
             advice = f"It is an option of {', '.join(having)}: put it there." if having else _ADVICE
         elif meant in known:
             advice = f"Did you mean {meant}?"
         else:
-            advice = f"Did you mean [{meant}]?"
+            advice = f"Did you mean [[{meant}]]?" if meant == _REFERENCES else f"Did you mean [{meant}]?"
         path = (name, key) if name else (key,)
         where = f"[{name}] " if name else ""
         what = "a table" if not name and isinstance(table[key], dict) else "an option"
@@ -328,6 +347,5 @@ def _words(file: ConfigFile, key: str, text: Any) -> Sequence[str]:
     return words
 
 
-def _problem(path: Path, text: str, problem: str, *key: str, advice: str = "") -> BadConfiguration:
-    line = line_of(text, *key)
+def _problem(path: Path, problem: str, line: int | None, advice: str) -> BadConfiguration:
     return BadConfiguration(str(path) if line is None else f"{path}, line {line}", problem, advice)

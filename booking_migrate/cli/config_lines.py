@@ -28,6 +28,26 @@ def line_of(text: str, *path: str) -> int | None:
     return None
 
 
+def line_in(text: str, table: str, number: int, key: str) -> int | None:
+    """Return the number of the line in which one of several tables ``[[table]]`` sets a key, or else of its heading.
+
+    Args:
+        text: the file's text.
+        table: the tables' name.
+        number: which of them, counted from 0.
+        key: the key; empty: the heading is meant.
+    """
+    heading: int | None = None
+    begun = -1
+    for line, names in _keys(text):
+        if names == (table,):
+            begun += 1
+            heading = line if begun == number else heading
+        elif begun == number and names[:2] == (table, key):
+            return line
+    return heading
+
+
 def _keys(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the lines that set keys or begin tables, each with the whole path."""
     table: tuple[str, ...] = ()

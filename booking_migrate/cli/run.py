@@ -92,7 +92,7 @@ class Invocation:
     def writes_to_standard_output(self) -> bool:
         """Return whether data goes to standard output, so that nothing else may: other commands read their target."""
         taken = self.target if self.command == "migrate" else self.ctx.params.get("output")
-        return self.command in ("migrate", "init") and str(taken) == STANDARD_STREAM
+        return self.command in ("migrate", "init", "references find") and str(taken) == STANDARD_STREAM
 
     def redact(self, text: str) -> str:
         """Return a text without anything secret of the connection string."""

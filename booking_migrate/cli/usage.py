@@ -45,7 +45,8 @@ def named_by_variable(error: typer.TyperException) -> None:
 
 def misspelt_variables(ctx: typer.Context) -> Iterator[str]:
     """Yield a warning for each variable that no command reads, and whose name is near that of one that is read."""
-    commands = getattr(ctx.find_root().command, "commands", {})
+    root = ctx.find_root().command
+    commands = getattr(root, "all_commands", None) or getattr(root, "commands", {})
     own = _variables(ctx.command)
     unknown = [name for name in os.environ if name.startswith(_PREFIX) and name not in own]
     if not unknown:

@@ -8,7 +8,7 @@ from booking_migrate.bson.document import Document
 from booking_migrate.domain.contract import FIELDS, Contract
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
 from booking_migrate.dry_run.outcome import Reference
-from booking_migrate.dry_run.run import search_references
+from booking_migrate.dry_run.references import sampled_references
 from booking_migrate.errors import NoBookings
 from booking_migrate.init.collections import (
     Sampled,
@@ -108,7 +108,7 @@ def look(
     known = [each.name for each in sampled if each.role is not Role.OTHER] + list(people)
     references: Sequence[Reference] = ()
     if source is not None:
-        references, _ = search_references(inspector, open_source(source), known)
+        references, _ = sampled_references(inspector, open_source(source), known)
     return InitOutcome(
         server=f"MongoDB {server.version}, {server.topology.value}",
         collections=tuple(_with_people(collections, people)),

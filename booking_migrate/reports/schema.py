@@ -17,6 +17,7 @@ from booking_migrate.reports.lifecycle import IndexesReport, LifeReport
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.preflight import PreflightReport
+from booking_migrate.reports.references import FindReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Mapping[str, type[Report]] = {
@@ -27,6 +28,7 @@ KINDS: Mapping[str, type[Report]] = {
     "preflight": PreflightReport,
     **dict.fromkeys(("status", "cutover", "rollback", "finalize", "view"), LifeReport),
     "service-indexes": IndexesReport,
+    "references find": FindReport,
 }
 """The kind of report that a command makes if it does not fail; those that are not here make the common one."""
 

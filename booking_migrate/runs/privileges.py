@@ -43,7 +43,7 @@ class Task:
 
 
 TASKS = (
-    Task(("init", "dry-run", "status", "explain"), ("read",), READS),
+    Task(("init", "dry-run", "status", "explain", "references find"), ("read",), READS),
     Task(("control",), ("readWrite",), (*READS, "update")),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS), optional=("update", FOLLOWS)),
     Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES, optional=(FOLLOWS,)),

@@ -9,14 +9,17 @@ import pytest
 from typer.main import get_command
 
 from booking_migrate import __version__
-from booking_migrate.cli.app import COMMANDS, app
+from booking_migrate.cli.app import COMMANDS, all_commands, app
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.errors import ExitCode
 
 WIDE = {"COLUMNS": "200"}
 
 
-@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]], ids=["root", *COMMANDS])
+NAMES = sorted({*COMMANDS, *all_commands()})
+
+
+@pytest.mark.parametrize("command", [[], *[name.split() for name in NAMES]], ids=["root", *NAMES])
 def test_help(run: Callable[..., Any], command: list[str]) -> None:
     """Every help has examples and the table of exit codes."""
     result = run(*command, "--help", env=WIDE)
@@ -106,6 +109,18 @@ def test_unknown_command(run: Callable[..., Any]) -> None:
 
     assert 2 == result.exit_code
     assert "Did you mean 'migrate'" in " ".join(result.stderr.split())
+
+
+def test_a_group_lists_its_commands(run: Callable[..., Any], program: list[str]) -> None:
+    """A group lists its commands without importing them; without a verb it shows its help, a wrong verb is named."""
+    output, imported = _imported_by(program, "references", "--help")
+
+    assert "Find the fields of other collections" in " ".join(output.split())
+    assert "booking_migrate.cli.references_find" not in imported
+    assert "Usage: booking-migrate references [OPTIONS] COMMAND" in run("references").output
+    wrong = run("references", "fnd", "--json")
+    assert (2, 1) == (wrong.exit_code, wrong.stdout.count('"schema_version"'))
+    assert "Did you mean 'find'" in " ".join(wrong.stderr.split())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

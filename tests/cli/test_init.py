@@ -98,6 +98,7 @@ def test_every_command_takes_the_file(run: Run, database: Db) -> None:
         "view": ("view", "drop", "--name", "x"),
         "control": ("control", "pause"),
         "audit-code": ("audit-code", "."),
+        "references": ("references", "find"),
     }
     # An id, an action, and no user to serve as: what is refused then is not the config file.
     for name in (name for name in COMMANDS if name not in ("schema", "serve", "init")):

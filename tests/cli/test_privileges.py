@@ -30,6 +30,7 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("verify", ("verify", *_PLACES)),
     ("explain", ("explain", _BOOKING, *_PLACES)),
     ("status", ("status",)),
+    ("references find", ("references", "find", *_PLACES)),
     ("control", ("control", "resume", "--run", _RUN)),
     ("rollback", ("rollback", "--target", "clients", "--yes")),
     ("migrate", ("migrate", *_PLACES)),

@@ -76,6 +76,8 @@ def _reports(run: Run, database: Db, folder: Path) -> Iterator[tuple[str, Any]]:
     yield reported("init")
     folder.joinpath("app.js").write_text("db.collection('bookings').find({ status: 'pending' });\n")
     yield reported("audit-code", "app.js")
+    database.payments.insert_one({"bookingId": booking(1)["_id"]})
+    yield reported("references", "find", *places)
     yield reported("preflight", *places, "--role")
     yield reported("dry-run", *places, "--plan", plan)
     yield reported("migrate", *places, "--plan", plan)

@@ -213,7 +213,7 @@ def _other_commands() -> str:
 
 def _commands() -> dict[str, str]:
     """Return the first sentence of the help of every command."""
-    commands: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
+    commands: dict[str, object] = getattr(typer.main.get_command(app), "all_commands", {})
     return {name: _first_sentence(getattr(command, "help", "")) for name, command in commands.items()}
 
 

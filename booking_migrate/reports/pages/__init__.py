@@ -15,6 +15,7 @@ _BUILDERS = {
     "ControlReport": "control:control_page",
     "PreflightReport": "preflight:preflight_page",
     "IndexesReport": "lifecycle:indexes_page",
+    "FindReport": "references:find_page",
     "LifeReport": "lifecycle:lifecycle_page",
 }
 """By the report's class; loaded when used, since their models take a tenth of a small migration's time."""

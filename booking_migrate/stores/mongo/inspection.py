@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
-from booking_migrate.bson.document import Document, value_in
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.document import Document
+from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.errors import Refused
 from booking_migrate.stores.destination import (
     CollectionFacts,
@@ -24,6 +24,7 @@ from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
+from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 from booking_migrate.stores.mongo.validator_rules import rules_broken
@@ -114,9 +115,12 @@ class MongoInspector:
         )
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:
-        """Yield so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
-        with reading(self._database[name]):
-            yield from documents_in(self._database[name].aggregate_raw_batches([{"$sample": {"size": size}}]))
+        """Return so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
+        return self.referring(name).sample(size)
+
+    def referring(self, name: str) -> MongoReferring:
+        """Return a collection that may hold ids of bookings."""
+        return MongoReferring(self._anchor.database[name], self.collection)
 
     def holding_ids(self, name: str, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the documents of a collection that have one of these `_id`, whole."""
@@ -321,7 +325,7 @@ class MongoDestination:
                 if found is None:
                     return None
                 matching.update(found)
-        return [raw for raw in documents if _key(raw) in matching]
+        return [raw for raw in documents if id_key(raw) in matching]
 
     def broken_rules(self, validator: Mapping[str, Any], document: bytes) -> Sequence[str]:
         """Return which rules of a validator a document breaks, in plain words; none if that is not known."""
@@ -387,13 +391,9 @@ def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
         return ()
     for direction in (1, -1):
         ends = partial(collection.find_raw_batches, {}, sort=[("_id", direction)], limit=count)
-        found.update((_key(raw), raw) for raw in read(collection, partial(_listed, ends)))
+        found.update((id_key(raw), raw) for raw in read(collection, partial(_listed, ends)))
     return list(found.values())
 
 
 def _listed(find: Callable[[], Any]) -> list[bytes]:
     return list(documents_in(find()))
-
-
-def _key(raw: bytes) -> bytes:
-    return sort_key(value_in(raw, b"_id"))

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from threading import Thread
 from typing import Any, cast
 
-from pymongo.cursor import RawBatchCursor
+from pymongo.cursor import Cursor, RawBatchCursor
 from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import Element, elements, identity_of, value_in
@@ -302,8 +302,7 @@ def _batches(
     sorts: bool = False,
 ) -> Iterator[DocumentBlock]:
     with _cursor(collection, condition, fields=fields, at_once=at_once, sorts=sorts) as cursor:
-        # The driver's annotation says document; what comes is the bytes of a whole batch.
-        yield from _blocks(cast("Iterable[bytes]", cursor))
+        yield from blocks_of(cursor)
 
 
 def _cursor(
@@ -323,6 +322,12 @@ def _cursor(
         allow_disk_use=True,
         batch_size=at_once or _BATCH_SIZE,
     )
+
+
+def blocks_of(cursor: Cursor[Any]) -> Iterator[DocumentBlock]:
+    """Yield the documents that a cursor finds, many at a time; while some are processed, the next ones are read."""
+    # The driver's annotation says document; what comes is the bytes of a whole batch.
+    yield from _blocks(cast("Iterable[bytes]", cursor))
 
 
 def _blocks(batches: Iterable[bytes]) -> Iterator[DocumentBlock]:

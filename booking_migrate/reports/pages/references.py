@@ -1,0 +1,103 @@
+"""The pages of the commands about references."""
+
+from collections.abc import Iterator
+
+from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
+from booking_migrate.reports.pages.migrate import error_check, final_verdict
+from booking_migrate.reports.references import FindReport, FoundFieldPart
+from booking_migrate.reports.text import duration, grouped, plural
+
+
+def find_page(report: FindReport) -> Page:
+    """Return the page of a search."""
+    verdict = final_verdict(report, _verdict(report), is_done=True)
+    documents = sum(each.documents for each in report.searched)
+    return Page(
+        report,
+        verdict,
+        sections=tuple(_sections(report)),
+        checks=(error_check(report, "references-searched", verdict),),
+        route=f"{plural(documents, 'document')} of {plural(len(report.searched), 'collection')} in "
+        f"{duration(report.seconds)}; nothing was changed",
+    )
+
+
+def _verdict(report: FindReport) -> Verdict:
+    count = len(report.fields)
+    looked = (
+        "Every document was read."
+        if report.sample is None
+        else f"At most {plural(report.sample, 'document')} of each collection were read: a field that holds ids rarely may be missing."
+    )
+    if report.unreadable:
+        looked += f" {plural(len(report.unreadable), 'collection')} could not be read."
+    if not count:
+        mood = Mood.CAUTION if report.unreadable or report.sample is not None else Mood.GOOD
+        return Verdict(mood, "No field holds ids of bookings", looked)
+    collections = len({each.collection for each in report.fields})
+    headline = f"{plural(count, 'field')} of {plural(collections, 'collection')} hold ids of bookings"
+    return Verdict(Mood.CAUTION, headline if count > 1 else headline.replace("hold ids", "holds ids"), looked)
+
+
+def _sections(report: FindReport) -> Iterator[Section]:
+    rows = tuple(
+        (
+            f"{each.collection}.{each.field}",
+            ", ".join(each.forms),
+            each.index or "none",
+            f"{grouped(each.misses)} ({_share(each.misses, each.values)})",
+            grouped(each.hits),
+        )
+        for each in report.fields
+    )
+    head = ("Field", "Form", "Index", "Of no booking", "Of bookings")
+    yield Section(title="Fields with ids of bookings", table=Table(head, rows, right=4) if rows else None)
+    yield Section(
+        title="To know before a rewrite",
+        items=tuple(item for each in report.fields for item in _remarks(each)),
+    )
+    yield Section(
+        title="For the config file",
+        remark=f"written to {report.output}" if report.output else "",
+        items=tuple(_tables(report.section)),
+    )
+    yield Section(
+        title="Searched",
+        facts=tuple(Figure(each.name, plural(each.documents, "document")) for each in report.searched),
+        head=("Collection", "Read"),
+    )
+    yield Section(
+        title="Not searched",
+        items=tuple(Item(f"{each}: this user may not read it", Mood.CAUTION) for each in report.unreadable),
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if not 0 < percent < 1 else "< 1 %"
+
+
+def _remarks(field: FoundFieldPart) -> Iterator[Item]:
+    """Yield what is special about a field."""
+    name = f"{field.collection}.{field.field}"
+    if field.condition is not None:
+        values = ", ".join(field.condition.values)
+        yield Item(f"{name} refers to bookings where {field.condition.field} is {values}")
+    elif field.misses:
+        dangling = ", ".join(field.dangling)
+        yield Item(
+            f"{name} has {plural(field.misses, 'value')} that are ids of no booking, such as {dangling}"
+        )
+    for obstacle in field.obstacles:
+        yield Item(f"{name}, {obstacle.name}: {obstacle.detail}", Mood.CAUTION)
+
+
+def _tables(lines: tuple[str, ...]) -> Iterator[Item]:
+    """Yield each table of the section, without its remarks."""
+    table: list[str] = []
+    for line in (*lines, "[[references]]"):
+        if line.startswith("[[") and table:
+            yield Item(table[0], None, tuple(table[1:]), len(table) - 1)
+            table = []
+        if line and not line.startswith("#"):
+            table.append(line)

@@ -1,0 +1,130 @@
+"""What old ids stand for in a database; see `stores.references.OldIds` for the promises."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.order import id_key, sort_key
+from booking_migrate.errors import OldIdsNotIndexed
+from booking_migrate.stores.mongo.administration import FOLLOWED, has_index
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import read
+from booking_migrate.stores.mongo.links import LEGACY_FIELD
+from booking_migrate.stores.mongo.raw import any_of, find_raw
+from booking_migrate.stores.references import BookingState, NewIds, OldIds
+
+_FEW = 1000
+"""How many client documents may be read for each look-up."""
+
+_IN_SESSIONS: Mapping[str, Any] = {"clientId": 1, "sessions.sessionId": 1, LEGACY_FIELD: 1}
+_OF_BOOKING: Mapping[str, Any] = {"_id": 1, "sessions.sessionId": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class OldIdPlaces:
+    """Where bookings and sessions are."""
+
+    bookings: tuple[DriverCollection, ...]
+    """Collections that have old bookings: the source, the kept copy, the archive. They may have client documents, too."""
+
+    clients: DriverCollection | None
+    """The collection of client documents, if bookings are migrated; None before that."""
+
+    is_complete: bool
+    """Whether ``bookings`` has every old booking, so that no session has to be asked whether an id is one."""
+
+
+class MongoOldIds(OldIds):
+    """The old ids of one database."""
+
+    def __init__(self, places: OldIdPlaces) -> None:
+        """Take the places."""
+        self._places = places
+        self._is_checked = False
+
+    @override
+    def known(self, ids: Sequence[Any]) -> set[bytes]:
+        found: set[bytes] = set()
+        for collection in self._places.bookings:
+            found |= set(self._bookings_in(collection, ids))
+        if self._places.clients is None or self._places.is_complete:
+            return found
+        rest = [value for value in ids if sort_key(value) not in found]
+        return found | self._sessions_of(rest).keys()
+
+    @override
+    def resolve(self, ids: Sequence[Any]) -> Mapping[bytes, NewIds | BookingState]:
+        found: dict[bytes, NewIds | BookingState] = dict(self._sessions_of(ids))
+        rest = [value for value in ids if sort_key(value) not in found]
+        left = BookingState.UNMIGRATED if self._places.clients is None else BookingState.REJECTED
+        for collection in self._places.bookings:
+            found |= dict.fromkeys(self._bookings_in(collection, rest), left)
+        return {**{sort_key(value): BookingState.UNKNOWN for value in rest}, **found}
+
+    @override
+    def existing(
+        self, session_ids: Sequence[Any], document_ids: Sequence[Any]
+    ) -> tuple[set[bytes], set[bytes]]:
+        clients = self._places.clients
+        if clients is None:
+            return set(), set()
+        wanted = {sort_key(value) for value in session_ids}
+        sessions: set[bytes] = set()
+        for raw in self._find(clients, "sessions.sessionId", session_ids, _OF_BOOKING):
+            sessions |= wanted & {
+                sort_key(each["sessionId"]) for each in _sessions(raw) if "sessionId" in each
+            }
+        documents = self._find(clients, "_id", document_ids, {"_id": 1, "sessions": {"$slice": 1}})
+        return sessions, {id_key(raw) for raw in documents if "sessions" in read_fields(raw)}
+
+    def _bookings_in(self, collection: DriverCollection, ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield the sort keys of those ids that old bookings in a collection have."""
+        # Of bookings nothing but the `_id`, of client documents the names in the sessions as well, by which they are known.
+        for raw in self._find(collection, "_id", ids, {"_id": 1, "sessions.sessionId": 1}):
+            if "sessions" not in read_fields(raw):
+                yield id_key(raw)
+
+    def _sessions_of(self, ids: Sequence[Any]) -> dict[bytes, NewIds]:
+        """Return the new ids of those bookings that have a session, by the sort keys of the old ones."""
+        clients = self._places.clients
+        if clients is None or not ids:
+            return {}
+        self._check_index(clients)
+        wanted = {sort_key(value) for value in ids}
+        found: dict[bytes, NewIds] = {}
+        for raw in self._find(clients, LEGACY_FIELD, ids, _IN_SESSIONS):
+            document = read_fields(raw)
+            for session in _sessions(raw):
+                key = sort_key(session["legacyBookingId"]) if "legacyBookingId" in session else b""
+                if key in wanted:
+                    found[key] = NewIds(session.get("sessionId"), document["_id"], document.get("clientId"))
+        return found
+
+    def _check_index(self, clients: DriverCollection) -> None:
+        """Refuse to read all client documents for each look-up."""
+        if self._is_checked:
+            return
+        if not has_index(clients, FOLLOWED):
+            count = read(clients, clients.estimated_document_count)
+            if count > _FEW:
+                raise OldIdsNotIndexed(clients.name, count)
+        self._is_checked = True
+
+    @staticmethod
+    def _find(
+        collection: DriverCollection, field: str, values: Sequence[Any], fields: Mapping[str, Any]
+    ) -> Sequence[bytes]:
+        if not values:
+            return ()
+        return read(collection, lambda: list(find_raw(collection, any_of(field, values), fields=fields)))
+
+
+def _sessions(raw: bytes) -> Iterator[Mapping[str, Any]]:
+    """Yield the sessions of a client document, decoded."""
+    sessions = read_fields(raw).get("sessions")
+    for each in sessions if isinstance(sessions, list) else ():
+        if isinstance(each, dict):
+            yield each

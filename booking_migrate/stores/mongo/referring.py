@@ -1,0 +1,100 @@
+"""A collection that may hold ids of bookings, read; see `stores.references.ReferringCollection` for the promises."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pymongo.cursor import RawBatchCursor
+from typing_extensions import override
+
+from booking_migrate.bson.document import elements, identity_of
+from booking_migrate.bson.order import element_key, id_key
+from booking_migrate.stores.destination import CollectionFacts
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_raw, not_before
+from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.scan import blocks_of
+from booking_migrate.stores.references import ReferringCollection
+
+_BATCH_SIZE = 2000
+"""How many documents the server sends at a time; fewer if they are large: 16 MiB at most."""
+
+
+class MongoReferring(ReferringCollection):
+    """One collection."""
+
+    def __init__(self, collection: DriverCollection, look: Callable[[str], CollectionFacts | None]) -> None:
+        """Take the collection.
+
+        Args:
+            collection: the collection.
+            look: returns what the server says about a collection of its database.
+        """
+        self._collection = collection
+        self._look = look
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._collection.name
+
+    @override
+    def scan(self, after: bytes | None = None, fields: Sequence[str] = ()) -> Iterator[list[bytes]]:
+        has_any: Mapping[str, Any] = (
+            {"$or": [{field: {"$exists": True}} for field in fields]} if fields else {}
+        )
+        last = after
+        with reading(self._collection):
+            batches = self._after(last, has_any)
+            while True:
+                for attempt in attempts():
+                    with attempt:
+                        if attempt.num > 1:
+                            batches = self._after(last, has_any)
+                        batch = next(batches, None)
+                if batch is None:
+                    return
+                if batch:
+                    yield batch
+                    last = identity_of(batch[-1])
+
+    def _after(self, last: bytes | None, condition: Mapping[str, Any]) -> Iterator[list[bytes]]:
+        """Yield the documents behind the one of an identity, in batches."""
+        wanted: Any = condition
+        passed = b""
+        if last is not None:
+            element = next(elements(last))
+            # Values of other types come too, also those that sort before it.
+            wanted = (
+                {"$and": [condition, not_before("_id", element)]} if condition else not_before("_id", element)
+            )
+            passed = element_key(element)
+        cursor: RawBatchCursor[Any] = self._collection.find_raw_batches(
+            wanted, sort=[("_id", 1)], collation=SIMPLE, batch_size=_BATCH_SIZE, allow_disk_use=True
+        )
+        with cursor:
+            for block in blocks_of(cursor):
+                documents = block.documents()
+                if passed:
+                    if id_key(documents[-1]) <= passed:
+                        continue
+                    documents = [raw for raw in documents if id_key(raw) > passed]
+                    passed = b""
+                yield documents
+
+    @override
+    def sample(self, size: int) -> Iterator[bytes]:
+        with reading(self._collection):
+            yield from documents_in(self._collection.aggregate_raw_batches([{"$sample": {"size": size}}]))
+
+    @override
+    def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
+        return (
+            read(self._collection, lambda: list(find_raw(self._collection, any_of("_id", ids))))
+            if ids
+            else ()
+        )
+
+    @override
+    def facts(self) -> CollectionFacts | None:
+        return self._look(self.name)

@@ -1,0 +1,218 @@
+"""`references find` on a real server: all forms, no decoys, before and after a cut-over, with a user who only reads."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.bson.document import identity_of
+from booking_migrate.bson.order import id_key
+from booking_migrate.stores.connection import Connection, open_inspector
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.conftest import BOOKINGS, GONE, IDS
+from tests.support.booking_lines import booking
+from tests.support.server import Server, environment_of, guarded_server
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--target", "clients")
+FIND = ("references", "find", *PLACES)
+EXPECTED = [
+    ("calendar", "entries.ref.$id", 12, 12, {"dbref": 12}),
+    ("calendar", "ids", 12, 0, {"object-id": 12}),
+    ("chats", "about.bookings", 12, 12, {"text": 12}),
+    ("chats", "lines.text", 12, 0, {"embedded": 12}),
+    ("chats", "payload", 12, 0, {"embedded": 12}),
+    ("payments", "bookingId", 12, 1, {"object-id": 12}),
+    ("payments", "itemId", 6, 7, {"object-id": 6}),
+    ("reviews", "_id", 5, 0, {"document-id": 5}),
+]
+"""Collection, path, ids of bookings, ids of none, forms."""
+
+
+def find(command: Run, *arguments: str) -> dict[str, Any]:
+    """The report of a search."""
+    ended = command(*FIND, *arguments, "--json")
+    assert 0 == ended.returncode, ended.stderr
+    report: dict[str, Any] = json.loads(ended.stdout)
+    return report
+
+
+def fields_in(report: dict[str, Any]) -> list[Any]:
+    """The fields of a report as `EXPECTED` has them."""
+    return [
+        (each["collection"], each["field"], each["hits"], each["misses"], each["forms"])
+        for each in report["fields"]
+    ]
+
+
+@pytest.mark.usefixtures("shop")
+def test_every_form_is_found(command: Run) -> None:
+    """Every form in every collection is found with its numbers, and nothing that only looks like one."""
+    report = find(command)
+
+    assert fields_in(report) == EXPECTED
+    assert {"calendar", "chats", "decoys", "payments", "reviews"} == {
+        each["name"] for each in report["searched"]
+    }
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_type_is_found_in_the_data(command: Run) -> None:
+    """Of a polymorphic field, the sibling that says the type is named: beside it, and within a DBRef."""
+    conditions = {
+        f"{each['collection']}.{each['field']}": each["condition"] for each in find(command)["fields"]
+    }
+
+    assert {"field": "type", "values": ["booking"], "others": 7} == conditions["payments.itemId"]
+    assert {"field": "entries.ref.$ref", "values": ["bookings"], "others": 12} == conditions[
+        "calendar.entries.ref.$id"
+    ]
+    assert conditions["chats.payload"] is None
+
+
+def test_indexes_and_validators_are_named(shop: Db, command: Run) -> None:
+    """An index that serves the field, a unique one that a rewrite may break, and a validator's rule are named."""
+    shop.payments.create_index("bookingId", name="by_booking", unique=True)
+    shop.command("collMod", "payments", validator={"itemId": {"$type": "objectId"}})
+    found = {each["field"]: each for each in find(command, "--collection", "payments")["fields"]}
+
+    assert "by_booking" == found["bookingId"]["index"]
+    assert ["unique-index"] == [each["kind"] for each in found["bookingId"]["obstacles"]]
+    assert (None, ["validator"]) == (
+        found["itemId"]["index"],
+        [each["kind"] for each in found["itemId"]["obstacles"]],
+    )
+    assert [str(GONE)] == found["bookingId"]["dangling"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_section_is_a_config_file(command: Run, tmp_path: Path) -> None:
+    """The file that is written is taken as the config file, and has one table for each field, with its condition."""
+    path = tmp_path / "references.toml"
+    find(command, "--output", str(path))
+    tables = tomllib.loads(path.read_text("utf-8"))["references"]
+
+    assert [(each[0], each[1]) for each in EXPECTED] == [
+        (each["collection"], each["field"]) for each in tables
+    ]
+    assert [{"type": "booking"}] == [each["when"] for each in tables if each["field"] == "itemId"]
+    assert fields_in(find(command, "--config", str(path))) == EXPECTED
+    again = command(*FIND, "--output", str(path))
+    assert (5, True) == (again.returncode, "--overwrite" in again.stderr)
+
+
+def test_after_a_cut_over(shop: Db, command: Run) -> None:
+    """After a cut-over the same is found by the kept copy, after finalize by the sessions."""
+    steps = (("migrate", *PLACES), ("verify", *PLACES), ("cutover", *PLACES, "--yes"))
+    assert [0, 0, 0] == [command(*each).returncode for each in steps]
+    assert fields_in(find(command)) == EXPECTED
+
+    assert 0 == command("finalize", "--yes").returncode
+    assert not [name for name in shop.list_collection_names() if name.startswith("bookings_legacy")]
+    assert fields_in(find(command)) == EXPECTED
+
+
+def test_in_place(shop: Db, command: Run) -> None:
+    """After a migration in place the same is found by archive and sessions; the archive is not searched."""
+    assert 0 == command("migrate", "--in-place").returncode
+    report = find(command)
+
+    assert fields_in(report) == EXPECTED
+    assert "bookings_legacy" in shop.list_collection_names()
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_sample_is_said_to_be_one(command: Run) -> None:
+    """With --sample at most so many documents are read, and the page says that some may be missed."""
+    report = find(command, "--sample", "3")
+    shown = command(*FIND, "--sample", "3").stdout
+
+    assert {3} == {each["documents"] for each in report["searched"]}
+    assert "a field that holds ids rarely may be missing" in " ".join(shown.split())
+
+
+def test_the_terminal_shows_fields_and_tables(shop: Db, command: Run) -> None:
+    """The page names each field, what is to be known of it, and the tables for the config file."""
+    shop.drop_collection("chats")
+    shown = " ".join(command(*FIND).stdout.split())
+
+    assert "5 fields of 3 collections hold ids of bookings" in shown
+    assert "payments.itemId refers to bookings where type is booking" in shown
+    assert "[[references]]" in shown
+    assert 'field = "entries.ref.$id"' in shown
+
+
+@pytest.mark.usefixtures("shop")
+def test_wrong_collections_are_refused(command: Run) -> None:
+    """A collection that is not there, or holds the bookings, is refused by name."""
+    absent, own = (command(*FIND, "--collection", name) for name in ("paymnts", "bookings"))
+
+    assert (2, True) == (
+        absent.returncode,
+        "'paymnts' is not a collection" in " ".join(absent.stderr.split()),
+    )
+    assert (2, True) == (
+        own.returncode,
+        "bookings holds the bookings themselves" in " ".join(own.stderr.split()),
+    )
+
+
+def test_ids_of_mixed_types_are_scanned_once(database: Db, server_uri: str) -> None:
+    """A scan that begins behind any document yields all that follow, each once, whatever the types of `_id`."""
+    ids: list[Any] = [7, 3.5, "b", "a", *IDS[:3], {"x": 1}, True, None, b"\x01"]
+    database.mixed.insert_many([{"_id": each} for each in ids])
+    connection = Connection(server_uri, database.name)
+    referring = open_inspector(connection, "mixed").referring("mixed")
+    try:
+        everything = [raw for batch in referring.scan() for raw in batch]
+        rest = [
+            [raw for batch in referring.scan(identity_of(after)) for raw in batch] for after in everything
+        ]
+    finally:
+        connection.close()
+
+    assert len(ids) == len(everything)
+    assert sorted(everything, key=id_key) == everything
+    assert [everything[number + 1 :] for number in range(len(ids))] == rest
+
+
+def test_a_user_who_only_reads(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The role read is enough; collections that a user may not read are named, and the others are searched."""
+    with guarded_server() as server:
+        _fill(server)
+        for user, unreadable in (("reader", []), ("clerk", ["secrets"])):
+            uri = server.uri.replace("admin:secret", f"{user}:pw").replace(
+                "authSource=admin", "authSource=shop"
+            )
+            for name, value in environment_of(uri, "shop").items():
+                monkeypatch.setenv(name, value)
+            ended = command(*FIND, "--uri", uri, "--db", "shop", "--json")
+            report = json.loads(ended.stdout)
+
+            assert 0 == ended.returncode, ended.stderr
+            assert unreadable == report["unreadable"]
+            assert ("payments", "bookingId", BOOKINGS) in [
+                (each["collection"], each["field"], each["hits"]) for each in report["fields"]
+            ]
+
+
+def _fill(server: Server) -> None:
+    """Bookings, payments and a collection that only one of two users may read."""
+    shop = server.client()["shop"]
+    shop.bookings.insert_many(map(booking, range(BOOKINGS)))
+    shop.payments.insert_many([{"bookingId": each} for each in IDS])
+    shop.secrets.insert_many([{"bookingId": each} for each in IDS])
+    shop.command("createUser", "reader", pwd="pw", roles=["read"])
+    reads = [
+        {"resource": {"db": "shop", "collection": name}, "actions": ["find", "listIndexes"]}
+        for name in ("bookings", "payments", "booking_migrate_runs")
+    ]
+    lists = [{"resource": {"db": "shop", "collection": ""}, "actions": ["listCollections"]}]
+    shop.command("createRole", "clerk", privileges=reads + lists, roles=[])
+    shop.command("createUser", "clerk", pwd="pw", roles=["clerk"])
