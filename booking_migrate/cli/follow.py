@@ -29,7 +29,7 @@ from booking_migrate.follow.run import (
     follow,
     follow_to_now,
 )
-from booking_migrate.reports.model import NextStep
+from booking_migrate.reports.model import NextStep, step_after_hand_over
 from booking_migrate.reports.text import plural
 from booking_migrate.runs.background import ALONE
 from booking_migrate.runs.commands import command_of, cutovers_of
@@ -256,12 +256,14 @@ class RunFollowing:
 
 
 def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces) -> Iterator[NextStep]:
-    """Yield what to do when a follower has ended by Ctrl-C or because a cut-over has taken over."""
+    """Yield what to do when a follower has ended by Ctrl-C or because a cut-over has taken over.
+
+    In the second case that command is running: nothing else is to be started.
+    """
     if done.end is FollowEnd.CAUGHT_UP:
         return
-    if done.end is FollowEnd.HANDED_OVER:
-        text = "A cut-over has taken over. If it was refused, run the same command again. To see how it went:"
-        yield NextStep(text=text, command="booking-migrate status")
+    if done.taken_by is not None:
+        yield step_after_hand_over(done.taken_by)
         return
     stores = open_run_stores(sides.connection, target=places.target, source=places.source)
     followed = newest_result(stores.journal, places.target)

@@ -240,13 +240,14 @@ def _migrate(
         verify=similar_command(context.asked.ctx, "verify"),
         absences=sides.absences,
     )
+    is_taken_over = followed is not None and followed.taken_by is not None
     time = None if followed is None else followed.time
     report = report_of_migration(
         done.outcome,
         run_id=done.run_id,
         source=places.source,
         target=places.target,
-        next_steps=(*steps, *after),
+        next_steps=after if is_taken_over else (*steps, *after),
         cluster_time=None if time is None else time.as_datetime(),
         planned=expected,
     )

@@ -70,6 +70,7 @@ class Attempt:
             state=RunState.CUTTING_OVER.value,
             legacy=self._legacy,
             live_settings=self._live.settings(),
+            last_refusal=0.0,
         )
         try:
             if self._is_guarded and self._policy is not RejectedPolicy.CARRY:

@@ -91,27 +91,17 @@ def recover(
     lock.confirm()
     live.end_own_commands()
     settings = run.live_settings or ""
-    own = 0.0
-    if run.fenced_at is not None:
-        # If the fence is gone already, the heartbeat is the last known time of the process that raised it.
-        until = stores.journal.now() if live.refuses_writes(settings) else run.heartbeat_at
-        own = max((until - run.fenced_at).total_seconds(), 0.0)
-    refused = {
-        "refused_seconds": run.refused_seconds + own,
-        "refusals": run.refusals + (run.fenced_at is not None),
-        "last_refusal": own,
-    }
     if live.is_swapped(settings):
-        live.lift_fence(settings)
+        run = _lifted(run, live, stores)
         check_transition(run, RunState.CUT_OVER)
         if run.fence_time is not None:
             run = note_unread(run, stores, apply_tail(tail(run, lock), run.fence_time))
         if run.cutover_options.get("no-guard") is None:
             live.guard(is_live=True)
         recreate_indexes(run, live)
-        return stores.journal.save(run.run_id, state=RunState.CUT_OVER.value, fenced_at=None, **refused)
+        return stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)
     # The fence first: if a later step fails, the source accepts writes again.
-    live.lift_fence(settings)
+    run = _lifted(run, live, stores)
     live.remove_carried(bookings_of(stores.target.rejects()))
     live.unguard()
     live.drop(run.legacy or legacy_name(run))
@@ -121,9 +111,31 @@ def recover(
         state=RunState.DONE.value,
         legacy=None,
         live_settings=None,
-        fenced_at=None,
         fence_time=None,
-        **refused,
+    )
+
+
+def _lifted(run: RunRecord, live: "MongoLive", stores: RunStores) -> RunRecord:
+    """Lift the fence of a process that has ended, and record in one write that it is gone and for how long it refused writes.
+
+    What follows may be interrupted, too: the next recovery must neither lose this time nor count more than this fence's.
+    """
+    settings = run.live_settings or ""
+    if run.fenced_at is None:
+        # Interrupted between its record and the fence's, or recovered before: lifting again is harmless.
+        live.lift_fence(settings)
+        return run
+    is_refusing = live.refuses_writes(settings)
+    live.lift_fence(settings)
+    # If the fence was gone already, the heartbeat is the last known time of the process that raised it.
+    until = stores.journal.now() if is_refusing else run.heartbeat_at
+    own = max((until - run.fenced_at).total_seconds(), 0.0)
+    return stores.journal.save(
+        run.run_id,
+        fenced_at=None,
+        refused_seconds=run.refused_seconds + own,
+        refusals=run.refusals + 1,
+        last_refusal=own,
     )
 
 

@@ -89,6 +89,8 @@ class FollowOutcome:
     changes: int = 0
     clients: int = 0
     verified: int = 0
+    taken_by: Holder | None = None
+    """Which process has taken the lock over; None: it was not handed over."""
 
 
 def follow(plan: FollowPlan) -> FollowOutcome:
@@ -171,6 +173,7 @@ class _Following:
         self._plan = plan
         self._run = run
         self._lock = lock
+        self._taken_by: Holder | None = None
         self._journal = plan.stores.journal
         self._parts = parts = plan.parts(run, lock)
         self._position: Position | None = None
@@ -236,13 +239,14 @@ class _Following:
         except _LockRequested as wanted:
             listener.notify(PhaseEnded())
             listener.notify(Announced(f"handed over to {wanted.by}"))
+            self._taken_by = wanted.by
             return FollowEnd.HANDED_OVER
 
     def _check_lock_request(self) -> None:
         """Check whether a cut-over asks for the lock.
 
         Raises:
-            _Wanted: it does.
+            _LockRequested: it does.
         """
         wanted = self._lock.requested_by()
         if wanted is not None:
@@ -274,7 +278,7 @@ class _Following:
         """Verify the whole target once; what changes meanwhile is verified when it is followed.
 
         Raises:
-            _Wanted: a cut-over asks for the lock, which verifies what is left of it.
+            _LockRequested: a cut-over asks for the lock, which verifies what is left of it.
         """
         began, time = self._journal.now(), self._parts.now()
         outcome = meanwhile(self._parts.verify, self._beside_verification)
@@ -351,4 +355,5 @@ class _Following:
             progress.changes,
             progress.clients,
             progress.verified,
+            self._taken_by,
         )

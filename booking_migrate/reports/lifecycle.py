@@ -55,6 +55,10 @@ class KeptWindowReport(Part):
     ends_at: datetime = Field(description="when the window ends, or has ended")
     changes: int = Field(description="the changes of the live collection that were followed")
     clients: int = Field(description="clients derived again for them")
+    taken_by: Line | None = Field(
+        default=None,
+        description="the command, its run, user, host and process that the window was handed over to; null: it was not",
+    )
 
 
 class OldBookingsReport(Part):

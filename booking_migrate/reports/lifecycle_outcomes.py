@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import NextStep, part_of
+from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
 from booking_migrate.runs.commands import command_of, conversion_of, rollback_of
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
@@ -190,26 +190,36 @@ def report_of_cutover(
             legacy=run.legacy or "",
             options=[part_of(OptionReport, note, kept=note.is_kept) for note in outcome.options],
             followed=None if outcome.followed is None else _followed(outcome.followed),
-            window=None if window is None else part_of(KeptWindowReport, window, end=window.end.value),
+            window=None if window is None else _kept_window(window),
         ),
-        next_steps=(
-            *_left_out(outcome.indexes),
-            *(
-                NextStep(text=f"The option {note.name} was left out: {note.reason}.")
-                for note in outcome.options
-                if not note.is_kept
-            ),
-            NextStep(text=_which_application(run)),
-            *_steps_in_window(run, window),
-            NextStep(
-                text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
-                command=rollback_of(run),
-            ),
-            NextStep(
-                text=f"When you are sure that you do not need {run.legacy} any more, end the migration; that cannot be undone:",
-                command=command_of(run, "finalize"),
-            ),
-        ),
+        next_steps=tuple(_steps_after_cutover(outcome, window)),
+    )
+
+
+def _kept_window(window: "WindowOutcome") -> KeptWindowReport:
+    by = window.taken_by
+    return part_of(KeptWindowReport, window, end=window.end.value, taken_by=None if by is None else str(by))
+
+
+def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | None") -> Iterator[NextStep]:
+    run = outcome.run
+    if window is not None and window.taken_by is not None:
+        # That command decides which application is to run.
+        yield step_after_hand_over(window.taken_by)
+        return
+    yield from _left_out(outcome.indexes)
+    for note in outcome.options:
+        if not note.is_kept:
+            yield NextStep(text=f"The option {note.name} was left out: {note.reason}.")
+    yield NextStep(text=_which_application(run))
+    yield from _steps_in_window(run, window)
+    yield NextStep(
+        text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
+        command=rollback_of(run),
+    )
+    yield NextStep(
+        text=f"When you are sure that you do not need {run.legacy} any more, end the migration; that cannot be undone:",
+        command=command_of(run, "finalize"),
     )
 
 

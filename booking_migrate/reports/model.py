@@ -18,7 +18,9 @@ from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line, Lines, short
 from booking_migrate.errors import ExitCode
 from booking_migrate.events import ReadingWay
+from booking_migrate.runs.commands import taken_over_by
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.stores.locks import Holder
 
 Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 """A length of time, to the millisecond."""
@@ -246,6 +248,11 @@ class Report(Part):
 
 
 AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def step_after_hand_over(taken_by: Holder) -> NextStep:
+    """Return the only step of a command that has handed its lock over: to look at what the other command does."""
+    return NextStep(text=f"{taken_over_by(taken_by)} To see how that goes:", command="booking-migrate status")
 
 
 def part_of(kind: type[AnyPart], outcome: object, **further: Any) -> AnyPart:

@@ -32,6 +32,7 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.status import BUILDING, FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Position
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 
 _SAVE_SECONDS = 1.0
 """How often the state of a window is recorded."""
@@ -63,9 +64,16 @@ class WindowOutcome:
     clients: int = 0
     """How many clients were derived again, each as often as that happened."""
 
+    taken_by: Holder | None = None
+    """Which process has taken the lock over; None: it was not handed over."""
+
 
 class _LockRequested(Exception):
     """Another process asked for the lock."""
+
+    def __init__(self, by: Holder) -> None:
+        super().__init__()
+        self.by = by
 
 
 class Window:
@@ -100,8 +108,8 @@ class Window:
         self._window = {**self._window, "began": began, "ends_at": began + timedelta(seconds=seconds)}
         try:
             return self._outcome(self._keep_following())
-        except _LockRequested:
-            return self._outcome(self._hand_over())
+        except _LockRequested as wanted:
+            return self._outcome(self._hand_over(wanted.by), wanted.by)
         except KeyboardInterrupt as signal:
             self._save_state(WindowEnd.INTERRUPTED.value)
             if type(signal) is not KeyboardInterrupt:
@@ -153,10 +161,10 @@ class Window:
     def _is_over(self) -> bool:
         return self._journal.now() >= self.ends_at
 
-    def _hand_over(self) -> WindowEnd:
+    def _hand_over(self, by: Holder) -> WindowEnd:
         self._listener.notify(PhaseEnded())
         self._save_state(WindowEnd.HANDED_OVER.value)
-        self._listener.notify(Announced(f"handed over to {self._lock.requested_by()}"))
+        self._listener.notify(Announced(f"handed over to {by}"))
         return WindowEnd.HANDED_OVER
 
     def _expire(self) -> WindowEnd:
@@ -194,8 +202,9 @@ class Window:
     def _confirm(self) -> None:
         """Check that the lock is held; it may be handed over while changes are handled: handling them again is harmless."""
         self._lock.confirm()
-        if self._lock.requested_by() is not None:
-            raise _LockRequested
+        wanted = self._lock.requested_by()
+        if wanted is not None:
+            raise _LockRequested(wanted)
 
     def _build(self) -> Follower:
         """Copy the kept copy, verify the copy, and apply the changes since the cut-over."""
@@ -287,13 +296,14 @@ class Window:
         }
         self._journal.annotate(self._run.run_id, window=dict(self._window))
 
-    def _outcome(self, end: WindowEnd) -> WindowOutcome:
+    def _outcome(self, end: WindowEnd, taken_by: Holder | None = None) -> WindowOutcome:
         progress = None if self._follower is None else self._follower.progress
         return WindowOutcome(
             end,
             self.ends_at,
             0 if progress is None else progress.events.total(),
             0 if progress is None else progress.clients,
+            taken_by,
         )
 
 

@@ -8,6 +8,7 @@ from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
 from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.locks import Holder
 
 _PEOPLE = {"users": "users", "experts": "experts"}
 """Options of every command that converts, with their defaults."""
@@ -35,6 +36,14 @@ _TAKEN = {
     "finalize": {*_PEOPLE, *_RULES},
 }
 """The options of a run that each command takes as well."""
+
+
+_TAKES_OVER = {
+    "cutover": "makes the client documents live",
+    "rollback": "makes the old bookings live again",
+    "finalize": "ends the migration and drops the old bookings",
+}
+"""The commands to which a process that waits hands its lock over, and what each one does."""
 
 
 class PossibleCommand(NamedTuple):
@@ -143,6 +152,12 @@ def _finalize(run: RunRecord) -> PossibleCommand:
     drops = "drop the old bookings, which cannot be undone"
     purpose = f"Complete its end: {drops}" if run.state is RunState.FINALIZING else f"End it: {drops}"
     return PossibleCommand(purpose, command_of(run, "finalize"))
+
+
+def taken_over_by(holder: Holder) -> str:
+    """Return which process has taken the lock over from one that follows or keeps a window, and what its command does."""
+    does = _TAKES_OVER.get(holder.command)
+    return f"{holder} has taken over{'' if does is None else f'; {holder.command} {does}'}."
 
 
 def cutovers_of(run: RunRecord) -> Sequence[str]:

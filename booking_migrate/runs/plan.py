@@ -143,7 +143,7 @@ def _changed(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
     if _DOCUMENTS in before and _DOCUMENTS in now:
         for name in before:
             if before[name] != now.get(name):
-                yield f"{name} {_shown(now.get(name))}, then {_shown(before[name])}"
+                yield f"{name} {_shown(before[name])} then, {_shown(now.get(name))} now"
 
 
 def options_of(plan: MigrationPlan) -> dict[str, JsonValue]:

@@ -154,7 +154,7 @@ class RunRecord(BaseModel):
     """How many attempts that was."""
 
     last_refusal: float = 0.0
-    """How much of it was that of a cut-over that was killed and aborted last."""
+    """How much of it was that of the newest cut-over, if that was killed and its fence was lifted by a later process."""
 
     live_settings: str | None = None
     """After a cut-over has begun: the source's options and indexes, as Extended JSON."""

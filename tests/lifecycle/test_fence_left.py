@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.stores.mongo.cutover import MongoLive
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
@@ -84,6 +85,40 @@ def test_refused_time_adds_up(verified: Db, command: Run, killed: Killed) -> Non
     assert 2 == report["earlier_attempts"]
     assert 2 * PAUSE <= report["earlier_refused_seconds"]
     assert {} == own_validator(verified.bookings)
+
+
+@pytest.mark.parametrize("step", ["remove_carried", "drop"])
+@pytest.mark.parametrize("next_command", [CUTOVER, ("cutover", *PLACES, "--abort")])
+def test_refused_time_of_an_interrupted_recovery(
+    verified: Db,
+    command: Run,
+    killed: Killed,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    next_command: tuple[str, ...],
+) -> None:
+    """If the attempt after a killed one is interrupted once writes are accepted again, the time until then still counts, once."""
+    killed("fenced", 1, *CUTOVER)
+    time.sleep(PAUSE)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(MongoLive, step, _interrupt)
+        ended = command(*CUTOVER)
+    (run,) = verified.booking_migrate_runs.find({"target": "clients"})
+    done = command(*next_command)
+    report = json.loads(done.stdout)
+    known = report["aborted"] or report["cutover"]
+    earlier = "refused_seconds" if report["aborted"] else "earlier_refused_seconds"
+
+    assert (130, 1, None) == (ended.returncode, run["refusals"], run["fenced_at"]), ended.stderr
+    assert 0 == done.returncode, done.stderr
+    assert PAUSE <= run["refused_seconds"]
+    assert run["refused_seconds"] == pytest.approx(known[earlier], abs=0.001)
+    assert (0 if report["aborted"] else 1) == known["earlier_attempts"]
+    assert {} == own_validator(verified.bookings)
+
+
+def _interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_aborted_cutover(verified: Db, command: Run, killed: Killed) -> None:

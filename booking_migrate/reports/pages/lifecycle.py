@@ -26,7 +26,7 @@ def lifecycle_page(report: LifeReport) -> Page:
     if report.undone is not None:
         return _rollback_page(report, report.undone)
     if report.cutover is not None:
-        explanation = f"{report.cutover.live} holds the client documents; {report.cutover.legacy} keeps the old bookings."
+        explanation = _what_is_live(report.cutover)
         route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
         verdict = Verdict(Mood.GOOD, "Cut over", explanation)
         return _page(report, verdict, *_switched(report.cutover), route=route)
@@ -39,6 +39,13 @@ def lifecycle_page(report: LifeReport) -> Page:
     if report.view is not None:
         return _view_page(report, report.view)
     return status_page(report)
+
+
+def _what_is_live(cutover: CutoverReport) -> str:
+    if cutover.window is not None and cutover.window.taken_by is not None:
+        # What that command has done since is in its own report.
+        return f"{cutover.live} held the client documents when the reverse window was handed over."
+    return f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
 
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
@@ -164,7 +171,8 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
         yield f"what passed the fence is not known: {cutover.tail_unread}"
     if cutover.window is not None:
         yield from _kept_window(cutover.window)
-    yield f"old bookings are kept in {cutover.legacy}"
+    if cutover.window is None or cutover.window.taken_by is None:
+        yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
     if cutover.carried:
@@ -184,7 +192,8 @@ def _recreated(cutover: CutoverReport) -> Iterator[str]:
 
 
 def _kept_window(window: KeptWindowReport) -> Iterator[str]:
-    ended = "ended" if window.end == "expired" else f"{window.end.replace('-', ' ')}, would have ended"
+    to = "" if window.taken_by is None else f" to {window.taken_by}"
+    ended = "ended" if window.end == "expired" else f"{window.end.replace('-', ' ')}{to}, would have ended"
     yield (
         f"reverse window: {ended} at {window.ends_at:%H:%M:%S} UTC; changes followed: {grouped(window.changes)}, clients "
         f"derived again: {grouped(window.clients)}"

@@ -1,5 +1,6 @@
 """A cut-over takes over from a follower, or is refused beside one; signals end it without loss."""
 
+import json
 import shlex
 import signal
 import time
@@ -25,6 +26,7 @@ from tests.lifecycle.live.test_follow import (
     notes_of,
     started,
 )
+from tests.lifecycle.live.test_window import await_window
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking
 from tests.support.forked import Forked
@@ -48,14 +50,61 @@ def test_a_cutover_takes_over(bookings: Db, environment: dict[str, str], command
         bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "at the last moment"}})
         with started(environment, *CUTOVER) as cutover:
             _, said = cutover.communicate(timeout=PATIENCE)
-            _, handed = follower.communicate(timeout=PATIENCE)
+            page, handed = follower.communicate(timeout=PATIENCE)
 
     assert (0, 0) == (cutover.returncode, follower.returncode), said + handed
+    assert_only_step(page, f"process {cutover.pid} has taken over; cutover makes the client documents live.")
     assert "taking over from migrate --follow" in " ".join(said.split())
     assert f"process {follower.pid}" in " ".join(said.split())
     assert "handed over to cutover" in " ".join(handed.split())
     assert f"process {cutover.pid}" in " ".join(handed.split())
     assert "at the last moment" == notes_of(bookings, "bookings", 0)
+
+
+def assert_only_step(page: str, said: str) -> None:
+    """Assert that a page says who took over and what that command does, and names no command but a look at that."""
+    words = " ".join(page.split())
+
+    assert said in words
+    assert ["status"] == [each.split()[0] for each in words.split("booking-migrate ")[1:]], page
+    assert "new application" not in words
+
+
+@pytest.mark.parametrize(
+    ("by", "does"),
+    [
+        (("rollback", "--target", "clients"), "rollback makes the old bookings live again."),
+        (("finalize", "--source", "bookings"), "finalize ends the migration and drops the old bookings."),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.usefixtures("bookings")
+def test_what_a_window_says_that_was_handed_over(
+    environment: dict[str, str],
+    command: Run,
+    by: tuple[str, ...],
+    does: str,
+    form: str,
+) -> None:
+    """A reverse window names who took over and what that command does; it suggests neither an application nor itself."""
+    for arguments in (("migrate",), ("verify", "--recheck", "0")):
+        assert 0 == command(*arguments, *PLACES, "--quiet").returncode
+    given = [each for each in CUTOVER if each != "--json" or form == "json"]
+    with started(environment, *given, "--reverse-window", "2h") as window:
+        await_window(window, command)
+        taken = command(*by, "--yes", "--json")
+        page, handed = window.communicate(timeout=PATIENCE)
+
+    assert (0, 0) == (taken.returncode, window.returncode), taken.stderr + handed
+    if form == "text":
+        assert_only_step(page, f" has taken over; {does}")
+        assert f"reverse window: handed over to {by[0]} " in " ".join(page.split())
+        return
+    report = json.loads(page)
+    assert report["cutover"]["window"]["taken_by"].startswith(f"{by[0]} ")
+    assert ["booking-migrate status"] == [each["command"] for each in report["next_steps"]]
+    assert report["next_steps"][0]["text"].startswith(report["cutover"]["window"]["taken_by"])
+    assert does in report["next_steps"][0]["text"]
 
 
 def test_a_cutover_that_is_refused_after_taking_over(
