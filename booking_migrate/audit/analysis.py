@@ -5,12 +5,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from booking_migrate.audit import calls, members, react, shapes
+from booking_migrate.audit import calls, members, react, routes, shapes
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Finding, Rule
 from booking_migrate.audit.flow import Evaluator
 from booking_migrate.audit.modules import Modules
-from booking_migrate.audit.paths import ID, NEW_PATHS, SESSION_ID, SESSIONS, Roots
+from booking_migrate.audit.paths import ID, NEW_PATHS, SESSION_ID, SESSIONS, Roots, is_own
 from booking_migrate.audit.scopes import Module, Scope
 from booking_migrate.audit.syntax import Class, Function, Node, Place, Type, TypeDefinition
 from booking_migrate.audit.values import (
@@ -25,6 +25,7 @@ from booking_migrate.audit.values import (
     union,
 )
 
+_OWN = "own fields"
 _MOST_ROUNDS = 60
 """After how many rounds a value that still grows is left as it is; real programs take about ten."""
 
@@ -36,6 +37,8 @@ class _Report:
     finding: Finding
     unless_aware: Origin | None
     is_of_documents: bool
+    is_flat: bool = False
+    """Whether the place is right where the new structure is known: it works on entries that are made of sessions."""
 
     def is_weaker_than(self, other: "_Report") -> bool:
         """Return whether another report of the same place says more."""
@@ -61,9 +64,7 @@ class Analysis:
         self.aliases: dict[Origin, dict[str, str]] = {}
         """The names of fields in the classes that rename them."""
 
-        self.knows_new_shape = False
-        """Whether a model of the new structure is there: documents are clients, and counting them is meant."""
-
+        self._knows_new_shape = False
         self.reading: tuple[Place, Scope]
         """The place that reads a property, for properties of what is spread into an object."""
 
@@ -71,6 +72,15 @@ class Analysis:
         """Where each class is."""
 
         self._inherited: dict[tuple[Class, Class], Class] = {}
+        self.flat: set[Origin] = set()
+        """The types that name the booking beside its fields: with the new structure, entries that are made of sessions."""
+
+        self.old_types: set[Origin] = set()
+        """The other types of bookings: what is declared so expects documents to be bookings, whatever the rest knows."""
+
+        self.knows_new_types = False
+        """Whether a type of the new structure is declared."""
+
         self.schemas: dict[Node, None] = {}
         """The schemas of bookings."""
 
@@ -78,6 +88,7 @@ class Analysis:
         """The files with code that is nested too deep to be evaluated."""
 
         self.types = shapes.Shapes(self)
+        self._decorated: list[tuple[Function, Scope]] = []
         self._scopes: dict[Node, Scope] = {}
         self._new: dict[Node, None] = {}
         self._made_by: dict[Node, Scope] = {}
@@ -102,6 +113,13 @@ class Analysis:
         return sorted(self._kept(), key=lambda finding: finding.order)
 
     def _evaluate(self, unit: Node) -> None:
+        self._decorated = []
+        self._evaluate_body(unit)
+        # Only now: functions are evaluated before the statements above them, such as those that make a router.
+        for function, scope in self._decorated:
+            routes.decorated(self, function, scope)
+
+    def _evaluate_body(self, unit: Node) -> None:
         scope = self._scopes[unit]
         scope.current = {}
         self.store.reader = self._unit = unit
@@ -134,7 +152,9 @@ class Analysis:
                     merged[key] = report
         for report in merged.values():
             is_known = report.unless_aware is not None and report.unless_aware in self.aware
-            if not is_known and not (report.is_of_documents and self.knows_new_shape):
+            is_known |= report.is_of_documents and self.knows_new_shape
+            is_known |= report.is_flat and (self.knows_new_shape or self.knows_new_types)
+            if not is_known:
                 yield report.finding
 
     def scope_of(self, node: Node) -> Scope | None:
@@ -144,6 +164,28 @@ class Analysis:
     def place(self, node: Node, scope: Scope) -> None:
         """Remember where an object literal is."""
         self._made_by[node] = scope
+
+    @property
+    def knows_new_shape(self) -> bool:
+        """Return whether a model of the new structure is there: documents are clients, and counting them is meant."""
+        return self._knows_new_shape
+
+    def learn_new_shape(self) -> None:
+        """Remember that a model of the new structure is there; what was found of own fields is looked at again."""
+        self._knows_new_shape = True
+        self.store.put(_OWN, SESSIONS, NOTHING, (1, 1))
+
+    def own(self, names: Iterable[str], at: Place) -> None:
+        """Remember the fields of stored bookings that only this application has."""
+        for name in filter(is_own, names):
+            self.store.put(_OWN, name, NOTHING, at)
+
+    def moved(self, name: str) -> str | None:
+        """Return the new path of a field; None if it is still right."""
+        if name in NEW_PATHS:
+            return NEW_PATHS[name]
+        is_moved = name != SESSIONS and name in self.store.names(_OWN) and not self._knows_new_shape
+        return f"{SESSIONS}[].{name}" if is_moved else None
 
     # What the evaluator asks.
 
@@ -197,6 +239,12 @@ class Analysis:
         if function not in self._scopes:
             self._scopes[function] = Scope(function, scope.module, scope, function)
             self._new[function] = None
+        if function.decorators:
+            self._decorated.append((function, scope))
+
+    def returned(self, value: Value, scope: Scope, at: Place) -> None:
+        """Look at what a function returns."""
+        routes.returned(self, value, scope, at)
 
     def define_class(self, node: Class, scope: Scope) -> Value:
         """Return a class, with its instance."""
@@ -254,6 +302,7 @@ class Analysis:
         unless_aware: Origin | None = None,
         *,
         is_of_documents: bool = False,
+        of: Origin | None = None,
     ) -> None:
         """Report a place.
 
@@ -267,9 +316,11 @@ class Analysis:
             suggestion: what to write.
             unless_aware: the origin of the bookings, if the place is right where their sessions are read.
             is_of_documents: whether the place is right where a document is known to be a client.
+            of: the origin of the bookings, if it is right where they are entries made of sessions.
         """
         finding = Finding(scope.module.path, at, rule, confidence, old, new, suggestion)
-        report = _Report(finding, unless_aware, is_of_documents)
+        is_of_documents = is_of_documents and unless_aware not in self.old_types
+        report = _Report(finding, unless_aware, is_of_documents, of in self.flat)
         found = self._found[self._unit]
         key = finding.path, at, rule
         if key not in found or found[key].is_weaker_than(report):
@@ -293,7 +344,7 @@ class Analysis:
         unless_aware: bool = False,
     ) -> None:
         """Report that a field is used at its old path."""
-        new = NEW_PATHS[name]
+        new = self.moved(name) or ""
         if name == ID:
             suggestion = f"use the session's {SESSION_ID} (and the document's _id as the booking's)"
         elif rule is Rule.WRITE:
@@ -301,7 +352,9 @@ class Analysis:
         else:
             suggestion = f"read it from the session: for each session of booking.{SESSIONS}, session.{name}"
         known = origin if unless_aware else None
-        self.report(rule, scope, at, confidence, name, new, suggestion, known, is_of_documents=name == ID)
+        self.report(
+            rule, scope, at, confidence, name, new, suggestion, known, is_of_documents=name == ID, of=origin
+        )
 
     def counted(self, scope: Scope, at: Place, origin: Origin) -> None:
         """Report that documents are counted as bookings."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import database, http, libraries, maps, members, redux, references, shapes
+from booking_migrate.audit import database, http, libraries, maps, members, redux, references, routes, shapes
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Function
@@ -133,6 +133,7 @@ def call_code(analysis: "Analysis", function: Function, arguments: Arguments) ->
             continue
         name = getattr(parameter.target, "name", "")
         _pass(analysis, function, number, arguments.get(number - offset, name))
+    routes.called_by(analysis, function, arguments.scope)
     result = analysis.store.read(("result", function))
     return union([*(_resolved(analysis, atom, function, offset, arguments) for atom in result)])
 
@@ -166,10 +167,12 @@ def _construct(analysis: "Analysis", kind: Kind, arguments: Arguments) -> Value:
 
 def call_method(analysis: "Analysis", base: Value, name: str, arguments: Arguments) -> Value:
     """Return the result of a call of a method of any of these."""
+    routes.called(analysis, base, name, arguments)
     parts = [_call_method(analysis, atom, name, arguments) for atom in base]
     if name == "then" or name in _THEN:
         parts.append(_then(analysis, base, name, arguments))
     if all(isinstance(atom, Given | Constant) for atom in base):
+        routes.sent(analysis, base, name, arguments)
         parts.append(libraries.call_unknown(analysis, name, arguments))
     return union(parts)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.audit import calls, pipelines, queries, references, shapes
 from booking_migrate.audit.arguments import Arguments
-from booking_migrate.audit.paths import SESSIONS, camel
+from booking_migrate.audit.paths import MOVED, SESSIONS, camel
 from booking_migrate.audit.syntax import Node
 from booking_migrate.audit.values import (
     NOTHING,
@@ -17,6 +17,7 @@ from booking_migrate.audit.values import (
     Given,
     Handle,
     Instance,
+    Kind,
     Model,
     NewShape,
     Origin,
@@ -125,8 +126,11 @@ def _schema(analysis: "Analysis", arguments: Arguments) -> Value:
     analysis.store.add(("definition", node), definition)
     is_old, is_new, names = shapes.schema_of(analysis, definition)
     origin = Origin(arguments.scope.module.path, node.at)
+    is_named = bool(analysis.store.read(("named", node)))
+    is_old = is_old or (is_named and not is_new and bool(MOVED.keys() & names))
     if is_old:
         shapes.report_type(analysis, arguments.scope, node, names)
+        analysis.own(names, node.at)
         analysis.schemas[node] = None
         analysis.store.add(("document", node), frozenset({Booking(origin)}))
         analysis.store.add(("model", node), frozenset({Model(origin)}))
@@ -135,14 +139,18 @@ def _schema(analysis: "Analysis", arguments: Arguments) -> Value:
                 if isinstance(atom, Instance):
                     for inner in analysis.store.get(atom.site, part):
                         _bind(analysis, inner, node, is_static=part == "statics")
-    if is_new:
-        analysis.knows_new_shape |= SESSIONS in names
+    if is_new and SESSIONS in names:
+        analysis.learn_new_shape()
     return frozenset({Schema(node, is_old, is_new)})
 
 
 def _schema_of_class(analysis: "Analysis", arguments: Arguments) -> Value:
     """Return the schema that is made of a class."""
     node = arguments.node
+    for atom in arguments.get(0):
+        if isinstance(atom, Kind):
+            names = {each.name for each in atom.node.fields if not each.is_static}
+            analysis.own(names if SESSIONS not in names else (), node.at)
     made = calls.call_value(analysis, arguments.get(0), [])
     bookings = frozenset(atom for atom in made if isinstance(atom, Booking))
     analysis.store.add(("document", node), bookings)
@@ -168,6 +176,8 @@ def _model(analysis: "Analysis", arguments: Arguments) -> Value:
     if is_root or any(each.is_old for each in schemas):
         for each in schemas:
             analysis.store.add(("model", each.site), model)
+            if is_root:
+                analysis.store.add(("named", each.site), model)
             if not each.is_old:
                 references.references_of(analysis, each.site, arguments)
         return model

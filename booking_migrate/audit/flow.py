@@ -310,6 +310,7 @@ class Evaluator:
     def _return(self, node: Return, scope: Scope) -> Value:
         if node.value is not None:
             value = self.evaluate(node.value, scope)
+            self.semantics.returned(value, scope, node.at)
             if scope.function is not None:
                 self.store.add(("result", scope.function), value)
         return NOTHING

@@ -9,6 +9,7 @@ from booking_migrate.audit.javascript_types import annotation, named, place_of, 
 from booking_migrate.audit.syntax import (
     Block,
     Branch,
+    Class,
     Declare,
     Export,
     Import,
@@ -190,7 +191,10 @@ class _Reader(Expressions):
         if value is not None:
             yield Export(at, value=self.expression(value))
         elif declared is not None:
+            decorators = [one for one in named(node) if one.kind() == "decorator"]
             for each in self.statement(declared):
+                if isinstance(each, Declare) and isinstance(each.value, Class):
+                    each.value.decorators += tuple(self.expression(named(one)[0]) for one in decorators)
                 yield each
                 here = list(_declared(each))
                 yield Export(at, tuple((name, "default" if is_default else name) for name in here))

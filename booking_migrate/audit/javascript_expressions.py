@@ -321,10 +321,16 @@ class Expressions:
                 bases += [self.expression(one) for one in values if one.kind() != "class_heritage"]
         fields: list[Property] = []
         methods: tuple[list[Function], list[Function]] = ([], [])
+        pending: list[Node] = []
         for each in [] if body is None else named(body):
+            if each.kind() == "decorator":
+                pending.append(self.expression(named(each)[0]))
+                continue
             is_static = any(child.text() == "static" for child in each.children()[:4])
             if each.kind() == "method_definition":
-                methods[is_static].append(self.function(each))
+                method = self.function(each)
+                method.decorators, pending = tuple(pending), []
+                methods[is_static].append(method)
             elif each.kind() in {"public_field_definition", "field_definition"}:
                 fields.append(self._field(each, is_static=is_static))
         return Class(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import calls, database, http, maps, members, react, redux
+from booking_migrate.audit import calls, database, http, maps, members, react, redux, routes
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.values import (
     ELEMENTS,
@@ -78,7 +78,8 @@ def call(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
     last = name.rpartition(".")[2]
     if name.startswith("super()."):
         return _call_base(analysis, last, arguments)
-    for knows in (database.call_library, react.call_hook, redux.call, http.request):
+    routes.responded(analysis, name, arguments)
+    for knows in (database.call_library, react.call_hook, redux.call, http.request, routes.made):
         found = knows(analysis, name, arguments)
         if found is not None:
             return found
@@ -169,8 +170,7 @@ def _assign(analysis: "Analysis", atom: Booking | Query, value: Value, arguments
 def _made(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
     """Return a new container or an instance of a library's class, with what was passed to it."""
     if name == "Promise":
-        for code in arguments.code():
-            return calls.apply(analysis, code, [])
+        return _promise(analysis, arguments)
     site = arguments.node
     if name in {"Map", "WeakMap"}:
         held = ("map", arguments.node)
@@ -188,6 +188,14 @@ def _made(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
     made = frozenset({Instance(site)})
     is_container = name.rpartition(".")[2] in _MADE
     return made if is_container else made | {external(f"{name}()")}
+
+
+def _promise(analysis: "Analysis", arguments: Arguments) -> Value:
+    """Return what a new promise is resolved with."""
+    slot = ("promise", arguments.node)
+    for code in arguments.code():
+        calls.apply(analysis, code, [frozenset({Setter(slot)})])
+    return analysis.store.read(("state", slot))
 
 
 def _operation(analysis: "Analysis", arguments: Arguments) -> Value:
@@ -224,7 +232,7 @@ def _any(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
         )
         for value in arguments.every()
     )
-    item = members.elements(analysis, passed)
+    item = frozenset(a for a in members.elements(analysis, passed) if not isinstance(a, External))
     if last in _BY_NAME and item:
         for value in arguments.values[1:]:
             for atom in value | members.elements(analysis, value):

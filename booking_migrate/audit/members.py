@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import shapes
+from booking_migrate.audit import routes, shapes
 from booking_migrate.audit.findings import Confidence, Rule
-from booking_migrate.audit.paths import ID, LEGACY_ID, MOVED, NEW_PATHS, SESSION_ID, SESSIONS, SHARED, TOTALS
+from booking_migrate.audit.paths import ID, LEGACY_ID, NEW_PATHS, SESSION_ID, SESSIONS, SHARED, TOTALS
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Node, Place
 from booking_migrate.audit.values import (
@@ -130,7 +130,7 @@ def _read_booking(analysis: "Analysis", origin: Origin, name: str, at: Place, sc
     if name in _OF_NEW_SHAPE:
         analysis.aware.add(origin)
         return NOTHING
-    if name in MOVED:
+    if name != ID and analysis.moved(name):
         confidence = Confidence.CERTAIN if origin.is_certain else Confidence.LIKELY
         analysis.report_path(Rule.FIELD, scope, at, name, confidence, origin)
     elif name == ID:
@@ -259,7 +259,7 @@ def write(analysis: "Analysis", base: Value, name: str, value: Value, at: Place,
                 known = analysis.aliases.get(origin, {}).get(name, name)
                 if known in _OF_NEW_SHAPE:
                     analysis.aware.add(origin)
-                elif known in MOVED:
+                elif known != ID and analysis.moved(known):
                     certain = Confidence.CERTAIN if origin.is_certain else Confidence.LIKELY
                     analysis.report_path(Rule.WRITE, scope, at, known, certain, origin)
             case Instance(site):
@@ -267,6 +267,9 @@ def write(analysis: "Analysis", base: Value, name: str, value: Value, at: Place,
                 _bind_this(analysis, site, value)
             case Kind(node):
                 analysis.store.put(("static", node), name, value, at)
+            case Given(_, 0) if name == "body":
+                # Koa answers with what is stored in the body of its context.
+                routes.check(analysis, value, scope, at)
             case External("module") if name == "exports":
                 analysis.store.put(scope.module.exports.site, SPREAD, value, at)
                 analysis.store.put(scope.module.exports.site, "=", value, at)

@@ -25,6 +25,7 @@ MOVED = {
 """The new path of each field that moved into a session, by its old one."""
 
 ID = "_id"
+_KEPT = OF_CLIENT | SHARED | TOTALS | {ID, "id", "__v", SESSIONS, SESSION_ID, LEGACY_ID}
 NEW_PATHS = {**MOVED, ID: f"{SESSIONS}[].{SESSION_ID}"}
 
 _CONTRACT = frozenset(rule.name for rule in FIELDS)
@@ -79,11 +80,9 @@ def is_old_shape(names: Collection[str], *, is_named: bool = False) -> bool:
     )
 
 
-def moved(path: str) -> str | None:
-    """Return the new path of a dotted path of a booking; None if it is still right."""
-    head, dot, rest = path.partition(".")
-    new = NEW_PATHS.get(head)
-    return None if new is None else f"{new}{dot}{rest}"
+def is_own(name: str) -> bool:
+    """Return whether a field of stored bookings is one that only this application has: it is in the session, too."""
+    return name.isidentifier() and name not in MOVED and name not in _KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,11 @@ class Roots:
     def is_root(self, name: str) -> bool:
         """Return whether a model, a collection or an entity has one of the names."""
         return name.lower() in self.words
+
+    def is_id(self, name: str) -> bool:
+        """Return whether a property is the id of a booking, such as ``bookingId``."""
+        lower = name.lower()
+        return lower.endswith("id") and lower.removesuffix("id").rstrip("_") in self.words
 
     def is_type_name(self, name: str) -> bool:
         """Return whether the name of a type has one of the names as a word."""

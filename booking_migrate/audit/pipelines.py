@@ -63,7 +63,7 @@ def check_changes(analysis: "Analysis", pipeline: Value, arguments: Arguments, o
         for name in analysis.store.names(stage.site):
             paths = _paths(analysis, name, analysis.store.get(stage.site, name))
             inner = [path.partition(".")[2] for path in paths if path.startswith("fullDocument.")]
-            if found := [path for path in inner if old_name(path)]:
+            if found := [path for path in inner if old_name(analysis, path)]:
                 _report(analysis, stage, found, arguments, origin)
     event = ("event", arguments.node)
     analysis.store.put(event, "fullDocument", frozenset({Booking(origin)}), arguments.at)
@@ -74,6 +74,7 @@ def _check_stages(
     analysis: "Analysis", listed_stages: list[Instance], arguments: Arguments, origin: Origin
 ) -> bool:
     is_unwound = False
+    made: set[str] = set()
     for stage in listed_stages:
         for name in analysis.store.names(stage.site):
             value = analysis.store.get(stage.site, name)
@@ -88,7 +89,12 @@ def _check_stages(
             for path in paths:
                 knows_sessions(analysis, path, origin)
                 is_unwound = is_unwound or path.partition(".")[0] == SESSIONS
-            found = [path for path in dict.fromkeys(paths) if old_name(path)]
+            found = [
+                path
+                for path in dict.fromkeys(paths)
+                if path.partition(".")[0] not in made and old_name(analysis, path)
+            ]
+            made |= _made(analysis, name, value)
             if found:
                 _report(analysis, stage, found, arguments, origin)
             elif not is_unwound and (
@@ -108,6 +114,20 @@ def _check_stages(
             if name in _RESHAPES:
                 return True
     return False
+
+
+def _made(analysis: "Analysis", stage: str, value: Value) -> set[str]:
+    """Return the fields that a stage adds to its documents."""
+    names: set[str] = set()
+    for atom in value:
+        if isinstance(atom, Instance):
+            if stage in {"$addFields", "$set"}:
+                names |= set(analysis.store.names(atom.site))
+            elif stage in {"$lookup", "$graphLookup"}:
+                names |= {
+                    each.text for each in analysis.store.get(atom.site, "as") if isinstance(each, Constant)
+                }
+    return names
 
 
 def _place(analysis: "Analysis", stage: Instance, arguments: Arguments) -> tuple[Scope, Place]:
@@ -185,7 +205,7 @@ def check_other(analysis: "Analysis", pipeline: Value, arguments: Arguments) -> 
             found = []
             for path in _paths(analysis, name, value):
                 head, _, rest = path.partition(".")
-                if head in joined and old_name(rest):
+                if head in joined and old_name(analysis, rest):
                     found.append(rest)
             if found and name != "$lookup":
                 _report(analysis, stage, found, arguments, origin)
@@ -214,7 +234,7 @@ def check_lookup(
         _check_stages(analysis, stages(analysis, get(atom.site, "pipeline")), arguments, origin)
         foreign = [each.text for each in get(atom.site, "foreignField") if isinstance(each, Constant)]
         for path in foreign:
-            if path == ID or old_name(path):
+            if path == ID or old_name(analysis, path):
                 new = f"{SESSIONS}.{LEGACY_ID}" if path == ID else f"{SESSIONS}.{path}"
                 scope, at = _place(analysis, stage, arguments)
                 analysis.report(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import members
+from booking_migrate.audit import members, routes
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Rule
 from booking_migrate.audit.paths import ID, LEGACY_ID, MOVED, NEW_PATHS, SESSION_ID, SESSIONS
@@ -34,17 +34,17 @@ def certainty(origin: Origin) -> Confidence:
     return Confidence.CERTAIN if origin.is_certain else Confidence.LIKELY
 
 
-def old_name(path: str) -> str:
+def old_name(analysis: "Analysis", path: str) -> str:
     """Return the field of a dotted path if it moved; empty if not."""
     head = path.partition(".")[0]
-    return head if head in MOVED else ""
+    return head if head != ID and analysis.moved(head) else ""
 
 
 def knows_sessions(analysis: "Analysis", path: str, origin: Origin) -> None:
     """Remember that code with a path into the sessions knows the new structure."""
     if path.partition(".")[0] == SESSIONS:
         analysis.aware.add(origin)
-        analysis.knows_new_shape = True
+        analysis.learn_new_shape()
 
 
 def listed(names: list[str]) -> str:
@@ -114,7 +114,8 @@ def _check_names(
 ) -> bool:
     for name in names:
         knows_sessions(analysis, name, origin)
-    found = [name for name in names if old_name(name)]
+    analysis.own((name.partition(".")[0] for name in names), at)
+    found = [name for name in names if old_name(analysis, name)]
     if found:
         fields = ", ".join(f"{name}: ..." for name in found)
         if len(found) > 1:
@@ -134,6 +135,7 @@ def report_id(
     analysis: "Analysis", arguments: Arguments, origin: Origin, *, is_removal: bool = False
 ) -> None:
     """Report that a booking is looked up by its id."""
+    routes.looked_up(analysis, arguments.scope)
     suggestion = f"{{ '{SESSIONS}.{SESSION_ID}': id }}; for ids from before the migration {{ '{SESSIONS}.{LEGACY_ID}': id }}"
     if is_removal:
         suggestion = (
@@ -168,14 +170,14 @@ def report_count(analysis: "Analysis", arguments: Arguments, origin: Origin) -> 
 def check_field(analysis: "Analysis", path: str, arguments: Arguments, origin: Origin) -> None:
     """Report a single path that moved."""
     knows_sessions(analysis, path, origin)
-    if name := old_name(path):
+    if name := old_name(analysis, path):
         analysis.report(
             Rule.QUERY,
             arguments.scope,
             arguments.at,
             certainty(origin),
             path,
-            MOVED[name],
+            analysis.moved(name) or "",
             f"'{SESSIONS}.{path}'",
         )
 
@@ -200,7 +202,8 @@ def check_update(analysis: "Analysis", value: Value, arguments: Arguments, origi
 def _check_written(analysis: "Analysis", names: list[str], scope: Scope, at: Place, origin: Origin) -> None:
     for name in names:
         knows_sessions(analysis, name, origin)
-    if found := [name for name in names if old_name(name)]:
+    analysis.own((name.partition(".")[0] for name in names), at)
+    if found := [name for name in names if old_name(analysis, name)]:
         _report_update(analysis, found, scope, at, origin)
 
 
@@ -218,7 +221,7 @@ def check_projection(analysis: "Analysis", value: Value, arguments: Arguments, o
     names = names_in(analysis, value)
     for name in names:
         knows_sessions(analysis, name, origin)
-    if found := [name for name in names if old_name(name)]:
+    if found := [name for name in names if old_name(analysis, name)]:
         fields = ", ".join(f"'{SESSIONS}.{name}': 1" for name in found[:_SHOWN])
         new = ", ".join(f"{SESSIONS}.{name}" for name in found[:_SHOWN])
         analysis.report(
@@ -239,7 +242,7 @@ def check_order(
     names = names_in(analysis, value) if option == "sort" else []
     for name in names:
         knows_sessions(analysis, name, origin)
-    found = [name for name in names if old_name(name)]
+    found = [name for name in names if old_name(analysis, name)]
     suggestion = f"unwind {SESSIONS}, then sort, skip and limit; or sort the sessions of each document"
     if found:
         new = ", ".join(f"{SESSIONS}.{name}" for name in found[:_SHOWN])
@@ -267,7 +270,7 @@ def check_index(analysis: "Analysis", value: Value, arguments: Arguments) -> Non
                 if isinstance(each, Instance):
                     for part in ("key", "0", "document"):
                         names += names_in(analysis, analysis.store.get(each.site, part))
-    if found := [name for name in dict.fromkeys(names) if old_name(name)]:
+    if found := [name for name in dict.fromkeys(names) if old_name(analysis, name)]:
         new = ", ".join(f"{SESSIONS}.{name}" for name in found)
         suggestion = f"index {new}; a rule that holds between sessions of one document must be checked by the application"
         analysis.report(
@@ -304,6 +307,7 @@ def check_documents(analysis: "Analysis", value: Value, arguments: Arguments, or
         return
     found = [name for name in MOVED if name in names]
     if found:
+        analysis.own(names, arguments.at)
         suggestion = f"push a session into the client's document: {{ $push: {{ {SESSIONS}: {{ {SESSION_ID}, ... }} }} }} with upsert by clientId"
         analysis.report(
             Rule.WRITE,

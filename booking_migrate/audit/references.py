@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.audit import calls, members, pipelines
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Rule
-from booking_migrate.audit.paths import LEGACY_ID, MOVED, SESSION_ID, SESSIONS, camel
+from booking_migrate.audit.paths import ID, LEGACY_ID, SESSION_ID, SESSIONS, camel
 from booking_migrate.audit.syntax import Node
 from booking_migrate.audit.values import (
     NOTHING,
@@ -90,14 +90,15 @@ def check_populate(analysis: "Analysis", arguments: Arguments, origin: Origin) -
                 each.text for each in analysis.store.get(atom.site, "path") if isinstance(each, Constant)
             ]
     for path in " ".join(texts).split():
-        if path in MOVED:
+        new = analysis.moved(path)
+        if new is not None and path != ID:
             analysis.report(
                 Rule.POPULATE,
                 arguments.scope,
                 arguments.at,
                 Confidence.CERTAIN if origin.is_certain else Confidence.LIKELY,
                 path,
-                MOVED[path],
+                new,
                 f"populate('{SESSIONS}.{path}')",
             )
 

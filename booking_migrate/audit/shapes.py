@@ -3,7 +3,7 @@
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from booking_migrate.audit import maps
+from booking_migrate.audit import maps, routes
 from booking_migrate.audit.findings import Confidence, Rule
 from booking_migrate.audit.paths import MOVED, NEW_PATHS, SESSIONS, camel, is_new_shape, is_old_shape
 from booking_migrate.audit.scopes import Scope
@@ -189,6 +189,7 @@ class Shapes:
         bound = dict(zip(node.parameters, arguments, strict=False))
         names = self._names(node, set())
         if is_new_shape(names):
+            analysis.knows_new_types = True
             return NEW
         bases = union(self.value(base, scope, bound) for base in node.bases)
         if NewShape() in bases:
@@ -196,9 +197,12 @@ class Shapes:
         is_named = analysis.roots.is_type_name(node.name)
         if node.type.members and is_old_shape(names, is_named=is_named):
             own = {each.name for each in node.type.members}
+            origin = Origin(scope.module.path, node.at)
+            is_flat = any(map(analysis.roots.is_id, names))
+            (analysis.flat if is_flat else analysis.old_types).add(origin)
             if MOVED.keys() & own:
-                report_type(analysis, scope, node, own)
-            return frozenset({Booking(Origin(scope.module.path, node.at))})
+                report_type(analysis, scope, node, own, origin)
+            return frozenset({Booking(origin)})
         if not node.type.members:
             return self.value(node.type, scope, bound)
         site = ("type", node, arguments)
@@ -219,11 +223,15 @@ class Shapes:
         return names
 
 
-def report_type(analysis: "Analysis", scope: Scope, node: Node, names: set[str]) -> None:
+def report_type(
+    analysis: "Analysis", scope: Scope, node: Node, names: set[str], origin: Origin | None = None
+) -> None:
     """Report that a type has the fields of a booking."""
     listed = sorted(NEW_PATHS.keys() & names, key=list(NEW_PATHS).index)
     old = ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")  # noqa: PLR2004
-    analysis.report(Rule.TYPE, scope, node.at, Confidence.CERTAIN, old, f"{SESSIONS}[]", _TYPES_OF_FIELDS)
+    analysis.report(
+        Rule.TYPE, scope, node.at, Confidence.CERTAIN, old, f"{SESSIONS}[]", _TYPES_OF_FIELDS, of=origin
+    )
 
 
 def define_class(analysis: "Analysis", node: Class, scope: Scope) -> Value:
@@ -237,6 +245,7 @@ def define_class(analysis: "Analysis", node: Class, scope: Scope) -> Value:
     made = _shape(analysis, node, scope)
     store.add(("shape", node), made)
     _define_members(analysis, node, node, scope, made)
+    routes.controller(analysis, node, scope)
     own = {each.name for each in node.methods} | {each.name for each in node.fields}
     waiting, seen = [*node.bases], {node}
     where = scope

@@ -142,6 +142,13 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """A router of a server's framework, which is mounted at a path."""
+
+    site: Node
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
     """A Mongoose schema."""
 
@@ -186,6 +193,7 @@ Atom = (
     | Declared
     | Setter
     | Database
+    | Router
     | Schema
     | OtherModel
     | OtherData
